@@ -1,0 +1,78 @@
+"""This twin behind the protocol of tunable_core.backends: numpy in, numpy out."""
+
+import numpy as np
+import torch
+
+from torch_impl import folding, ops
+from torch_impl.layers import Tunable
+from torch_impl.networks import NETWORKS, initialise, parameter_specs
+from torch_impl.training import Trainer
+from tunable_core.backends import LayerCall, choose
+
+
+class Backend:
+    """PyTorch on `cpu` or `cuda`; modes: eager, compile."""
+
+    name = "torch"
+    modes = ("eager", "compile")
+
+    def __init__(self, device: str | None = None, mode: str | None = None):
+        self.mode = choose(self.name, "mode", mode, self.modes)
+        self.device = ops.device_of(device)
+        ops.full_precision()
+
+    def facts(self) -> dict[str, str]:
+        return ops.facts(self.device, self.mode)
+
+    def build(self, spec, num_objectives: int):
+        network = NETWORKS[spec.name](num_objectives=num_objectives, **spec.arguments())
+        initialise(network, 0)
+        return network.to(self.device)
+
+    def specs(self, network):
+        return parameter_specs(network)
+
+    def parameters(self, network) -> dict[str, np.ndarray]:
+        return {name: value.detach().cpu().numpy().copy() for name, value in network.named_parameters()}
+
+    def assign(self, network, tensors: dict[str, np.ndarray]) -> None:
+        with torch.no_grad():
+            for name, value in network.named_parameters():
+                value.copy_(torch.from_numpy(tensors[name]))
+
+    def run(self, network, degraded: np.ndarray, omega: np.ndarray | None) -> np.ndarray:
+        with torch.inference_mode():
+            x = torch.from_numpy(np.ascontiguousarray(degraded)).to(self.device)
+            forward = torch.compile(network) if self.mode == "compile" else network
+            return forward(x, self._omega(omega)).cpu().numpy()
+
+    def trace(self, network, degraded: np.ndarray, omega: np.ndarray) -> dict[str, LayerCall]:
+        calls, handles = {}, []
+        for name, module in network.named_modules():
+            if isinstance(module, Tunable):
+                handles.append(module.register_forward_hook(self._recorder(calls, name)))
+        try:
+            with torch.no_grad():
+                network(torch.from_numpy(degraded).to(self.device), self._omega(omega))
+        finally:
+            for handle in handles:
+                handle.remove()
+        return calls
+
+    def trainer(self, network, recipe) -> Trainer:
+        return Trainer(network, recipe, compiled=self.mode == "compile")
+
+    def fold(self, network, omega: np.ndarray):
+        return folding.fold(network, self._omega(omega))
+
+    def _omega(self, omega: np.ndarray | None) -> torch.Tensor | None:
+        return None if omega is None else torch.from_numpy(np.ascontiguousarray(omega)).to(self.device)
+
+    @staticmethod
+    def _recorder(calls: dict[str, LayerCall], name: str):
+        def record(module, inputs, output):
+            tensors = {local: value.detach().cpu().numpy().copy() for local, value in module.named_parameters()}
+            x = inputs[0].cpu().numpy().copy() if module.kind != "parameter" else None
+            calls[name] = LayerCall(module.kind, module.phi_form, tensors, module.options(), x, output.cpu().numpy().copy())
+
+        return record

@@ -1,0 +1,31 @@
+"""Folding: an ordinary network equal to a tunable one at a fixed omega. The tunable one is untouched."""
+
+import torch
+from torch import nn
+
+from torch_impl.layers import Tunable
+from torch_impl.networks import Network
+
+
+def folded_weights(network: nn.Module, omega: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The parameters of the plain form of `network` at omega (p,), by name."""
+    weights = {}
+    inside = set()
+    for name, module in network.named_modules():
+        if isinstance(module, Tunable):
+            prefix = name + "." if name else ""
+            inside.update(prefix + local for local, _ in module.named_parameters())
+            folded = module.fold(omega)
+            if isinstance(folded, nn.Parameter):
+                weights[name] = folded
+            else:
+                weights.update({prefix + local: value for local, value in folded.named_parameters()})
+    weights.update({name: value for name, value in network.named_parameters() if name not in inside})
+    return {name: value.detach().clone() for name, value in weights.items()}
+
+
+def fold(network: Network, omega: torch.Tensor) -> Network:
+    """A new plain network equal to `network` at omega (p,): standard layers only."""
+    plain = network.plain()
+    plain.load_state_dict(folded_weights(network, omega), strict=True)
+    return plain.to(omega.device)

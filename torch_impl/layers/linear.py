@@ -1,0 +1,51 @@
+"""The tunable linear layer."""
+
+import torch
+from torch import nn
+
+from torch_impl import ops
+from torch_impl.layers.tunable import Tunable
+from tunable_core.networks import DEFAULT_PHI
+
+
+class TunableLinear(Tunable):
+    """A linear layer whose matrix and bias are set by omega.
+
+    Parameters: weight (k, out, in), bias (k, out), phi.*. Arguments as for TunableConv2d.
+    """
+
+    kind = "linear"
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        num_objectives: int,
+        bias: bool = True,
+        phi: str = DEFAULT_PHI,
+        seed: int | None = None,
+    ):
+        super().__init__(num_objectives, phi)
+        self.in_features = in_features
+        self.out_features = out_features
+        self.weight = nn.Parameter(torch.empty(self.num_kernels, out_features, in_features))
+        self.bias = nn.Parameter(torch.empty(self.num_kernels, out_features)) if bias else None
+        self.start(seed)
+
+    def forward(self, x: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
+        """x (N, ..., in), omega (p,) or (N, p) -> (N, ..., out)."""
+        return ops.linear(x, self.phi(omega), self.weight, self.bias)
+
+    def roles(self) -> dict[str, tuple[str, int]]:
+        return {"weight": ("kernel", self.in_features), "bias": ("bias", self.in_features)}
+
+    def fold(self, omega: torch.Tensor) -> nn.Linear:
+        """The ordinary linear layer equal to this one at omega (p,)."""
+        folded = nn.Linear(self.in_features, self.out_features, self.bias is not None)
+        with torch.no_grad():
+            alpha = self.phi(omega)
+            folded.weight.copy_(ops.aggregate(alpha, self.weight))
+            if self.bias is not None:
+                folded.bias.copy_(ops.aggregate(alpha, self.bias))
+        return folded

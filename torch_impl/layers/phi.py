@@ -1,0 +1,39 @@
+"""phi, the per-layer map from omega to the aggregation weights alpha (Eq. 6)."""
+
+import torch
+from torch import nn
+
+from tunable_core.errors import TunableError, nearest
+from tunable_core.networks import PHI_FORMS
+
+
+class Phi(nn.Module):
+    """The two forms without parameters: `identity`, alpha = omega; `base`, alpha = (1, omega)."""
+
+    def __init__(self, *, base: bool):
+        super().__init__()
+        self.base = base
+
+    def forward(self, omega: torch.Tensor) -> torch.Tensor:
+        """omega (p,) or (N, p) -> alpha (k,) or (N, k)."""
+        if self.base:
+            return torch.cat([torch.ones_like(omega[..., :1]), omega], -1)
+        return omega
+
+
+def make_phi(form: str, num_objectives: int) -> nn.Module:
+    """Build phi.
+
+    affine    a linear layer p -> p with bias (the paper's)
+    se        linear p -> 4 p, ReLU, linear 4 p -> p, softmax
+    identity  alpha = omega
+    base      alpha = (1, omega), for p + 1 kernels
+    """
+    if form not in PHI_FORMS:
+        raise TunableError(f"unknown phi {form!r}{nearest(form, PHI_FORMS)}; known: {', '.join(PHI_FORMS)}")
+    p = num_objectives
+    if form == "affine":
+        return nn.Linear(p, p)
+    if form == "se":
+        return nn.Sequential(nn.Linear(p, 4 * p), nn.ReLU(), nn.Linear(4 * p, p), nn.Softmax(-1))
+    return Phi(base=form == "base")

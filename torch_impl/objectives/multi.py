@@ -1,0 +1,46 @@
+"""The parametric multi-loss (Eq. 7)."""
+
+import torch
+from torch import nn
+
+from torch_impl.objectives.restoration import NoisePreservation, Reconstruction
+from tunable_core.errors import TunableError
+from tunable_core.objectives import NORMALISE_FLOOR
+
+OBJECTIVES = {"rec": Reconstruction, "noise": NoisePreservation}
+
+
+class MultiLoss(nn.Module):
+    """L = sum_i omega_i lambda_i L_i, exact per sample, then averaged over the batch (Eq. 7).
+
+    objectives  p objectives, in omega's order
+    weights     the lambda_i
+    normalise   `none`, or `sum`: divide a sample's loss by max(sum_i omega_i, 1e-3)
+    """
+
+    def __init__(self, objectives: list[nn.Module], *, weights: list[float], normalise: str = "none"):
+        super().__init__()
+        if len(objectives) != len(weights):
+            raise TunableError(f"{len(objectives)} objectives need as many weights, not {len(weights)}")
+        self.objectives = nn.ModuleList(objectives)
+        self.weights = tuple(weights)
+        self.normalise = normalise
+
+    def forward(self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """restored (N, C, H, W), omega (p,) or (N, p) -> the loss () and the batch means of the L_i (p,)."""
+        rows = omega.expand(len(restored), omega.shape[-1])
+        terms = torch.stack([objective(restored, sample, rows) for objective in self.objectives], 1)
+        losses = (rows * terms * terms.new_tensor(self.weights)).sum(1)
+        if self.normalise == "sum":
+            losses = losses / rows.sum(1).clamp(min=NORMALISE_FLOOR)
+        return losses.mean(), terms.mean(0)
+
+
+def make_loss(recipe) -> MultiLoss:
+    """The multi-loss of a recipe."""
+    objectives = []
+    for index, spec in enumerate(recipe.objectives):
+        arguments = spec.model_dump(exclude={"name", "kind", "weight"})
+        objectives.append(OBJECTIVES[spec.kind](index, **arguments))
+    weights = [spec.weight for spec in recipe.objectives]
+    return MultiLoss(objectives, weights=weights, normalise=recipe.loss.normalise)

@@ -1,0 +1,196 @@
+"""What a framework must supply to the neutral packages, and the only place that imports a twin.
+
+A twin's `backend` module has one class `Backend` that follows the protocol below. Everything else
+(commands, certificate, evaluation, training loop) is written once against it, with numpy arrays.
+"""
+
+import importlib
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from tunable_core import checkpoint
+from tunable_core.data import Batch
+from tunable_core.errors import BackendError, OmegaError, TunableError, nearest
+from tunable_core.initial import ParameterSpec
+from tunable_core.networks import NetworkSpec
+from tunable_core.omega import check_omega
+from tunable_core.recipe import Recipe
+
+_MODULES = {"torch": ("torch", "torch_impl.backend"), "mindspore": ("mindspore", "mindspore_impl.backend")}
+BACKENDS = tuple(_MODULES)
+
+
+class LayerCall(NamedTuple):
+    """One call of a tunable layer inside a network, as `Backend.trace` records it.
+
+    kind      a layer of the oracle: "conv2d", "linear", "parameter"
+    phi       the form of the layer's phi
+    tensors   its parameters by local name (weight, bias, phi.weight, ...)
+    options   stride, padding, dilation, groups as the oracle takes them
+    input     the layer's input, None for a parameter
+    output    what the layer returned
+    """
+
+    kind: str
+    phi: str
+    tensors: dict[str, np.ndarray]
+    options: dict[str, Any]
+    input: np.ndarray | None
+    output: np.ndarray
+
+
+class LossReport(NamedTuple):
+    """One evaluation of the multi-loss on a batch: its value, the p objectives (batch means), gradients by name."""
+
+    loss: float
+    terms: np.ndarray
+    gradients: dict[str, np.ndarray]
+
+
+class Trainer(Protocol):
+    """A network being trained: one optimizer step at a time, its state as arrays."""
+
+    def step(self, batch: Batch, learning_rate: float) -> tuple[float, np.ndarray]:
+        """Take one step; return the loss before it and its p terms (batch means)."""
+
+    def gradients(self, batch: Batch) -> LossReport:
+        """Loss and gradients on a batch, without moving anything."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Optimizer state, names equal in both twins: `first.<name>`, `second.<name>`, `step`."""
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Continue from a state that `state` returned."""
+
+
+class Backend(Protocol):
+    """A framework. Networks are the framework's own objects; everything else is numpy."""
+
+    name: str
+    modes: tuple[str, ...]  # ways to run, the default first: eager, compile; graph, pynative
+
+    def __init__(self, device: str | None = None, mode: str | None = None): ...
+
+    def facts(self) -> dict[str, str]:
+        """Versions, device, and every switch that changes numbers."""
+
+    def build(self, spec: NetworkSpec, num_objectives: int) -> Any:
+        """A network with arbitrary weights; 0 objectives: its plain form."""
+
+    def specs(self, network: Any) -> list[ParameterSpec]:
+        """Every parameter of the network."""
+
+    def parameters(self, network: Any) -> dict[str, np.ndarray]:
+        """A copy of every parameter."""
+
+    def assign(self, network: Any, tensors: dict[str, np.ndarray]) -> None:
+        """Set every parameter (already checked against `specs`)."""
+
+    def run(self, network: Any, degraded: np.ndarray, omega: np.ndarray | None) -> np.ndarray:
+        """The network's output, without gradients. degraded (N, C, H, W); omega (p,), (N, p) or None."""
+
+    def trace(self, network: Any, degraded: np.ndarray, omega: np.ndarray) -> dict[str, LayerCall]:
+        """Run the network and record every tunable layer by name, in calling order."""
+
+    def trainer(self, network: Any, recipe: Recipe) -> Trainer:
+        """Train this network in place with the recipe's objectives and optimizer."""
+
+    def fold(self, network: Any, omega: np.ndarray) -> Any:
+        """A plain network equal to `network` at omega (p,)."""
+
+
+def installed() -> tuple[str, ...]:
+    """The backends whose framework can be imported here."""
+    return tuple(name for name, (module, _) in _MODULES.items() if importlib.util.find_spec(module))
+
+
+def requested() -> tuple[str, ...]:
+    """The backends a run must cover: `TUNABLE_BACKENDS` (comma-separated), default all installed."""
+    text = os.environ.get("TUNABLE_BACKENDS", "")
+    return tuple(part.strip() for part in text.split(",") if part.strip()) or installed()
+
+
+def get_backend(name: str, device: str | None = None, mode: str | None = None) -> Backend:
+    """Import one twin; BackendError if it is unknown or its framework is missing."""
+    if name not in _MODULES:
+        raise BackendError(f"unknown backend {name!r}{nearest(name, _MODULES)}; known: {', '.join(_MODULES)}")
+    module, twin = _MODULES[name]
+    if importlib.util.find_spec(module) is None:
+        raise BackendError(f"backend {name!r} needs {module}, which is not installed: pip install tunable-convolutions[{name}]")
+    return importlib.import_module(twin).Backend(device=device, mode=mode)
+
+
+def choose(name: str, kind: str, received: str | None, known: tuple[str, ...]) -> str:
+    """The requested device or mode of backend `name`, the first known one when None; BackendError if unknown."""
+    if received is None:
+        return known[0]
+    if received not in known:
+        raise BackendError(f"backend {name!r} has no {kind} {received!r}{nearest(received, known)}; known: {', '.join(known)}")
+    return received
+
+
+@dataclass
+class Model:
+    """A network with its weights in one framework: numpy in, numpy out."""
+
+    backend: Backend
+    network: Any
+    header: checkpoint.Header
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        return self.header.objectives
+
+    def run(self, degraded: np.ndarray, omega=None) -> np.ndarray:
+        """Restore pictures.
+
+        degraded  float32 (N, C, H, W), 0..1
+        omega     (p,) or (N, p), any finite values; None for a plain network
+        returns   float32 (N, C, scale H, scale W), not clipped
+        """
+        degraded = np.asarray(degraded, dtype=np.float32)
+        if degraded.ndim != 4:
+            raise TunableError(f"pictures must be (N, C, H, W), not of shape {degraded.shape}")
+        if not self.objectives:
+            if omega is not None:
+                raise OmegaError(f"a plain network takes no omega, but received {omega!r}")
+            return self.backend.run(self.network, degraded, None)
+        if omega is None:
+            raise OmegaError(f"a tunable network wants omega for {', '.join(self.objectives)}")
+        return self.backend.run(self.network, degraded, check_omega(omega, len(self.objectives), len(degraded)))
+
+    def save(self, path: str | Path) -> None:
+        """Write the weights file."""
+        checkpoint.save(path, self.backend.parameters(self.network), self.header)
+
+    def fold(self, omega) -> "Model":
+        """A plain model equal to this one at omega (p,)."""
+        if not self.objectives:
+            raise TunableError("this network is plain already: there is nothing to fold")
+        omega = check_omega(omega, len(self.objectives))
+        if omega.ndim != 1:
+            raise OmegaError(f"folding wants one omega ({len(self.objectives)},), not {omega.shape}")
+        network = self.backend.fold(self.network, omega)
+        spec = self.header.network.model_copy(update={"tunable": False})
+        recipe = {**self.header.recipe, "folded_at": omega.tolist()}
+        return Model(self.backend, network, checkpoint.Header(spec, (), (), recipe))
+
+
+def build(header: checkpoint.Header, tensors: dict[str, np.ndarray], backend: Backend, source="weights") -> Model:
+    """Build the header's network in `backend` and give it `tensors` (strict; CheckpointError)."""
+    network = backend.build(header.network, header.num_objectives)
+    checkpoint.check_tensors(tensors, backend.specs(network), source)
+    backend.assign(network, tensors)
+    return Model(backend, network, header)
+
+
+def load(path: str | Path, backend: str | Backend = "torch", device: str | None = None, mode: str | None = None) -> Model:
+    """Load a weights file into a framework."""
+    tensors, header = checkpoint.load(path)
+    chosen = get_backend(backend, device, mode) if isinstance(backend, str) else backend
+    return build(header, tensors, chosen, path)

@@ -1,0 +1,122 @@
+"""The weights file: one `*.safetensors` for both frameworks (DESIGN, decision 1).
+
+Tensor names and shapes are equal in both twins, so nothing is mapped. The header (safetensors
+metadata) says what the network is, so that one file is enough to restore a picture.
+Pickle is never read.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from tunable_core.errors import CheckpointError, nearest
+from tunable_core.files import atomic
+from tunable_core.initial import ParameterSpec
+from tunable_core.networks import NetworkSpec
+from tunable_core.recipe import Recipe
+from tunable_core.version import __version__
+
+FORMAT = "tunable-convolutions/1"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a weights file says of itself.
+
+    objectives   names in omega's order; () for a plain network
+    omega_range  the trained range, one [low, high] per objective
+    recipe       the resolved recipe it was trained with, {} when unknown
+    """
+
+    network: NetworkSpec
+    objectives: tuple[str, ...] = ()
+    omega_range: tuple[tuple[float, float], ...] = ()
+    recipe: dict[str, Any] = field(default_factory=dict)
+    writer: str = f"tunable-convolutions {__version__}"
+
+    @property
+    def num_objectives(self) -> int:
+        return len(self.objectives)
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> "Header":
+        """The header of weights trained with `recipe`."""
+        names = tuple(objective.name for objective in recipe.objectives) if recipe.network.tunable else ()
+        return cls(recipe.network, names, ((0.0, 1.0),) * len(names), recipe.to_dict())
+
+    def to_metadata(self) -> dict[str, str]:
+        values = {
+            "network": self.network.model_dump(mode="json"),
+            "objectives": self.objectives,
+            "omega_range": self.omega_range,
+            "recipe": self.recipe,
+            "writer": self.writer,
+        }
+        return {"format": FORMAT, **{key: json.dumps(value) for key, value in values.items()}}
+
+    @classmethod
+    def from_metadata(cls, metadata: dict[str, str] | None, source: str | Path) -> "Header":
+        found = (metadata or {}).get("format")
+        if found != FORMAT:
+            raise CheckpointError(f"{source} is not a weights file of this project: format {found!r}, wanted {FORMAT!r}")
+        try:
+            values = {key: json.loads(metadata[key]) for key in ("network", "objectives", "omega_range", "recipe", "writer")}
+            network = NetworkSpec.model_validate(values["network"])
+            ranges = tuple((float(low), float(high)) for low, high in values["omega_range"])
+            header = cls(network, tuple(values["objectives"]), ranges, values["recipe"], values["writer"])
+        except (KeyError, TypeError, ValueError, ValidationError) as error:
+            raise CheckpointError(f"{source} has a damaged header: {' '.join(str(error).split())[:200]}") from None
+        if len(ranges) != len(header.objectives) or network.tunable != bool(header.objectives):
+            raise CheckpointError(f"{source} has a damaged header: {len(ranges)} ranges, objectives {header.objectives}")
+        return header
+
+
+def save(path: str | Path, tensors: dict[str, np.ndarray], header: Header) -> None:
+    """Write a weights file atomically. Tensors are float32."""
+    save_tensors(path, tensors, header.to_metadata())
+
+
+def save_tensors(path: str | Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+    """Write any safetensors file atomically."""
+    with atomic(path) as temporary:
+        save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, temporary, metadata)
+
+
+def load(path: str | Path) -> tuple[dict[str, np.ndarray], Header]:
+    """Read a weights file: its tensors and its header. Raises CheckpointError."""
+    tensors, metadata = load_tensors(path)
+    return tensors, Header.from_metadata(metadata, path)
+
+
+def load_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Read any safetensors file: its tensors and its metadata. Raises CheckpointError."""
+    if not Path(path).is_file():
+        raise CheckpointError(f"no such weights file: {path}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} is not a readable safetensors file: {' '.join(str(error).split())}") from None
+
+
+def check_tensors(tensors: dict[str, np.ndarray], specs: list[ParameterSpec], source: str | Path = "weights") -> None:
+    """Raise CheckpointError unless `tensors` are exactly what a network with `specs` holds: names, shapes, float32, finite."""
+    wanted = {spec.name: spec.shape for spec in specs}
+    for name in wanted:
+        if name not in tensors:
+            raise CheckpointError(f"{source} lacks tensor {name!r}{nearest(name, tensors.keys() - wanted.keys())}")
+    for name, value in tensors.items():
+        if name not in wanted:
+            raise CheckpointError(f"{source} has a tensor {name!r} that the network does not")
+        if tuple(value.shape) != tuple(wanted[name]):
+            raise CheckpointError(f"{source}: tensor {name!r} has shape {value.shape}, the network wants {wanted[name]}")
+        if value.dtype != np.float32:
+            raise CheckpointError(f"{source}: tensor {name!r} is {value.dtype}, the network wants float32")
+        if not np.isfinite(value).all():
+            raise CheckpointError(f"{source}: tensor {name!r} has values that are not finite")

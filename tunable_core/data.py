@@ -1,0 +1,137 @@
+"""Folders of photographs -> seeded patches -> batches.
+
+Samples are counted, not drawn: batch b of a run is a pure function of (seed, b). Crop, flip,
+degradation and omega all come from a counter-based generator (Philox) whose counter holds b, so both
+twins see the same batches, any number of workers gives the same run, and a resumed run is the same run.
+"""
+
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tunable_core.degradations import degrade
+from tunable_core.errors import DataError
+from tunable_core.pictures import list_pictures, read_bytes
+from tunable_core.recipe import Data, Recipe, expand
+
+BUNDLED = "bundled"
+# Photographs (not drawings, textures or scientific images) that scikit-image's wheel carries.
+BUNDLED_TRAIN = (
+    "astronaut.png", "rocket.jpg", "motorcycle_left.png", "motorcycle_right.png", "camera.png", "coins.png",
+    "brick.png", "grass.png", "gravel.png",
+)  # fmt: skip
+BUNDLED_TEST = ("chelsea.png", "coffee.png")
+
+
+class Batch(NamedTuple):
+    """One training batch: `sample` maps names (clean, degraded, ...) to float32 NCHW.
+
+    omega is (N, p), or (p,) when the recipe draws it once per batch.
+    """
+
+    index: int
+    sample: dict[str, np.ndarray]
+    omega: np.ndarray
+
+
+def bundled(names: tuple[str, ...]) -> list[Path]:
+    """Paths of the named photographs inside the installed scikit-image."""
+    import skimage
+
+    folder = Path(skimage.__file__).parent / "data"
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise DataError(f"scikit-image at {folder} lacks {', '.join(missing)}; reinstall it from constraints.txt")
+    return [folder / name for name in names]
+
+
+def find_pictures(folders: list[str]) -> list[Path]:
+    """All pictures of the folders in order; the word `bundled` stands for scikit-image's photographs."""
+    found = []
+    for folder in folders:
+        found += bundled(BUNDLED_TRAIN) if folder == BUNDLED else list_pictures(expand(folder))
+    return found
+
+
+class PictureCache:
+    """Decoded pictures, the least recently used dropped beyond `limit` bytes. Thread-safe."""
+
+    def __init__(self, limit: float):
+        self._limit = limit
+        self._held: OrderedDict[Path, np.ndarray] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def read(self, path: Path) -> np.ndarray:
+        """uint8 RGB (H, W, 3)."""
+        with self._lock:
+            if path in self._held:
+                self._held.move_to_end(path)
+                return self._held[path]
+        picture = read_bytes(path)
+        with self._lock:
+            if path not in self._held:
+                self._held[path] = picture
+                self._bytes += picture.nbytes
+            while self._bytes > self._limit and self._held:
+                self._bytes -= self._held.popitem(last=False)[1].nbytes
+        return picture
+
+
+class Batches:
+    """The batches of a recipe: `batches[b]` for any b >= 0, or `stream(first, last)` prepared ahead."""
+
+    def __init__(self, recipe: Recipe):
+        self._recipe = recipe
+        self._data: Data = recipe.data
+        self._paths = find_pictures(recipe.data.train)
+        self._cache = PictureCache(recipe.data.cache_gib * 2**30)
+
+    def __getitem__(self, index: int) -> Batch:
+        recipe, data = self._recipe, self._data
+        rng = np.random.Generator(np.random.Philox(key=recipe.seed, counter=[0, 0, 0, index]))
+        clean = np.stack([self._patch(rng) for _ in range(data.batch)])
+        degraded = degrade(clean, data.degradation, rng)
+        per_sample = recipe.omega.per == "sample"
+        omega = recipe.omega.sampler.draw(rng, data.batch if per_sample else 1, recipe.num_objectives)
+        return Batch(index, {"clean": clean, "degraded": degraded}, omega if per_sample else omega[0])
+
+    def _patch(self, rng: np.random.Generator) -> np.ndarray:
+        """A random crop, float32 (3, patch, patch), flipped and transposed at random."""
+        size = self._data.patch
+        path = self._paths[rng.integers(len(self._paths))]
+        picture = self._cache.read(path)
+        height, width = picture.shape[:2]
+        if height < size or width < size:
+            raise DataError(f"{path} is {width}x{height}, smaller than the patch of {size}x{size}")
+        top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
+        patch = picture[top : top + size, left : left + size].transpose(2, 0, 1)
+        flips = rng.integers(2, size=3) if self._data.flip else (0, 0, 0)
+        if flips[0]:
+            patch = patch[:, ::-1]
+        if flips[1]:
+            patch = patch[:, :, ::-1]
+        if flips[2]:
+            patch = patch.swapaxes(1, 2)
+        return patch.astype(np.float32) / np.float32(255)
+
+    def stream(self, first: int, last: int) -> Iterator[Batch]:
+        """Batches `first` .. `last` - 1 in order, prepared ahead by `workers` threads."""
+        workers = self._data.workers
+        with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
+            ahead: deque = deque()
+            following = first
+            try:
+                for _ in range(first, last):
+                    while following < last and len(ahead) < 2 * workers + 1:
+                        ahead.append(pool.submit(self.__getitem__, following))
+                        following += 1
+                    yield ahead.popleft().result()
+            finally:
+                for future in ahead:
+                    future.cancel()

@@ -1,0 +1,74 @@
+"""omega, the interactive parameters: checking, parsing, naming, grids (paper section 3.2).
+
+`omega` is (p,), one setting for a whole batch, or (N, p), one per sample. Values lie in [0, 1]
+and need not sum to one. How training draws them is in `sampling`.
+"""
+
+import itertools
+
+import numpy as np
+
+from tunable_core.errors import OmegaError
+
+
+def check_omega(omega, num_objectives: int, batch: int | None = None) -> np.ndarray:
+    """Return `omega` as float32 of shape (p,) or (N, p), or raise OmegaError.
+
+    Any finite value passes (outside [0, 1] extrapolates); `check_range` is the stricter test.
+    `batch`, when given, is the N that a per-sample omega must have.
+    """
+    try:
+        array = np.asarray(omega, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise OmegaError(f"omega must be numbers of shape (p,) or (N, p), not {omega!r}") from None
+    if array.ndim not in (1, 2) or array.shape[-1] != num_objectives:
+        raise OmegaError(
+            f"omega has shape {array.shape}; the network has {num_objectives} objectives, "
+            f"so it must be ({num_objectives},) or (N, {num_objectives})"
+        )
+    if batch is not None and array.ndim == 2 and len(array) != batch:
+        raise OmegaError(f"omega has {len(array)} rows for a batch of {batch}")
+    if not np.isfinite(array).all():
+        raise OmegaError(f"omega must be finite, not {array.tolist()}")
+    return array
+
+
+def check_range(omega: np.ndarray, omega_range) -> np.ndarray:
+    """Return `omega` unchanged if it lies in the trained range (p pairs), else raise OmegaError."""
+    low, high = np.asarray(omega_range, dtype=np.float64).T
+    if np.any(omega < low - 1e-6) or np.any(omega > high + 1e-6):
+        wanted = ", ".join(f"[{a:g}, {b:g}]" for a, b in zip(low, high, strict=True))
+        raise OmegaError(f"omega {np.round(omega, 6).tolist()} lies outside the trained range {wanted}")
+    return omega
+
+
+def parse_omega(text: str, num_objectives: int) -> np.ndarray:
+    """Read "0.7,0.3" as an omega (p,), or raise OmegaError."""
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise OmegaError(f"omega must be {num_objectives} numbers like 0.7,0.3, not {text!r}") from None
+    if len(values) != num_objectives:
+        raise OmegaError(f"omega {text!r} has {len(values)} values; the network has {num_objectives} objectives")
+    return check_omega(values, num_objectives)
+
+
+def format_omega(omega) -> str:
+    """"(0.25, 0.75)": how an omega is written in tables and labels."""
+    return "(" + ", ".join(f"{value:.4g}" for value in np.asarray(omega, dtype=np.float64)) + ")"
+
+
+def grid(num_objectives: int, points: int) -> np.ndarray:
+    """All omegas with each coordinate one of `points` even steps over [0, 1]: (points**p, p)."""
+    if points < 2:
+        raise OmegaError(f"a grid needs at least 2 points per axis, not {points}")
+    axis = np.linspace(0, 1, points, dtype=np.float32)
+    return np.array(list(itertools.product(axis, repeat=num_objectives)), dtype=np.float32)
+
+
+def line(points: int) -> np.ndarray:
+    """The line omega_1 + omega_2 = 1 from (0, 1) to (1, 0): (points, 2)."""
+    if points < 2:
+        raise OmegaError(f"a line needs at least 2 points, not {points}")
+    first = np.linspace(0, 1, points)
+    return np.stack([first, 1 - first], axis=1).astype(np.float32)

@@ -1,0 +1,87 @@
+"""Reading and writing pictures with Pillow, and the layouts that the project uses.
+
+In files and metrics a picture is (H, W, 3); networks take (N, 3, H, W). Values are floats in 0..1.
+"""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from tunable_core.errors import DataError
+from tunable_core.files import atomic
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+MAX_PIXELS = 100_000_000
+
+
+def read_bytes(path: str | Path) -> np.ndarray:
+    """Read a picture as uint8 RGB (H, W, 3).
+
+    Grey, palette, alpha (dropped), CMYK and 16-bit pictures are converted; EXIF orientation is applied.
+    Raises DataError for what is no picture, is truncated or exceeds `MAX_PIXELS`.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as picture:
+                width, height = picture.size
+                if width * height > MAX_PIXELS:
+                    raise DataError(f"{path} has {width}x{height} pixels; the limit is {MAX_PIXELS}")
+                picture.load()
+                return np.asarray(_to_rgb(ImageOps.exif_transpose(picture)))
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"no such picture: {path}") from None
+    except Exception as error:  # Pillow raises many kinds on damaged files
+        raise DataError(f"cannot read {path} as a picture: {' '.join(str(error).split())}") from None
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I") or picture.mode == "F":  # 16- and 32-bit grey: Pillow would clip to 255
+        values = np.asarray(picture, dtype=np.float64)
+        top = 65535.0 if picture.mode != "F" else max(values.max(), 1.0)
+        picture = Image.fromarray(np.round(np.clip(values / top, 0, 1) * 255).astype(np.uint8))
+    return picture.convert("RGB")
+
+
+def read(path: str | Path) -> np.ndarray:
+    """Read a picture as float32 RGB (H, W, 3) in 0..1; errors as `read_bytes`."""
+    return read_bytes(path).astype(np.float32) / np.float32(255)
+
+
+def to_bytes(picture: np.ndarray) -> np.ndarray:
+    """Round a float picture in 0..1 to uint8, clipping."""
+    return np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+
+
+def write(path: str | Path, picture: np.ndarray) -> None:
+    """Write a float (H, W, 3) picture, 8 bits per channel, atomically; the suffix names the format."""
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise DataError(f"cannot write {path}: the suffix must be one of {', '.join(SUFFIXES)}")
+    with atomic(path) as temporary:
+        Image.fromarray(to_bytes(picture)).save(temporary)
+
+
+def to_network(picture: np.ndarray) -> np.ndarray:
+    """(H, W, 3) -> (1, 3, H, W), contiguous float32."""
+    return np.ascontiguousarray(picture.transpose(2, 0, 1)[None], dtype=np.float32)
+
+
+def from_network(pictures: np.ndarray) -> np.ndarray:
+    """(1, 3, H, W) -> (H, W, 3)."""
+    return pictures[0].transpose(1, 2, 0)
+
+
+def list_pictures(folder: str | Path) -> list[Path]:
+    """The pictures directly inside `folder`, sorted by name; DataError if there is no folder or none in it."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"no such folder: {folder}")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not found:
+        raise DataError(f"no pictures in {folder} (looked for {', '.join(SUFFIXES)})")
+    return found

@@ -1,0 +1,220 @@
+"""Recipes: one YAML file says everything about a training run (DESIGN, "A recipe").
+
+A recipe may inherit from another (`base:`, relative to its own folder; its own values win, mappings
+are merged key by key, lists are replaced). It is validated before anything heavy starts, and the
+resolved recipe is stored beside the run and in the weights.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+
+from tunable_core.degradations import Degradation
+from tunable_core.errors import RecipeError
+from tunable_core.initial import Initial
+from tunable_core.networks import NetworkSpec
+from tunable_core.sampling import Fixed, Sampler, Uniform, named
+from tunable_core.schedule import Constant, Schedule
+from tunable_core.schema import Section
+
+
+class _Objective(Section):
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
+    weight: float = Field(1.0, ge=0, allow_inf_nan=False)  # lambda_i of Eq. 7
+    distance: Literal["l1", "l2", "charbonnier"] = "l1"
+
+
+class Reconstruction(_Objective):
+    """Distance of the restored picture to the clean one (SPEC 3, `rec`)."""
+
+    kind: Literal["rec"]
+
+
+class NoisePreservation(_Objective):
+    """Distance to the clean picture with part of its noise left in (Eq. 9, `noise`)."""
+
+    kind: Literal["noise"]
+    nu: float = Field(0.9, ge=0, le=1)  # noise kept at most
+    residual: Literal["keep", "remove"] = "keep"  # more omega: keep more noise, or remove more
+
+
+Objective = Annotated[Reconstruction | NoisePreservation, Field(discriminator="kind")]
+
+
+class Omega(Section):
+    """How training draws omega."""
+
+    sampler: Annotated[Sampler, BeforeValidator(named)] = Uniform()
+    per: Literal["sample", "batch"] = "sample"
+
+
+class Loss(Section):
+    """`sum` divides each sample's loss by max(sum_i omega_i, 1e-3), so that none fades near omega = 0."""
+
+    normalise: Literal["none", "sum"] = "none"
+
+
+class Data(Section):
+    """Where photographs come from and how batches are made; `bundled` means an installed dependency's."""
+
+    train: list[str] = Field(min_length=1)
+    validation: list[str] = Field([], alias="validate")
+    patch: int = Field(64, ge=1)  # pixels along each side
+    batch: int = Field(16, ge=1)
+    flip: bool = True  # random flips and transposition
+    degradation: list[Degradation] = []
+    cache_gib: float = Field(2.0, ge=0)  # memory for decoded pictures
+    workers: int = Field(1, ge=1)  # threads that prepare batches ahead
+
+    @field_validator("train", "validation", mode="before")
+    @classmethod
+    def _one_or_many(cls, value):
+        return [value] if isinstance(value, str) else value
+
+
+class Optimizer(Section):
+    """Adam (Kingma and Ba), eps outside the root."""
+
+    kind: Literal["adam"] = "adam"
+    learning_rate: float = Field(1e-4, gt=0, allow_inf_nan=False)
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.999, ge=0, lt=1)
+    eps: float = Field(1e-8, gt=0)
+
+
+class Checkpoint(Section):
+    """A checkpoint every so many steps; the newest `keep` stay."""
+
+    every: int = Field(1000, ge=1)
+    keep: int = Field(3, ge=1)
+
+
+class Recipe(Section):
+    """A complete, valid recipe. The order of `objectives` is the order of omega; their number is p."""
+
+    task: Literal["denoise"]
+    network: NetworkSpec
+    objectives: list[Objective] = Field(min_length=1, max_length=16)
+    omega: Omega = Omega()
+    loss: Loss = Loss()
+    initial: Initial = Initial()
+    data: Data
+    optimizer: Optimizer = Optimizer()
+    schedule: Annotated[Schedule, BeforeValidator(named)] = Constant()
+    steps: int = Field(ge=1)
+    checkpoint: Checkpoint = Checkpoint()
+    seed: int = Field(0, ge=0, lt=2**32)
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        names = [objective.name for objective in self.objectives]
+        if len(set(names)) != len(names):
+            raise ValueError(f"objectives need different names, not {', '.join(names)}")
+        self.omega.sampler.check(len(names))
+        if not self.network.tunable and not isinstance(self.omega.sampler, Fixed):
+            raise ValueError("a plain network (network.tunable: false) needs omega.sampler {kind: fixed, value: [...]}")
+        return self
+
+    @property
+    def num_objectives(self) -> int:
+        return len(self.objectives)
+
+    @property
+    def network_objectives(self) -> int:
+        """What the network is built with: p, or 0 for a plain network."""
+        return self.num_objectives if self.network.tunable else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as plain values that `parse` accepts again."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def parse(values: dict[str, Any], source: str = "recipe") -> Recipe:
+    """Validate `values`, or raise RecipeError naming the first key at fault."""
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        got = "" if first["type"] in ("value_error", "missing") else f", not {first['input']!r}"
+        raise RecipeError(f"{source}: {where + ': ' if where else ''}{message}{got}") from None
+
+
+def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
+    """Read a recipe with its bases, apply `a.b=value` overrides, validate."""
+    values = _read(Path(path), ())
+    for override in overrides or ():
+        _override(values, override)
+    return parse(values, str(path))
+
+
+def expand(path: str) -> str:
+    """Expand `${NAME}` in a path; an unset variable is a RecipeError."""
+
+    def value(match):
+        name = match.group(1)
+        if name not in os.environ:
+            raise RecipeError(f"path {path!r} needs the environment variable {name}, which is not set")
+        return os.environ[name]
+
+    return os.path.expanduser(re.sub(r"\$\{(\w+)\}", value, path))
+
+
+def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    path = path.resolve()
+    if path in seen:
+        raise RecipeError(f"recipe {path} inherits from itself")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"cannot read recipe {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path} must hold a mapping of keys, not {type(values).__name__}")
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    if not isinstance(base, str):
+        raise RecipeError(f"{path}: base must be a path relative to this file, not {base!r}")
+    return _merge(_read(path.parent / base, (*seen, path)), values)
+
+
+def _merge(below: dict, above: dict) -> dict:
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        # another kind of a thing replaces it whole: keys of the old kind would not fit
+        same = both and value.get("kind", merged[key].get("kind")) == merged[key].get("kind")
+        merged[key] = _merge(merged[key], value) if same else value
+    return merged
+
+
+def _override(values: dict[str, Any], text: str) -> None:
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise RecipeError(f"--set wants KEY=VALUE such as data.batch=8, not {text!r}")
+    *parents, last = path.split(".")
+    place: Any = values
+    for depth, key in enumerate(parents):
+        if isinstance(place, dict):
+            place = place.setdefault(key, {})
+        elif isinstance(place, list) and key.isdigit() and int(key) < len(place):
+            place = place[int(key)]
+        else:
+            raise RecipeError(f"--set {text}: nothing at {'.'.join(parents[: depth + 1])}")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise RecipeError(f"--set {text}: {value!r} is not a YAML value") from None
+    if isinstance(place, dict):
+        place[last] = parsed
+    elif isinstance(place, list) and last.isdigit() and int(last) < len(place):
+        place[int(last)] = parsed
+    else:
+        raise RecipeError(f"--set {text}: nothing at {path}")
