@@ -1,0 +1,216 @@
+"""The truth: Eqs. 1-7 in plain numpy float64, written to be read; what both twins answer to.
+
+Everything is computed in float64 whatever comes in. omega is (p,), one setting for the whole batch, or
+(N, p), one per sample. `tensors` holds a layer's parameters by local name, as in a weights file (DESIGN,
+decision 1): weight (k, ...), bias (k, out), phi.*; k is the number of kernels.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tunable_core.errors import TunableError, nearest
+from tunable_core.networks import PHI_FORMS
+from tunable_core.objectives import CHARBONNIER_EPS, NORMALISE_FLOOR
+from tunable_core.recipe import Objective, Recipe
+
+Tensors = dict[str, np.ndarray]
+
+
+def phi(form: str, omega: np.ndarray, tensors: Tensors) -> np.ndarray:
+    """alpha = phi(omega) (Eq. 6): omega (p,) or (N, p) -> alpha (k,) or (N, k).
+
+    affine    W omega + c                         phi.weight (p, p), phi.bias (p,)
+    identity  omega
+    se        softmax(B relu(A omega + a) + b)    phi.0.weight, phi.0.bias, phi.2.weight, phi.2.bias
+    base      (1, omega), k = p + 1
+    """
+    omega = _float64(omega)
+    if form == "affine":
+        return _affine(omega, tensors, "phi")
+    if form == "identity":
+        return omega
+    if form == "se":
+        logits = _affine(np.maximum(_affine(omega, tensors, "phi.0"), 0), tensors, "phi.2")
+        powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        return powers / powers.sum(axis=-1, keepdims=True)
+    if form == "base":
+        return np.concatenate([np.ones_like(omega[..., :1]), omega], axis=-1)
+    raise TunableError(f"unknown phi {form!r}{nearest(form, PHI_FORMS)}; known: {', '.join(PHI_FORMS)}")
+
+
+def aggregate(alpha: np.ndarray, tensor: np.ndarray) -> np.ndarray:
+    """Sum_i alpha_i tensor[i] (Eq. 3): alpha (k,) or (N, k), tensor (k, *shape) -> (*shape) or (N, *shape)."""
+    alpha, tensor = _float64(alpha), _float64(tensor)
+    if alpha.shape[-1] != len(tensor):
+        raise TunableError(f"{alpha.shape[-1]} aggregation weights for {len(tensor)} kernels")
+    return np.tensordot(alpha, tensor, axes=1)
+
+
+def conv2d(
+    x: np.ndarray,
+    omega: np.ndarray,
+    tensors: Tensors,
+    phi_form: str,
+    *,
+    stride: int | tuple[int, int] = 1,
+    padding: int | tuple[int, int] = 0,
+    dilation: int | tuple[int, int] = 1,
+    groups: int = 1,
+) -> np.ndarray:
+    """The tunable convolution (Eqs. 1-6), zero-padded: x (N, in, H, W) -> (N, out, H', W').
+
+    weight (k, out, in / groups, kh, kw), bias (k, out) or absent.
+    """
+    (sy, sx), (py, px), (dy, dx) = _pair(stride), _pair(padding), _pair(dilation)
+    kernel, bias = _kernels(phi_form, omega, tensors, len(x))  # one per sample
+    n, out, within, kh, kw = kernel.shape
+    x = np.pad(_float64(x), ((0, 0), (0, 0), (py, py), (px, px)))
+    if x.shape[1] != within * groups:
+        raise TunableError(f"{x.shape[1]} input channels for {groups} groups of {within}")
+    height = (x.shape[2] - dy * (kh - 1) - 1) // sy + 1
+    width = (x.shape[3] - dx * (kw - 1) - 1) // sx + 1
+    if height < 1 or width < 1:
+        raise TunableError(f"a padded input of {x.shape[2]}x{x.shape[3]} is smaller than the kernel of {kh}x{kw}")
+    x = x.reshape(n, groups, within, *x.shape[2:])
+    kernel = kernel.reshape(n, groups, out // groups, within, kh, kw)
+    y = np.zeros((n, groups, out // groups, height * width))
+    for u in range(kh):  # y[i, j] = sum over u, v of k[u, v] x[i sy + u dy, j sx + v dx]
+        for v in range(kw):
+            seen = x[..., u * dy : u * dy + (height - 1) * sy + 1 : sy, v * dx : v * dx + (width - 1) * sx + 1 : sx]
+            y += kernel[..., u, v] @ seen.reshape(n, groups, within, height * width)
+    return y.reshape(n, out, height, width) + bias[:, :, None, None]
+
+
+def linear(x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form: str) -> np.ndarray:
+    """The tunable linear layer: x (N, ..., in) -> (N, ..., out); weight (k, out, in), bias (k, out) or absent."""
+    kernel, bias = _kernels(phi_form, omega, tensors, len(x))
+    x = _float64(x)
+    rows = x.reshape(len(x), -1, x.shape[-1])
+    y = rows @ kernel.transpose(0, 2, 1) + bias[:, None]
+    return y.reshape(*x.shape[:-1], -1)
+
+
+def parameter(omega: np.ndarray, tensors: Tensors, phi_form: str) -> np.ndarray:
+    """The tunable free parameter: weight (k, *shape) -> (*shape), or (N, *shape) for omega (N, p)."""
+    return aggregate(phi(phi_form, omega, tensors), tensors["weight"])
+
+
+# One signature for all: (x, omega, tensors, phi_form, **options) -> output.
+LAYERS: dict[str, Callable[..., np.ndarray]] = {
+    "conv2d": conv2d,
+    "linear": linear,
+    "parameter": lambda x, omega, tensors, phi_form: parameter(omega, tensors, phi_form),
+}
+
+
+def layer(
+    kind: str, phi_form: str, tensors: Tensors, options: dict[str, Any], x: np.ndarray | None, omega: np.ndarray
+) -> np.ndarray:
+    """Compute the layer that a tunable_core.backends.LayerCall records (x is None for a parameter)."""
+    if kind not in LAYERS:
+        raise TunableError(f"unknown layer {kind!r}{nearest(kind, LAYERS)}; known: {', '.join(LAYERS)}")
+    return LAYERS[kind](x, omega, tensors, phi_form, **options)
+
+
+def target(spec: Objective, index: int, sample: dict[str, np.ndarray], omega: np.ndarray) -> np.ndarray:
+    """What an objective pulls the restored picture to, (N, C, H, W).
+
+    spec    the objective in the recipe; index: its place in omega
+    sample  `clean` y and `degraded` z, both (N, C, H, W)
+
+    rec     y
+    noise   y + r nu (z - y) (Eq. 9), r = own omega (`keep`) or 1 - own omega (`remove`)
+    """
+    clean = _float64(sample["clean"])
+    if spec.kind == "rec":
+        return clean
+    if spec.kind == "noise":
+        own = _rows(omega, len(clean))[:, index].reshape(-1, *[1] * (clean.ndim - 1))
+        kept = own if spec.residual == "keep" else 1 - own
+        return clean + kept * spec.nu * (_float64(sample["degraded"]) - clean)
+    raise TunableError(f"the oracle knows no objective of kind {spec.kind!r}; known: rec, noise")
+
+
+def objective(
+    spec: Objective, index: int, restored: np.ndarray, sample: dict[str, np.ndarray], omega: np.ndarray
+) -> np.ndarray:
+    """L_i of every sample, (N,): the mean distance to the target; not yet times omega or lambda."""
+    difference = _float64(restored) - target(spec, index, sample, omega)
+    return _DISTANCES[spec.distance][0](difference).reshape(len(difference), -1).mean(axis=1)
+
+
+def multi_loss(
+    recipe: Recipe, restored: np.ndarray, sample: dict[str, np.ndarray], omega: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """L = mean_n sum_i omega_ni lambda_i L_i(n) (Eq. 7), and the batch means of the L_i, (p,).
+
+    With `loss.normalise: sum` each sample's sum is divided by max(sum_i omega_ni, 1e-3).
+    """
+    specs = recipe.objectives
+    terms = np.stack([objective(spec, i, restored, sample, omega) for i, spec in enumerate(specs)], axis=1)
+    losses = (_factors(recipe, omega, len(terms)) * terms).sum(axis=1)
+    return float(losses.mean()), terms.mean(axis=0)
+
+
+def multi_loss_gradient(
+    recipe: Recipe, restored: np.ndarray, sample: dict[str, np.ndarray], omega: np.ndarray
+) -> np.ndarray:
+    """dL / d restored, (N, C, H, W); the derivative of abs at 0 is taken as 0."""
+    restored = _float64(restored)
+    factors = _factors(recipe, omega, len(restored)) / restored.size  # means over elements and over the batch
+    gradient = np.zeros_like(restored)
+    for i, spec in enumerate(recipe.objectives):
+        slope = _DISTANCES[spec.distance][1](restored - target(spec, i, sample, omega))
+        gradient += factors[:, i].reshape(-1, *[1] * (restored.ndim - 1)) * slope
+    return gradient
+
+
+# distance -> (value, derivative) of a difference, element by element
+_DISTANCES: dict[str, tuple[Callable, Callable]] = {
+    "l1": (np.abs, np.sign),
+    "l2": (np.square, lambda d: 2 * d),
+    "charbonnier": (
+        lambda d: np.sqrt(d**2 + CHARBONNIER_EPS**2),
+        lambda d: d / np.sqrt(d**2 + CHARBONNIER_EPS**2),
+    ),
+}
+
+
+def _factors(recipe: Recipe, omega: np.ndarray, n: int) -> np.ndarray:
+    """What multiplies L_i of sample n in the loss: omega_ni lambda_i, normalised if the recipe says so; (N, p)."""
+    rows = _rows(omega, n)
+    factors = rows * np.array([spec.weight for spec in recipe.objectives])
+    if recipe.loss.normalise == "sum":
+        factors = factors / np.maximum(rows.sum(axis=1, keepdims=True), NORMALISE_FLOOR)
+    return factors
+
+
+def _kernels(phi_form: str, omega: np.ndarray, tensors: Tensors, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The aggregated kernel (N, out, ...) and bias (N, out) of every sample; a missing bias is zero."""
+    alpha = phi(phi_form, _rows(omega, n), tensors)
+    kernel = aggregate(alpha, tensors["weight"])
+    if "bias" in tensors:
+        return kernel, aggregate(alpha, tensors["bias"])
+    return kernel, np.zeros(kernel.shape[:2])
+
+
+def _affine(x: np.ndarray, tensors: Tensors, name: str) -> np.ndarray:
+    return x @ _float64(tensors[name + ".weight"]).T + _float64(tensors[name + ".bias"])
+
+
+def _rows(omega: np.ndarray, n: int) -> np.ndarray:
+    """omega (p,) or (N, p) as (N, p)."""
+    omega = _float64(omega)
+    if omega.ndim == 2 and len(omega) != n:
+        raise TunableError(f"omega has {len(omega)} rows for a batch of {n}")
+    return np.broadcast_to(omega, (n, omega.shape[-1]))
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int | np.integer) else tuple(value)
+
+
+def _float64(value) -> np.ndarray:
+    return np.asarray(value, dtype=np.float64)
