@@ -51,8 +51,8 @@ class Initial(Section):
     """
 
     start: Literal["constant", "identity", "equal", "paper"] = "constant"
-    phi_scale: Annotated[float, Field(ge=0)] = 0.1
-    difference: Annotated[float, Field(ge=0)] = 0.1
+    phi_scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
+    difference: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
 
 
 def starting_weights(specs: list[ParameterSpec], seed: int, initial: Initial | None = None) -> dict[str, np.ndarray]:

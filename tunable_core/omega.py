@@ -18,7 +18,10 @@ def check_omega(omega, num_objectives: int, batch: int | None = None) -> np.ndar
     `batch`, when given, is the N that a per-sample omega must have.
     """
     try:
-        array = np.asarray(omega, dtype=np.float32)
+        if np.iscomplexobj(omega):
+            raise TypeError
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused below
+            array = np.asarray(omega, dtype=np.float32)
     except (TypeError, ValueError):
         raise OmegaError(f"omega must be numbers of shape (p,) or (N, p), not {omega!r}") from None
     if array.ndim not in (1, 2) or array.shape[-1] != num_objectives:
@@ -54,7 +57,7 @@ def parse_omega(text: str, num_objectives: int) -> np.ndarray:
 
 
 def format_omega(omega) -> str:
-    """"(0.25, 0.75)": how an omega is written in tables and labels."""
+    """ "(0.25, 0.75)": how an omega is written in tables and labels."""
     return "(" + ", ".join(f"{value:.4g}" for value in np.asarray(omega, dtype=np.float64)) + ")"
 
 

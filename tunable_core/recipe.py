@@ -14,7 +14,7 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from tunable_core.degradations import Degradation
-from tunable_core.errors import RecipeError
+from tunable_core.errors import RecipeError, nearest
 from tunable_core.initial import Initial
 from tunable_core.networks import NetworkSpec
 from tunable_core.sampling import Fixed, Sampler, Uniform, named
@@ -83,7 +83,7 @@ class Optimizer(Section):
     learning_rate: float = Field(1e-4, gt=0, allow_inf_nan=False)
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.999, ge=0, lt=1)
-    eps: float = Field(1e-8, gt=0)
+    eps: float = Field(1e-8, gt=0, allow_inf_nan=False)
 
 
 class Checkpoint(Section):
@@ -139,10 +139,42 @@ def parse(values: dict[str, Any], source: str = "recipe") -> Recipe:
         return Recipe.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        got = "" if first["type"] in ("value_error", "missing") else f", not {first['input']!r}"
-        raise RecipeError(f"{source}: {where + ': ' if where else ''}{message}{got}") from None
+        where = _where(values, first["loc"])
+        raise RecipeError(f"{source}: {where + ': ' if where else ''}{_message(first)}") from None
+
+
+def _where(values: Any, location: tuple[str | int, ...]) -> str:
+    """The dotted path of an error as `--set` takes it, without the kinds that pydantic puts into it."""
+    parts, place = [], values
+    for part in location:
+        if place == part or isinstance(place, dict) and part not in place and place.get("kind") == part:
+            continue
+        parts.append(str(part))
+        try:
+            place = place[part]
+        except (KeyError, IndexError, TypeError):
+            place = None
+    return ".".join(parts)
+
+
+def _message(error: dict[str, Any]) -> str:
+    """What pydantic found, with the nearest valid word where a word was wrong, and what was received."""
+    kind, received = error["type"], error["input"]
+    if kind == "value_error":
+        return error["msg"].removeprefix("Value error, ")
+    if kind == "missing":
+        return "is missing"
+    if kind in ("union_tag_invalid", "literal_error"):
+        expected = error["ctx"]["expected" if kind == "literal_error" else "expected_tags"]
+        known = re.findall(r"'([^']*)'", expected)
+        word = received if kind == "literal_error" else error["ctx"]["tag"]
+        what = "value" if kind == "literal_error" else "kind"
+        return f"unknown {what} {word!r}{nearest(str(word), known)}; known: {', '.join(known)}"
+    if kind in ("union_tag_not_found", "model_attributes_type"):
+        return f"wants keys, one of them `kind`, not {received!r}"
+    if kind in ("too_short", "too_long"):
+        return error["msg"].replace(" after validation", "")
+    return f"{error['msg']}, not {received!r}"
 
 
 def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
@@ -173,7 +205,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(f"cannot read recipe {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: bad UTF-8, impossible dates
         raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise RecipeError(f"{path} must hold a mapping of keys, not {type(values).__name__}")
@@ -210,7 +242,7 @@ def _override(values: dict[str, Any], text: str) -> None:
             raise RecipeError(f"--set {text}: nothing at {'.'.join(parents[: depth + 1])}")
     try:
         parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         raise RecipeError(f"--set {text}: {value!r} is not a YAML value") from None
     if isinstance(place, dict):
         place[last] = parsed

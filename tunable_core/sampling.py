@@ -30,8 +30,8 @@ class Beta(_Sampler):
     """omega_i ~ Beta(a, b), independent; a = b < 1 favours 0 and 1."""
 
     kind: Literal["beta"] = "beta"
-    a: float = Field(gt=0)
-    b: float = Field(gt=0)
+    a: float = Field(gt=0, allow_inf_nan=False)
+    b: float = Field(gt=0, allow_inf_nan=False)
 
     def draw(self, rng: np.random.Generator, n: int, p: int) -> np.ndarray:
         return rng.beta(self.a, self.b, size=(n, p)).astype(np.float32)
@@ -83,7 +83,7 @@ class Mixture(_Sampler):
     """Each draw comes from one of several samplers, chosen with probability `weights` (normalised)."""
 
     kind: Literal["mixture"] = "mixture"
-    weights: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    weights: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(min_length=1)
     of: list["Sampler"] = Field(min_length=1)
 
     @model_validator(mode="after")

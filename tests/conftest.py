@@ -1,0 +1,66 @@
+"""What the neutral tests share: small pictures, a valid recipe, and the check that an error is one clear line."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tunable_core.errors import TunableError
+from tunable_core.recipe import parse
+
+
+@contextmanager
+def _refused(kind: type[TunableError], *fragments: str):
+    with pytest.raises(TunableError) as caught:
+        yield
+    message = str(caught.value)
+    assert type(caught.value) is kind, f"{type(caught.value).__name__}: {message}"
+    assert message.strip() and "\n" not in message, f"not one line: {message!r}"
+    for fragment in fragments:
+        assert fragment in message, f"{fragment!r} is not in {message!r}"
+
+
+@pytest.fixture
+def refused():
+    """`with refused(OmegaError, "(3,)"):` the block raises exactly that error, one line with these fragments."""
+    return _refused
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(5)
+
+
+def _values() -> dict:
+    return {
+        "task": "denoise",
+        "network": {"name": "resnet", "channels": 4, "blocks": 1},
+        "objectives": [{"name": "fidelity", "kind": "rec"}, {"name": "noise", "kind": "noise"}],
+        "data": {"train": "bundled", "patch": 8, "batch": 3, "degradation": [{"kind": "gaussian_noise", "sigma": 25}]},
+        "steps": 10,
+    }
+
+
+@pytest.fixture
+def values():
+    """A valid recipe as plain values, free to change."""
+    return _values()
+
+
+@pytest.fixture
+def make_recipe():
+    """make_recipe(loss={...}, ...): the valid recipe with some sections replaced."""
+    return lambda **sections: parse({**_values(), **sections})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with two tiny colour pictures, every pixel of both different."""
+    values = np.random.default_rng(3).permutation(2 * 20 * 24).reshape(2, 20, 24)
+    place = tmp_path / "pictures"
+    place.mkdir()
+    for name, picture in zip("ab", values, strict=True):
+        channels = np.stack([picture % 256, picture // 256, (picture * 7) % 251], axis=-1).astype(np.uint8)
+        Image.fromarray(channels).save(place / f"{name}.png")
+    return place

@@ -1,0 +1,95 @@
+"""omega: what passes the check, what is refused and how, grids and lines."""
+
+import numpy as np
+import pytest
+
+from tunable_core.errors import OmegaError
+from tunable_core.omega import check_omega, check_range, format_omega, grid, line, parse_omega
+
+
+@pytest.mark.parametrize(
+    ("omega", "shape"),
+    [([0.7, 0.3], (2,)), ((1, 0), (2,)), (np.zeros((3, 2)), (3, 2)), ([[-0.5, 2.0]], (1, 2)), ([1e-50, 0], (2,))],
+)
+def test_accepted(omega, shape):
+    checked = check_omega(omega, 2)
+    assert checked.shape == shape and checked.dtype == np.float32
+    np.testing.assert_array_equal(checked, np.asarray(omega, dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("omega", "fragments"),
+    [
+        ([0.7], ["(1,)", "2 objectives", "(2,) or (N, 2)"]),
+        ([0.1, 0.2, 0.3], ["(3,)", "2 objectives"]),
+        (0.5, ["()", "2 objectives"]),
+        (None, ["()", "2 objectives"]),
+        ([], ["(0,)"]),
+        (np.zeros((2, 2, 2)), ["(2, 2, 2)"]),
+        (np.zeros((2, 3)), ["(2, 3)"]),
+        ("fast", ["'fast'", "numbers"]),
+        (["a", "b"], ["['a', 'b']"]),
+        ([[0.1, 0.2], [0.3]], ["numbers of shape"]),
+        ([1j, 0], ["numbers"]),
+        (np.array([1j, 0]), ["numbers"]),
+        ([float("nan"), 0], ["finite", "nan"]),
+        ([0, float("inf")], ["finite", "inf"]),
+        ([1e39, 0], ["finite", "inf"]),
+    ],
+)
+def test_refused(omega, fragments, refused):
+    with refused(OmegaError, *fragments):
+        check_omega(omega, 2)
+
+
+def test_batch(refused):
+    assert check_omega(np.zeros((3, 2)), 2, batch=3).shape == (3, 2)
+    assert check_omega(np.zeros(2), 2, batch=3).shape == (2,)
+    with refused(OmegaError, "4 rows", "batch of 3"):
+        check_omega(np.zeros((4, 2)), 2, batch=3)
+    with refused(OmegaError, "1 rows", "batch of 3"):  # one row is not broadcast silently
+        check_omega(np.zeros((1, 2)), 2, batch=3)
+
+
+def test_range(refused):
+    trained = [(0.0, 1.0), (0.5, 2.0)]
+    for inside in ([0, 0.5], [1, 2], [[0.3, 1.0], [1.0, 0.5]]):
+        omega = np.asarray(inside, dtype=np.float32)
+        assert check_range(omega, trained) is omega
+    for outside in ([0, 0.4], [1.01, 1], [-0.01, 1], [[0.5, 1], [0.5, 2.1]]):
+        with refused(OmegaError, "outside", "[0, 1], [0.5, 2]"):
+            check_range(np.asarray(outside, dtype=np.float32), trained)
+
+
+def test_parse(refused):
+    np.testing.assert_array_equal(parse_omega("0.7, .3", 2), np.float32([0.7, 0.3]))
+    np.testing.assert_array_equal(parse_omega("1", 1), np.float32([1]))
+    for text in ("0.7;0.3", "", "0.7,", "a,b"):
+        with refused(OmegaError, repr(text), "0.7,0.3"):
+            parse_omega(text, 2)
+    with refused(OmegaError, "3 values", "2 objectives"):
+        parse_omega("1,2,3", 2)
+    with refused(OmegaError, "finite"):
+        parse_omega("nan,0", 2)
+
+
+def test_format():
+    assert format_omega([0.25, 0.75]) == "(0.25, 0.75)"
+    assert format_omega(np.float32([1, 0.1])) == "(1, 0.1)"
+    assert format_omega(np.float32([1 / 3])) == "(0.3333)"
+
+
+def test_grid(refused):
+    np.testing.assert_array_equal(
+        grid(2, 3), [[0, 0], [0, 0.5], [0, 1], [0.5, 0], [0.5, 0.5], [0.5, 1], [1, 0], [1, 0.5], [1, 1]]
+    )
+    assert grid(3, 5).shape == (125, 3) and grid(1, 2).dtype == np.float32
+    with refused(OmegaError, "2 points", "not 1"):
+        grid(2, 1)
+
+
+def test_line(refused):
+    np.testing.assert_array_equal(line(5), [[0, 1], [0.25, 0.75], [0.5, 0.5], [0.75, 0.25], [1, 0]])
+    assert line(2).dtype == np.float32
+    with refused(OmegaError, "2 points", "not 0"):
+        line(0)

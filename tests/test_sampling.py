@@ -1,0 +1,130 @@
+"""The laws of omega: support, moments, proportions, and that a draw is a function of its generator."""
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from tunable_core.sampling import Beta, Corners, Cube, Fixed, Mixture, Sampler, Simplex, Uniform, named
+
+N = 20_000  # a mean of N values in [0, 1] is within 0.015 of its expectation (more than four deviations)
+
+ALL = {
+    "uniform": Uniform(),
+    "beta": Beta(a=0.5, b=2.0),
+    "simplex": Simplex(),
+    "corners": Corners(),
+    "cube": Cube(),
+    "fixed": Fixed(value=[0.1, 0.2, 0.3]),
+    "mixture": Mixture(weights=[1, 2], of=[Corners(), Uniform()]),
+}
+
+
+def draw(sampler, n=N, p=3, seed=0):
+    return sampler.draw(np.random.default_rng(seed), n, p)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_law(name):
+    omega = draw(ALL[name], 500)
+    assert omega.shape == (500, 3) and omega.dtype == np.float32
+    assert omega.min() >= 0 and omega.max() <= 1
+    np.testing.assert_array_equal(omega, draw(ALL[name], 500))
+    assert name == "fixed" or not np.array_equal(omega, draw(ALL[name], 500, seed=1))
+    assert draw(ALL[name], 1).shape == (1, 3)
+
+
+def test_uniform():
+    omega = draw(Uniform())
+    np.testing.assert_allclose(omega.mean(0), 0.5, atol=0.015)
+    np.testing.assert_allclose(np.cov(omega.T), np.eye(3) / 12, atol=0.004)
+    assert omega.min() < 0.001 and omega.max() > 0.999
+
+
+def test_beta():
+    omega = draw(Beta(a=0.5, b=2.0))
+    np.testing.assert_allclose(omega.mean(0), 0.2, atol=0.01)
+    np.testing.assert_allclose(np.cov(omega.T), np.eye(3) * 0.5 * 2 / (2.5**2 * 3.5), atol=0.003)
+
+
+def test_simplex():
+    omega = draw(Simplex())
+    np.testing.assert_allclose(omega.sum(1), 1, atol=1e-6)
+    np.testing.assert_allclose(omega.mean(0), 1 / 3, atol=0.01)
+    np.testing.assert_allclose(omega.var(0), 1 / 18, atol=0.003)  # Dirichlet(1, 1, 1): (1/3)(2/3)/4
+    pair = draw(Simplex(), p=2)  # the line, uniformly
+    np.testing.assert_allclose(np.histogram(pair[:, 0], 4, (0, 1))[0] / N, 0.25, atol=0.015)
+
+
+def test_corners():
+    omega = draw(Corners())
+    assert {tuple(row) for row in omega} == {(1, 0, 0), (0, 1, 0), (0, 0, 1)}
+    np.testing.assert_allclose(omega.mean(0), 1 / 3, atol=0.015)
+
+
+def test_cube():
+    omega = draw(Cube())
+    rows, counts = np.unique(omega, axis=0, return_counts=True)
+    assert len(rows) == 7 and set(np.unique(rows)) == {0, 1} and (rows.sum(1) > 0).all()
+    np.testing.assert_allclose(counts / N, 1 / 7, atol=0.012)
+    np.testing.assert_array_equal(draw(Cube(), 5, p=1), np.ones((5, 1)))
+
+
+def test_fixed():
+    np.testing.assert_array_equal(draw(Fixed(value=[0.25, 1.0]), 4, p=2), [[0.25, 1.0]] * 4)
+    Fixed(value=[0.25, 1.0]).check(2)
+    with pytest.raises(ValueError, match="2 values for 3 objectives"):
+        Fixed(value=[0.25, 1.0]).check(3)
+
+
+def test_mixture_proportions():
+    mixture = Mixture(weights=[1, 3, 4], of=[Fixed(value=[0.0, 0.0]), Corners(), Fixed(value=[0.5, 0.5])])
+    omega = draw(mixture, p=2)
+    assert {tuple(row) for row in omega} == {(0, 0), (1, 0), (0, 1), (0.5, 0.5)}
+    shares = [np.mean(omega.sum(1) == 0), np.mean(omega.max(1) == 1), np.mean(omega[:, 0] == 0.5)]
+    np.testing.assert_allclose(shares, [1 / 8, 3 / 8, 4 / 8], atol=0.015)
+
+
+def test_mixture_chooses_row_by_row():
+    omega = draw(Mixture(weights=[1, 1], of=[Fixed(value=[0.0]), Fixed(value=[1.0])]), p=1)[:, 0]
+    assert 0.45 < np.mean(omega[1:] != omega[:-1]) < 0.55
+
+
+def test_mixture_checks_its_parts():
+    nested = Mixture(weights=[1], of=[Mixture(weights=[1, 1], of=[Uniform(), Fixed(value=[0.5])])])
+    nested.check(1)
+    with pytest.raises(ValueError, match="1 values for 2 objectives"):
+        nested.check(2)
+    with pytest.raises(ValidationError, match="a mixture of 2 samplers needs as many weights, not 1"):
+        Mixture(weights=[1], of=[Uniform(), Corners()])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"kind": "beta", "a": 0, "b": 1},
+        {"kind": "beta", "a": 1, "b": -1},
+        {"kind": "beta", "a": float("inf"), "b": 1},
+        {"kind": "beta", "a": 1},
+        {"kind": "fixed", "value": []},
+        {"kind": "fixed", "value": [1.5]},
+        {"kind": "fixed", "value": [float("nan")]},
+        {"kind": "mixture", "weights": [0], "of": [{"kind": "uniform"}]},
+        {"kind": "mixture", "weights": [float("inf")], "of": [{"kind": "uniform"}]},
+        {"kind": "mixture", "weights": [], "of": []},
+        {"kind": "uniform", "a": 1},
+        {"kind": "gauss"},
+    ],
+)
+def test_impossible_laws_are_refused(values):
+    with pytest.raises(ValidationError):
+        TypeAdapter(Sampler).validate_python(values)
+
+
+def test_named():
+    assert named("cube") == {"kind": "cube"}
+    assert named({"kind": "beta", "a": 1}) == {"kind": "beta", "a": 1}
+    mixture = {"kind": "mixture", "weights": [1, 1], "of": ["cube", {"kind": "mixture", "weights": [1], "of": ["x"]}]}
+    nested = {"kind": "mixture", "weights": [1], "of": [{"kind": "x"}]}
+    assert named(mixture) == {"kind": "mixture", "weights": [1, 1], "of": [{"kind": "cube"}, nested]}
+    assert mixture["of"][0] == "cube"  # the given value is not changed
+    assert named(3) == 3
