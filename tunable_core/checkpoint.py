@@ -8,10 +8,10 @@ Pickle is never read.
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -20,9 +20,23 @@ from tunable_core.files import atomic
 from tunable_core.initial import ParameterSpec
 from tunable_core.networks import NetworkSpec
 from tunable_core.recipe import Recipe
+from tunable_core.schema import Section
 from tunable_core.version import __version__
 
 FORMAT = "tunable-convolutions/1"
+
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Stored(Section):
+    """The header as JSON values."""
+
+    network: NetworkSpec
+    objectives: list[str]
+    omega_range: list[tuple[_Finite, _Finite]]
+    recipe: dict[str, Any]
+    writer: str
 
 
 @dataclass(frozen=True)
@@ -64,16 +78,27 @@ class Header:
     def from_metadata(cls, metadata: dict[str, str] | None, source: str | Path) -> "Header":
         found = (metadata or {}).get("format")
         if found != FORMAT:
-            raise CheckpointError(f"{source} is not a weights file of this project: format {found!r}, wanted {FORMAT!r}")
+            raise CheckpointError(
+                f"{source} is not a weights file of this project: format {found!r}, wanted {FORMAT!r}"
+            )
         try:
-            values = {key: json.loads(metadata[key]) for key in ("network", "objectives", "omega_range", "recipe", "writer")}
-            network = NetworkSpec.model_validate(values["network"])
-            ranges = tuple((float(low), float(high)) for low, high in values["omega_range"])
-            header = cls(network, tuple(values["objectives"]), ranges, values["recipe"], values["writer"])
-        except (KeyError, TypeError, ValueError, ValidationError) as error:
-            raise CheckpointError(f"{source} has a damaged header: {' '.join(str(error).split())[:200]}") from None
-        if len(ranges) != len(header.objectives) or network.tunable != bool(header.objectives):
-            raise CheckpointError(f"{source} has a damaged header: {len(ranges)} ranges, objectives {header.objectives}")
+            stored = _Stored.model_validate({key: json.loads(metadata[key]) for key in _Stored.model_fields})
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            message = first["msg"].removeprefix("Value error, ")
+            raise CheckpointError(f"{source} has a damaged header: {where}: {message}") from None
+        except KeyError as error:
+            raise CheckpointError(f"{source} has a damaged header: it lacks {error}") from None
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f"{source} has a damaged header: not JSON: {error}") from None
+        header = cls(stored.network, tuple(stored.objectives), tuple(stored.omega_range), stored.recipe, stored.writer)
+        names, ranges = header.objectives, header.omega_range
+        if len(ranges) != len(names) or len(set(names)) != len(names) or header.network.tunable != bool(names):
+            raise CheckpointError(
+                f"{source} has a damaged header: {len(ranges)} ranges, objectives {names}, "
+                f"tunable {header.network.tunable}"
+            )
         return header
 
 
@@ -84,8 +109,11 @@ def save(path: str | Path, tensors: dict[str, np.ndarray], header: Header) -> No
 
 def save_tensors(path: str | Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
     """Write any safetensors file atomically."""
-    with atomic(path) as temporary:
-        save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, temporary, metadata)
+    try:
+        with atomic(path) as temporary:
+            save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, temporary, metadata)
+    except SafetensorError as error:  # a full disk, for one
+        raise CheckpointError(f"cannot write {path}: {' '.join(str(error).split())}") from None
 
 
 def load(path: str | Path) -> tuple[dict[str, np.ndarray], Header]:
@@ -101,12 +129,15 @@ def load_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str
     try:
         with safe_open(path, framework="numpy") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:  # the last: 8-bit floats
         raise CheckpointError(f"{path} is not a readable safetensors file: {' '.join(str(error).split())}") from None
 
 
 def check_tensors(tensors: dict[str, np.ndarray], specs: list[ParameterSpec], source: str | Path = "weights") -> None:
-    """Raise CheckpointError unless `tensors` are exactly what a network with `specs` holds: names, shapes, float32, finite."""
+    """Raise CheckpointError unless `tensors` are exactly what a network with `specs` holds.
+
+    Checked: names, shapes, float32, finite values; the message names the tensor.
+    """
     wanted = {spec.name: spec.shape for spec in specs}
     for name in wanted:
         if name not in tensors:
@@ -115,7 +146,9 @@ def check_tensors(tensors: dict[str, np.ndarray], specs: list[ParameterSpec], so
         if name not in wanted:
             raise CheckpointError(f"{source} has a tensor {name!r} that the network does not")
         if tuple(value.shape) != tuple(wanted[name]):
-            raise CheckpointError(f"{source}: tensor {name!r} has shape {value.shape}, the network wants {wanted[name]}")
+            raise CheckpointError(
+                f"{source}: tensor {name!r} has shape {value.shape}, the network wants {wanted[name]}"
+            )
         if value.dtype != np.float32:
             raise CheckpointError(f"{source}: tensor {name!r} is {value.dtype}, the network wants float32")
         if not np.isfinite(value).all():

@@ -42,8 +42,12 @@ def read_bytes(path: str | Path) -> np.ndarray:
 def _to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I") or picture.mode == "F":  # 16- and 32-bit grey: Pillow would clip to 255
         values = np.asarray(picture, dtype=np.float64)
+        if not np.isfinite(values).all():
+            raise ValueError("it has values that are not finite")
         top = 65535.0 if picture.mode != "F" else max(values.max(), 1.0)
         picture = Image.fromarray(np.round(np.clip(values / top, 0, 1) * 255).astype(np.uint8))
+    if picture.mode == "P" and "transparency" in picture.info:  # Pillow warns when alpha is dropped in one step
+        picture = picture.convert("RGBA")
     return picture.convert("RGB")
 
 
@@ -62,6 +66,11 @@ def write(path: str | Path, picture: np.ndarray) -> None:
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise DataError(f"cannot write {path}: the suffix must be one of {', '.join(SUFFIXES)}")
+    picture = np.asarray(picture)
+    if picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+        raise DataError(f"cannot write {path}: a picture has shape (H, W, 3), not {picture.shape}")
+    if not np.isfinite(picture).all():
+        raise DataError(f"cannot write {path}: the picture has values that are not finite")
     with atomic(path) as temporary:
         Image.fromarray(to_bytes(picture)).save(temporary)
 

@@ -1,0 +1,200 @@
+"""Choosing a framework, and what a model checks before it calls one (no framework is needed here)."""
+
+import importlib.util
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tunable_core import checkpoint
+from tunable_core.backends import build, choose, get_backend, installed, load, requested
+from tunable_core.checkpoint import Header
+from tunable_core.errors import BackendError, CheckpointError, OmegaError, TunableError
+from tunable_core.initial import ParameterSpec
+
+
+@pytest.fixture
+def only(monkeypatch):
+    """only("torch"): as if just these frameworks were installed."""
+
+    def set_installed(*names):
+        real = importlib.util.find_spec
+
+        def find(module, *args):
+            if module in ("torch", "mindspore"):
+                return real("numpy") if module in names else None
+            return real(module, *args)
+
+        monkeypatch.setattr(importlib.util, "find_spec", find)
+        monkeypatch.delenv("TUNABLE_BACKENDS", raising=False)
+
+    return set_installed
+
+
+def test_unknown_backend(refused):
+    with refused(BackendError, "unknown backend 'toch'", "did you mean 'torch'", "known: torch, mindspore"):
+        get_backend("toch")
+    with refused(BackendError, "unknown backend 'jax'", "known: torch, mindspore"):
+        get_backend("jax")
+
+
+@pytest.mark.parametrize("name", ["torch", "mindspore"])
+def test_a_missing_framework_is_an_error(name, only, refused):
+    only()
+    with refused(BackendError, repr(name), "not installed", f"pip install tunable-convolutions[{name}]"):
+        get_backend(name)
+
+
+def test_installed(only):
+    only("mindspore")
+    assert installed() == ("mindspore",) == requested()
+    only("torch", "mindspore")
+    assert installed() == ("torch", "mindspore")
+    only()
+    assert installed() == () == requested()
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("mindspore", ("mindspore",)),
+        ("torch,mindspore", ("torch", "mindspore")),
+        (" mindspore , torch,", ("mindspore", "torch")),
+        ("jax", ("jax",)),  # a run must cover it, so that get_backend refuses it
+        ("", ("torch",)),
+        (" , ", ("torch",)),
+    ],
+)
+def test_requested(text, wanted, only, monkeypatch):
+    only("torch")
+    monkeypatch.setenv("TUNABLE_BACKENDS", text)
+    assert requested() == wanted
+
+
+def test_requested_but_missing_is_an_error(only, monkeypatch, refused):
+    only("torch")
+    monkeypatch.setenv("TUNABLE_BACKENDS", "mindspore")
+    (name,) = requested()
+    with refused(BackendError, "'mindspore'", "not installed"):
+        get_backend(name)
+
+
+def test_choose(refused):
+    assert choose("torch", "mode", None, ("eager", "compile")) == "eager"
+    assert choose("torch", "mode", "compile", ("eager", "compile")) == "compile"
+    with refused(BackendError, "'torch' has no mode 'compiled'", "mean 'compile'", "known: eager, compile"):
+        choose("torch", "mode", "compiled", ("eager", "compile"))
+
+
+def test_the_neutral_package_needs_no_framework():
+    """Every module of it imports where neither framework nor twin can be imported."""
+    program = (
+        "import pkgutil, sys\n"
+        "for name in ('torch', 'mindspore', 'torch_impl', 'mindspore_impl'):\n"
+        "    sys.modules[name] = None\n"
+        "import tunable_core\n"
+        "for module in pkgutil.walk_packages(tunable_core.__path__, 'tunable_core.'):\n"
+        "    if not module.name.endswith('__main__'):\n"
+        "        __import__(module.name)\n"
+        "assert 'tunable_core.certificate' in sys.modules and 'tunable_core.commands.train' in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+# --- Model, over a stand-in for a framework
+
+
+class Numpy:
+    """A backend whose network adds omega's sum, times one weight: {"gain": (1,)}."""
+
+    name = "numpy"
+
+    def build(self, spec, num_objectives):
+        return {"p": num_objectives, "tensors": {}}
+
+    def specs(self, network):
+        return [ParameterSpec("gain", (1,), "kernel", 1)]
+
+    def parameters(self, network):
+        return dict(network["tensors"])
+
+    def assign(self, network, tensors):
+        network["tensors"] = {name: value.copy() for name, value in tensors.items()}
+
+    def run(self, network, degraded, omega):
+        self.received = degraded, omega
+        if omega is None:
+            return degraded + network.get("offset", np.float32(0))
+        total = np.broadcast_to(omega.sum(-1), len(degraded)).reshape(-1, 1, 1, 1)
+        return degraded + network["tensors"]["gain"] * total
+
+    def fold(self, network, omega):
+        return {"p": 0, "tensors": {}, "offset": network["tensors"]["gain"] * omega.sum()}
+
+
+@pytest.fixture
+def model(make_recipe):
+    return build(Header.of(make_recipe()), {"gain": np.float32([2])}, Numpy())
+
+
+def test_run(model):
+    x = np.zeros((2, 3, 4, 5))
+    np.testing.assert_array_equal(model.run(x, [0.5, 0.25]), np.full(x.shape, 1.5))
+    degraded, omega = model.backend.received
+    assert degraded.dtype == omega.dtype == np.float32 and omega.shape == (2,)
+    np.testing.assert_array_equal(model.run(x, [[1, 0], [0, 2]])[:, 0, 0, 0], [2, 4])
+
+
+def test_run_refuses(model, refused):
+    x = np.zeros((2, 3, 4, 5), dtype=np.float32)
+    with refused(OmegaError, "wants omega", "fidelity, noise"):
+        model.run(x)
+    with refused(OmegaError, "(3,)", "2 objectives"):
+        model.run(x, [1, 0, 0])
+    with refused(OmegaError, "3 rows", "batch of 2"):
+        model.run(x, np.zeros((3, 2)))
+    with refused(TunableError, "(N, C, H, W)", "(3, 4, 5)"):
+        model.run(x[0], [1, 0])
+
+
+def test_fold(model, refused):
+    folded = model.fold([0.5, 0.25])
+    x = np.ones((1, 3, 2, 2), dtype=np.float32)
+    np.testing.assert_array_equal(folded.run(x), model.run(x, [0.5, 0.25]))
+    assert folded.objectives == () and not folded.header.network.tunable
+    assert folded.header.recipe == {**model.header.recipe, "folded_at": [0.5, 0.25]}
+    assert model.objectives == ("fidelity", "noise") and "folded_at" not in model.header.recipe
+    with refused(OmegaError, "plain network takes no omega", "[1, 0]"):
+        folded.run(x, [1, 0])
+    with refused(TunableError, "plain already"):
+        folded.fold([1, 0])
+    with refused(OmegaError, "(2,)", "(1, 2)"):
+        model.fold([[1, 0]])
+
+
+def test_save_and_load(model, tmp_path, refused):
+    path = tmp_path / "m.safetensors"
+    model.save(path)
+    again = load(path, Numpy())
+    assert again.header == model.header
+    x = np.zeros((1, 3, 2, 2), dtype=np.float32)
+    np.testing.assert_array_equal(again.run(x, [1, 1]), model.run(x, [1, 1]))
+    folded = model.fold([1, 0])
+    folded.save(tmp_path / "folded.safetensors")
+    assert checkpoint.load(tmp_path / "folded.safetensors")[1] == folded.header
+    with refused(BackendError, "unknown backend 'trch'"):
+        load(path, "trch")
+    with refused(CheckpointError, "no such weights file"):
+        load(tmp_path / "absent", Numpy())
+
+
+def test_build_is_strict(model, refused):
+    for tensors, fragment in (
+        ({}, "lacks tensor 'gain'"),
+        ({"gain": np.zeros(2, np.float32)}, "(2,)"),
+        ({"gain": np.float32([np.nan])}, "not finite"),
+    ):
+        with refused(CheckpointError, "my file", fragment):
+            build(model.header, tensors, Numpy(), "my file")

@@ -1,0 +1,223 @@
+"""The weights file: what it holds comes back, and nothing else is accepted."""
+
+import json
+import os
+import struct
+
+import numpy as np
+import pytest
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from tunable_core import checkpoint
+from tunable_core.checkpoint import FORMAT, Header, check_tensors
+from tunable_core.errors import CheckpointError, TunableError
+from tunable_core.initial import ParameterSpec
+from tunable_core.networks import NetworkSpec
+from tunable_core.recipe import parse
+
+SPECS = [ParameterSpec("head.weight", (3, 4, 2), "kernel", 2, "base"), ParameterSpec("head.bias", (3, 4), "bias", 2)]
+
+
+@pytest.fixture
+def tensors(rng):
+    return {spec.name: rng.standard_normal(spec.shape).astype(np.float32) for spec in SPECS}
+
+
+@pytest.fixture
+def header(make_recipe):
+    return Header.of(make_recipe())
+
+
+@pytest.fixture
+def path(tmp_path, tensors, header):
+    checkpoint.save(tmp_path / "model.safetensors", tensors, header)
+    return tmp_path / "model.safetensors"
+
+
+def test_round_trip(path, tensors, header, make_recipe):
+    held, read = checkpoint.load(path)
+    assert read == header and held.keys() == tensors.keys()
+    for name in tensors:
+        assert held[name].dtype == np.float32
+        np.testing.assert_array_equal(held[name], tensors[name])
+    assert parse(read.recipe) == make_recipe()
+    assert (read.objectives, read.num_objectives) == (("fidelity", "noise"), 2)
+    assert read.omega_range == ((0, 1), (0, 1)) and read.network.channels == 4
+    check_tensors(held, SPECS, path)
+
+
+def test_header_of_a_plain_network(tmp_path, tensors, make_recipe):
+    recipe = make_recipe(
+        network={"name": "resnet", "tunable": False}, omega={"sampler": {"kind": "fixed", "value": [1, 0]}}
+    )
+    header = Header.of(recipe)
+    assert (header.objectives, header.omega_range, header.num_objectives) == ((), (), 0)
+    checkpoint.save(tmp_path / "plain.safetensors", tensors, header)
+    assert checkpoint.load(tmp_path / "plain.safetensors")[1] == header
+
+
+def test_metadata_is_as_documented(path):
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    assert metadata.pop("format") == "tunable-convolutions/1" == FORMAT
+    values = {key: json.loads(value) for key, value in metadata.items()}
+    assert values.keys() == {"network", "objectives", "omega_range", "recipe", "writer"}
+    assert values["objectives"] == ["fidelity", "noise"] and values["network"]["name"] == "resnet"
+    assert values["writer"].startswith("tunable-convolutions ")
+
+
+def test_any_memory_layout_is_stored(tmp_path, header):
+    turned = np.arange(6, dtype=np.float32).reshape(2, 3).T
+    checkpoint.save(tmp_path / "m.safetensors", {"w": turned, "s": turned[::2]}, header)
+    held, _ = checkpoint.load(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(held["w"], turned)
+    np.testing.assert_array_equal(held["s"], turned[::2])
+
+
+# --- strictness
+
+
+@pytest.mark.parametrize(
+    ("change", "fragments"),
+    [
+        (lambda t: t.pop("head.bias"), ["lacks tensor 'head.bias'"]),
+        (lambda t: t.update({"head.bia": t.pop("head.bias")}), ["lacks tensor 'head.bias'", "mean 'head.bia'"]),
+        (lambda t: t.update(extra=np.zeros(1, np.float32)), ["'extra'", "the network does not"]),
+        (lambda t: t.update({"head.bias": np.zeros((2, 4), np.float32)}), ["'head.bias'", "(2, 4)", "wants (3, 4)"]),
+        (lambda t: t.update({"head.bias": np.zeros((4, 3), np.float32)}), ["'head.bias'", "(4, 3)", "wants (3, 4)"]),
+        (lambda t: t.update({"head.bias": np.zeros((3, 4))}), ["'head.bias'", "float64", "wants float32"]),
+        (lambda t: t.update({"head.bias": np.zeros((3, 4), np.float16)}), ["'head.bias'", "float16"]),
+        (lambda t: t.update({"head.bias": np.zeros((3, 4), np.int32)}), ["'head.bias'", "int32"]),
+        (lambda t: t["head.weight"].__setitem__((2, 3, 1), np.nan), ["'head.weight'", "not finite"]),
+        (lambda t: t["head.weight"].__setitem__((0, 0, 0), -np.inf), ["'head.weight'", "not finite"]),
+    ],
+    ids=["missing", "misspelt", "extra", "kernels", "turned", "float64", "float16", "int32", "nan", "inf"],
+)
+def test_tensors_that_do_not_fit(change, fragments, tensors, refused):
+    check_tensors(tensors, SPECS, "my.safetensors")
+    change(tensors)
+    with refused(CheckpointError, "my.safetensors", *fragments):
+        check_tensors(tensors, SPECS, "my.safetensors")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[:5],
+        lambda content: content[:60],
+        lambda content: content[:-1],
+        lambda content: content + b"x",
+        lambda content: b"\xff" * 64,
+        lambda content: b"PK\x03\x04" + b"\0" * 100,  # a .pth file
+        lambda content: content[:8] + b"x" + content[9:],
+    ],
+    ids=["empty", "start", "header", "truncated", "longer", "noise", "zip", "json"],
+)
+def test_damaged_files(damage, path, refused):
+    path.write_bytes(damage(path.read_bytes()))
+    with refused(CheckpointError, str(path), "not a readable safetensors file"):
+        checkpoint.load(path)
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("BF16", 2), ("F8_E4M3", 1)])
+def test_dtypes_that_numpy_lacks(dtype, size, tmp_path, header, refused):
+    entry = {"dtype": dtype, "shape": [2], "data_offsets": [0, 2 * size]}
+    text = json.dumps({"w": entry, "__metadata__": header.to_metadata()}).encode()
+    path = tmp_path / "other.safetensors"
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"\0" * (2 * size))
+    with refused(CheckpointError, str(path), "not a readable safetensors file"):
+        checkpoint.load(path)
+
+
+def test_missing_files(tmp_path, refused):
+    for place in (tmp_path / "absent.safetensors", tmp_path):
+        with refused(CheckpointError, "no such weights file", str(place)):
+            checkpoint.load(place)
+
+
+def test_foreign_files(tmp_path, refused):
+    path = tmp_path / "foreign.safetensors"
+    save_file({"w": np.zeros(2, np.float32)}, path)
+    with refused(CheckpointError, str(path), "not a weights file of this project", "None", repr(FORMAT)):
+        checkpoint.load(path)
+    save_file({"w": np.zeros(2, np.float32)}, path, {"format": "pt"})
+    with refused(CheckpointError, "format 'pt'"):
+        checkpoint.load(path)
+    save_file({"w": np.zeros(2, np.float32)}, path, {"format": "tunable-convolutions/2"})
+    with refused(CheckpointError, "'tunable-convolutions/2'"):
+        checkpoint.load(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "fragment"),
+    [
+        ("network", '{"name": "resnet"', "not JSON"),
+        ("network", '{"name": "resnet", "channels": "many"}', "network.channels"),
+        ("network", '{"name": "resnet", "chanels": 4}', "'chanels' (did you mean 'channels'?)"),
+        ("network", "[]", "network"),
+        ("network", '{"name": "resnet", "tunable": false}', "tunable False"),
+        ("objectives", '"ab"', "objectives"),
+        ("objectives", "[1, 2]", "objectives.0"),
+        ("objectives", '["a", "a"]', "('a', 'a')"),
+        ("objectives", '["only"]', "2 ranges"),
+        ("objectives", "[]", "2 ranges"),
+        ("omega_range", "5", "omega_range"),
+        ("omega_range", "[[0, 1]]", "1 ranges"),
+        ("omega_range", "[[0, 1], [0]]", "omega_range.1"),
+        ("omega_range", "[[0, 1], [0, NaN]]", "omega_range.1.1"),
+        ("recipe", "[]", "recipe"),
+        ("recipe", "", "not JSON"),
+        ("writer", "5", "writer"),
+        ("writer", None, "lacks 'writer'"),
+        ("recipe", None, "lacks 'recipe'"),
+    ],
+)
+def test_damaged_headers(key, value, fragment, tmp_path, header, refused):
+    path = tmp_path / "damaged.safetensors"
+    metadata = {**header.to_metadata(), key: value}
+    save_file({"w": np.zeros(2, np.float32)}, path, {k: v for k, v in metadata.items() if v is not None})
+    with refused(CheckpointError, str(path), "damaged header", fragment):
+        checkpoint.load(path)
+
+
+# --- atomic
+
+
+def half_write(error):
+    def save(_tensors, target, _metadata):
+        target.write_bytes(b"half")
+        raise error
+
+    return save
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (SafetensorError("Error while serializing: I/O error: No space left"), CheckpointError),
+        (OSError(28, "No space left on device"), TunableError),
+    ],
+)
+def test_a_failing_write_leaves_the_old_file(error, kind, path, tensors, header, monkeypatch, refused):
+    before = path.read_bytes()
+    monkeypatch.setattr(checkpoint, "save_file", half_write(error))
+    with refused(kind, str(path), "No space left"):
+        checkpoint.save(path, tensors, header)
+    assert path.read_bytes() == before and os.listdir(path.parent) == [path.name]
+
+
+def test_an_interrupted_write_leaves_the_old_file(path, tensors, header, monkeypatch):
+    before = path.read_bytes()
+    monkeypatch.setattr(checkpoint, "save_file", half_write(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save(path, tensors, header)
+    assert path.read_bytes() == before and os.listdir(path.parent) == [path.name]
+
+
+def test_header_names_follow_the_recipe(make_recipe):
+    objectives = [{"name": "b", "kind": "noise"}, {"name": "a", "kind": "rec"}]
+    header = Header.of(make_recipe(objectives=objectives))
+    assert header.objectives == ("b", "a")  # omega's order, not the alphabet's
+    assert header.network == NetworkSpec(channels=4, blocks=1)

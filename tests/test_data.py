@@ -1,0 +1,214 @@
+"""Batches: pure functions of (seed, index), whatever the order, the workers and the cache."""
+
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tunable_core import data
+from tunable_core.data import BUNDLED_TEST, BUNDLED_TRAIN, Batches, PictureCache, bundled, find_pictures
+from tunable_core.errors import DataError, RecipeError
+from tunable_core.pictures import read_bytes
+
+
+@pytest.fixture
+def batches(make_recipe, folder):
+    """batches(seed=1, omega={...}, patch=4, ...): top-level keys of a recipe, others belong to `data`."""
+
+    def make(**options):
+        sections = {key: options.pop(key) for key in ("seed", "omega", "objectives") if key in options}
+        settings = {"train": str(folder), "patch": 8, "batch": 3, **options}
+        settings.setdefault("degradation", [{"kind": "gaussian_noise", "sigma": [5, 30]}])
+        return Batches(make_recipe(data=settings, **sections))
+
+    return make
+
+
+def assert_equal(first, second):
+    assert first.index == second.index and first.sample.keys() == second.sample.keys()
+    for name in first.sample:
+        np.testing.assert_array_equal(first.sample[name], second.sample[name])
+    np.testing.assert_array_equal(first.omega, second.omega)
+
+
+def test_shapes_and_ranges(batches):
+    batch = batches()[4]
+    assert batch.index == 4 and set(batch.sample) == {"clean", "degraded"}
+    for picture in batch.sample.values():
+        assert picture.shape == (3, 3, 8, 8) and picture.dtype == np.float32
+    clean = batch.sample["clean"]
+    assert clean.min() >= 0 and clean.max() <= 1
+    np.testing.assert_array_equal(clean, np.round(clean * 255).astype(np.float32) / np.float32(255))
+    assert batch.omega.shape == (3, 2) and batch.omega.dtype == np.float32
+    assert len(np.unique(batch.omega)) == 6
+
+
+def test_a_batch_is_a_function_of_seed_and_index(batches):
+    one, other = batches(), batches()
+    for index in (7, 0, 3):
+        other[index + 1]  # whatever was asked before
+        assert_equal(one[index], other[index])
+    for differing in (one[8], batches(seed=1)[7]):
+        assert not np.array_equal(differing.sample["clean"], one[7].sample["clean"])
+        assert not np.array_equal(differing.omega, one[7].omega)
+        noise = differing.sample["degraded"] - differing.sample["clean"]
+        assert not np.array_equal(noise, one[7].sample["degraded"] - one[7].sample["clean"])
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_stream_equals_direct(workers, batches):
+    direct, streamed = batches(), list(batches(workers=workers).stream(2, 12))
+    assert [batch.index for batch in streamed] == list(range(2, 12))
+    for batch in streamed:
+        assert_equal(batch, direct[batch.index])
+    assert list(batches(workers=workers).stream(3, 3)) == []
+
+
+def test_a_stream_can_be_left(batches):
+    before = threading.active_count()
+    stream = batches(workers=2).stream(0, 10**6)
+    assert next(stream).index == 0
+    stream.close()
+    assert threading.active_count() == before
+
+
+def test_samples_of_a_batch_differ(batches):
+    clean = batches(batch=8)[0].sample["clean"]
+    assert len({sample.tobytes() for sample in clean}) > 6
+
+
+# --- patches
+
+
+def place_of(patch, pictures):
+    """The picture, place and symmetry (0..7) that a patch (3, n, n) came from, by exact comparison."""
+    values = np.round(patch.transpose(1, 2, 0) * 255).astype(np.uint8)
+    for symmetry in range(8):
+        turned = np.rot90(values, symmetry % 4)
+        turned = turned[:, ::-1] if symmetry >= 4 else turned
+        for number, picture in enumerate(pictures):
+            for top, left in np.argwhere((picture == turned[0, 0]).all(-1)):
+                crop = picture[top : top + len(turned), left : left + len(turned)]
+                if np.array_equal(crop, turned):
+                    return number, int(top), int(left), symmetry
+    raise AssertionError("the patch is in no picture")
+
+
+def test_patches_are_turned_crops_of_the_pictures(batches, folder):
+    pictures = [read_bytes(path) for path in find_pictures([str(folder)])]
+    made = batches(batch=32)
+    found = [place_of(patch, pictures) for index in range(8) for patch in made[index].sample["clean"]]
+    numbers, tops, lefts, symmetries = zip(*found, strict=True)
+    assert set(numbers) == {0, 1} and set(symmetries) == set(range(8))
+    assert set(tops) == set(range(13)) and set(lefts) == set(range(17))  # 20x24 less 8, both ends included
+    assert min(symmetries.count(symmetry) for symmetry in range(8)) > 12  # of 32 expected
+
+
+def test_without_flips_patches_are_crops(batches, folder):
+    pictures = [read_bytes(path) for path in find_pictures([str(folder)])]
+    for patch in batches(flip=False, batch=16)[0].sample["clean"]:
+        assert place_of(patch, pictures)[3] == 0
+
+
+def test_a_patch_may_be_the_whole_picture(batches, folder):
+    for path in folder.iterdir():
+        Image.open(path).crop((0, 0, 8, 8)).save(path)
+    pictures = [read_bytes(path) for path in find_pictures([str(folder)])]
+    assert {place_of(patch, pictures)[1:3] for patch in batches()[0].sample["clean"]} == {(0, 0)}
+
+
+def test_patch_larger_than_a_picture(batches, refused):
+    with refused(DataError, ".png is 24x20", "patch of 21x21"):
+        batches(patch=21)[0]
+    assert batches(patch=20)[0].sample["clean"].shape == (3, 3, 20, 20)
+
+
+def test_an_error_in_a_worker_reaches_the_caller(batches, folder, refused):
+    (folder / "a.png").write_bytes(b"no picture")
+    with refused(DataError, "a.png"):
+        list(batches(workers=3).stream(0, 20))
+
+
+# --- degradation and omega
+
+
+def test_degradation(batches):
+    clean, degraded = batches(degradation=[])[0].sample.values()
+    np.testing.assert_array_equal(clean, degraded)
+    sample = batches(degradation=[{"kind": "gaussian_noise", "sigma": 25}], batch=64)[0].sample
+    noise = (sample["degraded"] - sample["clean"]) * 255
+    assert noise.std() == pytest.approx(25, rel=0.03)
+    assert sample["degraded"].min() < 0 < 1 < sample["degraded"].max()
+
+
+def test_omega_once_per_batch(batches):
+    made = batches(omega={"sampler": "uniform", "per": "batch"})
+    assert made[0].omega.shape == (2,) and not np.array_equal(made[0].omega, made[1].omega)
+
+
+def test_omega_follows_the_sampler_and_p(batches):
+    three = [{"name": f"o{i}", "kind": "rec"} for i in range(3)]
+    omega = batches(omega={"sampler": "corners"}, objectives=three, batch=20)[0].omega
+    assert omega.shape == (20, 3) and {tuple(row) for row in omega} == {(1, 0, 0), (0, 1, 0), (0, 0, 1)}
+    fixed = batches(omega={"sampler": {"kind": "fixed", "value": [0.25, 1]}})[5].omega
+    np.testing.assert_array_equal(fixed, [[0.25, 1]] * 3)
+
+
+# --- pictures
+
+
+@pytest.mark.parametrize(("limit", "reads"), [(2, "abc" + "b"), (3, "abc"), (0, "abacab"), (1, "abacab")])
+def test_cache_limit(limit, reads, monkeypatch):
+    """Room for `limit` pictures; the least recently used goes first. `reads` are the pictures decoded."""
+    decoded = []
+
+    def decode(path):
+        decoded.append(path)
+        return np.full((4, 5, 3), ord(path), dtype=np.uint8)
+
+    monkeypatch.setattr(data, "read_bytes", decode)
+    cache = PictureCache(limit * 60)
+    for path in "abacab":
+        assert cache.read(path)[0, 0, 0] == ord(path)
+    assert "".join(decoded) == reads
+
+
+def test_the_cache_does_not_change_batches(batches):
+    assert_equal(batches(cache_gib=0)[3], batches(cache_gib=2)[3])
+
+
+def test_batches_do_not_share_memory_with_the_cache(batches):
+    made = batches()
+    wanted = made[0].sample["clean"].copy()
+    made[0].sample["clean"][:] = 0
+    np.testing.assert_array_equal(made[0].sample["clean"], wanted)
+
+
+def test_find_pictures(folder, tmp_path, monkeypatch):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "z.png").write_bytes(b"")
+    monkeypatch.setenv("PLACE", str(tmp_path))
+    found = find_pictures(["${PLACE}/other", "bundled", str(folder)])
+    assert [path.name for path in found] == ["z.png", *BUNDLED_TRAIN, "a.png", "b.png"]
+
+
+def test_missing_pictures(batches, tmp_path, monkeypatch, refused):
+    with refused(DataError, "no such folder", "absent"):
+        batches(train=str(tmp_path / "absent"))
+    (tmp_path / "empty").mkdir()
+    with refused(DataError, "no pictures in", "empty"):
+        batches(train=["bundled", str(tmp_path / "empty")])
+    monkeypatch.delenv("NOWHERE", raising=False)
+    with refused(RecipeError, "NOWHERE", "not set"):
+        batches(train="${NOWHERE}/pictures")
+    with refused(DataError, "lacks nothing.png", "scikit-image"):
+        bundled(("chelsea.png", "nothing.png"))
+
+
+def test_bundled_pictures():
+    assert not set(BUNDLED_TEST) & set(BUNDLED_TRAIN)
+    for path in bundled(BUNDLED_TRAIN + BUNDLED_TEST):
+        picture = read_bytes(path)
+        assert min(picture.shape[:2]) >= 256 and picture.std() > 20

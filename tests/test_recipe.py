@@ -1,0 +1,280 @@
+"""Recipes: inheritance, overrides, and what is refused, each with one line that names the key."""
+
+import pytest
+import yaml
+
+from tunable_core.errors import RecipeError
+from tunable_core.recipe import Recipe, expand, load_recipe, parse
+from tunable_core.sampling import Beta, Corners, Uniform
+from tunable_core.schedule import Cosine
+
+
+@pytest.fixture
+def write(tmp_path):
+    """write("a/b.yaml", values or text) -> its path."""
+
+    def put(name, content):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content), encoding="utf-8")
+        return path
+
+    return put
+
+
+def test_defaults_are_the_papers(values):
+    recipe = parse({key: values[key] for key in ("task", "network", "objectives", "data", "steps")})
+    assert (recipe.omega.sampler, recipe.omega.per) == (Uniform(), "sample")
+    assert (recipe.optimizer.kind, recipe.optimizer.learning_rate) == ("adam", 1e-4)
+    assert recipe.schedule.kind == "constant" and recipe.loss.normalise == "none"
+    assert [o.weight for o in recipe.objectives] == [1, 1] and recipe.objectives[1].nu == 0.9
+    assert recipe.objectives[1].residual == "keep" and recipe.objectives[0].distance == "l1"
+
+
+def test_p_is_the_number_of_objectives(values):
+    assert (parse(values).num_objectives, parse(values).network_objectives) == (2, 2)
+    values["network"]["tunable"] = False
+    values["omega"] = {"sampler": {"kind": "fixed", "value": [0.5, 0.5]}}
+    assert (parse(values).num_objectives, parse(values).network_objectives) == (2, 0)
+
+
+def test_round_trip(values):
+    values["omega"] = {"sampler": {"kind": "mixture", "weights": [1, 2], "of": ["corners", {"kind": "cube"}]}}
+    values["data"]["validate"] = "some/folder"
+    values["schedule"] = "cosine"
+    recipe = parse(values)
+    held = recipe.to_dict()
+    assert parse(held) == recipe and parse(yaml.safe_load(yaml.safe_dump(held))) == recipe
+    assert held["data"]["validate"] == ["some/folder"] and held["data"]["train"] == ["bundled"]
+    assert held["omega"]["sampler"]["of"] == [{"kind": "corners"}, {"kind": "cube"}]
+    assert parse(held).to_dict() == held
+
+
+def test_names_stand_for_sections_without_values(values):
+    recipe = parse({**values, "schedule": "cosine", "omega": {"sampler": "corners", "per": "batch"}})
+    assert recipe.schedule == Cosine() and recipe.omega.sampler == Corners() and recipe.omega.per == "batch"
+
+
+def test_recipes_cannot_be_changed(values):
+    recipe = parse(values)
+    with pytest.raises(ValueError, match="frozen"):
+        recipe.steps = 3
+    assert recipe.steps == 10
+
+
+# --- files
+
+
+def test_inheritance(write, values):
+    write("base.yaml", {**values, "seed": 3, "optimizer": {"learning_rate": 1e-3, "beta1": 0.5}})
+    write("tasks/middle.yaml", {"base": "../base.yaml", "optimizer": {"beta2": 0.9}, "steps": 20})
+    recipe = load_recipe(
+        write(
+            "tasks/top.yaml",
+            {"base": "middle.yaml", "optimizer": {"beta1": 0.6}, "objectives": [{"name": "only", "kind": "rec"}]},
+        )
+    )
+    assert (recipe.seed, recipe.steps, recipe.network.channels) == (3, 20, 4)
+    adam = recipe.optimizer
+    assert (adam.learning_rate, adam.beta1, adam.beta2) == (1e-3, 0.6, 0.9)  # mappings are merged key by key
+    assert [objective.name for objective in recipe.objectives] == ["only"]  # lists are replaced
+
+
+def test_another_kind_replaces_the_whole_section(write, values):
+    mixture = {"kind": "mixture", "weights": [1], "of": ["cube"]}
+    write("base.yaml", {**values, "omega": {"sampler": mixture, "per": "batch"}, "schedule": {"kind": "cosine"}})
+    top = {"base": "base.yaml", "omega": {"sampler": {"kind": "beta", "a": 2, "b": 3}}, "schedule": {"warmup": 4}}
+    recipe = load_recipe(write("top.yaml", top))
+    assert recipe.omega.sampler == Beta(a=2, b=3) and recipe.omega.per == "batch"
+    assert recipe.schedule == Cosine(warmup=4)  # no other kind: merged
+    named = load_recipe(write("named.yaml", {"base": "base.yaml", "omega": {"sampler": "uniform"}}))
+    assert named.omega.sampler == Uniform()
+    back = {"base": "named.yaml", "omega": {"sampler": {"kind": "beta", "a": 1, "b": 1}}}
+    assert load_recipe(write("back.yaml", back)).omega.sampler == Beta(a=1, b=1)
+
+
+def test_overrides(write, values):
+    recipe = load_recipe(
+        write("r.yaml", values),
+        [
+            "data.batch=8",
+            "objectives.1.nu=0.5",
+            "omega.sampler={kind: beta, a: 1, b: 2}",
+            "optimizer.learning_rate=1e-3",  # text to YAML 1.1, a number to the recipe
+            "data.train=[one, two]",
+            "schedule=cosine",
+            "steps=7",
+            "steps=9",
+        ],
+    )
+    assert (recipe.data.batch, recipe.objectives[1].nu, recipe.optimizer.learning_rate) == (8, 0.5, 1e-3)
+    assert recipe.omega.sampler == Beta(a=1, b=2) and recipe.data.train == ["one", "two"]
+    assert recipe.schedule == Cosine() and recipe.steps == 9 and recipe.objectives[0].name == "fidelity"
+
+
+@pytest.mark.parametrize(
+    ("override", "fragments"),
+    [
+        ("steps", ["KEY=VALUE", "'steps'"]),
+        ("=3", ["KEY=VALUE", "'=3'"]),
+        ("steps=[", ["--set steps=[", "not a YAML value"]),
+        ("seed=2024-13-45", ["2024-13-45", "not a YAML value"]),
+        ("objectives.7.nu=1", ["nothing at objectives.7"]),
+        ("objectives.x=1", ["nothing at objectives.x"]),
+        ("steps.more=1", ["nothing at steps.more"]),
+        ("data.train.0.x=1", ["nothing at data.train"]),
+        ("data.bach=8", ["data: unknown key 'bach'", "did you mean 'batch'"]),
+        ("base=other.yaml", ["unknown key 'base'"]),
+    ],
+)
+def test_bad_overrides(override, fragments, write, values, refused):
+    with refused(RecipeError, *fragments):
+        load_recipe(write("r.yaml", values), [override])
+
+
+def test_unreadable_files(write, tmp_path, values, refused):
+    with refused(RecipeError, "absent.yaml", "No such file"):
+        load_recipe(tmp_path / "absent.yaml")
+    with refused(RecipeError, "cannot read", str(tmp_path)):
+        load_recipe(tmp_path)
+    for text in ("steps: [1", "a: b: c", "when: 2024-13-45", "x: !!python/object:os.system {}", "\tsteps: 1"):
+        with refused(RecipeError, "bad.yaml", "not valid YAML"):
+            load_recipe(write("bad.yaml", text))
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\xfa")
+    with refused(RecipeError, "binary.yaml", "not valid YAML"):
+        load_recipe(tmp_path / "binary.yaml")
+    for text, kind in (("- 1\n- 2", "list"), ("hello", "str"), ("", "NoneType")):
+        with refused(RecipeError, "must hold a mapping", kind):
+            load_recipe(write("other.yaml", text))
+
+
+def test_bad_bases(write, values, refused):
+    with refused(RecipeError, "inherits from itself", "loop.yaml"):
+        load_recipe(write("loop.yaml", {"base": "loop.yaml"}))
+    write("one.yaml", {"base": "two.yaml"})
+    with refused(RecipeError, "inherits from itself"):
+        load_recipe(write("two.yaml", {"base": "one.yaml"}))
+    with refused(RecipeError, "nowhere.yaml", "No such file"):
+        load_recipe(write("r.yaml", {**values, "base": "nowhere.yaml"}))
+    with refused(RecipeError, "base must be a path", "[1]"):
+        load_recipe(write("r.yaml", {**values, "base": [1]}))
+
+
+# --- validation
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "fragments"),
+    [
+        # unknown keys, at every level
+        (["stepz"], 3, ["unknown key 'stepz'", "did you mean 'steps'", "known: task, network"]),
+        (["network", "chanels"], 3, ["network: unknown key 'chanels'", "did you mean 'channels'"]),
+        (["objectives", 1, "nuu"], 1, ["objectives.1: unknown key 'nuu'", "did you mean 'nu'"]),
+        (["objectives", 0, "nu"], 1, ["objectives.0: unknown key 'nu'", "known: name, weight"]),
+        (["omega"], {"smapler": "cube"}, ["omega: unknown key 'smapler'", "did you mean 'sampler'"]),
+        (["omega"], {"sampler": {"kind": "beta", "aa": 1, "b": 1}}, ["omega.sampler: unknown key 'aa'", "'a'"]),
+        (["loss"], {"normalize": "sum"}, ["loss: unknown key 'normalize'", "did you mean 'normalise'"]),
+        (["initial"], {"strat": "equal"}, ["initial: unknown key 'strat'", "did you mean 'start'"]),
+        (["data", "workrs"], 1, ["data: unknown key 'workrs'", "did you mean 'workers'"]),
+        (["data", "validation"], "x", ["data: unknown key 'validation'", "did you mean 'validate'"]),
+        (["data", "degradation", 0, "sigam"], 1, ["data.degradation.0: unknown key 'sigam'", "did you mean 'sigma'"]),
+        (["optimizer"], {"learning_rat": 1}, ["optimizer: unknown key 'learning_rat'", "did you mean 'learning_rate'"]),
+        (["schedule"], {"kind": "cosine", "warm_up": 1}, ["schedule: unknown key 'warm_up'", "did you mean 'warmup'"]),
+        (["checkpoint"], {"evry": 1}, ["checkpoint: unknown key 'evry'", "did you mean 'every'"]),
+        # unknown words
+        (
+            ["objectives", 1, "kind"],
+            "nois",
+            ["objectives.1: unknown kind 'nois'", "did you mean 'noise'", "rec, noise"],
+        ),
+        (["objectives", 0, "distance"], "l3", ["objectives.0.distance: unknown value 'l3'", "l1, l2, charbonnier"]),
+        (["omega"], {"sampler": "unifrm"}, ["omega.sampler: unknown kind 'unifrm'", "did you mean 'uniform'"]),
+        (["omega"], {"per": "sampel"}, ["omega.per: unknown value 'sampel'", "did you mean 'sample'"]),
+        (["network", "phi"], "afine", ["network.phi: unknown value 'afine'", "did you mean 'affine'"]),
+        (["network", "name"], "resnt", ["network.name: unknown value 'resnt'", "did you mean 'resnet'"]),
+        (["schedule"], "cosin", ["schedule: unknown kind 'cosin'", "did you mean 'cosine'"]),
+        (["task"], "denoize", ["task: unknown value 'denoize'", "did you mean 'denoise'"]),
+        (
+            ["omega"],
+            {"sampler": {"kind": "mixture", "weights": [1], "of": ["cubes"]}},
+            ["omega.sampler.of.0: unknown kind 'cubes'", "did you mean 'cube'"],
+        ),
+        # wrong types and ranges
+        (["data", "patch"], "big", ["data.patch:", "valid integer", "'big'"]),
+        (["data", "patch"], 0, ["data.patch:", "greater than or equal to 1", "not 0"]),
+        (["data", "batch"], 1.5, ["data.batch:", "1.5"]),
+        (["data", "train"], [], ["data.train:", "at least 1 item, not 0"]),
+        (["data", "train"], 5, ["data.train:", "list", "not 5"]),
+        (["data"], 5, ["data: wants keys (train", "not 5"]),
+        (["network"], None, ["network: wants keys", "not None"]),
+        (["objectives"], [], ["objectives:", "at least 1 item, not 0"]),
+        (["objectives", 1], "noise", ["objectives.1: wants keys", "`kind`", "'noise'"]),
+        (["objectives", 1], {"name": "x"}, ["objectives.1: wants keys", "`kind`"]),
+        (["objectives", 1, "nu"], 2, ["objectives.1.nu:", "less than or equal to 1", "not 2"]),
+        (["objectives", 1, "weight"], float("nan"), ["objectives.1.weight:", "finite", "nan"]),
+        (["objectives", 1, "weight"], -1, ["objectives.1.weight:", "greater than or equal to 0"]),
+        (["objectives", 1, "name"], "1st", ["objectives.1.name:", "'1st'"]),
+        (["objectives", 1, "name"], "fidelity", ["different names", "fidelity, fidelity"]),
+        (["data", "degradation", 0, "sigma"], [30, 5], ["data.degradation.0.sigma: a range is [low, high]"]),
+        (["optimizer"], {"learning_rate": float("inf")}, ["optimizer.learning_rate:", "finite", "inf"]),
+        (["optimizer"], {"beta2": 1}, ["optimizer.beta2:", "less than 1"]),
+        (["seed"], -1, ["seed:", "greater than or equal to 0"]),
+        (["steps"], None, ["steps:", "not None"]),
+        (["schedule"], "multistep", ["schedule.milestones: is missing"]),
+        # omega and p
+        (["omega"], {"sampler": {"kind": "fixed", "value": [1]}}, ["fixed omega has 1 values for 2 objectives"]),
+        (
+            ["omega"],
+            {"sampler": {"kind": "mixture", "weights": [1], "of": [{"kind": "fixed", "value": [1, 0, 0]}]}},
+            ["fixed omega has 3 values for 2 objectives"],
+        ),
+        (["network", "tunable"], False, ["plain network", "kind: fixed"]),
+    ],
+)
+def test_refused(path, value, fragments, values, refused):
+    parse(values)
+    *parents, last = path
+    place = values
+    for key in parents:
+        place = place[key]
+    place[last] = value
+    with refused(RecipeError, "my.yaml: ", *fragments):
+        parse(values, "my.yaml")
+
+
+@pytest.mark.parametrize("key", ["task", "network", "objectives", "data", "steps"])
+def test_what_a_recipe_must_say(key, values, refused):
+    del values[key]
+    with refused(RecipeError, f"{key}: is missing"):
+        parse(values)
+
+
+@pytest.mark.parametrize("value", [None, [], "steps", 3])
+def test_no_mapping(value, refused):
+    with refused(RecipeError, "wants keys (task, network", repr(value)):
+        parse(value)
+
+
+def test_the_error_names_the_file(write, values, refused):
+    path = write("mine.yaml", {**values, "stepz": 1})
+    with refused(RecipeError, f"{path}: unknown key 'stepz'"):
+        load_recipe(path)
+
+
+def test_expand(monkeypatch, refused):
+    monkeypatch.setenv("PLACE", "/data")
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.delenv("NOWHERE", raising=False)
+    assert expand("${PLACE}/Kodak") == "/data/Kodak"
+    assert expand("~/x") == "/home/me/x" and expand("a/$b") == "a/$b"
+    with refused(RecipeError, "'${NOWHERE}/x'", "variable NOWHERE", "not set"):
+        expand("${NOWHERE}/x")
+
+
+def test_every_section_refuses_unknown_keys(values):
+    """No section anywhere in the schema lets an unknown key pass."""
+    schema = Recipe.model_json_schema(by_alias=True)
+    sections = {"Recipe": schema, **schema["$defs"]}
+    assert len(sections) > 15
+    for name, section in sections.items():
+        assert section.get("additionalProperties") is False, name
