@@ -73,6 +73,24 @@ def test_a_stream_can_be_left(batches):
     assert threading.active_count() == before
 
 
+def test_leaving_a_stream_drops_what_was_queued(make_recipe, folder):
+    made, started, release = [], threading.Event(), threading.Event()
+
+    class Slow(Batches):
+        def __getitem__(self, index):
+            made.append(index)
+            if index:
+                started.set()
+                release.wait(5)
+            return index
+
+    stream = Slow(make_recipe(data={"train": str(folder)})).stream(0, 10)
+    assert next(stream) == 0 and started.wait(5)  # batch 1 is being made, batch 2 waits
+    threading.Timer(0.1, release.set).start()
+    stream.close()
+    assert made == [0, 1]
+
+
 def test_samples_of_a_batch_differ(batches):
     clean = batches(batch=8)[0].sample["clean"]
     assert len({sample.tobytes() for sample in clean}) > 6

@@ -19,10 +19,19 @@ def test_write_and_replace(tmp_path):
 def test_nothing_is_visible_before_the_end(tmp_path):
     path = tmp_path / "a.png"
     with atomic(path) as temporary:
-        assert temporary.suffix == ".png" and temporary.parent == tmp_path
+        assert temporary.suffix == ".png" and temporary.parent == tmp_path and temporary.name.startswith(".")
         temporary.write_text("half")
         assert not path.exists()
     assert path.read_text() == "half" and os.listdir(tmp_path) == ["a.png"]
+
+
+def test_a_reader_of_the_old_file_is_not_disturbed(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with open(path) as reader:
+        write_text(path, "new")
+        assert reader.read() == "old"
+    assert path.read_text() == "new"
 
 
 @pytest.mark.parametrize("error", [RuntimeError("stop"), KeyboardInterrupt()])

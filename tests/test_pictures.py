@@ -210,7 +210,7 @@ def test_layouts(rng):
 
 
 def test_list_pictures(tmp_path, refused):
-    for name in ("b.png", "a.JPG", "c.txt", "d.webp", ".hidden"):
+    for name in ("b.png", "a.JPG", "c.txt", "d.webp", ".hidden", ".b-unfinished.png"):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "folder.png").mkdir()
     assert [path.name for path in list_pictures(tmp_path)] == ["a.JPG", "b.png", "d.webp"]

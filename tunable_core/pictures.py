@@ -86,11 +86,15 @@ def from_network(pictures: np.ndarray) -> np.ndarray:
 
 
 def list_pictures(folder: str | Path) -> list[Path]:
-    """The pictures directly inside `folder`, sorted by name; DataError if there is no folder or none in it."""
+    """The pictures directly inside `folder`, sorted by name, without hidden ones; DataError if there is none."""
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"no such folder: {folder}")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+    )
     if not found:
         raise DataError(f"no pictures in {folder} (looked for {', '.join(SUFFIXES)})")
     return found
