@@ -73,6 +73,8 @@ class Backend:
         def record(module, inputs, output):
             tensors = {local: value.detach().cpu().numpy().copy() for local, value in module.named_parameters()}
             x = inputs[0].cpu().numpy().copy() if module.kind != "parameter" else None
-            calls[name] = LayerCall(module.kind, module.phi_form, tensors, module.options(), x, output.cpu().numpy().copy())
+            calls[name] = LayerCall(
+                module.kind, module.phi_form, tensors, module.options(), x, output.cpu().numpy().copy()
+            )
 
         return record

@@ -105,7 +105,9 @@ def device_of(name: str | None) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise BackendError(f"torch device {name!r} is not supported; known: cpu, cuda, cuda:N")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise BackendError(f"torch device {name!r} was requested, but this torch ({torch.__version__}) sees no CUDA device")
+        raise BackendError(
+            f"torch device {name!r} was requested, but this torch ({torch.__version__}) sees no CUDA device"
+        )
     return device
 
 

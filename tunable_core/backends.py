@@ -121,7 +121,9 @@ def get_backend(name: str, device: str | None = None, mode: str | None = None) -
         raise BackendError(f"unknown backend {name!r}{nearest(name, _MODULES)}; known: {', '.join(_MODULES)}")
     module, twin = _MODULES[name]
     if importlib.util.find_spec(module) is None:
-        raise BackendError(f"backend {name!r} needs {module}, which is not installed: pip install tunable-convolutions[{name}]")
+        raise BackendError(
+            f"backend {name!r} needs {module}, which is not installed: pip install tunable-convolutions[{name}]"
+        )
     return importlib.import_module(twin).Backend(device=device, mode=mode)
 
 
@@ -130,7 +132,9 @@ def choose(name: str, kind: str, received: str | None, known: tuple[str, ...]) -
     if received is None:
         return known[0]
     if received not in known:
-        raise BackendError(f"backend {name!r} has no {kind} {received!r}{nearest(received, known)}; known: {', '.join(known)}")
+        raise BackendError(
+            f"backend {name!r} has no {kind} {received!r}{nearest(received, known)}; known: {', '.join(known)}"
+        )
     return received
 
 
@@ -189,7 +193,9 @@ def build(header: checkpoint.Header, tensors: dict[str, np.ndarray], backend: Ba
     return Model(backend, network, header)
 
 
-def load(path: str | Path, backend: str | Backend = "torch", device: str | None = None, mode: str | None = None) -> Model:
+def load(
+    path: str | Path, backend: str | Backend = "torch", device: str | None = None, mode: str | None = None
+) -> Model:
     """Load a weights file into a framework."""
     tensors, header = checkpoint.load(path)
     chosen = get_backend(backend, device, mode) if isinstance(backend, str) else backend

@@ -9,7 +9,9 @@ from tunable_core.initial import Initial, ParameterSpec, starting_weights
 from tunable_core.networks import DEFAULT_PHI
 
 
-def conv2d(in_channels: int, out_channels: int, kernel_size: int, *, num_objectives: int, phi: str = DEFAULT_PHI) -> nn.Module:
+def conv2d(
+    in_channels: int, out_channels: int, kernel_size: int, *, num_objectives: int, phi: str = DEFAULT_PHI
+) -> nn.Module:
     """A same-size convolution of a network: tunable, or ordinary when num_objectives is 0."""
     padding = kernel_size // 2
     if num_objectives:
@@ -38,7 +40,9 @@ class Network(nn.Module):
         """x (N, C, H, W); omega (p,) or (N, p), None exactly when the network is plain."""
         if (omega is not None) != bool(self.num_objectives):
             raise OmegaError(
-                f"a tunable network wants omega ({self.num_objectives},)" if omega is None else "a plain network takes no omega"
+                f"a tunable network wants omega ({self.num_objectives},)"
+                if omega is None
+                else "a plain network takes no omega"
             )
         return self.compute(x, omega)
 

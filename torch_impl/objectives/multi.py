@@ -26,7 +26,9 @@ class MultiLoss(nn.Module):
         self.weights = tuple(weights)
         self.normalise = normalise
 
-    def forward(self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """restored (N, C, H, W), omega (p,) or (N, p) -> the loss () and the batch means of the L_i (p,)."""
         rows = omega.expand(len(restored), omega.shape[-1])
         terms = torch.stack([objective(restored, sample, rows) for objective in self.objectives], 1)

@@ -1,0 +1,18 @@
+"""The MindSpore twin: tunable layers, the parametric multi-loss, the networks and their training."""
+
+from mindspore_impl import ops  # noqa: F401  before all else: it prepares the environment for MindSpore
+from mindspore_impl.folding import fold
+from mindspore_impl.layers import TunableConv2d, TunableLinear, TunableParameter
+from mindspore_impl.networks import ResNet
+from mindspore_impl.objectives import MultiLoss, NoisePreservation, Reconstruction
+
+__all__ = [
+    "MultiLoss",
+    "NoisePreservation",
+    "Reconstruction",
+    "ResNet",
+    "TunableConv2d",
+    "TunableLinear",
+    "TunableParameter",
+    "fold",
+]

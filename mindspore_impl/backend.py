@@ -1,0 +1,77 @@
+"""This twin behind the protocol of tunable_core.backends: numpy in, numpy out."""
+
+import mindspore as ms
+import numpy as np
+
+from mindspore_impl import folding, ops
+from mindspore_impl.layers import Tunable
+from mindspore_impl.networks import NETWORKS, initialise, parameter_specs
+from mindspore_impl.training import Trainer
+from tunable_core.backends import LayerCall, choose
+
+
+class Backend:
+    """MindSpore on `cpu`, `ascend` or `gpu`; modes: graph, pynative."""
+
+    name = "mindspore"
+    modes = ("graph", "pynative")
+
+    def __init__(self, device: str | None = None, mode: str | None = None):
+        self.mode = choose(self.name, "mode", mode, self.modes)
+        self.device = ops.device_of(device)
+        ops.full_precision()
+
+    def facts(self) -> dict[str, str]:
+        return ops.facts(self.device, self.mode)
+
+    def build(self, spec, num_objectives: int):
+        network = NETWORKS[spec.name](num_objectives=num_objectives, **spec.arguments())
+        initialise(network, 0)
+        return network
+
+    def specs(self, network):
+        return parameter_specs(network)
+
+    def parameters(self, network) -> dict[str, np.ndarray]:
+        return {name: value.asnumpy().copy() for name, value in network.parameters_and_names()}
+
+    def assign(self, network, tensors: dict[str, np.ndarray]) -> None:
+        for name, value in network.parameters_and_names():
+            ops.assign(value, tensors[name])
+
+    def run(self, network, degraded: np.ndarray, omega: np.ndarray | None) -> np.ndarray:
+        with ops.running(self.mode):
+            x = ms.Tensor(np.ascontiguousarray(degraded))
+            return network(x, self._omega(omega)).asnumpy()
+
+    def trace(self, network, degraded: np.ndarray, omega: np.ndarray) -> dict[str, LayerCall]:
+        calls, handles = {}, []
+        for name, cell in network.cells_and_names():
+            if isinstance(cell, Tunable):
+                handles.append(cell.register_forward_hook(self._recorder(calls, name)))
+        try:
+            with ops.running("pynative"):  # a compiled graph calls no hooks
+                network(ms.Tensor(degraded), self._omega(omega))
+        finally:
+            for handle in handles:
+                handle.remove()
+        return calls
+
+    def trainer(self, network, recipe) -> Trainer:
+        return Trainer(network, recipe, compiled=self.mode == "graph")
+
+    def fold(self, network, omega: np.ndarray):
+        with ops.running("pynative"):  # each layer once: not worth a compilation
+            return folding.fold(network, self._omega(omega))
+
+    def _omega(self, omega: np.ndarray | None) -> ms.Tensor | None:
+        return None if omega is None else ms.Tensor(np.ascontiguousarray(omega))
+
+    @staticmethod
+    def _recorder(calls: dict[str, LayerCall], name: str):
+        def record(cell, inputs, output):
+            tensors = {local: value.asnumpy().copy() for local, value in cell.parameters_and_names()}
+            x = inputs[0].asnumpy().copy() if cell.kind != "parameter" else None
+            calls[name] = LayerCall(cell.kind, cell.phi_form, tensors, cell.options(), x, output.asnumpy().copy())
+
+        return record

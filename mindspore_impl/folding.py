@@ -1,0 +1,35 @@
+"""Folding: an ordinary network equal to a tunable one at a fixed omega. The tunable one is untouched."""
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+from mindspore_impl import ops
+from mindspore_impl.layers import Tunable
+from mindspore_impl.networks import Network
+
+
+def folded_weights(network: nn.Cell, omega: ms.Tensor) -> dict[str, np.ndarray]:
+    """The parameters of the plain form of `network` at omega (p,), by name."""
+    weights = {}
+    inside = set()
+    for name, cell in network.cells_and_names():
+        if isinstance(cell, Tunable):
+            prefix = name + "." if name else ""
+            inside.update(prefix + local for local, _ in cell.parameters_and_names())
+            folded = cell.fold(omega)
+            if isinstance(folded, ms.Parameter):
+                weights[name] = folded
+            else:
+                weights.update({prefix + local: value for local, value in folded.parameters_and_names()})
+    weights.update({name: value for name, value in network.parameters_and_names() if name not in inside})
+    return {name: value.asnumpy().copy() for name, value in weights.items()}
+
+
+def fold(network: Network, omega: ms.Tensor) -> Network:
+    """A new plain network equal to `network` at omega (p,): standard layers only."""
+    plain = network.plain()
+    weights = folded_weights(network, omega)
+    for name, value in plain.parameters_and_names():
+        ops.assign(value, weights[name])
+    return plain

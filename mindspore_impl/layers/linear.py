@@ -1,0 +1,50 @@
+"""The tunable linear layer."""
+
+import mindspore as ms
+from mindspore import nn
+
+from mindspore_impl import ops
+from mindspore_impl.layers.tunable import Tunable
+from tunable_core.networks import DEFAULT_PHI
+
+
+class TunableLinear(Tunable):
+    """A linear layer whose matrix and bias are set by omega.
+
+    Parameters: weight (k, out, in), bias (k, out), phi.*. Arguments as for TunableConv2d.
+    """
+
+    kind = "linear"
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        num_objectives: int,
+        bias: bool = True,
+        phi: str = DEFAULT_PHI,
+        seed: int | None = None,
+    ):
+        super().__init__(num_objectives, phi)
+        self.in_features = in_features
+        self.out_features = out_features
+        self.weight = ops.parameter((self.num_kernels, out_features, in_features))
+        self.bias = ops.parameter((self.num_kernels, out_features)) if bias else None
+        self.start(seed)
+
+    def construct(self, x: ms.Tensor, omega: ms.Tensor) -> ms.Tensor:
+        """x (N, ..., in), omega (p,) or (N, p) -> (N, ..., out)."""
+        return ops.linear(x, self.phi(omega), self.weight, self.bias)
+
+    def roles(self) -> dict[str, tuple[str, int]]:
+        return {"weight": ("kernel", self.in_features), "bias": ("bias", self.in_features)}
+
+    def fold(self, omega: ms.Tensor) -> nn.Dense:
+        """The ordinary linear layer equal to this one at omega (p,)."""
+        folded = nn.Dense(self.in_features, self.out_features, has_bias=self.bias is not None)
+        alpha = self.phi(omega)
+        ops.assign(folded.weight, ops.aggregate(alpha, self.weight).asnumpy())
+        if self.bias is not None:
+            ops.assign(folded.bias, ops.aggregate(alpha, self.bias).asnumpy())
+        return folded

@@ -1,0 +1,44 @@
+"""The tunable free parameter."""
+
+import mindspore as ms
+
+from mindspore_impl import ops
+from mindspore_impl.layers.tunable import Tunable
+from tunable_core.networks import DEFAULT_PHI
+
+
+class TunableParameter(Tunable):
+    """A free parameter (a scale, a bias table) whose value is set by omega.
+
+    Parameters: weight (k, *shape), phi.*. `value`, 0 or 1, is what every omega starts from.
+    """
+
+    kind = "parameter"
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        *,
+        num_objectives: int,
+        value: int = 0,
+        phi: str = DEFAULT_PHI,
+        seed: int | None = None,
+    ):
+        super().__init__(num_objectives, phi)
+        self.shape = tuple(shape)
+        self.value = value
+        self.weight = ops.parameter((self.num_kernels, *self.shape))
+        self.start(seed)
+
+    def construct(self, omega: ms.Tensor) -> ms.Tensor:
+        """omega (p,) -> (*shape); omega (N, p) -> (N, *shape)."""
+        return ops.aggregate(self.phi(omega), self.weight)
+
+    def roles(self) -> dict[str, tuple[str, int]]:
+        return {"weight": ("one" if self.value else "zero", 0)}
+
+    def fold(self, omega: ms.Tensor) -> ms.Parameter:
+        """The ordinary parameter equal to this one at omega (p,)."""
+        folded = ops.parameter(self.shape)
+        ops.assign(folded, self(omega).asnumpy())
+        return folded

@@ -1,0 +1,41 @@
+"""phi, the per-layer map from omega to the aggregation weights alpha (Eq. 6)."""
+
+import mindspore as ms
+from mindspore import nn, ops
+
+from tunable_core.errors import TunableError, nearest
+from tunable_core.networks import PHI_FORMS
+
+
+class Phi(nn.Cell):
+    """The two forms without parameters: `identity`, alpha = omega; `base`, alpha = (1, omega)."""
+
+    def __init__(self, *, base: bool):
+        super().__init__()
+        self.base = base
+
+    def construct(self, omega: ms.Tensor) -> ms.Tensor:
+        """omega (p,) or (N, p) -> alpha (k,) or (N, k)."""
+        if self.base:
+            return ops.concat([ops.ones_like(omega[..., :1]), omega], -1)
+        return omega
+
+
+def make_phi(form: str, num_objectives: int) -> nn.Cell:
+    """Build phi.
+
+    affine    a linear layer p -> p with bias (the paper's)
+    se        linear p -> 4 p, ReLU, linear 4 p -> p, softmax
+    identity  alpha = omega
+    base      alpha = (1, omega), for p + 1 kernels
+    """
+    if form not in PHI_FORMS:
+        raise TunableError(f"unknown phi {form!r}{nearest(form, PHI_FORMS)}; known: {', '.join(PHI_FORMS)}")
+    p = num_objectives
+    if form == "affine":
+        return nn.Dense(p, p, has_bias=True)
+    if form == "se":
+        return nn.SequentialCell(
+            nn.Dense(p, 4 * p, has_bias=True), nn.ReLU(), nn.Dense(4 * p, p, has_bias=True), nn.Softmax(-1)
+        )
+    return Phi(base=form == "base")

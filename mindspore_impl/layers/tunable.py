@@ -1,0 +1,50 @@
+"""What every tunable layer shares: phi, the number of kernels, its parameter specs, its start."""
+
+from mindspore import nn
+
+from mindspore_impl import ops
+from mindspore_impl.layers.phi import make_phi
+from tunable_core.errors import TunableError
+from tunable_core.initial import ParameterSpec, starting_weights
+from tunable_core.networks import num_kernels
+
+
+class Tunable(nn.Cell):
+    """Base of the tunable layers: kernels are stacked on the first axis and aggregated by phi(omega).
+
+    kind is the layer's name in the oracle.
+    """
+
+    kind = ""
+
+    def __init__(self, num_objectives: int, phi: str):
+        super().__init__()
+        if num_objectives < 1:
+            raise TunableError(f"a tunable layer needs num_objectives >= 1, not {num_objectives}")
+        self.num_objectives = num_objectives
+        self.phi_form = phi
+        self.phi = make_phi(phi, num_objectives)
+        self.num_kernels = num_kernels(num_objectives, phi)
+
+    def roles(self) -> dict[str, tuple[str, int]]:
+        """(role, fan_in) of the layer's own parameters, by local name; see ParameterSpec."""
+        raise TunableError(f"{type(self).__name__} declares no parameters")
+
+    def specs(self, prefix: str = "") -> list[ParameterSpec]:
+        """Every parameter of the layer, phi's included, names prefixed."""
+        roles = self.roles()
+        specs = []
+        for name, value in self.parameters_and_names():
+            role, fan_in = roles.get(name, ("phi", value.shape[-1] if value.ndim == 2 else self.num_objectives))
+            specs.append(ParameterSpec(prefix + name, tuple(value.shape), role, fan_in, self.phi_form))
+        return specs
+
+    def start(self, seed: int | None) -> None:
+        """Fill the layer with its default starting weights; None draws the seed from the framework."""
+        drawn = starting_weights(self.specs(), ops.fresh_seed() if seed is None else seed)
+        for name, value in self.parameters_and_names():
+            ops.assign(value, drawn[name])
+
+    def options(self) -> dict:
+        """Keyword arguments with which the oracle computes this layer."""
+        return {}

@@ -1,0 +1,78 @@
+"""Training: the multi-loss, Adam, one step at a time, state as arrays. The loop is tunable_core.run's."""
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+from mindspore_impl import ops
+from mindspore_impl.objectives import make_loss
+from tunable_core.backends import LossReport
+from tunable_core.data import Batch
+from tunable_core.recipe import Recipe
+
+
+class Trainer:
+    """Trains `network` in place with a recipe's objectives and optimizer.
+
+    compiled  run a whole step (forward, backward, update) as one graph
+    """
+
+    def __init__(self, network: nn.Cell, recipe: Recipe, *, compiled: bool = False):
+        self.network = network
+        self._loss = make_loss(recipe)
+        self._plain = network.num_objectives == 0
+        adam = recipe.optimizer
+        self._parameters = dict(network.parameters_and_names())
+        self._optimizer = ops.Adam(list(self._parameters.values()), adam.beta1, adam.beta2, adam.eps)
+        self._moments = {
+            kind: dict(zip(self._parameters, held, strict=True))
+            for kind, held in (("first.", self._optimizer.moment1), ("second.", self._optimizer.moment2))
+        }
+        self._steps = 0
+        self._backward, self._update = self._functions(compiled)
+
+    def _functions(self, compiled: bool):
+        network, loss, plain, optimizer = self.network, self._loss, self._plain, self._optimizer
+
+        def compute(omega, sample):
+            restored = network(sample["degraded"]) if plain else network(sample["degraded"], omega)
+            return loss(restored, sample, omega)
+
+        backward = ms.value_and_grad(compute, None, list(self._parameters.values()), has_aux=True)
+
+        def update(omega, sample):
+            values, gradients = backward(omega, sample)
+            optimizer(gradients)
+            return values
+
+        return (ms.jit(backward), ms.jit(update)) if compiled else (backward, update)
+
+    def _tensors(self, batch: Batch):
+        return ms.Tensor(batch.omega), {name: ms.Tensor(value) for name, value in batch.sample.items()}
+
+    def step(self, batch: Batch, learning_rate: float) -> tuple[float, np.ndarray]:
+        """Take one step; return the loss before it and its p terms (batch means)."""
+        self._optimizer.prepare(self._steps, learning_rate)
+        loss, terms = self._update(*self._tensors(batch))
+        self._steps += 1
+        return float(loss.asnumpy()), terms.asnumpy()
+
+    def gradients(self, batch: Batch) -> LossReport:
+        """Loss and gradients on a batch, without moving anything."""
+        (loss, terms), gradients = self._backward(*self._tensors(batch))
+        named = {name: value.asnumpy().copy() for name, value in zip(self._parameters, gradients, strict=True)}
+        return LossReport(float(loss.asnumpy()), terms.asnumpy(), named)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Adam's moments and step: `first.<name>`, `second.<name>`, `step`."""
+        state = {"step": np.full(1, self._steps, np.float32)}
+        for kind, moments in self._moments.items():
+            state.update({kind + name: value.asnumpy().copy() for name, value in moments.items()})
+        return state
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Continue from a state that `state` of either twin returned."""
+        self._steps = int(state["step"][0])
+        for kind, moments in self._moments.items():
+            for name, value in moments.items():
+                ops.assign(value, state[kind + name])

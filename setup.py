@@ -1,0 +1,43 @@
+"""The distribution `tunable-convolutions`: two twins, a neutral core, the command `tunable`."""
+
+import runpy
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = runpy.run_path(str(HERE / "tunable_core" / "version.py"))["__version__"]
+TORCH = ["torch>=2.10"]
+MINDSPORE = ["mindspore>=2.10,<2.11"]
+TEST = ["pytest", "hypothesis", "ruff", "scipy"]
+
+setup(
+    name="tunable-convolutions",
+    version=VERSION,
+    description="Tunable convolutions with parametric multi-loss optimization, in PyTorch and MindSpore",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.13",
+    packages=find_packages(include=["tunable_core*", "torch_impl*", "mindspore_impl*"]),
+    package_data={"tunable_core": ["*.yaml", "reports/templates/*.j2"]},
+    install_requires=[
+        "numpy<2",
+        "safetensors",
+        "pydantic>=2",
+        "pyyaml",
+        "pillow>=12.2",
+        "scikit-image",
+        "matplotlib",
+        "jinja2",
+        "rich",
+        "tensorboardX",
+    ],
+    extras_require={
+        "torch": TORCH,
+        "mindspore": MINDSPORE,
+        "test": TEST,
+        "all": TORCH + MINDSPORE + TEST,
+    },
+    entry_points={"console_scripts": ["tunable=tunable_core.commands:main"]},
+)

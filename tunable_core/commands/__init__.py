@@ -1,0 +1,68 @@
+"""The command line: `tunable VERB`, one module per verb.
+
+A verb's module has `add_arguments(parser)` and `run(args) -> int`, the exit status: 0 done, 1 a check
+failed or some of several inputs failed, 2 usage or bad input. Errors are one line on standard error.
+"""
+
+import argparse
+import importlib
+import logging
+import sys
+
+from tunable_core.errors import CheckFailed, TunableError, nearest
+from tunable_core.version import __version__
+
+VERBS = {
+    "train": "train a recipe",
+    "evaluate": "measure a model over omega and noise levels",
+    "restore": "restore pictures",
+    "verify": "prove that two frameworks agree on a weights file",
+    "fold": "make an ordinary network at a fixed omega",
+    "info": "say what a weights file is",
+    "bench": "time tunable against plain networks",
+    "doctor": "show frameworks, devices, versions and precision switches",
+    "demo": "train, restore, verify and report on bundled photographs",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        self.exit(2, f"{self.prog}: {message} (--help lists the arguments)\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = _Parser(prog="tunable", description="Tunable convolutions: networks with knobs, in two frameworks.")
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
+    chosen = next((word for word in argv if not word.startswith("-")), None)
+    for verb, summary in VERBS.items():
+        verb_parser = verbs.add_parser(verb, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if verb == chosen:  # only this verb's module is imported
+            module = importlib.import_module(f"tunable_core.commands.{verb}")
+            module.add_arguments(verb_parser)
+    if chosen is None and not any(word in ("-h", "--help", "--version") for word in argv):
+        parser.print_help(sys.stderr)
+        return 2
+    if chosen is not None and chosen not in VERBS:
+        parser.error(f"unknown verb {chosen!r}{nearest(chosen, VERBS)}; known: {', '.join(VERBS)}")
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        return module.run(args)
+    except CheckFailed as error:
+        return _fail(args.verb, error, 1)
+    except TunableError as error:
+        return _fail(args.verb, error, 2)
+    except OSError as error:
+        return _fail(args.verb, f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), 2)
+    except KeyboardInterrupt:
+        return _fail(args.verb, "interrupted", 130)
+    except BrokenPipeError:
+        return 1
+
+
+def _fail(verb: str, error, status: int) -> int:
+    print(f"tunable {verb}: {' '.join(str(error).split())}", file=sys.stderr)
+    return status

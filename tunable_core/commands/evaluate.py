@@ -1,0 +1,60 @@
+"""`tunable evaluate MODEL --data DIR`: the table over omega and noise levels, as CSV, Markdown and plot."""
+
+import logging
+
+from tunable_core.backends import load
+from tunable_core.commands.shared import add_backend, add_json, at_least, backend_of, numbers, print_json, progress
+from tunable_core.errors import TunableError
+from tunable_core.evaluation import PROTOCOL, evaluate, summarise
+from tunable_core.omega import grid, line, parse_omega
+from tunable_core.reports import tables
+
+
+def add_arguments(parser):
+    parser.add_argument("model", metavar="MODEL", help="a weights file")
+    parser.add_argument("--data", required=True, metavar="DIR", help="folder of clean pictures, or `bundled`")
+    parser.add_argument(
+        "--sigma", type=numbers, default=[5, 15, 30], metavar="A,B,...", help="noise levels in 1/255 (default 5,15,30)"
+    )
+    points = parser.add_mutually_exclusive_group()
+    points.add_argument(
+        "--grid", type=at_least(2), metavar="N", help="omega: all points of N steps per axis (default 5 for p > 2)"
+    )
+    points.add_argument(
+        "--line", type=at_least(2), metavar="N", help="omega: N points from (0, 1) to (1, 0) (default 5 for p = 2)"
+    )
+    points.add_argument("--omega", action="append", metavar="A,B", help="omega: this point; may be repeated")
+    parser.add_argument("--no-ssim", action="store_true", help="leave SSIM out (faster)")
+    parser.add_argument("--out", metavar="DIR", help="write table.csv, summary.csv, summary.md and plot.png there")
+    add_backend(parser)
+    add_json(parser)
+
+
+def run(args) -> int:
+    model = load(args.model, backend_of(args))
+    with progress(f"evaluate ({model.backend.name})") as report:
+        rows = evaluate(model, args.data, _omegas(args, model), args.sigma, ssim=not args.no_ssim, progress=report)
+    summary = summarise(rows)
+    if args.out:
+        tables.write(args.out, rows, summary, model)
+        logging.info("wrote %s/table.csv, summary.csv, summary.md, plot.png", args.out)
+    if args.json:
+        print_json({"model": args.model, "data": args.data, "protocol": PROTOCOL, "summary": summary})
+    else:
+        print(tables.markdown(summary))
+    return 0
+
+
+def _omegas(args, model):
+    p = len(model.objectives)
+    if not p:
+        if args.grid or args.line or args.omega:
+            raise TunableError("this network is plain: it takes no --grid, --line or --omega")
+        return None
+    if args.omega:
+        return [parse_omega(text, p) for text in args.omega]
+    if args.line or (p == 2 and not args.grid):
+        if p != 2:
+            raise TunableError(f"--line is for two objectives; this network has {p}: use --grid")
+        return line(args.line or 5)
+    return grid(p, args.grid or 5)

@@ -1,0 +1,99 @@
+"""What several verbs share: arguments, progress, reading numbers."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tunable_core.backends import BACKENDS, Backend, get_backend, requested
+from tunable_core.errors import TunableError
+
+
+def add_backend(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
+    """--backend, --device, --mode."""
+    parser.add_argument(
+        "--backend", required=required, help=f"one of {', '.join(BACKENDS)}; default: the first installed"
+    )
+    parser.add_argument(
+        "--device", help="cpu, cuda, cuda:N (torch); cpu, ascend, gpu (mindspore); default: an accelerator if there"
+    )
+    parser.add_argument("--mode", help="eager or compile (torch); graph or pynative (mindspore)")
+
+
+def backend_of(args: argparse.Namespace) -> Backend:
+    """The backend that the arguments name."""
+    name = args.backend or next(iter(requested()), None)
+    if name is None:
+        raise TunableError(f"no framework is installed; install one of {', '.join(BACKENDS)}")
+    return get_backend(name, args.device, args.mode)
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON on standard output")
+
+
+def print_json(value) -> None:
+    print(json.dumps(value, indent=1, default=str))
+
+
+def numbers(text: str) -> list[float]:
+    """argparse type: "5,15,30" as non-negative numbers."""
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"wants numbers like 5,15,30, not {text!r}") from None
+    if not all(0 <= value < float("inf") for value in values):
+        raise argparse.ArgumentTypeError(f"wants finite numbers that are not negative, not {text!r}")
+    return values
+
+
+def at_least(low: int) -> Callable[[str], int]:
+    """argparse type: an integer >= low."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if value < low:
+            raise argparse.ArgumentTypeError(f"wants a whole number of at least {low}, not {text!r}")
+        return value
+
+    return read
+
+
+@contextmanager
+def progress(label: str, every: float = 0.1) -> Iterator[Callable[..., None]]:
+    """Yield report(done, total, loss=None): a rich bar on a terminal, else a plain line per tenth."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task(label, total=None, note="")
+
+            def report(done: int, total: int, loss: float | None = None) -> None:
+                bar.update(task, completed=done, total=total, note="" if loss is None else f"loss {loss:.4f}")
+
+            yield report
+        return
+    printed = -1
+
+    def report(done: int, total: int, loss: float | None = None) -> None:
+        nonlocal printed
+        part = int(done / total / every + 1e-9)
+        if part > printed:
+            printed = part
+            print(
+                f"{label}: {done}/{total}" + ("" if loss is None else f", loss {loss:.4f}"), file=sys.stderr, flush=True
+            )
+
+    yield report

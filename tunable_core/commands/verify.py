@@ -1,0 +1,32 @@
+"""`tunable verify MODEL`: the parity certificate."""
+
+from tunable_core.backends import get_backend, requested
+from tunable_core.certificate import verify
+from tunable_core.commands.shared import add_json, at_least, print_json
+from tunable_core.files import write_text
+from tunable_core.reports import certificate as report
+
+
+def add_arguments(parser):
+    parser.add_argument("model", metavar="MODEL", help="a weights file of a tunable network")
+    parser.add_argument(
+        "--backends", metavar="A,B", help="frameworks to compare, e.g. torch,mindspore; default: all installed"
+    )
+    parser.add_argument(
+        "--grid", type=at_least(2), default=5, metavar="N", help="omega: all points of N steps per axis (default 5)"
+    )
+    parser.add_argument("--html", metavar="FILE", help="also write the certificate as a self-contained page")
+    add_json(parser)
+
+
+def run(args) -> int:
+    names = [part.strip() for part in args.backends.split(",")] if args.backends else requested()
+    backends = [get_backend(name) for name in dict.fromkeys(names)]
+    certificate = verify(args.model, backends, points=args.grid)
+    if args.html:
+        write_text(args.html, report.page(certificate))
+    if args.json:
+        print_json(certificate.to_dict())
+    else:
+        report.print_table(certificate)
+    return 0 if certificate.passed else 1

@@ -1,0 +1,66 @@
+"""The project's plots (matplotlib, written as PNG without a display)."""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+from tunable_core.files import atomic
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt  # noqa: E402  (after the choice of the display-less renderer)
+
+COLOURS = {"torch": "#d1495b", "mindspore": "#00798c"}
+
+
+def _save(figure, path: str | Path) -> None:
+    with atomic(path) as temporary:
+        figure.savefig(temporary, dpi=110, bbox_inches="tight")
+    plt.close(figure)
+
+
+def metrics_over_omega(path: str | Path, summary: list[dict]) -> None:
+    """PSNR and PSNR_eta, mean over sigma, against omega_1 (p <= 2, on a line) or per point."""
+    rows = [row for row in summary if row["sigma"] == "mean"]
+    figure, axes = plt.subplots(figsize=(6, 3.6))
+    on_line = all(len(row["omega"]) == 2 and abs(sum(row["omega"]) - 1) < 1e-6 for row in rows)
+    places = [row["omega"][0] for row in rows] if on_line else list(range(len(rows)))
+    for name, label in (("psnr", "PSNR"), ("psnr_eta", r"PSNR$_\eta$")):
+        values = [row[name] for row in rows]
+        if not np.all(np.isnan(values)):
+            axes.plot(places, values, "o-", label=label)
+    if on_line:
+        axes.set_xlabel(r"$\omega_1$   ($\omega_2 = 1 - \omega_1$)")
+    else:
+        axes.set_xlabel(r"$\omega$")
+        axes.set_xticks(places, ["(" + ", ".join(f"{v:g}" for v in row["omega"]) + ")" for row in rows], rotation=90)
+    axes.set_ylabel("dB, mean over σ")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    _save(figure, path)
+
+
+def loss_curves(path: str | Path, curves: dict[str, np.ndarray], window: int = 25) -> None:
+    """Training losses of several backends over each other: raw in pale, running mean in full; their gap below."""
+    figure, (axes, gap) = plt.subplots(2, 1, figsize=(7, 5), sharex=True, height_ratios=(3, 1))
+    for index, (name, losses) in enumerate(curves.items()):
+        steps = np.arange(1, len(losses) + 1)
+        width = min(window, len(losses))
+        smooth = np.convolve(losses, np.ones(width) / width, mode="valid")
+        style = {"color": COLOURS.get(name), "linewidth": 3.5 if index == 0 else 1.5}
+        axes.plot(steps, losses, color=COLOURS.get(name), alpha=0.15)
+        axes.plot(steps[width - 1 :], smooth, label=name, **style)
+    axes.set_yscale("log")
+    axes.set_ylabel("loss")
+    axes.legend()
+    axes.grid(alpha=0.3)
+    if len(curves) == 2:
+        first, second = curves.values()
+        length = min(len(first), len(second))
+        difference = np.abs(second[:length] - first[:length]) / np.abs(first[:length])
+        gap.plot(np.arange(1, length + 1), np.maximum(difference, 1e-9), color="#555", linewidth=0.8)
+        gap.set_yscale("log")
+    gap.set_ylabel("relative gap")
+    gap.set_xlabel("step")
+    gap.grid(alpha=0.3)
+    _save(figure, path)

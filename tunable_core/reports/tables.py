@@ -1,0 +1,59 @@
+"""The table of an evaluation: CSV per picture, CSV and Markdown of the means, a plot."""
+
+import csv
+import io
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from tunable_core.backends import Model
+from tunable_core.evaluation import PROTOCOL, Measurement
+from tunable_core.files import write_text
+from tunable_core.omega import format_omega
+from tunable_core.reports import charts
+
+HEADINGS = {"psnr": "PSNR", "psnr_eta": "PSNR_η", "ssim": "SSIM", "residual": "r*"}
+_FORMATS = {"psnr": ".2f", "psnr_eta": ".2f", "ssim": ".4f", "residual": ".3f"}
+
+
+def write(out: str | Path, rows: list[Measurement], summary: list[dict], model: Model) -> None:
+    """Write table.csv (per picture), summary.csv, summary.md and plot.png into folder `out`."""
+    out = Path(out)
+    write_text(out / "table.csv", to_csv([asdict(row) for row in rows]))
+    write_text(out / "summary.csv", to_csv(summary))
+    objectives = ", ".join(model.objectives) or "none (plain network)"
+    write_text(out / "summary.md", f"{markdown(summary)}\nomega: {objectives}. Protocol: {PROTOCOL}\n")
+    charts.metrics_over_omega(out / "plot.png", summary)
+
+
+def to_csv(rows: list[dict]) -> str:
+    """Rows as CSV text; omega becomes columns omega_1 .. omega_p, floats keep six decimals."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for number, row in enumerate(rows):
+        columns = {}
+        for key, value in row.items():
+            if key == "omega":
+                columns.update({f"omega_{i + 1}": f"{part:g}" for i, part in enumerate(value)})
+            else:
+                columns[key] = f"{value:.6g}" if isinstance(value, float) else value
+        if number == 0:
+            writer.writerow(columns)
+        writer.writerow(columns.values())
+    return text.getvalue()
+
+
+def markdown(summary: list[dict]) -> str:
+    """The means as a Markdown table, one row per omega and sigma; metrics that were not measured are left out."""
+    shown = [name for name in HEADINGS if not all(np.isnan(row[name]) for row in summary)]
+    lines = [
+        "| ω | σ | pictures | " + " | ".join(HEADINGS[name] for name in shown) + " |",
+        "|---" * (3 + len(shown)) + "|",
+    ]
+    for row in summary:
+        omega = format_omega(row["omega"]) if row["omega"] else "-"
+        sigma = row["sigma"] if isinstance(row["sigma"], str) else f"{row['sigma']:g}"
+        values = " | ".join(format(row[name], _FORMATS[name]) for name in shown)
+        lines.append(f"| {omega} | {sigma} | {row['pictures']} | {values} |")
+    return "\n".join(lines) + "\n"
