@@ -48,7 +48,7 @@ class Trainer:
         return (ms.jit(backward), ms.jit(update)) if compiled else (backward, update)
 
     def _tensors(self, batch: Batch):
-        return ms.Tensor(batch.omega), {name: ms.Tensor(value) for name, value in batch.sample.items()}
+        return ms.Tensor(batch.omega), ms.mutable({name: ms.Tensor(value) for name, value in batch.sample.items()})
 
     def step(self, batch: Batch, learning_rate: float) -> tuple[float, np.ndarray]:
         """Take one step; return the loss before it and its p terms (batch means)."""
