@@ -226,6 +226,10 @@ def device_of(name: str | None) -> str:
         raise BackendError(
             f"mindspore device {name!r} was requested, but this mindspore ({ms.__version__}) sees no such device"
         )
+    if kind == "cpu":
+        # Single-threaded dispatch: by default the Python thread spins while it waits for a graph, and with as few
+        # cores as kernels have threads it starves them (a training step on two cores took twice as long).
+        os.environ.setdefault("MS_DEV_HOST_BLOCKING_RUN", "1")
     try:
         ms.set_device(_TARGETS[kind], int(index or 0))
     except (RuntimeError, ValueError) as error:
@@ -260,4 +264,5 @@ def facts(device: str, mode: str) -> dict[str, str]:
         "hf32 convolution": hf32,
         "hf32 matmul": hf32,
         "onednn isa cap": os.environ.get("ONEDNN_MAX_CPU_ISA", "none"),
+        "single-threaded dispatch": os.environ.get("MS_DEV_HOST_BLOCKING_RUN", "0"),
     }
