@@ -1,0 +1,118 @@
+"""`tunable bench networks|training`: what being tunable costs, as ratios measured side by side.
+
+Each framework is timed in a process of its own (an environment switch of one would slow the other), the
+frameworks taking turns, so that the ratio between them is measured side by side too.
+"""
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tunable_core import benchmark
+from tunable_core.backends import get_backend, requested
+from tunable_core.commands.shared import add_json, at_least, print_json
+from tunable_core.errors import CheckFailed, TunableError
+from tunable_core.files import write_text
+from tunable_core.networks import ResNetSpec
+from tunable_core.recipe import load_recipe
+from tunable_core.reports import tables
+
+SIZE = (1, 3, 256, 256)
+
+
+def add_arguments(parser):
+    parser.add_argument("what", choices=("networks", "training"), help="forward passes, or training steps")
+    parser.add_argument("--backends", metavar="A,B", help="frameworks to time; default: all installed")
+    parser.add_argument("--device", help="cpu, cuda, ascend, ...; default: an accelerator if there")
+    parser.add_argument("--mode", help="eager or compile (torch); graph or pynative (mindspore)")
+    parser.add_argument(
+        "--recipe", metavar="FILE", help="training: the recipe whose steps to time (default: the demo's)"
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a recipe value")
+    parser.add_argument("--rounds", type=at_least(3), default=9, metavar="N", help="rounds per turn (default 9)")
+    parser.add_argument("--turns", type=at_least(1), default=2, metavar="N", help="turns per framework (default 2)")
+    parser.add_argument("--out", metavar="FILE", help="write the raw times there as CSV")
+    parser.add_argument("--here", metavar="BACKEND", help="one turn of one framework in this process; prints JSON")
+    add_json(parser)
+
+
+def run(args) -> int:
+    if args.here:
+        print_json(_measure(args))
+        return 0
+    names = [part.strip() for part in args.backends.split(",")] if args.backends else requested()
+    if not names:
+        raise TunableError("no framework is installed: pip install tunable-convolutions[torch,mindspore]")
+    times: dict[str, benchmark.Times] = {name: {} for name in names}
+    for turn in range(args.turns):
+        for name in names:
+            logging.info("bench %s: %s, turn %d of %d", args.what, name, turn + 1, args.turns)
+            for case, seconds in _turn(args, name).items():
+                times[name].setdefault(case, []).extend(seconds)
+    if args.out:
+        _write(args.out, times)
+    found = _ratios(times)
+    if args.json:
+        print_json(found)
+    else:
+        _print(found)
+    return 0
+
+
+def _measure(args) -> benchmark.Times:
+    backend = get_backend(args.here, args.device, args.mode)
+    if args.what == "networks":
+        return benchmark.networks(backend, ResNetSpec(), SIZE, args.rounds)
+    recipe = load_recipe(args.recipe or Path(__file__).parent.parent / "demo.yaml", args.set)
+    return benchmark.training(backend, recipe, args.rounds)
+
+
+def _turn(args, name: str) -> benchmark.Times:
+    command = [sys.executable, "-m", "tunable_core", "bench", args.what, "--here", name, "--rounds", str(args.rounds)]
+    for option, value in (("--device", args.device), ("--mode", args.mode), ("--recipe", args.recipe)):
+        command += [option, value] if value else []
+    for override in args.set:
+        command += ["--set", override]
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+    if done.returncode == 2:
+        raise TunableError(f"{name} could not be timed")  # its own line has said why
+    if done.returncode:
+        raise CheckFailed(f"timing {name} failed with exit status {done.returncode}")
+    return json.loads(done.stdout)
+
+
+def _ratios(times: dict[str, benchmark.Times]) -> list[dict]:
+    """One row per backend and case: its time over the plain one's, and over the first backend's."""
+    rows, first = [], next(iter(times))
+    for name, cases in times.items():
+        compared = {case: cases[case] for case in cases if case not in (benchmark.STEP, benchmark.WAIT)}
+        for case, ratio in benchmark.ratios(compared, benchmark.PLAIN).items():
+            other = float(np.median(cases[case]) / np.median(times[first][case]))
+            rows.append({"backend": name, "case": case, "over_plain": ratio, f"over_{first}": other})
+        if benchmark.WAIT in cases:
+            share = float(np.sum(cases[benchmark.WAIT]) / np.sum(cases[benchmark.STEP]))
+            rows.append({"backend": name, "case": benchmark.WAIT, "share_of_step": share})
+    return rows
+
+
+def _print(rows: list[dict]) -> None:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    print("| " + " | ".join(columns) + " |")
+    print("|---" * len(columns) + "|")
+    for row in rows:
+        values = [row.get(key, "") for key in columns]
+        print("| " + " | ".join(f"{value:.3f}" if isinstance(value, float) else value for value in values) + " |")
+
+
+def _write(path: str, times: dict[str, benchmark.Times]) -> None:
+    rows = [
+        {"backend": name, "case": case, "round": number, "seconds": value}
+        for name, cases in times.items()
+        for case, seconds in cases.items()
+        for number, value in enumerate(seconds)
+    ]
+    write_text(path, tables.to_csv(rows))
