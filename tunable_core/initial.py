@@ -48,11 +48,14 @@ class Initial(Section):
     phi `base` has no map to start: its base kernel is ordinary and its differences are independent
     kernels times `difference`. phi `identity` has none either: the k_i are independent.
     phi `se` starts with ordinary linear layers.
+
+    weights: a weights file of the same network, from which a run starts instead (fine-tuning).
     """
 
     start: Literal["constant", "identity", "equal", "paper"] = "constant"
     phi_scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
     difference: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
+    weights: str | None = None
 
 
 def starting_weights(specs: list[ParameterSpec], seed: int, initial: Initial | None = None) -> dict[str, np.ndarray]:

@@ -26,8 +26,8 @@ from tunable_core.data import Batches
 from tunable_core.errors import CheckFailed, CheckpointError
 from tunable_core.evaluation import validate
 from tunable_core.files import write_text
-from tunable_core.initial import starting_weights
-from tunable_core.recipe import Recipe, parse
+from tunable_core.initial import ParameterSpec, starting_weights
+from tunable_core.recipe import Recipe, expand, parse
 
 STATE_FORMAT = "tunable-convolutions-state/1"
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def train(
         checkpoint.check_tensors(weights, backend.specs(network), found[1])
         log.info("resuming %s at step %d", out, first)
     else:
-        first, weights, state = 0, starting_weights(backend.specs(network), recipe.seed, recipe.initial), None
+        first, weights, state = 0, _start(recipe, backend.specs(network)), None
     backend.assign(network, weights)
     trainer = backend.trainer(network, recipe)
     if state:
@@ -70,6 +70,16 @@ def train(
         _loop(recipe, batches, model, trainer, records, out, first, progress)
     model.save(out / "model.safetensors")
     return model
+
+
+def _start(recipe: Recipe, specs: list[ParameterSpec]) -> dict[str, np.ndarray]:
+    """The weights that a run begins with: drawn, or those of the file that `initial.weights` names."""
+    if recipe.initial.weights is None:
+        return starting_weights(specs, recipe.seed, recipe.initial)
+    path = expand(recipe.initial.weights)
+    weights, _ = checkpoint.load(path)
+    checkpoint.check_tensors(weights, specs, path)
+    return weights
 
 
 def _loop(recipe, batches, model, trainer, records, out, first, progress):
