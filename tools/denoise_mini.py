@@ -1,0 +1,203 @@
+"""Table 1's task at the mini size: train in both frameworks, measure, compare (docs/results/denoise_mini).
+
+    python tools/denoise_mini.py --work runs/denoise_mini --out docs/results/denoise_mini
+
+Needs TUNABLE_DATA and both frameworks. Trains configs/denoise/mini.yaml in torch and MindSpore from the same weights;
+twice more in torch from weights that differ by 1e-7, whose spread says how far equally correct runs drift; and the
+plain network for each of the two objectives alone. Measures them with `tunable evaluate`, then writes raw CSV and
+README.md. What --work holds already is not made again, so an interrupted run goes on where it was.
+"""
+
+import argparse
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tunable_core import checkpoint
+from tunable_core.backends import get_backend
+from tunable_core.evaluation import PROTOCOL
+from tunable_core.files import write_text
+from tunable_core.initial import starting_weights
+from tunable_core.recipe import expand, load_recipe
+from tunable_core.tolerances import relative_error
+
+RECIPE = "configs/denoise/mini.yaml"
+PLAIN = ["network.tunable=false"]
+RUNS = {  # name -> (framework, overrides)
+    "torch": ("torch", []),
+    "mindspore": ("mindspore", []),
+    "nudged-1": ("torch", []),
+    "nudged-2": ("torch", []),
+    "plain-rec": ("torch", [*PLAIN, "omega.sampler={kind: fixed, value: [1, 0]}"]),
+    "plain-noise": ("torch", [*PLAIN, "omega.sampler={kind: fixed, value: [0, 1]}"]),
+}
+TWINS, NUDGED = ("torch", "mindspore"), ("nudged-1", "nudged-2")
+SETS = ("CBSD68", "Kodak24")
+NUDGE = 1e-7
+WITHIN = 0.15  # dB; and twice the spread of nudged runs, where that is more
+
+
+def tunable(*arguments: str) -> None:
+    print("tunable", *arguments, flush=True)
+    subprocess.run([sys.executable, "-m", "tunable_core", *arguments], check=True)
+
+
+def train(work: Path, name: str) -> None:
+    framework, overrides = RUNS[name]
+    out = work / name
+    if (out / "model.safetensors").is_file():
+        return
+    if name in NUDGED:
+        path = work / f"{name}.safetensors"
+        nudge(path, NUDGED.index(name))
+        overrides = [*overrides, f"initial.weights={path}"]
+    settings = [part for override in overrides for part in ("--set", override)]
+    tunable("train", RECIPE, "--backend", framework, "--out", str(out), "--resume", *settings)
+
+
+def nudge(path: Path, seed: int) -> None:
+    """The recipe's starting weights with relative noise of 1e-7: what no two correct programs can tell apart."""
+    recipe, backend = load_recipe(RECIPE), get_backend("torch", "cpu")
+    network = backend.build(recipe.network, recipe.network_objectives)
+    weights = starting_weights(backend.specs(network), recipe.seed, recipe.initial)
+    rng = np.random.default_rng([17, seed])
+    nudged = {
+        key: (value * (1 + NUDGE * rng.standard_normal(value.shape))).astype(np.float32)
+        for key, value in weights.items()
+    }
+    checkpoint.save(path, nudged, checkpoint.Header.of(recipe))
+
+
+def evaluate(work: Path, out: Path, name: str, pictures: str, *options: str, label: str = "") -> list[dict]:
+    """The summary of `tunable evaluate`, from `out` if it was measured before."""
+    folder = out / f"{name}-{pictures}{label}"
+    if not (folder / "summary.csv").is_file():
+        model, data = work / name / "model.safetensors", expand("${TUNABLE_DATA}/" + pictures)
+        backend = RUNS[name][0]
+        tunable("evaluate", str(model), "--backend", backend, "--data", data, "--out", str(folder), *options)
+    with open(folder / "summary.csv", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def means(summary: list[dict], column: str) -> np.ndarray:
+    """A metric's mean over sigma at every omega, from (0, 1) to (1, 0)."""
+    return np.array([float(row[column]) for row in summary if row["sigma"] == "mean"])
+
+
+def report(work: Path, out: Path) -> str:
+    five = {(n, s): evaluate(work, out, n, s) for n in TWINS for s in SETS}
+    spread = {n: evaluate(work, out, n, "CBSD68", "--no-ssim") for n in NUDGED}
+    plain = {(n, s): evaluate(work, out, n, s, "--no-ssim") for n in ("plain-rec", "plain-noise") for s in SETS}
+    eleven = {n: evaluate(work, out, n, "CBSD68", "--no-ssim", "--line", "11", label="-line") for n in TWINS}
+    return "\n".join(
+        [
+            "# Table 1's task at the mini size\n",
+            "Made by `python tools/denoise_mini.py --work runs/denoise_mini --out docs/results/denoise_mini` from "
+            f"[{RECIPE}](../../../{RECIPE}): both frameworks, same starting weights, same batches. On a CPU. Folders "
+            "beside this page hold the raw CSV of every picture.\n",
+            *table(five),
+            *against_plain(five, plain),
+            *twins(five, spread),
+            *monotone(eleven),
+            *weights(work),
+            f"Protocol: {PROTOCOL}\n",
+        ]
+    )
+
+
+def table(five) -> list[str]:
+    lines = ["## Over omega\n", "Mean over σ 5, 15, 30. ω = (fidelity, noise preservation).\n"]
+    for pictures in SETS:
+        lines += [f"### {pictures}\n", "| metric | framework | (0, 1) | (.25, .75) | (.5, .5) | (.75, .25) | (1, 0) |"]
+        lines.append("|---" * 7 + "|")
+        for column, title, form in (("psnr", "PSNR", ".2f"), ("psnr_eta", "PSNR_η", ".2f"), ("ssim", "SSIM", ".4f")):
+            for name in TWINS:
+                values = " | ".join(format(value, form) for value in means(five[name, pictures], column))
+                lines.append(f"| {title} | {name} | {values} |")
+        lines.append("")
+    return lines
+
+
+def against_plain(five, plain) -> list[str]:
+    lines = [
+        "## Against plain networks of equal size and steps\n",
+        "Each plain network (torch) was trained for its one objective alone. Gap: tunable minus plain, in dB.\n",
+        "| pictures | measured | plain | tunable, torch | gap | tunable, mindspore | gap | wanted |",
+        "|---" * 8 + "|",
+    ]
+    for pictures in SETS:
+        for place, column, name, at, limit in (
+            (-1, "psnr", "plain-rec", "PSNR at (1, 0)", 0.15),
+            (0, "psnr_eta", "plain-noise", "PSNR_η at (0, 1)", 0.5),
+        ):
+            alone = means(plain[name, pictures], column)[0]
+            cells = []
+            for twin in TWINS:
+                value = means(five[twin, pictures], column)[place]
+                cells.append(f"{value:.2f} | {value - alone:+.2f}")
+            lines.append(f"| {pictures} | {at} | {alone:.2f} | {' | '.join(cells)} | ≥ −{limit} |")
+    return [*lines, ""]
+
+
+def twins(five, spread) -> list[str]:
+    lines = [
+        "## The two frameworks after a whole training\n",
+        "PSNR in dB on CBSD68. Spread: largest minus smallest of three torch runs whose starting weights differ by a "
+        f"relative {NUDGE:g}. The twins may differ by {WITHIN} dB, or by twice the spread where that is more.\n",
+        "| ω | torch | mindspore | difference | spread of three | allowed | |",
+        "|---" * 7 + "|",
+    ]
+    torch_, mindspore_ = (means(five[name, "CBSD68"], "psnr") for name in TWINS)
+    three = np.stack([torch_, *(means(spread[name], "psnr") for name in NUDGED)])
+    widths = three.max(axis=0) - three.min(axis=0)
+    for omega, a, b, width in zip(np.linspace(0, 1, 5), torch_, mindspore_, widths, strict=True):
+        allowed = max(WITHIN, 2 * width)
+        verdict = "within" if abs(b - a) <= allowed else "**beyond**"
+        lines.append(
+            f"| ({omega:g}, {1 - omega:g}) | {a:.3f} | {b:.3f} | {b - a:+.3f} | {width:.3f} "
+            f"| {allowed:.2f} | {verdict} |"
+        )
+    return [*lines, ""]
+
+
+def monotone(eleven) -> list[str]:
+    lines = [
+        "## From cleaning to keeping the noise\n",
+        "Eleven points from ω = (1, 0) to (0, 1), CBSD68, mean over σ. PSNR should not rise and r*, the fraction of "
+        "the largest kept noise that best explains the restored picture, should not fall.\n",
+        "| framework | " + " | ".join(f"{value:.1f}" for value in np.linspace(1, 0, 11)) + " | |",
+        "|---" * 13 + "|",
+    ]
+    for name in TWINS:
+        psnr, residual = (means(eleven[name], column)[::-1] for column in ("psnr", "residual"))
+        falls, rises = np.all(np.diff(psnr) <= 0), np.all(np.diff(residual) >= 0)
+        lines.append(f"| PSNR, {name} | {' | '.join(f'{v:.2f}' for v in psnr)} | {'falls' if falls else '**rises**'} |")
+        verdict = "rises" if rises else "**falls**"
+        lines.append(f"| r*, {name} | {' | '.join(f'{v:.3f}' for v in residual)} | {verdict} |")
+    return [*lines, ""]
+
+
+def weights(work: Path) -> list[str]:
+    runs = {name: checkpoint.load(work / name / "model.safetensors")[0] for name in (*TWINS, *NUDGED)}
+    joined = {name: np.concatenate([tensors[key].ravel() for key in sorted(tensors)]) for name, tensors in runs.items()}
+    gaps = [f"{name} {relative_error(joined[name], joined['torch']):.2f}" for name in ("mindspore", *NUDGED)]
+    return [f"Relative distance of the final weights from torch's: {', '.join(gaps)}.\n"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder of the training runs")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
+    parser.add_argument("--only", nargs="+", choices=RUNS, help="train only these runs, and measure nothing")
+    args = parser.parse_args()
+    for name in args.only or RUNS:
+        train(args.work, name)
+    if not args.only:
+        write_text(args.out / "README.md", report(args.work, args.out))
+
+
+if __name__ == "__main__":
+    main()
