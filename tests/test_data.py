@@ -84,7 +84,7 @@ def test_leaving_a_stream_drops_what_was_queued(make_recipe, folder):
                 release.wait(5)
             return index
 
-    stream = Slow(make_recipe(data={"train": str(folder)})).stream(0, 10)
+    stream = Slow(make_recipe(data={"train": str(folder), "patch": 8})).stream(0, 10)
     assert next(stream) == 0 and started.wait(5)  # batch 1 is being made, batch 2 waits
     threading.Timer(0.1, release.set).start()
     stream.close()
@@ -138,7 +138,7 @@ def test_a_patch_may_be_the_whole_picture(batches, folder):
 
 def test_patch_larger_than_a_picture(batches, refused):
     with refused(DataError, ".png is 24x20", "patch of 21x21"):
-        batches(patch=21)[0]
+        batches(patch=21)
     assert batches(patch=20)[0].sample["clean"].shape == (3, 3, 20, 20)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from tunable_core.degradations import degrade
 from tunable_core.errors import DataError
-from tunable_core.pictures import list_pictures, read_bytes
+from tunable_core.pictures import list_pictures, read_bytes, size_of
 from tunable_core.recipe import Data, Recipe, expand
 
 BUNDLED = "bundled"
@@ -84,12 +84,21 @@ class PictureCache:
 
 
 class Batches:
-    """The batches of a recipe: `batches[b]` for any b >= 0, or `stream(first, last)` prepared ahead."""
+    """The batches of a recipe: `batches[b]` for any b >= 0, or `stream(first, last)` prepared ahead.
+
+    Raises DataError when a folder or a picture cannot be used or a picture is smaller than the patch; what is
+    damaged behind its header is found when its turn comes.
+    """
 
     def __init__(self, recipe: Recipe):
         self._recipe = recipe
         self._data: Data = recipe.data
         self._paths = find_pictures(recipe.data.train)
+        size = recipe.data.patch
+        for path in self._paths:  # now, not when a batch happens to draw it
+            width, height = size_of(path)
+            if min(width, height) < size:
+                raise DataError(f"{path} is {width}x{height}, smaller than the patch of {size}x{size}")
         self._cache = PictureCache(recipe.data.cache_gib * 2**30)
 
     def __getitem__(self, index: int) -> Batch:
@@ -107,8 +116,6 @@ class Batches:
         path = self._paths[rng.integers(len(self._paths))]
         picture = self._cache.read(path)
         height, width = picture.shape[:2]
-        if height < size or width < size:
-            raise DataError(f"{path} is {width}x{height}, smaller than the patch of {size}x{size}")
         top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
         patch = picture[top : top + size, left : left + size].transpose(2, 0, 1)
         flips = rng.integers(2, size=3) if self._data.flip else (0, 0, 0)

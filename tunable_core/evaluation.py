@@ -12,10 +12,10 @@ import numpy as np
 
 from tunable_core import metrics, oracle
 from tunable_core.backends import Model
-from tunable_core.data import find_pictures
+from tunable_core.data import BUNDLED, BUNDLED_TEST, bundled, find_pictures
 from tunable_core.degradations import protocol_degraded
-from tunable_core.omega import format_omega
-from tunable_core.pictures import from_network, read, to_network
+from tunable_core.errors import DataError
+from tunable_core.pictures import from_network, read, read_bytes, to_network
 from tunable_core.recipe import Recipe, parse
 from tunable_core.tiling import run_tiled
 
@@ -47,7 +47,7 @@ def noise_objective(recipe: dict) -> tuple[int, object] | None:
     """(place in omega, objective) of the recipe's first noise-preservation objective, None without one."""
     if not recipe or "objectives" not in recipe:
         return None
-    parsed = parse({key: value for key, value in recipe.items() if key != "folded_at"})
+    parsed = parse({key: value for key, value in recipe.items() if key != "folded_at"}, "the model's recipe")
     return next(((i, o) for i, o in enumerate(parsed.objectives) if o.kind == "noise"), None)
 
 
@@ -77,6 +77,13 @@ def measure(
     return values
 
 
+def pictures_of(folders: list[str]) -> list[Path]:
+    """The pictures of folders, in order; the word `bundled` stands for the photographs that no recipe trains on."""
+    return [
+        path for folder in folders for path in (bundled(BUNDLED_TEST) if folder == BUNDLED else find_pictures([folder]))
+    ]
+
+
 def evaluate(
     model: Model,
     folder: str | list[Path],
@@ -86,8 +93,13 @@ def evaluate(
     ssim: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Measurement]:
-    """Measure every picture of a folder at every sigma (1/255) and omega ((K, p); None for a plain network)."""
-    paths = find_pictures([folder]) if isinstance(folder, str) else folder
+    """Measure every picture of a folder at every sigma (1/255) and omega ((K, p); None for a plain network).
+
+    Every picture is read before any is measured: one that cannot be used (DataError) costs no work.
+    """
+    paths = pictures_of([folder]) if isinstance(folder, str) else folder
+    for path in paths:
+        _check_usable(path, ssim)
     points = [None] if omegas is None else list(omegas)
     sigmas = list(sigmas)
     total, rows = len(paths) * len(sigmas) * len(points), []
@@ -97,11 +109,18 @@ def evaluate(
             degraded = protocol_degraded(clean, sigma, index)
             for omega in points:
                 values = measure(model, clean, degraded, omega, ssim=ssim)
-                place = () if omega is None else tuple(float(value) for value in omega)
+                place = () if omega is None else tuple(round(float(value), 6) for value in omega)
                 rows.append(Measurement(path.name, float(sigma), place, **values))
                 if progress:
                     progress(len(rows), total)
     return rows
+
+
+def _check_usable(path: Path, ssim: bool) -> None:
+    height, width = read_bytes(path).shape[:2]
+    if ssim and min(height, width) < metrics.SSIM_WINDOW:
+        wanted = f"{metrics.SSIM_WINDOW}x{metrics.SSIM_WINDOW}"
+        raise DataError(f"{path} is {width}x{height}; SSIM needs {wanted} pixels (--no-ssim leaves it out)")
 
 
 def summarise(rows: list[Measurement]) -> list[dict]:
@@ -116,18 +135,24 @@ def summarise(rows: list[Measurement]) -> list[dict]:
     return table
 
 
+def validation_pictures(recipe: Recipe) -> list[Path]:
+    """The pictures that `data.validate` names."""
+    return pictures_of(recipe.data.validation)
+
+
 def validate(model: Model, recipe: Recipe, pictures: int = 4, size: int = 256, sigma: float = 15) -> dict[str, float]:
-    """PSNR at the corners of omega on central crops of the first validation pictures; {} without any."""
-    if not recipe.data.validation:
-        return {}
+    """PSNR at the corners of omega on central crops of the first validation pictures; {} without any.
+
+    Named "psnr" for a plain network, else by the corner: "psnr_1_0".
+    """
     corners = np.eye(recipe.num_objectives, dtype=np.float32) if model.objectives else [None]
     values: dict[str, list[float]] = {}
-    for index, path in enumerate(find_pictures(recipe.data.validation)[:pictures]):
+    for index, path in enumerate(validation_pictures(recipe)[:pictures]):
         clean = read(path)
         top, left = (max(side - size, 0) // 2 for side in clean.shape[:2])
         clean = clean[top : top + size, left : left + size]
         degraded = protocol_degraded(clean, sigma, index)
         for omega in corners:
-            name = "psnr" if omega is None else "psnr" + format_omega(omega).replace(", ", ";")
+            name = "_".join(["psnr", *(f"{value:g}" for value in omega)]) if omega is not None else "psnr"
             values.setdefault(name, []).append(measure(model, clean, degraded, omega, ssim=False)["psnr"])
     return {name: float(np.mean(found)) for name, found in values.items()}

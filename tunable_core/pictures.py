@@ -4,6 +4,8 @@ In files and metrics a picture is (H, W, 3); networks take (N, 3, H, W). Values 
 """
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,20 @@ def read_bytes(path: str | Path) -> np.ndarray:
     Grey, palette, alpha (dropped), CMYK and 16-bit pictures are converted; EXIF orientation is applied.
     Raises DataError for what is no picture, is truncated or exceeds `MAX_PIXELS`.
     """
+    with _opened(path) as picture:
+        picture.load()
+        return np.asarray(_to_rgb(ImageOps.exif_transpose(picture)))
+
+
+def size_of(path: str | Path) -> tuple[int, int]:
+    """Width and height as the file's header has them (before EXIF orientation); errors as `read_bytes`."""
+    with _opened(path) as picture:
+        return picture.size
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Image.Image]:
+    """A picture within the size limit; whatever goes wrong with it is a DataError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -29,8 +45,7 @@ def read_bytes(path: str | Path) -> np.ndarray:
                 width, height = picture.size
                 if width * height > MAX_PIXELS:
                     raise DataError(f"{path} has {width}x{height} pixels; the limit is {MAX_PIXELS}")
-                picture.load()
-                return np.asarray(_to_rgb(ImageOps.exif_transpose(picture)))
+                yield picture
     except DataError:
         raise
     except FileNotFoundError:
@@ -96,5 +111,7 @@ def list_pictures(folder: str | Path) -> list[Path]:
         if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
     )
     if not found:
-        raise DataError(f"no pictures in {folder} (looked for {', '.join(SUFFIXES)})")
+        inside = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_dir())[:4])
+        hint = f"; inside it are the folders {inside}" if inside else ""
+        raise DataError(f"no pictures in {folder} (looked for {', '.join(SUFFIXES)}){hint}")
     return found

@@ -4,14 +4,13 @@
     DIR/log.csv                         step, learning rate, loss, one column per objective
     DIR/validation.csv                  PSNR at the corners of omega, at every checkpoint
     DIR/events/                         TensorBoard
-    DIR/checkpoints/step-00000500.safetensors   weights, optimizer state and step
+    DIR/checkpoints/                    weights, optimizer state and step (tunable_core.snapshots)
     DIR/model.safetensors               the result
 
 The loop is the same for both twins. Batches are counted (tunable_core.data) and the checkpoint holds all
 state, so a resumed run is the same run, bit for bit on a CPU.
 """
 
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -21,15 +20,16 @@ import yaml
 from tensorboardX import SummaryWriter
 
 from tunable_core import checkpoint
-from tunable_core.backends import Backend, Model, Trainer
+from tunable_core.backends import Backend, Model
 from tunable_core.data import Batches
-from tunable_core.errors import CheckFailed, CheckpointError
-from tunable_core.evaluation import validate
+from tunable_core.errors import CheckFailed, CheckpointError, DataError
+from tunable_core.evaluation import validate, validation_pictures
 from tunable_core.files import write_text
 from tunable_core.initial import ParameterSpec, starting_weights
-from tunable_core.recipe import Recipe, expand, parse
+from tunable_core.interrupt import held_back
+from tunable_core.recipe import Recipe, expand
+from tunable_core.snapshots import Snapshot, Snapshots
 
-STATE_FORMAT = "tunable-convolutions-state/1"
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, float], None]  # step (1-based), steps, loss
@@ -40,36 +40,44 @@ def train(
 ) -> Model:
     """Train a recipe and return the model; its weights are DIR/model.safetensors.
 
-    resume  continue the newest checkpoint of DIR; without it, DIR must not hold a run
+    resume  continue the newest sound checkpoint of DIR (start where there is none yet); without it, DIR must not
+            hold a run
 
     Raises CheckpointError when DIR holds a run (or, resuming, one of another recipe), CheckFailed when the
-    loss is not finite. On an interrupt (Ctrl-C) the run is checkpointed first.
+    loss or the weights are not finite. On an interrupt (Ctrl-C) the step is finished and checkpointed first.
     """
     out = Path(out)
-    found = _newest(out)
-    if found and not resume:
-        raise CheckpointError(
-            f"{out} already holds a run at step {found[0]}; --resume continues it, or choose another folder"
-        )
+    snapshots = Snapshots(out)
+    _check_folder(out, snapshots, resume)
     batches = Batches(recipe)
-    header = checkpoint.Header.of(recipe)
+    validation_pictures(recipe)
     network = backend.build(recipe.network, recipe.network_objectives)
-    if found:
-        first, weights, state = _read_state(found[1], recipe)
-        checkpoint.check_tensors(weights, backend.specs(network), found[1])
-        log.info("resuming %s at step %d", out, first)
-    else:
-        first, weights, state = 0, _start(recipe, backend.specs(network)), None
-    backend.assign(network, weights)
     trainer = backend.trainer(network, recipe)
-    if state:
-        trainer.load_state(state)
-    model = Model(backend, network, header)
+    specs = backend.specs(network)
+    state = [ParameterSpec(name, value.shape, "zero") for name, value in trainer.state().items()]
+    found = snapshots.newest(recipe, specs, state)
+    backend.assign(network, found.weights if found else _start(recipe, specs))
+    if found:
+        trainer.load_state(found.state)
+        log.info("continuing %s at step %d", out, found.step)
+    first = found.step if found else 0
+    model = Model(backend, network, checkpoint.Header.of(recipe))
     write_text(out / "recipe.yaml", yaml.safe_dump(recipe.to_dict(), sort_keys=False))
     with _Log(out, recipe, first) as records:
-        _loop(recipe, batches, model, trainer, records, out, first, progress)
+        _loop(recipe, batches, model, trainer, records, snapshots, first, progress)
     model.save(out / "model.safetensors")
     return model
+
+
+def _check_folder(out: Path, snapshots: Snapshots, resume: bool) -> None:
+    """Refuse to write over a run."""
+    step = snapshots.newest_step()
+    if step is not None and not resume:
+        raise CheckpointError(
+            f"{out} already holds a run at step {step}; --resume continues it, or choose another folder"
+        )
+    if step is None and (out / "model.safetensors").exists():
+        raise CheckpointError(f"{out} already holds a model.safetensors without checkpoints; choose another folder")
 
 
 def _start(recipe: Recipe, specs: list[ParameterSpec]) -> dict[str, np.ndarray]:
@@ -82,64 +90,38 @@ def _start(recipe: Recipe, specs: list[ParameterSpec]) -> dict[str, np.ndarray]:
     return weights
 
 
-def _loop(recipe, batches, model, trainer, records, out, first, progress):
-    step = first
-    try:
-        for batch in batches.stream(first, recipe.steps):
-            rate = recipe.optimizer.learning_rate * recipe.schedule.factor(batch.index, recipe.steps)
-            loss, terms = trainer.step(batch, rate)
-            step = batch.index + 1
-            if not np.isfinite(loss):
-                raise CheckFailed(f"the loss is {loss} at step {step}; the newest checkpoint in {out} is before it")
-            records.step(step, rate, loss, terms)
-            if progress:
-                progress(step, recipe.steps, loss)
-            if step % recipe.checkpoint.every == 0 or step == recipe.steps:
-                _save_state(out, step, model, trainer, recipe)
-                records.validation(step, validate(model, recipe))
-    except KeyboardInterrupt:
-        if step > first:
-            _save_state(out, step, model, trainer, recipe)
-        raise
+def _loop(recipe, batches, model, trainer, records, snapshots, first, progress):
+    step = saved = first
 
+    def save():
+        nonlocal saved
+        records.flush()
+        snapshots.save(Snapshot(step, model.backend.parameters(model.network), trainer.state()), recipe)
+        saved = step
 
-def _save_state(out: Path, step: int, model: Model, trainer: Trainer, recipe: Recipe) -> None:
-    weights = {"weights." + name: value for name, value in model.backend.parameters(model.network).items()}
-    state = {"state." + name: value for name, value in trainer.state().items()}
-    metadata = {"format": STATE_FORMAT, "step": str(step), "recipe": json.dumps(recipe.to_dict())}
-    checkpoint.save_tensors(out / "checkpoints" / f"step-{step:08d}.safetensors", {**weights, **state}, metadata)
-    for path in _checkpoints(out)[: -recipe.checkpoint.keep]:
-        path.unlink()
-
-
-def _checkpoints(out: Path) -> list[Path]:
-    return sorted((out / "checkpoints").glob("step-*.safetensors"))
-
-
-def _newest(out: Path) -> tuple[int, Path] | None:
-    paths = _checkpoints(out)
-    return (int(paths[-1].stem.removeprefix("step-")), paths[-1]) if paths else None
-
-
-def _read_state(path: Path, recipe: Recipe) -> tuple[int, dict, dict]:
-    """Step, weights and optimizer state of a checkpoint made with this recipe (its length may differ)."""
-    tensors, metadata = checkpoint.load_tensors(path)
-    if metadata.get("format") != STATE_FORMAT:
-        raise CheckpointError(
-            f"{path} is not a checkpoint of a run: format {metadata.get('format')!r}, wanted {STATE_FORMAT!r}"
-        )
-    held = parse(json.loads(metadata["recipe"]), str(path)).to_dict()
-    wanted = recipe.to_dict()
-    for key in wanted:
-        if key not in ("checkpoint", "steps") and held[key] != wanted[key]:
-            raise CheckpointError(f"{path} was made with another recipe: {key} was {held[key]}, now {wanted[key]}")
-    if int(metadata["step"]) > recipe.steps:
-        raise CheckpointError(f"{path} is at step {metadata['step']}, beyond the recipe's {recipe.steps}")
-    parts: dict[str, dict] = {"weights": {}, "state": {}}
-    for name, value in tensors.items():
-        kind, _, rest = name.partition(".")
-        parts[kind][rest] = value
-    return int(metadata["step"]), parts["weights"], parts["state"]
+    with held_back() as interrupted:
+        try:
+            for batch in batches.stream(first, recipe.steps):
+                rate = recipe.optimizer.learning_rate * recipe.schedule.factor(batch.index, recipe.steps)
+                loss, terms = trainer.step(batch, rate)
+                step = batch.index + 1
+                if not np.isfinite(loss):
+                    raise CheckFailed(f"the loss is {loss} at step {step}; {snapshots.describe()}")
+                records.step(step, rate, loss, terms)
+                if progress:
+                    progress(step, recipe.steps, loss)
+                due, stop = step % recipe.checkpoint.every == 0 or step == recipe.steps, interrupted()
+                if due or stop:
+                    save()
+                if due:
+                    records.validation(step, validate(model, recipe))
+                if stop:
+                    log.info("stopped after step %d; --resume continues", step)
+                    raise KeyboardInterrupt
+        except DataError:  # a damaged picture: the steps before it are whole
+            if step > saved:
+                save()
+            raise
 
 
 class _Log:
@@ -168,8 +150,10 @@ class _Log:
             for name, value in zip(["learning_rate", "loss", *self._names], values, strict=True):
                 self._events.add_scalar(name, value, step)
 
-    def validation(self, step: int, values: dict[str, float]) -> None:
+    def flush(self) -> None:
         self._steps.flush()
+
+    def validation(self, step: int, values: dict[str, float]) -> None:
         if not values:
             return
         if self._validation is None:
@@ -184,7 +168,9 @@ def _reopen(path: Path, columns: list[str], last: int):
     """Open a CSV for appending, keeping its rows up to step `last`."""
     kept = []
     if last and path.is_file():
-        rows = path.read_text(encoding="utf-8").splitlines()[1:]
-        kept = [row for row in rows if row.split(",")[0].isdigit() and int(row.split(",")[0]) <= last]
+        for row in path.read_text(encoding="utf-8").splitlines()[1:]:
+            step, *values = row.split(",")
+            if step.isdigit() and int(step) <= last and len(values) == len(columns) - 1:  # a kill cuts the last row
+                kept.append(row)
     write_text(path, "\n".join([",".join(columns), *kept]) + "\n")
     return open(path, "a", encoding="utf-8")
