@@ -173,8 +173,10 @@ def parameter(shape: tuple[int, ...]) -> ms.Parameter:
 
 def assign(parameter: ms.Parameter, value: np.ndarray) -> None:
     """Copy `value` into a parameter in place."""
-    # Tensor(value) copies and takes the value's type; a view of a numpy array must be made contiguous first.
-    parameter.set_data(ms.Tensor(np.ascontiguousarray(value, dtype=np.float32)))
+    # Not set_data: a function compiled with ms.jit that has updated the parameter once never sees what that sets.
+    # Tensor(value) copies; a view of a numpy array must be made contiguous first, which turns () into (1,).
+    held = np.ascontiguousarray(value, dtype=np.float32).reshape(parameter.shape)
+    _ops.assign(parameter, ms.Tensor(held))
 
 
 class Adam(nn.Adam):
@@ -202,7 +204,7 @@ class Adam(nn.Adam):
             (self.eps, self._eps * np.sqrt(1 - beta2 ** (step + 1))),
             (self.learning_rate, learning_rate),
         ):
-            held.set_data(ms.Tensor(float(value), ms.float32))
+            assign(held, np.float32(value))
 
 
 @contextmanager
