@@ -18,6 +18,9 @@ TOLERANCES = {
     "layer": Tolerance(
         2e-6, "float32 sums of some hundred products against float64: about 1e-6 is the rounding itself"
     ),
+    "layer gradient": Tolerance(
+        5e-6, "as `layer`, under a smooth loss: two more products, and sums over batch and pixels that cancel in part"
+    ),
     "network": Tolerance(1e-5, "rounding of some ten layers in two orders of summation"),
     "folded": Tolerance(1e-5, "the same kernels, summed before rather than during the call; then as `network`"),
     "loss": Tolerance(5e-6, "a mean over float32 pixels against float64"),

@@ -1,0 +1,164 @@
+"""Layer cases as data: what to build, how it is called, and the shapes that a weights file must hold."""
+
+import zlib
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tunable_core import oracle
+from tunable_core.networks import num_kernels
+
+BATCH = 3
+FORMS = ("auto", "shared", "grouped", "basis", "loop")
+
+
+class Case(NamedTuple):
+    """One layer.
+
+    kind       the oracle's name of it
+    arguments  positional arguments of the constructor; options: the others, as the oracle takes them
+    shape      of one sample's input; None for a parameter
+    bias       whether it has one
+    """
+
+    kind: str
+    arguments: tuple
+    options: dict[str, Any]
+    shape: tuple[int, ...] | None
+    bias: bool = True
+
+
+CASES = {
+    "3x3": Case("conv2d", (3, 5, 3), {}, (3, 5, 6)),
+    "padded": Case("conv2d", (3, 4, 3), {"padding": 1}, (3, 5, 4)),
+    "1x1": Case("conv2d", (5, 4, 1), {}, (5, 3, 4)),
+    "rectangular": Case("conv2d", (2, 3, (1, 5)), {"padding": (0, 2)}, (2, 4, 6)),
+    "strided": Case("conv2d", (3, 4, 3), {"stride": 2, "padding": 1}, (3, 6, 7)),
+    "uneven": Case("conv2d", (2, 3, (3, 2)), {"stride": (1, 3), "padding": (2, 1), "dilation": (2, 1)}, (2, 6, 8)),
+    "dilated": Case("conv2d", (2, 4, 3), {"dilation": 2, "padding": 2}, (2, 6, 5)),
+    "grouped": Case("conv2d", (4, 6, 3), {"groups": 2, "padding": 1}, (4, 4, 5)),
+    "grouped strided": Case("conv2d", (6, 3, 3), {"groups": 3, "stride": 2, "padding": (1, 0)}, (6, 5, 6)),
+    "depth-wise": Case("conv2d", (4, 4, 3), {"groups": 4, "padding": 1}, (4, 5, 4)),
+    "depth-wise x2": Case("conv2d", (3, 6, 3), {"groups": 3, "padding": 1, "dilation": (1, 2)}, (3, 4, 6)),
+    "no bias": Case("conv2d", (3, 4, 3), {"padding": 1}, (3, 4, 4), bias=False),
+    "linear": Case("linear", (5, 4), {}, (5,)),
+    "linear on rows": Case("linear", (5, 4), {}, (7, 5)),
+    "linear on maps": Case("linear", (3, 2), {}, (2, 4, 3)),
+    "linear no bias": Case("linear", (5, 4), {}, (3, 5), bias=False),
+    "vector": Case("parameter", ((6,),), {}, None),
+    "table": Case("parameter", ((2, 3, 4),), {}, None),
+}
+CONVOLUTIONS = [name for name, case in CASES.items() if case.kind == "conv2d"]
+CLASSES = {"conv2d": "TunableConv2d", "linear": "TunableLinear", "parameter": "TunableParameter"}
+
+
+def build(twin, name: str, phi: str, p: int, **options):
+    """The case's layer in a twin, holding the case's weights."""
+    case = CASES[name]
+    if case.kind != "parameter":
+        options["bias"] = case.bias
+    layer = getattr(twin.impl, CLASSES[case.kind])(
+        *case.arguments, num_objectives=p, phi=phi, seed=0, **case.options, **options
+    )
+    twin.backend.assign(layer, weights(name, phi, p))
+    return layer
+
+
+def shapes(name: str, phi: str, p: int) -> dict[str, tuple[int, ...]]:
+    """Every parameter's shape by name: DESIGN, decision 1."""
+    case, k = CASES[name], num_kernels(p, phi)
+    if case.kind == "parameter":
+        wanted = {"weight": (k, *case.arguments[0])}
+    elif case.kind == "linear":
+        inputs, outputs = case.arguments
+        wanted = {"weight": (k, outputs, inputs), "bias": (k, outputs)}
+    else:
+        inputs, outputs, size = case.arguments
+        size = size if isinstance(size, tuple) else (size, size)
+        within = inputs // case.options.get("groups", 1)
+        wanted = {"weight": (k, outputs, within, *size), "bias": (k, outputs)}
+    if not case.bias:
+        del wanted["bias"]
+    if phi == "affine":
+        wanted |= {"phi.weight": (p, p), "phi.bias": (p,)}
+    if phi == "se":
+        wanted |= {
+            "phi.0.weight": (4 * p, p), "phi.0.bias": (4 * p,), "phi.2.weight": (p, 4 * p), "phi.2.bias": (p,)
+        }  # fmt: skip
+    return wanted
+
+
+@lru_cache
+def weights(name: str, phi: str, p: int) -> dict[str, np.ndarray]:
+    """Random float32 values for every parameter.
+
+    phi's matrices keep the size of their inputs: a softmax driven to 0.9999 loses the digits of 1 - alpha.
+    """
+    found = {local: _draw(f"{name} {phi} {local}", shape) for local, shape in shapes(name, phi, p).items()}
+    for local, value in found.items():
+        if local.startswith("phi.") and value.ndim == 2:
+            value /= np.sqrt(value.shape[1])
+    return found
+
+
+@lru_cache
+def inputs(name: str) -> np.ndarray | None:
+    """A batch of random inputs."""
+    shape = CASES[name].shape
+    return None if shape is None else _draw(f"{name} input", (BATCH, *shape))
+
+
+def omegas(p: int) -> dict[str, np.ndarray]:
+    """Zero, the corners, the centre, inside, outside, and one of each kind per sample: label -> (p,) or (N, p)."""
+    found = {"zero": np.zeros(p), **{f"corner {i}": np.eye(p)[i] for i in range(p)}, "centre": np.full(p, 0.5)}
+    found["inside"] = _draw("inside", (p,), uniform=True)
+    found["outside"] = 3 * _draw("outside", (p,))
+    found["per sample"] = np.stack([found["outside"], found["inside"], found["corner 0"]])
+    return {label: value.astype(np.float32) for label, value in found.items()}
+
+
+@lru_cache
+def truth(name: str, phi: str, p: int, label: str) -> np.ndarray:
+    """The oracle's output of a case at an omega."""
+    case = CASES[name]
+    return oracle.layer(case.kind, phi, weights(name, phi, p), case.options, inputs(name), omegas(p)[label])
+
+
+@lru_cache
+def factor(name: str, phi: str, p: int, label: str) -> np.ndarray:
+    """The fixed random tensor of the smooth loss mean(output factor)."""
+    return _draw(f"{name} factor", truth(name, phi, p, label).shape)
+
+
+@lru_cache
+def true_gradients(name: str, phi: str, p: int, label: str) -> dict[str, np.ndarray]:
+    """Central differences of the oracle's mean(output factor) in input, omega and every parameter.
+
+    In float64, and the loss is linear in each input, kernel and bias: good to 1e-8 at least.
+    """
+    case = CASES[name]
+    places = {"x": inputs(name), "omega": omegas(p)[label], **weights(name, phi, p)}
+    places = {place: np.array(value, np.float64) for place, value in places.items() if value is not None}
+    weight = factor(name, phi, p, label).astype(np.float64)
+
+    def loss():
+        tensors = {local: value for local, value in places.items() if local not in ("x", "omega")}
+        output = oracle.layer(case.kind, phi, tensors, case.options, places.get("x"), places["omega"])
+        return np.mean(output * weight)
+
+    found = {place: np.zeros_like(value) for place, value in places.items()}
+    for place, value in places.items():
+        for index in np.ndindex(value.shape):
+            held, sides = value[index], []
+            for step in (1e-5, -1e-5):
+                value[index] = held + step
+                sides.append(loss())
+            value[index] = held
+            found[place][index] = (sides[0] - sides[1]) / 2e-5
+    return found
+
+
+def _draw(key: str, shape: tuple[int, ...], uniform: bool = False) -> np.ndarray:
+    rng = np.random.default_rng(zlib.crc32(key.encode()))
+    return (rng.uniform(size=shape) if uniform else rng.standard_normal(shape)).astype(np.float32)

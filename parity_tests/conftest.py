@@ -1,0 +1,64 @@
+"""The twins that a run must cover, as fixtures: everything on the CPU, for there the truth is known to the last digits.
+
+`twin` runs a test once per requested framework; one that is missing is an error. Tests that need one framework
+(`torch`, `mindspore`) or both (`twins`) are not collected where these are not requested, and one line says how many.
+"""
+
+import numpy as np
+import pytest
+
+from parity_tests.twins import get_twin
+from tunable_core.backends import BACKENDS, requested
+from tunable_core.recipe import parse
+
+
+@pytest.fixture(scope="session", params=requested())
+def twin(request):
+    """One framework behind numpy: see parity_tests.twins."""
+    return get_twin(request.param)
+
+
+@pytest.fixture(scope="session")
+def twins():
+    """Both frameworks, torch first."""
+    return tuple(get_twin(name) for name in BACKENDS)
+
+
+@pytest.fixture(scope="session")
+def torch():
+    return get_twin("torch")
+
+
+@pytest.fixture(scope="session")
+def mindspore():
+    return get_twin("mindspore")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    missing = [name for name in BACKENDS if name not in requested()]
+    needs = {"twins", *missing} if missing else set()
+    left_out = [item for item in items if needs & set(getattr(item, "fixturenames", ()))]
+    if left_out:
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        reporter.write_line(f"{len(left_out)} parity tests left out: {' and '.join(missing)} not requested")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(5)
+
+
+@pytest.fixture
+def make_recipe():
+    """make_recipe(loss={...}, ...): a small valid recipe with some sections replaced."""
+    values = {
+        "task": "denoise",
+        "network": {"name": "resnet", "channels": 6, "blocks": 1},
+        "objectives": [{"name": "fidelity", "kind": "rec"}, {"name": "noise", "kind": "noise"}],
+        "data": {"train": "bundled", "patch": 12, "batch": 3, "degradation": [{"kind": "gaussian_noise", "sigma": 25}]},
+        "steps": 10,
+    }
+    return lambda **sections: parse({**values, **sections})

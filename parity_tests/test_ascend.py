@@ -1,0 +1,66 @@
+"""What the MindSpore twin does on Ascend, run on the CPU: right numbers, and no convolution that Ascend lacks.
+
+Ascend has dense convolutions and depth-wise ones (groups = channels in = channels out), no others: a layer with
+groups, or with one kernel per sample, must be built from these (FACTS: "Ascend: groups").
+"""
+
+import inspect
+
+import pytest
+
+from parity_tests.cases import CASES, CONVOLUTIONS, FORMS, build, inputs, omegas, truth
+from tunable_core.tolerances import TOLERANCES, relative_error
+
+
+@pytest.fixture
+def issued(mindspore, monkeypatch):
+    """(groups, channels in, channels out) of every convolution that the framework is asked for, in order."""
+    framework, calls = mindspore.ms.ops, []
+    real = framework.conv2d
+
+    def spy(*args, **options):
+        call = inspect.signature(real).bind(*args, **options)
+        call.apply_defaults()
+        given = call.arguments
+        calls.append((given["groups"], given["input"].shape[1], given["weight"].shape[0]))
+        return real(*args, **options)
+
+    monkeypatch.setattr(framework, "conv2d", spy)
+    return calls
+
+
+def run(mindspore, name, form, label, device):
+    """A layer's convolution as `device` would run it; affine phi, three objectives."""
+    layer = build(mindspore, name, "affine", 3)
+    x, omega = mindspore.tensors([inputs(name), omegas(3)[label]])
+    options = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation, "groups": layer.groups}
+    conv2d = mindspore.module("ops").conv2d
+    y = conv2d(x, layer.phi(omega), layer.weight, layer.bias, **options, form=form, device=device)
+    return mindspore.array(y)
+
+
+@pytest.mark.parametrize("label", ["inside", "per sample"])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_ascend(mindspore, issued, name, form, label):
+    """Equal to the oracle, by dense and depth-wise convolutions only."""
+    output = run(mindspore, name, form, label, "ascend")
+    assert relative_error(output, truth(name, "affine", 3, label)) <= TOLERANCES["layer"].limit
+    assert issued
+    unfit = [call for call in issued if call[0] != 1 and not call[0] == call[1] == call[2]]
+    assert not unfit, f"(groups, in, out): {unfit}"
+
+
+def test_depth_wise_stays_one_convolution(mindspore, issued):
+    """Not one dense convolution per channel, in either form."""
+    run(mindspore, "depth-wise", "basis", "per sample", "ascend")
+    run(mindspore, "depth-wise", "basis", "inside", "ascend")
+    assert issued == [(12, 12, 12), (4, 4, 4)]
+
+
+def test_the_spy_sees_groups(mindspore, issued):
+    """Negative control: on a CPU the same layers are run with groups that Ascend lacks."""
+    for name in ("grouped", "3x3"):
+        run(mindspore, name, "grouped", "per sample", "cpu")
+    groups, batch = CASES["grouped"].options["groups"], len(inputs("grouped"))
+    assert issued == [(groups * batch, 12, 18), (batch, 9, 15)]

@@ -1,0 +1,143 @@
+"""Each twin behind numpy: run and differentiate its layers, losses and networks without naming its framework."""
+
+import importlib
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from tunable_core.backends import get_backend
+
+
+class Twin:
+    """What a test needs of a framework.
+
+    name      torch or mindspore
+    impl      the twin's package
+    backend   its Backend on the CPU, in the mode that costs no compilation
+    """
+
+    def __init__(self, name: str, mode: str):
+        self.name = name
+        self.backend = get_backend(name, "cpu", mode)
+        self.impl = importlib.import_module(f"{name}_impl")
+
+    def in_mode(self, mode: str):
+        """The backend in another mode."""
+        return get_backend(self.name, "cpu", mode)
+
+    def module(self, name: str):
+        """A module of the twin, `training` or `layers.phi`."""
+        return importlib.import_module(f"{self.name}_impl.{name}")
+
+    def run(self, layer: Any, x: np.ndarray | None, omega: np.ndarray) -> np.ndarray:
+        """layer(x, omega), or layer(omega) for a parameter (x None)."""
+        return self.array(layer(*self.tensors([omega] if x is None else [x, omega])))
+
+    def gradients(self, layer: Any, x: np.ndarray | None, omega: np.ndarray, factor: np.ndarray):
+        """The gradient of mean(layer(x, omega) factor) in `x`, `omega` and every parameter, by name."""
+        (weight,) = self.tensors([factor])
+        inputs = [omega] if x is None else [x, omega]
+
+        def loss(*tensors):  # no lambda: MindSpore could not compile it
+            return (layer(*tensors) * weight).mean()
+
+        _, found = self.differentiate(loss, inputs, layer)
+        names = ["omega"] if x is None else ["x", "omega"]
+        return dict(zip([*names, *self.backend.parameters(layer)], found, strict=True))
+
+    def tensors(self, arrays: Sequence[np.ndarray]) -> list:
+        """Arrays as float32 tensors of the framework."""
+        raise NotImplementedError
+
+    def array(self, tensor: Any) -> np.ndarray:
+        """A tensor or a parameter of the framework as an array."""
+        raise NotImplementedError
+
+    def differentiate(
+        self, function: Callable, arrays: Sequence[np.ndarray], module: Any = None
+    ) -> tuple[float, list[np.ndarray]]:
+        """The scalar function(*tensors), and its gradients in every array and in every parameter of `module`."""
+        raise NotImplementedError
+
+    def convolution(self, x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, **options) -> np.ndarray:
+        """The framework's own ordinary convolution, options as pairs."""
+        raise NotImplementedError
+
+    def modules(self, network: Any) -> list:
+        """The network and everything inside it."""
+        raise NotImplementedError
+
+
+class Torch(Twin):
+    def __init__(self):
+        super().__init__("torch", "eager")
+        self.torch = importlib.import_module("torch")
+
+    def tensors(self, arrays):
+        return [self.torch.from_numpy(np.array(array, dtype=np.float32)) for array in arrays]
+
+    def array(self, tensor):
+        return tensor.detach().numpy().copy()
+
+    def differentiate(self, function, arrays, module=None):
+        places = [tensor.requires_grad_() for tensor in self.tensors(arrays)]
+        value = function(*places)
+        places += [] if module is None else module.parameters()
+        found = self.torch.autograd.grad(value, places, allow_unused=True, materialize_grads=True)
+        return value.item(), [self.array(gradient) for gradient in found]
+
+    def convolution(self, x, kernel, bias, **options):
+        return self.array(self.torch.nn.functional.conv2d(*self.tensors([x, kernel, bias]), **options))
+
+    def modules(self, network):
+        return list(network.modules())
+
+
+class MindSpore(Twin):
+    def __init__(self):
+        super().__init__("mindspore", "pynative")
+        self.ms = importlib.import_module("mindspore")
+        # Each operator at once, not handed through a chain of threads: 25 times faster for small tensors on two
+        # cores, and an error appears where it is made.
+        self.ms.runtime.launch_blocking()
+
+    def tensors(self, arrays):
+        return [self.ms.Tensor(np.array(array, dtype=np.float32)) for array in arrays]
+
+    def array(self, tensor):
+        return tensor.asnumpy().copy()
+
+    def differentiate(self, function, arrays, module=None):
+        places, parameters = tuple(range(len(arrays))), None if module is None else list(module.get_parameters())
+        value, found = self.ms.value_and_grad(function, places, parameters or None)(*self.tensors(arrays))
+        found, rest = found if parameters else (found, ())
+        found = found if isinstance(found, tuple) else (found,)  # one input: its gradient stands alone
+        return float(value.asnumpy()), [self.array(gradient) for gradient in (*found, *rest)]
+
+    def convolution(self, x, kernel, bias, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
+        (py, px), out = padding, len(kernel)
+        layer = self.ms.nn.Conv2d(
+            x.shape[1], out, kernel.shape[2:], stride, "pad", (py, py, px, px), dilation, groups, has_bias=True
+        )
+        for held, value in zip((layer.weight, layer.bias), self.tensors([kernel, bias]), strict=True):
+            held.set_data(value)
+        return self.array(layer(*self.tensors([x])))
+
+    def modules(self, network):
+        return [cell for _, cell in network.cells_and_names()]
+
+    @contextmanager
+    def graph(self):
+        """Compile whatever the block runs."""
+        with self.module("ops").running("graph"):
+            yield
+
+
+@lru_cache
+def get_twin(name: str) -> Twin:
+    """The twin of a backend; BackendError when its framework is missing."""
+    kinds = {"torch": Torch, "mindspore": MindSpore}
+    return kinds[name]() if name in kinds else get_backend(name)
