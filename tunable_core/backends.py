@@ -124,7 +124,12 @@ def get_backend(name: str, device: str | None = None, mode: str | None = None) -
         raise BackendError(
             f"backend {name!r} needs {module}, which is not installed: pip install tunable-convolutions[{name}]"
         )
-    return importlib.import_module(twin).Backend(device=device, mode=mode)
+    try:
+        found = importlib.import_module(twin)
+    except (ImportError, OSError) as error:  # a broken installation: a library that is missing or does not fit
+        reason = " ".join(str(error).split())
+        raise BackendError(f"backend {name!r}: {module} is installed but cannot be imported: {reason}") from None
+    return found.Backend(device=device, mode=mode)
 
 
 def choose(name: str, kind: str, received: str | None, known: tuple[str, ...]) -> str:

@@ -1,5 +1,6 @@
 """Atomic output: a file appears whole under its name, or not at all."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -16,13 +17,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     On any error the temporary file is removed and `path` keeps what it held.
     """
     path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    except OSError as error:
-        raise TunableError(f"cannot write {path}: {error.strerror}") from None
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _temporary(path)
     try:
         yield temporary
         with open(temporary, "rb") as written:
@@ -35,10 +30,28 @@ def atomic(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_writable(path: str | Path) -> None:
+    """Raise now, before long work, the TunableError that writing `path` would raise at its end."""
+    _temporary(Path(path)).unlink()
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file atomically, UTF-8."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def _temporary(path: Path) -> Path:
+    """A new, empty file beside `path`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    except OSError as error:
+        raise TunableError(f"cannot write {path}: {error.strerror}") from None
+    os.close(handle)
+    return Path(name)
 
 
 def _umask() -> int:

@@ -49,5 +49,10 @@ class ResNetSpec(_Network):
         """Input pixels on each side on which an output pixel depends (one per 3x3 convolution)."""
         return 2 * self.blocks + 2
 
+    @property
+    def multiply_adds(self) -> int:
+        """Per pixel of the picture, at one omega (mixing the kernels is done once per picture, not per pixel)."""
+        return 9 * (3 * self.channels + 2 * self.blocks * self.channels**2 + self.channels * 3)
+
 
 NetworkSpec = ResNetSpec  # one network so far; with a second, a union told apart by `name`

@@ -41,7 +41,8 @@ def check_range(omega: np.ndarray, omega_range) -> np.ndarray:
     low, high = np.asarray(omega_range, dtype=np.float64).T
     if np.any(omega < low - 1e-6) or np.any(omega > high + 1e-6):
         wanted = ", ".join(f"[{a:g}, {b:g}]" for a, b in zip(low, high, strict=True))
-        raise OmegaError(f"omega {np.round(omega, 6).tolist()} lies outside the trained range {wanted}")
+        values = ", ".join(f"{value:.6g}" for value in np.ravel(omega))
+        raise OmegaError(f"omega ({values}) lies outside the trained range {wanted}")
     return omega
 
 

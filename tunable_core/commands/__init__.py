@@ -5,8 +5,10 @@ failed or some of several inputs failed, 2 usage or bad input. Errors are one li
 """
 
 import argparse
+import contextlib
 import importlib
 import logging
+import os
 import sys
 
 from tunable_core.errors import CheckFailed, TunableError, nearest
@@ -23,6 +25,7 @@ VERBS = {
     "doctor": "show frameworks, devices, versions and precision switches",
     "demo": "train, restore, verify and report on bundled photographs",
 }
+_OWN = ("root", "tunable_core", "torch_impl", "mindspore_impl")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -42,27 +45,60 @@ def main(argv: list[str] | None = None) -> int:
         if verb == chosen:  # only this verb's module is imported
             module = importlib.import_module(f"tunable_core.commands.{verb}")
             module.add_arguments(verb_parser)
-    if chosen is None and not any(word in ("-h", "--help", "--version") for word in argv):
-        parser.print_help(sys.stderr)
-        return 2
     if chosen is not None and chosen not in VERBS:
         parser.error(f"unknown verb {chosen!r}{nearest(chosen, VERBS)}; known: {', '.join(VERBS)}")
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    if args.verb is None:
+        parser.print_help(sys.stderr)
+        return 2
     try:
-        return module.run(args)
+        with _messages():
+            status = module.run(args)
+        sys.stdout.flush()
+        return status
     except CheckFailed as error:
         return _fail(args.verb, error, 1)
     except TunableError as error:
         return _fail(args.verb, error, 2)
+    except BrokenPipeError:  # whoever read the answer has seen enough
+        _abandon_stdout()
+        return 1
     except OSError as error:
+        if error.filename is None:
+            _abandon_stdout()
         return _fail(args.verb, f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), 2)
     except KeyboardInterrupt:
         return _fail(args.verb, "interrupted", 130)
-    except BrokenPipeError:
-        return 1
 
 
 def _fail(verb: str, error, status: int) -> int:
     print(f"tunable {verb}: {' '.join(str(error).split())}", file=sys.stderr)
     return status
+
+
+class _Stderr(logging.Handler):
+    """Standard error as it is at that moment: a progress bar may have taken its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _messages():
+    """Show the project's messages, and the warnings of others, on standard error."""
+    handler, root = _Stderr(), logging.getLogger()
+    handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.split(".")[0] in _OWN)
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+
+
+def _abandon_stdout() -> None:
+    """Drop what standard output still holds: the interpreter would complain of it when it ends."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,7 +5,7 @@ import os
 import platform
 from pathlib import Path
 
-from tunable_core.backends import BACKENDS, get_backend, installed
+from tunable_core.backends import BACKENDS, get_backend, installed, requested
 from tunable_core.commands.shared import add_json, print_json
 from tunable_core.errors import TunableError
 from tunable_core.version import __version__
@@ -18,19 +18,21 @@ def add_arguments(parser):
 
 
 def run(args) -> int:
+    backends = {name: _backend(name) for name in dict.fromkeys([*BACKENDS, *requested()])}
+    checks = {**_usable(backends), **_traps()}
     found = {
         "tunable-convolutions": __version__,
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "packages": {name: _version(name) for name in PACKAGES},
-        "backends": {name: _backend(name) for name in BACKENDS},
-        "checks": _checks(),
+        "backends": backends,
+        "checks": checks,
     }
     if args.json:
         print_json(found)
     else:
         _print(found)
-    return 1 if any(not passed for passed, _ in found["checks"].values()) else 0
+    return 0 if all(check["passed"] for check in checks.values()) else 1
 
 
 def _version(name: str) -> str:
@@ -41,31 +43,42 @@ def _version(name: str) -> str:
 
 
 def _backend(name: str) -> dict[str, str]:
-    if name not in installed():
-        return {"state": f"not installed: pip install tunable-convolutions[{name}]"}
+    """Versions, device and switches; only `problem` where it cannot be used."""
     try:
         return get_backend(name).facts()
     except TunableError as error:
-        return {"state": str(error)}
+        return {"problem": str(error)}
 
 
-def _checks() -> dict[str, tuple[bool, str]]:
-    """Known traps: name -> (avoided, what was found)."""
-    checks = {}
-    numpy_version = _version("numpy")
-    wants_old = "mindspore" in installed()
-    checks["numpy below 2 beside MindSpore"] = (
-        not wants_old or int(numpy_version.split(".")[0]) < 2,
-        f"numpy {numpy_version}"
-        + ("; MindSpore 2.10 fails in pixel_shuffle and others with numpy 2" if wants_old else ""),
-    )
-    if wants_old:
-        cap, avx512 = os.environ.get("ONEDNN_MAX_CPU_ISA"), _has_avx512()
-        checks["MindSpore's CPU convolutions use the fast kernel"] = (
+def _check(passed: bool, found: str) -> dict:
+    return {"passed": passed, "found": found}
+
+
+def _usable(backends: dict[str, dict[str, str]]) -> dict[str, dict]:
+    """Every framework that is installed, or that TUNABLE_BACKENDS asks for, must start."""
+    wanted = dict.fromkeys([*installed(), *requested()])
+    checks = {"a framework is installed": _check(bool(wanted), ", ".join(installed()) or "none")}
+    for name in wanted:
+        problem = backends[name].get("problem")
+        checks[f"{name} starts"] = _check(problem is None, problem or f"on {backends[name].get('device', '?')}")
+    return checks
+
+
+def _traps() -> dict[str, dict]:
+    """Known traps: passed when avoided."""
+    if "mindspore" not in installed():
+        return {}
+    version, cap, avx512 = _version("numpy"), os.environ.get("ONEDNN_MAX_CPU_ISA"), _has_avx512()
+    return {
+        "numpy below 2 beside MindSpore": _check(
+            int(version.split(".")[0]) < 2,
+            f"numpy {version}; MindSpore 2.10 fails in pixel_shuffle and others with numpy 2",
+        ),
+        "MindSpore's CPU convolutions use the fast kernel": _check(
             not avx512 or cap == "AVX2",
             f"AVX-512 {'present' if avx512 else 'absent'}, ONEDNN_MAX_CPU_ISA {cap or 'not set'}",
-        )
-    return checks
+        ),
+    }
 
 
 def _has_avx512() -> bool:
@@ -79,6 +92,6 @@ def _print(found: dict) -> None:
     print(f"tunable-convolutions {found['tunable-convolutions']}, Python {found['python']}, {found['machine']}")
     print("packages: " + ", ".join(f"{name} {version}" for name, version in found["packages"].items()))
     for name, facts in found["backends"].items():
-        print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in facts.items()))
-    for name, (avoided, text) in found["checks"].items():
-        print(f"{'ok  ' if avoided else 'TRAP'} {name}: {text}")
+        print(f"{name}: " + (facts.get("problem") or ", ".join(f"{key} {value}" for key, value in facts.items())))
+    for name, check in found["checks"].items():
+        print(f"{'ok  ' if check['passed'] else 'FAIL'} {name}: {check['found']}")

@@ -1,18 +1,35 @@
 """`tunable evaluate MODEL --data DIR`: the table over omega and noise levels, as CSV, Markdown and plot."""
 
 import logging
+from pathlib import Path
 
 from tunable_core.backends import load
-from tunable_core.commands.shared import add_backend, add_json, at_least, backend_of, numbers, print_json, progress
+from tunable_core.commands.shared import (
+    add_backend,
+    add_extrapolate,
+    add_json,
+    at_least,
+    backend_of,
+    numbers,
+    print_json,
+    progress,
+    read_omega,
+)
 from tunable_core.errors import TunableError
 from tunable_core.evaluation import PROTOCOL, evaluate, summarise
-from tunable_core.omega import grid, line, parse_omega
+from tunable_core.files import check_writable
+from tunable_core.omega import grid, line
 from tunable_core.reports import tables
 
 
 def add_arguments(parser):
     parser.add_argument("model", metavar="MODEL", help="a weights file")
-    parser.add_argument("--data", required=True, metavar="DIR", help="folder of clean pictures, or `bundled`")
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="DIR",
+        help="folder of clean pictures; `bundled`: two that scikit-image carries",
+    )
     parser.add_argument(
         "--sigma", type=numbers, default=[5, 15, 30], metavar="A,B,...", help="noise levels in 1/255 (default 5,15,30)"
     )
@@ -26,18 +43,21 @@ def add_arguments(parser):
     points.add_argument("--omega", action="append", metavar="A,B", help="omega: this point; may be repeated")
     parser.add_argument("--no-ssim", action="store_true", help="leave SSIM out (faster)")
     parser.add_argument("--out", metavar="DIR", help="write table.csv, summary.csv, summary.md and plot.png there")
+    add_extrapolate(parser)
     add_backend(parser)
     add_json(parser)
 
 
 def run(args) -> int:
+    for name in tables.FILES if args.out else ():
+        check_writable(Path(args.out) / name)
     model = load(args.model, backend_of(args))
     with progress(f"evaluate ({model.backend.name})") as report:
         rows = evaluate(model, args.data, _omegas(args, model), args.sigma, ssim=not args.no_ssim, progress=report)
     summary = summarise(rows)
     if args.out:
         tables.write(args.out, rows, summary, model)
-        logging.info("wrote %s/table.csv, summary.csv, summary.md, plot.png", args.out)
+        logging.info("wrote %s in %s", ", ".join(tables.FILES), args.out)
     if args.json:
         print_json({"model": args.model, "data": args.data, "protocol": PROTOCOL, "summary": summary})
     else:
@@ -52,7 +72,7 @@ def _omegas(args, model):
             raise TunableError("this network is plain: it takes no --grid, --line or --omega")
         return None
     if args.omega:
-        return [parse_omega(text, p) for text in args.omega]
+        return [read_omega(text, model.header, args.extrapolate) for text in args.omega]
     if args.line or (p == 2 and not args.grid):
         if p != 2:
             raise TunableError(f"--line is for two objectives; this network has {p}: use --grid")

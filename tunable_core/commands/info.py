@@ -1,7 +1,8 @@
-"""`tunable info MODEL`: network, objectives, parameters, recipe."""
+"""`tunable info MODEL`: what a weights file is, without any framework."""
 
 from tunable_core import checkpoint
 from tunable_core.commands.shared import add_json, print_json
+from tunable_core.omega import format_omega
 
 
 def add_arguments(parser):
@@ -13,19 +14,39 @@ def run(args) -> int:
     tensors, header = checkpoint.load(args.model)
     facts = {
         "network": header.network.model_dump(mode="json"),
-        "objectives": list(header.objectives),
-        "omega_range": [list(pair) for pair in header.omega_range],
+        "objectives": header.objectives,
+        "omega_range": header.omega_range,
         "parameters": sum(value.size for value in tensors.values()),
+        "tensors": len(tensors),
+        "multiply_adds_per_pixel": header.network.multiply_adds,
         "writer": header.writer,
         "recipe": header.recipe,
     }
     if args.json:
         print_json(facts)
-        return 0
-    network = ", ".join(f"{key} {value}" for key, value in facts["network"].items())
-    print(f"network      {network}")
-    print(f"objectives   {', '.join(header.objectives) or 'none: a plain network'}")
-    print(f"parameters   {facts['parameters']:,} in {len(tensors)} tensors")
-    print(f"writer       {header.writer}")
-    print(f"recipe       {header.recipe.get('task', 'unknown')}, {header.recipe.get('steps', '?')} steps")
+    else:
+        for name, text in _lines(header, facts):
+            print(f"{name:<13} {text}")
     return 0
+
+
+def _lines(header: checkpoint.Header, facts: dict):
+    arguments = ", ".join(f"{key} {value}" for key, value in header.network.arguments().items())
+    yield "network", f"{header.network.name}, {'tunable' if header.network.tunable else 'plain'}: {arguments}"
+    if header.objectives:
+        ranges = zip(header.objectives, header.omega_range, strict=True)
+        yield "omega", ", ".join(f"{name} [{low:g}, {high:g}]" for name, (low, high) in ranges)
+    if "folded_at" in header.recipe:
+        yield "folded at", format_omega(header.recipe["folded_at"])
+    yield "parameters", f"{facts['parameters']:,} in {facts['tensors']} tensors"
+    yield "multiply-adds", f"{facts['multiply_adds_per_pixel']:,} per pixel"
+    yield "recipe", _recipe(header.recipe)
+    yield "writer", header.writer
+
+
+def _recipe(recipe: dict) -> str:
+    if not recipe.get("task"):
+        return "unknown"
+    objectives = ", ".join(f"{one.get('name')} ({one.get('kind')})" for one in recipe.get("objectives", []))
+    folders = ", ".join(recipe.get("data", {}).get("train", []))
+    return f"{recipe['task']}, {recipe.get('steps', '?')} steps on {folders or '?'}; {objectives}"

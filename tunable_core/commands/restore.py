@@ -3,10 +3,22 @@
 import logging
 from pathlib import Path
 
+from PIL import Image
+
 from tunable_core.backends import load
-from tunable_core.commands.shared import add_backend, at_least, backend_of, progress
+from tunable_core.commands.shared import (
+    add_backend,
+    add_extrapolate,
+    add_json,
+    at_least,
+    backend_of,
+    print_json,
+    progress,
+    read_omega,
+)
 from tunable_core.errors import TunableError
-from tunable_core.omega import check_range, format_omega, line, parse_omega
+from tunable_core.files import check_writable
+from tunable_core.omega import format_omega, line
 from tunable_core.pictures import SUFFIXES, from_network, list_pictures, read, to_network, write
 from tunable_core.sweep import contact_sheet
 from tunable_core.tiling import run_tiled
@@ -14,45 +26,57 @@ from tunable_core.tiling import run_tiled
 
 def add_arguments(parser):
     parser.add_argument("model", metavar="MODEL", help="a weights file")
-    parser.add_argument("images", metavar="IMAGE", nargs="+", help="pictures or folders of pictures")
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="pictures, or folders of pictures (these need -o)")
     parser.add_argument("--omega", metavar="A,B", help="the knobs, one value per objective; none for a plain network")
     parser.add_argument(
-        "-o", "--out", metavar="OUT", help="a file (one picture) or a folder; default: NAME_restored.png beside each"
+        "-o",
+        "--out",
+        metavar="OUT",
+        help="the restored picture, or a folder; default: NAME_restored.png (NAME_sweep.png) beside each",
     )
     parser.add_argument(
         "--sweep", type=at_least(2), metavar="N", help="write a contact sheet of N settings from (0, 1) to (1, 0)"
     )
     parser.add_argument(
-        "--tile", type=at_least(16), default=1024, metavar="N", help="restore in tiles of N pixels (default 1024)"
+        "--tile",
+        type=at_least(16),
+        default=1024,
+        metavar="N",
+        help="restore in tiles of N pixels, to bound the memory (default 1024)",
     )
-    parser.add_argument("--extrapolate", action="store_true", help="allow omega outside the trained range")
+    add_extrapolate(parser)
     add_backend(parser)
+    add_json(parser)
 
 
 def run(args) -> int:
+    paths, targets = _plan(args)
     model = load(args.model, backend_of(args))
     omegas = _omegas(args, model)
-    paths = [path for image in args.images for path in _expand(image)]
-    targets = _targets(args, paths)
-    failures = []
+    written, failed = [], []
     with progress("restore") as report:
         for done, (path, target) in enumerate(zip(paths, targets, strict=True), start=1):
             try:
                 _restore(model, path, target, omegas, args)
+                written.append({"picture": str(path), "restored": str(target)})
             except TunableError as error:
                 if len(paths) == 1:
                     raise
-                failures.append(error)
-            report(done, len(paths))
-    for error in failures:
-        logging.error("tunable restore: %s", error)
-    if failures:
-        logging.error("tunable restore: %d of %d pictures failed", len(failures), len(paths))
-    return 1 if failures else 0
+                failed.append({"picture": str(path), "error": str(error)})
+            if len(paths) > 1:
+                report(done, len(paths))
+    if args.json:
+        print_json({"written": written, "failed": failed})
+    for failure in failed:
+        logging.error("tunable restore: %s", failure["error"])
+    if failed:
+        logging.error("tunable restore: %d of %d pictures failed", len(failed), len(paths))
+    return 0 if not failed else 1 if written else 2
 
 
 def _restore(model, path, target, omegas, args) -> None:
     picture = read(path)
+    check_writable(target)
     restored = [from_network(run_tiled(model, to_network(picture), omega, args.tile)) for omega in omegas]
     if args.sweep:
         labels = ["input", *(format_omega(omega) for omega in omegas)]
@@ -66,7 +90,7 @@ def _omegas(args, model) -> list:
     p = len(model.objectives)
     if not p:
         if args.omega or args.sweep:
-            raise TunableError("this network is plain: it takes no --omega or --sweep")
+            raise TunableError(f"{args.model} holds a plain network: it takes no --omega or --sweep")
         return [None]
     if args.sweep:
         if args.omega:
@@ -75,29 +99,38 @@ def _omegas(args, model) -> list:
             raise TunableError(f"--sweep is for two objectives; this network has {p}")
         return list(line(args.sweep))
     if not args.omega:
-        raise TunableError(
-            f"--omega is needed: {p} values for {', '.join(model.objectives)}, such as {','.join('1' + '0' * (p - 1))}"
-        )
-    omega = parse_omega(args.omega, p)
-    return [omega if args.extrapolate else check_range(omega, model.header.omega_range)]
+        example = ",".join("1" + "0" * (p - 1))
+        raise TunableError(f"--omega is needed: {p} values for {', '.join(model.objectives)}, such as {example}")
+    return [read_omega(args.omega, model.header, args.extrapolate)]
 
 
-def _expand(image: str) -> list[Path]:
-    return list_pictures(image) if Path(image).is_dir() else [Path(image)]
+def _plan(args) -> tuple[list[Path], list[Path]]:
+    """The pictures to restore and the file that each becomes; TunableError rather than overwrite one's own input."""
+    folders = [image for image in args.images if Path(image).is_dir()]
+    if folders and args.out is None:
+        raise TunableError(f"{folders[0]} is a folder: say with -o where its restored pictures go")
+    paths = [path for image in args.images for path in (list_pictures(image) if image in folders else [Path(image)])]
+    targets = _targets(args, paths, one=len(paths) == 1)
+    if len(set(targets)) != len(targets):
+        double = next(target for target in targets if targets.count(target) > 1)
+        raise TunableError(f"several of the pictures would become {double}; restore them one by one, with -o")
+    for target in targets:
+        if target.resolve() in {path.resolve() for path in paths}:
+            raise TunableError(f"{target} is one of the pictures to restore; choose another -o")
+    return paths, targets
 
 
-def _targets(args, paths: list[Path]) -> list[Path]:
+def _targets(args, paths: list[Path], one: bool) -> list[Path]:
     ending = "_sweep.png" if args.sweep else "_restored.png"
     if args.out is None:
         return [path.with_name(path.stem + ending) for path in paths]
     out = Path(args.out)
-    if len(paths) == 1 and out.suffix.lower() in SUFFIXES and not out.is_dir():
+    if out.suffix.lower() in Image.registered_extensions() and not out.is_dir():  # the name of a picture
+        if not one:
+            raise TunableError(f"-o {out} names one picture; several need a folder")
+        if out.suffix.lower() not in SUFFIXES:
+            raise TunableError(f"cannot write {out}: the suffix must be one of {', '.join(SUFFIXES)}")
         return [out]
     if out.exists() and not out.is_dir():
-        raise TunableError(f"{out} is a file; {len(paths)} pictures need a folder")
-    targets = [out / (path.stem + ending) for path in paths]
-    if len(set(targets)) != len(targets):
-        raise TunableError(
-            f"several pictures would be written to the same name in {out}; restore their folders one by one"
-        )
-    return targets
+        raise TunableError(f"-o {out} is a file, but neither a folder nor named like a picture")
+    return [out / (path.stem + ending) for path in paths]

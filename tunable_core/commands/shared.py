@@ -2,12 +2,17 @@
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
+
 from tunable_core.backends import BACKENDS, Backend, get_backend, requested
+from tunable_core.checkpoint import Header
 from tunable_core.errors import TunableError
+from tunable_core.omega import check_range, parse_omega
 
 
 def add_backend(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
@@ -19,6 +24,16 @@ def add_backend(parser: argparse.ArgumentParser, *, required: bool = False) -> N
         "--device", help="cpu, cuda, cuda:N (torch); cpu, ascend, gpu (mindspore); default: an accelerator if there"
     )
     parser.add_argument("--mode", help="eager or compile (torch); graph or pynative (mindspore)")
+
+
+def add_extrapolate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--extrapolate", action="store_true", help="allow omega outside the trained range")
+
+
+def read_omega(text: str, header: Header, extrapolate: bool) -> np.ndarray:
+    """ "0.7,0.3" as omega (p,) for the network of `header`; OmegaError outside its range unless `extrapolate`."""
+    omega = parse_omega(text, header.num_objectives)
+    return omega if extrapolate else check_range(omega, header.omega_range)
 
 
 def backend_of(args: argparse.Namespace) -> Backend:
@@ -34,7 +49,16 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def print_json(value) -> None:
-    print(json.dumps(value, indent=1, default=str))
+    """Print strict JSON: numbers that are not finite become null."""
+    print(json.dumps(_finite(value), indent=1, allow_nan=False))
+
+
+def _finite(value):
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def numbers(text: str) -> list[float]:

@@ -1,9 +1,12 @@
 """`tunable verify MODEL`: the parity certificate."""
 
-from tunable_core.backends import get_backend, requested
+import logging
+
+from tunable_core.backends import BACKENDS, get_backend, requested
 from tunable_core.certificate import verify
 from tunable_core.commands.shared import add_json, at_least, print_json
-from tunable_core.files import write_text
+from tunable_core.errors import CheckFailed, TunableError
+from tunable_core.files import check_writable, write_text
 from tunable_core.reports import certificate as report
 
 
@@ -20,13 +23,22 @@ def add_arguments(parser):
 
 
 def run(args) -> int:
-    names = [part.strip() for part in args.backends.split(",")] if args.backends else requested()
+    names = [part.strip() for part in args.backends.split(",") if part.strip()] if args.backends else requested()
+    if not names:
+        raise TunableError(f"verify wants at least one framework: one of {', '.join(BACKENDS)}")
+    if args.html:
+        check_writable(args.html)
     backends = [get_backend(name) for name in dict.fromkeys(names)]
-    certificate = verify(args.model, backends, points=args.grid)
+    certificate = verify(
+        args.model, backends, points=args.grid, progress=lambda stage: logging.info("verify: %s", stage)
+    )
     if args.html:
         write_text(args.html, report.page(certificate))
     if args.json:
         print_json(certificate.to_dict())
     else:
         report.print_table(certificate)
-    return 0 if certificate.passed else 1
+    if not certificate.passed:
+        failed = sum(not row.passed for row in certificate.rows)
+        raise CheckFailed(f"{failed} of {len(certificate.rows)} comparisons failed")
+    return 0

@@ -13,18 +13,20 @@ from tunable_core.files import write_text
 from tunable_core.omega import format_omega
 from tunable_core.reports import charts
 
+FILES = ("table.csv", "summary.csv", "summary.md", "plot.png")
 HEADINGS = {"psnr": "PSNR", "psnr_eta": "PSNR_η", "ssim": "SSIM", "residual": "r*"}
 _FORMATS = {"psnr": ".2f", "psnr_eta": ".2f", "ssim": ".4f", "residual": ".3f"}
 
 
 def write(out: str | Path, rows: list[Measurement], summary: list[dict], model: Model) -> None:
-    """Write table.csv (per picture), summary.csv, summary.md and plot.png into folder `out`."""
+    """Write `FILES` into folder `out`: the table per picture, the means as CSV and Markdown, their plot."""
     out = Path(out)
-    write_text(out / "table.csv", to_csv([asdict(row) for row in rows]))
-    write_text(out / "summary.csv", to_csv(summary))
+    table_csv, summary_csv, summary_md, plot_png = (out / name for name in FILES)
+    write_text(table_csv, to_csv([asdict(row) for row in rows]))
+    write_text(summary_csv, to_csv(summary))
     objectives = ", ".join(model.objectives) or "none (plain network)"
-    write_text(out / "summary.md", f"{markdown(summary)}\nomega: {objectives}. Protocol: {PROTOCOL}\n")
-    charts.metrics_over_omega(out / "plot.png", summary)
+    write_text(summary_md, f"{markdown(summary)}\nomega: {objectives}. Protocol: {PROTOCOL}\n")
+    charts.metrics_over_omega(plot_png, summary)
 
 
 def to_csv(rows: list[dict]) -> str:
