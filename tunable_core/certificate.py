@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from tunable_core import checkpoint, oracle
-from tunable_core.backends import Backend, LossReport, Model, build
+from tunable_core.backends import Backend, LayerCall, LossReport, Model, build
 from tunable_core.data import BUNDLED_TEST, Batch, bundled
 from tunable_core.degradations import protocol_degraded
 from tunable_core.errors import TunableError
@@ -117,10 +117,7 @@ def verify(
         different = [name for name in tensors if not np.array_equal(held[name], tensors[name])]
         add("weights", f"{model.backend.name} : file", "", different[0] if different else "", float(len(different)))
     say("layers")
-    for omega, label in _labelled(omegas, len(pictures)):
-        for model in models:
-            name, error = layer_error(model, pictures, omega)
-            add("layer", f"{model.backend.name} : oracle", label, name, error)
+    _layers(models, pictures, omegas, add)
     say("outputs")
     _outputs(models, pictures, omegas, add)
     if header.recipe:
@@ -168,17 +165,28 @@ def mixed_omega(p: int, batch: int) -> np.ndarray:
     return np.random.default_rng(11).uniform(size=(batch, p)).astype(np.float32)
 
 
-def layer_error(model: Model, pictures: np.ndarray, omega: np.ndarray) -> tuple[str, float]:
-    """The tunable layer farthest from the float64 oracle on its own input, and its relative error."""
-    worst = ("", -1.0)
-    for name, call in model.backend.trace(model.network, pictures, omega).items():
-        truth = oracle.layer(call.kind, call.phi, call.tensors, call.options, call.input, omega)
-        error = relative_error(call.output, truth)
-        if not error <= worst[1]:
-            worst = (name, error)
-    if worst[1] < 0:
-        return "no tunable layer was recorded", float("inf")
-    return worst
+def _layers(models: list[Model], pictures: np.ndarray, omegas: np.ndarray, add) -> None:
+    """Every tunable layer inside the network: against the oracle on its own input, and between frameworks."""
+    for omega, label in _labelled(omegas, len(pictures)):
+        calls = {model.backend.name: model.backend.trace(model.network, pictures, omega) for model in models}
+        for name, own in calls.items():
+            add("layer", f"{name} : oracle", label, *_worst({at: _to_oracle(own[at], omega) for at in own}))
+        for first, second in itertools.combinations(calls, 2):
+            a, b = calls[second], calls[first]
+            errors = {at: relative_error(a[at].output, b[at].output) if at in a else float("inf") for at in b}
+            add("layer output", f"{second} : {first}", label, *_worst(errors))
+
+
+def _to_oracle(call: LayerCall, omega: np.ndarray) -> float:
+    truth = oracle.layer(call.kind, call.phi, call.tensors, call.options, call.input, omega)
+    return relative_error(call.output, truth)
+
+
+def _worst(errors: dict[str, float]) -> tuple[str, float]:
+    """The name with the largest error, and that error; infinite where nothing was compared."""
+    if not errors:
+        return "nothing was recorded", float("inf")
+    return max(errors.items(), key=lambda item: item[1])
 
 
 def _outputs(models: list[Model], pictures: np.ndarray, omegas: np.ndarray, add) -> None:
@@ -214,9 +222,12 @@ def _gradients(models: list[Model], recipe: Recipe, pictures: np.ndarray, omegas
         for first, second in itertools.combinations(reports, 2):
             a, b = reports[second].gradients, reports[first].gradients
             add("gradients", f"{second} : {first}", label, "all together", joint_error(a, b))
-            errors = {name: relative_error(a[name], b[name]) for name in b}
-            worst = max(errors, key=errors.get)
-            add("gradient", f"{second} : {first}", label, worst, errors[worst])
+            add(
+                "gradient",
+                f"{second} : {first}",
+                label,
+                *_worst({name: relative_error(a[name], b[name]) for name in b}),
+            )
 
 
 def _steps(models: list[Model], recipe: Recipe, tensors: dict[str, np.ndarray], add) -> None:

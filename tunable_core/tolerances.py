@@ -21,6 +21,7 @@ TOLERANCES = {
     "layer gradient": Tolerance(
         5e-6, "as `layer`, under a smooth loss: two more products, and sums over batch and pixels that cancel in part"
     ),
+    "layer output": Tolerance(1e-5, "inside the network: as `layer`, on inputs that differ by the rounding before it"),
     "network": Tolerance(1e-5, "rounding of some ten layers in two orders of summation"),
     "folded": Tolerance(1e-5, "the same kernels, summed before rather than during the call; then as `network`"),
     "loss": Tolerance(5e-6, "a mean over float32 pixels against float64"),
