@@ -93,12 +93,12 @@ def shapes(name: str, phi: str, p: int) -> dict[str, tuple[int, ...]]:
 def weights(name: str, phi: str, p: int) -> dict[str, np.ndarray]:
     """Random float32 values for every parameter.
 
-    phi's matrices keep the size of their inputs: a softmax driven to 0.9999 loses the digits of 1 - alpha.
+    Those of phi `se` are small: a softmax driven to 0.9999 loses the digits of 1 - alpha, and omega's effect.
     """
     found = {local: _draw(f"{name} {phi} {local}", shape) for local, shape in shapes(name, phi, p).items()}
-    for local, value in found.items():
-        if local.startswith("phi.") and value.ndim == 2:
-            value /= np.sqrt(value.shape[1])
+    if phi == "se":
+        for local, value in found.items():
+            value *= 0.4 if local.startswith("phi.") else 1
     return found
 
 

@@ -1,0 +1,189 @@
+"""Limit cases: where a tunable layer or network must be a simpler known thing (SPEC 2), and controls that it is not."""
+
+import numpy as np
+import pytest
+
+from parity_tests.cases import BATCH, CASES, CONVOLUTIONS, FORMS, build, factor, inputs, omegas, weights
+from tunable_core.networks import PHI_FORMS, ResNetSpec
+from tunable_core.tolerances import CONTROL, TOLERANCES, relative_error
+
+LAYER, FOLDED = TOLERANCES["layer"].limit, TOLERANCES["folded"].limit
+OMEGA = np.array([0.3, 0.9], np.float32)
+KINDS = ("grouped", "no bias", "linear on rows", "table")  # one case of each kind of layer, and one without bias
+
+
+def close(a, b, limit=LAYER):
+    error = relative_error(a, b)
+    assert error <= limit, f"{error:.2e} > {limit:.0e}"
+
+
+def pairs(options):
+    """A convolution's options as the framework's own convolution takes them."""
+    return {
+        name: value if name == "groups" or isinstance(value, tuple) else (value, value)
+        for name, value in options.items()
+    }
+
+
+def network(twin, phi, p=2):
+    """A small tunable ResNet, its weights framework-neutral."""
+    return twin.backend.build(ResNetSpec(channels=6, blocks=1, phi=phi), p)
+
+
+def picture(rng, n=BATCH):
+    return rng.uniform(size=(n, 3, 9, 8)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_one_kernel_at_one_is_the_ordinary_convolution(twin, name):
+    """identity phi, p = 1, omega = 1."""
+    held = weights(name, "identity", 1)
+    bias = held["bias"][0] if CASES[name].bias else np.zeros(held["weight"].shape[1])
+    ordinary = twin.convolution(inputs(name), held["weight"][0], bias, **pairs(CASES[name].options))
+    layer = build(twin, name, "identity", 1)
+    close(twin.run(layer, inputs(name), [1]), ordinary)
+    close(twin.run(layer, inputs(name), np.ones((BATCH, 1))), ordinary)
+
+
+@pytest.mark.parametrize("i", range(3))
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_unit_vector_selects_its_kernel(twin, name, i):
+    held = weights(name, "identity", 3)
+    bias = held["bias"][i] if CASES[name].bias else np.zeros(held["weight"].shape[1])
+    ordinary = twin.convolution(inputs(name), held["weight"][i], bias, **pairs(CASES[name].options))
+    close(twin.run(build(twin, name, "identity", 3), inputs(name), np.eye(3)[i]), ordinary)
+
+
+@pytest.mark.parametrize("phi", PHI_FORMS)
+@pytest.mark.parametrize("name", KINDS)
+def test_equal_rows_equal_one_omega(twin, name, phi):
+    """In every form."""
+    layer, rows = build(twin, name, phi, 2), np.tile(OMEGA, (BATCH, 1))
+    one = twin.run(layer, inputs(name), OMEGA)
+    for form in FORMS if name in CONVOLUTIONS else ("auto",):
+        layer.form = form
+        many = twin.run(layer, inputs(name), rows)
+        close(many, np.broadcast_to(one, many.shape))
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_forms_are_equal(twin, name):
+    layer, omega = build(twin, name, "affine", 3), omegas(3)["per sample"]
+    first, *others = (setattr(layer, "form", form) or twin.run(layer, inputs(name), omega) for form in FORMS)
+    for other in others:
+        close(other, first)
+
+
+@pytest.mark.parametrize("phi", PHI_FORMS)
+@pytest.mark.parametrize("name", CASES)
+def test_folded_layer(twin, name, phi):
+    """An ordinary layer of the framework equals the live one, which stays as it was."""
+    layer, held = build(twin, name, phi, 2), weights(name, phi, 2)
+    for omega in (OMEGA, np.array([-1, 2], np.float32)):
+        folded = layer.fold(*twin.tensors([omega]))
+        assert not isinstance(folded, twin.module("layers").Tunable)
+        ordinary = (
+            twin.array(folded) if CASES[name].kind == "parameter" else twin.array(folded(*twin.tensors([inputs(name)])))
+        )
+        close(ordinary, twin.run(layer, inputs(name), omega), FOLDED)
+    for local, value in twin.backend.parameters(layer).items():
+        np.testing.assert_array_equal(value, held[local])
+
+
+@pytest.mark.parametrize("phi", PHI_FORMS)
+def test_folded_network(twin, phi, rng):
+    tunable = network(twin, phi)
+    before, x = twin.backend.parameters(tunable), picture(rng)
+    live = twin.backend.run(tunable, x, OMEGA)
+    folded = twin.backend.fold(tunable, OMEGA)
+    close(twin.backend.run(folded, x, None), live, FOLDED)
+    kinds = twin.module("layers").Tunable
+    assert not any(isinstance(module, kinds) for module in twin.modules(folded))
+    assert any(isinstance(module, kinds) for module in twin.modules(tunable))
+    # the folded weights are its own: changing them leaves the tunable network as it was
+    twin.backend.assign(folded, {name: 0 * value for name, value in twin.backend.parameters(folded).items()})
+    for name, value in twin.backend.parameters(tunable).items():
+        np.testing.assert_array_equal(value, before[name])
+    np.testing.assert_array_equal(twin.backend.run(tunable, x, OMEGA), live)
+
+
+def folded_tensors(twin, tunable, *omega):
+    """The plain weights at an omega."""
+    return twin.backend.parameters(twin.backend.fold(tunable, np.array(omega, np.float32)))
+
+
+@pytest.mark.parametrize("phi", ["affine", "base"])
+def test_line_is_the_interpolation_of_its_ends(twin, phi, rng):
+    """On omega_1 + omega_2 = 1 a p = 2 network is the linear interpolation (DNI) of its two folded end points."""
+    tunable, x = network(twin, phi), picture(rng)
+    first, second = folded_tensors(twin, tunable, 1, 0), folded_tensors(twin, tunable, 0, 1)
+    plain = twin.backend.fold(tunable, OMEGA)
+
+    def interpolated(a, b):
+        twin.backend.assign(plain, {name: np.float32(a) * first[name] + np.float32(b) * second[name] for name in first})
+        return twin.backend.run(plain, x, None)
+
+    close(interpolated(0.3, 0.7), twin.backend.run(tunable, x, np.array([0.3, 0.7], np.float32)), FOLDED)
+    off = relative_error(interpolated(0.3, 0.9), twin.backend.run(tunable, x, OMEGA))
+    assert off > CONTROL  # off the line it is not
+
+
+@pytest.mark.parametrize("phi", PHI_FORMS)
+def test_p_plus_one_folded_networks_give_every_omega(twin, phi, rng):
+    """K(omega) = K(0) + sum_j omega_j (K(e_j) - K(0)): for affine, identity and base, not for se."""
+    tunable, x = network(twin, phi, p=3), picture(rng)
+    omega = np.array([0.2, 0.9, 0.4], np.float32)
+    zero, *corners = (folded_tensors(twin, tunable, *point) for point in (np.zeros(3), *np.eye(3)))
+    plain = twin.backend.fold(tunable, omega)
+    tensors = {}
+    for name, start in zip(zero, zero.values(), strict=True):
+        tensors[name] = start + sum(w * (corner[name] - start) for w, corner in zip(omega, corners, strict=True))
+    twin.backend.assign(plain, tensors)
+    error = relative_error(twin.backend.run(plain, x, None), twin.backend.run(tunable, x, omega))
+    assert error > 10 * FOLDED if phi == "se" else error <= FOLDED, f"{error:.2e}"
+
+
+@pytest.mark.parametrize("phi", PHI_FORMS)
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kernel_and_phi_gets_a_gradient(twin, name, phi):
+    """Each of the k kernels and biases for itself."""
+    layer, p = build(twin, name, phi, 3), 3
+    for label in ("inside", "per sample"):
+        found = twin.gradients(layer, inputs(name), omegas(p)[label], factor(name, phi, p, label))
+        assert {"omega", *weights(name, phi, p)} <= set(found)
+        for place, gradient in found.items():
+            parts = gradient if place in ("weight", "bias") else [gradient]
+            for i, part in enumerate(parts):
+                assert np.abs(part).max() > 1e-6, f"no gradient for {place}[{i}] at omega {label}"
+
+
+@pytest.mark.parametrize("phi", PHI_FORMS)
+def test_every_parameter_of_a_network_gets_a_gradient(twin, phi, rng):
+    tunable = network(twin, phi)
+
+    def loss(x, omega):
+        return (tunable(x, omega) * tunable(x, omega)).mean()
+
+    inputs = [picture(rng), rng.uniform(0.2, 1, (BATCH, 2))]
+    found = twin.differentiate(loss, inputs, tunable)[1][2:]
+    names = list(twin.backend.parameters(tunable))
+    assert len(found) == len(names)
+    for name, gradient in zip(names, found, strict=True):
+        for i, part in enumerate(
+            gradient if name.endswith((".weight", ".bias")) and ".phi." not in name else [gradient]
+        ):
+            assert np.abs(part).max() > 0, f"no gradient for {name}[{i}]"
+
+
+@pytest.mark.parametrize("phi", PHI_FORMS)
+@pytest.mark.parametrize("name", CASES)
+def test_different_omega_differ(twin, name, phi):
+    """Negative control, for one omega and between the samples of a batch of equal inputs."""
+    layer = build(twin, name, phi, 2)
+    a, b = (twin.run(layer, inputs(name), omega) for omega in (OMEGA, OMEGA[::-1].copy()))
+    assert relative_error(a, b) > CONTROL
+    same = None if inputs(name) is None else np.repeat(inputs(name)[:1], 2, axis=0)
+    for form in FORMS if name in CONVOLUTIONS else ("auto",):
+        layer.form = form
+        rows = twin.run(layer, same, np.stack([OMEGA, OMEGA[::-1]]))
+        assert relative_error(rows[0], rows[1]) > CONTROL
