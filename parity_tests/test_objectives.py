@@ -1,0 +1,142 @@
+"""Objectives and the multi-loss of each twin against the oracle: values, gradients, limits, written numbers."""
+
+import numpy as np
+import pytest
+
+from tunable_core import oracle
+from tunable_core.tolerances import TOLERANCES, relative_error
+
+LIMIT = TOLERANCES["loss"].limit
+OBJECTIVES = {
+    "rec + noise": [{"kind": "rec"}, {"kind": "noise"}],
+    "lambdas": [{"kind": "rec", "weight": 0.7}, {"kind": "noise", "weight": 1.9, "nu": 0.6}],
+    "remove": [{"kind": "noise", "residual": "remove"}, {"kind": "rec", "weight": 0.2}],
+    "three": [{"kind": "noise", "weight": 3, "residual": "remove", "nu": 0.4}, {"kind": "rec"}, {"kind": "noise"}],
+    "one": [{"kind": "noise", "nu": 1}],
+}
+OMEGAS = ("per batch", "per sample", "unit vector", "small")
+SHAPE = (3, 2, 5, 4)
+
+
+@pytest.fixture
+def make_loss(twin, make_recipe):
+    """make_loss(objectives, ...): a recipe and the twin's loss built from it."""
+
+    def make(objectives, normalise="none", distance="l1"):
+        named = [{"name": f"o{i}", "distance": distance, **objective} for i, objective in enumerate(objectives)]
+        recipe = make_recipe(objectives=named, loss={"normalise": normalise})
+        return recipe, twin.module("objectives").make_loss(recipe)
+
+    return make
+
+
+def compute(twin, loss, restored, sample, omega):
+    """Value, terms, and the gradients of the value in restored, clean, degraded and omega."""
+    terms = []
+
+    def value(restored, clean, degraded, omega):
+        total, parts = loss(restored, {"clean": clean, "degraded": degraded}, omega)
+        terms.append(parts)
+        return total
+
+    found, gradients = twin.differentiate(value, [restored, sample["clean"], sample["degraded"], omega])
+    (parts,) = terms
+    return found, twin.array(parts), gradients
+
+
+def draw(rng):
+    return rng.uniform(size=SHAPE), {name: rng.uniform(size=SHAPE).astype(np.float32) for name in ("clean", "degraded")}
+
+
+def draw_omega(rng, label, p):
+    if label == "per batch":
+        return rng.uniform(size=p)
+    if label == "per sample":
+        return rng.uniform(size=(SHAPE[0], p))
+    return np.eye(p)[0] if label == "unit vector" else np.full((SHAPE[0], p), 1e-5)  # below the floor of `sum`
+
+
+@pytest.mark.parametrize("label", OMEGAS)
+@pytest.mark.parametrize("normalise", ["none", "sum"])
+@pytest.mark.parametrize("distance", ["l1", "l2", "charbonnier"])
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_multi_loss(twin, make_loss, rng, name, distance, normalise, label):
+    """Value, terms and gradient; targets carry no gradient, not even into omega."""
+    recipe, loss = make_loss(OBJECTIVES[name], normalise, distance)
+    restored, sample = draw(rng)
+    omega = draw_omega(rng, label, recipe.num_objectives)
+    restored, omega = restored.astype(np.float32), omega.astype(np.float32)
+    value, terms, (in_restored, in_clean, in_degraded, in_omega) = compute(twin, loss, restored, sample, omega)
+    true_value, true_terms = oracle.multi_loss(recipe, restored, sample, omega)
+    assert relative_error(value, true_value) <= LIMIT
+    assert relative_error(terms, true_terms) <= LIMIT
+    assert relative_error(in_restored, oracle.multi_loss_gradient(recipe, restored, sample, omega)) <= LIMIT
+    assert not in_clean.any() and not in_degraded.any()
+    wanted, size = omega_gradient(recipe, restored, sample, omega)
+    assert np.linalg.norm(in_omega - wanted) <= LIMIT * size
+
+
+def omega_gradient(recipe, restored, sample, omega):
+    """d loss / d omega with the targets held where they are, and the size of its parts, which may cancel.
+
+    The loss of a sample is sum_i omega_i t_i / d, t_i = lambda_i L_i, d = 1 or max(sum_i omega_i, 1e-3).
+    """
+    rows = np.broadcast_to(omega, (len(restored), omega.shape[-1])).astype(np.float64)
+    terms = [
+        spec.weight * oracle.objective(spec, i, restored, sample, omega) for i, spec in enumerate(recipe.objectives)
+    ]
+    terms, through_divisor = np.stack(terms, 1) / len(restored), 0.0
+    if recipe.loss.normalise == "sum":
+        total = rows.sum(1, keepdims=True)
+        divisor = np.maximum(total, 1e-3)
+        through_divisor = (total > 1e-3) * (rows * terms).sum(1, keepdims=True) / divisor**2
+        terms = terms / divisor
+    gradient = terms - through_divisor
+    return gradient.sum(0) if omega.ndim == 1 else gradient, np.linalg.norm(terms)
+
+
+@pytest.mark.parametrize("i", range(3))
+def test_loss_at_a_unit_vector_is_its_weighted_objective(twin, make_loss, rng, i):
+    recipe, loss = make_loss(OBJECTIVES["three"])
+    restored, sample = draw(rng)
+    value, terms, _ = compute(twin, loss, restored, sample, np.eye(3)[i])
+    spec = recipe.objectives[i]
+    alone = oracle.objective(spec, i, restored, sample, np.eye(3)[i]).mean()
+    assert relative_error(value, spec.weight * alone) <= LIMIT
+    assert relative_error(terms[i], alone) <= LIMIT
+
+
+def test_no_loss_at_zero(twin, make_loss, rng):
+    for normalise in ("none", "sum"):
+        _, loss = make_loss(OBJECTIVES["lambdas"], normalise)
+        value, terms, gradients = compute(twin, loss, *draw(rng), np.zeros(2))
+        assert value == 0 and not gradients[0].any() and (terms > 0).all()
+
+
+def test_written_numbers(twin, make_loss):
+    """Two samples of one value each, lambda (2, 3), nu 1.
+
+    Sample 1: L = (0.5, |0.5 - 0.25|): 0.5 2 0.5 + 0.25 3 0.25 = 0.6875; sample 2: L = (0, 1): 1 3 1 = 3.
+    """
+    sample = {"clean": np.zeros((2, 1, 1, 1)), "degraded": np.array([1, -1]).reshape(2, 1, 1, 1)}
+    restored, omega = np.array([0.5, 0]).reshape(2, 1, 1, 1), np.array([[0.5, 0.25], [0, 1]])
+    objectives = [{"kind": "rec", "weight": 2}, {"kind": "noise", "weight": 3, "nu": 1}]
+    for normalise, wanted, slopes in (("none", 3.6875, [1.75, 3]), ("sum", 0.6875 / 0.75 + 3, [1.75 / 0.75, 3])):
+        value, terms, (gradient, *_) = compute(twin, make_loss(objectives, normalise)[1], restored, sample, omega)
+        assert value == pytest.approx(wanted / 2, rel=1e-6)
+        np.testing.assert_allclose(terms, [0.25, 0.625], rtol=1e-6)
+        np.testing.assert_allclose(gradient.ravel(), np.array(slopes) / 2, rtol=1e-6)
+
+
+def test_built_by_hand(twin):
+    """The public classes, without a recipe; l2 of a difference of 3 and -1 is 5."""
+    impl = twin.impl
+    loss = impl.MultiLoss(
+        [impl.Reconstruction(0, distance="l2"), impl.NoisePreservation(1, nu=1.0)], weights=[1.0, 1.0]
+    )
+    sample = {"clean": np.zeros((1, 1, 1, 2)), "degraded": np.ones((1, 1, 1, 2))}
+    value, terms, _ = compute(twin, loss, np.array([3, -1]).reshape(1, 1, 1, 2), sample, np.array([1, 0.5]))
+    np.testing.assert_allclose(terms, [5, 2], rtol=1e-6)  # |3 - 0.5|, |-1 - 0.5|
+    assert value == pytest.approx(6, rel=1e-6)
+    with pytest.raises(twin.module("objectives.multi").TunableError, match="1 objectives need as many weights"):
+        impl.MultiLoss([impl.Reconstruction(0)], weights=[1.0, 2.0])
