@@ -4,10 +4,12 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from fake import Numpy
 from PIL import Image
 
 from tunable_core.errors import TunableError
 from tunable_core.recipe import parse
+from tunable_core.run import train
 
 
 @contextmanager
@@ -64,3 +66,23 @@ def folder(tmp_path):
         channels = np.stack([picture % 256, picture // 256, (picture * 7) % 251], axis=-1).astype(np.uint8)
         Image.fromarray(channels).save(place / f"{name}.png")
     return place
+
+
+@pytest.fixture
+def recipe_of(make_recipe, folder):
+    """recipe_of(steps=10, every=4, keep=2, ...): other keys are sections of the recipe; `data` is added to."""
+
+    def make(steps=10, every=4, keep=2, data=None, **sections):
+        data = {"train": str(folder), "validate": str(folder), "patch": 8, "batch": 3, **(data or {})}
+        data.setdefault("degradation", [{"kind": "gaussian_noise", "sigma": 25}])
+        options = {"optimizer": {"learning_rate": 0.01}, "schedule": {"kind": "cosine"}, **sections}
+        return make_recipe(steps=steps, checkpoint={"every": every, "keep": keep}, data=data, **options)
+
+    return make
+
+
+@pytest.fixture
+def whole(recipe_of, tmp_path):
+    """The same run without interruption."""
+    train(recipe_of(), Numpy(), tmp_path / "whole")
+    return tmp_path / "whole"

@@ -3,103 +3,20 @@
 import os
 import shutil
 import signal
-import threading
 
 import numpy as np
 import pytest
+from fake import SPECS, Numpy, assert_same_run, at, fail, held, names, press
 
 from tunable_core import checkpoint
 from tunable_core.checkpoint import Header
 from tunable_core.data import Batches
 from tunable_core.degradations import protocol_noise
-from tunable_core.errors import CheckFailed, CheckpointError, DataError
-from tunable_core.initial import ParameterSpec, starting_weights
-from tunable_core.interrupt import held_back
+from tunable_core.errors import CheckFailed, DataError
+from tunable_core.initial import starting_weights
 from tunable_core.recipe import load_recipe
 from tunable_core.run import train
 from tunable_core.snapshots import Snapshots
-
-SPECS = [ParameterSpec("gain", (1,), "kernel", 1)]
-
-
-class Numpy:
-    """A framework whose network adds `gain`, trained with momentum: gain -= rate v, v = 0.9 v + mean(degraded).
-
-    fault(step) is called in the middle of every step (1-based) and may raise, interrupt or return a loss.
-    """
-
-    name = "numpy"
-
-    def __init__(self, fault=lambda step: None):
-        self.fault, self.received = fault, []
-
-    def build(self, spec, num_objectives):
-        return {"gain": np.zeros(1, np.float32)}
-
-    def specs(self, network):
-        return SPECS
-
-    def parameters(self, network):
-        return {name: value.copy() for name, value in network.items()}
-
-    def assign(self, network, tensors):
-        network.update({name: value.copy() for name, value in tensors.items()})
-
-    def run(self, network, degraded, omega):
-        return degraded + network["gain"]
-
-    def trainer(self, network, recipe):
-        self.network, self.momentum = network, np.zeros(1, np.float32)
-        return self
-
-    def step(self, batch, learning_rate):
-        step = batch.index + 1
-        self.received.append((batch, learning_rate))
-        self.momentum = np.float32(0.9) * self.momentum + batch.sample["degraded"].mean(dtype=np.float32)
-        loss = self.fault(step)
-        self.network["gain"] = self.network["gain"] - np.float32(learning_rate) * self.momentum
-        return 1 / step if loss is None else loss, np.array([step, 2 * step])
-
-    def state(self):
-        return {"first.gain": self.momentum.copy()}
-
-    def load_state(self, state):
-        self.momentum = state["first.gain"]
-
-
-@pytest.fixture
-def recipe_of(make_recipe, folder):
-    """recipe_of(steps=10, every=4, keep=2, ...): other keys are sections of the recipe; `data` is added to."""
-
-    def make(steps=10, every=4, keep=2, data=None, **sections):
-        data = {"train": str(folder), "validate": str(folder), "patch": 8, "batch": 3, **(data or {})}
-        data.setdefault("degradation", [{"kind": "gaussian_noise", "sigma": 25}])
-        options = {"optimizer": {"learning_rate": 0.01}, "schedule": {"kind": "cosine"}, **sections}
-        return make_recipe(steps=steps, checkpoint={"every": every, "keep": keep}, data=data, **options)
-
-    return make
-
-
-def held(out):
-    return [path.name for path in Snapshots(out).paths()]
-
-
-def names(*steps):
-    return [f"step-{step:08d}.safetensors" for step in steps]
-
-
-def at(step, act):
-    """A fault: `act()` at one step."""
-    return lambda current: act() if current == step else None
-
-
-def fail():
-    raise RuntimeError("power cut")
-
-
-def press():
-    signal.raise_signal(signal.SIGINT)
-
 
 # --- what a run leaves
 
@@ -180,21 +97,6 @@ def test_rotation(keep, wanted, recipe_of, tmp_path):
 # --- going on
 
 
-@pytest.fixture
-def whole(recipe_of, tmp_path):
-    """The same run without interruption."""
-    train(recipe_of(), Numpy(), tmp_path / "whole")
-    return tmp_path / "whole"
-
-
-def assert_same_run(out, whole):
-    for name in ("log.csv", "validation.csv"):
-        assert (out / name).read_text() == (whole / name).read_text()
-    found, wanted = (checkpoint.load(place / "model.safetensors")[0]["gain"] for place in (out, whole))
-    np.testing.assert_array_equal(found, wanted)
-    assert held(out)[-1] == held(whole)[-1]
-
-
 @pytest.mark.parametrize(
     ("act", "step", "kind", "kept"),
     [
@@ -242,95 +144,9 @@ def test_a_longer_run_goes_on(recipe_of, whole):
     assert [batch.index for batch, _ in backend.received] == [10, 11] and held(whole) == names(12)
 
 
-@pytest.mark.parametrize(
-    ("changes", "fragments"),
-    [
-        ({"data": {"batch": 2}}, ["data.batch was 3, now 2"]),
-        ({"data": {"degradation": [{"kind": "gaussian_noise", "sigma": [5, 30]}]}}, ["data.degradation.0.sigma.0"]),
-        ({"optimizer": {"learning_rate": 0.02}}, ["optimizer.learning_rate was 0.01, now 0.02"]),
-        ({"network": {"name": "resnet", "channels": 8, "blocks": 1}}, ["network.channels was 4, now 8"]),
-        ({"objectives": [{"name": "fidelity", "kind": "rec"}]}, ["objectives was"]),
-        ({"seed": 1}, ["seed was 0, now 1"]),
-        ({"steps": 9}, ["step 10, beyond the recipe's 9"]),
-    ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
-)
-def test_another_recipe_is_refused(changes, fragments, recipe_of, whole, refused):
-    files = {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
-    with refused(CheckpointError, names(10)[0], *fragments):
-        train(recipe_of(**changes), Numpy(), whole, resume=True)
-    assert {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()} == files
-
-
-def test_a_folder_that_holds_a_run_is_refused(recipe_of, whole, refused):
-    with refused(CheckpointError, str(whole), "step 10", "--resume"):
-        train(recipe_of(), Numpy(), whole)
-    shutil.rmtree(whole / "checkpoints")
-    for resume in (False, True):
-        with refused(CheckpointError, str(whole), "model.safetensors", "without checkpoints"):
-            train(recipe_of(), Numpy(), whole, resume=resume)
-
-
 def test_resuming_where_there_is_nothing_starts(recipe_of, tmp_path, whole):
     train(recipe_of(), Numpy(), tmp_path / "new", resume=True)
     assert_same_run(tmp_path / "new", whole)
-
-
-# --- damaged checkpoints
-
-
-def rewrite(path, change):
-    tensors, metadata = checkpoint.load_tensors(path)
-    change(tensors, metadata)
-    checkpoint.save_tensors(path, tensors, metadata)
-
-
-DAMAGES = {
-    "cut": lambda path: path.write_bytes(path.read_bytes()[:-3]),
-    "empty": lambda path: path.write_bytes(b""),
-    "text": lambda path: path.write_text("hello, this is text"),
-    "a model": lambda path: shutil.copy(path.parent.parent / "model.safetensors", path),
-    "another step": lambda path: rewrite(path, lambda tensors, metadata: metadata.update(step="9")),
-    "no recipe": lambda path: rewrite(path, lambda tensors, metadata: metadata.pop("recipe")),
-    "no JSON": lambda path: rewrite(path, lambda tensors, metadata: metadata.update(recipe="{")),
-    "not a recipe": lambda path: rewrite(path, lambda tensors, metadata: metadata.update(recipe="{}")),
-    "no weights": lambda path: rewrite(path, lambda tensors, metadata: tensors.pop("weights.gain")),
-    "no state": lambda path: rewrite(path, lambda tensors, metadata: tensors.pop("state.first.gain")),
-    "odd tensor": lambda path: rewrite(path, lambda tensors, metadata: tensors.update(other=np.zeros(1))),
-    "nan": lambda path: rewrite(path, lambda tensors, metadata: tensors["weights.gain"].fill(np.nan)),
-    "shape": lambda path: rewrite(path, lambda t, metadata: t.update({"state.first.gain": np.zeros(2, np.float32)})),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_checkpoint_falls_back(damage, recipe_of, tmp_path, caplog):
-    """The run of the checkpoint before is the same run, so nothing but time is lost."""
-    train(recipe_of(), Numpy(), tmp_path)
-    wanted = (tmp_path / "log.csv").read_text()
-    newest = tmp_path / "checkpoints" / names(10)[0]
-    damage(newest)
-    broken, backend = newest.read_bytes(), Numpy()
-    train(recipe_of(), backend, tmp_path, resume=True)
-    assert [batch.index for batch, _ in backend.received] == [8, 9] and (tmp_path / "log.csv").read_text() == wanted
-    assert newest.with_suffix(".damaged").read_bytes() == broken and held(tmp_path) == names(8, 10)
-    assert str(newest) in caplog.text and "step-00000010.damaged" in caplog.text
-
-
-def test_no_sound_checkpoint(recipe_of, tmp_path, refused):
-    train(recipe_of(), Numpy(), tmp_path)
-    for path in Snapshots(tmp_path).paths():
-        DAMAGES["cut"](path)
-    with refused(CheckpointError, str(tmp_path / "checkpoints"), names(10)[0], "safetensors"):
-        train(recipe_of(), Numpy(), tmp_path, resume=True)
-    assert held(tmp_path) == names(8, 10)  # as they were
-
-
-def test_other_files_are_no_checkpoints(tmp_path):
-    for name in ("step-x.safetensors", "step-00000003.safetensors.tmp", "step-3.txt", *names(20, 5)):
-        (tmp_path / "checkpoints").mkdir(exist_ok=True)
-        (tmp_path / "checkpoints" / name).touch()
-    assert held(tmp_path) == names(5, 20) and Snapshots(tmp_path).newest_step() == 20
-    assert Snapshots(tmp_path / "absent").newest_step() is None
 
 
 # --- stopping
@@ -358,24 +174,6 @@ def test_a_second_interrupt_acts_at_once(recipe_of, tmp_path):
         train(recipe_of(), Numpy(at(6, lambda: (press(), press()))), tmp_path)
     assert held(tmp_path) == names(4)  # step 6 is half done
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def test_interrupts_are_left_alone_elsewhere(monkeypatch):
-    def handler(*_):
-        seen.append("mine")
-
-    seen = []
-    before = signal.signal(signal.SIGINT, handler)
-    try:
-        with held_back() as pressed:
-            press()
-            assert seen == ["mine"] and not pressed()
-    finally:
-        signal.signal(signal.SIGINT, before)
-    thread = threading.Thread(target=lambda: seen.append(held_back().__enter__()()))
-    thread.start()
-    thread.join()
-    assert seen == ["mine", False]
 
 
 def test_a_picture_lost_during_the_run(recipe_of, folder, tmp_path, whole, refused):

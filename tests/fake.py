@@ -1,0 +1,85 @@
+"""A framework in numpy, to test the training loop without one, and what its tests share."""
+
+import signal
+
+import numpy as np
+
+from tunable_core import checkpoint
+from tunable_core.initial import ParameterSpec
+from tunable_core.snapshots import Snapshots
+
+SPECS = [ParameterSpec("gain", (1,), "kernel", 1)]
+
+
+class Numpy:
+    """A framework whose network adds `gain`, trained with momentum: gain -= rate v, v = 0.9 v + mean(degraded).
+
+    fault(step) is called in the middle of every step (1-based) and may raise, interrupt or return a loss.
+    """
+
+    name = "numpy"
+
+    def __init__(self, fault=lambda step: None):
+        self.fault, self.received = fault, []
+
+    def build(self, spec, num_objectives):
+        return {"gain": np.zeros(1, np.float32)}
+
+    def specs(self, network):
+        return SPECS
+
+    def parameters(self, network):
+        return {name: value.copy() for name, value in network.items()}
+
+    def assign(self, network, tensors):
+        network.update({name: value.copy() for name, value in tensors.items()})
+
+    def run(self, network, degraded, omega):
+        return degraded + network["gain"]
+
+    def trainer(self, network, recipe):
+        self.network, self.momentum = network, np.zeros(1, np.float32)
+        return self
+
+    def step(self, batch, learning_rate):
+        step = batch.index + 1
+        self.received.append((batch, learning_rate))
+        self.momentum = np.float32(0.9) * self.momentum + batch.sample["degraded"].mean(dtype=np.float32)
+        loss = self.fault(step)
+        self.network["gain"] = self.network["gain"] - np.float32(learning_rate) * self.momentum
+        return 1 / step if loss is None else loss, np.array([step, 2 * step])
+
+    def state(self):
+        return {"first.gain": self.momentum.copy()}
+
+    def load_state(self, state):
+        self.momentum = state["first.gain"]
+
+
+def held(out):
+    return [path.name for path in Snapshots(out).paths()]
+
+
+def names(*steps):
+    return [f"step-{step:08d}.safetensors" for step in steps]
+
+
+def at(step, act):
+    """A fault: `act()` at one step."""
+    return lambda current: act() if current == step else None
+
+
+def fail():
+    raise RuntimeError("power cut")
+
+
+def press():
+    signal.raise_signal(signal.SIGINT)
+
+
+def assert_same_run(out, whole):
+    for name in ("log.csv", "validation.csv"):
+        assert (out / name).read_text() == (whole / name).read_text()
+    found, wanted = (checkpoint.load(place / "model.safetensors")[0]["gain"] for place in (out, whole))
+    np.testing.assert_array_equal(found, wanted)
+    assert held(out)[-1] == held(whole)[-1]
