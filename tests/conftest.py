@@ -7,7 +7,11 @@ import pytest
 from fake import Numpy
 from PIL import Image
 
+from tunable_core import checkpoint
+from tunable_core.backends import get_backend, load, requested
+from tunable_core.checkpoint import Header
 from tunable_core.errors import TunableError
+from tunable_core.initial import starting_weights
 from tunable_core.recipe import parse
 from tunable_core.run import train
 
@@ -86,3 +90,25 @@ def whole(recipe_of, tmp_path):
     """The same run without interruption."""
     train(recipe_of(), Numpy(), tmp_path / "whole")
     return tmp_path / "whole"
+
+
+@pytest.fixture(scope="session")
+def backend():
+    """The first framework that this run must cover."""
+    return get_backend(next(iter(requested()), "torch"))
+
+
+@pytest.fixture(scope="session")
+def weights_file(backend, tmp_path_factory):
+    """A weights file of a tiny tunable network, untrained."""
+    header = Header.of(parse(_values()))
+    specs = backend.specs(backend.build(header.network, header.num_objectives))
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    checkpoint.save(path, starting_weights(specs, 0), header)
+    return path
+
+
+@pytest.fixture
+def model(backend, weights_file):
+    """The network of `weights_file`."""
+    return load(weights_file, backend)

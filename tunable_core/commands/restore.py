@@ -80,7 +80,8 @@ def _restore(model, path, target, omegas, args) -> None:
     restored = [from_network(run_tiled(model, to_network(picture), omega, args.tile)) for omega in omegas]
     if args.sweep:
         labels = ["input", *(format_omega(omega) for omega in omegas)]
-        write(target, contact_sheet([[picture, *restored]], labels))
+        knobs = f"{path.name}: omega = ({', '.join(model.objectives)})"
+        write(target, contact_sheet([[picture, *restored]], labels, [knobs]))
     else:
         write(target, restored[0])
     logging.info("wrote %s", target)

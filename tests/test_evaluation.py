@@ -1,0 +1,237 @@
+"""Measuring a model: against arithmetic, with networks that a line of numpy describes."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tunable_core import evaluation
+from tunable_core.backends import Model
+from tunable_core.checkpoint import Header
+from tunable_core.data import BUNDLED_TEST, bundled
+from tunable_core.degradations import protocol_degraded, protocol_noise
+from tunable_core.errors import DataError
+from tunable_core.evaluation import Measurement, evaluate, measure, noise_objective, summarise, trained_omega, validate
+from tunable_core.pictures import read, to_network
+
+PLAIN = {"name": "resnet", "channels": 4, "blocks": 1, "tunable": False}
+
+
+class Formula:
+    """A framework whose network is formula(degraded, omega)."""
+
+    name = "formula"
+
+    def __init__(self, formula):
+        self.formula = formula
+
+    def run(self, network, degraded, omega):
+        return self.formula(degraded, omega).astype(np.float32)
+
+
+@pytest.fixture
+def model_of(make_recipe):
+    return lambda formula, **sections: Model(Formula(formula), None, Header.of(make_recipe(**sections)))
+
+
+@pytest.fixture
+def identity(model_of):
+    return model_of(lambda degraded, omega: degraded)
+
+
+@pytest.fixture
+def clean(rng):
+    return rng.uniform(size=(64, 80, 3)).astype(np.float32)
+
+
+# --- one picture
+
+
+@pytest.mark.parametrize("sigma", [5, 15, 30, 50])
+def test_the_identity_measures_the_noise(sigma, identity, clean):
+    found = measure(identity, clean, protocol_degraded(clean, sigma, 0), [1, 0])
+    assert abs(found["psnr"] - 20 * np.log10(255 / sigma)) < 0.1  # 15360 draws: a hundredth of the power
+    power = np.mean(protocol_noise(64, 80, 0) ** 2)
+    np.testing.assert_allclose(found["psnr"], 20 * np.log10(255 / sigma) - 10 * np.log10(power), atol=1e-4)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("omega", [(1, 0), (0.5, 0.5), (0, 1), (1, 1)])
+def test_psnr_eta_and_residual(kept, omega, model_of, clean):
+    """A network that keeps `kept` of the noise is (kept - 0.9 omega_2) of it away from its target."""
+    degraded = protocol_degraded(clean, 25, 3)
+    noise = to_network(degraded) - to_network(clean)
+    model = model_of(lambda x, omega: x - (1 - kept) * noise)
+    found = measure(model, clean, degraded, np.float32(omega))
+    power = np.mean(noise.astype(np.float64) ** 2)
+    for name, left in (("psnr", kept), ("psnr_eta", kept - 0.9 * omega[1])):
+        if abs(left) > 1e-6:
+            np.testing.assert_allclose(found[name], -10 * np.log10(left**2 * power), atol=1e-3, err_msg=name)
+        else:
+            assert found[name] > 120, name  # float32 rounding
+    np.testing.assert_allclose(found["residual"], kept / 0.9, atol=1e-5)
+
+
+def test_residual_removes(model_of, clean):
+    """`residual: remove`: more omega, less noise; the noise objective may stand anywhere."""
+    objectives = [
+        {"name": "noise", "kind": "noise", "nu": 0.5, "residual": "remove"},
+        {"name": "fidelity", "kind": "rec"},
+    ]
+    degraded = protocol_degraded(clean, 25, 0)
+    model = model_of(lambda x, omega: x, objectives=objectives)  # all of the noise; at omega_1 = 0.2 wanted 0.4 of it
+    found = measure(model, clean, degraded, np.float32([0.2, 1]))
+    np.testing.assert_allclose(found["psnr_eta"], found["psnr"] - 20 * np.log10(0.6), atol=1e-4)
+    assert found["residual"] == 1  # clipped: it keeps twice the most
+
+
+def test_without_a_noise_objective_there_is_no_target(model_of, clean):
+    model = model_of(lambda x, omega: x, objectives=[{"name": "fidelity", "kind": "rec"}])
+    found = measure(model, clean, protocol_degraded(clean, 25, 0), [1])
+    assert np.isnan([found["psnr_eta"], found["residual"]]).all() and np.isfinite([found["psnr"], found["ssim"]]).all()
+    assert noise_objective(model.header.recipe) is None and noise_objective({}) is None
+
+
+def test_ssim_can_be_left_out(identity, clean):
+    degraded = protocol_degraded(clean, 25, 0)
+    assert np.isnan(measure(identity, clean, degraded, [1, 0], ssim=False)["ssim"])
+    assert 0 < measure(identity, clean, degraded, [1, 0])["ssim"] < 1
+    assert measure(identity, clean, clean, [1, 0])["ssim"] == 1
+
+
+def test_tiles_change_nothing(model_of, clean):
+    model = model_of(lambda x, omega: x * omega[0])
+    degraded = protocol_degraded(clean, 25, 0)
+    whole, tiled = (measure(model, clean, degraded, np.float32([0.5, 0]), tile=tile) for tile in (1024, 17))
+    assert whole == tiled
+
+
+def test_a_plain_network_answers_for_its_omega(model_of, clean):
+    """What it was trained or folded at decides its target."""
+    degraded = protocol_degraded(clean, 25, 0)
+    model = model_of(lambda x, omega: x, network=PLAIN, omega={"sampler": {"kind": "fixed", "value": [0, 0.5]}})
+    np.testing.assert_array_equal(trained_omega(model.header.recipe), np.float32([0, 0.5]))
+    found = measure(model, clean, degraded, None)
+    np.testing.assert_allclose(found["psnr_eta"], found["psnr"] - 20 * np.log10(1 - 0.45), atol=1e-4)
+    folded = Model(
+        model.backend, None, Header(model.header.network, recipe={**model.header.recipe, "folded_at": [1, 0]})
+    )
+    assert measure(folded, clean, degraded, None)["psnr_eta"] == found["psnr"]
+    assert trained_omega({}) is None and trained_omega({"omega": {"sampler": {"kind": "uniform"}}}) is None
+
+
+# --- a folder
+
+
+def test_evaluate(model_of, folder, make_recipe):
+    """Every picture x sigma x omega, noise by the picture's place, in one fixed order."""
+    calls, paths = [], sorted(folder.iterdir())
+    model = model_of(lambda x, omega: x * omega[0])
+    omegas = np.float32([[1, 0], [0.7, 0.1]])
+    rows = evaluate(model, str(folder), omegas, [25, 5], progress=lambda *values: calls.append(values))
+    assert [(row.picture, row.sigma, row.omega) for row in rows] == [
+        (name, sigma, omega) for name in ("a.png", "b.png") for sigma in (25.0, 5.0) for omega in ((1, 0), (0.7, 0.1))
+    ]
+    assert calls == [(number, 8) for number in range(1, 9)]
+    for row in rows:
+        index = "ab".index(row.picture[0])
+        clean = read(paths[index])
+        error = protocol_degraded(clean, row.sigma, index).astype(np.float64) * np.float32(row.omega[0]) - clean
+        np.testing.assert_allclose(row.psnr, -10 * np.log10(np.mean(error**2)), atol=1e-5)
+    assert evaluate(model, paths, omegas, [25, 5]) == rows
+
+
+def test_evaluate_a_plain_network(model_of, folder):
+    model = model_of(lambda x, omega: x, network=PLAIN, omega={"sampler": {"kind": "fixed", "value": [1, 0]}})
+    rows = evaluate(model, str(folder), None, [15])
+    assert [row.omega for row in rows] == [(), ()] and all(row.psnr == row.psnr_eta for row in rows)
+
+
+def test_bundled_photographs_are_not_those_of_training(identity):
+    rows = evaluate(identity, "bundled", np.float32([[1, 0]]), [15], ssim=False)
+    assert tuple(row.picture for row in rows) == BUNDLED_TEST
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fragments"),
+    [
+        ("z.png", b"hello", ["z.png", "cannot identify"]),
+        ("z.png", Image.new("RGB", (10, 40)), ["z.png is 10x40", "11x11", "--no-ssim"]),
+    ],
+)
+def test_a_picture_that_cannot_be_used_costs_no_work(name, content, fragments, identity, folder, monkeypatch, refused):
+    if isinstance(content, bytes):
+        (folder / name).write_bytes(content)
+    else:
+        content.save(folder / name)
+    monkeypatch.setattr(evaluation, "measure", lambda *_, **__: pytest.fail("measured"))
+    with refused(DataError, *fragments):
+        evaluate(identity, str(folder), np.float32([[1, 0]]), [15])
+
+
+def test_small_pictures_do_without_ssim(identity, folder):
+    Image.new("RGB", (10, 40)).save(folder / "z.png")
+    assert len(evaluate(identity, str(folder), np.float32([[1, 0]]), [15], ssim=False)) == 3
+
+
+# --- means
+
+
+def row(picture, sigma, omega, psnr, residual=0.5):
+    return Measurement(picture, sigma, omega, psnr, psnr + 1, 0.5, residual)
+
+
+def test_summarise():
+    """By omega, then sigma, then the mean of all rows."""
+    rows = [
+        row("a", 30.0, (1.0, 0.0), 20),
+        row("b", 30.0, (1.0, 0.0), 24),
+        row("a", 5.0, (1.0, 0.0), 30),
+        row("b", 5.0, (1.0, 0.0), 32),
+        row("a", 5.0, (0.0, 1.0), 10, residual=1),
+    ]
+    found = summarise(rows)
+    assert [(one["omega"], one["sigma"], one["pictures"], one["psnr"]) for one in found] == [
+        ((0, 1), 5, 1, 10),
+        ((0, 1), "mean", 1, 10),
+        ((1, 0), 5, 2, 31),
+        ((1, 0), 30, 2, 22),
+        ((1, 0), "mean", 2, 26.5),
+    ]
+    assert [one["psnr_eta"] for one in found] == [11, 11, 32, 23, 27.5]
+    assert [one["residual"] for one in found] == [1, 1, 0.5, 0.5, 0.5]
+    assert summarise([]) == []
+
+
+# --- validation during training
+
+
+def test_validate(model_of, folder, make_recipe):
+    """The corners, sigma 15, central crops of the first pictures."""
+    model = model_of(lambda x, omega: x + omega[1])
+    recipe = make_recipe(data={"train": "bundled", "validate": str(folder)})
+    values = validate(model, recipe)
+    assert list(values) == ["psnr_1_0", "psnr_0_1"]
+    for name, shift in (("psnr_1_0", 0), ("psnr_0_1", 1)):
+        errors = [np.mean((protocol_noise(20, 24, index) * 15 / 255 + shift) ** 2) for index in (0, 1)]
+        np.testing.assert_allclose(values[name], np.mean(-10 * np.log10(errors)), atol=1e-4)
+    np.testing.assert_allclose(
+        validate(model, recipe, pictures=1, size=12)["psnr_1_0"],
+        -10 * np.log10(np.mean((protocol_noise(12, 12, 0) * 15 / 255) ** 2)),
+        atol=1e-4,
+    )
+    assert validate(model, make_recipe()) == {}
+
+
+def test_validate_crops_the_middle(model_of, folder, make_recipe, monkeypatch):
+    model, seen = model_of(lambda x, omega: x), []
+    monkeypatch.setattr(evaluation, "measure", lambda model, clean, *_, **__: seen.append(clean) or {"psnr": 0})
+    recipe = make_recipe(data={"train": "bundled", "validate": str(folder)})
+    validate(model, recipe, pictures=1, size=22)
+    np.testing.assert_array_equal(seen[0], read(folder / "a.png")[:, 1:23])
+
+
+def test_validate_a_plain_network(model_of, folder, make_recipe):
+    sections = {"network": PLAIN, "omega": {"sampler": {"kind": "fixed", "value": [1, 0]}}}
+    recipe = make_recipe(data={"train": "bundled", "validate": [str(folder), "bundled"]}, **sections)
+    assert list(validate(model_of(lambda x, omega: x, **sections), recipe)) == ["psnr"]
+    assert evaluation.validation_pictures(recipe)[2:] == bundled(BUNDLED_TEST)

@@ -1,0 +1,211 @@
+"""What the commands leave for people: tables, plots, the certificate's table and page."""
+
+import re
+from dataclasses import asdict
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tunable_core.certificate import Certificate, Row
+from tunable_core.evaluation import PROTOCOL, Measurement, summarise
+from tunable_core.reports import certificate as report
+from tunable_core.reports import charts, page, tables
+from tunable_core.tolerances import TOLERANCES
+
+NAN = float("nan")
+ROWS = [
+    Measurement("a, b.png", 15.0, (0.7, 0.3), 30.126, 31.5, 0.91239, 0.25),
+    Measurement("c.png", 15.0, (0.7, 0.3), 32.0, 33.5, 0.9, 0.75),
+]
+
+
+# --- tables
+
+
+def test_csv():
+    assert tables.to_csv([asdict(row) for row in ROWS]) == (
+        "picture,sigma,omega_1,omega_2,psnr,psnr_eta,ssim,residual\n"
+        '"a, b.png",15,0.7,0.3,30.126,31.5,0.91239,0.25\n'
+        "c.png,15,0.7,0.3,32,33.5,0.9,0.75\n"
+    )
+    assert tables.to_csv(summarise(ROWS)) == (
+        "omega_1,omega_2,sigma,pictures,psnr,psnr_eta,ssim,residual\n"
+        "0.7,0.3,15,2,31.063,32.5,0.906195,0.5\n"
+        "0.7,0.3,mean,2,31.063,32.5,0.906195,0.5\n"
+    )
+    assert tables.to_csv([]) == ""
+
+
+def test_markdown():
+    assert tables.markdown(summarise(ROWS)) == (
+        "| ω | σ | pictures | PSNR | PSNR_η | SSIM | r* |\n"
+        "|---|---|---|---|---|---|---|\n"
+        "| (0.7, 0.3) | 15 | 2 | 31.06 | 32.50 | 0.9062 | 0.500 |\n"
+        "| (0.7, 0.3) | mean | 2 | 31.06 | 32.50 | 0.9062 | 0.500 |\n"
+    )
+
+
+def test_markdown_of_a_plain_network_leaves_out_what_was_not_measured():
+    rows = [Measurement("a.png", 7.5, (), 30.0, NAN, NAN, NAN)]
+    assert tables.markdown(summarise(rows)).splitlines()[::2] == [
+        "| ω | σ | pictures | PSNR |",
+        "| - | 7.5 | 1 | 30.00 |",
+    ]
+    assert tables.to_csv(summarise(rows)).splitlines()[0] == "sigma,pictures,psnr,psnr_eta,ssim,residual"
+
+
+def test_files(tmp_path):
+    model = SimpleNamespace(objectives=("fidelity", "noise"))
+    tables.write(tmp_path / "new", ROWS, summarise(ROWS), model)
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(tables.FILES)
+    text = (tmp_path / "new" / "summary.md").read_text(encoding="utf-8")
+    assert text.startswith(tables.markdown(summarise(ROWS))) and "omega: fidelity, noise" in text and PROTOCOL in text
+    assert (tmp_path / "new" / "summary.csv").read_text() == tables.to_csv(summarise(ROWS))
+    assert len((tmp_path / "new" / "table.csv").read_text().splitlines()) == 3
+
+
+# --- plots
+
+
+def lines_of(monkeypatch):
+    """Every line that the charts draw: label -> (x, y)."""
+    drawn, plot = {}, charts.plt.Axes.plot
+
+    def noted(axes, x, y, *rest, **options):
+        drawn[options.get("label")] = (list(x), list(y))
+        return plot(axes, x, y, *rest, **options)
+
+    monkeypatch.setattr(charts.plt.Axes, "plot", noted)
+    return drawn
+
+
+@pytest.mark.parametrize(
+    ("omegas", "places"),
+    [
+        ([(0.0, 1.0), (0.25, 0.75), (1.0, 0.0)], [0, 0.25, 1]),  # on the line: against omega_1
+        ([(0.0, 0.0), (0.0, 1.0), (1.0, 1.0)], [0, 1, 2]),  # elsewhere: point by point
+        ([(0.0,), (0.5,), (1.0,)], [0, 1, 2]),
+        ([()], [0]),
+    ],
+)
+def test_plot_over_omega(omegas, places, tmp_path, monkeypatch):
+    drawn = lines_of(monkeypatch)
+    rows = [Measurement("a.png", 15.0, omega, 20.0 + i, NAN, NAN, NAN) for i, omega in enumerate(omegas)]
+    charts.metrics_over_omega(tmp_path / "a.png", summarise(rows))
+    assert drawn == {"PSNR": (places, [20.0 + i for i in range(len(omegas))])}  # nothing of what was not measured
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size[0] > 400 and len(np.unique(np.asarray(picture))) > 10
+    assert not charts.plt.get_fignums()
+
+
+def test_loss_curves(tmp_path, monkeypatch):
+    drawn = lines_of(monkeypatch)
+    curves = {"torch": np.linspace(1, 0.1, 40), "mindspore": np.linspace(1, 0.1, 30)}  # one stopped early
+    charts.loss_curves(tmp_path / "a.png", curves, window=4)
+    steps, smooth = drawn["torch"]
+    assert steps == list(range(4, 41))
+    np.testing.assert_allclose(smooth[0], curves["torch"][:4].mean())
+    charts.loss_curves(tmp_path / "b.png", {"torch": np.ones(3)}, window=4)  # shorter than the window
+    assert drawn["torch"] == ([3], [1])
+    assert (tmp_path / "a.png").stat().st_size > 1000 and (tmp_path / "b.png").stat().st_size > 1000
+
+
+# --- the certificate
+
+
+@pytest.fixture
+def certificate():
+    rows = [
+        Row("layer", "torch : oracle", "(0, 1)", "head", 1e-7, 2e-6),
+        Row("layer", "torch : oracle", "(1, 0)", "tail<&>", 5e-6, 2e-6),
+        Row("layer", "torch : oracle", "per sample", "body", 2e-7, 2e-6),
+        Row("network", "mindspore : torch", "(0, 1)", "output", 3e-7, 1e-5),
+        Row("control: omega matters", "torch", "(1, 0)", "output", 0.2, 1e-3, at_least=True),
+    ]
+    facts = {"torch": {"torch": "9.9", "device": "cpu"}, "mindspore": {"mindspore": "8.8"}}
+    return Certificate("/some/model.safetensors", facts, rows, ["exports: not asked for"])
+
+
+def cells(html):
+    """The page's table rows: (class of the last cell, texts)."""
+    found = []
+    for row in re.findall(r"<tr>(.*?)</tr>", html, re.S):
+        if "<td" in row:
+            classes = re.findall(r'<td class="([^"]*)"', row)
+            found.append((classes[-1], [text.strip() for text in re.findall(r"<td[^>]*>(.*?)</td>", row, re.S)]))
+    return found
+
+
+def test_page(certificate):
+    html = report.page(certificate)
+    layer, network, control = cells(html)
+    assert layer == (
+        "number fail", ["layer", "torch : oracle", "(1, 0)", "tail&lt;&amp;&gt;", "5.0e-06", "&lt;= 2.0e-06", "2 / 3"],
+    )  # fmt: skip
+    assert network[0] == "number pass" and network[1][-1] == "1 / 1"
+    assert control == (
+        "number pass", ["control: omega matters", "torch", "(1, 0)", "output", "2.0e-01", "&gt;= 1.0e-03", "1 / 1"],
+    )  # fmt: skip
+    assert re.search(r"\.fail \{ color: #b3261e", html)  # red
+    for text in (
+        "Failed",
+        "1 of 5 comparisons",
+        "torch and mindspore",
+        "/some/model.safetensors",
+        "torch 9.9, device cpu",
+        "Not judged: exports: not asked for",
+        TOLERANCES["layer"].reason,
+    ):
+        assert text in html, text
+
+
+def test_page_is_one_file(certificate):
+    """Nothing is loaded from elsewhere."""
+    html = report.page(certificate)
+    assert not re.search(r"https?:|<script|<link|@import|url\(|src=", html)
+    assert html.startswith("<!doctype html>") and html.rstrip().endswith("</html>")
+
+
+def test_a_passed_page_has_no_red_row(certificate):
+    certificate.rows.pop(1)
+    html = report.page(certificate)
+    assert {kind for kind, _ in cells(html)} == {"number pass"}
+    assert "Passed" in html and "all 4 comparisons" in html and 'class="fail"' not in html
+
+
+def test_terminal_table(certificate, capsys):
+    report.print_table(certificate)
+    text = capsys.readouterr().out
+    (layer,) = [line for line in text.splitlines() if "torch : oracle" in line]
+    assert [part.strip() for part in layer.strip("│").split("│")] == [
+        "layer", "torch : oracle", "(1, 0)", "tail<&>", "5.0e-06", "<= 2.0e-06", "2/3", "FAIL",
+    ]  # fmt: skip
+    assert "not judged: exports: not asked for" in text and "FAILED: 1 of 5" in text
+    certificate.rows.pop(1)
+    report.print_table(certificate)
+    text = capsys.readouterr().out
+    assert "PASSED: 4 comparisons" in text and "FAIL" not in text.replace("PASSED", "")
+
+
+def test_brackets_in_a_name_are_no_markup(certificate, capsys):
+    """A file or tensor may be called anything."""
+    certificate.source = "runs/[bold]a[/]/model.safetensors"
+    certificate.rows[1] = Row("layer", "torch : oracle", "(1, 0)", "body[/x]", 5e-6, 2e-6)
+    certificate.not_judged = ["[red]this[/red]"]
+    report.print_table(certificate)
+    text = capsys.readouterr().out
+    assert "runs/[bold]a[/]/model" in text and "body[/x]" in text and "[red]this[/red]" in text
+
+
+def test_an_error_that_is_not_finite_fails(certificate):
+    certificate.rows = [Row("layer", "torch : oracle", "(0, 1)", "head", float("inf"), 2e-6)]
+    assert cells(report.page(certificate))[0][0] == "number fail"
+    certificate.rows = []
+    assert "Failed" in report.page(certificate)  # nothing compared is nothing proved
+
+
+def test_embedded(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"\x89PNG")
+    assert page.embedded(tmp_path / "a.png") == "data:image/png;base64,iVBORw=="

@@ -1,0 +1,82 @@
+"""Tiles: what they give is what the whole picture gives, and no piece is larger than was asked for."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tunable_core.errors import TunableError
+from tunable_core.networks import ResNetSpec
+from tunable_core.tiling import run_tiled
+from tunable_core.tolerances import relative_error
+
+ROUNDING = 2e-6  # a convolution of another size may sum in another order
+OMEGA = np.float32([0.7, 0.6])
+HALO = 4  # of the tiny network: head, two in its one block, tail
+
+
+def noise(height, width):
+    return np.random.default_rng(height * 1000 + width).uniform(size=(1, 3, height, width)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "tile"),
+    [
+        (32, 32, 32),  # one tile
+        (33, 32, 32),  # a last tile of one pixel
+        (20, 50, 16),
+        (50, 20, 16),
+        (47, 61, 20),
+        (40, 40, 7),  # tiles near the size of the halo
+        (12, 9, 3),  # and below it
+        (5, 5, 1),
+        (1, 30, 8),
+        (30, 1, 8),
+    ],
+)
+def test_tiled_is_whole(height, width, tile, model):
+    picture = noise(height, width)
+    whole = model.run(picture, OMEGA)
+    tiled = run_tiled(model, picture, OMEGA, tile)
+    assert tiled.shape == whole.shape and tiled.dtype == np.float32
+    assert relative_error(tiled, whole) < ROUNDING
+
+
+@pytest.mark.parametrize("halo", [0, HALO - 1])
+def test_a_smaller_halo_shows(halo, model, monkeypatch):
+    picture = noise(47, 61)
+    assert model.header.network.halo == HALO
+    monkeypatch.setattr(ResNetSpec, "halo", halo)
+    assert relative_error(run_tiled(model, picture, OMEGA, 20), model.run(picture, OMEGA)) > 50 * ROUNDING
+
+
+def test_pieces_are_bounded(model, monkeypatch):
+    sizes, run = [], model.backend.run
+
+    def noted(network, x, omega):
+        sizes.append(x.shape[2:])
+        return run(network, x, omega)
+
+    monkeypatch.setattr(model.backend, "run", noted)
+    run_tiled(model, noise(50, 70), OMEGA, 16)
+    assert len(sizes) == 4 * 5 and max(map(max, sizes)) == 16 + 2 * HALO
+
+
+def test_a_batch(model):
+    pictures = np.concatenate([noise(20, 24), noise(20, 24)[..., ::-1]])
+    omega = np.float32([[1, 0], [0, 1]])
+    assert relative_error(run_tiled(model, pictures, omega, 16), model.run(pictures, omega)) < ROUNDING
+
+
+def test_scale():
+    """A network that doubles the picture."""
+    header = SimpleNamespace(network=SimpleNamespace(halo=2, scale=2))
+    model = SimpleNamespace(header=header, run=lambda x, omega: x.repeat(2, axis=2).repeat(2, axis=3))
+    picture = noise(11, 13)
+    np.testing.assert_array_equal(run_tiled(model, picture, None, 4), model.run(picture, None))
+
+
+@pytest.mark.parametrize("tile", [0, -3])
+def test_a_tile_has_a_size(tile, model, refused):
+    with refused(TunableError, "at least 1 pixel", str(tile)):
+        run_tiled(model, noise(8, 8), OMEGA, tile)
