@@ -1,0 +1,111 @@
+"""Ratios of times, by hand; and what `tunable bench` prints of them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tunable_core import benchmark
+from tunable_core.commands import bench, main
+
+
+def test_ratios_are_medians_over_rounds():
+    times = {"plain": [1.0, 2.0, 4.0], "tunable": [1.1, 2.0, 6.0]}
+    assert benchmark.ratios(times, "plain") == {"plain": 1.0, "tunable": 1.1}  # of 1.1, 1.0, 1.5
+
+
+def test_cases_take_turns_and_the_order_reverses():
+    order = []
+    times = benchmark._interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3)
+    assert order[: 2 * benchmark.WARM_UP] == ["a", "a", "b", "b"]
+    assert order[2 * benchmark.WARM_UP :] == ["a", "b", "b", "a", "a", "b"]
+    assert {name: len(seconds) for name, seconds in times.items()} == {"a": 3, "b": 3}
+
+
+@pytest.fixture
+def times():
+    return {
+        "torch": {"plain": [2.0, 2.0], "tunable, one omega": [2.2, 2.2], benchmark.STEP: [4.0], benchmark.WAIT: [0.1]},
+        "mindspore": {
+            "plain": [3.0, 3.0],
+            "tunable, one omega": [3.6, 3.6],
+            benchmark.STEP: [4.0],
+            benchmark.WAIT: [0],
+        },
+    }
+
+
+def test_rows(times):
+    rows = {(row["backend"], row["case"]): row for row in bench._ratios(times)}
+    assert rows["torch", "tunable, one omega"]["over_plain"] == pytest.approx(1.1)
+    assert rows["mindspore", "tunable, one omega"]["over_plain"] == pytest.approx(1.2)
+    assert rows["mindspore", "plain"]["over_torch"] == pytest.approx(1.5)
+    assert rows["torch", benchmark.WAIT]["share_of_step"] == pytest.approx(0.025)
+    assert ("torch", benchmark.STEP) not in rows
+
+
+def test_every_backend_gets_its_turns(times, monkeypatch, tmp_path, capsys):
+    turns = []
+
+    def turn(args, name):
+        turns.append(name)
+        return times[name]
+
+    monkeypatch.setattr(bench, "_turn", turn)
+    raw = tmp_path / "raw.csv"
+    command = ["bench", "training", "--backends", "torch,mindspore", "--turns", "2", "--json", "--out", str(raw)]
+    assert main(command) == 0
+    assert turns == ["torch", "mindspore"] * 2
+    assert {row["backend"] for row in json.loads(capsys.readouterr().out)} == {"torch", "mindspore"}
+    lines = raw.read_text(encoding="utf-8").splitlines()
+    assert lines[:2] == ["backend,case,round,seconds", "torch,plain,0,2"]
+    assert len(lines) == 1 + 2 * (4 + 4 + 2 * 2)
+
+
+class _Counting:
+    """A backend that only counts what it is asked for."""
+
+    def __init__(self):
+        self.built, self.ran, self.steps = [], [], []
+
+    def build(self, spec, num_objectives):
+        self.built.append(num_objectives)
+        return num_objectives
+
+    def specs(self, network):
+        return []
+
+    def assign(self, network, tensors):
+        pass
+
+    def fold(self, network, omega):
+        return 0
+
+    def run(self, network, pictures, omega):
+        self.ran.append((network, None if omega is None else omega.shape))
+
+    def trainer(self, network, recipe):
+        return _Steps(self.steps, network)
+
+
+class _Steps:
+    def __init__(self, taken, network):
+        self._taken, self._network = taken, network
+
+    def step(self, batch, rate):
+        self._taken.append((self._network, batch.omega.ndim, batch.index))
+
+
+def test_what_is_timed(make_recipe):
+    backend = _Counting()
+    times = benchmark.networks(backend, make_recipe().network, (3, 3, 8, 8), 3)
+    assert set(times) == {"plain", "tunable, one omega", "tunable, omega per sample", "folded"}
+    assert backend.built == [0, 2]
+    assert set(backend.ran) == {(0, None), (2, (2,)), (2, (3, 2))}
+
+    times = benchmark.training(backend, make_recipe(), 3)
+    assert backend.built[2:] == [0, 2, 2, 2]
+    assert {(network, dims) for network, dims, _ in backend.steps} == {(0, 2), (2, 1), (2, 2)}
+    assert backend.steps[-1][2] == benchmark.WARM_UP + 2  # the last: fresh batches, as a run takes them
+    assert len(times[benchmark.STEP]) == len(times[benchmark.WAIT]) == 3
+    assert np.all(np.array(times[benchmark.WAIT]) <= np.array(times[benchmark.STEP]))
