@@ -75,6 +75,7 @@ class Torch(Twin):
     def __init__(self):
         super().__init__("torch", "eager")
         self.torch = importlib.import_module("torch")
+        self.torch.set_num_threads(1)  # with small tensors, and other work on the machine, threads wait for each other
 
     def tensors(self, arrays):
         return [self.torch.from_numpy(np.array(array, dtype=np.float32)) for array in arrays]
@@ -100,8 +101,8 @@ class MindSpore(Twin):
     def __init__(self):
         super().__init__("mindspore", "pynative")
         self.ms = importlib.import_module("mindspore")
-        # Each operator at once, not handed through a chain of threads: 25 times faster for small tensors on two
-        # cores, and an error appears where it is made.
+        # Each operator at once, not handed through a chain of threads: several times faster for small tensors, and
+        # an error appears where it is made.
         self.ms.runtime.launch_blocking()
 
     def tensors(self, arrays):

@@ -1,0 +1,153 @@
+"""Networks: twin to twin, both to float64, mode to mode; names, shapes, counts, and one network by hand."""
+
+import numpy as np
+import pytest
+
+from tunable_core.errors import OmegaError
+from tunable_core.initial import starting_weights
+from tunable_core.networks import PHI_FORMS, ResNetSpec
+from tunable_core.omega import grid
+from tunable_core.tolerances import CONTROL, TOLERANCES, relative_error
+
+LIMIT = TOLERANCES["network"].limit
+SIZES = {"square": (3, 3, 12, 12), "odd": (2, 3, 7, 13), "a line": (1, 3, 1, 9), "a pixel": (2, 3, 1, 1)}
+
+
+def spec_of(phi, p):
+    """A small network; p = 0: plain."""
+    return ResNetSpec(channels=8, blocks=2, phi=phi, tunable=p > 0)
+
+
+def build(twin, phi, p, seed=3):
+    network = twin.backend.build(spec_of(phi, p), p)
+    twin.backend.assign(network, starting_weights(twin.backend.specs(network), seed))
+    return network
+
+
+def picture(rng, size):
+    return rng.uniform(size=SIZES[size]).astype(np.float32)
+
+
+def settings(p, n, rng):
+    """The grid, a point outside it, and one omega per sample."""
+    outside = np.linspace(-0.7, 1.6, p, dtype=np.float32)
+    return [*grid(p, 3 if p < 3 else 2), outside, rng.uniform(size=(n, p)).astype(np.float32)]
+
+
+def in_float64(torch, phi, p):
+    """The torch network in float64 with the same float32 weights: (x, omega or None) -> array."""
+    network = build(torch, phi, p).double()
+
+    def run(x, omega):
+        double = [torch.torch.from_numpy(value.astype(np.float64)) for value in (x, omega) if value is not None]
+        return torch.array(network(*double))
+
+    return run
+
+
+@pytest.mark.parametrize(("phi", "p"), [*((phi, 2) for phi in PHI_FORMS), ("base", 1), ("affine", 3), ("base", 0)])
+def test_parameters_are_the_same(twins, phi, p):
+    """Names in order, shapes, roles, and starting values to the bit."""
+    torch, mindspore = (twin.backend.specs(twin.backend.build(spec_of(phi, p), p)) for twin in twins)
+    assert torch == mindspore
+    first, second = (twin.backend.parameters(twin.backend.build(spec_of(phi, p), p)) for twin in twins)
+    assert list(first) == list(second) == [spec.name for spec in torch]
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, second[name])
+    assert any(np.abs(value).max() > 0.01 for value in first.values())
+
+
+@pytest.mark.parametrize("p", [0, 2])
+def test_parameter_count(twin, p):
+    """The paper's network: 1,185,219 plain; p times that and 34 affine maps tunable."""
+    network = twin.backend.build(ResNetSpec(phi="affine", tunable=p > 0), p)
+    wanted = p * 1_185_219 + 34 * (p * p + p) if p else 1_185_219
+    assert sum(value.size for value in twin.backend.parameters(network).values()) == wanted
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("phi", "p"), [*((phi, 2) for phi in PHI_FORMS), ("base", 3)])
+def test_tunable_outputs(twins, phi, p, size, rng):
+    """Both against float64 and against each other; and different omega differ."""
+    x, before = picture(rng, size), None
+    networks, true = [build(twin, phi, p) for twin in twins], in_float64(twins[0], phi, p)
+    for omega in settings(p, len(x), rng):
+        first, second = (twin.backend.run(net, x, omega) for twin, net in zip(twins, networks, strict=True))
+        truth = true(x, omega)
+        assert first.shape == x.shape
+        for a, b in ((first, truth), (second, truth), (second, first)):
+            assert relative_error(a, b) <= LIMIT, f"omega {omega.tolist()}"
+        assert before is None or relative_error(truth, before) > CONTROL
+        before = truth
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_plain_outputs(twins, size, rng):
+    x = picture(rng, size)
+    first, second = (twin.backend.run(build(twin, "base", 0), x, None) for twin in twins)
+    truth = in_float64(twins[0], "base", 0)(x, None)
+    for a, b in ((first, truth), (second, truth), (second, first)):
+        assert relative_error(a, b) <= LIMIT
+
+
+@pytest.mark.parametrize("phi", PHI_FORMS)
+def test_per_sample_equals_one_by_one(twin, phi, rng):
+    network, x = build(twin, phi, 2), picture(rng, "square")
+    omega = rng.uniform(size=(len(x), 2)).astype(np.float32)
+    together = twin.backend.run(network, x, omega)
+    for n in range(len(x)):
+        assert relative_error(together[n], twin.backend.run(network, x[n : n + 1], omega[n])[0]) <= LIMIT
+    assert relative_error(together, twin.backend.run(network, x, omega[::-1].copy())) > CONTROL
+
+
+def test_written_numbers(twin):
+    """A picture of one pixel, one channel, one block; identity phi at omega 2 doubles every weight and bias.
+
+    x = (1, 2, 3): head 1 - 2 + 1.5 + 0.5 = 1; block 1 + (-0.5 relu(2 - 1) + 1) = 1.5; long skip 2.5.
+    x = (0, 0, -2): head -1 + 0.5 = -0.5; block -0.5 + (-0.5 relu(-2) + 1) = 0.5; long skip 0.
+    """
+    network = twin.backend.build(ResNetSpec(channels=1, blocks=1, phi="identity"), 1)
+    centres = {
+        "head": ([[0.5, -0.5, 0.25]], [0.25]),
+        "body.0.conv1": ([[1]], [-0.5]),
+        "body.0.conv2": ([[-0.25]], [0.5]),
+        "tail": ([[1], [0], [-1]], [0, 0.5, 0]),
+    }
+    tensors = {}
+    for name, (centre, bias) in centres.items():
+        weight = np.full((1, *np.shape(centre), 3, 3), 7, np.float32)  # around the pixel there are only zeros
+        weight[0, :, :, 1, 1] = centre
+        tensors |= {name + ".weight": weight, name + ".bias": np.array([bias], np.float32)}
+    twin.backend.assign(network, tensors)
+    x = np.array([[1, 2, 3], [0, 0, -2]], np.float32).reshape(2, 3, 1, 1)
+    for omega in ([2], [[2], [2]]):
+        y = twin.backend.run(network, x, np.array(omega, np.float32))
+        np.testing.assert_array_equal(y.reshape(2, 3), [[5, 1, -5], [0, 1, 0]])
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_wrong_calls_are_refused(twin, which, rng):
+    """In every mode, and before and after a right call (which a compiled network remembers)."""
+    backend, x = twin.in_mode(twin.backend.modes[which]), picture(rng, "a pixel")
+    tunable, plain, omega = build(twin, "base", 2), build(twin, "base", 0), np.array([0.3, 0.6], np.float32)
+    for _ in range(2):
+        with pytest.raises(OmegaError, match=r"a tunable network wants omega \(2,\)"):
+            backend.run(tunable, x, None)
+        with pytest.raises(OmegaError, match="a plain network takes no omega"):
+            backend.run(plain, x, omega)
+        backend.run(tunable, x, omega), backend.run(plain, x, None)
+
+
+@pytest.mark.parametrize(("phi", "p"), [("affine", 2), ("base", 2), ("base", 0)])
+def test_modes_are_equal(twin, phi, p, rng):
+    """graph = pynative to the bit, compile = eager within rounding; new weights reach a compiled network."""
+    network = build(twin, phi, p)
+    eager, compiled = twin.backend, twin.in_mode({"torch": "compile", "mindspore": "graph"}[twin.name])
+    assert eager.mode != compiled.mode
+    limit = LIMIT if twin.name == "torch" else 0
+    omegas = [settings(p, 3, rng)[-1], np.array([0.3, 0.8], np.float32)] if p else [None]
+    for seed in (3, 4):
+        twin.backend.assign(network, starting_weights(twin.backend.specs(network), seed))
+        for omega in omegas:
+            x = picture(rng, "square")
+            assert relative_error(compiled.run(network, x, omega), eager.run(network, x, omega)) <= limit
