@@ -13,17 +13,18 @@ state, so a resumed run is the same run, bit for bit on a CPU.
 
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
 import yaml
-from tensorboardX import SummaryWriter
 
 from tunable_core import checkpoint
 from tunable_core.backends import Backend, Model
 from tunable_core.data import Batches
-from tunable_core.errors import CheckFailed, CheckpointError, DataError
+from tunable_core.errors import CheckFailed, CheckpointError, DataError, TunableError
 from tunable_core.evaluation import validate, validation_pictures
+from tunable_core.events import Events
 from tunable_core.files import write_text
 from tunable_core.initial import ParameterSpec, starting_weights
 from tunable_core.interrupt import held_back
@@ -63,8 +64,11 @@ def train(
     first = found.step if found else 0
     model = Model(backend, network, checkpoint.Header.of(recipe))
     write_text(out / "recipe.yaml", yaml.safe_dump(recipe.to_dict(), sort_keys=False))
-    with _Log(out, recipe, first) as records:
-        _loop(recipe, batches, model, trainer, records, snapshots, first, progress)
+    try:
+        with _Log(out, recipe, first) as records:
+            _loop(recipe, batches, model, trainer, records, snapshots, first, progress)
+    except OSError as error:  # a full disk
+        raise TunableError(f"cannot write in {out}: {error.strerror or error}") from None
     model.save(out / "model.safetensors")
     return model
 
@@ -128,40 +132,40 @@ class _Log:
     """The records of a run, as CSV and TensorBoard; on resuming, rows after the checkpoint are dropped."""
 
     def __init__(self, out: Path, recipe: Recipe, first: int):
-        self._names = [objective.name for objective in recipe.objectives]
-        out.mkdir(parents=True, exist_ok=True)
-        self._steps = _reopen(out / "log.csv", ["step", "learning_rate", "loss", *self._names], first)
-        self._validation_path, self._validation, self._first = out / "validation.csv", None, first
-        self._events = SummaryWriter(str(out / "events"), purge_step=first)
+        self._names, self._out, self._first = [objective.name for objective in recipe.objectives], out, first
+        self._validation = None
+        self._files = ExitStack()
 
     def __enter__(self):
+        self._out.mkdir(parents=True, exist_ok=True)
+        self._steps = self._reopen("log.csv", ["step", "learning_rate", "loss", *self._names])
+        self._events = self._files.enter_context(closing(Events(self._out / "events", self._first)))
         return self
 
-    def __exit__(self, *_):
-        self._steps.close()
-        self._events.close()
-        if self._validation:
-            self._validation.close()
+    def __exit__(self, *error):
+        return self._files.__exit__(*error)
 
     def step(self, step: int, rate: float, loss: float, terms: np.ndarray) -> None:
         values = [rate, loss, *(float(term) for term in terms)]
         self._steps.write(",".join([str(step), *(f"{value:.9g}" for value in values)]) + "\n")
         if step % 10 == 0:
-            for name, value in zip(["learning_rate", "loss", *self._names], values, strict=True):
-                self._events.add_scalar(name, value, step)
+            self._events.scalars(step, dict(zip(["learning_rate", "loss", *self._names], values, strict=True)))
 
     def flush(self) -> None:
         self._steps.flush()
+        self._events.flush()
 
     def validation(self, step: int, values: dict[str, float]) -> None:
         if not values:
             return
         if self._validation is None:
-            self._validation = _reopen(self._validation_path, ["step", *values], self._first)
+            self._validation = self._reopen("validation.csv", ["step", *values])
         self._validation.write(",".join([str(step), *(f"{value:.4f}" for value in values.values())]) + "\n")
         self._validation.flush()
-        for name, value in values.items():
-            self._events.add_scalar("validation/" + name, value, step)
+        self._events.scalars(step, {"validation/" + name: value for name, value in values.items()})
+
+    def _reopen(self, name: str, columns: list[str]):
+        return self._files.enter_context(_reopen(self._out / name, columns, self._first))
 
 
 def _reopen(path: Path, columns: list[str], last: int):
