@@ -10,6 +10,7 @@ from PIL import Image
 from tunable_core import checkpoint
 from tunable_core.backends import get_backend, load, requested
 from tunable_core.checkpoint import Header
+from tunable_core.commands import main
 from tunable_core.errors import TunableError
 from tunable_core.initial import starting_weights
 from tunable_core.recipe import parse
@@ -112,3 +113,17 @@ def weights_file(backend, tmp_path_factory):
 def model(backend, weights_file):
     """The network of `weights_file`."""
     return load(weights_file, backend)
+
+
+@pytest.fixture
+def tunable(capsys):
+    """tunable("info", path): the command line in this process; status, standard output, standard error."""
+
+    def call(*words):
+        try:
+            status = main([str(word) for word in words])
+        except SystemExit as stop:  # argparse
+            status = stop.code
+        return (status, *capsys.readouterr())
+
+    return call

@@ -61,7 +61,7 @@ def run(args) -> int:
     if args.json:
         print_json({"model": args.model, "data": args.data, "protocol": PROTOCOL, "summary": summary})
     else:
-        print(tables.markdown(summary))
+        print(tables.document(summary, model), end="")
     return 0
 
 

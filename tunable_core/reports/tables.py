@@ -24,9 +24,14 @@ def write(out: str | Path, rows: list[Measurement], summary: list[dict], model: 
     table_csv, summary_csv, summary_md, plot_png = (out / name for name in FILES)
     write_text(table_csv, to_csv([asdict(row) for row in rows]))
     write_text(summary_csv, to_csv(summary))
-    objectives = ", ".join(model.objectives) or "none (plain network)"
-    write_text(summary_md, f"{markdown(summary)}\nomega: {objectives}. Protocol: {PROTOCOL}\n")
+    write_text(summary_md, document(summary, model))
     charts.metrics_over_omega(plot_png, summary)
+
+
+def document(summary: list[dict], model: Model) -> str:
+    """The Markdown table with what its numbers mean: omega's names and the measuring protocol."""
+    objectives = ", ".join(model.objectives) or "none (plain network)"
+    return f"{markdown(summary)}\nomega: {objectives}. Protocol: {PROTOCOL}\n"
 
 
 def to_csv(rows: list[dict]) -> str:

@@ -1,0 +1,390 @@
+"""The command line, verb by verb, in this process: what it writes, prints and returns."""
+
+import importlib
+import json
+import os
+import pkgutil
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from tunable_core import certificate, checkpoint, commands
+from tunable_core.backends import load
+from tunable_core.commands import VERBS, shared
+from tunable_core.pictures import from_network, read, read_bytes, to_network
+from tunable_core.recipe import load_recipe
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """Every test runs in an empty folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+
+def answer(call):
+    """The JSON that a successful call printed."""
+    status, out, err = call
+    assert status == 0, err
+    return json.loads(out, parse_constant=pytest.fail)  # strict: no NaN
+
+
+# --- every verb
+
+
+def test_every_module_is_a_verb():
+    modules = {module.name for module in pkgutil.iter_modules(commands.__path__)}
+    assert modules - {"shared"} == set(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help(verb, tunable):
+    status, out, err = tunable(verb, "--help")
+    assert status == 0 and not err and out.startswith(f"usage: tunable {verb}")
+    assert VERBS[verb][1:] in out
+
+
+def test_help_without_a_verb(tunable):
+    for words, status in ((["--help"], 0), ([], 2)):
+        found, out, err = tunable(*words)
+        assert found == status and all(verb in out + err for verb in VERBS)
+    assert tunable("--version")[:2] == (0, importlib.import_module("tunable_core.version").__version__ + "\n")
+
+
+def test_a_reader_that_leaves_is_no_error(weights_file):
+    """`tunable info MODEL | head -0`: no complaint, whenever the pipe breaks."""
+    program = f"{sys.executable} -m tunable_core info {weights_file} --json | true"
+    done = subprocess.run(["bash", "-c", f"{program}; echo ${{PIPESTATUS[0]}}"], capture_output=True, text=True)
+    assert done.stderr == "" and done.stdout in ("0\n", "1\n")
+
+
+def test_a_full_standard_output_is_one_line(weights_file):
+    with open("/dev/full", "w") as full:
+        words = [sys.executable, "-m", "tunable_core", "info", str(weights_file)]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (2, "tunable info: No space left on device\n")
+
+
+def test_messages_of_others_are_left_out(tunable, weights_file, monkeypatch):
+    import logging
+
+    def run(args):
+        for name in ("tunable_core.run", "somebody.else"):
+            logging.getLogger(name).info("%s says", name)
+            logging.getLogger(name).warning("%s warns", name)
+        logging.info("done")
+        return 0
+
+    monkeypatch.setattr("tunable_core.commands.info.run", run)
+    assert tunable("info", weights_file)[2].splitlines() == [
+        "tunable_core.run says", "tunable_core.run warns", "somebody.else warns", "done",
+    ]  # fmt: skip
+
+
+def test_json_has_no_nan(capsys):
+    shared.print_json({"a": [1.5, float("nan"), (float("inf"), None)], "b": {"c": "NaN"}})
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
+        "a": [1.5, None, [None, None]], "b": {"c": "NaN"},
+    }  # fmt: skip
+
+
+def test_progress_lines(capsys):
+    """Where standard error is no terminal: a line per tenth."""
+    with shared.progress("work", every=0.25) as report:
+        for done in range(1, 9):
+            report(done, 8, 0.5 if done == 8 else None)
+    assert capsys.readouterr().err.splitlines() == [
+        "work: 1/8", "work: 2/8", "work: 4/8", "work: 6/8", "work: 8/8, loss 0.5000",
+    ]  # fmt: skip
+
+
+# --- train
+
+
+@pytest.fixture
+def recipe_file(tmp_path, values):
+    values["steps"], values["checkpoint"] = 3, {"every": 2}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(values))
+    return tmp_path / "recipe.yaml"
+
+
+def test_train_and_resume(tunable, recipe_file, backend):
+    words = ["train", recipe_file, "--backend", backend.name, "--set", "data.batch=2"]
+    status, out, err = tunable(*words, "--out", "whole")
+    assert (status, out) == (0, "") and err.splitlines()[-1] == "wrote whole/model.safetensors"
+    assert f"train ({backend.name}): 3/3, loss " in err
+    assert load_recipe("whole/recipe.yaml").data.batch == 2
+    shutil.copytree("whole", "part")
+    os.unlink("part/model.safetensors")
+    os.unlink("part/checkpoints/step-00000003.safetensors")
+    status, _, err = tunable(*words, "--out", "part", "--resume")
+    assert status == 0 and "continuing part at step 2" in err
+    first, second = (checkpoint.load(f"{place}/model.safetensors")[0] for place in ("whole", "part"))
+    for name in first:
+        np.testing.assert_array_equal(second[name], first[name])
+    assert Path("part/log.csv").read_text() == Path("whole/log.csv").read_text()
+
+
+# --- info
+
+
+def test_info(tunable, weights_file):
+    """A tiny network: kernels 3 -> 4, twice 4 -> 4, 4 -> 3, with base and two differences each."""
+    weights, biases = 9 * (3 * 4 + 4 * 4 + 4 * 4 + 4 * 3), 4 + 4 + 4 + 3
+    found = answer(tunable("info", weights_file, "--json"))
+    assert found["parameters"] == 3 * (weights + biases) and found["tensors"] == 8
+    assert found["multiply_adds_per_pixel"] == weights
+    assert found["objectives"] == ["fidelity", "noise"] and found["omega_range"] == [[0, 1], [0, 1]]
+    assert found["network"]["channels"] == 4 and found["recipe"]["steps"] == 10
+    status, out, err = tunable("info", weights_file)
+    assert (status, err) == (0, "")
+    assert out.splitlines()[:4] == [
+        "network       resnet, tunable: phi base, channels 4, blocks 1",
+        "omega         fidelity [0, 1], noise [0, 1]",
+        f"parameters    {3 * (weights + biases):,} in 8 tensors",
+        f"multiply-adds {weights:,} per pixel",
+    ]
+    assert "denoise, 10 steps on bundled; fidelity (rec), noise (noise)" in out
+
+
+def test_info_needs_no_framework(weights_file):
+    program = (
+        "import sys; sys.modules['torch'] = sys.modules['mindspore'] = None;"
+        "from tunable_core.commands import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, "info", str(weights_file)], capture_output=True, text=True)
+    assert done.returncode == 0 and "resnet" in done.stdout, done.stderr
+
+
+# --- fold
+
+
+def test_fold(tunable, weights_file, model, rng):
+    status, out, err = tunable("fold", weights_file, "--omega", "0.7,0.3", "-o", "folded.safetensors")
+    assert (status, out) == (0, "") and err == "wrote folded.safetensors: a plain resnet at omega (0.7, 0.3)\n"
+    picture = rng.uniform(size=(1, 3, 16, 16)).astype(np.float32)
+    folded = load("folded.safetensors", model.backend)
+    np.testing.assert_allclose(folded.run(picture), model.run(picture, [0.7, 0.3]), atol=1e-6)
+    assert np.abs(folded.run(picture) - model.run(picture, [0.3, 0.7])).max() > 1e-4
+    out = tunable("info", "folded.safetensors")[1]
+    assert "resnet, plain" in out and "folded at     (0.7, 0.3)" in out and "omega  " not in out
+
+
+def test_extrapolate(tunable, weights_file, folder):
+    for words in (
+        ("fold", weights_file, "-o", "a.safetensors"),
+        ("restore", weights_file, folder / "a.png", "-o", "a.png"),
+        ("evaluate", weights_file, "--data", folder, "--sigma", "15"),
+    ):
+        status, _, err = tunable(*words, "--omega", "1.5,-0.5")
+        assert status == 2 and "(1.5, -0.5) lies outside the trained range [0, 1], [0, 1]" in err
+        assert tunable(*words, "--omega", "1.5,-0.5", "--extrapolate")[0] == 0
+
+
+# --- restore
+
+
+def restored(model, path, omega):
+    return np.round(np.clip(from_network(model.run(to_network(read(path)), omega)), 0, 1) * 255)
+
+
+def test_restore(tunable, weights_file, model, folder):
+    """One picture: beside it, to a file of another kind, into a folder."""
+    words = ["restore", weights_file, folder / "a.png", "--omega", "1,0"]
+    for more, name in (
+        ([], folder / "a_restored.png"),
+        (["-o", "x.bmp"], "x.bmp"),
+        (["-o", "new/x.PNG"], "new/x.PNG"),
+        (["-o", "place.v2"], "place.v2/a_restored.png"),
+        (["--tile", "16", "-o", "tiled.png"], "tiled.png"),
+    ):
+        status, out, err = tunable(*words, *more)
+        assert (status, out, err) == (0, "", f"wrote {name}\n")
+        np.testing.assert_allclose(read_bytes(name), restored(model, folder / "a.png", [1, 0]), atol=1)
+    assert np.abs(read_bytes("x.bmp") - restored(model, folder / "a.png", [0, 1])).max() > 2
+
+
+def test_restore_a_folder(tunable, weights_file, model, folder):
+    found = answer(tunable("restore", weights_file, folder, "--omega", "0,1", "-o", "out", "--json"))
+    assert found == {
+        "written": [{"picture": str(folder / f"{x}.png"), "restored": f"out/{x}_restored.png"} for x in "ab"],
+        "failed": [],
+    }
+    for name in "ab":
+        np.testing.assert_allclose(
+            read_bytes(f"out/{name}_restored.png"), restored(model, folder / f"{name}.png", [0, 1]), atol=1
+        )
+
+
+def test_restore_a_sweep(tunable, weights_file, model, folder):
+    assert tunable("restore", weights_file, folder / "a.png", "--sweep", "3", "-o", "out")[0] == 0
+    sheet = read_bytes("out/a_sweep.png")
+    shown = [
+        read_bytes(folder / "a.png"),
+        *(restored(model, folder / "a.png", w) for w in ([0, 1], [0.5, 0.5], [1, 0])),
+    ]
+    bottom, column = sheet.shape[0] - 6, (sheet.shape[1] - 6) // 4 - 6
+    for place, picture in enumerate(shown):
+        left = 6 + place * (column + 6) + (column - 24) // 2
+        np.testing.assert_allclose(sheet[bottom - 20 : bottom, left : left + 24], picture, atol=1)
+
+
+def test_one_bad_picture_of_several(tunable, weights_file, folder):
+    (folder / "aa.png").write_bytes((folder / "a.png").read_bytes()[:100])
+    words = ["restore", weights_file, folder, "absent.png", "--omega", "1,0", "-o", "out", "--json"]
+    status, out, err = tunable(*words)
+    assert status == 1 and sorted(os.listdir("out")) == ["a_restored.png", "b_restored.png"]
+    lines = [line for line in err.splitlines() if line.startswith("tunable restore: ")]
+    assert len(lines) == 3 and "aa.png" in lines[0] and "no such picture: absent.png" in lines[1]
+    assert lines[2] == "tunable restore: 2 of 4 pictures failed"
+    found = json.loads(out)
+    assert [one["picture"] for one in found["failed"]] == [str(folder / "aa.png"), "absent.png"]
+    assert [one["restored"] for one in found["written"]] == ["out/a_restored.png", "out/b_restored.png"]
+    status, _, err = tunable("restore", weights_file, "x.png", "y.png", "--omega", "1,0", "-o", "out")
+    assert status == 2 and err.splitlines()[-1] == "tunable restore: 2 of 2 pictures failed"
+
+
+@pytest.mark.parametrize(
+    ("mode", "name"),
+    [
+        ("L", "a.png"),
+        ("RGBA", "a.png"),
+        ("I;16", "a.png"),
+        ("CMYK", "a.jpg"),
+        ("P", "a.png"),
+        ("1", "a.png"),
+        ("LA", "a.png"),
+    ],
+)
+def test_pictures_of_every_kind_are_used(mode, name, tunable, weights_file):
+    values = np.tile(np.linspace(0, 255, 20), (16, 1)).astype(np.uint8)
+    if mode == "I;16":
+        Image.fromarray(values.astype(np.uint16) * 257).save(name)
+    else:
+        Image.fromarray(values).convert("RGB" if mode == "CMYK" else "L").convert(mode).save(name)
+    status, _, err = tunable("restore", weights_file, name, "--omega", "1,0", "-o", "out.png")
+    assert status == 0, err
+    assert read_bytes("out.png").shape == (16, 20, 3)
+
+
+# --- evaluate
+
+
+def test_evaluate(tunable, weights_file, folder):
+    words = ["evaluate", weights_file, "--data", folder, "--sigma", "15,30", "--line", "2", "--out", "table"]
+    found = answer(tunable(*words, "--json"))
+    assert [(row["omega"], row["sigma"], row["pictures"]) for row in found["summary"]] == [
+        (omega, sigma, 2) for omega in ([0, 1], [1, 0]) for sigma in (15, 30, "mean")
+    ]
+    assert sorted(os.listdir("table")) == ["plot.png", "summary.csv", "summary.md", "table.csv"]
+    status, out, err = tunable(*words, "--no-ssim")
+    assert status == 0 and out.startswith("| ω | σ | pictures | PSNR | PSNR_η | r* |") and len(out.splitlines()) == 10
+    assert "omega: fidelity, noise. Protocol: " in out and out == Path("table/summary.md").read_text(encoding="utf-8")
+    assert err.splitlines()[-1] == "wrote table.csv, summary.csv, summary.md, plot.png in table"
+    assert answer(tunable(*words, "--no-ssim", "--json"))["summary"][0]["ssim"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "omegas"),
+    [
+        ([], [[0, 1], [0.25, 0.75], [0.5, 0.5], [0.75, 0.25], [1, 0]]),
+        (["--grid", "2"], [[0, 0], [0, 1], [1, 0], [1, 1]]),
+        (["--omega", "0.7,0.3", "--omega", "0,0.1"], [[0, 0.1], [0.7, 0.3]]),
+    ],
+)
+def test_evaluate_at(words, omegas, tunable, weights_file, folder):
+    found = answer(tunable("evaluate", weights_file, "--data", folder, "--sigma", "15", "--json", *words))
+    assert [row["omega"] for row in found["summary"] if row["sigma"] == "mean"] == omegas
+
+
+def test_evaluate_a_plain_network(tunable, weights_file, folder):
+    tunable("fold", weights_file, "--omega", "1,0", "-o", "folded.safetensors")
+    found = answer(tunable("evaluate", "folded.safetensors", "--data", folder, "--sigma", "15", "--json"))
+    row = found["summary"][0]
+    assert row["omega"] == [] and row["psnr"] == row["psnr_eta"]
+
+
+# --- verify
+
+
+@pytest.fixture
+def rows(monkeypatch, tunable):
+    """What verify finds, without computing it."""
+    found = certificate.Certificate("model", {"torch": {"device": "cpu"}})
+
+    def verify(path, backends, *, points, progress):
+        progress(f"{path}, {points} points")
+        return found
+
+    monkeypatch.setattr("tunable_core.commands.verify.verify", verify)
+    return found.rows
+
+
+def test_verify(tunable, rows, backend):
+    words = ["verify", "m", "--backends", backend.name]
+    rows.append(certificate.Row("layer", "torch : oracle", "(0, 1)", "head", 1e-7, 2e-6))
+    status, out, err = tunable(*words, "--grid", "3", "--html", "new/page.html")
+    assert status == 0 and "PASSED: 1 comparisons" in out and err == "verify: m, 3 points\n"
+    assert "Passed" in Path("new/page.html").read_text(encoding="utf-8")
+    assert answer(tunable(*words, "--json"))["passed"] is True
+    rows.append(certificate.Row("layer", "torch : oracle", "(0, 1)", "tail", float("inf"), 2e-6))
+    status, out, err = tunable(*words)
+    assert status == 1 and "FAILED: 1 of 2" in out
+    assert err.splitlines()[-1] == "tunable verify: 1 of 2 comparisons failed"
+    status, out, _ = tunable(*words, "--json")
+    assert status == 1 and json.loads(out, parse_constant=pytest.fail)["rows"][1]["error"] is None
+
+
+def test_verify_for_real(tunable, weights_file, backend):
+    found = answer(tunable("verify", weights_file, "--backends", backend.name, "--grid", "2", "--json"))
+    assert found["passed"] and {"weights", "layer", "folded", "loss"} <= {row["stage"] for row in found["rows"]}
+    assert backend.name in found["facts"] and any("second framework" in line for line in found["not_judged"])
+
+
+# --- doctor
+
+
+def test_doctor(tunable, backend, monkeypatch):
+    monkeypatch.setenv("TUNABLE_BACKENDS", backend.name)
+    status, out, err = tunable("doctor")
+    assert (status, err) == (0, "") and f"ok   {backend.name} starts: on " in out and "FAIL" not in out
+    found = answer(tunable("doctor", "--json"))
+    assert found["checks"][f"{backend.name} starts"]["passed"] and found["packages"]["numpy"] == np.__version__
+    assert found["backends"][backend.name]["device"]
+
+
+def test_doctor_finds_what_is_wrong(tunable, monkeypatch):
+    """A framework that is asked for and missing, a broken one, numpy 2 and the slow kernel beside MindSpore."""
+    from tunable_core.commands import doctor
+    from tunable_core.errors import BackendError
+
+    def get_backend(name):
+        raise BackendError(f"{name}: libbroken.so is missing")
+
+    monkeypatch.setattr(doctor, "get_backend", get_backend)
+    monkeypatch.setattr(doctor, "installed", lambda: ("mindspore",))
+    monkeypatch.setattr(doctor, "_version", lambda name: "2.4.1")
+    monkeypatch.setattr(doctor, "_has_avx512", lambda: True)
+    monkeypatch.setenv("TUNABLE_BACKENDS", "jax")
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    status, out, _ = tunable("doctor", "--json")
+    checks = json.loads(out)["checks"]
+    assert status == 1 and [name for name, check in checks.items() if not check["passed"]] == [
+        "mindspore starts",
+        "jax starts",
+        "numpy below 2 beside MindSpore",
+        "MindSpore's CPU convolutions use the fast kernel",
+    ]
+    assert "libbroken.so" in checks["mindspore starts"]["found"]
+    status, out, _ = tunable("doctor")
+    assert status == 1 and "FAIL jax starts: jax: libbroken.so is missing" in out
+    monkeypatch.setattr(doctor, "installed", tuple)
+    monkeypatch.delenv("TUNABLE_BACKENDS")
+    monkeypatch.setattr(doctor, "requested", tuple)
+    status, out, _ = tunable("doctor")
+    assert status == 1 and "FAIL a framework is installed: none" in out
