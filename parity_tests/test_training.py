@@ -1,0 +1,246 @@
+"""Training: Adam against numpy, ten steps twin to twin, mode to mode, resuming, moving state between twins."""
+
+import numpy as np
+import pytest
+
+from tunable_core import checkpoint
+from tunable_core.data import Batches
+from tunable_core.initial import starting_weights
+from tunable_core.run import train
+from tunable_core.tolerances import TOLERANCES, joint_error, relative_error
+
+RATE = 1e-4
+STEPS = 10
+LOSS, WEIGHTS = TOLERANCES["steps: loss"].limit, TOLERANCES["steps: weights"].limit
+COMPILED = {"torch": "compile", "mindspore": "graph"}
+RECIPES = {
+    "base": {},
+    "affine, normalised": {
+        "network": {"name": "resnet", "channels": 6, "blocks": 1, "phi": "affine"},
+        "loss": {"normalise": "sum"},
+        "omega": {"per": "batch"},
+    },
+    "se, three objectives": {
+        "network": {"name": "resnet", "channels": 6, "blocks": 1, "phi": "se"},
+        "objectives": [
+            {"name": "a", "kind": "rec", "weight": 0.3, "distance": "charbonnier"},
+            {"name": "b", "kind": "noise"},
+            {"name": "c", "kind": "noise", "residual": "remove", "nu": 0.5, "distance": "l2"},
+        ],
+    },
+    "plain": {
+        "network": {"name": "resnet", "channels": 6, "blocks": 1, "tunable": False},
+        "omega": {"sampler": {"kind": "fixed", "value": [0.7, 0.4]}},
+    },
+}
+
+
+def start(backend, recipe):
+    """A network at the recipe's start, and its trainer."""
+    network = backend.build(recipe.network, recipe.network_objectives)
+    backend.assign(network, starting_weights(backend.specs(network), recipe.seed, recipe.initial))
+    return network, backend.trainer(network, recipe)
+
+
+def run(backend, recipe, steps=STEPS):
+    """Losses, terms and final weights of some steps."""
+    network, trainer = start(backend, recipe)
+    taken = [trainer.step(Batches(recipe)[index], RATE) for index in range(steps)]
+    losses, terms = zip(*taken, strict=True)
+    return np.array(losses), np.array(terms), backend.parameters(network)
+
+
+def distance(a, b):
+    """Largest relative difference of the losses, joint one of the weights."""
+    return float(np.max(np.abs(a[0] - b[0]) / np.abs(b[0]))), joint_error(a[2], b[2])
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_ten_steps(twins, make_recipe, name):
+    """From the same start on the same batches: losses, terms, weights."""
+    recipe = make_recipe(**RECIPES[name])
+    first, second = (run(twin.backend, recipe) for twin in twins)
+    loss, weights = distance(second, first)
+    assert loss <= LOSS and weights <= WEIGHTS, f"loss {loss:.2e}, weights {weights:.2e}"
+    assert relative_error(second[1], first[1]) <= LOSS
+
+
+def test_compiled_steps(twin, make_recipe):
+    """Within rounding: forward passes of MindSpore are equal to the bit, but gradients meet in another order."""
+    recipe = make_recipe()
+    eager, compiled = run(twin.backend, recipe), run(twin.in_mode(COMPILED[twin.name]), recipe)
+    loss, weights = distance(compiled, eager)
+    assert loss <= LOSS and weights <= WEIGHTS, f"loss {loss:.2e}, weights {weights:.2e}"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_parameter_moves(twin, make_recipe, name):
+    """Each kernel for itself, unless ReLU or softmax hide its gradient: then the tensor as a whole."""
+    recipe = make_recipe(**RECIPES[name])
+    network, trainer = start(twin.backend, recipe)
+    before = twin.backend.parameters(network)
+    for index in range(2):
+        trainer.step(Batches(recipe)[index], RATE)
+    for local, value in twin.backend.parameters(network).items():
+        parts = zip(value, before[local], strict=True) if "phi" not in local else [(value, before[local])]
+        if recipe.network.tunable:
+            assert all((new != old).any() for new, old in parts), f"{local} did not move"
+        else:
+            assert (value != before[local]).any(), f"{local} did not move"
+
+
+class Adam:
+    """Kingma and Ba's Algorithm 1 in float64: eps outside the root, both moments corrected."""
+
+    def __init__(self, optimizer):
+        self.settings, self.step = optimizer, 0
+        self.first, self.second = {}, {}
+
+    def update(self, gradients, rate):
+        """What to add to each parameter."""
+        self.step += 1
+        one, two, moved = self.settings.beta1, self.settings.beta2, {}
+        for name, gradient in gradients.items():
+            g = gradient.astype(np.float64)
+            self.first[name] = one * self.first.get(name, 0) + (1 - one) * g
+            self.second[name] = two * self.second.get(name, 0) + (1 - two) * g**2
+            mean, square = self.first[name] / (1 - one**self.step), self.second[name] / (1 - two**self.step)
+            moved[name] = -rate * mean / (np.sqrt(square) + self.settings.eps)
+        return moved
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize(("beta1", "beta2", "eps"), [(0.9, 0.999, 1e-3), (0.7, 0.95, 1e-5)])
+def test_adam(twin, make_recipe, beta1, beta2, eps, which):
+    """Each step from the twin's own gradients, as large as them eps, and a rate that changes, to nothing once."""
+    recipe = make_recipe(optimizer={"beta1": beta1, "beta2": beta2, "eps": eps})
+    backend = twin.in_mode(twin.backend.modes[which])
+    network, trainer = start(backend, recipe)
+    adam, batches = Adam(recipe.optimizer), Batches(recipe)
+    for index, rate in enumerate((1e-2, 1e-2, 3e-2, 0.0, 1e-3)):
+        gradients = trainer.gradients(batches[index]).gradients
+        before = backend.parameters(network)
+        trainer.step(batches[index], rate)
+        after = backend.parameters(network)
+        moved = {name: after[name].astype(np.float64) - before[name] for name in after}
+        wanted = adam.update(gradients, rate)
+        # weights of about 0.2 are held to 1e-8, so that the smallest steps, of 1e-3, are seen to 1e-5
+        error = joint_error(moved, wanted)
+        assert error <= 2e-5, f"step {index + 1}: {error:.2e}"
+    state = trainer.state()
+    assert state["step"] == [5]
+    for kind, truth in (("first.", adam.first), ("second.", adam.second)):
+        # 1 - beta2 in float32 holds 0.001 to 1.3e-5
+        assert joint_error({name: state[kind + name] for name in truth}, truth) <= 2e-5
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_gradients_move_nothing(twin, make_recipe, which):
+    """And they are those of the next step: a second call gives the same bits."""
+    recipe = make_recipe()
+    backend = twin.in_mode(twin.backend.modes[which])
+    network, trainer = start(backend, recipe)
+    batch, before = Batches(recipe)[0], backend.parameters(network)
+    first, second = trainer.gradients(batch), trainer.gradients(batch)
+    assert first.gradients.keys() == before.keys()
+    for name, value in backend.parameters(network).items():
+        np.testing.assert_array_equal(value, before[name])
+        np.testing.assert_array_equal(first.gradients[name], second.gradients[name])
+    assert trainer.step(batch, RATE)[0] == pytest.approx(first.loss, rel=1e-6)
+    assert trainer.gradients(batch).loss != first.loss
+
+
+@pytest.mark.parametrize("mode", ["torch eager", "mindspore pynative", "mindspore graph"])
+def test_resumed_run_is_the_same_run(request, make_recipe, tmp_path, mode):
+    """Six steps, and three, another process's worth of forgetting, and three more: every byte."""
+    name, mode = mode.split()
+    twin = request.getfixturevalue(name)
+    schedule = {"kind": "cosine", "warmup": 2}
+    recipe = {"schedule": schedule, "checkpoint": {"every": 3}, "optimizer": {"learning_rate": 1e-3}}
+    six = make_recipe(steps=6, **recipe)
+    whole = train(six, twin.in_mode(mode), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(six, twin.in_mode(mode), tmp_path / "parts", progress=interrupt_after(3))
+    assert len((tmp_path / "parts" / "log.csv").read_text().splitlines()) == 4
+    resumed = train(six, twin.in_mode(mode), tmp_path / "parts", resume=True)
+    first, second = (model.backend.parameters(model.network) for model in (whole, resumed))
+    for name, value in first.items():
+        assert value.tobytes() == second[name].tobytes(), name
+    assert (tmp_path / "whole" / "log.csv").read_bytes() == (tmp_path / "parts" / "log.csv").read_bytes()
+    (first, header), (second, other) = (
+        checkpoint.load(tmp_path / run / "model.safetensors") for run in ("whole", "parts")
+    )
+    assert header == other
+    for name, value in first.items():
+        assert value.tobytes() == second[name].tobytes(), name
+
+
+def interrupt_after(last):
+    """A progress callback that presses Ctrl-C once."""
+
+    def progress(step, steps, loss):
+        if step == last:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_graph_is_compiled_once(mindspore, make_recipe):
+    """New batches, rates and weights compile nothing; a batch of another size does, so the count works."""
+    from mindspore.graph.api import ms_compile_cache
+
+    recipe = make_recipe()
+    backend = mindspore.in_mode("graph")
+    network, trainer = start(backend, recipe)
+    trainer.step(Batches(recipe)[0], RATE)
+    trainer.gradients(Batches(recipe)[0])
+    held = len(ms_compile_cache)
+    for index in range(1, 4):
+        trainer.step(Batches(recipe)[index], RATE * index)
+        trainer.gradients(Batches(recipe)[index])
+    backend.assign(network, starting_weights(backend.specs(network), 9))
+    trainer.load_state(trainer.state())
+    trainer.step(Batches(recipe)[4], RATE)
+    assert len(ms_compile_cache) == held
+    other = make_recipe(data={**recipe.data.model_dump(by_alias=True), "batch": 2})
+    trainer.step(Batches(other)[0], RATE)
+    assert len(ms_compile_cache) > held
+
+
+def test_new_weights_reach_a_compiled_trainer(twin, make_recipe):
+    """Steps after `assign` and `load_state` are those of a fresh trainer; in the compiled mode too."""
+    recipe = make_recipe()
+    backend = twin.in_mode(COMPILED[twin.name])
+    network, trainer = start(backend, recipe)
+    batches, fresh = Batches(recipe), trainer.state()
+    first = [trainer.step(batches[index], RATE)[0] for index in range(3)]
+    moved = backend.parameters(network)
+    backend.assign(network, starting_weights(backend.specs(network), recipe.seed, recipe.initial))
+    trainer.load_state(fresh)
+    assert [trainer.step(batches[index], RATE)[0] for index in range(3)] == first
+    for name, value in backend.parameters(network).items():
+        np.testing.assert_array_equal(value, moved[name])
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["to mindspore", "to torch"])
+def test_state_moves_between_twins(twins, make_recipe, order):
+    """Weights and optimizer state of one loaded into the other: the next step is the same, and not a first step's."""
+    recipe = make_recipe()
+    batches, (source, goal) = Batches(recipe), (twins[index].backend for index in order)
+    network, trainer = start(source, recipe)
+    for index in range(4):
+        trainer.step(batches[index], 1e-3)
+    weights, state = source.parameters(network), trainer.state()
+    moved, results = {}, {}
+    for label, backend, held in (("source", source, state), ("goal", goal, state), ("forgotten", goal, None)):
+        other, again = start(backend, recipe)
+        backend.assign(other, weights)
+        if held:
+            again.load_state(held)
+        again.step(batches[4], 1e-3)
+        results[label] = backend.parameters(other)
+        moved[label] = {name: results[label][name].astype(np.float64) - weights[name] for name in weights}
+    trainer.step(batches[4], 1e-3)
+    assert joint_error(results["source"], source.parameters(network)) == 0
+    assert joint_error(moved["goal"], moved["source"]) <= 1e-4  # a move of 1e-3 in weights held to 1e-8
+    assert joint_error(moved["forgotten"], moved["source"]) > 0.1
