@@ -35,6 +35,8 @@ VARIANTS = {
     "base, half corners": [
         "omega.sampler={kind: mixture, weights: [0.5, 0.25, 0.25], of: [corners, simplex, uniform]}"
     ],
+    "base, all corners": ["omega.sampler=corners"],
+    "base, most corners": ["omega.sampler={kind: mixture, weights: [0.8, 0.1, 0.1], of: [corners, simplex, uniform]}"],
     "base, per batch": ["omega.per=batch"],
     "base, not divided": NO_SUM,
     "base, uniform, not divided": UNIFORM + NO_SUM,
@@ -89,11 +91,12 @@ def main():
     parser.add_argument("names", nargs="*", help="variants, default all: " + "; ".join(VARIANTS))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override for all variants")
     args = parser.parse_args()
     torch.set_num_threads(1)
     for seed in args.seeds:
         for name in args.names or VARIANTS:
-            recipe = load_recipe(MINI, [*VARIANTS[name], f"seed={seed}"])
+            recipe = load_recipe(MINI, [*args.set, *VARIANTS[name], f"seed={seed}"])
             rows = measure(recipe, *train(recipe))
             new = not args.out.exists()
             with open(args.out, "a", newline="") as file:
