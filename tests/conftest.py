@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from fake import Numpy
 from PIL import Image
+from prepared import contents, prepare
 
 from tunable_core import checkpoint
 from tunable_core.backends import get_backend, load, requested
@@ -52,6 +53,12 @@ def _values() -> dict:
 @pytest.fixture
 def values():
     """A valid recipe as plain values, free to change."""
+    return _values()
+
+
+@pytest.fixture(scope="session")
+def recipe_values():
+    """The same values, not to be changed."""
     return _values()
 
 
@@ -127,3 +134,38 @@ def tunable(capsys):
         return (status, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory, weights_file, backend, recipe_values):
+    """A folder with good and bad files: `prepared`."""
+    at = tmp_path_factory.mktemp("place")
+    prepare(at, weights_file, backend, recipe_values)
+    return at
+
+
+@pytest.fixture
+def refuses(place, tunable, backend, monkeypatch):
+    """refuses("info {place}/a", fragments): status 2, one line with the fragments, every file as it was."""
+
+    monkeypatch.setenv("TUNABLE_BACKENDS", backend.name)
+
+    def check(line, *fragments, status=2):
+        words = [word.replace("{place}", str(place)).replace("~", " ") for word in line.split()]
+        before = contents(place)
+        found, out, err = tunable(*words)
+        *above, last = err.splitlines()
+        assert found == status and out == "", (found, out, err)
+        assert last.startswith("tunable") and "Traceback" not in err
+        assert all(not other.startswith("tunable") for other in above), err
+        for fragment in fragments:
+            assert fragment in last, f"{fragment!r} is not in {last!r}"
+        assert contents(place) == before
+
+    return check
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Run the test in an empty folder of its own."""
+    monkeypatch.chdir(tmp_path)

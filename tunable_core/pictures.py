@@ -3,6 +3,7 @@
 In files and metrics a picture is (H, W, 3); networks take (N, 3, H, W). Values are floats in 0..1.
 """
 
+import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,7 +88,9 @@ def write(path: str | Path, picture: np.ndarray) -> None:
     if not np.isfinite(picture).all():
         raise DataError(f"cannot write {path}: the picture has values that are not finite")
     with atomic(path) as temporary:
-        Image.fromarray(to_bytes(picture)).save(temporary)
+        encoded = io.BytesIO()  # given a file, Pillow overlooks that the last write was cut by a full disk
+        Image.fromarray(to_bytes(picture)).save(encoded, format=Image.registered_extensions()[path.suffix.lower()])
+        temporary.write_bytes(encoded.getvalue())
 
 
 def to_network(picture: np.ndarray) -> np.ndarray:

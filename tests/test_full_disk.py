@@ -1,0 +1,60 @@
+"""A full disk, by a limit on the size of files: one line, and what was there stays."""
+
+import resource
+
+import pytest
+from prepared import MODEL, P
+
+
+@pytest.fixture
+def file_limit():
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limit(size):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+
+    yield limit
+    limit(soft)
+
+
+@pytest.mark.parametrize(
+    ("line", "size", "name"),
+    [
+        (f"fold {MODEL} --omega 1,0 -o {P}/new.safetensors", 1000, "new.safetensors"),
+        (f"fold {MODEL} --omega 1,0 -o {P}/plain.safetensors", 1000, "plain.safetensors"),  # the old one stays
+        (f"restore {MODEL} {P}/pictures/a.png --omega 1,0 -o {P}/new.png", 500, "new.png"),
+        (f"restore {MODEL} {P}/pictures/a.png --omega 1,0 -o {P}/new.bmp", 500, "new.bmp"),
+        (f"restore {MODEL} {P}/pictures/a.png --omega 1,0 -o {P}/new.jpg", 300, "new.jpg"),
+        (f"evaluate {MODEL} --data {P}/pictures --sigma 15 --no-ssim --out {P}/new", 10, "table.csv"),
+        (f"train {P}/recipe.yaml --out {P}/new", 100, "recipe.yaml"),
+    ],
+)
+def test_a_full_disk(line, size, name, refuses, place, file_limit):
+    (place / "new").mkdir()
+    try:
+        file_limit(size)
+        refuses(line, "cannot write", name)
+    finally:
+        (place / "new").rmdir()
+
+
+def test_a_disk_that_fills_during_a_run(place, tunable, tmp_path, file_limit, backend):
+    """What was written stays, and with room the run goes on from it."""
+    words = ["train", place / "recipe.yaml", "--backend", backend.name, "--out", tmp_path / "run"]
+    words += ["--set", "steps=4", "--set", "checkpoint.every=2"]
+    file_limit(3000)  # recipe and log fit, a checkpoint does not
+    status, _, err = tunable(*words)
+    run = tmp_path / "run"
+    assert status == 2 and err.splitlines()[-1].startswith(f"tunable train: cannot write {run}/checkpoints/step-")
+    assert sorted(path.name for path in run.iterdir()) == ["checkpoints", "events", "log.csv", "recipe.yaml"]
+    assert not list((run / "checkpoints").iterdir())
+    file_limit(10**7)
+    assert tunable(*words, "--resume")[0] == 0
+    assert len((run / "log.csv").read_text().splitlines()) == 1 + 4
+
+
+def test_a_log_that_cannot_grow(place, tunable, tmp_path, file_limit, backend):
+    words = ["train", place / "recipe.yaml", "--backend", backend.name, "--out", tmp_path / "run"]
+    file_limit(900)
+    status, _, err = tunable(*words, "--set", "steps=40", "--set", "checkpoint.every=40")
+    assert status == 2 and err.splitlines()[-1] == f"tunable train: cannot write in {tmp_path}/run: File too large"

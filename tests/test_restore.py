@@ -1,0 +1,96 @@
+"""`tunable restore`: pictures of every kind, to every place, in tiles and sweeps, good ones beside bad ones."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+from prepared import answer
+
+from tunable_core.pictures import from_network, read, read_bytes, to_network
+
+pytestmark = pytest.mark.usefixtures("here")
+
+
+def restored(model, path, omega):
+    return np.round(np.clip(from_network(model.run(to_network(read(path)), omega)), 0, 1) * 255)
+
+
+def test_restore(tunable, weights_file, model, folder):
+    """One picture: beside it, to a file of another kind, into a folder."""
+    words = ["restore", weights_file, folder / "a.png", "--omega", "1,0"]
+    for more, name in (
+        ([], folder / "a_restored.png"),
+        (["-o", "x.bmp"], "x.bmp"),
+        (["-o", "new/x.PNG"], "new/x.PNG"),
+        (["-o", "place.v2"], "place.v2/a_restored.png"),
+        (["--tile", "16", "-o", "tiled.png"], "tiled.png"),
+    ):
+        status, out, err = tunable(*words, *more)
+        assert (status, out, err) == (0, "", f"wrote {name}\n")
+        np.testing.assert_allclose(read_bytes(name), restored(model, folder / "a.png", [1, 0]), atol=1)
+    assert np.abs(read_bytes("x.bmp") - restored(model, folder / "a.png", [0, 1])).max() > 2
+
+
+def test_restore_a_folder(tunable, weights_file, model, folder):
+    found = answer(tunable("restore", weights_file, folder, "--omega", "0,1", "-o", "out", "--json"))
+    assert found == {
+        "written": [{"picture": str(folder / f"{x}.png"), "restored": f"out/{x}_restored.png"} for x in "ab"],
+        "failed": [],
+    }
+    for name in "ab":
+        np.testing.assert_allclose(
+            read_bytes(f"out/{name}_restored.png"), restored(model, folder / f"{name}.png", [0, 1]), atol=1
+        )
+
+
+def test_restore_a_sweep(tunable, weights_file, model, folder):
+    assert tunable("restore", weights_file, folder / "a.png", "--sweep", "3", "-o", "out")[0] == 0
+    sheet = read_bytes("out/a_sweep.png")
+    shown = [
+        read_bytes(folder / "a.png"),
+        *(restored(model, folder / "a.png", w) for w in ([0, 1], [0.5, 0.5], [1, 0])),
+    ]
+    bottom, column = sheet.shape[0] - 6, (sheet.shape[1] - 6) // 4 - 6
+    for place, picture in enumerate(shown):
+        left = 6 + place * (column + 6) + (column - 24) // 2
+        np.testing.assert_allclose(sheet[bottom - 20 : bottom, left : left + 24], picture, atol=1)
+
+
+def test_one_bad_picture_of_several(tunable, weights_file, folder):
+    (folder / "aa.png").write_bytes((folder / "a.png").read_bytes()[:100])
+    words = ["restore", weights_file, folder, "absent.png", "--omega", "1,0", "-o", "out", "--json"]
+    status, out, err = tunable(*words)
+    assert status == 1 and sorted(os.listdir("out")) == ["a_restored.png", "b_restored.png"]
+    lines = [line for line in err.splitlines() if line.startswith("tunable restore: ")]
+    assert len(lines) == 3 and "aa.png" in lines[0] and "no such picture: absent.png" in lines[1]
+    assert lines[2] == "tunable restore: 2 of 4 pictures failed"
+    found = json.loads(out)
+    assert [one["picture"] for one in found["failed"]] == [str(folder / "aa.png"), "absent.png"]
+    assert [one["restored"] for one in found["written"]] == ["out/a_restored.png", "out/b_restored.png"]
+    status, _, err = tunable("restore", weights_file, "x.png", "y.png", "--omega", "1,0", "-o", "out")
+    assert status == 2 and err.splitlines()[-1] == "tunable restore: 2 of 2 pictures failed"
+
+
+@pytest.mark.parametrize(
+    ("mode", "name"),
+    [
+        ("L", "a.png"),
+        ("RGBA", "a.png"),
+        ("I;16", "a.png"),
+        ("CMYK", "a.jpg"),
+        ("P", "a.png"),
+        ("1", "a.png"),
+        ("LA", "a.png"),
+    ],
+)
+def test_pictures_of_every_kind_are_used(mode, name, tunable, weights_file):
+    values = np.tile(np.linspace(0, 255, 20), (16, 1)).astype(np.uint8)
+    if mode == "I;16":
+        Image.fromarray(values.astype(np.uint16) * 257).save(name)
+    else:
+        Image.fromarray(values).convert("RGB" if mode == "CMYK" else "L").convert(mode).save(name)
+    status, _, err = tunable("restore", weights_file, name, "--omega", "1,0", "-o", "out.png")
+    assert status == 0, err
+    assert read_bytes("out.png").shape == (16, 20, 3)
