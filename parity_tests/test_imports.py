@@ -1,0 +1,149 @@
+"""Who may import whom (DESIGN, "Layout"), read from the sources; and that the command line loads no framework."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CORE, TWINS = "tunable_core", ("torch_impl", "mindspore_impl")
+FRAMEWORKS = {"torch_impl": "torch", "mindspore_impl": "mindspore"}
+
+# Inside a twin, part -> the parts it may import: ops <- layers <- networks <- training, folding, export <- backend.
+PARTS = {
+    "ops": set(),
+    "layers": {"ops"},
+    "networks": {"ops", "layers"},
+    "objectives": {"ops"},
+    "control": {"ops", "layers", "networks"},
+    "convert": {"ops", "layers", "networks"},
+    "folding": {"ops", "layers", "networks"},
+    "export": {"ops", "layers", "networks", "folding"},
+    "training": {"ops", "layers", "networks", "objectives"},
+}
+PARTS["backend"] = set(PARTS)
+PARTS["__init__"] = set(PARTS) - {"backend"}
+
+# The only places that import by a name made at run time.
+BY_NAME = {"tunable_core/backends.py": "a twin, by its backend's name", "tunable_core/commands/__init__.py": "a verb"}
+
+
+def imports(source: str) -> set[str]:
+    """Dotted names of everything a source imports, wherever in it; `from a import b` gives a and a.b."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide what is imported"
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def sources(package: str) -> dict[str, str]:
+    """Path from the root -> source."""
+    return {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in sorted((ROOT / package).rglob("*.py"))}
+
+
+def top(names: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names}
+
+
+def misplaced(path: str, source: str) -> set[str]:
+    """Imports of a twin's file that its place does not allow."""
+    twin, *rest = Path(path).with_suffix("").parts
+    other = next(name for name in TWINS if name != twin)
+    wrong = top(imports(source)) & {other, FRAMEWORKS[other], "parity_tests", "tests", "tools"}
+    for name in imports(source):
+        package, _, inner = name.partition(".")
+        part = inner.partition(".")[0]
+        if package == twin and part in PARTS and part != rest[0] and part not in PARTS[rest[0]]:
+            wrong.add(name)
+    return wrong
+
+
+@pytest.mark.parametrize("path", sources(CORE))
+def test_core_imports_no_framework(path):
+    """Nor a twin, nor what stands above it; and by a computed name only where that is the point."""
+    source = sources(CORE)[path]
+    assert not top(imports(source)) & {*FRAMEWORKS, *FRAMEWORKS.values(), "parity_tests", "tests", "tools"}
+    assert ("import_module" in source or "__import__" in source) == (path in BY_NAME)
+
+
+@pytest.mark.parametrize("path", [path for twin in TWINS for path in sources(twin)])
+def test_twin_imports_downwards(path):
+    assert Path(path).with_suffix("").parts[1] in PARTS, "a new part of a twin needs its place above"
+    assert not misplaced(path, sources(path.partition("/")[0])[path])
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("torch_impl/ops.py", "from torch_impl.layers import Tunable"),
+        ("torch_impl/layers/conv.py", "import mindspore"),
+        ("torch_impl/training.py", "from mindspore_impl import ops"),
+        ("mindspore_impl/layers/phi.py", "from mindspore_impl.networks.network import call"),
+        ("mindspore_impl/objectives/multi.py", "from mindspore_impl import training"),
+        ("mindspore_impl/folding.py", "def f():\n    import torch"),
+    ],
+)
+def test_a_misplaced_import_is_seen(path, line):
+    """Negative control: one more line in a file."""
+    assert misplaced(path, sources(path.partition("/")[0])[path] + "\n" + line)
+
+
+def graph() -> dict[str, set[str]]:
+    """Module -> the modules of this project that it imports when it is loaded (packages stand for their __init__)."""
+    texts = {}
+    for package in (CORE, *TWINS):
+        for path, source in sources(package).items():
+            texts[path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")] = source
+    found = {}
+    for module, source in texts.items():
+        found[module] = imports(source) & texts.keys()
+        parents = {name for name in texts if module.startswith(name + ".")}
+        # `from package import module` does not need what else the package imports
+        found[module] -= parents | {module}
+    return found
+
+
+def circle(edges: dict[str, set[str]]) -> list[str]:
+    """A circle of modules, [] where there is none: take away what imports nothing that is left, again and again."""
+    left = dict(edges)
+    while True:
+        free = [module for module in left if not edges[module] & left.keys()]
+        if not free:
+            return sorted(left)
+        for module in free:
+            del left[module]
+        if not left:
+            return []
+
+
+def test_no_circles():
+    edges = graph()
+    assert "tunable_core.errors" in edges["torch_impl.ops"] and "torch_impl.ops" in edges["torch_impl.layers.conv"]
+    assert not circle(edges)
+    edges["torch_impl.ops"].add("torch_impl.training")
+    assert "torch_impl.ops" in circle(edges)  # a circle would be seen
+
+
+HELP = """
+import contextlib, io, sys
+from tunable_core.commands import VERBS, main
+text = io.StringIO()
+for arguments in (["--help"], *([verb, "--help"] for verb in VERBS)):
+    with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
+        main(arguments)
+assert text.getvalue().count("usage:") == len(VERBS) + 1, text.getvalue()
+print([name for name in ("torch", "mindspore", "torch_impl", "mindspore_impl") if name in sys.modules])
+"""
+
+
+def test_help_loads_no_framework():
+    """`tunable --help` and the help of every verb, in a fresh process."""
+    done = subprocess.run([sys.executable, "-c", HELP], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,164 @@
+"""The twins mirror each other: read as source, neither framework is needed.
+
+The rule: both hold the same files; in these the same public functions, classes and methods with the same
+signatures (names, kinds and defaults of arguments; annotations may differ), the same bases, the same public
+attributes set by constructors, the same public constants. `forward` and `construct`, `Module` and `Cell` are the
+same name. Private names (`_x`) are each framework's own affair. What differs stands in EXCEPTIONS, exactly.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TORCH, MINDSPORE = "torch_impl", "mindspore_impl"
+SYNONYMS = {"construct": "forward", "Cell": "Module"}
+
+# "file: name" -> why only one twin has it, or why they differ
+EXCEPTIONS = {
+    "ops.py: conv2d()": "MindSpore's takes the device whose restrictions hold, so that Ascend's forms run on a CPU",
+    "ops.py: ordinary_conv2d()": "MindSpore's nn.Conv2d needs every default said, and four paddings",
+    "ops.py: parameter()": "a MindSpore parameter is made from data; torch's is made empty",
+    "ops.py: assign()": "in torch this is Tensor.copy_",
+    "ops.py: running()": "MindSpore's mode is one global switch",
+    "ops.py: Adam": "MindSpore's eps acts before the bias correction; torch's own Adam needs no wrapping",
+    "networks/network.py: Network.__call__()": "a compiled MindSpore graph raises Python's own exceptions only",
+    "backend.py: Backend.name": "the name itself",
+    "backend.py: Backend.modes": "eager and compile; graph and pynative",
+}
+
+
+def public(name: str) -> bool:
+    return not name.startswith("_") or name.startswith("__")
+
+
+def signature(function: ast.FunctionDef) -> str:
+    """Arguments with kinds and defaults, and decorators; no annotations."""
+    arguments = function.args
+    for argument in ast.walk(arguments):
+        if isinstance(argument, ast.arg):
+            argument.annotation = None
+    decorators = [ast.unparse(decorator) for decorator in function.decorator_list]
+    return " ".join([*decorators, f"({ast.unparse(arguments)})"])
+
+
+def attributes(function: ast.FunctionDef) -> Iterator[str]:
+    """Public names that a method sets on self."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self":
+            yield node.attr
+
+
+def described(source: str) -> dict[str, str]:
+    """Every public name of a module -> what must be equal about it."""
+    found = {}
+
+    def add(name, description):
+        if public(name.rstrip("()").rpartition(".")[2]):
+            found[name] = description
+
+    def describe(body, prefix=""):
+        for node in body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                add(f"{prefix}{SYNONYMS.get(node.name, node.name)}()", signature(node))
+                if node.name == "__init__":
+                    for attribute in attributes(node):
+                        add(f"{prefix}{attribute}", "set by the constructor")
+            elif isinstance(node, ast.ClassDef) and public(node.name):
+                bases = [ast.unparse(base).rpartition(".")[2] for base in node.bases]
+                add(prefix + node.name, "class of " + ", ".join(SYNONYMS.get(base, base) for base in bases))
+                describe(node.body, f"{prefix}{node.name}.")
+            elif isinstance(node, ast.Assign):
+                for target in node.targets:
+                    if isinstance(target, ast.Name):
+                        add(prefix + target.id, ast.unparse(node.value))
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                add(prefix + node.target.id, ast.unparse(node.value) if node.value else "declared")
+
+    describe(ast.parse(source).body)
+    return found
+
+
+def read(package: str) -> dict[str, dict[str, str]]:
+    folder = ROOT / package
+    return {str(path.relative_to(folder)): described(path.read_text("utf-8")) for path in sorted(folder.rglob("*.py"))}
+
+
+def differences(first: dict[str, dict[str, str]], second: dict[str, dict[str, str]]) -> dict[str, str]:
+    """ "file: name" -> what each holds; a class that one lacks is one difference, not one per method."""
+    found = {}
+    for file in sorted(first.keys() | second.keys()):
+        if file not in first or file not in second:
+            found[file] = f"only in {TORCH if file in first else MINDSPORE}"
+            continue
+        a, b = first[file], second[file]
+        for name in sorted(a.keys() | b.keys()):
+            owner = name.rpartition(".")[0]
+            if a.get(name) != b.get(name) and (not owner or (owner in a) == (owner in b)):
+                found[f"{file}: {name}"] = f"{TORCH}: {a.get(name, 'none')}; {MINDSPORE}: {b.get(name, 'none')}"
+    return found
+
+
+def test_twins_mirror_each_other():
+    found = differences(read(TORCH), read(MINDSPORE))
+    unexplained = {name: what for name, what in found.items() if name not in EXCEPTIONS}
+    assert not unexplained, "\n".join(f"{name}  {what}" for name, what in unexplained.items())
+
+
+def test_no_exception_is_stale():
+    assert sorted(EXCEPTIONS) == sorted(differences(read(TORCH), read(MINDSPORE)))
+    assert all(EXCEPTIONS.values())
+
+
+def test_the_twins_are_read():
+    """What the comparison must have seen to mean anything."""
+    files = read(TORCH)
+    assert {"ops.py", "layers/conv.py", "networks/resnet.py", "training.py", "backend.py"} <= files.keys()
+    conv = files["layers/conv.py"]
+    assert conv["TunableConv2d.forward()"] == "(self, x, omega)"
+    assert "stride=1" in conv["TunableConv2d.__init__()"] and "TunableConv2d.weight" in conv
+    assert files["backend.py"]["Backend.modes"] == "('eager', 'compile')"
+
+
+ONE = """
+KNOWN = ("a", "b")
+
+class Layer(nn.Module):
+    kind = "x"
+    def __init__(self, channels, *, bias: bool = True):
+        self.weight = 1
+    def forward(self, x: Tensor): ...
+    def _own(self): ...
+
+def make(form: str = "auto"): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wanted"),
+    [
+        ("nn.Module", "nn.Cell", []),
+        ("forward", "construct", []),
+        ("x: Tensor", "x: ms.Tensor", []),
+        ("def _own(self)", "def _other(self, y)", []),
+        ("forward(self, x: Tensor)", "forward(self, z: Tensor)", ["f.py: Layer.forward()"]),
+        ("bias: bool = True", "bias: bool = False", ["f.py: Layer.__init__()"]),
+        ("*, bias", "bias", ["f.py: Layer.__init__()"]),
+        ("self.weight", "self.kernel", ["f.py: Layer.kernel", "f.py: Layer.weight"]),
+        ('kind = "x"', 'kind = "y"', ["f.py: Layer.kind"]),
+        ("nn.Module", "Tunable", ["f.py: Layer"]),
+        ("class Layer", "class Other", ["f.py: Layer", "f.py: Other"]),
+        ('"auto"', '"loop"', ["f.py: make()"]),
+        ('("a", "b")', '("b", "a")', ["f.py: KNOWN"]),
+    ],
+)
+def test_a_difference_is_seen(old, new, wanted):
+    """Negative control: one edit of a module each."""
+    assert old in ONE
+    assert sorted(differences({"f.py": described(ONE)}, {"f.py": described(ONE.replace(old, new))})) == wanted
+
+
+def test_a_missing_file_is_seen():
+    assert differences({"f.py": {}}, {}) == {"f.py": "only in torch_impl"}
