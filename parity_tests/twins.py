@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -70,6 +69,10 @@ class Twin:
         """The network and everything inside it."""
         raise NotImplementedError
 
+    def constant(self, tensor: Any) -> Any:
+        """The same tensor, through which no gradient passes."""
+        raise NotImplementedError
+
 
 class Torch(Twin):
     def __init__(self):
@@ -95,6 +98,9 @@ class Torch(Twin):
 
     def modules(self, network):
         return list(network.modules())
+
+    def constant(self, tensor):
+        return tensor.detach()
 
 
 class MindSpore(Twin):
@@ -130,11 +136,8 @@ class MindSpore(Twin):
     def modules(self, network):
         return [cell for _, cell in network.cells_and_names()]
 
-    @contextmanager
-    def graph(self):
-        """Compile whatever the block runs."""
-        with self.module("ops").running("graph"):
-            yield
+    def constant(self, tensor):
+        return self.ms.ops.stop_gradient(tensor)
 
 
 @lru_cache

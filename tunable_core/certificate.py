@@ -10,6 +10,7 @@ cannot pass.
 import itertools
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -140,8 +141,13 @@ def test_pictures(size: int = 24, batch: int = 4) -> np.ndarray:
     return _sample(size, batch, 0)["degraded"]
 
 
+@lru_cache(maxsize=1)
+def _photographs() -> list[np.ndarray]:
+    return [read(path) for path in bundled(BUNDLED_TEST)]
+
+
 def _sample(size: int, batch: int, index: int) -> dict[str, np.ndarray]:
-    photographs = [read(path) for path in bundled(BUNDLED_TEST)]
+    photographs = _photographs()
     rng = np.random.default_rng([7, index])
     clean, degraded = [], []
     for row in range(batch):
