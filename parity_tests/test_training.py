@@ -1,5 +1,7 @@
 """Training: Adam against numpy, ten steps twin to twin, mode to mode, resuming, moving state between twins."""
 
+import signal
+
 import numpy as np
 import pytest
 
@@ -150,29 +152,25 @@ def test_gradients_move_nothing(twin, make_recipe, which):
     assert trainer.gradients(batch).loss != first.loss
 
 
-@pytest.mark.parametrize("mode", ["torch eager", "mindspore pynative", "mindspore graph"])
-def test_resumed_run_is_the_same_run(request, make_recipe, tmp_path, mode):
-    """Six steps, and three, another process's worth of forgetting, and three more: every byte."""
-    name, mode = mode.split()
-    twin = request.getfixturevalue(name)
-    schedule = {"kind": "cosine", "warmup": 2}
-    recipe = {"schedule": schedule, "checkpoint": {"every": 3}, "optimizer": {"learning_rate": 1e-3}}
-    six = make_recipe(steps=6, **recipe)
-    whole = train(six, twin.in_mode(mode), tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        train(six, twin.in_mode(mode), tmp_path / "parts", progress=interrupt_after(3))
-    assert len((tmp_path / "parts" / "log.csv").read_text().splitlines()) == 4
-    resumed = train(six, twin.in_mode(mode), tmp_path / "parts", resume=True)
-    first, second = (model.backend.parameters(model.network) for model in (whole, resumed))
-    for name, value in first.items():
-        assert value.tobytes() == second[name].tobytes(), name
-    assert (tmp_path / "whole" / "log.csv").read_bytes() == (tmp_path / "parts" / "log.csv").read_bytes()
-    (first, header), (second, other) = (
-        checkpoint.load(tmp_path / run / "model.safetensors") for run in ("whole", "parts")
+def test_resumed_run_is_the_same_run(twin, make_recipe, tmp_path):
+    """Six steps; and three, a Ctrl-C, and three more from the checkpoint: every byte of weights and log."""
+    recipe = make_recipe(
+        steps=6, schedule={"kind": "cosine", "warmup": 2}, checkpoint={"every": 4}, optimizer={"learning_rate": 1e-3}
     )
-    assert header == other
-    for name, value in first.items():
-        assert value.tobytes() == second[name].tobytes(), name
+    for mode in {"torch": ["eager"], "mindspore": ["pynative", "graph"]}[twin.name]:
+        whole, parts = tmp_path / mode / "whole", tmp_path / mode / "parts"
+        train(recipe, twin.in_mode(mode), whole)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, twin.in_mode(mode), parts, progress=interrupt_after(3))
+        assert len((parts / "log.csv").read_text().splitlines()) == 1 + 3
+        taken = []
+        train(recipe, twin.in_mode(mode), parts, resume=True, progress=lambda step, *_, taken=taken: taken.append(step))
+        assert taken == [4, 5, 6]
+        assert (whole / "log.csv").read_bytes() == (parts / "log.csv").read_bytes()
+        (first, header), (second, other) = (checkpoint.load(run / "model.safetensors") for run in (whole, parts))
+        assert header == other
+        for name, value in first.items():
+            assert value.tobytes() == second[name].tobytes(), name
 
 
 def interrupt_after(last):
@@ -180,7 +178,7 @@ def interrupt_after(last):
 
     def progress(step, steps, loss):
         if step == last:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
     return progress
 
