@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import pkgutil
+import re
 import shutil
 import subprocess
 import sys
@@ -89,6 +90,27 @@ def test_progress_lines(capsys):
     assert capsys.readouterr().err.splitlines() == [
         "work: 1/8", "work: 2/8", "work: 4/8", "work: 6/8", "work: 8/8, loss 0.5000",
     ]  # fmt: skip
+
+
+def test_progress_on_a_terminal():
+    """A bar, and messages on lines of their own above it."""
+    program = (
+        "import logging\n"
+        "from tunable_core.commands import _messages\n"
+        "from tunable_core.commands.shared import progress\n"
+        "with _messages(), progress('work') as report:\n"
+        "    report(1, 2, 0.5)\n"
+        "    logging.info('wrote a')\n"
+        "    report(2, 2, 0.25)\n"
+    )
+    ours, theirs = os.openpty()
+    subprocess.run([sys.executable, "-c", program], stderr=theirs, check=True, env={**os.environ, "TERM": "xterm"})
+    os.close(theirs)
+    text = os.read(ours, 100_000).decode()
+    os.close(ours)
+    pieces = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text))
+    assert "wrote a" in pieces, pieces
+    assert re.search(r"work .*2/2.*loss 0.2500", pieces[-2] if not pieces[-1] else pieces[-1])
 
 
 # --- train

@@ -83,6 +83,20 @@ def test_validation(recipe_of, tmp_path):
     assert rows[2].split(",")[1] != rows[3].split(",")[1]
 
 
+def test_records_reach_the_disk_with_the_checkpoint(recipe_of, tmp_path):
+    """Whatever kills the process after a checkpoint, the rows up to it are there."""
+
+    def look():
+        rows = {name: (tmp_path / name).read_text().splitlines() for name in ("log.csv", "validation.csv")}
+        assert [row.split(",")[0] for row in rows["log.csv"]] == ["step", "1", "2", "3", "4"]
+        assert [row.split(",")[0] for row in rows["validation.csv"]] == ["step", "4"]
+        seen.append(rows)
+
+    seen = []
+    train(recipe_of(), Numpy(at(5, look)), tmp_path)
+    assert seen
+
+
 def test_without_validation_there_is_no_table(recipe_of, tmp_path):
     train(recipe_of(data={"validate": []}), Numpy(), tmp_path)
     assert not (tmp_path / "validation.csv").exists()

@@ -48,6 +48,8 @@ def _temporary(path: Path) -> Path:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise TunableError(f"cannot write {path}: {error.filename} is a file, not a folder") from None
     except OSError as error:
         raise TunableError(f"cannot write {path}: {error.strerror}") from None
     os.close(handle)

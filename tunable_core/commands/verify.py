@@ -25,7 +25,7 @@ def add_arguments(parser):
 def run(args) -> int:
     names = [part.strip() for part in args.backends.split(",") if part.strip()] if args.backends else requested()
     if not names:
-        raise TunableError(f"verify wants at least one framework: one of {', '.join(BACKENDS)}")
+        raise TunableError(f"wants at least one framework: one of {', '.join(BACKENDS)}")
     if args.html:
         check_writable(args.html)
     backends = [get_backend(name) for name in dict.fromkeys(names)]
