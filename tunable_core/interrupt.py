@@ -13,6 +13,8 @@ log = logging.getLogger(__name__)
 def held_back() -> Iterator[Callable[[], bool]]:
     """Hold Ctrl-C back; yields a function that says whether it was pressed. A second one acts at once.
 
+    A request to terminate (SIGTERM) is taken the same way: it is what stops a job of a cluster, and MindSpore, whose
+    compiled graphs put their own handler in the place of Python's, turns Ctrl-C into one.
     Where Ctrl-C does not raise KeyboardInterrupt (another thread, a handler of someone's own) it changes nothing.
     """
     here = threading.current_thread() is threading.main_thread()
@@ -28,8 +30,12 @@ def held_back() -> Iterator[Callable[[], bool]]:
         pressed = True
         log.warning("interrupted: finishing this step (Ctrl-C again stops at once)")
 
-    signal.signal(signal.SIGINT, note)
+    held = [signal.SIGINT]
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        held.append(signal.SIGTERM)
+    before = [(number, signal.signal(number, note)) for number in held]
     try:
         yield lambda: pressed
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, handler in before:
+            signal.signal(number, handler)
