@@ -1,8 +1,11 @@
 """Restoring a picture of any size in bounded memory, tile by tile.
 
-Every tile is restored with a margin (halo) as wide as the network's receptive field reaches, which is then
-cut off: interior pixels see exactly what they see in the whole picture, so tiled = whole.
+Every tile is restored inside a piece with a margin (halo) as wide as the network's receptive field reaches, which
+is then cut off: interior pixels see exactly what they see in the whole picture, so tiled = whole. All pieces
+have one size, because a framework that compiles does so for every size it meets.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -19,11 +22,19 @@ def run_tiled(model: Model, degraded: np.ndarray, omega, tile: int) -> np.ndarra
         return model.run(degraded, omega)
     halo, scale = model.header.network.halo, model.header.network.scale
     restored = np.empty((len(degraded), degraded.shape[1], height * scale, width * scale), dtype=np.float32)
-    for top in range(0, height, tile):
-        for left in range(0, width, tile):
-            bottom, right = min(top + tile, height), min(left + tile, width)
-            y, x = max(top - halo, 0), max(left - halo, 0)
-            piece = model.run(degraded[:, :, y : bottom + halo, x : right + halo], omega)
-            piece = piece[:, :, (top - y) * scale : (bottom - y) * scale, (left - x) * scale : (right - x) * scale]
-            restored[:, :, top * scale : bottom * scale, left * scale : right * scale] = piece
+    for row, rows, inner_rows in _spans(height, tile, halo, scale):
+        for column, columns, inner_columns in _spans(width, tile, halo, scale):
+            piece = model.run(degraded[:, :, row, column], omega)
+            restored[:, :, rows, columns] = piece[:, :, inner_rows, inner_columns]
     return restored
+
+
+def _spans(length: int, tile: int, halo: int, scale: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Even tiles along one side: the piece to restore, the tile's place in the result, and its place in the piece."""
+    step = -(-length // -(-length // tile))
+    size = min(step + 2 * halo, length)
+    for start in range(0, length, step):
+        end = min(start + step, length)
+        first = min(max(start - halo, 0), length - size)
+        inner = slice((start - first) * scale, (end - first) * scale)
+        yield slice(first, first + size), slice(start * scale, end * scale), inner
