@@ -1,10 +1,11 @@
-"""Compare starts of phi, samplings of omega and learning rates at the mini budget (docs/results/starts.md).
+"""Compare starts of phi, samplings of omega and learning rates at the mini budget (docs/results/starts).
 
-    python tools/compare_starts.py --out docs/results/starts.csv [NAME ...]
+    python tools/compare_starts.py --out docs/results/starts/starts.csv [NAME ...]
 
 Trains one network per named variant of configs/denoise/mini.yaml in torch and measures PSNR (to y) and
 PSNR_eta (to y_eta) on central 128x128 crops of CBSD68, mean of sigma 15 and 30, at five omegas between
-(0, 1) and (1, 0). One CSV row per variant and seed, appended as it is measured. Needs TUNABLE_DATA.
+(0, 1) and (1, 0). One CSV row per variant, seed and omega, appended as it is measured; at the end the whole file
+as a table. Needs TUNABLE_DATA.
 """
 
 import argparse
@@ -26,28 +27,33 @@ from tunable_core.recipe import expand, load_recipe
 MINI = Path(__file__).parent.parent / "configs" / "denoise" / "mini.yaml"
 UNIFORM = ["omega.sampler=uniform"]
 NO_SUM = ["loss.normalise=none"]
-VARIANTS = {
+
+
+def corners(share, others):
+    """A mixture of corners, line and anywhere: the share of the first; those of the others, as text."""
+    return [f"omega.sampler={{kind: mixture, weights: [{share}, {others}], of: [corners, simplex, uniform]}}"]
+
+
+VARIANTS = {  # "base" is the default: phi base, four of five omegas at the corners, divided by their sum
     "plain rec": ["network.tunable=false", "omega.sampler={kind: fixed, value: [1, 0]}"],
     "plain noise": ["network.tunable=false", "omega.sampler={kind: fixed, value: [0, 1]}"],
     "base": [],
-    "base, differences 0": ["initial.difference=0"],
-    "base, differences 0.3": ["initial.difference=0.3"],
-    "base, half corners": [
-        "omega.sampler={kind: mixture, weights: [0.5, 0.25, 0.25], of: [corners, simplex, uniform]}"
-    ],
     "base, all corners": ["omega.sampler=corners"],
-    "base, most corners": ["omega.sampler={kind: mixture, weights: [0.8, 0.1, 0.1], of: [corners, simplex, uniform]}"],
-    "base, per batch": ["omega.per=batch"],
-    "base, not divided": NO_SUM,
+    "base, half corners": corners(0.5, "0.25, 0.25"),
+    "base, third corners": corners(0.3, "0.3, 0.4"),
+    "base, third corners, 2e-3": [*corners(0.3, "0.3, 0.4"), "optimizer.learning_rate=2.0e-3"],
+    "base, half corners, 5e-4": [*corners(0.5, "0.25, 0.25"), "optimizer.learning_rate=5.0e-4"],
     "base, uniform, not divided": UNIFORM + NO_SUM,
     "base, beta 0.5": ["omega.sampler={kind: beta, a: 0.5, b: 0.5}"],
-    "base, 2e-3": ["optimizer.learning_rate=2.0e-3"],
-    "base, 5e-4": ["optimizer.learning_rate=5.0e-4"],
+    "base, not divided": NO_SUM,
+    "base, per batch": ["omega.per=batch"],
+    "base, differences 0": ["initial.difference=0"],
+    "base, differences 0.3": ["initial.difference=0.3"],
     "affine, constant": ["network.phi=affine"],
     "affine, identity": ["network.phi=affine", "initial.start=identity"],
     "affine, equal": ["network.phi=affine", "initial.start=equal"],
     "affine, constant, uniform, not divided": ["network.phi=affine", *UNIFORM, *NO_SUM],
-    "affine, paper start, uniform, not divided": ["network.phi=affine", "initial.start=paper", *UNIFORM, *NO_SUM],
+    "affine, identity, uniform, not divided": ["network.phi=affine", "initial.start=identity", *UNIFORM, *NO_SUM],
     "identity": ["network.phi=identity"],
     "se": ["network.phi=se"],
 }
@@ -100,11 +106,25 @@ def main():
             rows = measure(recipe, *train(recipe))
             new = not args.out.exists()
             with open(args.out, "a", newline="") as file:
-                writer = csv.writer(file)
+                writer = csv.writer(file, lineterminator="\n")
                 if new:
                     writer.writerow(["variant", "seed", "omega_1", "psnr", "psnr_eta"])
                 writer.writerows([name, seed, first, f"{a:.4f}", f"{b:.4f}"] for first, a, b in rows)
             print(name, seed, [f"{a:.2f}/{b:.2f}" for _, a, b in rows], flush=True)
+    print(table(args.out))
+
+
+def table(path):
+    """The CSV as Markdown: PSNR at (1, 0), PSNR_eta at (0, 1) and between, one row per variant and seed."""
+    found = {}
+    with open(path, encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            found.setdefault((row["variant"], row["seed"]), {})[float(row["omega_1"])] = row
+    lines = ["| variant | seed | PSNR (1, 0) | PSNR_η (0, 1) | (.25, .75) | (.5, .5) | (.75, .25) |", "|---" * 7 + "|"]
+    for (name, seed), rows in found.items():
+        between = " | ".join(f"{float(rows[at]['psnr_eta']):.2f}" for at in (0.0, 0.25, 0.5, 0.75))
+        lines.append(f"| {name} | {seed} | {float(rows[1.0]['psnr']):.2f} | {between} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Ordinary kernels and biases start Kaiming-uniform (a = sqrt 5), that is U(-1/sqrt fan_in, 1/sqrt fan_in).
 Tunable layers hold several kernels k_i and a map phi; where they start decides how fast training goes
-(docs/results/starts.md has the measured comparison behind the defaults).
+(docs/results/starts has the measured comparison behind the defaults).
 
 Every tensor is drawn from its own generator, keyed by the seed and the tensor's name, so that neither
 the order of the list nor a change elsewhere in a network moves it.

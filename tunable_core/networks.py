@@ -10,7 +10,7 @@ from pydantic import Field
 from tunable_core.schema import Section
 
 PHI_FORMS = ("affine", "identity", "se", "base")
-DEFAULT_PHI = "base"  # docs/results/starts.md; the paper's is "affine"
+DEFAULT_PHI = "base"  # docs/results/starts; the paper's is "affine"
 
 
 def num_kernels(num_objectives: int, phi: str) -> int:
