@@ -4,6 +4,7 @@ Aggregation of kernels (Eq. 3), the convolution forms for one omega and for one 
 what must be set before MindSpore is imported.
 """
 
+import math
 import os
 import sys
 from contextlib import contextmanager
@@ -159,6 +160,14 @@ def linear(x, alpha, weight, bias):
     if bias is not None:
         y = y + _ops.expand_dims(aggregate(alpha, bias), 1)
     return y.reshape(shape)
+
+
+class Softmax(nn.Cell):
+    """Softmax over the last axis, by powers of e: MindSpore's exp is off by 4e-6 on a CPU, its pow by 1.4e-7."""
+
+    def construct(self, logits: ms.Tensor) -> ms.Tensor:
+        powers = _ops.pow(math.e, logits - _ops.stop_gradient(logits.max(-1, keepdims=True)))
+        return powers / powers.sum(-1, keepdims=True)
 
 
 def per_sample_mean(values: ms.Tensor) -> ms.Tensor:

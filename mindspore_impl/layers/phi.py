@@ -1,10 +1,10 @@
 """phi, the per-layer map from omega to the aggregation weights alpha (Eq. 6)."""
 
-import math
-
 import mindspore as ms
-from mindspore import nn, ops
+from mindspore import nn
+from mindspore import ops as _ops
 
+from mindspore_impl import ops
 from tunable_core.errors import TunableError, nearest
 from tunable_core.networks import PHI_FORMS
 
@@ -19,16 +19,8 @@ class Phi(nn.Cell):
     def construct(self, omega: ms.Tensor) -> ms.Tensor:
         """omega (p,) or (N, p) -> alpha (k,) or (N, k)."""
         if self.base:
-            return ops.concat([ops.ones_like(omega[..., :1]), omega], -1)
+            return _ops.concat([_ops.ones_like(omega[..., :1]), omega], -1)
         return omega
-
-
-class _Softmax(nn.Cell):
-    """Softmax over the last axis, by powers of e: MindSpore's exp is off by 4e-6 on a CPU, its pow by 1.4e-7."""
-
-    def construct(self, logits: ms.Tensor) -> ms.Tensor:
-        powers = ops.pow(math.e, logits - ops.stop_gradient(logits.max(-1, keepdims=True)))
-        return powers / powers.sum(-1, keepdims=True)
 
 
 def make_phi(form: str, num_objectives: int) -> nn.Cell:
@@ -46,6 +38,6 @@ def make_phi(form: str, num_objectives: int) -> nn.Cell:
         return nn.Dense(p, p, has_bias=True)
     if form == "se":
         return nn.SequentialCell(
-            nn.Dense(p, 4 * p, has_bias=True), nn.ReLU(), nn.Dense(4 * p, p, has_bias=True), _Softmax()
+            nn.Dense(p, 4 * p, has_bias=True), nn.ReLU(), nn.Dense(4 * p, p, has_bias=True), ops.Softmax()
         )
     return Phi(base=form == "base")
