@@ -1,0 +1,51 @@
+"""The recipes that ship: all load, the paper's says what the paper says and trains, the demo's follows the defaults."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+import tunable_core
+from tunable_core.backends import get_backend, requested
+from tunable_core.recipe import load_recipe
+from tunable_core.run import train
+
+ROOT = Path(__file__).parent.parent
+DEMO = Path(tunable_core.__file__).parent / "demo.yaml"
+RECIPES = [*sorted((ROOT / "configs").glob("*/*.yaml")), DEMO]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_loads(path):
+    assert load_recipe(path).num_objectives == 2
+
+
+def test_the_papers_settings():
+    recipe = load_recipe(ROOT / "configs" / "denoise" / "paper.yaml")
+    assert (recipe.network.channels, recipe.network.blocks, recipe.network.phi) == (64, 16, "affine")
+    assert (recipe.optimizer.learning_rate, recipe.schedule.kind, recipe.steps) == (1e-4, "constant", 500_000)
+    assert (recipe.data.batch, recipe.data.patch) == (16, 64)
+    assert recipe.data.degradation[0].sigma == (5, 30)
+    assert (recipe.omega.sampler.kind, recipe.omega.per, recipe.loss.normalise) == ("uniform", "sample", "none")
+    assert [(spec.kind, spec.weight, spec.distance) for spec in recipe.objectives] == [
+        ("rec", 1, "l1"),
+        ("noise", 1, "l1"),
+    ]
+    assert (recipe.objectives[1].nu, recipe.objectives[1].residual) == (0.9, "keep")
+
+
+@pytest.mark.parametrize("backend", requested())
+def test_the_papers_recipe_trains(backend, tmp_path):
+    small = ["steps=2", "data.train=bundled", "data.batch=2", "data.patch=16", "data.workers=1"]
+    recipe = load_recipe(ROOT / "configs" / "denoise" / "paper.yaml", small)
+    model = train(recipe, get_backend(backend, "cpu"), tmp_path)
+    assert (tmp_path / "model.safetensors").is_file()
+    assert model.objectives == ("fidelity", "noise")
+    losses = [float(row.split(",")[2]) for row in (tmp_path / "log.csv").read_text(encoding="utf-8").splitlines()[1:]]
+    assert len(losses) == 2 and losses[0] != losses[1]
+
+
+def test_the_demo_follows_the_defaults():
+    defaults = yaml.safe_load((ROOT / "configs" / "defaults.yaml").read_text(encoding="utf-8"))
+    demo = yaml.safe_load(DEMO.read_text(encoding="utf-8"))
+    assert (demo["omega"], demo["loss"]) == (defaults["omega"], defaults["loss"])
