@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -312,3 +313,19 @@ def test_doctor_finds_what_is_wrong(tunable, monkeypatch):
     monkeypatch.setattr(doctor, "requested", tuple)
     status, out, _ = tunable("doctor")
     assert status == 1 and "FAIL a framework is installed: none" in out
+
+
+def test_doctor_reads_the_switches(tunable, monkeypatch):
+    """TF32 left on, and a MindSpore on a CPU whose waiting thread spins."""
+    from tunable_core.commands import doctor
+
+    facts = {"device": "cpu", "tf32 convolution": "True", "hf32 matmul": "False"}
+    monkeypatch.setattr(doctor, "get_backend", lambda name: SimpleNamespace(facts=lambda: facts))
+    monkeypatch.setattr(doctor, "installed", lambda: ("torch", "mindspore"))
+    for dispatch, passed in (("0", False), ("1", True)):
+        monkeypatch.setenv("MS_DEV_HOST_BLOCKING_RUN", dispatch)
+        status, out, _ = tunable("doctor", "--json")
+        checks = json.loads(out)["checks"]
+        assert status == 1
+        assert not checks["torch computes in full float32"]["passed"]
+        assert checks["MindSpore's waiting thread leaves the cores to the kernels"]["passed"] is passed

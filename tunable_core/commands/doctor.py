@@ -19,7 +19,7 @@ def add_arguments(parser):
 
 def run(args) -> int:
     backends = {name: _backend(name) for name in dict.fromkeys([*BACKENDS, *requested()])}
-    checks = {**_usable(backends), **_traps()}
+    checks = {**_usable(backends), **_precision(backends), **_traps(backends)}
     found = {
         "tunable-convolutions": __version__,
         "python": platform.python_version(),
@@ -64,10 +64,23 @@ def _usable(backends: dict[str, dict[str, str]]) -> dict[str, dict]:
     return checks
 
 
-def _traps() -> dict[str, dict]:
-    """Known traps: passed when avoided."""
+def _precision(backends: dict[str, dict[str, str]]) -> dict[str, dict]:
+    """float32 must not be replaced by TF32 (CUDA) or HF32 (Ascend), which are those devices' defaults."""
+    checks = {}
+    for name, facts in backends.items():
+        switches = {key: value for key, value in facts.items() if key.startswith(("tf32", "hf32"))}
+        if switches:
+            found = ", ".join(f"{key} {value}" for key, value in switches.items())
+            checks[f"{name} computes in full float32"] = _check("True" not in switches.values(), found)
+    return checks
+
+
+def _traps(backends: dict[str, dict[str, str]]) -> dict[str, dict]:
+    """Known traps of MindSpore: passed when avoided."""
     if "mindspore" not in installed():
         return {}
+    on_cpu = backends["mindspore"].get("device") == "cpu"
+    dispatch = os.environ.get("MS_DEV_HOST_BLOCKING_RUN", "not set")
     version, cap, avx512 = _version("numpy"), os.environ.get("ONEDNN_MAX_CPU_ISA"), _has_avx512()
     return {
         "numpy below 2 beside MindSpore": _check(
@@ -77,6 +90,9 @@ def _traps() -> dict[str, dict]:
         "MindSpore's CPU convolutions use the fast kernel": _check(
             not avx512 or cap == "AVX2",
             f"AVX-512 {'present' if avx512 else 'absent'}, ONEDNN_MAX_CPU_ISA {cap or 'not set'}",
+        ),
+        "MindSpore's waiting thread leaves the cores to the kernels": _check(
+            not on_cpu or dispatch == "1", f"MS_DEV_HOST_BLOCKING_RUN {dispatch}"
         ),
     }
 
