@@ -78,7 +78,8 @@ def evaluate(work: Path, out: Path, name: str, pictures: str, *options: str, lab
     if not (folder / "summary.csv").is_file():
         model, data = work / name / "model.safetensors", expand("${TUNABLE_DATA}/" + pictures)
         backend = RUNS[name][0]
-        tunable("evaluate", str(model), "--backend", backend, "--data", data, "--out", str(folder), *options)
+        command = ["evaluate", str(model), "--backend", backend, "--data", data, "--out", str(folder), "--no-ssim"]
+        tunable(*command, *options)
     with open(folder / "summary.csv", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
@@ -90,9 +91,9 @@ def means(summary: list[dict], column: str, sigma: str = "mean") -> np.ndarray:
 
 def report(work: Path, out: Path) -> str:
     five = {(n, s): evaluate(work, out, n, s) for n in TWINS for s in SETS}
-    spread = {n: evaluate(work, out, n, "CBSD68", "--no-ssim", "--sigma", SIGMA) for n in NUDGED}
-    plain = {(n, s): evaluate(work, out, n, s, "--no-ssim") for n in ("plain-rec", "plain-noise") for s in SETS}
-    line = ("--no-ssim", "--sigma", SIGMA, "--line", "11")
+    spread = {n: evaluate(work, out, n, "CBSD68", "--sigma", SIGMA) for n in NUDGED}
+    plain = {(n, s): evaluate(work, out, n, s) for n in ("plain-rec", "plain-noise") for s in SETS}
+    line = ("--sigma", SIGMA, "--line", "11")
     eleven = {n: evaluate(work, out, n, "CBSD68", *line, label="-line") for n in TWINS}
     return "\n".join(
         [
@@ -115,9 +116,9 @@ def table(five) -> list[str]:
     for pictures in SETS:
         lines += [f"### {pictures}\n", "| metric | framework | (0, 1) | (.25, .75) | (.5, .5) | (.75, .25) | (1, 0) |"]
         lines.append("|---" * 7 + "|")
-        for column, title, form in (("psnr", "PSNR", ".2f"), ("psnr_eta", "PSNR_η", ".2f"), ("ssim", "SSIM", ".4f")):
+        for column, title in (("psnr", "PSNR"), ("psnr_eta", "PSNR_η")):
             for name in TWINS:
-                values = " | ".join(format(value, form) for value in means(five[name, pictures], column))
+                values = " | ".join(f"{value:.2f}" for value in means(five[name, pictures], column))
                 lines.append(f"| {title} | {name} | {values} |")
         lines.append("")
     return lines
