@@ -242,3 +242,13 @@ def test_state_moves_between_twins(twins, make_recipe, order):
     assert joint_error(results["source"], source.parameters(network)) == 0
     assert joint_error(moved["goal"], moved["source"]) <= 1e-4  # a move of 1e-3 in weights held to 1e-8
     assert joint_error(moved["forgotten"], moved["source"]) > 0.1
+
+
+def test_an_unused_parameter_has_no_gradient(twin, make_recipe):
+    """Zero, in both: it neither fails nor is left out."""
+    recipe = make_recipe()
+    network = twin.backend.build(recipe.network, recipe.network_objectives)
+    network.unused = twin.impl.layers.TunableParameter((2,), num_objectives=2)
+    found = twin.backend.trainer(network, recipe).gradients(Batches(recipe)[0]).gradients
+    assert found.keys() == twin.backend.parameters(network).keys()
+    assert not np.any(found["unused.weight"]) and np.any(found["head.weight"])

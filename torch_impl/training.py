@@ -49,7 +49,10 @@ class Trainer:
     def gradients(self, batch: Batch) -> LossReport:
         """Loss and gradients on a batch, without moving anything."""
         loss, terms = self._backward(batch)
-        gradients = {name: value.grad.cpu().numpy().copy() for name, value in self.network.named_parameters()}
+        gradients = {
+            name: np.zeros(value.shape, np.float32) if value.grad is None else value.grad.cpu().numpy().copy()
+            for name, value in self.network.named_parameters()
+        }
         self._optimizer.zero_grad()
         return LossReport(loss.item(), terms.cpu().numpy(), gradients)
 
