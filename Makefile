@@ -26,7 +26,7 @@ endif
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python tools/install_torch.py constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'
 	touch $(INSTALLED)
 
 clean:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fake import SPECS, Numpy, assert_same_run, at, fail, held, names, press
 
-from tunable_core import checkpoint
+from tunable_core import checkpoint, run
 from tunable_core.checkpoint import Header
 from tunable_core.data import Batches
 from tunable_core.degradations import protocol_noise
@@ -188,6 +188,25 @@ def test_a_second_interrupt_acts_at_once(recipe_of, tmp_path):
         train(recipe_of(), Numpy(at(6, lambda: (press(), press()))), tmp_path)
     assert held(tmp_path) == names(4)  # step 6 is half done
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("step", [4, 8, 10])
+def test_a_validation_that_did_not_happen_is_made_up_for(step, recipe_of, tmp_path, whole, monkeypatch):
+    """A run that stops between its checkpoint and the validation of that step is the same run when it goes on."""
+    calls = iter(range(4, 20, 4))
+
+    def validate(*args):
+        if min(next(calls), 10) == step:
+            fail()
+        return real(*args)
+
+    real = run.validate
+    monkeypatch.setattr(run, "validate", validate)
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(recipe_of(), Numpy(), tmp_path / "run")
+    monkeypatch.setattr(run, "validate", real)
+    train(recipe_of(), Numpy(), tmp_path / "run", resume=True)
+    assert_same_run(tmp_path / "run", whole)
 
 
 def test_a_picture_lost_during_the_run(recipe_of, folder, tmp_path, whole, refused):

@@ -103,8 +103,13 @@ def _loop(recipe, batches, model, trainer, records, snapshots, first, progress):
         snapshots.save(Snapshot(step, model.backend.parameters(model.network), trainer.state()), recipe)
         saved = step
 
+    def due(at):
+        return at % recipe.checkpoint.every == 0 or at == recipe.steps
+
     with held_back() as interrupted:
         try:
+            if first and due(first) and not records.validated(first):  # it stopped between checkpoint and validation
+                records.validation(first, validate(model, recipe))
             for batch in batches.stream(first, recipe.steps):
                 rate = recipe.optimizer.learning_rate * recipe.schedule.factor(batch.index, recipe.steps)
                 loss, terms = trainer.step(batch, rate)
@@ -114,10 +119,10 @@ def _loop(recipe, batches, model, trainer, records, snapshots, first, progress):
                 records.step(step, rate, loss, terms)
                 if progress:
                     progress(step, recipe.steps, loss)
-                due, stop = step % recipe.checkpoint.every == 0 or step == recipe.steps, interrupted()
-                if due or stop:
+                stop = interrupted()
+                if due(step) or stop:
                     save()
-                if due:
+                if due(step):
                     records.validation(step, validate(model, recipe))
                 if stop:
                     log.info("stopped after step %d; --resume continues", step)
@@ -154,6 +159,11 @@ class _Log:
     def flush(self) -> None:
         self._steps.flush()
         self._events.flush()
+
+    def validated(self, step: int) -> bool:
+        """Whether validation.csv has the row of a step."""
+        path = self._out / "validation.csv"
+        return path.is_file() and f"\n{step}," in path.read_text(encoding="utf-8")
 
     def validation(self, step: int, values: dict[str, float]) -> None:
         if not values:
