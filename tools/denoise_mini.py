@@ -171,8 +171,8 @@ def monotone(eleven) -> list[str]:
     falls, rises = np.all(np.diff(psnr) <= 0), np.all(np.diff(residual) >= 0)
     return [
         "## From cleaning to keeping the noise\n",
-        f"Eleven points from ω = (1, 0) to (0, 1), torch, CBSD68, σ {SIGMA}. PSNR should not rise and r*, the fraction of "
-        "the largest kept noise that best explains the restored picture, should not fall.\n",
+        f"Eleven points from ω = (1, 0) to (0, 1), torch, CBSD68, σ {SIGMA}. PSNR should not rise and r*, the fraction "
+        "of the largest kept noise that best explains the restored picture, should not fall.\n",
         "| ω₁ | " + " | ".join(f"{value:.1f}" for value in np.linspace(1, 0, 11)) + " | |",
         "|---" * 13 + "|",
         f"| PSNR | {' | '.join(f'{v:.2f}' for v in psnr)} | {'never rises' if falls else '**rises**'} |",
