@@ -18,7 +18,7 @@ from tunable_core.files import write_text
 
 RECIPE = "configs/denoise/mini.yaml"
 BENCHES = {
-    "networks": (["--rounds", "7"], "Forward pass of the 16 x 64 residual network, p = 2, one 256x256 picture."),
+    "networks": (["--rounds", "5"], "Forward pass of the 16 x 64 residual network, p = 2, one 256x256 picture."),
     "training": (
         ["--recipe", RECIPE, "--rounds", "25"],
         f"Training step of [{RECIPE}](../../../{RECIPE}): 4 x 32 residual network, p = 2.",
@@ -46,7 +46,7 @@ HEADINGS = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
-    parser.add_argument("--turns", type=int, default=3, help="turns of each framework (default 3)")
+    parser.add_argument("--turns", type=int, default=2, help="turns of each framework (default 2)")
     args = parser.parse_args()
     lines = [
         "# What being tunable costs\n",
