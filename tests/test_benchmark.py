@@ -36,7 +36,7 @@ def times():
 
 
 def test_rows(times):
-    rows = {(row["backend"], row["case"]): row for row in bench._ratios(times)}
+    rows = {(row["backend"], row["case"]): row for row in bench.compare(times)}
     assert rows["torch", "tunable, one omega"]["over_plain"] == pytest.approx(1.1)
     assert rows["mindspore", "tunable, one omega"]["over_plain"] == pytest.approx(1.2)
     assert rows["mindspore", "plain"]["over_torch"] == pytest.approx(1.5)

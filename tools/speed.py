@@ -2,40 +2,48 @@
 
     python tools/speed.py --out docs/results/speed
 
-Runs `tunable bench networks` and `tunable bench training` on configs/denoise/mini.yaml; writes their raw times as CSV
-and README.md with the ratios beside what is wanted. The machine should do nothing else meanwhile. Needs both frameworks
-and TUNABLE_DATA.
+Runs `tunable bench`, whose raw times it keeps as CSV, and writes README.md from these: ratios beside what is wanted.
+A CSV that is there already is not measured again. The machine should do nothing else meanwhile. Needs both
+frameworks and TUNABLE_DATA.
 """
 
 import argparse
-import json
+import csv
 import subprocess
 import sys
 from pathlib import Path
 
 from tunable_core import benchmark
+from tunable_core.commands.bench import compare
 from tunable_core.files import write_text
 
-RECIPE = "configs/denoise/mini.yaml"
-BENCHES = {
-    "networks": (["--rounds", "5"], "Forward pass of the 16 x 64 residual network, p = 2, one 256x256 picture."),
-    "training": (
-        ["--recipe", RECIPE, "--rounds", "25"],
-        f"Training step of [{RECIPE}](../../../{RECIPE}): 4 x 32 residual network, p = 2.",
+MINI, PAPER = "configs/denoise/mini.yaml", "configs/denoise/paper.yaml"
+SMALLER = ["--set", "data.train=${TUNABLE_DATA}/BSD432", "--set", "data.batch=4"]
+BENCHES = {  # name of the CSV -> (arguments of `tunable bench`, title)
+    "networks": (
+        ["networks", "--rounds", "5", "--turns", "2"],
+        "Forward pass of the 16 x 64 residual network, p = 2, one 256x256 picture",
+    ),
+    "training-paper": (
+        ["training", "--recipe", PAPER, *SMALLER, "--rounds", "7", "--turns", "1"],
+        f"Training step of [{PAPER}](../../../{PAPER}) in batches of 4: 16 x 64, patches of 64x64, p = 2",
+    ),
+    "training-mini": (
+        ["training", "--recipe", MINI, "--rounds", "25", "--turns", "2"],
+        f"Training step of [{MINI}](../../../{MINI}): 4 x 32, 18 patches of 32x32, p = 2",
     ),
 }
-WANTED = {  # (bench, backend, case, ratio) -> at most
-    ("networks", "torch", benchmark.SHARED, "over_plain"): 1.05,
-    ("networks", "torch", benchmark.FOLDED, "over_plain"): 1.00,
-    ("networks", "mindspore", benchmark.SHARED, "over_plain"): 1.05,
-    ("networks", "mindspore", benchmark.FOLDED, "over_plain"): 1.00,
-    ("training", "torch", benchmark.PER_SAMPLE, "over_plain"): 1.12,
-    ("training", "mindspore", benchmark.PER_SAMPLE, "over_plain"): 1.20,
-    ("training", "mindspore", benchmark.PLAIN, "over_torch"): 1.80,
-    ("training", "mindspore", benchmark.PER_SAMPLE, "over_torch"): 1.80,
-    ("training", "torch", benchmark.WAIT, "share_of_step"): 0.05,
-    ("training", "mindspore", benchmark.WAIT, "share_of_step"): 0.05,
+WANTED = {  # (backend, case, ratio) -> at most
+    ("torch", benchmark.FOLDED, "over_plain"): 1.00,
+    ("mindspore", benchmark.FOLDED, "over_plain"): 1.00,
+    ("torch", benchmark.PER_SAMPLE, "over_plain"): 1.12,
+    ("mindspore", benchmark.PER_SAMPLE, "over_plain"): 1.20,
+    ("mindspore", benchmark.PLAIN, "over_torch"): 1.80,
+    ("mindspore", benchmark.PER_SAMPLE, "over_torch"): 1.80,
+    ("torch", benchmark.WAIT, "share_of_step"): 0.05,
+    ("mindspore", benchmark.WAIT, "share_of_step"): 0.05,
 }
+FORWARD = {(name, benchmark.SHARED, "over_plain"): 1.05 for name in ("torch", "mindspore")}
 HEADINGS = {
     "over_plain": "time over the plain network's",
     "over_torch": "time over torch's",
@@ -46,42 +54,47 @@ HEADINGS = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
-    parser.add_argument("--turns", type=int, default=2, help="turns of each framework (default 2)")
     args = parser.parse_args()
     lines = [
         "# What being tunable costs\n",
         "Made by `python tools/speed.py --out docs/results/speed`; on a CPU with two cores. Every number is a ratio of "
         "times measured side by side: cases take turns within a process, frameworks take turns in processes of their "
-        "own. Raw times: networks.csv, training.csv.\n",
+        "own. Raw times: the CSV files beside this page. Equal programs (plain and folded) differ by a hundredth.\n",
     ]
-    for what, (options, title) in BENCHES.items():
-        command = [
-            "bench",
-            what,
-            *options,
-            "--turns",
-            str(args.turns),
-            "--out",
-            str(args.out / f"{what}.csv"),
-            "--json",
-        ]
-        print("tunable", *command, flush=True)
-        done = subprocess.run([sys.executable, "-m", "tunable_core", *command], check=True, stdout=subprocess.PIPE)
-        lines += [f"## {title}\n", *table(what, json.loads(done.stdout))]
+    for name, (arguments, title) in BENCHES.items():
+        path = args.out / f"{name}.csv"
+        if not path.is_file():
+            command = ["bench", *arguments, "--out", str(path)]
+            print("tunable", *command, flush=True)
+            subprocess.run([sys.executable, "-m", "tunable_core", *command], check=True)
+        wanted = {**WANTED, **FORWARD} if arguments[0] == "networks" else WANTED
+        lines += [f"## {title}\n", *table(compare(times(path)), wanted, training=arguments[0] == "training")]
     write_text(args.out / "README.md", "\n".join(lines))
 
 
-def table(what: str, rows: list[dict]) -> list[str]:
+def times(path: Path) -> dict[str, benchmark.Times]:
+    """The raw times of a CSV: backend -> case -> seconds."""
+    found: dict[str, benchmark.Times] = {}
+    with open(path, encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            found.setdefault(row["backend"], {}).setdefault(row["case"], []).append(float(row["seconds"]))
+    return found
+
+
+def table(rows: list[dict], wanted: dict, *, training: bool) -> list[str]:
     lines = ["| framework | case | ratio | of what | wanted at most |", "|---" * 5 + "|"]
     for row in rows:
         for key, heading in HEADINGS.items():
-            if key not in row or (key == "over_torch" and row["backend"] == "torch"):
+            same = (key == "over_torch" and row["backend"] == "torch") or (
+                key == "over_plain" and row["case"] == benchmark.PLAIN
+            )
+            if key not in row or same:
                 continue
-            if key == "over_plain" and row["case"] == benchmark.PLAIN:
-                continue
-            wanted = WANTED.get((what, row["backend"], row["case"], key))
-            limit = "" if wanted is None else f"{wanted:.2f}"
-            lines.append(f"| {row['backend']} | {row['case']} | {row[key]:.3f} | {heading} | {limit} |")
+            limit = wanted.get((row["backend"], row["case"], key))
+            if not training and (key == "over_torch" or row["case"] == benchmark.PER_SAMPLE):
+                limit = None  # what is wanted of these concerns training
+            shown = "" if limit is None else f"{limit:.2f}"
+            lines.append(f"| {row['backend']} | {row['case']} | {row[key]:.3f} | {heading} | {shown} |")
     return [*lines, ""]
 
 

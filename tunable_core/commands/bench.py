@@ -55,7 +55,7 @@ def run(args) -> int:
                 times[name].setdefault(case, []).extend(seconds)
     if args.out:
         _write(args.out, times)
-    found = _ratios(times)
+    found = compare(times)
     if args.json:
         print_json(found)
     else:
@@ -85,7 +85,7 @@ def _turn(args, name: str) -> benchmark.Times:
     return json.loads(done.stdout)
 
 
-def _ratios(times: dict[str, benchmark.Times]) -> list[dict]:
+def compare(times: dict[str, benchmark.Times]) -> list[dict]:
     """One row per backend and case: its time over the plain one's, and over the first backend's."""
     rows, first = [], next(iter(times))
     for name, cases in times.items():
