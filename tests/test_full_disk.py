@@ -1,20 +1,21 @@
 """A full disk, by a limit on the size of files: one line, and what was there stays."""
 
 import resource
+from contextlib import contextmanager
 
 import pytest
 from prepared import MODEL, P
 
 
-@pytest.fixture
-def file_limit():
+@contextmanager
+def file_limit(size):
+    """No file may grow beyond `size`. Ends before pytest reports, whose own output may go to a file."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def limit(size):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-
-    yield limit
-    limit(soft)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize(
@@ -29,32 +30,31 @@ def file_limit():
         (f"train {P}/recipe.yaml --out {P}/new", 100, "recipe.yaml"),
     ],
 )
-def test_a_full_disk(line, size, name, refuses, place, file_limit):
+def test_a_full_disk(line, size, name, refuses, place):
     (place / "new").mkdir()
     try:
-        file_limit(size)
-        refuses(line, "cannot write", name)
+        with file_limit(size):
+            refuses(line, "cannot write", name)
     finally:
         (place / "new").rmdir()
 
 
-def test_a_disk_that_fills_during_a_run(place, tunable, tmp_path, file_limit, backend):
+def test_a_disk_that_fills_during_a_run(place, tunable, tmp_path, backend):
     """What was written stays, and with room the run goes on from it."""
     words = ["train", place / "recipe.yaml", "--backend", backend.name, "--out", tmp_path / "run"]
     words += ["--set", "steps=4", "--set", "checkpoint.every=2"]
-    file_limit(3000)  # recipe and log fit, a checkpoint does not
-    status, _, err = tunable(*words)
+    with file_limit(3000):  # recipe and log fit, a checkpoint does not
+        status, _, err = tunable(*words)
     run = tmp_path / "run"
     assert status == 2 and err.splitlines()[-1].startswith(f"tunable train: cannot write {run}/checkpoints/step-")
     assert sorted(path.name for path in run.iterdir()) == ["checkpoints", "events", "log.csv", "recipe.yaml"]
     assert not list((run / "checkpoints").iterdir())
-    file_limit(10**7)
     assert tunable(*words, "--resume")[0] == 0
     assert len((run / "log.csv").read_text().splitlines()) == 1 + 4
 
 
-def test_a_log_that_cannot_grow(place, tunable, tmp_path, file_limit, backend):
+def test_a_log_that_cannot_grow(place, tunable, tmp_path, backend):
     words = ["train", place / "recipe.yaml", "--backend", backend.name, "--out", tmp_path / "run"]
-    file_limit(900)
-    status, _, err = tunable(*words, "--set", "steps=40", "--set", "checkpoint.every=40")
+    with file_limit(900):
+        status, _, err = tunable(*words, "--set", "steps=40", "--set", "checkpoint.every=40")
     assert status == 2 and err.splitlines()[-1] == f"tunable train: cannot write in {tmp_path}/run: File too large"
