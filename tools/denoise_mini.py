@@ -10,6 +10,7 @@ README.md. What --work holds already is not made again, so an interrupted run go
 
 import argparse
 import csv
+import os
 import shutil
 import subprocess
 import sys
@@ -44,7 +45,8 @@ WITHIN = 0.15  # dB; and twice the spread of nudged runs, where that is more
 
 def tunable(*arguments: str) -> None:
     print("tunable", *arguments, flush=True)
-    subprocess.run([sys.executable, "-m", "tunable_core", *arguments], check=True)
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # another number of threads rounds, and so drifts, otherwise
+    subprocess.run([sys.executable, "-m", "tunable_core", *arguments], check=True, env=one_thread)
 
 
 def train(work: Path, name: str) -> None:
@@ -99,8 +101,8 @@ def report(work: Path, out: Path) -> str:
         [
             "# Table 1's task at the mini size\n",
             "Made by `python tools/denoise_mini.py --work runs/denoise_mini --out docs/results/denoise_mini` from "
-            f"[{RECIPE}](../../../{RECIPE}): both frameworks, same starting weights, same batches. On a CPU. Folders "
-            "beside this page hold the raw CSV of every picture; torch.safetensors and mindspore.safetensors are the "
+            f"[{RECIPE}](../../../{RECIPE}): both frameworks, same starting weights, same batches, a CPU, "
+            "OMP_NUM_THREADS=1. Folders beside this page hold the raw CSV of every picture; torch.safetensors and mindspore.safetensors are the "
             "two networks.\n",
             *table(five),
             *against_plain(five, spread, plain),
