@@ -102,8 +102,8 @@ def report(work: Path, out: Path) -> str:
             "# Table 1's task at the mini size\n",
             "Made by `python tools/denoise_mini.py --work runs/denoise_mini --out docs/results/denoise_mini` from "
             f"[{RECIPE}](../../../{RECIPE}): both frameworks, same starting weights, same batches, a CPU, "
-            "OMP_NUM_THREADS=1. Folders beside this page hold the raw CSV of every picture; torch.safetensors and mindspore.safetensors are the "
-            "two networks.\n",
+            "OMP_NUM_THREADS=1. Folders beside this page hold the raw CSV of every picture; torch.safetensors and "
+            "mindspore.safetensors are the two networks.\n",
             *table(five),
             *against_plain(five, spread, plain),
             *twins(five, spread),
