@@ -3,9 +3,9 @@
     python tools/compare_starts.py --out docs/results/starts/starts.csv [NAME ...]
 
 Trains one network per named variant of configs/denoise/mini.yaml in torch and measures PSNR (to y) and
-PSNR_eta (to y_eta) on central 128x128 crops of CBSD68, mean of sigma 15 and 30, at five omegas between
-(0, 1) and (1, 0). One CSV row per variant, seed and omega, appended as it is measured; at the end the whole file
-as a table. Needs TUNABLE_DATA.
+PSNR_eta (to y_eta) on central 128x128 crops of CBSD68 at sigma 5, 15 and 30, at five omegas between (0, 1) and
+(1, 0). One CSV row per variant, seed, sigma and omega, appended as it is measured; at the end the whole file
+as a table, mean of sigma 15 and 30 and sigma 5 alone. Needs TUNABLE_DATA.
 """
 
 import argparse
@@ -27,22 +27,37 @@ from tunable_core.recipe import expand, load_recipe
 MINI = Path(__file__).parent.parent / "configs" / "denoise" / "mini.yaml"
 UNIFORM = ["omega.sampler=uniform"]
 NO_SUM = ["loss.normalise=none"]
+PATCH48 = ["data.patch=48", "data.batch=8"]  # as many pixels per step as 18 patches of 32
+SIGMAS = (5, 15, 30)
 
 
-def corners(share, others):
-    """A mixture of corners, line and anywhere: the share of the first; those of the others, as text."""
-    return [f"omega.sampler={{kind: mixture, weights: [{share}, {others}], of: [corners, simplex, uniform]}}"]
+def sampler(corners, line, anywhere, clean=0.0):
+    """A mixture by shares; `clean` is what (1, 0) gets beyond its half of the corners."""
+    first = [f"{clean}, ", "{kind: fixed, value: [1, 0]}, "] if clean else ["", ""]
+    weights, kinds = f"[{first[0]}{corners}, {line}, {anywhere}]", f"[{first[1]}corners, simplex, uniform]"
+    return [f"omega.sampler={{kind: mixture, weights: {weights}, of: {kinds}}}"]
 
 
+PLAIN = ["network.tunable=false"]
+REC, NOISE = ["omega.sampler={kind: fixed, value: [1, 0]}"], ["omega.sampler={kind: fixed, value: [0, 1]}"]
+THIRD, HALF = sampler(0.3, 0.3, 0.4), sampler(0.5, 0.25, 0.25)
 VARIANTS = {  # "base" is the default: phi base, four of five omegas at the corners, divided by their sum
-    "plain rec": ["network.tunable=false", "omega.sampler={kind: fixed, value: [1, 0]}"],
-    "plain noise": ["network.tunable=false", "omega.sampler={kind: fixed, value: [0, 1]}"],
+    "plain rec": [*PLAIN, *REC],
+    "plain noise": [*PLAIN, *NOISE],
     "base": [],
     "base, all corners": ["omega.sampler=corners"],
-    "base, half corners": corners(0.5, "0.25, 0.25"),
-    "base, third corners": corners(0.3, "0.3, 0.4"),
-    "base, third corners, 2e-3": [*corners(0.3, "0.3, 0.4"), "optimizer.learning_rate=2.0e-3"],
-    "base, half corners, 5e-4": [*corners(0.5, "0.25, 0.25"), "optimizer.learning_rate=5.0e-4"],
+    "base, half corners": HALF,
+    "base, third corners": THIRD,
+    "base, (1, 0) 55 %": sampler(0.5, 0.1, 0.1, clean=0.3),
+    "base, (1, 0) 65 %": sampler(0.5, 0.05, 0.05, clean=0.4),
+    "base, (1, 0) 75 %": sampler(0.3, 0.05, 0.05, clean=0.6),
+    "base, warm-up": ["schedule.warmup=100"],
+    "base, 2e-3": ["optimizer.learning_rate=2.0e-3"],
+    "base, 5e-4": ["optimizer.learning_rate=5.0e-4"],
+    "plain rec, 2e-3": [*PLAIN, *REC, "optimizer.learning_rate=2.0e-3"],
+    "plain rec, patch 48": [*PLAIN, *REC, *PATCH48],
+    "base, patch 48": PATCH48,
+    "base, third corners, patch 48": [*THIRD, *PATCH48],
     "base, uniform, not divided": UNIFORM + NO_SUM,
     "base, beta 0.5": ["omega.sampler={kind: beta, a: 0.5, b: 0.5}"],
     "base, not divided": NO_SUM,
@@ -72,7 +87,7 @@ def train(recipe):
 
 
 def measure(recipe, backend, network):
-    """Rows (omega_1, psnr, psnr_eta), means over crops and sigmas."""
+    """Rows (sigma, omega_1, psnr, psnr_eta), means over crops."""
     noise = recipe.objectives[1]
     rows = []
     for omega in line(5):
@@ -81,14 +96,15 @@ def measure(recipe, backend, network):
             picture = read(path)
             top, left = (picture.shape[0] - 128) // 2, (picture.shape[1] - 128) // 2
             clean = picture[top : top + 128, left : left + 128]
-            degraded = np.stack([protocol_degraded(clean, sigma, index) for sigma in (15, 30)])
+            degraded = np.stack([protocol_degraded(clean, sigma, index) for sigma in SIGMAS])
             images = degraded.transpose(0, 3, 1, 2)
             restored = backend.run(network, images, omega if recipe.network.tunable else None)
             sample = {"clean": np.broadcast_to(clean.transpose(2, 0, 1), images.shape), "degraded": images}
             target = oracle.target(noise, 1, sample, omega)
             pairs = zip(restored, sample["clean"], target, strict=True)
-            values += [(metrics.psnr(a, b), metrics.psnr(a, c)) for a, b, c in pairs]
-        rows.append((float(omega[0]), *np.mean(values, axis=0)))
+            values.append([(metrics.psnr(a, b), metrics.psnr(a, c)) for a, b, c in pairs])
+        means = np.mean(values, axis=0)
+        rows += [(sigma, float(omega[0]), *pair) for sigma, pair in zip(SIGMAS, means, strict=True)]
     return rows
 
 
@@ -108,22 +124,28 @@ def main():
             with open(args.out, "a", newline="") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 if new:
-                    writer.writerow(["variant", "seed", "omega_1", "psnr", "psnr_eta"])
-                writer.writerows([name, seed, first, f"{a:.4f}", f"{b:.4f}"] for first, a, b in rows)
-            print(name, seed, [f"{a:.2f}/{b:.2f}" for _, a, b in rows], flush=True)
+                    writer.writerow(["variant", "seed", "sigma", "omega_1", "psnr", "psnr_eta"])
+                writer.writerows([name, seed, sigma, at, f"{a:.4f}", f"{b:.4f}"] for sigma, at, a, b in rows)
+            print(name, seed, [f"{a:.2f}/{b:.2f}" for *_, a, b in rows], flush=True)
     print(table(args.out))
 
 
 def table(path):
-    """The CSV as Markdown: PSNR at (1, 0), PSNR_eta at (0, 1) and between, one row per variant and seed."""
+    """The CSV as Markdown, one row per variant and seed: the mean of sigma 15 and 30, and sigma 5 at (1, 0)."""
     found = {}
     with open(path, encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            found.setdefault((row["variant"], row["seed"]), {})[float(row["omega_1"])] = row
-    lines = ["| variant | seed | PSNR (1, 0) | PSNR_η (0, 1) | (.25, .75) | (.5, .5) | (.75, .25) |", "|---" * 7 + "|"]
+            found.setdefault((row["variant"], row["seed"]), {})[int(row["sigma"]), float(row["omega_1"])] = row
+    columns = ["PSNR (1, 0)", "PSNR_η (0, 1)", "(.25, .75)", "(.5, .5)", "(.75, .25)", "PSNR (1, 0), σ 5"]
+    lines = ["| variant | seed | " + " | ".join(columns) + " |", "|---" * 8 + "|"]
     for (name, seed), rows in found.items():
-        between = " | ".join(f"{float(rows[at]['psnr_eta']):.2f}" for at in (0.0, 0.25, 0.5, 0.75))
-        lines.append(f"| {name} | {seed} | {float(rows[1.0]['psnr']):.2f} | {between} |")
+
+        def mean(at, column, rows=rows):
+            return np.mean([float(rows[sigma, at][column]) for sigma in (15, 30)])
+
+        between = [mean(at, "psnr_eta") for at in (0.0, 0.25, 0.5, 0.75)]
+        values = [mean(1.0, "psnr"), *between, float(rows[5, 1.0]["psnr"])]
+        lines.append(f"| {name} | {seed} | " + " | ".join(f"{value:.2f}" for value in values) + " |")
     return "\n".join(lines)
 
 
