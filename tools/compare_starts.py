@@ -41,14 +41,14 @@ def sampler(corners, line, anywhere, clean=0.0):
 PLAIN = ["network.tunable=false"]
 REC, NOISE = ["omega.sampler={kind: fixed, value: [1, 0]}"], ["omega.sampler={kind: fixed, value: [0, 1]}"]
 THIRD, HALF = sampler(0.3, 0.3, 0.4), sampler(0.5, 0.25, 0.25)
-VARIANTS = {  # "base" is the default: phi base, four of five omegas at the corners, divided by their sum
+VARIANTS = {  # "base": phi base, four of five omegas at the corners, more than half at (1, 0), divided by their sum
     "plain rec": [*PLAIN, *REC],
     "plain noise": [*PLAIN, *NOISE],
     "base": [],
     "base, all corners": ["omega.sampler=corners"],
     "base, half corners": HALF,
     "base, third corners": THIRD,
-    "base, (1, 0) 55 %": sampler(0.5, 0.1, 0.1, clean=0.3),
+    "base, (1, 0) 40 %": sampler(0.8, 0.1, 0.1),
     "base, (1, 0) 65 %": sampler(0.5, 0.05, 0.05, clean=0.4),
     "base, (1, 0) 75 %": sampler(0.3, 0.05, 0.05, clean=0.6),
     "base, warm-up": ["schedule.warmup=100"],

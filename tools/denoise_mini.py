@@ -81,22 +81,23 @@ def evaluate(work: Path, out: Path, name: str, pictures: str, *options: str, lab
     if not (folder / "summary.csv").is_file():
         model, data = work / name / "model.safetensors", expand("${TUNABLE_DATA}/" + pictures)
         backend = RUNS[name][0]
-        command = ["evaluate", str(model), "--backend", backend, "--data", data, "--out", str(folder), "--no-ssim"]
-        tunable(*command, *options)
+        tunable("evaluate", str(model), "--backend", backend, "--data", data, "--out", str(folder), *options)
     with open(folder / "summary.csv", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def means(summary: list[dict], column: str, sigma: str = "mean") -> np.ndarray:
-    """A metric at one sigma, or its mean over sigma, at every omega from (0, 1) to (1, 0)."""
-    return np.array([float(row[column]) for row in summary if row["sigma"] == sigma])
+def means(summary: list[dict], column: str, *sigmas: str) -> np.ndarray:
+    """A metric's mean over some sigmas (none named: over all), at every omega from (0, 1) to (1, 0)."""
+    chosen = [[float(row[column]) for row in summary if row["sigma"] == sigma] for sigma in sigmas or ["mean"]]
+    return np.mean(chosen, axis=0)
 
 
 def report(work: Path, out: Path) -> str:
     five = {(n, s): evaluate(work, out, n, s) for n in TWINS for s in SETS}
-    spread = {n: evaluate(work, out, n, "CBSD68") for n in NUDGED}
-    plain = {(n, s): evaluate(work, out, n, s) for n in ("plain-rec", "plain-noise") for s in SETS}
-    eleven = evaluate(work, out, "torch", "CBSD68", "--sigma", SIGMA, "--line", "11", label="-line")
+    spread = {n: evaluate(work, out, n, "CBSD68", "--no-ssim") for n in NUDGED}
+    plain = {(n, s): evaluate(work, out, n, s, "--no-ssim") for n in ("plain-rec", "plain-noise") for s in SETS}
+    line = ("--sigma", SIGMA, "--line", "11", "--no-ssim")
+    eleven = {n: evaluate(work, out, n, "CBSD68", *line, label="-line") for n in TWINS}
     return "\n".join(
         [
             "# Table 1's task at the mini size\n",
@@ -119,9 +120,10 @@ def table(five) -> list[str]:
     for pictures in SETS:
         lines += [f"### {pictures}\n", "| metric | framework | (0, 1) | (.25, .75) | (.5, .5) | (.75, .25) | (1, 0) |"]
         lines.append("|---" * 7 + "|")
-        for column, title in (("psnr", "PSNR"), ("psnr_eta", "PSNR_η")):
+        for column, title in (("psnr", "PSNR"), ("psnr_eta", "PSNR_η"), ("ssim", "SSIM")):
+            digits = 4 if column == "ssim" else 2
             for name in TWINS:
-                values = " | ".join(f"{value:.2f}" for value in means(five[name, pictures], column))
+                values = " | ".join(f"{value:.{digits}f}" for value in means(five[name, pictures], column))
                 lines.append(f"| {title} | {name} | {values} |")
         lines.append("")
     return lines
@@ -130,25 +132,27 @@ def table(five) -> list[str]:
 def against_plain(five, spread, plain) -> list[str]:
     lines = [
         "## Against plain networks of equal size and steps\n",
-        "Each plain network (torch, one run) was trained for its one objective alone. Gap: tunable minus plain, in dB, "
-        f"mean over σ. The nudged runs (torch, starting weights {NUDGE:g} away) tell how much of a gap is chance.\n",
-        "| pictures | measured | wanted | plain | run | tunable | gap | |",
-        "|---" * 8 + "|",
+        "Each plain network (torch, one run) was trained for its one objective alone. Gap: tunable minus plain, in dB. "
+        f"The nudged runs (torch, starting weights {NUDGE:g} away) tell how much of a gap is chance.\n",
+        "| pictures | measured | mean over σ | wanted | plain | run | tunable | gap | |",
+        "|---" * 9 + "|",
     ]
     for pictures in SETS:
-        for place, column, name, at, limit in (
-            (-1, "psnr", "plain-rec", "PSNR at (1, 0)", 0.15),
-            (0, "psnr_eta", "plain-noise", "PSNR_η at (0, 1)", 0.5),
+        for place, column, name, at, limit, sigmas in (
+            (-1, "psnr", "plain-rec", "PSNR at (1, 0)", 0.15, ("15", "30")),
+            (-1, "psnr", "plain-rec", "PSNR at (1, 0)", 0.15, ("5", "15", "30")),
+            (0, "psnr_eta", "plain-noise", "PSNR_η at (0, 1)", 0.5, ("15", "30")),
+            (0, "psnr_eta", "plain-noise", "PSNR_η at (0, 1)", 0.5, ("5", "15", "30")),
         ):
-            alone = means(plain[name, pictures], column)[0]
+            alone = means(plain[name, pictures], column, *sigmas)[0]
             runs = {twin: five[twin, pictures] for twin in TWINS}
             if pictures == "CBSD68":
                 runs.update(spread)
             for run, summary in runs.items():
-                value = means(summary, column)[place]
+                value = means(summary, column, *sigmas)[place]
                 verdict = "reached" if value - alone >= -limit else "**not reached**"
                 lines.append(
-                    f"| {pictures} | {at} | gap ≥ −{limit} | {alone:.2f} | {run} | {value:.2f} "
+                    f"| {pictures} | {at} | {', '.join(sigmas)} | gap ≥ −{limit} | {alone:.2f} | {run} | {value:.2f} "
                     f"| {value - alone:+.2f} | {verdict} |"
                 )
     return [*lines, ""]
@@ -177,18 +181,21 @@ def twins(five, spread) -> list[str]:
 
 
 def monotone(eleven) -> list[str]:
-    psnr, residual = (means(eleven, column)[::-1] for column in ("psnr", "residual"))
-    falls, rises = np.all(np.diff(psnr) <= 0), np.all(np.diff(residual) >= 0)
-    return [
+    lines = [
         "## From cleaning to keeping the noise\n",
-        f"Eleven points from ω = (1, 0) to (0, 1), torch, CBSD68, σ {SIGMA}. PSNR should not rise and r*, the fraction "
+        f"Eleven points from ω = (1, 0) to (0, 1), CBSD68, σ {SIGMA}. PSNR should not rise and r*, the fraction "
         "of the largest kept noise that best explains the restored picture, should not fall.\n",
-        "| ω₁ | " + " | ".join(f"{value:.1f}" for value in np.linspace(1, 0, 11)) + " | |",
-        "|---" * 13 + "|",
-        f"| PSNR | {' | '.join(f'{v:.2f}' for v in psnr)} | {'never rises' if falls else '**rises**'} |",
-        f"| r* | {' | '.join(f'{v:.3f}' for v in residual)} | {'never falls' if rises else '**falls**'} |",
-        "",
+        "| ω₁ | | " + " | ".join(f"{value:.1f}" for value in np.linspace(1, 0, 11)) + " | |",
+        "|---" * 14 + "|",
     ]
+    for name, summary in eleven.items():
+        psnr, residual = (means(summary, column)[::-1] for column in ("psnr", "residual"))
+        falls, rises = np.all(np.diff(psnr) <= 0), np.all(np.diff(residual) >= 0)
+        values = " | ".join(f"{v:.2f}" for v in psnr)
+        lines.append(f"| PSNR | {name} | {values} | {'never rises' if falls else '**rises**'} |")
+        values = " | ".join(f"{v:.3f}" for v in residual)
+        lines.append(f"| r* | {name} | {values} | {'never falls' if rises else '**falls**'} |")
+    return [*lines, ""]
 
 
 def weights(work: Path) -> list[str]:
