@@ -2,7 +2,16 @@
 
 from mindspore_impl import ops  # noqa: F401  before all else: it prepares the environment for MindSpore
 from mindspore_impl.folding import fold
-from mindspore_impl.layers import TunableConv2d, TunableLinear, TunableParameter
+from mindspore_impl.layers import (
+    TunableConv1d,
+    TunableConv2d,
+    TunableConv3d,
+    TunableConvTranspose1d,
+    TunableConvTranspose2d,
+    TunableConvTranspose3d,
+    TunableLinear,
+    TunableParameter,
+)
 from mindspore_impl.networks import ResNet
 from mindspore_impl.objectives import MultiLoss, NoisePreservation, Reconstruction
 
@@ -11,7 +20,12 @@ __all__ = [
     "NoisePreservation",
     "Reconstruction",
     "ResNet",
+    "TunableConv1d",
     "TunableConv2d",
+    "TunableConv3d",
+    "TunableConvTranspose1d",
+    "TunableConvTranspose2d",
+    "TunableConvTranspose3d",
     "TunableLinear",
     "TunableParameter",
     "fold",

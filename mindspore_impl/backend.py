@@ -8,6 +8,7 @@ from mindspore_impl.layers import Tunable
 from mindspore_impl.networks import NETWORKS, initialise, parameter_specs
 from mindspore_impl.training import Trainer
 from tunable_core.backends import LayerCall, choose
+from tunable_core.errors import BackendError
 
 
 class Backend:
@@ -20,6 +21,9 @@ class Backend:
         self.mode = choose(self.name, "mode", mode, self.modes)
         self.device = ops.device_of(device)
         ops.full_precision()
+
+    def in_float64(self) -> "Backend":
+        raise BackendError("mindspore's convolutions compute in float32 and float16 only: float64 needs torch")
 
     def facts(self) -> dict[str, str]:
         return ops.facts(self.device, self.mode)

@@ -10,7 +10,6 @@ from tunable_core import oracle
 from tunable_core.networks import num_kernels
 
 BATCH = 3
-FORMS = ("auto", "shared", "grouped", "basis", "loop")
 
 
 class Case(NamedTuple):
@@ -42,6 +41,48 @@ CASES = {
     "depth-wise": Case("conv2d", (4, 4, 3), {"groups": 4, "padding": 1}, (4, 5, 4)),
     "depth-wise x2": Case("conv2d", (3, 6, 3), {"groups": 3, "padding": 1, "dilation": (1, 2)}, (3, 4, 6)),
     "no bias": Case("conv2d", (3, 4, 3), {"padding": 1}, (3, 4, 4), bias=False),
+    "1x1 strided": Case("conv2d", (6, 4, 1), {"stride": (2, 3), "groups": 2}, (6, 5, 4)),
+    "1x1 padded": Case("conv2d", (3, 4, 1), {"padding": 1}, (3, 3, 4)),
+    "reflected": Case("conv2d", (3, 4, 3), {"padding": 1, "padding_mode": "reflect"}, (3, 4, 5)),
+    "reflected uneven": Case(
+        "conv2d", (2, 3, 5), {"padding": (1, 3), "padding_mode": "reflect", "stride": (1, 2)}, (2, 5, 4)
+    ),
+    "replicated": Case("conv2d", (4, 4, 3), {"padding": (2, 1), "padding_mode": "replicate", "groups": 2}, (4, 4, 3)),
+    "1-d": Case("conv1d", (3, 4, 5), {"padding": 2}, (3, 9)),
+    "1-d uneven": Case("conv1d", (4, 6, 3), {"stride": 2, "dilation": 2, "groups": 2, "padding": 1}, (4, 10)),
+    "1-d depth-wise": Case("conv1d", (4, 4, 3), {"padding": 1, "groups": 4}, (4, 7), bias=False),
+    "1-d point": Case("conv1d", (5, 3, 1), {}, (5, 6)),
+    "1-d reflected": Case("conv1d", (3, 4, 3), {"padding": 2, "padding_mode": "reflect"}, (3, 6)),
+    "3-d": Case("conv3d", (2, 3, 3), {"padding": 1}, (2, 3, 4, 5)),
+    "3-d uneven": Case(
+        "conv3d",
+        (4, 2, (3, 2, 1)),
+        {"stride": (2, 1, 2), "dilation": (1, 2, 1), "padding": (2, 1, 0), "groups": 2},
+        (4, 5, 4, 5),
+    ),
+    "3-d depth-wise": Case("conv3d", (2, 4, (2, 3, 3)), {"groups": 2, "padding": (0, 1, 1)}, (2, 3, 3, 4), bias=False),
+    "3-d point": Case("conv3d", (3, 2, 1), {}, (3, 2, 3, 2)),
+    "3-d replicated": Case("conv3d", (2, 3, 3), {"padding": (1, 2, 1), "padding_mode": "replicate"}, (2, 3, 2, 3)),
+    "3-d reflected": Case("conv3d", (2, 3, 3), {"padding": (1, 2, 1), "padding_mode": "reflect"}, (2, 3, 4, 3)),
+    "transposed": Case("conv_transpose2d", (3, 4, 3), {}, (3, 4, 5)),
+    "transposed x2": Case("conv_transpose2d", (4, 3, 4), {"stride": 2, "padding": 1}, (4, 3, 4)),
+    "transposed output padding": Case(
+        "conv_transpose2d", (3, 2, 3), {"stride": (2, 3), "padding": 1, "output_padding": (1, 2)}, (3, 3, 2)
+    ),
+    "transposed cut": Case("conv_transpose2d", (2, 3, 2), {"stride": 2, "padding": (2, 1)}, (2, 4, 5)),
+    "transposed uneven": Case(
+        "conv_transpose2d",
+        (4, 6, (3, 2)),
+        {"stride": (1, 2), "padding": (2, 0), "dilation": (2, 1), "groups": 2, "output_padding": (0, 1)},
+        (4, 5, 3),
+    ),
+    "transposed depth-wise": Case("conv_transpose2d", (4, 4, 3), {"stride": 2, "groups": 4}, (4, 3, 2), bias=False),
+    "transposed 1-d": Case(
+        "conv_transpose1d", (3, 4, 4), {"stride": 2, "padding": 1, "output_padding": 1, "groups": 1}, (3, 5)
+    ),
+    "transposed 3-d": Case(
+        "conv_transpose3d", (4, 2, (2, 3, 3)), {"stride": (2, 1, 2), "padding": (0, 1, 1), "groups": 2}, (4, 2, 3, 2)
+    ),
     "linear": Case("linear", (5, 4), {}, (5,)),
     "linear on rows": Case("linear", (5, 4), {}, (7, 5)),
     "linear on maps": Case("linear", (3, 2), {}, (2, 4, 3)),
@@ -49,8 +90,17 @@ CASES = {
     "vector": Case("parameter", ((6,),), {}, None),
     "table": Case("parameter", ((2, 3, 4),), {}, None),
 }
-CONVOLUTIONS = [name for name, case in CASES.items() if case.kind == "conv2d"]
-CLASSES = {"conv2d": "TunableConv2d", "linear": "TunableLinear", "parameter": "TunableParameter"}
+CONVOLUTIONS = [name for name, case in CASES.items() if case.kind.startswith("conv")]
+CLASSES = {
+    "conv1d": "TunableConv1d",
+    "conv2d": "TunableConv2d",
+    "conv3d": "TunableConv3d",
+    "conv_transpose1d": "TunableConvTranspose1d",
+    "conv_transpose2d": "TunableConvTranspose2d",
+    "conv_transpose3d": "TunableConvTranspose3d",
+    "linear": "TunableLinear",
+    "parameter": "TunableParameter",
+}
 
 
 def build(twin, name: str, phi: str, p: int, **options):
@@ -75,9 +125,10 @@ def shapes(name: str, phi: str, p: int) -> dict[str, tuple[int, ...]]:
         wanted = {"weight": (k, outputs, inputs), "bias": (k, outputs)}
     else:
         inputs, outputs, size = case.arguments
-        size = size if isinstance(size, tuple) else (size, size)
-        within = inputs // case.options.get("groups", 1)
-        wanted = {"weight": (k, outputs, within, *size), "bias": (k, outputs)}
+        size = size if isinstance(size, tuple) else (size,) * (len(case.shape) - 1)
+        first, second = (inputs, outputs) if "transpose" in case.kind else (outputs, inputs)
+        within = second // case.options.get("groups", 1)
+        wanted = {"weight": (k, first, within, *size), "bias": (k, outputs)}
     if not case.bias:
         del wanted["bias"]
     if phi == "affine":

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from parity_tests.cases import BATCH, CASES, CONVOLUTIONS, FORMS, build, factor, inputs, omegas, shapes, true_gradients
+from parity_tests.cases import BATCH, CASES, CONVOLUTIONS, build, factor, inputs, omegas, shapes, true_gradients
 from parity_tests.cases import truth as true_output
+from tunable_core.forms import FORMS
 from tunable_core.networks import PHI_FORMS
 from tunable_core.tolerances import TOLERANCES, relative_error
 

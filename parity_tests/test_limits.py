@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from parity_tests.cases import BATCH, CASES, CONVOLUTIONS, FORMS, build, factor, inputs, omegas, weights
+from parity_tests.cases import BATCH, CASES, CONVOLUTIONS, build, factor, inputs, omegas, weights
+from tunable_core.forms import FORMS
 from tunable_core.networks import PHI_FORMS, ResNetSpec
 from tunable_core.tolerances import CONTROL, TOLERANCES, relative_error
 
@@ -17,12 +18,16 @@ def close(a, b, limit=LAYER):
     assert error <= limit, f"{error:.2e} > {limit:.0e}"
 
 
-def pairs(options):
-    """A convolution's options as the framework's own convolution takes them."""
-    return {
-        name: value if name == "groups" or isinstance(value, tuple) else (value, value)
-        for name, value in options.items()
-    }
+def ordinary(twin, name, p, i):
+    """The framework's own convolution with kernel i of the case, identity phi, other borders padded here."""
+    held, layer, x = weights(name, "identity", p), build(twin, name, "identity", p), inputs(name)
+    bias = held["bias"][i] if CASES[name].bias else np.zeros(layer.out_channels)
+    options = layer.options()
+    mode = options.pop("padding_mode", "zeros")
+    if mode != "zeros":
+        sides = [(0, 0), (0, 0), *((size, size) for size in layer.padding)]
+        x, options["padding"] = np.pad(x, sides, {"reflect": "reflect", "replicate": "edge"}[mode]), (0,) * layer.dims
+    return twin.convolution(layer.kind, x, held["weight"][i], bias, **options)
 
 
 def network(twin, phi, p=2):
@@ -37,21 +42,15 @@ def picture(rng, n=BATCH):
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_one_kernel_at_one_is_the_ordinary_convolution(twin, name):
     """identity phi, p = 1, omega = 1."""
-    held = weights(name, "identity", 1)
-    bias = held["bias"][0] if CASES[name].bias else np.zeros(held["weight"].shape[1])
-    ordinary = twin.convolution(inputs(name), held["weight"][0], bias, **pairs(CASES[name].options))
-    layer = build(twin, name, "identity", 1)
-    close(twin.run(layer, inputs(name), [1]), ordinary)
-    close(twin.run(layer, inputs(name), np.ones((BATCH, 1))), ordinary)
+    layer, wanted = build(twin, name, "identity", 1), ordinary(twin, name, 1, 0)
+    close(twin.run(layer, inputs(name), [1]), wanted)
+    close(twin.run(layer, inputs(name), np.ones((BATCH, 1))), wanted)
 
 
 @pytest.mark.parametrize("i", range(3))
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_unit_vector_selects_its_kernel(twin, name, i):
-    held = weights(name, "identity", 3)
-    bias = held["bias"][i] if CASES[name].bias else np.zeros(held["weight"].shape[1])
-    ordinary = twin.convolution(inputs(name), held["weight"][i], bias, **pairs(CASES[name].options))
-    close(twin.run(build(twin, name, "identity", 3), inputs(name), np.eye(3)[i]), ordinary)
+    close(twin.run(build(twin, name, "identity", 3), inputs(name), np.eye(3)[i]), ordinary(twin, name, 3, i))
 
 
 @pytest.mark.parametrize("phi", PHI_FORMS)

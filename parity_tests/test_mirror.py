@@ -18,8 +18,7 @@ SYNONYMS = {"construct": "forward", "Cell": "Module"}
 
 # "file: name" -> why only one twin has it, or why they differ
 EXCEPTIONS = {
-    "ops.py: conv2d()": "MindSpore's takes the device whose restrictions hold, so that Ascend's forms run on a CPU",
-    "ops.py: ordinary_conv2d()": "MindSpore's nn.Conv2d needs every default said, and four paddings",
+    "ops.py: OrdinaryConv": "MindSpore has no ordinary layer of these: one dimension, output padding, border modes",
     "ops.py: parameter()": "a MindSpore parameter is made from data; torch's is made empty",
     "ops.py: assign()": "in torch this is Tensor.copy_",
     "ops.py: running()": "MindSpore's mode is one global switch",
@@ -118,8 +117,8 @@ def test_the_twins_are_read():
     files = read(TORCH)
     assert {"ops.py", "layers/conv.py", "networks/resnet.py", "training.py", "backend.py"} <= files.keys()
     conv = files["layers/conv.py"]
-    assert conv["TunableConv2d.forward()"] == "(self, x, omega)"
-    assert "stride=1" in conv["TunableConv2d.__init__()"] and "TunableConv2d.weight" in conv
+    assert conv["TunableConv.forward()"] == "(self, x, omega)"
+    assert "stride=1" in conv["TunableConv.__init__()"] and "TunableConv.weight" in conv
     assert files["backend.py"]["Backend.modes"] == "('eager', 'compile')"
 
 

@@ -61,8 +61,11 @@ class Twin:
         """The scalar function(*tensors), and its gradients in every array and in every parameter of `module`."""
         raise NotImplementedError
 
-    def convolution(self, x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, **options) -> np.ndarray:
-        """The framework's own ordinary convolution, options as pairs."""
+    def convolution(self, kind: str, x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, **options) -> np.ndarray:
+        """The framework's own ordinary convolution, options as in the twin's layer, a number per dimension.
+
+        Zeros are padded; a transposed one is the gradient in u of sum(x convolution(u)).
+        """
         raise NotImplementedError
 
     def modules(self, network: Any) -> list:
@@ -93,8 +96,8 @@ class Torch(Twin):
         found = self.torch.autograd.grad(value, places, allow_unused=True, materialize_grads=True)
         return value.item(), [self.array(gradient) for gradient in found]
 
-    def convolution(self, x, kernel, bias, **options):
-        return self.array(self.torch.nn.functional.conv2d(*self.tensors([x, kernel, bias]), **options))
+    def convolution(self, kind, x, kernel, bias, **options):
+        return self.array(getattr(self.torch.nn.functional, kind)(*self.tensors([x, kernel, bias]), **options))
 
     def modules(self, network):
         return list(network.modules())
@@ -124,14 +127,27 @@ class MindSpore(Twin):
         found = found if isinstance(found, tuple) else (found,)  # one input: its gradient stands alone
         return float(value.asnumpy()), [self.array(gradient) for gradient in (*found, *rest)]
 
-    def convolution(self, x, kernel, bias, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
-        (py, px), out = padding, len(kernel)
-        layer = self.ms.nn.Conv2d(
-            x.shape[1], out, kernel.shape[2:], stride, "pad", (py, py, px, px), dilation, groups, has_bias=True
-        )
-        for held, value in zip((layer.weight, layer.bias), self.tensors([kernel, bias]), strict=True):
-            held.set_data(value)
-        return self.array(layer(*self.tensors([x])))
+    def convolution(self, kind, x, kernel, bias, *, stride, padding, dilation, groups, output_padding=None):
+        nn, dims = self.ms.nn, x.ndim - 2
+        sides = tuple(side for size in padding for side in (size, size))
+        channels = kernel.shape[1] * groups, kernel.shape[0]
+        if dims == 1:  # takes no tuples
+            (stride,), (dilation,), sides = stride, dilation, padding[0]
+        taps = kernel.shape[2] if dims == 1 else kernel.shape[2:]
+        layer = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dims - 1](*channels, taps, stride, "pad", sides, dilation, groups)
+        layer.weight.set_data(self.ms.Tensor(kernel.reshape(layer.weight.shape)))
+        offset = bias.reshape(1, -1, *[1] * dims)
+        if output_padding is None:
+            return self.array(layer(*self.tensors([x]))) + offset
+        spans = zip(x.shape[2:], *(np.broadcast_to(v, dims) for v in (stride, padding, dilation)), strict=True)
+        sizes = zip(spans, kernel.shape[2:], output_padding, strict=True)
+        size = [(m - 1) * s - 2 * p + d * (k - 1) + a + 1 for (m, s, p, d), k, a in sizes]
+        (weight,) = self.tensors([x])
+
+        def adjoint(u):
+            return (layer(u) * weight).sum()
+
+        return self.differentiate(adjoint, [np.zeros((len(x), channels[0], *size))])[1][0] + offset
 
     def modules(self, network):
         return [cell for _, cell in network.cells_and_names()]

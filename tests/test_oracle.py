@@ -102,12 +102,12 @@ def test_aggregate_written_numbers():
 def test_convolution_written_numbers():
     tensors = {"weight": NINE[None, None, None]}
     x = np.arange(16.0).reshape(1, 1, 4, 4)
-    np.testing.assert_array_equal(oracle.conv2d(x, [1.0], tensors, "identity")[0, 0], [[258, 294], [402, 438]])
-    same = oracle.conv2d(NINE[None, None], [1.0], tensors, "identity", padding=1)
+    np.testing.assert_array_equal(oracle.conv(x, [1.0], tensors, "identity")[0, 0], [[258, 294], [402, 438]])
+    same = oracle.conv(NINE[None, None], [1.0], tensors, "identity", padding=1)
     np.testing.assert_array_equal(same[0, 0], [[58, 100, 70], [132, 204, 132], [70, 100, 58]])
     # stride 2 keeps the corners; omega scales; the bias is aggregated too
     tensors["bias"] = np.array([[10.0]])
-    strided = oracle.conv2d(NINE[None, None], [0.5], tensors, "identity", padding=1, stride=2)
+    strided = oracle.conv(NINE[None, None], [0.5], tensors, "identity", padding=1, stride=2)
     np.testing.assert_array_equal(strided[0, 0], [[34, 40], [40, 34]])
 
 
@@ -115,7 +115,7 @@ def test_aggregated_convolution_written_numbers():
     """k = 2 k_1 + 3 k_2 with k_1 picking the pixel, k_2 its left neighbour; b = 2 - 3."""
     pick = np.zeros((2, 1, 1, 3, 3))
     pick[0, 0, 0, 1, 1] = pick[1, 0, 0, 1, 0] = 1
-    y = oracle.conv2d(
+    y = oracle.conv(
         NINE[None, None], [2.0, 3.0], {"weight": pick, "bias": np.array([[1.0], [-1.0]])}, "identity", padding=1
     )
     np.testing.assert_array_equal(y[0, 0], [[-1, 1, 6], [5, 16, 21], [11, 31, 36]])
@@ -126,7 +126,7 @@ def test_convolution_against_loops(options, rng):
     groups = options.get("groups", 1)
     tensors = layer_tensors(rng, groups=groups)
     x, omega = rng.standard_normal((2, 4, 6, 7)), rng.uniform(size=(2, 2))
-    y = oracle.conv2d(x, omega, tensors, "affine", **options)
+    y = oracle.conv(x, omega, tensors, "affine", **options)
     for n in range(2):
         alpha = tensors["phi.weight"] @ omega[n] + tensors["phi.bias"]
         kernel = sum(a * k for a, k in zip(alpha, tensors["weight"], strict=True))
@@ -137,7 +137,7 @@ def test_convolution_against_loops(options, rng):
 def test_dense_convolution_against_scipy(rng):
     tensors = {"weight": rng.standard_normal((1, 3, 4, 5, 3))}
     x = rng.standard_normal((1, 4, 11, 9))
-    y = oracle.conv2d(x, np.ones(1), tensors, "identity")
+    y = oracle.conv(x, np.ones(1), tensors, "identity")
     for out in range(3):
         np.testing.assert_allclose(y[0, out], correlate(x[0], tensors["weight"][0, out], "valid")[0], atol=1e-12)
 
@@ -145,7 +145,7 @@ def test_dense_convolution_against_scipy(rng):
 def test_one_kernel_at_one_is_the_ordinary_convolution(rng):
     kernel, bias = rng.standard_normal((3, 4, 3, 3)), rng.standard_normal(3)
     x = rng.standard_normal((2, 4, 5, 5))
-    y = oracle.conv2d(x, np.ones(1), {"weight": kernel[None], "bias": bias[None]}, "identity", padding=1)
+    y = oracle.conv(x, np.ones(1), {"weight": kernel[None], "bias": bias[None]}, "identity", padding=1)
     np.testing.assert_allclose(y, brute_force(x, kernel, bias, padding=1), atol=1e-12)
 
 
@@ -153,7 +153,7 @@ def test_one_kernel_at_one_is_the_ordinary_convolution(rng):
 def test_unit_vector_selects_its_kernel(i, rng):
     tensors = layer_tensors(rng, p=3)
     x = rng.standard_normal((1, 4, 5, 5))
-    y = oracle.conv2d(x, np.eye(3)[i], tensors, "identity")
+    y = oracle.conv(x, np.eye(3)[i], tensors, "identity")
     np.testing.assert_allclose(y, brute_force(x, tensors["weight"][i], tensors["bias"][i]), atol=1e-12)
 
 
@@ -162,7 +162,7 @@ def test_output_is_affine_in_omega(rng):
     tensors, x = layer_tensors(rng), rng.standard_normal((1, 4, 5, 5))
 
     def at(*omega):
-        return oracle.conv2d(x, np.array(omega), tensors, "affine")
+        return oracle.conv(x, np.array(omega), tensors, "affine")
 
     zero, first, second = at(0, 0), at(1, 0), at(0, 1)
     np.testing.assert_allclose(at(0.3, 0.9), zero + 0.3 * (first - zero) + 0.9 * (second - zero), atol=1e-12)
@@ -175,8 +175,8 @@ def test_affine_layer_equals_its_base_form(rng):
     tensors, x, omega = layer_tensors(rng), rng.standard_normal((2, 4, 5, 5)), rng.uniform(size=(2, 2))
     mixing = np.concatenate([tensors["phi.bias"][None], tensors["phi.weight"].T])
     base = {name: np.tensordot(mixing, tensors[name], axes=1) for name in ("weight", "bias")}
-    y = oracle.conv2d(x, omega, tensors, "affine")
-    np.testing.assert_allclose(oracle.conv2d(x, omega, base, "base"), y, atol=1e-12)
+    y = oracle.conv(x, omega, tensors, "affine")
+    np.testing.assert_allclose(oracle.conv(x, omega, base, "base"), y, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["conv2d", "linear", "parameter"])

@@ -19,7 +19,13 @@ class Backend:
     def __init__(self, device: str | None = None, mode: str | None = None):
         self.mode = choose(self.name, "mode", mode, self.modes)
         self.device = ops.device_of(device)
+        self._dtype = torch.float32
         ops.full_precision()
+
+    def in_float64(self) -> "Backend":
+        exact = Backend("cpu", "eager")
+        exact._dtype = torch.float64
+        return exact
 
     def facts(self) -> dict[str, str]:
         return ops.facts(self.device, self.mode)
@@ -27,7 +33,7 @@ class Backend:
     def build(self, spec, num_objectives: int):
         network = NETWORKS[spec.name](num_objectives=num_objectives, **spec.arguments())
         initialise(network, 0)
-        return network.to(self.device)
+        return network.to(self.device, self._dtype)
 
     def specs(self, network):
         return parameter_specs(network)
@@ -42,7 +48,7 @@ class Backend:
 
     def run(self, network, degraded: np.ndarray, omega: np.ndarray | None) -> np.ndarray:
         with torch.inference_mode():
-            x = torch.from_numpy(np.ascontiguousarray(degraded)).to(self.device)
+            x = self._tensor(degraded)
             forward = torch.compile(network) if self.mode == "compile" else network
             return forward(x, self._omega(omega)).cpu().numpy()
 
@@ -53,7 +59,7 @@ class Backend:
                 handles.append(module.register_forward_hook(self._recorder(calls, name)))
         try:
             with torch.no_grad():
-                network(torch.from_numpy(degraded).to(self.device), self._omega(omega))
+                network(self._tensor(degraded), self._omega(omega))
         finally:
             for handle in handles:
                 handle.remove()
@@ -66,7 +72,10 @@ class Backend:
         return folding.fold(network, self._omega(omega))
 
     def _omega(self, omega: np.ndarray | None) -> torch.Tensor | None:
-        return None if omega is None else torch.from_numpy(np.ascontiguousarray(omega)).to(self.device)
+        return None if omega is None else self._tensor(omega)
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device, self._dtype)
 
     @staticmethod
     def _recorder(calls: dict[str, LayerCall], name: str):

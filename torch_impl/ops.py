@@ -1,14 +1,14 @@
 """Everything peculiar to PyTorch, and nothing else of the project (DESIGN, "Layout").
 
-Aggregation of kernels (Eq. 3) and the convolution forms for one omega and for one omega per sample.
+Aggregation of kernels (Eq. 3), and the layers' arithmetic in every form of tunable_core.forms.
 """
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from tunable_core.errors import BackendError
-
-FORMS = ("auto", "shared", "grouped", "basis", "loop")
+from tunable_core.forms import choose
 
 
 def fresh_seed() -> int:
@@ -21,56 +21,107 @@ def aggregate(alpha: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
     return (alpha @ tensor.flatten(1)).reshape(*alpha.shape[:-1], *tensor.shape[1:])
 
 
-def choose_form(form: str, per_sample: bool, device: str) -> str:
-    """The form that `auto` stands for: one kernel is shared; per-sample kernels run grouped."""
-    if not per_sample:
-        return "shared"
-    return "grouped" if form in ("auto", "shared") else form
+def conv(x, alpha, weight, bias, stride, padding, dilation, groups, form):
+    """A convolution of one to three dimensions with kernels aggregated by alpha.
 
-
-def conv2d(x, alpha, weight, bias, stride, padding, dilation, groups, form):
-    """A 2-D convolution with kernels aggregated by alpha.
-
-    x       (N, C, H, W)
+    x       (N, C, *size)
     alpha   (k,): one kernel for the batch; (N, k): one per sample
-    weight  (k, out, C / groups, kh, kw); bias (k, out) or None
-    form    for per-sample alpha: `grouped` one convolution with N groups, `basis` all k kernels and then
-            a weighted sum of the outputs, `loop` one convolution per sample
+    weight  (k, out, C / groups, *kernel size); bias (k, out) or None
+    stride, padding (zeros), dilation: one integer per dimension
+    form    one of tunable_core.forms.FORMS
     """
+    run = (functional.conv1d, functional.conv2d, functional.conv3d)[weight.ndim - 4]
     options = {"stride": stride, "padding": padding, "dilation": dilation}
-    form = choose_form(form, alpha.ndim == 2, x.device.type)
+    pointwise = weight.shape[3:].numel() == 1 and not any(padding)
+    form = choose(form, alpha.ndim == 2, x.device.type, pointwise)
+    if form == "matmul":
+        return _pointwise(x, alpha, weight, bias, stride, groups)
     if form == "basis":
-        return _basis_conv2d(x, alpha, weight, bias, groups, options)
+        k, out = weight.shape[:2]
+        stacked = weight.unflatten(1, (groups, out // groups)).transpose(0, 1).flatten(0, 2)
+        return _basis(run, x, alpha, stacked, bias, k, groups, options)
+    return _aggregated(run, x, alpha, weight, bias, groups, options, form)
+
+
+def conv_transpose(x, alpha, weight, bias, stride, padding, output_padding, dilation, groups, form):
+    """A transposed convolution of one to three dimensions with kernels aggregated by alpha.
+
+    weight  (k, C, out / groups, *kernel size); output_padding: rows added at the end of every dimension
+    The others as for `conv`; a point-wise kernel is not special, `matmul` means `auto`.
+    """
+    run = (functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d)[weight.ndim - 4]
+    options = {"stride": stride, "padding": padding, "output_padding": output_padding, "dilation": dilation}
+    form = choose(form, alpha.ndim == 2, x.device.type)
+    if form == "basis":
+        stacked = weight.movedim(0, 1).flatten(1, 2)
+        return _basis(run, x, alpha, stacked, bias, len(weight), groups, options)
+    return _aggregated(run, x, alpha, weight, bias, groups, options, form)
+
+
+def _aggregated(run, x, alpha, weight, bias, groups, options, form):
+    """Kernels first, then one ordinary convolution (`shared`), one with N groups or N of them."""
     kernel = aggregate(alpha, weight)
     offset = None if bias is None else aggregate(alpha, bias)
     if form == "shared":
-        return functional.conv2d(x, kernel, offset, groups=groups, **options)
+        return run(x, kernel, offset, groups=groups, **options)
     if form == "loop":
         rows = [
-            functional.conv2d(x[n : n + 1], kernel[n], None if offset is None else offset[n], groups=groups, **options)
+            run(x[n : n + 1], kernel[n], None if offset is None else offset[n], groups=groups, **options)
             for n in range(len(x))
         ]
         return torch.cat(rows)
-    n, c, h, w = x.shape
-    y = functional.conv2d(
-        x.reshape(1, n * c, h, w),
-        kernel.flatten(0, 1),
-        None if offset is None else offset.flatten(),
-        groups=n * groups,
-        **options,
-    )
+    n = len(x)
+    offset = None if offset is None else offset.flatten()
+    y = run(x.flatten(0, 1)[None], kernel.flatten(0, 1), offset, groups=n * groups, **options)
     return y.reshape(n, -1, *y.shape[2:])
 
 
-def _basis_conv2d(x, alpha, weight, bias, groups, options):
-    """Channels are ordered (group, kernel, out / group), so that the convolution keeps its groups."""
-    k, out = weight.shape[:2]
-    stacked = weight.reshape(k, groups, out // groups, *weight.shape[2:]).transpose(0, 1).flatten(0, 2)
-    y = functional.conv2d(x, stacked, groups=groups, **options)
-    n, _, h, w = y.shape
-    y = y.reshape(n, groups, k, out // groups, h, w)
-    y = (y * alpha.reshape(n, 1, k, 1, 1, 1)).sum(2).reshape(n, out, h, w)
-    return y if bias is None else y + aggregate(alpha, bias)[:, :, None, None]
+def _basis(run, x, alpha, stacked, bias, k, groups, options):
+    """All k kernels, their outputs ordered (group, kernel, out / group) so that the groups stay; then the sum."""
+    y = run(x, stacked, groups=groups, **options)
+    mix = alpha.reshape(len(alpha), 1, k, *[1] * (y.ndim - 1))
+    y = (y.unflatten(1, (groups, k, -1)) * mix).sum(2).flatten(1, 2)
+    return y if bias is None else y + aggregate(alpha, bias).reshape(len(alpha), -1, *[1] * (y.ndim - 2))
+
+
+def _pointwise(x, alpha, weight, bias, stride, groups):
+    """A convolution by single points: for every sample and group a matrix, (N, g, out / g, C / g)."""
+    x = x[(..., *(slice(None, None, step) for step in stride))]
+    kernel = aggregate(alpha, weight).unflatten(1, (groups, -1)).flatten(3)
+    y = (kernel @ x.unflatten(1, (groups, -1)).flatten(3)).flatten(1, 2)
+    if bias is not None:
+        y = y + aggregate(alpha, bias)[..., None]
+    return y.reshape(*y.shape[:2], *x.shape[2:])
+
+
+def pad(x: torch.Tensor, padding: tuple[int, ...], mode: str) -> torch.Tensor:
+    """x (N, C, *size) with `padding` pixels at both ends of every dimension; mode `reflect` or `replicate`."""
+    return functional.pad(x, [side for size in reversed(padding) for side in (size, size)], mode)
+
+
+def ordinary_conv(
+    in_channels,
+    out_channels,
+    kernel_size,
+    *,
+    stride,
+    padding,
+    dilation,
+    groups,
+    bias,
+    padding_mode="zeros",
+    output_padding=None,
+) -> nn.Module:
+    """The framework's ordinary convolution, transposed when output_padding is given; tuples of one to three numbers."""
+    dims = len(kernel_size)
+    if output_padding is None:
+        kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dims - 1]
+        options = {"padding_mode": padding_mode}
+    else:
+        kind = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[dims - 1]
+        options = {"output_padding": output_padding}
+    options |= {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "bias": bias}
+    return kind(in_channels, out_channels, kernel_size, **options)
 
 
 def linear(x, alpha, weight, bias):

@@ -19,7 +19,8 @@ class Trainer:
     def __init__(self, network: nn.Module, recipe: Recipe, *, compiled: bool = False):
         self.network = network
         self._loss = make_loss(recipe)
-        self._device = next(network.parameters()).device
+        parameter = next(network.parameters())
+        self._device, self._dtype = parameter.device, parameter.dtype
         self._plain = network.num_objectives == 0
         adam = recipe.optimizer
         self._optimizer = torch.optim.Adam(
@@ -32,11 +33,14 @@ class Trainer:
         return self._loss(restored, sample, omega)
 
     def _backward(self, batch: Batch):
-        sample = {name: torch.from_numpy(value).to(self._device) for name, value in batch.sample.items()}
+        sample = {name: self._tensor(value) for name, value in batch.sample.items()}
         self._optimizer.zero_grad()
-        loss, terms = self._forward(sample, torch.from_numpy(batch.omega).to(self._device))
+        loss, terms = self._forward(sample, self._tensor(batch.omega))
         loss.backward()
         return loss.detach(), terms.detach()
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(self._device, self._dtype)
 
     def step(self, batch: Batch, learning_rate: float) -> tuple[float, np.ndarray]:
         """Take one step; return the loss before it and its p terms (batch means)."""

@@ -5,6 +5,7 @@ Everything is computed in float64 whatever comes in. omega is (p,), one setting 
 decision 1): weight (k, ...), bias (k, out), phi.*; k is the number of kernels.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -48,39 +49,80 @@ def aggregate(alpha: np.ndarray, tensor: np.ndarray) -> np.ndarray:
     return np.tensordot(alpha, tensor, axes=1)
 
 
-def conv2d(
+def conv(
     x: np.ndarray,
     omega: np.ndarray,
     tensors: Tensors,
     phi_form: str,
     *,
-    stride: int | tuple[int, int] = 1,
-    padding: int | tuple[int, int] = 0,
-    dilation: int | tuple[int, int] = 1,
+    stride: int | tuple[int, ...] = 1,
+    padding: int | tuple[int, ...] = 0,
+    dilation: int | tuple[int, ...] = 1,
     groups: int = 1,
+    padding_mode: str = "zeros",
 ) -> np.ndarray:
-    """The tunable convolution (Eqs. 1-6), zero-padded: x (N, in, H, W) -> (N, out, H', W').
+    """The tunable convolution (Eqs. 1-6) of one, two or three dimensions: x (N, in, *size) -> (N, out, *size').
 
-    weight (k, out, in / groups, kh, kw), bias (k, out) or absent.
+    weight (k, out, in / groups, *kernel size), bias (k, out) or absent; padding_mode zeros, reflect or replicate.
     """
-    (sy, sx), (py, px), (dy, dx) = _pair(stride), _pair(padding), _pair(dilation)
     kernel, bias = _kernels(phi_form, omega, tensors, len(x))  # one per sample
-    n, out, within, kh, kw = kernel.shape
-    x = np.pad(_float64(x), ((0, 0), (0, 0), (py, py), (px, px)))
+    n, out, within, *taps = kernel.shape
+    stride, padding, dilation = (_each(value, len(taps)) for value in (stride, padding, dilation))
+    mode = {"zeros": "constant", "reflect": "reflect", "replicate": "edge"}[padding_mode]
+    x = np.pad(_float64(x), [(0, 0), (0, 0), *((size, size) for size in padding)], mode)
     if x.shape[1] != within * groups:
         raise TunableError(f"{x.shape[1]} input channels for {groups} groups of {within}")
-    height = (x.shape[2] - dy * (kh - 1) - 1) // sy + 1
-    width = (x.shape[3] - dx * (kw - 1) - 1) // sx + 1
-    if height < 1 or width < 1:
-        raise TunableError(f"a padded input of {x.shape[2]}x{x.shape[3]} is smaller than the kernel of {kh}x{kw}")
+    size = [(a - d * (k - 1) - 1) // s + 1 for a, k, s, d in zip(x.shape[2:], taps, stride, dilation, strict=True)]
+    if min(size) < 1:
+        raise TunableError(f"a padded input of {_by(x.shape[2:])} is smaller than the kernel of {_by(taps)}")
     x = x.reshape(n, groups, within, *x.shape[2:])
-    kernel = kernel.reshape(n, groups, out // groups, within, kh, kw)
-    y = np.zeros((n, groups, out // groups, height * width))
-    for u in range(kh):  # y[i, j] = sum over u, v of k[u, v] x[i sy + u dy, j sx + v dx]
-        for v in range(kw):
-            seen = x[..., u * dy : u * dy + (height - 1) * sy + 1 : sy, v * dx : v * dx + (width - 1) * sx + 1 : sx]
-            y += kernel[..., u, v] @ seen.reshape(n, groups, within, height * width)
-    return y.reshape(n, out, height, width) + bias[:, :, None, None]
+    kernel = kernel.reshape(n, groups, out // groups, within, *taps)
+    y = np.zeros((n, groups, out // groups, math.prod(size)))
+    for tap in np.ndindex(*taps):  # y[i] = sum over taps u of k[u] x[i stride + u dilation]
+        spans = zip(tap, size, stride, dilation, strict=True)
+        seen = x[(..., *(slice(u * d, u * d + (m - 1) * s + 1, s) for u, m, s, d in spans))]
+        y += kernel[(..., *tap)] @ seen.reshape(n, groups, within, -1)
+    return y.reshape(n, out, *size) + bias.reshape(n, out, *[1] * len(size))
+
+
+def conv_transpose(
+    x: np.ndarray,
+    omega: np.ndarray,
+    tensors: Tensors,
+    phi_form: str,
+    *,
+    stride: int | tuple[int, ...] = 1,
+    padding: int | tuple[int, ...] = 0,
+    output_padding: int | tuple[int, ...] = 0,
+    dilation: int | tuple[int, ...] = 1,
+    groups: int = 1,
+) -> np.ndarray:
+    """The transposed tunable convolution: x (N, in, *size) -> (N, out, *size'), the adjoint of `conv` in x.
+
+    weight (k, in, out / groups, *kernel size), bias (k, out) or absent. Every input pixel i adds k[u] x[i] to the
+    output pixel i stride + u dilation - padding; size' = (size - 1) stride - 2 padding + dilation (kernel size - 1)
+    + output_padding + 1.
+    """
+    kernel, bias = _kernels(phi_form, omega, tensors, len(x), transposed=groups)
+    x = _float64(x)
+    (n, channels, *size), within, taps = x.shape, kernel.shape[2], kernel.shape[3:]
+    if channels != kernel.shape[1]:
+        raise TunableError(f"{channels} input channels for kernels of {kernel.shape[1]}")
+    dims = len(taps)
+    stride, padding, dilation, added = (_each(value, dims) for value in (stride, padding, dilation, output_padding))
+    reach = [d * (k - 1) for d, k in zip(dilation, taps, strict=True)]
+    y = np.zeros(
+        (n, groups, within, *((m - 1) * s + r + 1 + a for m, s, r, a in zip(size, stride, reach, added, strict=True)))
+    )
+    x = x.reshape(n, groups, channels // groups, -1)
+    kernel = kernel.reshape(n, groups, channels // groups, within, *taps)
+    for tap in np.ndindex(*taps):
+        spans = zip(tap, size, stride, dilation, strict=True)
+        place = (..., *(slice(u * d, u * d + (m - 1) * s + 1, s) for u, m, s, d in spans))
+        y[place] += (np.swapaxes(kernel[(..., *tap)], 2, 3) @ x).reshape(n, groups, within, *size)
+    y = y[(..., *(slice(p, m - p) for p, m in zip(padding, y.shape[3:], strict=True)))]
+    y = y.reshape(n, groups * within, *y.shape[3:])
+    return y + bias.reshape(n, -1, *[1] * dims)
 
 
 def linear(x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form: str) -> np.ndarray:
@@ -99,7 +141,12 @@ def parameter(omega: np.ndarray, tensors: Tensors, phi_form: str) -> np.ndarray:
 
 # One signature for all: (x, omega, tensors, phi_form, **options) -> output.
 LAYERS: dict[str, Callable[..., np.ndarray]] = {
-    "conv2d": conv2d,
+    "conv1d": conv,
+    "conv2d": conv,
+    "conv3d": conv,
+    "conv_transpose1d": conv_transpose,
+    "conv_transpose2d": conv_transpose,
+    "conv_transpose3d": conv_transpose,
     "linear": linear,
     "parameter": lambda x, omega, tensors, phi_form: parameter(omega, tensors, phi_form),
 }
@@ -187,13 +234,18 @@ def _factors(recipe: Recipe, omega: np.ndarray, n: int) -> np.ndarray:
     return factors
 
 
-def _kernels(phi_form: str, omega: np.ndarray, tensors: Tensors, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """The aggregated kernel (N, out, ...) and bias (N, out) of every sample; a missing bias is zero."""
+def _kernels(
+    phi_form: str, omega: np.ndarray, tensors: Tensors, n: int, transposed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The aggregated kernel (N, ...) and bias (N, out) of every sample; a missing bias is zero.
+
+    transposed  groups of a transposed convolution, whose kernels hold out / groups on their second axis; else 0
+    """
     alpha = phi(phi_form, _rows(omega, n), tensors)
     kernel = aggregate(alpha, tensors["weight"])
     if "bias" in tensors:
         return kernel, aggregate(alpha, tensors["bias"])
-    return kernel, np.zeros(kernel.shape[:2])
+    return kernel, np.zeros((n, kernel.shape[2] * transposed if transposed else kernel.shape[1]))
 
 
 def _affine(x: np.ndarray, tensors: Tensors, name: str) -> np.ndarray:
@@ -208,8 +260,13 @@ def _rows(omega: np.ndarray, n: int) -> np.ndarray:
     return np.broadcast_to(omega, (n, omega.shape[-1]))
 
 
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int | np.integer) else tuple(value)
+def _each(value: int | tuple[int, ...], dims: int) -> tuple[int, ...]:
+    """One number per dimension."""
+    return (value,) * dims if isinstance(value, int | np.integer) else tuple(value)
+
+
+def _by(sizes) -> str:
+    return "x".join(str(size) for size in sizes)
 
 
 def _float64(value) -> np.ndarray:

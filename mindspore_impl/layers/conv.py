@@ -1,105 +1,236 @@
 """Tunable convolutions (Eqs. 3, 5, 6)."""
 
+import math
+
 import mindspore as ms
 from mindspore import nn
 
 from mindspore_impl import ops
 from mindspore_impl.layers.tunable import Tunable
 from tunable_core.errors import TunableError, nearest
+from tunable_core.forms import FORMS
 from tunable_core.networks import DEFAULT_PHI
 
+PADDING_MODES = ("zeros", "reflect", "replicate")
 
-class TunableConv2d(Tunable):
-    """A 2-D convolution whose kernel and bias are set by omega: y = x * k(omega) + b(omega).
 
-    Parameters: weight (k, out, in / groups, kh, kw), bias (k, out), phi.*; k is the number of
-    kernels, p or (phi `base`) p + 1.
+class TunableConv(Tunable):
+    """A convolution whose kernel and bias are set by omega: y = x * k(omega) + b(omega).
+
+    Parameters: weight (k, out, in / groups, *kernel size), bias (k, out), phi.*; k is the number of
+    kernels, p or (phi `base`) p + 1. Use TunableConv1d, TunableConv2d or TunableConv3d.
 
     in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias
-                     as in an ordinary convolution; zeros are padded; integers or pairs
+                     as in an ordinary convolution; integers, or one per dimension
     num_objectives   p
+    padding_mode     zeros, reflect or replicate
     phi              affine, identity, se or base
-    form             how per-sample omega is computed: auto, grouped, basis, loop
+    form             how per-sample omega is computed (tunable_core.forms)
     seed             of the starting weights; None draws one from the framework's generator
 
-    Raises TunableError for groups that do not divide the channels, or an unknown phi or form.
+    Raises TunableError for a value out of range, groups that do not divide the channels, an unknown name.
     """
 
-    kind = "conv2d"
+    dims = 0
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int | tuple[int, int],
+        kernel_size: int | tuple[int, ...],
         *,
         num_objectives: int,
-        stride: int | tuple[int, int] = 1,
-        padding: int | tuple[int, int] = 0,
-        dilation: int | tuple[int, int] = 1,
+        stride: int | tuple[int, ...] = 1,
+        padding: int | tuple[int, ...] = 0,
+        dilation: int | tuple[int, ...] = 1,
         groups: int = 1,
         bias: bool = True,
+        padding_mode: str = "zeros",
         phi: str = DEFAULT_PHI,
         form: str = "auto",
         seed: int | None = None,
     ):
         super().__init__(num_objectives, phi)
-        if groups < 1 or in_channels % groups or out_channels % groups:
+        if min(in_channels, out_channels, groups) < 1 or in_channels % groups or out_channels % groups:
             raise TunableError(f"groups {groups} must divide in_channels {in_channels} and out_channels {out_channels}")
-        if form not in ops.FORMS:
-            raise TunableError(f"unknown form {form!r}{nearest(form, ops.FORMS)}; known: {', '.join(ops.FORMS)}")
+        _known("form", form, FORMS)
+        _known("padding_mode", padding_mode, PADDING_MODES)
         self.in_channels = in_channels
         self.out_channels = out_channels
-        self.kernel_size = _pair(kernel_size)
-        self.stride = _pair(stride)
-        self.padding = _pair(padding)
-        self.dilation = _pair(dilation)
+        self.kernel_size = self._each("kernel_size", kernel_size, 1)
+        self.stride = self._each("stride", stride, 1)
+        self.padding = self._each("padding", padding, 0)
+        self.dilation = self._each("dilation", dilation, 1)
         self.groups = groups
+        self.padding_mode = padding_mode
         self.form = form
-        shape = (self.num_kernels, out_channels, in_channels // groups, *self.kernel_size)
-        self.weight = ops.parameter(shape)
-        self.bias = ops.parameter(shape[:2]) if bias else None
+        self.weight = ops.parameter((self.num_kernels, *self._channels(), *self.kernel_size))
+        self.bias = ops.parameter((self.num_kernels, out_channels)) if bias else None
         self.start(seed)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor) -> ms.Tensor:
-        """x (N, in, H, W), omega (p,) or (N, p) -> (N, out, H', W')."""
-        return ops.conv2d(
-            x,
-            self.phi(omega),
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-            self.form,
+        """x (N, in, *size), omega (p,) or (N, p) -> (N, out, *size')."""
+        padding = self.padding
+        if self.padding_mode != "zeros":
+            x = ops.pad(x, padding, self.padding_mode)
+            padding = (0,) * self.dims
+        return ops.conv(
+            x, self.phi(omega), self.weight, self.bias, self.stride, padding, self.dilation, self.groups, self.form
         )
 
     def roles(self) -> dict[str, tuple[str, int]]:
-        fan_in = self.in_channels // self.groups * self.kernel_size[0] * self.kernel_size[1]
+        fan_in = math.prod(self.kernel_size) * self._channels()[1]
         return {"weight": ("kernel", fan_in), "bias": ("bias", fan_in)}
 
     def options(self) -> dict:
-        return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
+        return {
+            "stride": self.stride,
+            "padding": self.padding,
+            "dilation": self.dilation,
+            "groups": self.groups,
+            "padding_mode": self.padding_mode,
+        }
 
-    def fold(self, omega: ms.Tensor) -> nn.Conv2d:
+    def fold(self, omega: ms.Tensor) -> nn.Cell:
         """The ordinary convolution equal to this one at omega (p,)."""
-        folded = ops.ordinary_conv2d(
-            self.in_channels,
-            self.out_channels,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-            self.bias is not None,
-        )
+        channels, bias = (self.in_channels, self.out_channels), self.bias is not None
+        folded = ops.ordinary_conv(*channels, kernel_size=self.kernel_size, bias=bias, **self.options())
         alpha = self.phi(omega)
         ops.assign(folded.weight, ops.aggregate(alpha, self.weight).asnumpy())
         if self.bias is not None:
             ops.assign(folded.bias, ops.aggregate(alpha, self.bias).asnumpy())
         return folded
 
+    def _channels(self) -> tuple[int, int]:
+        """The two channel axes of a kernel."""
+        return self.out_channels, self.in_channels // self.groups
 
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else tuple(value)
+    def _each(self, name: str, value: int | tuple[int, ...], least: int) -> tuple[int, ...]:
+        """One number per dimension."""
+        values = tuple(value) if isinstance(value, tuple | list) else (value,) * self.dims
+        if len(values) != self.dims or not all(isinstance(each, int) and each >= least for each in values):
+            raise TunableError(f"{name} must be one integer or {self.dims}, each at least {least}, not {value!r}")
+        return values
+
+
+class TunableConv1d(TunableConv):
+    """A tunable convolution of sequences, x (N, in, L): see TunableConv."""
+
+    kind = "conv1d"
+    dims = 1
+
+
+class TunableConv2d(TunableConv):
+    """A tunable convolution of pictures, x (N, in, H, W): see TunableConv."""
+
+    kind = "conv2d"
+    dims = 2
+
+
+class TunableConv3d(TunableConv):
+    """A tunable convolution of volumes, x (N, in, D, H, W): see TunableConv."""
+
+    kind = "conv3d"
+    dims = 3
+
+
+class TunableConvTranspose(TunableConv):
+    """A transposed convolution whose kernel and bias are set by omega.
+
+    Parameters: weight (k, in, out / groups, *kernel size), bias (k, out), phi.*.
+
+    output_padding   rows added at the end of every dimension, fewer than stride or dilation
+    The others as for TunableConv; zeros are padded. Use TunableConvTranspose1d, 2d or 3d.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, ...],
+        *,
+        num_objectives: int,
+        stride: int | tuple[int, ...] = 1,
+        padding: int | tuple[int, ...] = 0,
+        output_padding: int | tuple[int, ...] = 0,
+        dilation: int | tuple[int, ...] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        phi: str = DEFAULT_PHI,
+        form: str = "auto",
+        seed: int | None = None,
+    ):
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            num_objectives=num_objectives,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+            bias=bias,
+            phi=phi,
+            form=form,
+            seed=seed,
+        )
+        self.output_padding = self._each("output_padding", output_padding, 0)
+        for added, *larger in zip(self.output_padding, self.stride, self.dilation, strict=True):
+            if added >= max(larger):
+                raise TunableError(
+                    f"output_padding {self.output_padding} must be less than stride {self.stride} "
+                    f"or dilation {self.dilation}"
+                )
+
+    def construct(self, x: ms.Tensor, omega: ms.Tensor) -> ms.Tensor:
+        """x (N, in, *size), omega (p,) or (N, p) -> (N, out, *size')."""
+        return ops.conv_transpose(
+            x,
+            self.phi(omega),
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            self.output_padding,
+            self.dilation,
+            self.groups,
+            self.form,
+        )
+
+    def options(self) -> dict:
+        return {
+            "stride": self.stride,
+            "padding": self.padding,
+            "output_padding": self.output_padding,
+            "dilation": self.dilation,
+            "groups": self.groups,
+        }
+
+    def _channels(self) -> tuple[int, int]:
+        return self.in_channels, self.out_channels // self.groups
+
+
+class TunableConvTranspose1d(TunableConvTranspose):
+    """A tunable transposed convolution of sequences, x (N, in, L): see TunableConvTranspose."""
+
+    kind = "conv_transpose1d"
+    dims = 1
+
+
+class TunableConvTranspose2d(TunableConvTranspose):
+    """A tunable transposed convolution of pictures, x (N, in, H, W): see TunableConvTranspose."""
+
+    kind = "conv_transpose2d"
+    dims = 2
+
+
+class TunableConvTranspose3d(TunableConvTranspose):
+    """A tunable transposed convolution of volumes, x (N, in, D, H, W): see TunableConvTranspose."""
+
+    kind = "conv_transpose3d"
+    dims = 3
+
+
+def _known(kind: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        raise TunableError(f"unknown {kind} {name!r}{nearest(name, known)}; known: {', '.join(known)}")

@@ -19,9 +19,9 @@ def conv2d(
         return TunableConv2d(
             in_channels, out_channels, kernel_size, num_objectives=num_objectives, padding=padding, phi=phi, seed=0
         )
-    return ops.ordinary_conv2d(
-        in_channels, out_channels, (kernel_size, kernel_size), (1, 1), (padding, padding), (1, 1), 1, True
-    )
+    pair = (kernel_size, kernel_size)
+    options = {"stride": (1, 1), "padding": (padding, padding), "dilation": (1, 1), "groups": 1, "bias": True}
+    return ops.ordinary_conv(in_channels, out_channels, pair, **options)
 
 
 class Network(nn.Cell):

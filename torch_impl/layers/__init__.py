@@ -1,8 +1,25 @@
 """Tunable layers (SPEC 2)."""
 
-from torch_impl.layers.conv import TunableConv2d
+from torch_impl.layers.conv import (
+    TunableConv1d,
+    TunableConv2d,
+    TunableConv3d,
+    TunableConvTranspose1d,
+    TunableConvTranspose2d,
+    TunableConvTranspose3d,
+)
 from torch_impl.layers.linear import TunableLinear
 from torch_impl.layers.parameter import TunableParameter
 from torch_impl.layers.tunable import Tunable
 
-__all__ = ["Tunable", "TunableConv2d", "TunableLinear", "TunableParameter"]
+__all__ = [
+    "Tunable",
+    "TunableConv1d",
+    "TunableConv2d",
+    "TunableConv3d",
+    "TunableConvTranspose1d",
+    "TunableConvTranspose2d",
+    "TunableConvTranspose3d",
+    "TunableLinear",
+    "TunableParameter",
+]
