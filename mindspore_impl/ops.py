@@ -444,6 +444,8 @@ def facts(device: str, mode: str) -> dict[str, str]:
         "threads": str(ms.get_context("runtime_num_threads")),
         "hf32 convolution": hf32,
         "hf32 matmul": hf32,
+        "amp": "False",  # MindSpore has no switch for it: a network is rewritten, and nothing here rewrites one
+        "deterministic": str(ms.get_context("deterministic")),
         "onednn isa cap": os.environ.get("ONEDNN_MAX_CPU_ISA", "none"),
         "single-threaded dispatch": os.environ.get("MS_DEV_HOST_BLOCKING_RUN", "0"),
     }

@@ -3,6 +3,8 @@
 Aggregation of kernels (Eq. 3), and the layers' arithmetic in every form of tunable_core.forms.
 """
 
+import os
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -177,9 +179,14 @@ def facts(device: torch.device, mode: str) -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "tf32 convolution": str(torch.backends.cudnn.allow_tf32),
         "tf32 matmul": str(torch.backends.cuda.matmul.allow_tf32),
+        "float32 matmul": torch.get_float32_matmul_precision(),
+        "amp": str(torch.is_autocast_enabled(device.type)),
+        "deterministic": str(torch.are_deterministic_algorithms_enabled()),
         "cpu capability": torch.backends.cpu.get_cpu_capability(),
+        "onednn isa cap": os.environ.get("ONEDNN_MAX_CPU_ISA", "none"),
     }
     if device.type == "cuda":
         found["cudnn"] = str(torch.backends.cudnn.version())
         found["cudnn deterministic"] = str(torch.backends.cudnn.deterministic)
+        found["cudnn benchmark"] = str(torch.backends.cudnn.benchmark)
     return found

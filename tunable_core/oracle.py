@@ -81,7 +81,7 @@ def conv(
     for tap in np.ndindex(*taps):  # y[i] = sum over taps u of k[u] x[i stride + u dilation]
         spans = zip(tap, size, stride, dilation, strict=True)
         seen = x[(..., *(slice(u * d, u * d + (m - 1) * s + 1, s) for u, m, s, d in spans))]
-        y += kernel[(..., *tap)] @ seen.reshape(n, groups, within, -1)
+        y += np.ascontiguousarray(kernel[(..., *tap)]) @ seen.reshape(n, groups, within, -1)  # else numpy is slow
     return y.reshape(n, out, *size) + bias.reshape(n, out, *[1] * len(size))
 
 
