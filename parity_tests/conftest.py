@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from parity_tests.twins import get_twin
+from tunable_core import checkpoint
 from tunable_core.backends import BACKENDS, requested
+from tunable_core.initial import starting_weights
 from tunable_core.recipe import parse
 
 
@@ -51,7 +53,35 @@ def rng():
     return np.random.default_rng(5)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def weights_file(tmp_path_factory):
+    """weights_file(name, recipe, backend): the recipe's network, freshly initialised."""
+    folder = tmp_path_factory.mktemp("weights")
+
+    def write(name, recipe, backend):
+        path = folder / f"{name}.safetensors"
+        if not path.exists():
+            specs = backend.specs(backend.build(recipe.network, recipe.network_objectives))
+            checkpoint.save(path, starting_weights(specs, 1, recipe.initial), checkpoint.Header.of(recipe))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def small_network(make_recipe, weights_file):
+    """small_network(phi, p=2): the weights file of a network that a certificate takes a second for."""
+    objectives = [{"name": "a", "kind": "rec", "weight": 0.8}, {"name": "b", "kind": "noise", "weight": 1.3}]
+
+    def make(phi, p=2):
+        network = {"name": "resnet", "channels": 5, "blocks": 1, "phi": phi}
+        recipe = make_recipe(network=network, objectives=objectives[:p])
+        return weights_file(f"small-{phi}-{p}", recipe, get_twin(requested()[0]).backend)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def make_recipe():
     """make_recipe(loss={...}, ...): a small valid recipe with some sections replaced."""
     values = {

@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 
-from tunable_core import certificate, oracle
+from tunable_core import oracle
+from tunable_core.certificate import inputs
 
 
 @pytest.mark.parametrize("omega", [(1, 0), (0, 1), (0.5, 0.5), (1, 1)])
 def test_targets_are_out_of_reach(omega, make_recipe, monkeypatch):
     """At least 0.05 from where a perfect network would go, in every pixel."""
-    sample = certificate._sample(16, 3, 1)
-    monkeypatch.setattr(certificate, "AWAY", 0.0)
-    true = certificate._sample(16, 3, 1)
+    sample = inputs.pictures(16, 3)
+    monkeypatch.setattr(inputs, "AWAY", 0.0)
+    true = inputs.pictures(16, 3)
     np.testing.assert_array_equal(sample["degraded"], true["degraded"])
     for index, spec in enumerate(make_recipe().objectives):
         distance = oracle.target(spec, index, sample, omega) - oracle.target(spec, index, true, omega)

@@ -242,7 +242,7 @@ def rows(monkeypatch, tunable):
     """What verify finds, without computing it."""
     found = certificate.Certificate("model", {"torch": {"device": "cpu"}})
 
-    def verify(path, backends, *, points, progress):
+    def verify(path, backends, *, points, record, against, progress):
         progress(f"{path}, {points} points")
         return found
 
@@ -268,7 +268,12 @@ def test_verify(tunable, rows, backend):
 def test_verify_for_real(tunable, weights_file, backend):
     found = answer(tunable("verify", weights_file, "--backends", backend.name, "--grid", "2", "--json"))
     assert found["passed"] and {"weights", "layer", "folded", "loss"} <= {row["stage"] for row in found["rows"]}
-    assert backend.name in found["facts"] and any("second framework" in line for line in found["not_judged"])
+    assert backend.name in found["facts"] and found["machine"]["numpy"] == np.__version__
+    assert all(row["minimum_tolerance"] == row["error"] for row in found["rows"])
+    (layers,) = [row for row in found["stages"] if row["stage"] == "layer"]
+    assert layers["first_difference"] == "head" and layers["rows_passed"] == layers["rows"] == 5
+    (parts,) = [row["parts"] for row in found["rows"] if row["stage"] == "layer" and row["omega"] == "(1, 0)"]
+    assert list(parts) == ["head", "body.0.conv1", "body.0.conv2", "tail"] and layers["error"] >= max(parts.values())
 
 
 # --- doctor

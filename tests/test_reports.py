@@ -118,21 +118,25 @@ def test_loss_curves(tmp_path, monkeypatch):
 @pytest.fixture
 def certificate():
     rows = [
-        Row("layer", "torch : oracle", "(0, 1)", "head", 1e-7, 2e-6),
-        Row("layer", "torch : oracle", "(1, 0)", "tail<&>", 5e-6, 2e-6),
-        Row("layer", "torch : oracle", "per sample", "body", 2e-7, 2e-6),
-        Row("network", "mindspore : torch", "(0, 1)", "output", 3e-7, 1e-5),
+        Row("layer", "torch : oracle", "(0, 1)", "head", 1e-7, 2e-6, parts={"head": 1e-7, "tail<&>": 0.0}),
+        Row("layer", "torch : oracle", "(1, 0)", "tail<&>", 5e-6, 2e-6, parts={"head": 1.5e-6, "tail<&>": 5e-6}),
+        Row("layer", "torch : oracle", "per sample", "head", 2e-7, 2e-6, parts={"head": 2e-7, "tail<&>": 1.6e-8}),
+        Row("layer output", "mindspore : torch", "(0, 1)", "tail<&>", 3e-7, 2e-6, parts={"head": 0.0, "tail<&>": 3e-7}),
+        Row("network", "mindspore : torch", "(0, 1)", "output", 3e-7, 1e-5, parts={"output": 3e-7}),
         Row("control: omega matters", "torch", "(1, 0)", "output", 0.2, 1e-3, at_least=True),
     ]
     facts = {"torch": {"torch": "9.9", "device": "cpu"}, "mindspore": {"mindspore": "8.8"}}
-    return Certificate("/some/model.safetensors", facts, rows, ["exports: not asked for"])
+    machine, recorded = {"cores": "64"}, {"torch": {"torch": "7.7"}}
+    found = Certificate("/some/model.safetensors", facts, rows, ["exports: not asked for"], machine, recorded)
+    found.zeros, found.notes, found.gaps = {"qkv.bias": "no such luck"}, ["from afar"], {"network": 2.5e-6}
+    return found
 
 
 def cells(html):
     """The page's table rows: (class of the last cell, texts)."""
     found = []
-    for row in re.findall(r"<tr>(.*?)</tr>", html, re.S):
-        if "<td" in row:
+    for row in re.findall(r"<tr[^>]*>(.*?)</tr>", html, re.S):
+        if 'class="number' in row and "<td" in row:
             classes = re.findall(r'<td class="([^"]*)"', row)
             found.append((classes[-1], [text.strip() for text in re.findall(r"<td[^>]*>(.*?)</td>", row, re.S)]))
     return found
@@ -140,21 +144,30 @@ def cells(html):
 
 def test_page(certificate):
     html = report.page(certificate)
-    layer, network, control = cells(html)
+    layer, _, network, control = cells(html)
+    tail = "tail&lt;&amp;&gt;"
     assert layer == (
-        "number fail", ["layer", "torch : oracle", "(1, 0)", "tail&lt;&amp;&gt;", "5.0e-06", "&lt;= 2.0e-06", "2 / 3"],
-    )  # fmt: skip
+        "number fail",
+        ["layer", "torch : oracle", "(1, 0)", tail, tail, "5.0e-06", "&lt;= 2.0e-06", "5.0e-06", "2 / 3"],
+    )
     assert network[0] == "number pass" and network[1][-1] == "1 / 1"
     assert control == (
-        "number pass", ["control: omega matters", "torch", "(1, 0)", "output", "2.0e-01", "&gt;= 1.0e-03", "1 / 1"],
-    )  # fmt: skip
+        "number pass",
+        ["control: omega matters", "torch", "(1, 0)", "output", "", "2.0e-01", "&gt;= 1.0e-03", "2.0e-01", "1 / 1"],
+    )
     assert re.search(r"\.fail \{ color: #b3261e", html)  # red
     for text in (
         "Failed",
-        "1 of 5 comparisons",
+        "1 of 6 comparisons",
         "torch and mindspore",
         "/some/model.safetensors",
-        "torch 9.9, device cpu",
+        "<td>9.9</td>",
+        "<td>64</td>",
+        "torch, where the pack was recorded",
+        "<td>7.7</td>",
+        "True gradient is zero: qkv.bias: no such luck",
+        "Note: from afar",
+        "here 4 times this model's own float32-float64 gap of 2.5e-06",
         "Not judged: exports: not asked for",
         TOLERANCES["layer"].reason,
     ):
@@ -172,21 +185,66 @@ def test_a_passed_page_has_no_red_row(certificate):
     certificate.rows.pop(1)
     html = report.page(certificate)
     assert {kind for kind, _ in cells(html)} == {"number pass"}
-    assert "Passed" in html and "all 4 comparisons" in html and 'class="fail"' not in html
+    assert "Passed" in html and "all 5 comparisons" in html and 'class="fail"' not in html
+
+
+def test_heat_map(certificate):
+    """omega by layer, the network's output last; 0 is over the limit, the last colour an error of 0."""
+    oracle, twins = report.heat_maps(certificate)
+    assert (oracle.title, oracle.columns) == ("torch : oracle", ["head", "tail<&>"])
+    bins = {omega: [colour for colour, _ in line] for omega, line in oracle.lines}
+    assert bins == {"(0, 1)": [3, 6], "(1, 0)": [1, 0], "per sample": [3, 4]}
+    assert (twins.title, twins.columns) == ("mindspore : torch", ["head", "tail<&>", "output"])
+    assert twins.lines == [
+        ("(0, 1)", [(6, "head at (0, 1): 0.0e+00, limit 2.0e-06"), (2, "tail<&> at (0, 1): 3.0e-07, limit 2.0e-06"),
+                    (3, "output at (0, 1): 3.0e-07, limit 1.0e-05")])
+    ]  # fmt: skip
+    html = report.page(certificate)
+    assert html.count('<td class="h0"') == 1 and 'title="tail&lt;&amp;&gt; at (1, 0): 5.0e-06, limit 2.0e-06"' in html
+    assert [report._bin(error, 1e-6) for error in (1.1e-6, float("nan"), 1e-6, 1e-10, 0.0)] == [0, 0, 1, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("error", "at_least", "wanted"),
+    [(1.21e-7, False, "1.3e-07"), (1e-7, False, "1.0e-07"), (0.0, False, "0"), (float("inf"), False, "none"),
+     (0.0289, True, "2.8e-02"), (9.99e-7, False, "1.0e-06")],
+)  # fmt: skip
+def test_the_limit_that_would_pass(error, at_least, wanted):
+    row = Row("network", "a : b", "", "", error, 1.0, at_least)
+    assert report.needed(row) == wanted
+    if np.isfinite(error):
+        assert Row("network", "a : b", "", "", error, float(report.needed(row)), at_least).passed
+
+
+def test_first_differences(certificate):
+    assert report.first_differences(certificate) == {
+        "torch : oracle": "tail<&>, beyond its limit, at ω (1, 0)",
+        "mindspore : torch": "tail<&>, by rounding, at ω (0, 1)",
+    }
 
 
 def test_terminal_table(certificate, capsys):
     report.print_table(certificate)
     text = capsys.readouterr().out
-    (layer,) = [line for line in text.splitlines() if "torch : oracle" in line]
-    assert [part.strip() for part in layer.strip("│").split("│")] == [
-        "layer", "torch : oracle", "(1, 0)", "tail<&>", "5.0e-06", "<= 2.0e-06", "2/3", "FAIL",
+    (layer,) = [line for line in text.splitlines() if line.startswith(" layer") and "torch : oracle" in line]
+    assert re.split("  +", layer.strip()) == [
+        "layer", "torch : oracle", "(1, 0)", "tail<&>", "5.0e-06", "<= 2.0e-06", "5.0e-06", "2/3", "FAIL",
     ]  # fmt: skip
-    assert "not judged: exports: not asked for" in text and "FAILED: 1 of 5" in text
+    for line in (
+        "not judged: exports: not asked for",
+        "first layer that differs, torch : oracle: tail<&>, beyond its limit, at ω (1, 0)",
+        "true gradient is zero: qkv.bias: no such luck",
+        "torch: torch 9.9, device cpu",
+        "machine: cores 64",
+        "recorded by torch: torch 7.7",
+        "note: from afar",
+        "FAILED: 1 of 6",
+    ):
+        assert line in text.splitlines()
     certificate.rows.pop(1)
     report.print_table(certificate)
     text = capsys.readouterr().out
-    assert "PASSED: 4 comparisons" in text and "FAIL" not in text.replace("PASSED", "")
+    assert "PASSED: 5 comparisons" in text and "FAIL" not in text.replace("PASSED", "")
 
 
 def test_brackets_in_a_name_are_no_markup(certificate, capsys):

@@ -76,6 +76,9 @@ class Backend(Protocol):
 
     def __init__(self, device: str | None = None, mode: str | None = None): ...
 
+    def in_float64(self) -> "Backend":
+        """The same framework computing in float64 on the CPU, the truth for networks; BackendError if it cannot."""
+
     def facts(self) -> dict[str, str]:
         """Versions, device, and every switch that changes numbers."""
 

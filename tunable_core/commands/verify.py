@@ -16,7 +16,12 @@ def add_arguments(parser):
         "--backends", metavar="A,B", help="frameworks to compare, e.g. torch,mindspore; default: all installed"
     )
     parser.add_argument(
-        "--grid", type=at_least(2), default=5, metavar="N", help="omega: all points of N steps per axis (default 5)"
+        "--grid", type=at_least(2), metavar="N", help="omega: all points of N steps per axis (default 5)"
+    )
+    pack = parser.add_mutually_exclusive_group()
+    pack.add_argument("--record", metavar="PACK", help="also write the float64 truth (needs torch) for other machines")
+    pack.add_argument(
+        "--against", metavar="PACK", help="judge by a recorded truth, its inputs and omega: needs one framework only"
     )
     parser.add_argument("--html", metavar="FILE", help="also write the certificate as a self-contained page")
     add_json(parser)
@@ -26,11 +31,19 @@ def run(args) -> int:
     names = [part.strip() for part in args.backends.split(",") if part.strip()] if args.backends else requested()
     if not names:
         raise TunableError(f"wants at least one framework: one of {', '.join(BACKENDS)}")
-    if args.html:
-        check_writable(args.html)
+    if args.against and args.grid:
+        raise TunableError(f"--grid {args.grid} has no meaning with --against: the pack says which omega are judged")
+    for path in (args.html, args.record):
+        if path:
+            check_writable(path)
     backends = [get_backend(name) for name in dict.fromkeys(names)]
     certificate = verify(
-        args.model, backends, points=args.grid, progress=lambda stage: logging.info("verify: %s", stage)
+        args.model,
+        backends,
+        points=args.grid or 5,
+        record=args.record,
+        against=args.against,
+        progress=lambda stage: logging.info("verify: %s", stage),
     )
     if args.html:
         write_text(args.html, report.page(certificate))

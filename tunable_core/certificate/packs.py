@@ -1,0 +1,219 @@
+"""Packs: the float64 truth of one network in a file, so that another machine is judged without the framework that
+computed it.
+
+A pack holds the inputs, every omega, and for each the truth's layer outputs, network output, loss and gradients, then
+its training steps, the model's gaps (of which limits are made), and the facts of the machine that recorded it. Of a
+tensor of more than `size` values it holds a sketch: `size` sums, each of the values that fall to it by their place,
+with signs that fall likewise. Every value enters one sum, and the sketch of a - b is as long as a - b itself to within
+1 / sqrt(2 size), so that errors are measured on sketches as on tensors (M. Charikar et al., "Finding frequent items in
+data streams", 2002).
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from tunable_core import checkpoint
+from tunable_core.backends import LossReport
+from tunable_core.certificate.inputs import Inputs
+from tunable_core.certificate.programs import Reading, Steps, Tensors
+from tunable_core.certificate.truth import Exact
+from tunable_core.errors import CheckpointError
+from tunable_core.recipe import Recipe, parse
+from tunable_core.schema import Section
+from tunable_core.tolerances import TOLERANCES
+from tunable_core.version import __version__
+
+FORMAT = "tunable-convolutions-pack/1"
+NUMBERS = 400_000  # float64 numbers that a pack may hold, about: 3 MB
+SIZES = (16, 64)  # of a sketch, at least and at most: errors are then known to 18 and to 9 %
+
+
+class _Stored(Section):
+    """A pack's metadata, each value JSON."""
+
+    weights: str
+    network: dict
+    recipe: dict
+    size: int = Field(ge=1)
+    gaps: dict[str, float]
+    zeros: dict[str, str]
+    facts: dict[str, dict[str, str]]
+    writer: str
+
+
+@dataclass
+class Pack:
+    """A truth that was recorded (the interface is `Exact`'s).
+
+    facts  of the machine that recorded it: "machine", and the framework by its name
+    """
+
+    tensors: Tensors
+    stored: _Stored
+    inputs: Inputs
+    recipe: Recipe | None
+    name: str = "pack"
+    exempt: Tensors = field(default_factory=dict)
+
+    @property
+    def gaps(self) -> dict[str, float]:
+        return self.stored.gaps
+
+    @property
+    def zeros(self) -> dict[str, str]:
+        return self.stored.zeros
+
+    def read(self, inputs: Inputs, index: int, omega: np.ndarray) -> Reading:
+        """The truth at setting `index`, as it was recorded."""
+        report = None
+        if self.recipe:
+            gradients = {name: value[index] for name, value in self._under("gradient/").items()}
+            report = LossReport(float(self.tensors["loss"][index]), self.tensors["terms"][index], gradients)
+        layers = {name: value[index] for name, value in self._under("layer/").items()}
+        return Reading(layers, self.tensors["output"][index], report, {})
+
+    def steps(self, inputs: Inputs) -> Steps:
+        """The truth of the training steps, as it was recorded."""
+        states: dict[str, Tensors] = {}
+        for name, value in self._under("state/").items():
+            when, _, moment = name.partition("/")
+            states.setdefault(when, {})[moment] = value
+        return Steps(self.tensors["losses"], states, self._under("weight/"))
+
+    def reduced(self, reading: Reading) -> Reading:
+        """A program's reading in sketches."""
+        return reading.reduced(self._sketch)
+
+    def reduced_steps(self, steps: Steps) -> Steps:
+        """A program's steps in sketches, without the weights that are exempt."""
+        return steps.reduced(self._sketch, self.exempt)
+
+    def _sketch(self, value: np.ndarray) -> np.ndarray:
+        return sketch(value, self.stored.size)
+
+    def _under(self, prefix: str) -> Tensors:
+        """In the order of `names`, which the file itself does not keep."""
+        return {name.removeprefix(prefix): self.tensors[name] for name in self.tensors if name.startswith(prefix)}
+
+
+class Recorder:
+    """Stands before an `Exact` and notes what it answers (the interface is `Exact`'s)."""
+
+    def __init__(self, truth: Exact, inputs: Inputs, tensors: Tensors):
+        self._truth, self._inputs, self._weights = truth, inputs, digest(tensors)
+        room = NUMBERS // ((len(inputs.omegas) + 1) * 2 * len(tensors))
+        self.size = int(np.clip(room, *SIZES))
+        self._rows: dict[str, list[np.ndarray]] = {}
+        self._tensors: Tensors = {f"inputs/{name}": value for name, value in inputs._asdict().items()}
+
+    def __getattr__(self, name: str):
+        return getattr(self._truth, name)
+
+    def read(self, inputs: Inputs, index: int, omega: np.ndarray) -> Reading:
+        found = self._truth.read(inputs, index, omega)
+        noted = found.reduced(partial(sketch, size=self.size))
+        values = {"output": noted.output, **{f"layer/{name}": value for name, value in noted.layers.items()}}
+        if noted.report:
+            values |= {"loss": np.float64(noted.report.loss), "terms": noted.report.terms}
+            values |= {f"gradient/{name}": value for name, value in noted.report.gradients.items()}
+        for name, value in values.items():
+            self._rows.setdefault(name, []).append(value)
+        return found
+
+    def steps(self, inputs: Inputs) -> Steps:
+        found = self._truth.steps(inputs)
+        noted = found.reduced(partial(sketch, size=self.size), self._truth.exempt)
+        self._tensors["losses"] = noted.losses
+        for when, held in noted.states.items():
+            self._tensors |= {f"state/{when}/{name}": value for name, value in held.items()}
+        self._tensors |= {f"weight/{name}": value for name, value in noted.weights.items()}
+        for name, mask in self._truth.exempt.items():
+            self._tensors["exempt/" + name] = np.packbits(mask)
+        return found
+
+    def write(self, path: str | Path, header: checkpoint.Header, recipe: Recipe | None, facts: dict) -> None:
+        """Write the pack atomically."""
+        tensors = {**self._tensors, **{name: np.stack(rows) for name, rows in self._rows.items()}}
+        told = recipe.to_dict() if recipe else {}
+        told = {key: told[key] for key in told if key in ("task", "network", "objectives", "loss", "optimizer")}
+        stored = _Stored(
+            weights=self._weights,
+            network=header.network.model_dump(mode="json"),
+            recipe={**told, "data": {"train": "bundled"}, "steps": len(self._inputs.steps)} if told else {},
+            size=self.size,
+            gaps={stage: gap for stage, gap in self.gaps.items() if TOLERANCES[stage].most},
+            zeros=self.zeros,
+            facts=facts,
+            writer=f"tunable-convolutions {__version__}",
+        )
+        metadata = {key: json.dumps(value) for key, value in stored.model_dump().items()}
+        metadata |= {"format": FORMAT, "names": json.dumps(list(tensors))}
+        checkpoint.save_tensors(path, tensors, {**metadata, "digest": digest(tensors, metadata)})
+
+
+def read_pack(path: str | Path, header: checkpoint.Header, weights: Tensors, model: str | Path) -> Pack:
+    """Read a pack and check that it was recorded from these weights; CheckpointError."""
+    tensors, metadata = checkpoint.load_tensors(path)
+    found = metadata.get("format", "")
+    if found != FORMAT:
+        kind, _, version = found.rpartition("/")
+        newer = kind == FORMAT.rpartition("/")[0] and version.isdigit()
+        what = "is a pack of a newer version of this program" if newer else "is not a pack that --record wrote"
+        raise CheckpointError(f"{path} {what}: format {found or None!r}, wanted {FORMAT!r}")
+    if metadata.pop("digest", None) != digest(tensors, metadata):
+        raise CheckpointError(f"{path} is damaged: its content is not what its digest says; record it again")
+    try:
+        stored = _Stored.model_validate({key: json.loads(metadata[key]) for key in _Stored.model_fields})
+        tensors = {name: tensors[name] for name in json.loads(metadata["names"])}
+        inputs = Inputs(**{name: tensors["inputs/" + name] for name in Inputs._fields})
+        recipe = parse(stored.recipe, str(path)) if stored.recipe else None
+        unknown = stored.gaps.keys() - {stage for stage, row in TOLERANCES.items() if row.most}
+        if unknown:
+            raise ValueError(f"gaps of unknown stages: {', '.join(sorted(unknown))}")
+    except (KeyError, ValueError, ValidationError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{path} is not a pack that this version can read: {reason}") from None
+    if stored.network != header.network.model_dump(mode="json"):
+        raise CheckpointError(f"{path} was recorded from another network than {model}: {stored.network}")
+    if stored.weights != digest(weights):
+        raise CheckpointError(f"{path} was recorded from other weights than those of {model}")
+    pack = Pack(tensors, stored, inputs, recipe)
+    for name, packed in pack._under("exempt/").items():
+        shape = weights[name].shape
+        pack.exempt[name] = np.unpackbits(packed, count=int(np.prod(shape))).astype(bool).reshape(shape)
+    return pack
+
+
+def sketch(value: np.ndarray, size: int) -> np.ndarray:
+    """The values of a tensor in float64 if there are at most `size`, else `size` signed sums of them."""
+    flat = np.asarray(value, dtype=np.float64).ravel()
+    if flat.size <= size:
+        return flat
+    place, sign = _places(flat.size, size)
+    return np.bincount(place, weights=flat * sign, minlength=size)
+
+
+@lru_cache(maxsize=32)
+def _places(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The sum that each of `count` values enters, and its sign. Written out: packs must outlive numpy's streams."""
+    x = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)  # SplitMix64
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    return ((x >> np.uint64(1)) % np.uint64(size)).astype(np.int64), 1.0 - 2.0 * (x & np.uint64(1)).astype(float)
+
+
+def digest(tensors: Tensors, metadata: dict[str, str] | None = None) -> str:
+    """SHA-256 of names, types, shapes and values, in the order of names."""
+    found = hashlib.sha256(json.dumps(metadata or {}, sort_keys=True).encode())
+    for name in sorted(tensors):
+        value = np.ascontiguousarray(tensors[name])
+        found.update(f"{name} {value.dtype.str} {value.shape}".encode())
+        found.update(value.tobytes())
+    return found.hexdigest()

@@ -1,0 +1,165 @@
+"""What one program computes from the inputs, and how far one program is from another, stage by stage.
+
+A program is one framework with the network in it; the float64 truth is one too.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from tunable_core.backends import Backend, LayerCall, LossReport, Model, Trainer, build
+from tunable_core.certificate.inputs import LEARNING_RATE, Inputs
+from tunable_core.checkpoint import Header
+from tunable_core.recipe import Recipe
+from tunable_core.tolerances import ZERO, joint_error, relative_error
+
+Tensors = dict[str, np.ndarray]
+Distances = dict[str, dict[str, float]]  # stage -> part -> error
+
+
+class Reading(NamedTuple):
+    """One program at one omega: the outputs of its tunable layers in calling order, its output, loss and gradients.
+
+    report is None where no recipe says what the loss is; calls is {} where the reading comes from a pack.
+    """
+
+    layers: Tensors
+    output: np.ndarray
+    report: LossReport | None
+    calls: dict[str, LayerCall]
+
+    def reduced(self, reduce: Callable[[np.ndarray], np.ndarray]) -> "Reading":
+        """The same with every tensor replaced by reduce(tensor); values and terms of the loss stay."""
+        layers = {name: reduce(value) for name, value in self.layers.items()}
+        report = self.report
+        if report:
+            report = report._replace(gradients={name: reduce(value) for name, value in report.gradients.items()})
+        return Reading(layers, reduce(self.output), report, self.calls)
+
+
+class Steps(NamedTuple):
+    """A few training steps of one program: every loss, the optimizer's state after the first two, the last weights."""
+
+    losses: np.ndarray
+    states: dict[str, Tensors]
+    weights: Tensors
+
+    def reduced(self, reduce: Callable[[np.ndarray], np.ndarray], exempt: Tensors) -> "Steps":
+        """The same with every tensor replaced by reduce(tensor), weights that are `exempt` taken as zero."""
+        states = {when: {name: reduce(value) for name, value in held.items()} for when, held in self.states.items()}
+        weights = {
+            name: reduce(np.where(exempt[name], 0, value) if name in exempt else value)
+            for name, value in self.weights.items()
+        }
+        return Steps(self.losses, states, weights)
+
+
+class Program(NamedTuple):
+    """A framework with the network of a weights file in it."""
+
+    name: str
+    model: Model
+    trainer: Trainer | None
+    recipe: Recipe | None
+
+    @classmethod
+    def of(cls, name: str, backend: Backend, header: Header, tensors: Tensors, recipe: Recipe | None) -> "Program":
+        model = build(header, tensors, backend)
+        return cls(name, model, backend.trainer(model.network, recipe) if recipe else None, recipe)
+
+    def read(self, inputs: Inputs, omega: np.ndarray) -> Reading:
+        """Run the network, its loss and its gradient at omega (p,) or (N, p)."""
+        calls = self.model.backend.trace(self.model.network, inputs.degraded, omega)
+        output = self.model.run(inputs.degraded, omega)
+        report = self.trainer.gradients(inputs.batch(omega)) if self.trainer else None
+        return Reading({name: call.output for name, call in calls.items()}, output, report, calls)
+
+    def steps(self, inputs: Inputs) -> Steps:
+        """Train from the weights as they are on the inputs' pictures, then put the weights back."""
+        backend, network = self.model.backend, self.model.network
+        before = backend.parameters(network)
+        trainer = backend.trainer(network, self.recipe)
+        losses, states = [], {}
+        for index, omega in enumerate(inputs.steps):
+            losses.append(trainer.step(inputs.batch(omega, index), LEARNING_RATE)[0])
+            if index < 2:  # later ones are as far apart as the weights are
+                states[f"step {index + 1}"] = trainer.state()
+        weights = backend.parameters(network)
+        backend.assign(network, before)
+        return Steps(np.array(losses), states, weights)
+
+
+def distances(a: Reading, b: Reading) -> Distances:
+    """How far `a` is from `b`, which is nearer to the truth; a layer that only one of them has is infinitely far."""
+    names = [*b.layers, *(a.layers.keys() - b.layers.keys())]
+    found = {
+        "layer output": {name: _apart(a.layers, b.layers, name) for name in names},
+        "network": {"output": relative_error(a.output, b.output)},
+    }
+    if a.report and b.report:
+        found["loss"] = {
+            "multi-loss": relative_error(a.report.loss, b.report.loss),
+            "terms": relative_error(a.report.terms, b.report.terms),
+        }
+        first, second = a.report.gradients, b.report.gradients
+        if any(np.any(value) for value in second.values()):  # at omega = 0 there is none, as the loss shows
+            whole = float(np.sqrt(sum(np.sum(np.square(value, dtype=np.float64)) for value in second.values())))
+            found["gradients"] = {"all together": joint_error(first, second)}
+            found["gradient"] = {name: _gradient_error(first.get(name), value, whole) for name, value in second.items()}
+    return found
+
+
+def step_distances(a: Steps, b: Steps) -> Distances:
+    """How far the training steps of `a` are from those of `b`."""
+    states = {}
+    for when, held in b.states.items():
+        for moment in ("first", "second"):
+            own, true = (
+                {k: v for k, v in state.items() if k.startswith(moment + ".")} for state in (a.states[when], held)
+            )
+            states[f"{moment} moment, {when}"] = joint_error(own, true)
+        states[f"count, {when}"] = relative_error(a.states[when]["step"], held["step"])
+    pairs = enumerate(zip(a.losses, b.losses, strict=True), 1)
+    losses = {f"step {index}": relative_error(own, true) for index, (own, true) in pairs}
+    return {
+        "optimizer state": states,
+        "steps: loss": losses,
+        "steps: weights": {"all weights": joint_error(a.weights, b.weights)},
+    }
+
+
+def zero_gradients(report: LossReport) -> set[str]:
+    """The parameters of which a true gradient is zero but for rounding: measured against the whole gradient."""
+    norms = {name: np.linalg.norm(np.asarray(value, np.float64)) for name, value in report.gradients.items()}
+    whole = np.sqrt(sum(norm**2 for norm in norms.values()))
+    return {name for name, norm in norms.items() if norm <= ZERO * whole}
+
+
+def exempt_weights(truth: Steps) -> Tensors:
+    """Masks of the weights whose true gradient is zero: Adam turns their rounding into steps of the learning rate.
+
+    A weight whose truth is exactly zero beside others that are not is one that a ReLU has switched off: it stays.
+    """
+    (last,) = list(truth.states)[-1:]
+    squares = {k.removeprefix("second."): v for k, v in truth.states[last].items() if k.startswith("second.")}
+    mean = sum(np.sum(value) for value in squares.values()) / sum(value.size for value in squares.values())
+    found = {}
+    for name, value in squares.items() if mean else ():  # nothing moved: nothing is exempt
+        small = value <= ZERO**2 * mean
+        mask = small if small.all() else small & (value > 0)
+        if mask.any():
+            found[name] = mask
+    return found
+
+
+def _apart(a: Tensors, b: Tensors, name: str) -> float:
+    return relative_error(a[name], b[name]) if name in a and name in b else float("inf")
+
+
+def _gradient_error(a: np.ndarray | None, b: np.ndarray, whole: float) -> float:
+    """Against its own norm; where that is zero but for rounding, against the norm of the whole gradient."""
+    if a is None:
+        return float("inf")
+    small = np.linalg.norm(np.asarray(b, np.float64)) <= ZERO * whole
+    return relative_error(a, b, whole if small else None)

@@ -1,0 +1,84 @@
+"""The float64 truth of a whole network, computed by a framework that can, and the model's own float32-float64 gap."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from tunable_core.backends import Backend, get_backend
+from tunable_core.certificate.inputs import Inputs
+from tunable_core.certificate.programs import (
+    Distances,
+    Program,
+    Reading,
+    Steps,
+    Tensors,
+    distances,
+    exempt_weights,
+    step_distances,
+    zero_gradients,
+)
+from tunable_core.checkpoint import Header
+from tunable_core.errors import BackendError
+from tunable_core.recipe import Recipe
+
+ZERO_REASON = "zero in float64 at every omega: the loss does not depend on it (as on a bias before a norm)"
+PART_REASON = "{} of its {} values zero in float64 (as the key's part of a query-key-value bias)"
+
+
+class Exact:
+    """The network in float64, and beside it in float32 in the same framework on the CPU: their distance is the gap.
+
+    gaps   stage -> the largest error of float32 that was seen
+    zeros  parameters whose true gradient is zero -> the reason, complete after `steps`
+    """
+
+    def __init__(self, backend: Backend, header: Header, tensors: Tensors, recipe: Recipe | None):
+        self.name = f"{backend.name} float64"
+        self.exact = Program.of(self.name, backend.in_float64(), header, tensors, recipe)
+        self.plain = Program.of(backend.name, get_backend(backend.name, "cpu"), header, tensors, recipe)
+        self.gaps: dict[str, float] = {}
+        self.zeros: dict[str, str] = {}
+        self.exempt: Tensors = {}
+        self._always_zero: set[str] | None = None
+
+    def read(self, inputs: Inputs, index: int, omega: np.ndarray) -> Reading:
+        """The truth at setting `index` of the inputs, which is omega."""
+        found = self.exact.read(inputs, omega)
+        self._widen(distances(self.plain.read(inputs, omega), found))
+        if found.report and found.report.loss:
+            zeros = zero_gradients(found.report)
+            self._always_zero = zeros if self._always_zero is None else self._always_zero & zeros
+        return found
+
+    def steps(self, inputs: Inputs) -> Steps:
+        """The truth of the training steps, their exempt weights taken as zero."""
+        found = self.exact.steps(inputs)
+        self.exempt = exempt_weights(found)
+        for name, mask in self.exempt.items():
+            self.zeros[name] = PART_REASON.format(int(mask.sum()), mask.size)
+        self.zeros.update(dict.fromkeys(sorted(self._always_zero or ()), ZERO_REASON))
+        self._widen(step_distances(self.reduced_steps(self.plain.steps(inputs)), self.reduced_steps(found)))
+        return self.reduced_steps(found)
+
+    def reduced(self, reading: Reading) -> Reading:
+        """What of a program's reading the truth can judge: all of it."""
+        return reading
+
+    def reduced_steps(self, steps: Steps) -> Steps:
+        """The steps of a program without the weights that are exempt."""
+        return steps.reduced(lambda value: value, self.exempt)
+
+    def _widen(self, found: Distances) -> None:
+        for stage, parts in found.items():
+            self.gaps[stage] = max([self.gaps.get(stage, 0.0), *parts.values()])
+
+
+def exact_backend(backends: Iterable[Backend]) -> Backend | None:
+    """The first of the backends that computes in float64."""
+    for backend in backends:
+        try:
+            backend.in_float64()
+        except BackendError:
+            continue
+        return backend
+    return None
