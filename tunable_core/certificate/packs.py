@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError
 from tunable_core import checkpoint
 from tunable_core.backends import LossReport
 from tunable_core.certificate.inputs import Inputs
-from tunable_core.certificate.programs import Reading, Steps, Tensors
+from tunable_core.certificate.programs import Reading, Steps, Tensors, Weights
 from tunable_core.certificate.truth import Exact
 from tunable_core.errors import CheckpointError
 from tunable_core.recipe import Recipe, parse
@@ -105,9 +105,9 @@ class Pack:
 class Recorder:
     """Stands before an `Exact` and notes what it answers (the interface is `Exact`'s)."""
 
-    def __init__(self, truth: Exact, inputs: Inputs, tensors: Tensors):
-        self._truth, self._inputs, self._weights = truth, inputs, digest(tensors)
-        room = NUMBERS // ((len(inputs.omegas) + 1) * 2 * len(tensors))
+    def __init__(self, truth: Exact, inputs: Inputs, weights: Weights):
+        self._truth, self._inputs, self._weights = truth, inputs, weights
+        room = NUMBERS // ((len(inputs.omegas) + 1) * 2 * len(weights.tensors))
         self.size = int(np.clip(room, *SIZES))
         self._rows: dict[str, list[np.ndarray]] = {}
         self._tensors: Tensors = {f"inputs/{name}": value for name, value in inputs._asdict().items()}
@@ -137,14 +137,14 @@ class Recorder:
             self._tensors["exempt/" + name] = np.packbits(mask)
         return found
 
-    def write(self, path: str | Path, header: checkpoint.Header, recipe: Recipe | None, facts: dict) -> None:
+    def write(self, path: str | Path, recipe: Recipe | None, facts: dict[str, dict[str, str]]) -> None:
         """Write the pack atomically."""
         tensors = {**self._tensors, **{name: np.stack(rows) for name, rows in self._rows.items()}}
         told = recipe.to_dict() if recipe else {}
         told = {key: told[key] for key in told if key in ("task", "network", "objectives", "loss", "optimizer")}
         stored = _Stored(
-            weights=self._weights,
-            network=header.network.model_dump(mode="json"),
+            weights=digest(self._weights.tensors),
+            network=self._weights.header.network.model_dump(mode="json"),
             recipe={**told, "data": {"train": "bundled"}, "steps": len(self._inputs.steps)} if told else {},
             size=self.size,
             gaps={stage: gap for stage, gap in self.gaps.items() if TOLERANCES[stage].most},
@@ -157,8 +157,10 @@ class Recorder:
         checkpoint.save_tensors(path, tensors, {**metadata, "digest": digest(tensors, metadata)})
 
 
-def read_pack(path: str | Path, header: checkpoint.Header, weights: Tensors, model: str | Path) -> Pack:
+def read_pack(path: str | Path, weights: Weights) -> Pack:
     """Read a pack and check that it was recorded from these weights; CheckpointError."""
+    if not Path(path).is_file():
+        raise CheckpointError(f"no such pack: {path}")
     tensors, metadata = checkpoint.load_tensors(path)
     found = metadata.get("format", "")
     if found != FORMAT:
@@ -179,13 +181,13 @@ def read_pack(path: str | Path, header: checkpoint.Header, weights: Tensors, mod
     except (KeyError, ValueError, ValidationError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{path} is not a pack that this version can read: {reason}") from None
-    if stored.network != header.network.model_dump(mode="json"):
-        raise CheckpointError(f"{path} was recorded from another network than {model}: {stored.network}")
-    if stored.weights != digest(weights):
-        raise CheckpointError(f"{path} was recorded from other weights than those of {model}")
+    if stored.network != weights.header.network.model_dump(mode="json"):
+        raise CheckpointError(f"{path} was recorded from another network than {weights.source}: {stored.network}")
+    if stored.weights != digest(weights.tensors):
+        raise CheckpointError(f"{path} was recorded from other weights than those of {weights.source}")
     pack = Pack(tensors, stored, inputs, recipe)
     for name, packed in pack._under("exempt/").items():
-        shape = weights[name].shape
+        shape = weights.tensors[name].shape
         pack.exempt[name] = np.unpackbits(packed, count=int(np.prod(shape))).astype(bool).reshape(shape)
     return pack
 

@@ -4,6 +4,7 @@ A program is one framework with the network in it; the float64 truth is one too.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,14 @@ from tunable_core.tolerances import ZERO, joint_error, relative_error
 
 Tensors = dict[str, np.ndarray]
 Distances = dict[str, dict[str, float]]  # stage -> part -> error
+
+
+class Weights(NamedTuple):
+    """A weights file that was read."""
+
+    source: str | Path
+    tensors: Tensors
+    header: Header
 
 
 class Reading(NamedTuple):
@@ -64,8 +73,8 @@ class Program(NamedTuple):
     recipe: Recipe | None
 
     @classmethod
-    def of(cls, name: str, backend: Backend, header: Header, tensors: Tensors, recipe: Recipe | None) -> "Program":
-        model = build(header, tensors, backend)
+    def of(cls, name: str, backend: Backend, weights: Weights, recipe: Recipe | None) -> "Program":
+        model = build(weights.header, weights.tensors, backend, weights.source)
         return cls(name, model, backend.trainer(model.network, recipe) if recipe else None, recipe)
 
     def read(self, inputs: Inputs, omega: np.ndarray) -> Reading:

@@ -14,7 +14,7 @@ from tunable_core import checkpoint, oracle
 from tunable_core.backends import Backend, LayerCall
 from tunable_core.certificate.inputs import Inputs, make_inputs
 from tunable_core.certificate.packs import Pack, Recorder, read_pack
-from tunable_core.certificate.programs import Program, Reading, Tensors, distances, step_distances
+from tunable_core.certificate.programs import Program, Reading, Tensors, Weights, distances, step_distances
 from tunable_core.certificate.rows import MOVE_CONTROL, OMEGA_CONTROL, Certificate
 from tunable_core.certificate.truth import Exact, exact_backend
 from tunable_core.errors import TunableError
@@ -131,7 +131,8 @@ def verify(
     Raises TunableError for a plain network and for `record` without a framework that computes in float64,
     CheckpointError for a file or a pack that cannot be used.
     """
-    tensors, header = checkpoint.load(path)
+    file = Weights(path, *checkpoint.load(path))
+    header = file.header
     if not header.objectives:
         raise TunableError(f"{path} holds a plain network; verify needs a tunable one")
     certificate = Certificate(str(path), {backend.name: backend.facts() for backend in backends}, machine=machine())
@@ -140,17 +141,17 @@ def verify(
         names = ", ".join(backend.name for backend in backends)
         raise TunableError(f"--record needs the network in float64, which only torch computes; received {names}")
     if against:
-        truth = read_pack(against, header, tensors, path)
+        truth = read_pack(against, file)
         inputs, recipe = truth.inputs, truth.recipe
         certificate.recorded = truth.stored.facts
         certificate.notes.append(f"the truth is that of {against}, tensors of over {truth.stored.size} values sketched")
     else:
         inputs, recipe = make_inputs(header.num_objectives, points), parse(header.recipe) if header.recipe else None
-        truth = Exact(exact, header, tensors, recipe) if exact else None
+        truth = Exact(exact, file, recipe) if exact else None
     if record:
-        truth = Recorder(truth, inputs, tensors)
-    programs = [Program.of(backend.name, backend, header, tensors, recipe) for backend in backends]
-    trial = Trial(certificate, tensors, programs, inputs, truth, progress or (lambda _: None))
+        truth = Recorder(truth, inputs, file)
+    programs = [Program.of(backend.name, backend, file, recipe) for backend in backends]
+    trial = Trial(certificate, file.tensors, programs, inputs, truth, progress or (lambda _: None))
     for stage in STAGES:
         stage(trial)
     certificate.settle(truth.gaps if truth else {})
@@ -158,7 +159,7 @@ def verify(
     _say_what_is_missing(trial)
     if record and certificate.passed:
         facts = {"machine": certificate.machine, exact.name: certificate.facts[exact.name]}
-        truth.write(record, header, recipe, facts)
+        truth.write(record, recipe, facts)
         certificate.notes.append(f"recorded in {record}, tensors of over {truth.size} values sketched")
     elif record:
         certificate.notes.append(f"{record} is not written: what it would hold did not pass")

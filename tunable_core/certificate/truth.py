@@ -12,12 +12,12 @@ from tunable_core.certificate.programs import (
     Reading,
     Steps,
     Tensors,
+    Weights,
     distances,
     exempt_weights,
     step_distances,
     zero_gradients,
 )
-from tunable_core.checkpoint import Header
 from tunable_core.errors import BackendError
 from tunable_core.recipe import Recipe
 
@@ -32,10 +32,10 @@ class Exact:
     zeros  parameters whose true gradient is zero -> the reason, complete after `steps`
     """
 
-    def __init__(self, backend: Backend, header: Header, tensors: Tensors, recipe: Recipe | None):
+    def __init__(self, backend: Backend, weights: Weights, recipe: Recipe | None):
         self.name = f"{backend.name} float64"
-        self.exact = Program.of(self.name, backend.in_float64(), header, tensors, recipe)
-        self.plain = Program.of(backend.name, get_backend(backend.name, "cpu"), header, tensors, recipe)
+        self.exact = Program.of(self.name, backend.in_float64(), weights, recipe)
+        self.plain = Program.of(backend.name, get_backend(backend.name, "cpu"), weights, recipe)
         self.gaps: dict[str, float] = {}
         self.zeros: dict[str, str] = {}
         self.exempt: Tensors = {}

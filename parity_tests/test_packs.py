@@ -1,0 +1,237 @@
+"""Packs: recorded once with torch, they judge either framework alone, and nothing that was tampered with passes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from parity_tests.faults import FAULTS
+from tunable_core import checkpoint
+from tunable_core.certificate import packs, verify
+from tunable_core.commands import main
+from tunable_core.errors import CheckpointError, TunableError
+from tunable_core.tolerances import TOLERANCES
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def model(small_network):
+    return small_network("affine")
+
+
+@pytest.fixture(scope="module")
+def pack(torch, model, tmp_path_factory):
+    """The pack of `model`, recorded by torch alone over the four corners of omega and one mix."""
+    path = tmp_path_factory.mktemp("packs") / "small.pack.safetensors"
+    certificate = verify(model, [torch.backend], points=2, record=path)
+    assert certificate.passed and any("recorded in" in note for note in certificate.notes)
+    return path
+
+
+@pytest.fixture
+def altered(pack, tmp_path):
+    """altered(change): a pack with other content and a right digest; change(tensors, metadata) in place."""
+
+    def write(change, sign=True):
+        tensors, metadata = checkpoint.load_tensors(pack)
+        held = metadata.pop("digest")
+        change(tensors, metadata)
+        metadata["digest"] = packs.digest(tensors, metadata) if sign else held
+        checkpoint.save_tensors(tmp_path / "altered.safetensors", tensors, metadata)
+        return tmp_path / "altered.safetensors"
+
+    return write
+
+
+def failed(certificate):
+    return [row for row in certificate.rows if not row.passed]
+
+
+def test_one_framework_alone_is_judged_by_it(twin, model, pack):
+    certificate = verify(model, [twin.backend], against=pack)
+    assert certificate.passed, failed(certificate)
+    assert not certificate.not_judged and set(certificate.facts) == {twin.name}
+    assert {row.stage for row in certificate.rows} == set(TOLERANCES) - {"layer gradient", "truth"} | {
+        "control: omega matters", "control: weights move"
+    }  # fmt: skip
+    assert {row.omega for row in certificate.rows if row.compared == f"{twin.name} : pack"} == {
+        "(0, 0)", "(0, 1)", "(1, 0)", "(1, 1)", "per sample"
+    }  # fmt: skip
+    assert certificate.recorded["torch"]["device"] == "cpu" and certificate.recorded["machine"]["numpy"]
+
+
+def test_errors_on_sketches_are_those_on_tensors(torch, model, pack):
+    """Both ways of judging the same program: within what 64 sums can tell, and with the same limits."""
+    whole, sketched = (verify(model, [torch.backend], **how) for how in ({"points": 2}, {"against": pack}))
+    errors = {(row.stage, row.omega): row for row in whole.rows if row.compared == "torch : float64"}
+    compared = [row for row in sketched.rows if row.compared == "torch : pack"]
+    assert len(compared) == len(errors)
+    for row in compared:
+        other = errors[row.stage, row.omega]
+        assert row.limit == other.limit
+        assert row.error == pytest.approx(other.error, rel=0.6), (row, other)
+
+
+BLOCKED = """
+import sys
+sys.modules[sys.argv[1]] = None  # whoever imports it fails
+from tunable_core.commands import main
+status = main(sys.argv[2:])
+assert sys.argv[1] + "_impl" not in sys.modules
+sys.exit(status)
+"""
+
+
+def test_the_other_framework_is_not_needed(twin, model, pack):
+    """In a process where it cannot be imported."""
+    other = {"torch": "mindspore", "mindspore": "torch"}[twin.name]
+    words = ["verify", str(model), "--against", str(pack), "--backends", twin.name, "--json"]
+    done = subprocess.run([sys.executable, "-c", BLOCKED, other, *words], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["passed"] and list(found["facts"]) == [twin.name] and "torch" in found["recorded"]
+
+
+# A pack sees what the oracle cannot, and blames the framework that has the fault.
+SEEN = [
+    name for name, (_, stage, _) in FAULTS.items() if stage not in ("weights", "layer", "folded") or "kernel" in name
+]
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_a_fault_turns_it_red(twin, model, pack, monkeypatch, name):
+    fault, first, _ = FAULTS[name]
+    fault(twin, monkeypatch)
+    found = failed(verify(model, [twin.backend], against=pack))
+    assert found and found[0].stage == first, found
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("output", "network"),
+        ("layer/body.0.conv1", "layer output"),
+        ("loss", "loss"),
+        ("terms", "loss"),
+        ("gradient/body.0.conv2.weight", "gradient"),
+        ("losses", "steps: loss"),
+        ("state/step 2/first.tail.weight", "optimizer state"),
+        ("state/step 1/second.head.weight", "optimizer state"),
+        ("weight/head.weight", "steps: weights"),
+    ],
+)
+def test_one_recorded_value_that_is_wrong(twin, model, altered, name, stage):
+    """Of each kind of tensor the largest value, by a hundredth."""
+
+    def change(tensors, metadata):
+        flat = tensors[name].reshape(-1)
+        flat[np.abs(flat).argmax()] *= 1.01
+
+    found = failed(verify(model, [twin.backend], against=altered(change)))
+    assert {row.stage for row in found} >= {stage}, found
+    assert {row.compared for row in found} == {f"{twin.name} : pack"}
+    if name.startswith("layer/"):
+        assert {row.worst for row in found} == {row.first for row in found} == {"body.0.conv1"}
+
+
+def test_other_inputs_are_used(twin, model, altered):
+    """The pack's pictures are what is run, not the ones that are bundled here."""
+
+    def change(tensors, metadata):
+        tensors["inputs/degraded"] = tensors["inputs/degraded"][::-1].copy()
+
+    assert {"layer output", "network"} <= {
+        row.stage for row in failed(verify(model, [twin.backend], against=altered(change)))
+    }
+
+
+def test_a_value_changed_by_hand_is_refused(twin, model, altered, capsys):
+    for change in (
+        lambda tensors, metadata: tensors["output"].__setitem__((0, 0), 0.0),
+        lambda tensors, metadata: metadata.update(gaps=json.dumps({"network": 1.0})),
+    ):
+        path = altered(change, sign=False)
+        status = main(["verify", str(model), "--against", str(path), "--backends", twin.name])
+        assert status == 2
+        assert capsys.readouterr().err == (
+            f"tunable verify: {path} is damaged: its content is not what its digest says; record it again\n"
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t, m: m.update(format="tunable-convolutions-pack/2"), "newer version.*pack/2.*wanted.*pack/1"),
+        (
+            lambda t, m: m.update(format="tunable-convolutions/1"),
+            "not a pack that --record wrote.*tunable-convolutions/1",
+        ),
+        (lambda t, m: m.pop("format"), "not a pack that --record wrote: format None"),
+        (lambda t, m: m.pop("gaps"), "'gaps'"),
+        (lambda t, m: m.update(gaps="{"), "not a pack that this version can read"),
+        (lambda t, m: m.update(gaps='{"colour": 1.0}'), "unknown stages: colour"),
+        (lambda t, m: m.update(size="0"), "size"),
+        (lambda t, m: t.pop("inputs/clean"), "inputs/clean"),
+        (lambda t, m: t.pop("output"), "'output'"),
+        (lambda t, m: m.update(recipe='{"task": "fly"}'), "task"),
+        (lambda t, m: m.update(weights='"0"'), "recorded from other weights"),
+        (lambda t, m: m.update(network='{"name": "other"}'), "recorded from another network"),
+    ],
+)
+def test_a_pack_that_cannot_be_used(twin, model, altered, change, message):
+    with pytest.raises(TunableError, match=message) as caught:
+        verify(model, [twin.backend], against=altered(change))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_pack(twin, model, pack, tmp_path):
+    for name, content in (("cut", pack.read_bytes()[:-100]), ("text", b"hello"), ("weights", model.read_bytes())):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(CheckpointError, match=name):
+            verify(model, [twin.backend], against=tmp_path / name)
+    with pytest.raises(CheckpointError, match="no such pack"):
+        verify(model, [twin.backend], against=tmp_path / "absent")
+
+
+def test_other_weights(twin, pack, model, tmp_path):
+    tensors, header = checkpoint.load(model)
+    tensors["head.bias"][0, 0] += 1e-7
+    checkpoint.save(tmp_path / "other.safetensors", tensors, header)
+    with pytest.raises(CheckpointError, match="was recorded from other weights than those of .*other.safetensors"):
+        verify(tmp_path / "other.safetensors", [twin.backend], against=pack)
+
+
+def test_mindspore_alone_cannot_record(mindspore, model, tmp_path, capsys):
+    words = ["verify", str(model), "--backends", "mindspore", "--record", str(tmp_path / "pack.safetensors")]
+    assert main(words) == 2
+    assert capsys.readouterr().err == (
+        "tunable verify: --record needs the network in float64, which only torch computes; received mindspore\n"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_recorded_of_what_fails(torch, model, monkeypatch, tmp_path):
+    FAULTS["kernels swapped"][0](torch, monkeypatch)
+    certificate = verify(model, [torch.backend], points=2, record=tmp_path / "pack.safetensors")
+    assert not certificate.passed and "is not written" in certificate.notes[0] and not list(tmp_path.iterdir())
+
+
+def test_a_file_without_recipe(torch, mindspore, model, tmp_path):
+    """Layers and outputs are recorded and judged; the rest is said to be missing."""
+    tensors, header = checkpoint.load(model)
+    bare = checkpoint.Header(header.network, header.objectives, header.omega_range)
+    checkpoint.save(tmp_path / "bare.safetensors", tensors, bare)
+    verify(tmp_path / "bare.safetensors", [torch.backend], points=2, record=tmp_path / "pack.safetensors")
+    certificate = verify(tmp_path / "bare.safetensors", [mindspore.backend], against=tmp_path / "pack.safetensors")
+    assert certificate.passed and "no recipe" in certificate.not_judged[0]
+    assert {"layer output", "network"} <= {row.stage for row in certificate.rows} and not certificate.gaps.get(
+        "gradient"
+    )
+
+
+def test_size(pack):
+    assert pack.stat().st_size < 200_000
