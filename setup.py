@@ -9,6 +9,7 @@ HERE = Path(__file__).parent
 VERSION = runpy.run_path(str(HERE / "tunable_core" / "version.py"))["__version__"]
 TORCH = ["torch>=2.10"]
 MINDSPORE = ["mindspore>=2.10,<2.11"]
+ONNX = ["onnx>=1.18", "ml_dtypes<0.6", "onnxruntime", "onnxscript"]  # a newer ml_dtypes wants numpy 2
 TEST = ["pytest", "hypothesis", "ruff", "scipy"]
 
 setup(
@@ -36,8 +37,9 @@ setup(
     extras_require={
         "torch": TORCH,
         "mindspore": MINDSPORE,
+        "onnx": ONNX,
         "test": TEST,
-        "all": TORCH + MINDSPORE + TEST,
+        "all": TORCH + MINDSPORE + ONNX + TEST,
     },
     entry_points={"console_scripts": ["tunable=tunable_core.commands:main"]},
 )

@@ -3,11 +3,12 @@
 import mindspore as ms
 import numpy as np
 
-from mindspore_impl import folding, ops
+from mindspore_impl import export, folding, ops
 from mindspore_impl.layers import Tunable
 from mindspore_impl.networks import NETWORKS, initialise, parameter_specs
 from mindspore_impl.training import Trainer
 from tunable_core.backends import LayerCall, choose
+from tunable_core.checkpoint import Header
 from tunable_core.errors import BackendError
 
 
@@ -16,6 +17,8 @@ class Backend:
 
     name = "mindspore"
     modes = ("graph", "pynative")
+    formats = ("onnx", "mindir")
+    opens = (".mindir",)
 
     def __init__(self, device: str | None = None, mode: str | None = None):
         self.mode = choose(self.name, "mode", mode, self.modes)
@@ -67,6 +70,17 @@ class Backend:
     def fold(self, network, omega: np.ndarray):
         with ops.running("pynative"):  # each layer once: not worth a compilation
             return folding.fold(network, self._omega(omega))
+
+    def export(self, network, path, format: str, form: str, metadata: dict[str, str]) -> None:
+        write = export.export_onnx if format == "onnx" else export.export_mindir
+        write(network, path, form, metadata)
+
+    def open(self, path):
+        network = export.ExportedNetwork(path)
+        return network, Header.from_metadata(network.metadata, path, "an exported model")
+
+    def graph(self, path):
+        return export.read_mindir(path)
 
     def _omega(self, omega: np.ndarray | None) -> ms.Tensor | None:
         return None if omega is None else ms.Tensor(np.ascontiguousarray(omega))

@@ -110,6 +110,7 @@ class Numpy:
     """A backend whose network adds omega's sum, times one weight: {"gain": (1,)}."""
 
     name = "numpy"
+    opens = ()
 
     def build(self, spec, num_objectives):
         return {"p": num_objectives, "tensors": {}}

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from torch_impl import folding, ops
+from torch_impl import export, folding, ops
 from torch_impl.layers import Tunable
 from torch_impl.networks import NETWORKS, initialise, parameter_specs
 from torch_impl.training import Trainer
@@ -15,6 +15,8 @@ class Backend:
 
     name = "torch"
     modes = ("eager", "compile")
+    formats = ("onnx",)
+    opens = ()
 
     def __init__(self, device: str | None = None, mode: str | None = None):
         self.mode = choose(self.name, "mode", mode, self.modes)
@@ -70,6 +72,9 @@ class Backend:
 
     def fold(self, network, omega: np.ndarray):
         return folding.fold(network, self._omega(omega))
+
+    def export(self, network, path, format: str, form: str, metadata: dict[str, str]) -> None:
+        export.export_onnx(network, path, form, metadata)
 
     def _omega(self, omega: np.ndarray | None) -> torch.Tensor | None:
         return None if omega is None else self._tensor(omega)

@@ -16,13 +16,15 @@ import numpy as np
 from tunable_core import checkpoint
 from tunable_core.data import Batch
 from tunable_core.errors import BackendError, OmegaError, TunableError, nearest
+from tunable_core.graphs import Graph
 from tunable_core.initial import ParameterSpec
 from tunable_core.networks import NetworkSpec
 from tunable_core.omega import check_omega
 from tunable_core.recipe import Recipe
 
-_MODULES = {"torch": ("torch", "torch_impl.backend"), "mindspore": ("mindspore", "mindspore_impl.backend")}
-BACKENDS = tuple(_MODULES)
+_TWINS = {"torch": ("torch", "torch_impl.backend"), "mindspore": ("mindspore", "mindspore_impl.backend")}
+BACKENDS = tuple(_TWINS)
+_MODULES = {**_TWINS, "onnx": ("onnxruntime", "tunable_core.onnx_runtime")}  # the last only runs exported files
 
 
 class LayerCall(NamedTuple):
@@ -73,6 +75,8 @@ class Backend(Protocol):
 
     name: str
     modes: tuple[str, ...]  # ways to run, the default first: eager, compile; graph, pynative
+    formats: tuple[str, ...]  # what `export` writes: onnx, mindir
+    opens: tuple[str, ...]  # suffixes of exported files that `open` reads
 
     def __init__(self, device: str | None = None, mode: str | None = None): ...
 
@@ -106,10 +110,22 @@ class Backend(Protocol):
     def fold(self, network: Any, omega: np.ndarray) -> Any:
         """A plain network equal to `network` at omega (p,)."""
 
+    def export(self, network: Any, path: Path, format: str, form: str, metadata: dict[str, str]) -> None:
+        """Write the network as a graph in one of `formats`, `metadata` inside it.
+
+        Inputs `image` (n, c, h, w) and, when tunable, `omega`: (1, p) in form `shared`, (n, p) in form `basis`.
+        """
+
+    def open(self, path: str | Path) -> tuple[Any, checkpoint.Header]:
+        """An exported file of one of the suffixes `opens`: what `run` runs, and its header. CheckpointError."""
+
+    def graph(self, path: str | Path) -> Graph:
+        """What such a file holds."""
+
 
 def installed() -> tuple[str, ...]:
     """The backends whose framework can be imported here."""
-    return tuple(name for name, (module, _) in _MODULES.items() if importlib.util.find_spec(module))
+    return tuple(name for name, (module, _) in _TWINS.items() if importlib.util.find_spec(module))
 
 
 def requested() -> tuple[str, ...]:
@@ -148,11 +164,12 @@ def choose(name: str, kind: str, received: str | None, known: tuple[str, ...]) -
 
 @dataclass
 class Model:
-    """A network with its weights in one framework: numpy in, numpy out."""
+    """A network with its weights in one framework, or an exported file: numpy in, numpy out."""
 
     backend: Backend
     network: Any
     header: checkpoint.Header
+    exported: bool = False  # a graph without parameters: it runs, and that is all
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -178,10 +195,12 @@ class Model:
 
     def save(self, path: str | Path) -> None:
         """Write the weights file."""
+        self._check_weights("save")
         checkpoint.save(path, self.backend.parameters(self.network), self.header)
 
     def fold(self, omega) -> "Model":
         """A plain model equal to this one at omega (p,)."""
+        self._check_weights("fold")
         if not self.objectives:
             raise TunableError("this network is plain already: there is nothing to fold")
         omega = check_omega(omega, len(self.objectives))
@@ -191,6 +210,10 @@ class Model:
         spec = self.header.network.model_copy(update={"tunable": False})
         recipe = {**self.header.recipe, "folded_at": omega.tolist()}
         return Model(self.backend, network, checkpoint.Header(spec, (), (), recipe))
+
+    def _check_weights(self, verb: str) -> None:
+        if self.exported:
+            raise TunableError(f"an exported model only runs: to {verb} it, load the weights that it was made from")
 
 
 def build(header: checkpoint.Header, tensors: dict[str, np.ndarray], backend: Backend, source="weights") -> Model:
@@ -204,7 +227,9 @@ def build(header: checkpoint.Header, tensors: dict[str, np.ndarray], backend: Ba
 def load(
     path: str | Path, backend: str | Backend = "torch", device: str | None = None, mode: str | None = None
 ) -> Model:
-    """Load a weights file into a framework."""
-    tensors, header = checkpoint.load(path)
+    """Load a weights file into a framework; or an exported file, .onnx by backend "onnx", .mindir by "mindspore"."""
     chosen = get_backend(backend, device, mode) if isinstance(backend, str) else backend
+    if Path(path).suffix in chosen.opens:
+        return Model(chosen, *chosen.open(path), exported=True)
+    tensors, header = checkpoint.load(path)
     return build(header, tensors, chosen, path)

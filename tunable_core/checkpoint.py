@@ -75,12 +75,12 @@ class Header:
         return {"format": FORMAT, **{key: json.dumps(value) for key, value in values.items()}}
 
     @classmethod
-    def from_metadata(cls, metadata: dict[str, str] | None, source: str | Path) -> "Header":
+    def from_metadata(
+        cls, metadata: dict[str, str] | None, source: str | Path, kind: str = "a weights file"
+    ) -> "Header":
         found = (metadata or {}).get("format")
         if found != FORMAT:
-            raise CheckpointError(
-                f"{source} is not a weights file of this project: format {found!r}, wanted {FORMAT!r}"
-            )
+            raise CheckpointError(f"{source} is not {kind} of this project: format {found!r}, wanted {FORMAT!r}")
         try:
             stored = _Stored.model_validate({key: json.loads(metadata[key]) for key in _Stored.model_fields})
         except ValidationError as error:
@@ -128,7 +128,11 @@ def load_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str
         raise CheckpointError(f"no such weights file: {path}")
     try:
         with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            for name, value in tensors.items():
+                if value.dtype.kind == "V":  # a type that numpy lacks, and that another package has taught it
+                    raise TypeError(f"tensor {name!r} is {value.dtype}")
+            return tensors, file.metadata() or {}
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:  # the last: 8-bit floats
         raise CheckpointError(f"{path} is not a readable safetensors file: {' '.join(str(error).split())}") from None
 

@@ -43,6 +43,11 @@ TOLERANCES = {
         2e-6, "as above; Adam turns rounding in near-zero gradients into steps of the learning rate", 5e-4
     ),
     "folded": Tolerance(1e-5, "the same kernels, summed before rather than during the call; then as `network`"),
+    "export": Tolerance(1e-5, "the same float32 graph in another runtime, which sums in another order: as `folded`"),
+    "export float16": Tolerance(
+        5e-3, "weights and every layer's output rounded to eleven bits, up to 5e-4 each, over some thirty layers"
+    ),
+    "interpolated": Tolerance(1e-5, "kernels summed from folded ones instead of the layer's own: as `folded`"),
 }
 CONTROL = 1e-3  # negative control: two different omega must differ by at least this, relative
 MOVED = 1e-6  # negative control: ten steps move the weights by at least this, relative

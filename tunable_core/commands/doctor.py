@@ -10,7 +10,7 @@ from tunable_core.commands.shared import add_json, print_json
 from tunable_core.errors import TunableError
 from tunable_core.version import __version__
 
-PACKAGES = ("numpy", "torch", "mindspore", "safetensors", "pydantic", "scikit-image", "pillow")
+PACKAGES = ("numpy", "torch", "mindspore", "onnx", "onnxruntime", "safetensors", "pydantic", "scikit-image", "pillow")
 
 
 def add_arguments(parser):

@@ -18,7 +18,9 @@ from tunable_core.omega import check_range, parse_omega
 def add_backend(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
     """--backend, --device, --mode."""
     parser.add_argument(
-        "--backend", required=required, help=f"one of {', '.join(BACKENDS)}; default: the first installed"
+        "--backend",
+        required=required,
+        help=f"one of {', '.join(BACKENDS)} (default: the first installed); onnx runs an exported .onnx file",
     )
     parser.add_argument(
         "--device", help="cpu, cuda, cuda:N (torch); cpu, ascend, gpu (mindspore); default: an accelerator if there"

@@ -1,0 +1,208 @@
+"""Networks as graphs for other runtimes; form `shared` or `basis` says what omega is there (DESIGN, "Exports")."""
+
+from contextlib import contextmanager
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+from mindspore.train import mind_ir_pb2
+
+from mindspore_impl import ops
+from mindspore_impl.layers import Tunable
+from mindspore_impl.networks import Network
+from tunable_core.errors import BackendError, CheckpointError
+from tunable_core.graphs import Graph, Node
+from tunable_core.onnx_files import finish, require_onnx
+
+
+class _Exported(nn.Cell):
+    """A network whose omega has rank 2."""
+
+    def __init__(self, network: Network, form: str):
+        super().__init__(auto_prefix=False)  # the parameters keep their names
+        self.network = network
+        self.form = form
+
+    def construct(self, image: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
+        """image (n, c, h, w); omega (1, p) in form `shared`, (n, p) in form `basis`; None when plain."""
+        if omega is None:
+            return self.network(image)
+        return self.network(image, omega[0] if self.form == "shared" else omega)
+
+
+class _Given(nn.Cell):
+    """phi of a layer that is called with alpha itself."""
+
+    def construct(self, alpha: ms.Tensor) -> ms.Tensor:
+        return alpha
+
+
+class _Summed(nn.Cell):
+    """A tunable layer with omega per sample as the sum of what its kernels give: linear in alpha, by Eq. 3.
+
+    The same as form `basis`, whose reshape of several sizes that are known at run time only ONNX export refuses.
+    """
+
+    def __init__(self, layer: Tunable):
+        super().__init__()
+        self.phi = layer.phi
+        layer.phi = _Given()
+        self.layer = layer
+        self.units = [ms.Tensor(row) for row in np.eye(layer.num_kernels, dtype=np.float32)]
+
+    def construct(self, x: ms.Tensor, omega: ms.Tensor) -> ms.Tensor:
+        alpha = self.phi(omega)
+        y = 0
+        for i in range(len(self.units)):
+            one = self.layer(x, self.units[i])
+            y = y + one * alpha[:, i].reshape((-1,) + (1,) * (one.ndim - 1))
+        return y
+
+
+def export_onnx(network: Network, path: str | Path, form: str = "shared", metadata: dict[str, str] | None = None):
+    """Write `network` as an ONNX file whose batch, height and width may vary.
+
+    form      `shared`: omega (1, p), one for the batch; `basis`: omega (n, p), one per sample; plain networks ignore it
+    metadata  what the file says of itself
+
+    Raises BackendError where ONNX is not installed or MindSpore cannot export the network.
+    """
+    require_onnx()
+    inputs, copy = _inputs(network, form), _copied(network)
+    if form == "basis":
+        _sum_kernels(copy)
+    with _exporting():
+        ms.onnx.export(
+            _Exported(copy, form),
+            *inputs.values(),
+            file_name=str(path),
+            input_names=list(inputs),
+            output_names=["restored"],
+        )
+    finish(path, metadata)
+
+
+def export_mindir(network: Network, path: str | Path, form: str = "shared", metadata: dict[str, str] | None = None):
+    """Write `network` as a MINDIR file (path ends in .mindir); the arguments are those of `export_onnx`."""
+    inputs, copy = _inputs(network, form), _copied(network)
+    for _, cell in copy.cells_and_names():
+        if _has_forms(cell):
+            cell.form = form
+    with _exporting():
+        ms.export(_Exported(copy, form), *inputs.values(), file_name=str(path), file_format="MINDIR")
+    model = _parsed(path)
+    model.user_info.update(metadata or {})
+    Path(path).write_bytes(model.SerializeToString())
+
+
+class ExportedNetwork:
+    """A MINDIR file, called as the network that it was made from: (x, omega)."""
+
+    def __init__(self, path: str | Path):
+        """CheckpointError if the file cannot be read."""
+        model = _parsed(path)
+        self.metadata = dict(model.user_info)
+        self.per_sample = len(model.graph.input) > 1 and model.graph.input[1].tensor[0].dims[0] != 1
+        try:
+            with ops.running("graph"):
+                self._graph = nn.GraphCell(ms.load(str(path)))
+        except (RuntimeError, ValueError) as error:
+            raise CheckpointError(f"{path} is not a readable MINDIR file: {_first_line(error)}") from None
+
+    def __call__(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
+        """x (n, c, h, w); omega (p,) or (n, p), None when the network is plain."""
+        with ops.running("graph"):  # a reloaded graph knows no other mode
+            if omega is None:
+                return self._graph(x)
+            if self.per_sample:
+                return self._graph(x, omega.broadcast_to((x.shape[0], omega.shape[-1])))
+            if omega.ndim == 1:
+                return self._graph(x, omega.reshape(1, -1))
+            rows = [self._graph(x[n : n + 1], omega[n : n + 1]) for n in range(x.shape[0])]
+            return ms.ops.concat(rows, 0)
+
+
+def read_mindir(path: str | Path) -> Graph:
+    """What a MINDIR file holds; CheckpointError if it cannot be read."""
+    model = _parsed(path)
+    kinds = {one.name: one for one in model.primitives}
+    shapes = {one.name: tuple(one.dims) for one in model.graph.parameter}
+    nodes = []
+    for node in model.graph.node:
+        kind = kinds.get(node.op_type.removeprefix("REF::"))
+        groups = next((one.i for one in kind.attribute if one.name == "group"), 1) if kind else 1
+        op = kind.op_type if kind else node.op_type
+        nested = any(one.HasField("g") or one.graphs for one in node.attribute)
+        nodes.append(Node(op, node.name, tuple(node.input), tuple(node.output), groups, nested))
+        shape = next((one.tensors for one in node.attribute if one.name == "shape"), ())
+        if len(shape) == 1:
+            shapes[node.output[0]] = tuple(shape[0].dims)
+        if op == "Load":  # a parameter, read
+            shapes[node.output[0]] = shapes.get(node.input[0])
+    for function in model.functions:
+        nodes.append(Node("function", function.name, (), (), nested=True))
+    # names of inputs stand behind the graph's own name: 12_construct:image
+    short = {one.name: one.name.rpartition(":")[2] for one in model.graph.input}
+    nodes = [node._replace(inputs=tuple(short.get(name, name) for name in node.inputs)) for node in nodes]
+    return Graph(tuple(short.values()), tuple(one.name for one in model.graph.output), tuple(nodes), shapes)
+
+
+def _inputs(network: Network, form: str) -> dict[str, ms.Tensor]:
+    """The inputs by name; sizes that may vary are None."""
+    inputs = {"image": ms.Tensor(shape=[None, 3, None, None], dtype=ms.float32)}
+    if network.num_objectives:
+        rows = 1 if form == "shared" else None
+        inputs["omega"] = ms.Tensor(shape=[rows, network.num_objectives], dtype=ms.float32)
+    return inputs
+
+
+def _copied(network: Network) -> Network:
+    """The same network once more, to be changed: a deep copy would share what MindSpore compiled for it."""
+    copy = type(network)(num_objectives=network.num_objectives, **network.arguments)
+    weights = dict(network.parameters_and_names())
+    for name, value in copy.parameters_and_names():
+        ops.assign(value, weights[name].asnumpy())
+    return copy.set_train(False)
+
+
+def _sum_kernels(network: Network) -> None:
+    """Put `_Summed` in the place of every layer that has forms."""
+    for parent in [cell for _, cell in network.cells_and_names()]:
+        for name, cell in parent.name_cells().items():
+            if _has_forms(cell) and isinstance(parent, nn.CellList):
+                parent[int(name)] = _Summed(cell)
+            elif _has_forms(cell):
+                setattr(parent, name, _Summed(cell))
+    for name, value in network.parameters_and_names():
+        value.name = name  # putting a cell in place gave its parameters names that are not unique
+
+
+def _has_forms(cell: nn.Cell) -> bool:
+    """Whether a layer computes omega per sample in one of several forms."""
+    return isinstance(cell, Tunable) and hasattr(cell, "form")
+
+
+@contextmanager
+def _exporting():
+    """BackendError where MindSpore cannot export a network."""
+    try:
+        with ops.running("graph"):
+            yield
+    except RuntimeError as error:
+        raise BackendError(f"MindSpore cannot export this network: {_first_line(error)}") from None
+
+
+def _parsed(path: str | Path) -> mind_ir_pb2.ModelProto:
+    model = mind_ir_pb2.ModelProto()
+    try:
+        model.ParseFromString(Path(path).read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from None
+    except Exception as error:  # protobuf's DecodeError; its module is no dependency of ours
+        raise CheckpointError(f"{path} is not a readable MINDIR file: {_first_line(error)}") from None
+    return model
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

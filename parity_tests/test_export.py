@@ -1,0 +1,298 @@
+"""Exports, run by the runtimes that they are for, against the network in its own framework.
+
+`tried_export` itself compares at two sizes; here what it reports is held against comparisons of its own, and it must
+see deliberate faults.
+"""
+
+import json
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tunable_core import checkpoint, exports, graphs
+from tunable_core.backends import Model, load
+from tunable_core.checkpoint import Header
+from tunable_core.errors import CheckFailed, CheckpointError, TunableError
+from tunable_core.exports import checked_export, tried_export
+from tunable_core.initial import starting_weights
+from tunable_core.networks import PHI_FORMS, ResNetSpec, num_kernels
+from tunable_core.tolerances import CONTROL, TOLERANCES, relative_error
+
+LIMIT = TOLERANCES["export"].limit
+OMEGA = [0.3, 0.6]
+FORMS = {"shared": {"form": "shared"}, "basis": {"form": "basis"}, "folded": {"omega": OMEGA}}
+SHAPES = ((5, 3, 7, 13), (1, 3, 1, 1))
+
+
+@contextmanager
+def refused(kind, *fragments):
+    """The block raises this error, on one line with the fragments."""
+    with pytest.raises(kind) as caught:
+        yield
+    message = str(caught.value)
+    assert "\n" not in message and all(fragment in message for fragment in fragments), message
+
+
+def model_of(twin, phi="base", p=2, seed=3):
+    """A tiny network; p = 0: plain."""
+    spec = ResNetSpec(channels=4, blocks=1, phi=phi, tunable=p > 0)
+    header = Header(spec, tuple("abc"[:p]), ((0.0, 1.0),) * p, {"task": "denoise"})
+    network = twin.backend.build(spec, p)
+    twin.backend.assign(network, starting_weights(twin.backend.specs(network), seed))
+    return Model(twin.backend, network, header)
+
+
+def written(twin, folder, format, kind, phi="base", **more):
+    """A model, its export loaded again, and what `tried_export` said of it."""
+    model = model_of(twin, phi)
+    (made,), report = tried_export(model, format, folder, **FORMS[kind], **more)
+    return model, load(made, "onnx" if format == "onnx" else twin.backend), report
+
+
+def compare(model, exported, kind, rng, limit):
+    """At other sizes and batches than exported, one omega and one per sample; and that omega does something."""
+    for shape in SHAPES if model.header.network.phi == "base" else SHAPES[:1]:
+        image = rng.uniform(size=shape).astype(np.float32)
+        if kind == "folded":
+            assert relative_error(exported.run(image), model.run(image, OMEGA)) <= limit, shape
+            continue
+        settings = [np.array(OMEGA), np.array([-0.4, 1.7]), rng.uniform(size=(len(image), 2))]
+        outputs = [exported.run(image, omega) for omega in settings]
+        for omega, output in zip(settings, outputs, strict=True):
+            assert relative_error(output, model.run(image, omega)) <= limit, (shape, omega)
+        assert all(relative_error(other, outputs[0]) > CONTROL for other in outputs[1:])
+
+
+def check_file(model, exported, kind, path):
+    """Its convolutions; that it says what the weights file says, and nothing about the machine that exported."""
+    seen = graphs.convolutions(exported.backend.graph(path))
+    # MindSpore's ONNX has the kernels of `basis` one by one, the others all in one convolution per layer.
+    apart = kind == "basis" and path.suffix == ".onnx" and model.backend.name == "mindspore"
+    count = 4 * (num_kernels(2, model.header.network.phi) if apart else 1)
+    assert len(seen) == count and all(one.groups == 1 for one in seen)
+    # The kernels of `shared` are mixed at run time; those of `basis` are all there, their outputs are mixed.
+    assert [one.constant for one in seen] == [kind != "shared"] * count
+    header, folded = exported.header, kind == "folded"
+    assert header.objectives == (() if folded else ("a", "b"))
+    assert header.omega_range == (() if folded else ((0.0, 1.0),) * 2)
+    assert header.network.tunable != folded and header.writer == model.header.writer
+    assert header.recipe == {"task": "denoise", **({"folded_at": pytest.approx(OMEGA)} if folded else {})}
+    assert str(Path(__file__).parent.parent).encode() not in path.read_bytes()
+    # It runs, and that is all.
+    with refused(TunableError, "only runs", "save"):
+        exported.save(path)
+    with refused(TunableError, "only runs", "fold"):
+        exported.fold(OMEGA)
+    with refused(TunableError, "cannot be exported again"):
+        checked_export(exported, path.suffix[1:], path)
+
+
+@pytest.mark.parametrize("kind", FORMS)
+@pytest.mark.parametrize("phi", PHI_FORMS)
+def test_onnx(twin, phi, kind, tmp_path, rng):
+    model, exported, report = written(twin, tmp_path, "onnx", kind, phi)
+    assert report.passed and report.form == kind and 0 < report.worst <= LIMIT
+    compare(model, exported, kind, rng, LIMIT)
+    check_file(model, exported, kind, tmp_path / "model.onnx")
+    given = {one.name: one.shape for one in exported.network.get_inputs()}
+    assert given.pop("image") == ["n", 3, "h", "w"]
+    assert given == {"shared": {"omega": [1, 2]}, "basis": {"omega": ["n", 2]}, "folded": {}}[kind]
+    assert json.loads(exported.network.get_modelmeta().custom_metadata_map["scale"]) == 1
+
+
+@pytest.mark.parametrize("kind", FORMS)
+@pytest.mark.parametrize("phi", PHI_FORMS)
+def test_mindir(mindspore, phi, kind, tmp_path, rng):
+    model, exported, report = written(mindspore, tmp_path, "mindir", kind, phi)
+    assert report.passed and report.form == kind and report.worst <= LIMIT
+    compare(model, exported, kind, rng, LIMIT)
+    check_file(model, exported, kind, tmp_path / "model.mindir")
+
+
+@pytest.mark.parametrize("kind", ["shared", "folded"])
+def test_float16(twin, kind, tmp_path, rng):
+    model, exported, report = written(twin, tmp_path, "onnx", kind, half=True)
+    limit = TOLERANCES["export float16"].limit
+    assert report.passed and report.limit == "export float16" and report.worst > 10 * LIMIT
+    compare(model, exported, kind, rng, limit)
+    onnx = pytest.importorskip("onnx")  # installed, or the lines above had failed
+    held = onnx.load(tmp_path / "model.onnx")
+    floats = {one.data_type for one in held.graph.initializer} - {onnx.TensorProto.INT64}
+    assert floats == {onnx.TensorProto.FLOAT16}
+    assert {one.type.tensor_type.elem_type for one in (*held.graph.input, *held.graph.output)} == {1}  # float32
+
+
+@pytest.mark.parametrize("p", [0, 3])
+def test_other_numbers_of_objectives(twin, p, tmp_path, rng):
+    """None, a plain network, which is exported as it is; and three."""
+    model = model_of(twin, p=p)
+    for format in twin.backend.formats[-1:]:
+        checked_export(model, format, tmp_path / f"a.{format}")
+        exported = load(tmp_path / f"a.{format}", "onnx" if format == "onnx" else twin.backend)
+        image = rng.uniform(size=SHAPES[0]).astype(np.float32)
+        omega = rng.uniform(size=p) if p else None
+        assert relative_error(exported.run(image, omega), model.run(image, omega)) <= LIMIT
+        assert exported.objectives == model.objectives
+
+
+@pytest.mark.parametrize("phi", ["affine", "base", "identity"])
+def test_dni(twin, phi, tmp_path, rng):
+    """p + 1 plain files: interpolated they are the network at any omega, the pair alone on omega_1 + omega_2 = 1."""
+    model = model_of(twin, phi)
+    report = checked_export(model, "dni", tmp_path / "net.safetensors")
+    assert report.passed and report.form == "interpolated"
+    paths = [tmp_path / f"net-{j}.safetensors" for j in range(3)]
+    assert sorted(tmp_path.iterdir()) == paths
+    tensors, headers = zip(*(checkpoint.load(path) for path in paths), strict=True)
+    assert [header.recipe["folded_at"] for header in headers] == [[0, 0], [1, 0], [0, 1]]
+    assert all(not header.objectives and not header.network.tunable for header in headers)
+    plain, image = load(paths[0], twin.backend), rng.uniform(size=SHAPES[0]).astype(np.float32)
+    for omega, factors in (([0.2, 0.9], (-0.1, 0.2, 0.9)), ([0.25, 0.75], (0, 0.25, 0.75))):
+        mixed = {name: sum(f * one[name] for f, one in zip(factors, tensors, strict=True)) for name in tensors[0]}
+        twin.backend.assign(plain.network, mixed)
+        assert relative_error(plain.run(image), model.run(image, omega)) <= TOLERANCES["interpolated"].limit
+
+
+def test_the_network_is_untouched(twin, tmp_path, rng):
+    """Its weights, their names, its outputs per sample, and the form of its layers."""
+    model, image = model_of(twin), rng.uniform(size=SHAPES[0]).astype(np.float32)
+    rows = rng.uniform(size=(len(image), 2)).astype(np.float32)
+    before = model.backend.parameters(model.network), model.run(image, rows)
+    for format in twin.backend.formats:
+        tried_export(model, format, tmp_path, form="basis")
+    after = model.backend.parameters(model.network), model.run(image, rows)
+    assert list(after[0]) == list(before[0])
+    np.testing.assert_equal(after, before)
+    assert {module.form for module in twin.modules(model.network) if hasattr(module, "form")} == {"auto"}
+
+
+# --- faults that must be seen
+
+
+def other_weights(backend, network, *rest):
+    """The exporter wrote another network's weights."""
+    changed = {name: value + np.float32(1e-3) for name, value in backend.parameters(network).items()}
+    backend.assign(network, changed)
+
+
+def no_omega(backend, network, *rest):
+    """The exporter folded what was to stay tunable."""
+    return backend.fold(network, np.array(OMEGA, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"), [(other_weights, "not equal to the network"), (no_omega, "the inputs are")]
+)
+def test_a_wrong_export_is_not_kept(twin, fault, words, tmp_path, monkeypatch):
+    for format in twin.backend.formats:
+        model, real = model_of(twin), twin.backend.export
+        before = twin.backend.parameters(model.network)
+
+        def export(network, *rest, real=real, before=before):
+            real(fault(twin.backend, network, *rest) or network, *rest)
+            if network.num_objectives:
+                twin.backend.assign(network, before)
+
+        monkeypatch.setattr(twin.backend, "export", export, raising=False)
+        with pytest.raises(CheckFailed, match=words):
+            checked_export(model, format, tmp_path / "made" / f"a.{format}")
+        monkeypatch.undo()
+        assert not list((tmp_path / "made").iterdir())
+
+
+def test_a_wrong_interpolation_is_not_kept(twin, tmp_path, monkeypatch):
+    model = model_of(twin)
+    real = Model.fold
+    monkeypatch.setattr(Model, "fold", lambda self, omega: real(self, np.array(omega) * 0.9))
+    with pytest.raises(CheckFailed, match="not equal"):
+        checked_export(model, "dni", tmp_path / "a.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("out", "groups", "fit"), [(6, 1, True), (6, 6, True), (6, 2, False), (12, 6, False)])
+def test_mindir_groups_are_seen(mindspore, out, groups, fit, tmp_path):
+    """One ordinary convolution of 6 channels; only dense and depth-wise ones may pass."""
+    ms = mindspore.ms
+    layer = ms.nn.Conv2d(6, out, 3, pad_mode="pad", padding=1, group=groups, has_bias=True)
+    image = ms.Tensor(shape=[None, 6, None, None], dtype=ms.float32)
+    with mindspore.module("ops").running("graph"):
+        ms.export(layer, image, file_name=str(tmp_path / "a.mindir"), file_format="MINDIR")
+    graph = mindspore.backend.graph(tmp_path / "a.mindir")
+    (seen,) = graphs.convolutions(graph)
+    assert (seen.groups, seen.kernel, seen.constant) == (groups, (out, 6 // groups, 3, 3), True)
+    found = [fault for fault in graphs.faults(graph, tunable=False) if "groups" in fault]
+    assert bool(found) != fit
+
+
+def test_a_grouped_network_is_not_exported(twin, tmp_path, monkeypatch):
+    """A network for which the graph check matters: its comparison would pass."""
+    model, real = model_of(twin), graphs.convolutions
+    monkeypatch.setattr(graphs, "convolutions", lambda graph: [one._replace(groups=2) for one in real(graph)])
+    for format in twin.backend.formats:
+        with pytest.raises(CheckFailed, match="2 groups for a kernel"):
+            checked_export(model, format, tmp_path / f"a.{format}", OMEGA)
+    assert not list(tmp_path.iterdir())
+
+
+DAMAGES = {
+    "not a readable": lambda held: held[:-100],
+    "is not an exported model": lambda held: held.replace(b"tunable-convolutions/1", b"tunable-convolutions/9"),
+    "damaged header: it lacks": lambda held: held.replace(b"omega_range", b"omega_rings"),
+    "damaged header: not JSON": lambda held: held.replace(b'["a", "b"]', b'["a", "b"}'),
+}
+
+
+def test_damaged_files(twin, tmp_path):
+    for format in twin.backend.formats:
+        _, _, _ = written(twin, tmp_path, format, "shared")
+        path, backend = tmp_path / f"model.{format}", "onnx" if format == "onnx" else twin.backend
+        whole = path.read_bytes()
+        for wanted, damage in DAMAGES.items():
+            assert damage(whole) != whole
+            path.write_bytes(damage(whole))
+            with refused(CheckpointError, wanted, path.name):
+                load(path, backend)
+        path.write_text("hello, this is text")
+        with refused(CheckpointError, "not a readable"):
+            load(path, backend)
+        path.unlink()
+        with refused(CheckpointError, path.name):
+            load(path, backend)
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("format", "options", "fragments"),
+    [
+        ("onx", {}, ["unknown format 'onx'", "did you mean 'onnx'", "onnx, mindir, dni"]),
+        ("onnx", {"form": "loop"}, ["unknown form 'loop'", "shared, basis"]),
+        ("onnx", {"omega": [1]}, ["omega has shape (1,)", "2 objectives"]),
+        ("onnx", {"omega": [[1, 0]]}, ["one omega (2,)"]),
+        ("onnx", {"omega": OMEGA, "form": "basis"}, ["form basis"]),
+        ("dni", {"form": "basis"}, ["form basis"]),
+        ("dni", {"omega": OMEGA}, ["dni takes no omega"]),
+        ("dni", {"half": True}, ["float16 is for format onnx"]),
+    ],
+)
+def test_refused(twin, format, options, fragments, tmp_path):
+    with refused(TunableError, *fragments):
+        checked_export(model_of(twin), format, tmp_path / f"a{exports.SUFFIXES.get(format, '')}", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_refused_networks(twin, tmp_path):
+    with refused(TunableError, "phi se", "softmax"):
+        checked_export(model_of(twin, "se"), "dni", tmp_path / "a.safetensors")
+    with refused(TunableError, "this one is plain"):
+        checked_export(model_of(twin, p=0), "dni", tmp_path / "a.safetensors")
+    with refused(TunableError, "a plain network takes no omega"):
+        checked_export(model_of(twin, p=0), "onnx", tmp_path / "a.onnx", OMEGA)
+
+
+def test_mindir_is_mindspores(torch, tmp_path):
+    with refused(TunableError, "backend 'torch' exports onnx, not mindir"):
+        checked_export(model_of(torch), "mindir", tmp_path / "a.mindir")

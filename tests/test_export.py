@@ -1,0 +1,211 @@
+"""`tunable export`, and running what it wrote: through `load`, on the command line, by the page's program."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prepared import MODEL, P, answer, contents
+
+from tunable_core import checkpoint, exports
+from tunable_core.backends import get_backend, load
+from tunable_core.errors import BackendError, CheckpointError
+from tunable_core.tolerances import TOLERANCES, relative_error
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+EXPORT = f"export {MODEL} -o {P}/x"
+LIMIT = TOLERANCES["export"].limit
+
+
+@pytest.fixture(scope="module")
+def exported(weights_file, backend, tmp_path_factory):
+    """net.onnx, omega an input, exported once."""
+    path = tmp_path_factory.mktemp("exported") / "net.onnx"
+    exports.checked_export(load(weights_file, backend), "onnx", path)
+    return path
+
+
+def test_onnx(tunable, weights_file, backend, model, tmp_path, rng):
+    """Folded: one line says what was done; the answer as JSON; the file runs and says what it is."""
+    out = tmp_path / "new" / "plain.onnx"
+    call = tunable(
+        "export", weights_file, "--format", "onnx", "--omega", "0.7,0.3", "-o", out, "--backend", backend.name, "--json"
+    )
+    found = answer(call)
+    assert found["files"] == [str(out)] and found["form"] == "folded" and found["worst"] <= found["limit"] == LIMIT
+    assert found["worst"] == max(found["errors"].values()) and len(found["errors"]) == 2
+    (line,) = call[2].splitlines()
+    assert line.startswith(f"wrote {out}: onnx, folded; run 2 times beside the network: worst relative error ")
+    image = rng.uniform(size=(2, 3, 9, 14)).astype(np.float32)
+    folded = load(out, "onnx")
+    assert folded.objectives == () and folded.header.recipe["folded_at"] == pytest.approx([0.7, 0.3])
+    assert relative_error(folded.run(image), model.run(image, [0.7, 0.3])) <= LIMIT
+
+
+def test_interpolation_set(tunable, weights_file, backend, tmp_path):
+    """Files that every verb takes as plain weights."""
+    words = ("--format", "dni", "-o", tmp_path / "net.safetensors", "--backend", backend.name)
+    status, out, err = tunable("export", weights_file, *words)
+    assert (status, out) == (0, "") and err.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"net-{j}.safetensors" for j in range(3)]
+    assert "plain" in tunable("info", tmp_path / "net-1.safetensors")[1]
+
+
+def test_quiet_as_a_program(weights_file, backend, tmp_path):
+    """Exporters speak on standard error, or worse, output: nobody hears them."""
+    words = ["--format", "onnx", "--float16", "-o", tmp_path / "half.onnx"]
+    program = [sys.executable, "-m", "tunable_core", "export", weights_file, *words, "--backend", backend.name]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"wrote {tmp_path / 'half.onnx'}: onnx, shared; run 5 times")
+
+
+def test_a_failed_comparison(tunable, weights_file, backend, tmp_path, monkeypatch):
+    """Status 1, one line, and the file that was there is as it was."""
+    (tmp_path / "net.onnx").write_text("kept")
+    monkeypatch.setitem(exports.TOLERANCES, "export", TOLERANCES["export"]._replace(limit=1e-12))
+    words = ("--format", "onnx", "--omega", "1,0", "-o", tmp_path / "net.onnx", "--backend", backend.name)
+    status, out, err = tunable("export", weights_file, *words)
+    assert (status, out) == (1, "") and err.count("\n") == 1
+    assert re.match(r"tunable export: the export is not equal .* at \dx3x.*, limit 1e-12", err)
+    assert contents(tmp_path) == {Path("net.onnx"): b"kept"}
+
+
+@pytest.mark.parametrize(
+    ("line", "fragments"),
+    [
+        (f"{EXPORT}.onnx", ["--format", "required"]),
+        (f"{EXPORT}.onnx --format onx", ["unknown format 'onx'", "did you mean 'onnx'", "onnx, mindir, dni"]),
+        (f"{EXPORT}.onnx --format onnx --form loop", ["unknown form 'loop'", "shared, basis"]),
+        (f"{EXPORT}.onnx --format onnx --omega 1", ["'1' has 1 values", "2 objectives"]),
+        (f"{EXPORT}.onnx --format onnx --omega 1,2", ["(1, 2) lies outside"]),
+        (f"{EXPORT}.onnx --format onnx --omega 1,0 --form basis", ["form basis"]),
+        (f"{EXPORT}.bin --format onnx", ["must be named *.onnx", "x.bin"]),
+        (f"{EXPORT}.safetensors --format dni --omega 1,0", ["dni takes no omega"]),
+        (f"{EXPORT}.safetensors --format dni --float16", ["float16 is for format onnx"]),
+        (f"export {MODEL} --format onnx -o {P}/plain_file/x.onnx", ["plain_file/x.onnx", "not a folder"]),
+        (f"export {P}/plain.safetensors --format onnx --omega 1,0 -o {P}/x.onnx", ["plain network", "--omega"]),
+        (f"export {P}/plain.safetensors --format dni -o {P}/x.safetensors", ["dni", "plain"]),
+        (f"export {P}/plain.safetensors --format onnx --form basis -o {P}/x.onnx", ["form basis"]),
+        (f"export {P}/data.txt --format onnx -o {P}/x.onnx", ["data.txt is not a readable safetensors file"]),
+        (f"export {P}/nan.safetensors --format onnx -o {P}/x.onnx", ["not finite"]),
+        (f"{EXPORT}.onnx --format onnx --backend onnx", ["'onnx' only runs exported files"]),
+        (f"restore {MODEL} {P}/pictures/a.png --omega 1,0 --backend onnx", ["'onnx' only runs exported files"]),
+        (f"train {P}/recipe.yaml --out {P}/new --backend onnx", ["'onnx' only runs exported files"]),
+    ],
+)
+def test_refused(line, fragments, refuses):
+    refuses(line, *fragments)
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime", "onnxscript"])
+def test_without_onnx(missing, refuses, monkeypatch, exported):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == missing else real(name, *more))
+    wanted = f"needs {missing}, which is not installed: pip install tunable-convolutions[onnx]"
+    refuses(f"{EXPORT}.onnx --format onnx", wanted)
+    if missing == "onnxruntime":
+        with pytest.raises(BackendError, match=re.escape(wanted)):
+            load(exported, "onnx")
+    else:
+        assert load(exported, "onnx").objectives  # running a file needs no more
+
+
+# --- running an exported file
+
+
+def test_run(exported, model, rng):
+    """As the model runs that it was made from, one omega or one per sample."""
+    net, image = load(exported, backend="onnx"), rng.uniform(size=(3, 3, 20, 11)).astype(np.float32)
+    assert net.objectives == model.objectives == ("fidelity", "noise") and net.header == model.header
+    for omega in ([0.7, 0.3], rng.uniform(size=(3, 2))):
+        restored = net.run(image, omega)
+        assert restored.dtype == np.float32 and relative_error(restored, model.run(image, omega)) <= LIMIT
+    facts = net.backend.facts()
+    assert facts["device"] == "cpu" and re.match(r"\d+\.\d+", facts["onnxruntime"])
+
+
+def test_restore(exported, tunable, place, tmp_path):
+    words = (place / "pictures" / "a.png", "--omega", "1,0", "-o", tmp_path / "a.png", "--backend", "onnx")
+    assert tunable("restore", exported, *words)[0] == 0 and (tmp_path / "a.png").exists()
+
+
+def test_what_load_refuses(exported, tmp_path, refused):
+    import onnx
+
+    with refused(CheckpointError, "no such exported file"):
+        load(tmp_path / "absent.onnx", "onnx")
+    with refused(BackendError, "has no device 'npu'", "known: cpu, cuda"):
+        get_backend("onnx", "npu")
+    with refused(BackendError, "has no mode 'fast'"):
+        get_backend("onnx", mode="fast")
+
+    def changed(change):
+        held = onnx.load(exported)
+        change(held)
+        onnx.save(held, tmp_path / "a.onnx")
+        return tmp_path / "a.onnx"
+
+    metadata = {one.key: one.value for one in onnx.load(exported).metadata_props}
+    less = {key: value for key, value in metadata.items() if key != "recipe"}
+    with refused(CheckpointError, "a.onnx is not an exported model of this project", "format None"):
+        load(changed(lambda held: onnx.helper.set_model_props(held, {})), "onnx")
+    with refused(CheckpointError, "a.onnx has a damaged header", "it lacks 'recipe'"):
+        load(changed(lambda held: onnx.helper.set_model_props(held, less)), "onnx")
+    plain = checkpoint.Header.from_metadata(metadata, "it").network.model_copy(update={"tunable": False})
+    other = checkpoint.Header(plain).to_metadata()
+    with refused(CheckpointError, "a.onnx has inputs ['image', 'omega'], but its header wants ['image']"):
+        load(changed(lambda held: onnx.helper.set_model_props(held, other)), "onnx")
+
+    def fixed(held):
+        held.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 8
+
+    net = load(changed(fixed), "onnx")
+    with refused(BackendError, "onnxruntime cannot run this model"):
+        net.run(np.zeros((1, 3, 9, 9), np.float32), [1, 0])
+
+
+# --- the page
+
+
+def test_the_ten_lines(exported):
+    """They run beside the exported file with nothing but onnxruntime and numpy."""
+    program, other = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    lines = [line for line in program.splitlines() if line.strip()]
+    assert len(lines) <= 10
+    modules = {line.split()[1] for line in lines if line.startswith("import")}
+    assert modules == {"json", "numpy", "onnxruntime"} and "from" not in program
+    done = subprocess.run([sys.executable, "-c", program], cwd=exported.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("'fidelity'") == done.stdout.count("(2, 3, 40, 60)") == 3
+    used = "import numpy\ndegraded = numpy.zeros((1, 3, 8, 8))\n" + other + "print(restored.shape)"
+    done = subprocess.run([sys.executable, "-c", used], cwd=exported.parent, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "(1, 3, 8, 8)\n"), done.stderr
+
+
+def test_the_pages_commands(weights_file, backend, tunable, tmp_path, monkeypatch):
+    """Every `tunable export` of the page that this framework can do."""
+    lines = [line.partition("#")[0].split() for line in PAGE.splitlines() if line.startswith("tunable export")]
+    assert len(lines) == 6
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(weights_file.read_bytes())
+    for words in lines:
+        if "--backend" not in words:
+            words += ["--backend", backend.name]
+        if words[words.index("--backend") + 1] == backend.name:
+            status, _, err = tunable(*words[1:])
+            assert status == 0, err
+
+
+def test_the_ascend_script_is_marked():
+    for name in ("convert.sh", "om.cfg"):
+        assert "NOT RUN" in (ROOT / "tools" / "ascend" / name).read_text(encoding="utf-8")
+    script = ROOT / "tools" / "ascend" / "convert.sh"
+    assert subprocess.run(["bash", "-n", script]).returncode == 0
+    done = subprocess.run([script, "net.txt", "out"], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
