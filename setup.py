@@ -10,7 +10,7 @@ VERSION = runpy.run_path(str(HERE / "tunable_core" / "version.py"))["__version__
 TORCH = ["torch>=2.10"]
 MINDSPORE = ["mindspore>=2.10,<2.11"]
 ONNX = ["onnx>=1.18", "ml_dtypes<0.6", "onnxruntime", "onnxscript"]  # a newer ml_dtypes wants numpy 2
-TEST = ["pytest", "hypothesis", "ruff", "scipy"]
+TEST = ["pytest", "hypothesis", "ruff", "scipy", *ONNX]
 
 setup(
     name="tunable-convolutions",
@@ -39,7 +39,7 @@ setup(
         "mindspore": MINDSPORE,
         "onnx": ONNX,
         "test": TEST,
-        "all": TORCH + MINDSPORE + ONNX + TEST,
+        "all": TORCH + MINDSPORE + TEST,
     },
     entry_points={"console_scripts": ["tunable=tunable_core.commands:main"]},
 )

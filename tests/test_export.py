@@ -12,7 +12,7 @@ from prepared import MODEL, P, answer, contents
 
 from tunable_core import checkpoint, exports
 from tunable_core.backends import get_backend, load
-from tunable_core.errors import BackendError, CheckpointError
+from tunable_core.errors import BackendError, CheckpointError, TunableError
 from tunable_core.tolerances import TOLERANCES, relative_error
 
 ROOT = Path(__file__).parent.parent
@@ -135,11 +135,15 @@ def test_restore(exported, tunable, place, tmp_path):
     assert tunable("restore", exported, *words)[0] == 0 and (tmp_path / "a.png").exists()
 
 
-def test_what_load_refuses(exported, tmp_path, refused):
+def test_what_load_refuses(exported, backend, tmp_path, refused):
     import onnx
 
     with refused(CheckpointError, "no such exported file"):
         load(tmp_path / "absent.onnx", "onnx")
+    with refused(TunableError, "net.onnx is an exported model", "runs with backend 'onnx', not"):
+        load(exported, backend)
+    with refused(TunableError, "net.mindir is an exported model", "runs with backend 'mindspore', not 'onnx'"):
+        load("net.mindir", "onnx")
     with refused(BackendError, "has no device 'npu'", "known: cpu, cuda"):
         get_backend("onnx", "npu")
     with refused(BackendError, "has no mode 'fast'"):

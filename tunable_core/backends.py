@@ -25,6 +25,7 @@ from tunable_core.recipe import Recipe
 _TWINS = {"torch": ("torch", "torch_impl.backend"), "mindspore": ("mindspore", "mindspore_impl.backend")}
 BACKENDS = tuple(_TWINS)
 _MODULES = {**_TWINS, "onnx": ("onnxruntime", "tunable_core.onnx_runtime")}  # the last only runs exported files
+_EXPORTED = {".onnx": "onnx", ".mindir": "mindspore"}  # suffix -> the backend that opens it
 
 
 class LayerCall(NamedTuple):
@@ -229,7 +230,11 @@ def load(
 ) -> Model:
     """Load a weights file into a framework; or an exported file, .onnx by backend "onnx", .mindir by "mindspore"."""
     chosen = get_backend(backend, device, mode) if isinstance(backend, str) else backend
-    if Path(path).suffix in chosen.opens:
+    suffix = Path(path).suffix
+    if suffix in chosen.opens:
         return Model(chosen, *chosen.open(path), exported=True)
+    if suffix in _EXPORTED:
+        wanted = _EXPORTED[suffix]
+        raise TunableError(f"{path} is an exported model: it runs with backend {wanted!r}, not {chosen.name!r}")
     tensors, header = checkpoint.load(path)
     return build(header, tensors, chosen, path)
