@@ -3,30 +3,48 @@
 from mindspore_impl import ops  # noqa: F401  before all else: it prepares the environment for MindSpore
 from mindspore_impl.folding import fold
 from mindspore_impl.layers import (
+    ChannelAttention,
+    InstanceNorm2d,
+    LayerNorm,
+    LayerNorm2d,
+    SimplifiedChannelAttention,
     TunableConv1d,
     TunableConv2d,
     TunableConv3d,
     TunableConvTranspose1d,
     TunableConvTranspose2d,
     TunableConvTranspose3d,
+    TunableInstanceNorm2d,
+    TunableLayerNorm,
+    TunableLayerNorm2d,
     TunableLinear,
     TunableParameter,
+    WindowAttention,
 )
 from mindspore_impl.networks import ResNet
 from mindspore_impl.objectives import MultiLoss, NoisePreservation, Reconstruction
 
 __all__ = [
+    "ChannelAttention",
+    "InstanceNorm2d",
+    "LayerNorm",
+    "LayerNorm2d",
     "MultiLoss",
     "NoisePreservation",
     "Reconstruction",
     "ResNet",
+    "SimplifiedChannelAttention",
     "TunableConv1d",
     "TunableConv2d",
     "TunableConv3d",
     "TunableConvTranspose1d",
     "TunableConvTranspose2d",
     "TunableConvTranspose3d",
+    "TunableInstanceNorm2d",
+    "TunableLayerNorm",
+    "TunableLayerNorm2d",
     "TunableLinear",
     "TunableParameter",
+    "WindowAttention",
     "fold",
 ]

@@ -23,6 +23,7 @@ from mindspore import ops as _ops
 
 from tunable_core.errors import BackendError
 from tunable_core.forms import choose
+from tunable_core.windows import check_windows, relative_position_index, shift_regions
 
 _TARGETS = {"cpu": "CPU", "ascend": "Ascend", "gpu": "GPU"}
 _MODES = {"graph": ms.GRAPH_MODE, "pynative": ms.PYNATIVE_MODE}
@@ -315,6 +316,10 @@ class OrdinaryConv(nn.Cell):
         return conv(x, one, weight, bias, self.stride, padding, self.dilation, self.groups, "shared")
 
 
+# The ordinary layers with a weight and a bias that are started as kernels.
+ORDINARY = (nn.Conv2d, nn.Dense, OrdinaryConv)
+
+
 def linear(x, alpha, weight, bias):
     """A linear layer with kernels aggregated by alpha.
 
@@ -332,12 +337,105 @@ def linear(x, alpha, weight, bias):
     return y.reshape(shape)
 
 
+_AXES = {"layer_norm": (-1,), "layer_norm2d": (1,), "instance_norm2d": (2, 3)}
+
+
+def normalise(x: ms.Tensor, kind: str, eps: float) -> ms.Tensor:
+    """(x - mean) / sqrt(variance + eps) over the axes of a kind of norm, variance biased."""
+    centred = x - x.mean(_AXES[kind], keep_dims=True)
+    return centred / _ops.sqrt((centred * centred).mean(_AXES[kind], keep_dims=True) + eps)
+
+
+def scale_and_shift(x: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor, kind: str) -> ms.Tensor:
+    """x weight + bias per channel, (C,) or (N, C) each; channels on the last axis for layer_norm, else on axis 1."""
+    rest = (1,) * (x.ndim - 2)
+    rows = weight.shape[0] if weight.ndim == 2 else 1
+    shape = (rows,) + rest + (-1,) if kind == "layer_norm" else (rows, -1) + rest
+    return x * weight.reshape(shape) + bias.reshape(shape)
+
+
+def global_mean(x: ms.Tensor) -> ms.Tensor:
+    """x (N, C, H, W) -> (N, C, 1, 1)."""
+    return x.mean((2, 3), keep_dims=True)
+
+
+def softmax(x: ms.Tensor) -> ms.Tensor:
+    """Over the last axis, by powers of e: MindSpore's exp is off by 4e-6 on a CPU, its pow by 1.4e-7."""
+    powers = _ops.pow(math.e, x - _ops.stop_gradient(x.max(-1, keepdims=True)))
+    return powers / powers.sum(-1, keepdims=True)
+
+
 class Softmax(nn.Cell):
-    """Softmax over the last axis, by powers of e: MindSpore's exp is off by 4e-6 on a CPU, its pow by 1.4e-7."""
+    """`softmax` as a layer."""
 
     def construct(self, logits: ms.Tensor) -> ms.Tensor:
-        powers = _ops.pow(math.e, logits - _ops.stop_gradient(logits.max(-1, keepdims=True)))
-        return powers / powers.sum(-1, keepdims=True)
+        return softmax(logits)
+
+
+def bmm(a: ms.Tensor, b: ms.Tensor) -> ms.Tensor:
+    """Matrix products of two stacks, (B, n, m) and (B, m, k)."""
+    return _ops.bmm(a, b)
+
+
+def split(x: ms.Tensor, parts: int, axis: int) -> tuple[ms.Tensor, ...]:
+    """Equal parts along an axis."""
+    return _ops.split(x, x.shape[axis] // parts, axis)
+
+
+def roll(x: ms.Tensor, shift: int) -> ms.Tensor:
+    """x (N, H, W, C) moved down and right by `shift` pixels, cyclically."""
+    # MindSpore's own roll has no CPU kernel.
+    at = -shift % x.shape[1]
+    x = _ops.concat([x[:, at:], x[:, :at]], 1)
+    at = -shift % x.shape[2]
+    return _ops.concat([x[:, :, at:], x[:, :, :at]], 2)
+
+
+def to_windows(x: ms.Tensor, window: int) -> ms.Tensor:
+    """x (N, H, W, C) -> (N, windows, window^2, C), windows row by row; TunableError where they do not fit."""
+    n, height, width, channels = x.shape
+    _check_windows(height, width, window)
+    x = x.reshape(n, height // window, window, width // window, window, channels)
+    return x.swapaxes(2, 3).reshape(n, -1, window * window, channels)
+
+
+def from_windows(x: ms.Tensor, window: int, height: int, width: int) -> ms.Tensor:
+    """The inverse of `to_windows`."""
+    n, channels = x.shape[0], x.shape[-1]
+    x = x.reshape(n, height // window, width // window, window, window, channels)
+    return x.swapaxes(2, 3).reshape(n, height, width, channels)
+
+
+def relative_bias(table: ms.Tensor, window: int) -> ms.Tensor:
+    """table (rows, heads) or (N, rows, heads) -> (N or 1, 1, heads, window^2, window^2)."""
+    rows = table.reshape((-1,) + table.shape[-2:])
+    bias = _ops.gather(rows, _relative_position_index(window), 1).swapaxes(1, 2)
+    return bias.reshape(rows.shape[0], 1, -1, window * window, window * window)
+
+
+def shift_mask(x: ms.Tensor, window: int, shift: int) -> ms.Tensor:
+    """What is added to the attention of x (N, H, W, C) in shifted windows: 0, or -100 between pixels torn apart.
+
+    (windows, 1, window^2, window^2)
+    """
+    region = _shift_regions(x.shape[1], x.shape[2], window, shift)
+    torn = _ops.expand_dims(_ops.expand_dims(region, 1), 3) != _ops.expand_dims(_ops.expand_dims(region, 1), 2)
+    return torn.astype(x.dtype) * -100
+
+
+@_ops.constexpr
+def _check_windows(height, width, window):
+    check_windows(height, width, window)
+
+
+@_ops.constexpr
+def _relative_position_index(window):
+    return ms.Tensor(relative_position_index(window).ravel())
+
+
+@_ops.constexpr
+def _shift_regions(height, width, window, shift):
+    return ms.Tensor(shift_regions(height, width, window, shift))
 
 
 def per_sample_mean(values: ms.Tensor) -> ms.Tensor:
@@ -345,9 +443,9 @@ def per_sample_mean(values: ms.Tensor) -> ms.Tensor:
     return values.reshape(values.shape[0], -1).mean(1)
 
 
-def parameter(shape: tuple[int, ...]) -> ms.Parameter:
-    """A parameter of zeros. Its name is the attribute that it becomes."""
-    return ms.Parameter(ms.Tensor(np.zeros(shape, np.float32)))
+def parameter(shape: tuple[int, ...], value: float = 0) -> ms.Parameter:
+    """A parameter of one value. Its name is the attribute that it becomes."""
+    return ms.Parameter(ms.Tensor(np.full(shape, value, np.float32)))
 
 
 def assign(parameter: ms.Parameter, value: np.ndarray) -> None:

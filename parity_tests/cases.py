@@ -19,6 +19,7 @@ class Case(NamedTuple):
     arguments  positional arguments of the constructor; options: the others, as the oracle takes them
     shape      of one sample's input; None for a parameter
     bias       whether it has one
+    parts      of what is built from several layers: shapes of one kernel of each, by name
     """
 
     kind: str
@@ -26,6 +27,7 @@ class Case(NamedTuple):
     options: dict[str, Any]
     shape: tuple[int, ...] | None
     bias: bool = True
+    parts: dict[str, dict[str, tuple[int, ...]]] = {}
 
 
 CASES = {
@@ -87,6 +89,43 @@ CASES = {
     "linear on rows": Case("linear", (5, 4), {}, (7, 5)),
     "linear on maps": Case("linear", (3, 2), {}, (2, 4, 3)),
     "linear no bias": Case("linear", (5, 4), {}, (3, 5), bias=False),
+    "layer norm": Case("layer_norm", (6,), {"eps": 1e-5}, (2, 4, 6)),
+    "layer norm small variance": Case("layer_norm", (6,), {"eps": 1e-2}, (6,)),
+    "layer norm 2d": Case("layer_norm2d", (5,), {"eps": 1e-6}, (5, 3, 4)),
+    "instance norm": Case("instance_norm2d", (3,), {"eps": 1e-5}, (3, 4, 5)),
+    "attention": Case(
+        "window_attention",
+        (4,),
+        {"heads": 2, "window": 2, "shift": 0},
+        (2, 4, 4),
+        parts={
+            "qkv": {"weight": (12, 4), "bias": (12,)},
+            "relative_position_bias_table": {"weight": (9, 2)},
+            "proj": {"weight": (4, 4), "bias": (4,)},
+        },
+    ),
+    "attention shifted": Case(
+        "window_attention",
+        (3,),
+        {"heads": 1, "window": 3, "shift": 1},
+        (6, 3, 3),
+        bias=False,
+        parts={
+            "qkv": {"weight": (9, 3)},
+            "relative_position_bias_table": {"weight": (25, 1)},
+            "proj": {"weight": (3, 3), "bias": (3,)},
+        },
+    ),
+    "channel attention": Case(
+        "channel_attention",
+        (6, 2),
+        {},
+        (6, 3, 4),
+        parts={"reduce": {"weight": (2, 6, 1, 1), "bias": (2,)}, "expand": {"weight": (6, 2, 1, 1), "bias": (6,)}},
+    ),
+    "simplified channel attention": Case(
+        "simplified_channel_attention", (4,), {}, (4, 3, 2), parts={"conv": {"weight": (4, 4, 1, 1), "bias": (4,)}}
+    ),
     "vector": Case("parameter", ((6,),), {}, None),
     "table": Case("parameter", ((2, 3, 4),), {}, None),
 }
@@ -100,56 +139,72 @@ CLASSES = {
     "conv_transpose3d": "TunableConvTranspose3d",
     "linear": "TunableLinear",
     "parameter": "TunableParameter",
+    "layer_norm": "TunableLayerNorm",
+    "layer_norm2d": "TunableLayerNorm2d",
+    "instance_norm2d": "TunableInstanceNorm2d",
+    "window_attention": "WindowAttention",
+    "channel_attention": "ChannelAttention",
+    "simplified_channel_attention": "SimplifiedChannelAttention",
 }
 
 
 def build(twin, name: str, phi: str, p: int, **options):
     """The case's layer in a twin, holding the case's weights."""
     case = CASES[name]
-    if case.kind != "parameter":
+    if case.kind.startswith(("conv", "linear", "window")):
         options["bias"] = case.bias
-    layer = getattr(twin.impl, CLASSES[case.kind])(
-        *case.arguments, num_objectives=p, phi=phi, seed=0, **case.options, **options
-    )
+    if not case.parts:
+        options["seed"] = 0
+    make = getattr(twin.impl, CLASSES[case.kind])
+    layer = make(*case.arguments, num_objectives=p, phi=phi, **case.options, **options)
     twin.backend.assign(layer, weights(name, phi, p))
     return layer
 
 
 def shapes(name: str, phi: str, p: int) -> dict[str, tuple[int, ...]]:
     """Every parameter's shape by name: DESIGN, decision 1."""
-    case, k = CASES[name], num_kernels(p, phi)
-    if case.kind == "parameter":
-        wanted = {"weight": (k, *case.arguments[0])}
-    elif case.kind == "linear":
-        inputs, outputs = case.arguments
-        wanted = {"weight": (k, outputs, inputs), "bias": (k, outputs)}
-    else:
-        inputs, outputs, size = case.arguments
-        size = size if isinstance(size, tuple) else (size,) * (len(case.shape) - 1)
-        first, second = (inputs, outputs) if "transpose" in case.kind else (outputs, inputs)
-        within = second // case.options.get("groups", 1)
-        wanted = {"weight": (k, first, within, *size), "bias": (k, outputs)}
-    if not case.bias:
-        del wanted["bias"]
+    k, mapped = num_kernels(p, phi), {}
     if phi == "affine":
-        wanted |= {"phi.weight": (p, p), "phi.bias": (p,)}
+        mapped = {"phi.weight": (p, p), "phi.bias": (p,)}
     if phi == "se":
-        wanted |= {
+        mapped = {
             "phi.0.weight": (4 * p, p), "phi.0.bias": (4 * p,), "phi.2.weight": (p, 4 * p), "phi.2.bias": (p,)
         }  # fmt: skip
-    return wanted
+    parts = CASES[name].parts or {"": _own(CASES[name])}
+    return {
+        f"{part}.{local}".lstrip("."): shape
+        for part, own in parts.items()
+        for local, shape in ({local: (k, *shape) for local, shape in own.items()} | mapped).items()
+    }
+
+
+def _own(case: Case) -> dict[str, tuple[int, ...]]:
+    """What one kernel and one bias of a layer hold."""
+    if case.kind == "parameter":
+        return {"weight": case.arguments[0]}
+    if case.kind.endswith(("norm", "norm2d")):
+        return {"weight": case.arguments, "bias": case.arguments}
+    inputs, outputs, *size = case.arguments
+    if size:
+        size = size[0] if isinstance(size[0], tuple) else size * (len(case.shape) - 1)
+        first, second = (inputs, outputs) if "transpose" in case.kind else (outputs, inputs)
+        found = {"weight": (first, second // case.options.get("groups", 1), *size), "bias": (outputs,)}
+    else:
+        found = {"weight": (outputs, inputs), "bias": (outputs,)}
+    return found if case.bias else {"weight": found["weight"]}
 
 
 @lru_cache
 def weights(name: str, phi: str, p: int) -> dict[str, np.ndarray]:
     """Random float32 values for every parameter.
 
-    Those of phi `se` are small: a softmax driven to 0.9999 loses the digits of 1 - alpha, and omega's effect.
+    Those of phi `se` and of attention's qkv are small: a softmax driven to 0.9999 loses the digits of 1 - alpha, and
+    with them the effect of what is before it.
     """
     found = {local: _draw(f"{name} {phi} {local}", shape) for local, shape in shapes(name, phi, p).items()}
-    if phi == "se":
-        for local, value in found.items():
-            value *= 0.4 if local.startswith("phi.") else 1
+    for local, value in found.items():
+        if (phi == "se" and "phi." in local) or local.startswith("qkv."):
+            value *= 0.4
     return found
 
 
@@ -162,7 +217,8 @@ def inputs(name: str) -> np.ndarray | None:
 
 def omegas(p: int) -> dict[str, np.ndarray]:
     """Zero, the corners, the centre, inside, outside, and one of each kind per sample: label -> (p,) or (N, p)."""
-    found = {"zero": np.zeros(p), **{f"corner {i}": np.eye(p)[i] for i in range(p)}, "centre": np.full(p, 0.5)}
+    corners = range(p) if p <= 5 else (0, p - 1)
+    found = {"zero": np.zeros(p), **{f"corner {i}": np.eye(p)[i] for i in corners}, "centre": np.full(p, 0.5)}
     found["inside"] = _draw("inside", (p,), uniform=True)
     found["outside"] = 3 * _draw("outside", (p,))
     found["per sample"] = np.stack([found["outside"], found["inside"], found["corner 0"]])

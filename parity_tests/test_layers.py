@@ -14,11 +14,14 @@ GRADIENT_LIMIT = TOLERANCES["layer gradient"].limit
 # Every case with the paper's phi, and one of each kind with every phi.
 GRADIENT_CASES = [(name, "affine") for name in CASES]
 GRADIENT_CASES += [
-    (name, phi) for name in ("grouped", "linear on rows", "table") for phi in PHI_FORMS if phi != "affine"
+    (name, phi)
+    for name in ("grouped", "linear on rows", "table", "attention shifted")
+    for phi in PHI_FORMS
+    if phi != "affine"
 ]
 
 
-@pytest.mark.parametrize("p", [1, 2, 3, 5])
+@pytest.mark.parametrize("p", [1, 2, 3, 16])
 @pytest.mark.parametrize("phi", PHI_FORMS)
 @pytest.mark.parametrize("name", CASES)
 def test_output(twin, name, phi, p):
@@ -39,7 +42,7 @@ def test_parameters(twin, name, phi):
     """Names and shapes are those of the weights file; the declared specs say the same."""
     layer, wanted = build(twin, name, phi, 3), shapes(name, phi, 3)
     assert {local: value.shape for local, value in twin.backend.parameters(layer).items()} == wanted
-    assert {spec.name: spec.shape for spec in layer.specs()} == wanted
+    assert {spec.name: spec.shape for spec in twin.backend.specs(layer)} == wanted
 
 
 @pytest.mark.parametrize("label", ["inside", "per sample"])

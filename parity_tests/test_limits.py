@@ -10,7 +10,10 @@ from tunable_core.tolerances import CONTROL, TOLERANCES, relative_error
 
 LAYER, FOLDED = TOLERANCES["layer"].limit, TOLERANCES["folded"].limit
 OMEGA = np.array([0.3, 0.9], np.float32)
-KINDS = ("grouped", "no bias", "linear on rows", "table")  # one case of each kind of layer, and one without bias
+KINDS = (  # one case of each kind of layer, and one without bias
+    "grouped", "no bias", "1-d uneven", "3-d depth-wise", "transposed uneven", "linear on rows", "table",
+    "layer norm 2d", "attention", "channel attention"
+)  # fmt: skip
 
 
 def close(a, b, limit=LAYER):
@@ -79,7 +82,8 @@ def test_folded_layer(twin, name, phi):
     """An ordinary layer of the framework equals the live one, which stays as it was."""
     layer, held = build(twin, name, phi, 2), weights(name, phi, 2)
     for omega in (OMEGA, np.array([-1, 2], np.float32)):
-        folded = layer.fold(*twin.tensors([omega]))
+        whole = CASES[name].parts  # built from several layers: folded as networks are
+        folded = twin.backend.fold(layer, omega) if whole else layer.fold(*twin.tensors([omega]))
         assert not isinstance(folded, twin.module("layers").Tunable)
         ordinary = (
             twin.array(folded) if CASES[name].kind == "parameter" else twin.array(folded(*twin.tensors([inputs(name)])))
@@ -151,7 +155,7 @@ def test_every_kernel_and_phi_gets_a_gradient(twin, name, phi):
         found = twin.gradients(layer, inputs(name), omegas(p)[label], factor(name, phi, p, label))
         assert {"omega", *weights(name, phi, p)} <= set(found)
         for place, gradient in found.items():
-            parts = gradient if place in ("weight", "bias") else [gradient]
+            parts = gradient if place.endswith(("weight", "bias")) and "phi." not in place else [gradient]
             for i, part in enumerate(parts):
                 assert np.abs(part).max() > 1e-6, f"no gradient for {place}[{i}] at omega {label}"
 

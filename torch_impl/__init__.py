@@ -2,30 +2,48 @@
 
 from torch_impl.folding import fold
 from torch_impl.layers import (
+    ChannelAttention,
+    InstanceNorm2d,
+    LayerNorm,
+    LayerNorm2d,
+    SimplifiedChannelAttention,
     TunableConv1d,
     TunableConv2d,
     TunableConv3d,
     TunableConvTranspose1d,
     TunableConvTranspose2d,
     TunableConvTranspose3d,
+    TunableInstanceNorm2d,
+    TunableLayerNorm,
+    TunableLayerNorm2d,
     TunableLinear,
     TunableParameter,
+    WindowAttention,
 )
 from torch_impl.networks import ResNet
 from torch_impl.objectives import MultiLoss, NoisePreservation, Reconstruction
 
 __all__ = [
+    "ChannelAttention",
+    "InstanceNorm2d",
+    "LayerNorm",
+    "LayerNorm2d",
     "MultiLoss",
     "NoisePreservation",
     "Reconstruction",
     "ResNet",
+    "SimplifiedChannelAttention",
     "TunableConv1d",
     "TunableConv2d",
     "TunableConv3d",
     "TunableConvTranspose1d",
     "TunableConvTranspose2d",
     "TunableConvTranspose3d",
+    "TunableInstanceNorm2d",
+    "TunableLayerNorm",
+    "TunableLayerNorm2d",
     "TunableLinear",
     "TunableParameter",
+    "WindowAttention",
     "fold",
 ]

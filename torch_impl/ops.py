@@ -11,6 +11,10 @@ from torch.nn import functional
 
 from tunable_core.errors import BackendError
 from tunable_core.forms import choose
+from tunable_core.windows import check_windows, relative_position_index, shift_regions
+
+# The framework's own layers with a weight and a bias that are started as kernels.
+ORDINARY = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
 
 
 def fresh_seed() -> int:
@@ -141,6 +145,80 @@ def linear(x, alpha, weight, bias):
     if offset is not None:
         y = y + offset[:, None]
     return y.reshape(*x.shape[:-1], -1)
+
+
+_AXES = {"layer_norm": (-1,), "layer_norm2d": (1,), "instance_norm2d": (2, 3)}
+
+
+def normalise(x: torch.Tensor, kind: str, eps: float) -> torch.Tensor:
+    """(x - mean) / sqrt(variance + eps) over the axes of a kind of norm, variance biased."""
+    centred = x - x.mean(_AXES[kind], keepdim=True)
+    return centred / torch.sqrt(centred.square().mean(_AXES[kind], keepdim=True) + eps)
+
+
+def scale_and_shift(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, kind: str) -> torch.Tensor:
+    """x weight + bias per channel, (C,) or (N, C) each; channels on the last axis for layer_norm, else on axis 1."""
+    rest = [1] * (x.ndim - 2)
+    rows = len(weight) if weight.ndim == 2 else 1
+    shape = (rows, *rest, -1) if kind == "layer_norm" else (rows, -1, *rest)
+    return x * weight.reshape(shape) + bias.reshape(shape)
+
+
+def global_mean(x: torch.Tensor) -> torch.Tensor:
+    """x (N, C, H, W) -> (N, C, 1, 1)."""
+    return x.mean((2, 3), keepdim=True)
+
+
+def softmax(x: torch.Tensor) -> torch.Tensor:
+    """Over the last axis."""
+    return x.softmax(-1)
+
+
+def bmm(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Matrix products of two stacks, (B, n, m) and (B, m, k)."""
+    return torch.bmm(a, b)
+
+
+def split(x: torch.Tensor, parts: int, axis: int) -> tuple[torch.Tensor, ...]:
+    """Equal parts along an axis."""
+    return x.chunk(parts, axis)
+
+
+def roll(x: torch.Tensor, shift: int) -> torch.Tensor:
+    """x (N, H, W, C) moved down and right by `shift` pixels, cyclically."""
+    return torch.roll(x, (shift, shift), (1, 2))
+
+
+def to_windows(x: torch.Tensor, window: int) -> torch.Tensor:
+    """x (N, H, W, C) -> (N, windows, window^2, C), windows row by row; TunableError where they do not fit."""
+    n, height, width, channels = x.shape
+    check_windows(height, width, window)
+    x = x.reshape(n, height // window, window, width // window, window, channels)
+    return x.swapaxes(2, 3).reshape(n, -1, window**2, channels)
+
+
+def from_windows(x: torch.Tensor, window: int, height: int, width: int) -> torch.Tensor:
+    """The inverse of `to_windows`."""
+    x = x.reshape(len(x), height // window, width // window, window, window, x.shape[-1])
+    return x.swapaxes(2, 3).reshape(len(x), height, width, x.shape[-1])
+
+
+def relative_bias(table: torch.Tensor, window: int) -> torch.Tensor:
+    """table (rows, heads) or (N, rows, heads) -> (N or 1, 1, heads, window^2, window^2)."""
+    index = torch.from_numpy(relative_position_index(window)).flatten().to(table.device)
+    rows = table.reshape(-1, *table.shape[-2:])
+    bias = rows.index_select(1, index).swapaxes(1, 2)
+    return bias.reshape(len(rows), 1, -1, window**2, window**2)
+
+
+def shift_mask(x: torch.Tensor, window: int, shift: int) -> torch.Tensor:
+    """What is added to the attention of x (N, H, W, C) in shifted windows: 0, or -100 between pixels torn apart.
+
+    (windows, 1, window^2, window^2)
+    """
+    region = torch.from_numpy(shift_regions(x.shape[1], x.shape[2], window, shift)).to(x.device)
+    torn = region[:, None, :, None] != region[:, None, None, :]
+    return torn.to(x.dtype) * -100
 
 
 def per_sample_mean(values: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ decision 1): weight (k, ...), bias (k, out), phi.*; k is the number of kernels.
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -139,6 +140,71 @@ def parameter(omega: np.ndarray, tensors: Tensors, phi_form: str) -> np.ndarray:
     return aggregate(phi(phi_form, omega, tensors), tensors["weight"])
 
 
+_NORM_AXES = {"layer_norm": (-1,), "layer_norm2d": (1,), "instance_norm2d": (2, 3)}
+
+
+def norm(kind: str, x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form: str, *, eps: float) -> np.ndarray:
+    """A norm with tunable scale and shift, as x: weight (k, C), bias (k, C); variance biased.
+
+    kind  layer_norm over the last axis; layer_norm2d over the channels, instance_norm2d over the pixels of (N, C, H, W)
+    """
+    scale, shift = _kernels(phi_form, omega, tensors, len(x))
+    x = _float64(x)
+    shape = [len(x)] + [1] * (x.ndim - 1)
+    shape[-1 if kind == "layer_norm" else 1] = -1
+    mean, variance = (f(x, axis=_NORM_AXES[kind], keepdims=True) for f in (np.mean, np.var))
+    return (x - mean) / np.sqrt(variance + eps) * scale.reshape(shape) + shift.reshape(shape)
+
+
+def window_attention(
+    x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form: str, *, heads: int, window: int, shift: int
+) -> np.ndarray:
+    """Attention inside the windows of a map (Swin), one window and head at a time: x (N, H, W, C), as x.
+
+    qkv and proj are tunable linear layers, relative_position_bias_table (k, (2 window - 1)^2, heads) a tunable
+    parameter. Windows lie `shift` pixels down and right, cyclically; pixels that only the cycle has brought into one
+    window get -100 before the softmax.
+    """
+    x = _float64(x)
+    n, height, width, channels = x.shape
+    size = channels // heads
+    qkv = linear(x, omega, _part(tensors, "qkv"), phi_form).reshape(n, height, width, 3, heads, size)
+    table = parameter(_rows(omega, n), _part(tensors, "relative_position_bias_table"), phi_form)
+    mixed = np.zeros_like(x)
+    rows, columns = (place.ravel() for place in np.indices((window, window)))
+    distance = (rows[:, None] - rows + window - 1) * (2 * window - 1) + columns[:, None] - columns + window - 1
+    for top, left in np.ndindex(height // window, width // window):
+        y, z = top * window + shift + rows, left * window + shift + columns  # beyond the border: the cycle's other end
+        torn = ((y >= height)[:, None] != (y >= height)) | ((z >= width)[:, None] != (z >= width))
+        y, z = y % height, z % width
+        for sample, head in np.ndindex(n, heads):
+            q, k, v = (qkv[sample, y, z, i, head] for i in range(3))
+            logits = q @ k.T / np.sqrt(size) + table[sample][distance, head] - 100 * torn
+            powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+            mixed[sample, y, z, head * size : (head + 1) * size] = powers / powers.sum(axis=1, keepdims=True) @ v
+    return linear(mixed, omega, _part(tensors, "proj"), phi_form)
+
+
+def channel_attention(x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form: str) -> np.ndarray:
+    """Squeeze and excitation: x sigmoid(expand(relu(reduce(mean)))), x (N, C, H, W); both convolutions are points."""
+    hidden = np.maximum(conv(_global_mean(x), omega, _part(tensors, "reduce"), phi_form), 0)
+    return _float64(x) * (1 + np.tanh(conv(hidden, omega, _part(tensors, "expand"), phi_form) / 2)) / 2
+
+
+def simplified_channel_attention(x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form: str) -> np.ndarray:
+    """NAFNet's: x conv(mean), x (N, C, H, W), the convolution a point."""
+    return _float64(x) * conv(_global_mean(x), omega, _part(tensors, "conv"), phi_form)
+
+
+def _global_mean(x: np.ndarray) -> np.ndarray:
+    return _float64(x).mean(axis=(2, 3), keepdims=True)
+
+
+def _part(tensors: Tensors, name: str) -> Tensors:
+    """The parameters of a layer inside another."""
+    return {local.removeprefix(name + "."): value for local, value in tensors.items() if local.startswith(name + ".")}
+
+
 # One signature for all: (x, omega, tensors, phi_form, **options) -> output.
 LAYERS: dict[str, Callable[..., np.ndarray]] = {
     "conv1d": conv,
@@ -149,6 +215,10 @@ LAYERS: dict[str, Callable[..., np.ndarray]] = {
     "conv_transpose3d": conv_transpose,
     "linear": linear,
     "parameter": lambda x, omega, tensors, phi_form: parameter(omega, tensors, phi_form),
+    **{kind: partial(norm, kind) for kind in _NORM_AXES},
+    "window_attention": window_attention,
+    "channel_attention": channel_attention,
+    "simplified_channel_attention": simplified_channel_attention,
 }
 
 

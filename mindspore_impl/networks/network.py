@@ -4,40 +4,16 @@ import mindspore as ms
 from mindspore import nn
 
 from mindspore_impl import ops
-from mindspore_impl.layers import Tunable, TunableConv2d
+from mindspore_impl.layers import Composite, Norm, Tunable
 from tunable_core.errors import OmegaError
 from tunable_core.initial import Initial, ParameterSpec, starting_weights
-from tunable_core.networks import DEFAULT_PHI
 
 
-def conv2d(
-    in_channels: int, out_channels: int, kernel_size: int, *, num_objectives: int, phi: str = DEFAULT_PHI
-) -> nn.Cell:
-    """A same-size convolution of a network: tunable, or ordinary when num_objectives is 0."""
-    padding = kernel_size // 2
-    if num_objectives:
-        return TunableConv2d(
-            in_channels, out_channels, kernel_size, num_objectives=num_objectives, padding=padding, phi=phi, seed=0
-        )
-    pair = (kernel_size, kernel_size)
-    options = {"stride": (1, 1), "padding": (padding, padding), "dilation": (1, 1), "groups": 1, "bias": True}
-    return ops.ordinary_conv(in_channels, out_channels, pair, **options)
-
-
-class Network(nn.Cell):
+class Network(Composite):
     """Base of the networks, called as network(x, omega) when tunable and as network(x) when plain.
 
     A subclass passes its own constructor arguments on, builds its layers and defines `compute(x, omega)`.
     """
-
-    def __init__(self, num_objectives: int, **arguments):
-        super().__init__()
-        self.num_objectives = num_objectives
-        self.arguments = arguments
-
-    def plain(self) -> "Network":
-        """The same network built without tunable layers, its weights not set."""
-        return type(self)(num_objectives=0, **self.arguments)
 
     def __call__(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
         """Raise OmegaError where omega and the network's form do not agree, in either mode."""
@@ -55,11 +31,6 @@ class Network(nn.Cell):
         return self.compute(x, omega)
 
 
-def call(layer: nn.Cell, x: ms.Tensor, omega: ms.Tensor | None) -> ms.Tensor:
-    """Call a tunable layer with omega, an ordinary one without."""
-    return layer(x) if omega is None else layer(x, omega)
-
-
 def parameter_specs(network: nn.Cell) -> list[ParameterSpec]:
     """Every parameter of a network of tunable and ordinary layers."""
     specs = []
@@ -67,7 +38,11 @@ def parameter_specs(network: nn.Cell) -> list[ParameterSpec]:
         prefix = name + "." if name else ""
         if isinstance(cell, Tunable):
             specs += cell.specs(prefix)
-        elif isinstance(cell, nn.Conv2d | nn.Dense) and not _inside_tunable(network, name):
+        elif isinstance(cell, Norm | Composite):
+            roles = cell.roles()
+            for local, value in cell.parameters_and_names(expand=False):
+                specs.append(ParameterSpec(prefix + local, tuple(value.shape), *roles[local]))
+        elif isinstance(cell, ops.ORDINARY) and not _inside_tunable(network, name):
             fan_in = cell.weight[0].size
             specs.append(ParameterSpec(prefix + "weight", tuple(cell.weight.shape), "kernel", fan_in))
             if cell.bias is not None:

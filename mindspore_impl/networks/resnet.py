@@ -3,7 +3,8 @@
 import mindspore as ms
 from mindspore import nn, ops
 
-from mindspore_impl.networks.network import Network, call, conv2d
+from mindspore_impl.layers import call, conv2d
+from mindspore_impl.networks.network import Network
 from tunable_core.networks import DEFAULT_PHI
 
 

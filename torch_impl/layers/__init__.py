@@ -1,5 +1,18 @@
-"""Tunable layers (SPEC 2)."""
+"""Tunable layers (SPEC 2), the ordinary norms, and what is built from both."""
 
+from torch_impl.layers.attention import (
+    ChannelAttention,
+    SimplifiedChannelAttention,
+    WindowAttention,
+)
+from torch_impl.layers.composite import (
+    Composite,
+    call,
+    conv2d,
+    held,
+    linear,
+    parameter,
+)
 from torch_impl.layers.conv import (
     TunableConv1d,
     TunableConv2d,
@@ -8,11 +21,33 @@ from torch_impl.layers.conv import (
     TunableConvTranspose2d,
     TunableConvTranspose3d,
 )
-from torch_impl.layers.linear import TunableLinear
-from torch_impl.layers.parameter import TunableParameter
-from torch_impl.layers.tunable import Tunable
+from torch_impl.layers.linear import (
+    TunableLinear,
+)
+from torch_impl.layers.norm import (
+    InstanceNorm2d,
+    LayerNorm,
+    LayerNorm2d,
+    Norm,
+    TunableInstanceNorm2d,
+    TunableLayerNorm,
+    TunableLayerNorm2d,
+)
+from torch_impl.layers.parameter import (
+    TunableParameter,
+)
+from torch_impl.layers.tunable import (
+    Tunable,
+)
 
 __all__ = [
+    "ChannelAttention",
+    "Composite",
+    "InstanceNorm2d",
+    "LayerNorm",
+    "LayerNorm2d",
+    "Norm",
+    "SimplifiedChannelAttention",
     "Tunable",
     "TunableConv1d",
     "TunableConv2d",
@@ -20,6 +55,15 @@ __all__ = [
     "TunableConvTranspose1d",
     "TunableConvTranspose2d",
     "TunableConvTranspose3d",
+    "TunableInstanceNorm2d",
+    "TunableLayerNorm",
+    "TunableLayerNorm2d",
     "TunableLinear",
     "TunableParameter",
+    "WindowAttention",
+    "call",
+    "conv2d",
+    "held",
+    "linear",
+    "parameter",
 ]

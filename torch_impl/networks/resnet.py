@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from torch_impl.networks.network import Network, call, conv2d
+from torch_impl.layers import call, conv2d
+from torch_impl.networks.network import Network
 from tunable_core.networks import DEFAULT_PHI
 
 

@@ -1,0 +1,123 @@
+"""Attention built from tunable layers: inside windows (Swin), and over channels."""
+
+import math
+
+import mindspore as ms
+from mindspore import ops as _ops
+
+from mindspore_impl import ops
+from mindspore_impl.layers.composite import Composite, call, conv2d, held, linear, parameter
+from tunable_core.errors import TunableError
+from tunable_core.networks import DEFAULT_PHI
+
+
+class WindowAttention(Composite):
+    """Multi-head self-attention inside the windows of a feature map, with relative-position bias (Swin).
+
+    Parts: qkv, relative_position_bias_table ((2 window - 1)^2, heads), proj.
+
+    channels, heads   channels must be a multiple of heads
+    window, shift     pixels; with shift > 0 the windows lie that far down and right, cyclically, and pixels from
+                      opposite borders do not see each other
+    num_objectives    p, or 0 for the plain form
+    bias              whether qkv has one
+
+    Raises TunableError where the numbers do not fit each other, or the map is no multiple of the window.
+    """
+
+    kind = "window_attention"
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        num_objectives: int,
+        heads: int,
+        window: int,
+        shift: int = 0,
+        bias: bool = True,
+        phi: str = DEFAULT_PHI,
+    ):
+        super().__init__(num_objectives, channels=channels, heads=heads, window=window, shift=shift, bias=bias, phi=phi)
+        if heads < 1 or channels % heads:
+            raise TunableError(f"channels {channels} must be a multiple of heads {heads}")
+        if window < 1 or not 0 <= shift < window:
+            raise TunableError(f"shift {shift} must lie in [0, window) for a window of {window}")
+        self.heads = heads
+        self.window = window
+        self.shift = shift
+        options = {"num_objectives": num_objectives, "phi": phi}
+        self.qkv = linear(channels, 3 * channels, bias=bias, **options)
+        self.relative_position_bias_table = parameter(((2 * window - 1) ** 2, heads), **options)
+        self.proj = linear(channels, channels, **options)
+
+    def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None, mask: ms.Tensor | None = None) -> ms.Tensor:
+        """x (N, H, W, C) -> the same shape; omega (p,), (N, p) or None when plain.
+
+        mask  ops.shift_mask(x, window, shift) when the caller has it already for several layers
+        """
+        n, height, width, channels = x.shape
+        if self.shift:
+            x = ops.roll(x, -self.shift)
+            mask = ops.shift_mask(x, self.window, self.shift) if mask is None else mask
+        windows = ops.to_windows(x, self.window)
+        pixels, size = self.window**2, channels // self.heads
+        qkv = call(self.qkv, windows, omega).reshape(n, -1, pixels, 3 * self.heads, size).swapaxes(2, 3)
+        q, k, v = (part.reshape(-1, pixels, size) for part in ops.split(qkv, 3, 2))
+        weights = ops.bmm(q / math.sqrt(size), k.swapaxes(1, 2)).reshape(n, -1, self.heads, pixels, pixels)
+        weights = weights + ops.relative_bias(held(self.relative_position_bias_table, omega), self.window)
+        if self.shift:
+            weights = weights + mask
+        mixed = ops.bmm(ops.softmax(weights).reshape(-1, pixels, pixels), v)
+        mixed = mixed.reshape(n, -1, self.heads, pixels, size).swapaxes(2, 3).reshape(n, -1, pixels, channels)
+        y = ops.from_windows(call(self.proj, mixed, omega), self.window, height, width)
+        return ops.roll(y, self.shift) if self.shift else y
+
+    def roles(self) -> dict[str, tuple[str, int]]:
+        return {"relative_position_bias_table": ("zero", 0)}
+
+    def options(self) -> dict:
+        """Keyword arguments with which the oracle computes this layer."""
+        return {"heads": self.heads, "window": self.window, "shift": self.shift}
+
+
+class ChannelAttention(Composite):
+    """Squeeze and excitation: every channel times a number in (0, 1) computed from all channels' means.
+
+    x sigmoid(expand(relu(reduce(mean of x over the pixels)))). Parts: reduce (C -> hidden), expand (hidden -> C).
+    """
+
+    kind = "channel_attention"
+
+    def __init__(self, channels: int, hidden: int, *, num_objectives: int, phi: str = DEFAULT_PHI):
+        super().__init__(num_objectives, channels=channels, hidden=hidden, phi=phi)
+        options = {"num_objectives": num_objectives, "phi": phi}
+        self.reduce = conv2d(channels, hidden, 1, **options)
+        self.expand = conv2d(hidden, channels, 1, **options)
+
+    def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
+        """x (N, C, H, W) -> the same shape; omega (p,), (N, p) or None when plain."""
+        hidden = _ops.relu(call(self.reduce, ops.global_mean(x), omega))
+        return x * _ops.sigmoid(call(self.expand, hidden, omega))
+
+    def options(self) -> dict:
+        """Keyword arguments with which the oracle computes this layer."""
+        return {}
+
+
+class SimplifiedChannelAttention(Composite):
+    """NAFNet's: x conv(mean of x over the pixels). Part: conv (C -> C, one pixel)."""
+
+    kind = "simplified_channel_attention"
+
+    def __init__(self, channels: int, *, num_objectives: int, phi: str = DEFAULT_PHI):
+        super().__init__(num_objectives, channels=channels, phi=phi)
+        self.conv = conv2d(channels, channels, 1, num_objectives=num_objectives, phi=phi)
+
+    def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
+        """x (N, C, H, W) -> the same shape; omega (p,), (N, p) or None when plain."""
+        return x * call(self.conv, ops.global_mean(x), omega)
+
+    def options(self) -> dict:
+        """Keyword arguments with which the oracle computes this layer."""
+        return {}

@@ -1,0 +1,80 @@
+"""What is built from tunable layers: the same code in its tunable form and, with num_objectives 0, in its plain one."""
+
+import mindspore as ms
+from mindspore import nn
+
+from mindspore_impl import ops
+from mindspore_impl.layers.conv import TunableConv2d
+from mindspore_impl.layers.linear import TunableLinear
+from mindspore_impl.layers.parameter import TunableParameter
+from tunable_core.networks import DEFAULT_PHI
+
+
+class Composite(nn.Cell):
+    """Base of networks and of their larger parts. A subclass passes its own constructor arguments on.
+
+    num_objectives  p, or 0 for the plain form
+    arguments       what else the constructor was given
+    """
+
+    def __init__(self, num_objectives: int, **arguments):
+        super().__init__()
+        self.num_objectives = num_objectives
+        self.arguments = arguments
+
+    def plain(self) -> "Composite":
+        """The same built without tunable layers, its weights not set."""
+        return type(self)(num_objectives=0, **self.arguments)
+
+    def roles(self) -> dict[str, tuple[str, int]]:
+        """(role, fan_in) of the parameters that this module itself holds when plain; see ParameterSpec."""
+        return {}
+
+
+def conv2d(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    *,
+    num_objectives: int,
+    stride: int = 1,
+    padding: int | None = None,
+    groups: int = 1,
+    bias: bool = True,
+    phi: str = DEFAULT_PHI,
+) -> nn.Cell:
+    """A convolution, tunable, or ordinary when num_objectives is 0. Padding None: half the kernel."""
+    padding = kernel_size // 2 if padding is None else padding
+    if num_objectives:
+        options = {"stride": stride, "padding": padding, "groups": groups, "bias": bias, "phi": phi, "seed": 0}
+        return TunableConv2d(in_channels, out_channels, kernel_size, num_objectives=num_objectives, **options)
+    options = {"stride": (stride,) * 2, "padding": (padding,) * 2, "dilation": (1, 1), "groups": groups, "bias": bias}
+    return ops.ordinary_conv(in_channels, out_channels, (kernel_size,) * 2, **options)
+
+
+def linear(
+    in_features: int, out_features: int, *, num_objectives: int, bias: bool = True, phi: str = DEFAULT_PHI
+) -> nn.Cell:
+    """A linear layer, tunable, or ordinary when num_objectives is 0."""
+    if num_objectives:
+        return TunableLinear(in_features, out_features, num_objectives=num_objectives, bias=bias, phi=phi, seed=0)
+    return nn.Dense(in_features, out_features, has_bias=bias)
+
+
+def parameter(
+    shape: tuple[int, ...], *, num_objectives: int, value: int = 0, phi: str = DEFAULT_PHI
+) -> nn.Cell | ms.Parameter:
+    """A free parameter, tunable, or ordinary when num_objectives is 0: its holder names it in `roles`."""
+    if num_objectives:
+        return TunableParameter(shape, num_objectives=num_objectives, value=value, phi=phi, seed=0)
+    return ops.parameter(shape, value)
+
+
+def call(layer: nn.Cell, x: ms.Tensor, omega: ms.Tensor | None) -> ms.Tensor:
+    """Call a tunable layer with omega, an ordinary one without."""
+    return layer(x) if omega is None else layer(x, omega)
+
+
+def held(parameter: nn.Cell | ms.Parameter, omega: ms.Tensor | None) -> ms.Tensor:
+    """The value of a free parameter: (*shape), or (N, *shape) for omega (N, p)."""
+    return parameter if omega is None else parameter(omega)

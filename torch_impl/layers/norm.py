@@ -1,0 +1,118 @@
+"""Normalisations: plain as the networks hold them, and with a tunable scale and shift."""
+
+import torch
+from torch import nn
+
+from torch_impl import ops
+from torch_impl.layers.tunable import Tunable
+from tunable_core.networks import DEFAULT_PHI
+
+
+class Norm(nn.Module):
+    """y = scale (x - mean) / sqrt(variance + eps) + shift, variance biased, scale and shift per channel.
+
+    Parameters: weight (C,), bias (C,). Use LayerNorm, LayerNorm2d or InstanceNorm2d, which differ in the entries
+    over which mean and variance are taken.
+    """
+
+    kind = ""
+
+    def __init__(self, channels: int, *, eps: float = 1e-5):
+        super().__init__()
+        self.channels = channels
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """As `x`: (N, ..., C) for LayerNorm, (N, C, H, W) for the others."""
+        return ops.scale_and_shift(ops.normalise(x, self.kind, self.eps), self.weight, self.bias, self.kind)
+
+    def roles(self) -> dict[str, tuple[str, int]]:
+        """(role, fan_in) of the parameters; see ParameterSpec."""
+        return {"weight": ("one", 0), "bias": ("zero", 0)}
+
+
+class LayerNorm(Norm):
+    """Over the last axis, the channels: x (N, ..., C)."""
+
+    kind = "layer_norm"
+
+
+class LayerNorm2d(Norm):
+    """Over the channels of every pixel: x (N, C, H, W)."""
+
+    kind = "layer_norm2d"
+
+
+class InstanceNorm2d(Norm):
+    """Over the pixels of every channel: x (N, C, H, W). Statistics are the sample's own, always."""
+
+    kind = "instance_norm2d"
+
+
+class TunableNorm(Tunable):
+    """A normalisation whose scale and shift are set by omega.
+
+    Parameters: weight (k, C), bias (k, C), phi.*. Use TunableLayerNorm, TunableLayerNorm2d or TunableInstanceNorm2d.
+    """
+
+    ordinary = Norm
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        num_objectives: int,
+        eps: float = 1e-5,
+        phi: str = DEFAULT_PHI,
+        seed: int | None = None,
+    ):
+        super().__init__(num_objectives, phi)
+        self.channels = channels
+        self.eps = eps
+        self.weight = nn.Parameter(torch.empty(self.num_kernels, channels))
+        self.bias = nn.Parameter(torch.empty(self.num_kernels, channels))
+        self.start(seed)
+
+    def forward(self, x: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
+        """x as for the ordinary norm, omega (p,) or (N, p)."""
+        alpha = self.phi(omega)
+        weight, bias = ops.aggregate(alpha, self.weight), ops.aggregate(alpha, self.bias)
+        return ops.scale_and_shift(ops.normalise(x, self.kind, self.eps), weight, bias, self.kind)
+
+    def roles(self) -> dict[str, tuple[str, int]]:
+        return {"weight": ("one", 0), "bias": ("zero", 0)}
+
+    def options(self) -> dict:
+        return {"eps": self.eps}
+
+    def fold(self, omega: torch.Tensor) -> nn.Module:
+        """The ordinary norm equal to this one at omega (p,)."""
+        folded = self.ordinary(self.channels, eps=self.eps)
+        with torch.no_grad():
+            alpha = self.phi(omega)
+            folded.weight.copy_(ops.aggregate(alpha, self.weight))
+            folded.bias.copy_(ops.aggregate(alpha, self.bias))
+        return folded
+
+
+class TunableLayerNorm(TunableNorm):
+    """LayerNorm, tunable."""
+
+    kind = "layer_norm"
+    ordinary = LayerNorm
+
+
+class TunableLayerNorm2d(TunableNorm):
+    """LayerNorm2d, tunable."""
+
+    kind = "layer_norm2d"
+    ordinary = LayerNorm2d
+
+
+class TunableInstanceNorm2d(TunableNorm):
+    """InstanceNorm2d, tunable."""
+
+    kind = "instance_norm2d"
+    ordinary = InstanceNorm2d
