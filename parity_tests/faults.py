@@ -161,9 +161,9 @@ def nan_gradient(gradients):
 
 
 def long_gradients(gradients):
-    """Three hundred-thousandths too long, all together: no tensor alone is beyond its limit."""
+    """By 1.5e-4: no tensor alone is beyond its limit, all together they are, whatever the model's own gap."""
     for value in gradients.values():
-        value *= 1 + 3e-5
+        value *= 1 + 1.5e-4
 
 
 def moment_undecayed(twin, monkeypatch):

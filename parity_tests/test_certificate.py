@@ -8,6 +8,11 @@ from tunable_core.certificate import Certificate, Row, verify
 from tunable_core.errors import TunableError
 from tunable_core.tolerances import TOLERANCES
 
+STAGES = {
+    "weights", "layer", "truth", "layer output", "network", "control: omega matters", "loss", "gradients", "gradient",
+    "control: weights move", "optimizer state", "steps: loss", "steps: weights", "folded",
+}  # fmt: skip
+
 
 @pytest.fixture
 def certified(twins, small_network):
@@ -29,7 +34,7 @@ def test_right_twins_pass(certified, phi):
     assert certificate.passed, described(certificate)
     assert not certificate.not_judged and not certificate.zeros
     stages = {row.stage for row in certificate.rows}
-    assert stages == set(TOLERANCES) - {"layer gradient"} | {"control: omega matters", "control: weights move"}
+    assert stages == STAGES
     for stage in ("layer output", "network", "loss", "gradients", "gradient", "steps: loss", "steps: weights"):
         compared = {row.compared for row in certificate.rows if row.stage == stage}
         assert compared >= {"torch : float64", "mindspore : float64", "mindspore : torch"}
@@ -60,7 +65,7 @@ def test_one_twin_alone(twin, small_network):
 
 
 def test_the_limit_follows_the_model(certified, twins, monkeypatch):
-    """Four times the model's own gap where that is more than the table's limit, but never beyond a bound."""
+    """Eight times the model's own gap where that is more than the table's limit, but never beyond a bound."""
     from tunable_core.certificate import truth
 
     real = truth.Exact._widen
@@ -71,7 +76,7 @@ def test_the_limit_follows_the_model(certified, twins, monkeypatch):
 
     monkeypatch.setattr(truth.Exact, "_widen", widen)
     limits = {row.stage: row.limit for row in certified().rows}
-    assert limits["network"] == 4e-6
+    assert limits["network"] == 8e-6
     assert limits["gradients"] == TOLERANCES["gradients"].most
     assert limits["gradient"] == TOLERANCES["gradient"].limit
 

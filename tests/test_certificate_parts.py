@@ -49,7 +49,7 @@ def test_rows_get_their_limits_in_the_end():
     assert [row.passed for row in certificate.rows] == [False, False, True, True, True]
     assert certificate.rows[0].worst == "body" and certificate.rows[1].worst == "nothing was compared"
     assert (
-        certificate.rows[2].limit == 4e-6 and certificate.rows[4].worst == "" and certificate.gaps == {"network": 1e-6}
+        certificate.rows[2].limit == 8e-6 and certificate.rows[4].worst == "" and certificate.gaps == {"network": 1e-6}
     )
 
 

@@ -51,7 +51,7 @@ TOLERANCES = {
 }
 CONTROL = 1e-3  # negative control: two different omega must differ by at least this, relative
 MOVED = 1e-6  # negative control: ten steps move the weights by at least this, relative
-FACTOR = 4  # another order of summation, and other ReLUs that flip, are worth two bits beside the model's own gap
+FACTOR = 8  # another order of summation, other ReLUs that flip, steps that drift: three bits beside the model's own gap
 ZERO = 1e-10  # a gradient is truly zero when float64 leaves less of it than this beside the whole: its own rounding
 
 

@@ -127,7 +127,7 @@ def step_distances(a: Steps, b: Steps) -> Distances:
             own, true = (
                 {k: v for k, v in state.items() if k.startswith(moment + ".")} for state in (a.states[when], held)
             )
-            states[f"{moment} moment, {when}"] = joint_error(own, true)
+            states[f"{moment}, {when}"] = joint_error(own, true)
         states[f"count, {when}"] = relative_error(a.states[when]["step"], held["step"])
     pairs = enumerate(zip(a.losses, b.losses, strict=True), 1)
     losses = {f"step {index}": relative_error(own, true) for index, (own, true) in pairs}

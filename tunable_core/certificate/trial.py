@@ -136,21 +136,22 @@ def verify(
     if not header.objectives:
         raise TunableError(f"{path} holds a plain network; verify needs a tunable one")
     certificate = Certificate(str(path), {backend.name: backend.facts() for backend in backends}, machine=machine())
-    exact = None if against else exact_backend(backends)
-    if record and exact is None:
-        names = ", ".join(backend.name for backend in backends)
-        raise TunableError(f"--record needs the network in float64, which only torch computes; received {names}")
-    if against:
-        truth = read_pack(against, file)
+    truth = read_pack(against, file) if against else None
+    if truth:
         inputs, recipe = truth.inputs, truth.recipe
         certificate.recorded = truth.stored.facts
         certificate.notes.append(f"the truth is that of {against}, tensors of over {truth.stored.size} values sketched")
     else:
         inputs, recipe = make_inputs(header.num_objectives, points), parse(header.recipe) if header.recipe else None
-        truth = Exact(exact, file, recipe) if exact else None
+    programs = [Program.of(backend.name, backend, file, recipe) for backend in backends]
+    exact = None if truth else exact_backend(backends)
+    if exact:
+        truth = Exact(exact, file, recipe)
+    elif record:
+        names = ", ".join(backend.name for backend in backends)
+        raise TunableError(f"--record needs the network in float64, which only torch computes; received {names}")
     if record:
         truth = Recorder(truth, inputs, file)
-    programs = [Program.of(backend.name, backend, file, recipe) for backend in backends]
     trial = Trial(certificate, file.tensors, programs, inputs, truth, progress or (lambda _: None))
     for stage in STAGES:
         stage(trial)

@@ -33,7 +33,7 @@ class Exact:
     """
 
     def __init__(self, backend: Backend, weights: Weights, recipe: Recipe | None):
-        self.name = f"{backend.name} float64"
+        self.name = f"{backend.name}64"
         self.exact = Program.of(self.name, backend.in_float64(), weights, recipe)
         self.plain = Program.of(backend.name, get_backend(backend.name, "cpu"), weights, recipe)
         self.gaps: dict[str, float] = {}

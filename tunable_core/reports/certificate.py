@@ -13,8 +13,8 @@ from tunable_core.reports.page import render
 from tunable_core.tolerances import FACTOR, TOLERANCES
 
 MAPPED = ("layer", "layer output", "network")  # the stages of a heat map's columns
-BINS = ((0.0, "over the limit"), (-0.5, "to 1/3 of it"), (-1.0, "to 1/10"), (-2.0, "to 1/100"), (-3.0, "to 1/1000"))
-LEAST = "less"
+# Of log10(error / limit): the lower bound of a colour, and its name; below the last of them is one more.
+BINS = ((0.0, "above 0: fails"), (-0.5, "-0.5 to 0"), (-1.0, "-1 to -0.5"), (-2.0, "-2 to -1"), (-3.0, "-3 to -2"))
 
 
 def bound(row: Row) -> str:
@@ -35,18 +35,22 @@ def needed(row: Row) -> str:
 
 
 def print_table(certificate: Certificate) -> None:
-    """The worst row of every stage and pair, then the verdict."""
+    """The worst row of every stage and pair, what they mean and what ran, then the verdict; fits 100 columns."""
     console = Console(width=None if Console().is_terminal else 140, markup=False, emoji=False, highlight=False)
     table = Table(title=Text(f"Parity of {certificate.source}"), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("stage", "compared", "worst at ω", "where", "error", "limit", "passes at", "rows", ""):
-        right = heading in ("error", "limit", "passes at", "rows")
-        table.add_column(heading, justify="right" if right else "left", no_wrap=right)
+    for heading in ("stage", "compared", "worst at ω", "where"):
+        table.add_column(heading, overflow="fold", no_wrap=heading == "compared")
+    for heading in ("error", "limit", "needs", "passed"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    before = ""
     for row in certificate.summary():
         passed, total = certificate.counts(row)
-        verdict = Text("pass", "green") if passed == total else Text("FAIL", "bold red")
-        cells = (f"{row.error:.1e}", bound(row), needed(row), f"{passed}/{total}", verdict)
-        table.add_row(row.stage, row.compared, row.omega, row.worst, *cells)
+        verdict = Text(f"{passed}/{total}", "green") if passed == total else Text(f"FAIL {passed}/{total}", "bold red")
+        limit = f"{'>' if row.at_least else ''}{row.limit:.1e}"
+        stage, before = "" if row.stage == before else row.stage, row.stage
+        table.add_row(stage, row.compared, row.omega, row.worst, f"{row.error:.1e}", limit, needed(row), verdict)
     console.print(table)
+    console.print("Each line: the worst of all ω. Needs: the least limit that would pass (controls, >: the most).")
     for line in notes(certificate):
         console.print(line)
     failed = sum(not row.passed for row in certificate.rows)
@@ -100,7 +104,7 @@ def context(certificate: Certificate) -> dict:
         "factor": FACTOR,
         "followed": followed,
         "maps": heat_maps(certificate),
-        "bins": [name for _, name in BINS] + [LEAST, "0"],
+        "bins": [name for _, name in BINS] + ["below -3", "equal to the bit"],
     }
 
 
