@@ -231,5 +231,25 @@ def test_a_file_without_recipe(torch, mindspore, model, tmp_path):
     )
 
 
+def test_gradients_that_are_truly_zero_are_carried(torch, mindspore, small_network, monkeypatch, tmp_path):
+    """phi of one softmax logit, whose weights may go wherever rounding takes them (the network ignores omega)."""
+    monkeypatch.setattr("tunable_core.certificate.trial.CONTROL", -1.0)
+    verify(small_network("se", p=1), [torch.backend], points=2, record=tmp_path / "pack.safetensors")
+    trainer = mindspore.module("training").Trainer
+    real = trainer.step
+
+    def step(self, batch, rate):
+        found = real(self, batch, rate)
+        held = mindspore.backend.parameters(self.network)
+        held["head.phi.2.bias"] += 0.1
+        mindspore.backend.assign(self.network, held)
+        return found
+
+    monkeypatch.setattr(trainer, "step", step)
+    certificate = verify(small_network("se", p=1), [mindspore.backend], against=tmp_path / "pack.safetensors")
+    assert certificate.passed, failed(certificate)
+    assert len(certificate.zeros) == 16 and "head.phi.2.bias" in certificate.zeros
+
+
 def test_size(pack):
     assert pack.stat().st_size < 200_000
