@@ -456,34 +456,6 @@ def assign(parameter: ms.Parameter, value: np.ndarray) -> None:
     _ops.assign(parameter, ms.Tensor(held))
 
 
-class Adam(nn.Adam):
-    """Adam with eps outside the root, as PyTorch computes it, driven step by step from outside.
-
-    MindSpore computes m / (sqrt(v) + eps) and corrects the bias of both moments in the learning rate, so its eps
-    acts as eps / sqrt(1 - beta2^t): 30 times too large at the first step. `prepare` gives it eps sqrt(1 - beta2^t)
-    instead. It also sets the powers of beta from the step rather than as a running float32 product, so that a
-    resumed run has the same bits.
-    """
-
-    def __init__(self, parameters, beta1: float, beta2: float, eps: float):
-        # A learning rate given as a number becomes a Parameter: changing it compiles nothing anew.
-        super().__init__(parameters, learning_rate=1.0, beta1=beta1, beta2=beta2, eps=eps)
-        self._betas, self._eps = (beta1, beta2), eps
-        del self.eps
-        self.eps = ms.Parameter(ms.Tensor(eps, ms.float32), name="eps", requires_grad=False)
-
-    def prepare(self, step: int, learning_rate: float) -> None:
-        """Set up the update that follows `step` finished ones."""
-        beta1, beta2 = self._betas
-        for held, value in (
-            (self.beta1_power, beta1**step),
-            (self.beta2_power, beta2**step),
-            (self.eps, self._eps * np.sqrt(1 - beta2 ** (step + 1))),
-            (self.learning_rate, learning_rate),
-        ):
-            assign(held, np.float32(value))
-
-
 @contextmanager
 def running(mode: str):
     """Run the body in `graph` or `pynative` mode; MindSpore's mode is one global switch."""

@@ -1,11 +1,11 @@
-"""Training: the multi-loss, Adam, one step at a time, state as arrays. The loop is tunable_core.run's."""
+"""Training: the multi-loss, one step at a time, state as arrays. The loop is tunable_core.run's."""
 
 import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from mindspore_impl import ops
 from mindspore_impl.objectives import make_loss
+from mindspore_impl.optimizers import Optimizer
 from tunable_core.backends import LossReport
 from tunable_core.data import Batch
 from tunable_core.recipe import Recipe
@@ -21,14 +21,8 @@ class Trainer:
         self.network = network
         self._loss = make_loss(recipe)
         self._plain = network.num_objectives == 0
-        adam = recipe.optimizer
         self._parameters = dict(network.parameters_and_names())
-        self._optimizer = ops.Adam(list(self._parameters.values()), adam.beta1, adam.beta2, adam.eps)
-        self._moments = {
-            kind: dict(zip(self._parameters, held, strict=True))
-            for kind, held in (("first.", self._optimizer.moment1), ("second.", self._optimizer.moment2))
-        }
-        self._steps = 0
+        self._optimizer = Optimizer(recipe.optimizer, self._parameters)
         self._backward, self._update = self._functions(compiled)
 
     def _functions(self, compiled: bool):
@@ -42,7 +36,7 @@ class Trainer:
 
         def update(omega, sample):
             values, gradients = backward(omega, sample)
-            optimizer(gradients)
+            optimizer.update(gradients)
             return values
 
         return (ms.jit(backward), ms.jit(update)) if compiled else (backward, update)
@@ -52,9 +46,8 @@ class Trainer:
 
     def step(self, batch: Batch, learning_rate: float) -> tuple[float, np.ndarray]:
         """Take one step; return the loss before it and its p terms (batch means)."""
-        self._optimizer.prepare(self._steps, learning_rate)
+        self._optimizer.prepare(learning_rate)
         loss, terms = self._update(*self._tensors(batch))
-        self._steps += 1
         return float(loss.asnumpy()), terms.asnumpy()
 
     def gradients(self, batch: Batch) -> LossReport:
@@ -64,15 +57,9 @@ class Trainer:
         return LossReport(float(loss.asnumpy()), terms.asnumpy(), named)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Adam's moments and step: `first.<name>`, `second.<name>`, `step`."""
-        state = {"step": np.full(1, self._steps, np.float32)}
-        for kind, moments in self._moments.items():
-            state.update({kind + name: value.asnumpy().copy() for name, value in moments.items()})
-        return state
+        """The optimizer's: `first.<name>`, `second.<name>` or `momentum.<name>`, and `step`."""
+        return self._optimizer.state()
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         """Continue from a state that `state` of either twin returned."""
-        self._steps = int(state["step"][0])
-        for kind, moments in self._moments.items():
-            for name, value in moments.items():
-                ops.assign(value, state[kind + name])
+        self._optimizer.load_state(state)

@@ -21,7 +21,8 @@ PARTS = {
     "convert": {"ops", "layers", "networks"},
     "folding": {"ops", "layers", "networks"},
     "export": {"ops", "layers", "networks", "folding"},
-    "training": {"ops", "layers", "networks", "objectives"},
+    "optimizers": {"ops"},
+    "training": {"ops", "layers", "networks", "objectives", "optimizers"},
 }
 PARTS["backend"] = set(PARTS)
 PARTS["__init__"] = set(PARTS) - {"backend"}

@@ -23,7 +23,6 @@ EXCEPTIONS = {
     "ops.py: parameter()": "a MindSpore parameter is made from data; torch's is made empty",
     "ops.py: assign()": "in torch this is Tensor.copy_",
     "ops.py: running()": "MindSpore's mode is one global switch",
-    "ops.py: Adam": "MindSpore's eps acts before the bias correction; torch's own Adam needs no wrapping",
     "ops.py: Softmax": "MindSpore's own is not exact enough on a CPU; torch has nn.Softmax",
     "networks/network.py: Network.__call__()": "a compiled MindSpore graph raises Python's own exceptions only",
     "backend.py: Backend.name": "the name itself",

@@ -65,7 +65,7 @@ class Trainer(Protocol):
         """Loss and gradients on a batch, without moving anything."""
 
     def state(self) -> dict[str, np.ndarray]:
-        """Optimizer state, names equal in both twins: `first.<name>`, `second.<name>`, `step`."""
+        """Optimizer state, equal in name: `step`, and `first.<name>` and `second.<name>`, or `momentum.<name>`."""
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         """Continue from a state that `state` returned."""

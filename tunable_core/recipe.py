@@ -17,6 +17,7 @@ from tunable_core.degradations import Degradation
 from tunable_core.errors import RecipeError, nearest
 from tunable_core.initial import Initial
 from tunable_core.networks import NetworkSpec
+from tunable_core.optimizers import KIND, Adam, Optimizer, with_kind
 from tunable_core.sampling import Fixed, Sampler, Uniform, named
 from tunable_core.schedule import Constant, Schedule
 from tunable_core.schema import Section
@@ -76,16 +77,6 @@ class Data(Section):
         return [value] if isinstance(value, str) else value
 
 
-class Optimizer(Section):
-    """Adam (Kingma and Ba), eps outside the root."""
-
-    kind: Literal["adam"] = "adam"
-    learning_rate: float = Field(1e-4, gt=0, allow_inf_nan=False)
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.999, ge=0, lt=1)
-    eps: float = Field(1e-8, gt=0, allow_inf_nan=False)
-
-
 class Checkpoint(Section):
     """A checkpoint every so many steps; the newest `keep` stay."""
 
@@ -103,7 +94,7 @@ class Recipe(Section):
     loss: Loss = Loss()
     initial: Initial = Initial()
     data: Data
-    optimizer: Optimizer = Optimizer()
+    optimizer: Annotated[Optimizer, BeforeValidator(with_kind)] = Adam()
     schedule: Annotated[Schedule, BeforeValidator(named)] = Constant()
     steps: int = Field(ge=1)
     checkpoint: Checkpoint = Checkpoint()
@@ -147,7 +138,7 @@ def _where(values: Any, location: tuple[str | int, ...]) -> str:
     """The dotted path of an error as `--set` takes it, without the kinds that pydantic puts into it."""
     parts, place = [], values
     for part in location:
-        if place == part or isinstance(place, dict) and part not in place and place.get("kind") == part:
+        if place == part or isinstance(place, dict) and part not in place and place.get("kind", KIND) == part:
             continue
         parts.append(str(part))
         try:

@@ -123,11 +123,11 @@ def step_distances(a: Steps, b: Steps) -> Distances:
     """How far the training steps of `a` are from those of `b`."""
     states = {}
     for when, held in b.states.items():
-        for moment in ("first", "second"):
+        for kind in dict.fromkeys(name.partition(".")[0] for name in held if name != "step"):  # first, second; momentum
             own, true = (
-                {k: v for k, v in state.items() if k.startswith(moment + ".")} for state in (a.states[when], held)
+                {k: v for k, v in state.items() if k.startswith(kind + ".")} for state in (a.states[when], held)
             )
-            states[f"{moment}, {when}"] = joint_error(own, true)
+            states[f"{kind}, {when}"] = joint_error(own, true)
         states[f"count, {when}"] = relative_error(a.states[when]["step"], held["step"])
     pairs = enumerate(zip(a.losses, b.losses, strict=True), 1)
     losses = {f"step {index}": relative_error(own, true) for index, (own, true) in pairs}
@@ -152,6 +152,8 @@ def exempt_weights(truth: Steps) -> Tensors:
     """
     (last,) = list(truth.states)[-1:]
     squares = {k.removeprefix("second."): v for k, v in truth.states[last].items() if k.startswith("second.")}
+    if not squares:  # gradient descent: rounding moves such a weight by rounding
+        return {}
     mean = sum(np.sum(value) for value in squares.values()) / sum(value.size for value in squares.values())
     found = {}
     for name, value in squares.items() if mean else ():  # nothing moved: nothing is exempt

@@ -1,0 +1,65 @@
+"""A recipe's optimizer over the parameters of a network: PyTorch's own, its state as arrays."""
+
+import numpy as np
+import torch
+
+from tunable_core.optimizers import SGD, Adam, AdamW
+
+_KINDS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+_BUFFERS = {"first": "exp_avg", "second": "exp_avg_sq", "momentum": "momentum_buffer"}
+
+
+class Optimizer:
+    """Moves named parameters as a recipe's section says (tunable_core.optimizers).
+
+    `prepare` and `update` make a step.
+    """
+
+    def __init__(self, settings: Adam | AdamW | SGD, parameters: dict[str, torch.nn.Parameter]):
+        self._settings, self._parameters, self._steps = settings, parameters, 0
+        options = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+        if settings.kind == "sgd":
+            options |= {"momentum": settings.momentum, "nesterov": settings.nesterov}
+        else:
+            options |= {"betas": (settings.beta1, settings.beta2), "eps": settings.eps}
+        self._rule = _KINDS[settings.kind](parameters.values(), **options)
+        # PyTorch makes its buffers at the first step. From zero, momentum v + g is the first gradient as well.
+        for value in parameters.values():
+            self._rule.state[value] = {_BUFFERS[kind]: torch.zeros_like(value) for kind in settings.buffers}
+        self._count(0)
+
+    def prepare(self, learning_rate: float) -> None:
+        """Begin the next step."""
+        self._steps += 1
+        for group in self._rule.param_groups:
+            group["lr"] = learning_rate
+
+    def update(self, gradients: tuple[torch.Tensor, ...]) -> None:
+        """Finish it: move every parameter, given their gradients in order, which may be changed."""
+        for value, gradient in zip(self._parameters.values(), gradients, strict=True):
+            value.grad = gradient
+        if self._settings.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self._parameters.values(), self._settings.clip_norm)
+        self._rule.step()
+        self._rule.zero_grad()
+
+    def state(self) -> dict[str, np.ndarray]:
+        """`step`, the number of finished ones, and `first.<name>`, `second.<name>` or `momentum.<name>`."""
+        state = {"step": np.full(1, self._steps, np.float32)}
+        for kind in self._settings.buffers:
+            for name, value in self._parameters.items():
+                state[f"{kind}.{name}"] = self._rule.state[value][_BUFFERS[kind]].cpu().numpy().copy()
+        return state
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Continue from a state that `state` of either twin returned."""
+        self._count(int(state["step"][0]))
+        for kind in self._settings.buffers:
+            for name, value in self._parameters.items():
+                self._rule.state[value][_BUFFERS[kind]].copy_(torch.from_numpy(state[f"{kind}.{name}"]))
+
+    def _count(self, steps: int) -> None:
+        self._steps = steps
+        if self._settings.kind != "sgd":
+            for held in self._rule.state.values():
+                held["step"] = torch.tensor(float(steps))
