@@ -4,7 +4,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import mindspore as ms
-import numpy as np
 from mindspore import nn
 from mindspore.train import mind_ir_pb2
 
@@ -31,35 +30,6 @@ class _Exported(nn.Cell):
         return self.network(image, omega[0] if self.form == "shared" else omega)
 
 
-class _Given(nn.Cell):
-    """phi of a layer that is called with alpha itself."""
-
-    def construct(self, alpha: ms.Tensor) -> ms.Tensor:
-        return alpha
-
-
-class _Summed(nn.Cell):
-    """A tunable layer with omega per sample as the sum of what its kernels give: linear in alpha, by Eq. 3.
-
-    The same as form `basis`, whose reshape of several sizes that are known at run time only ONNX export refuses.
-    """
-
-    def __init__(self, layer: Tunable):
-        super().__init__()
-        self.phi = layer.phi
-        layer.phi = _Given()
-        self.layer = layer
-        self.units = [ms.Tensor(row) for row in np.eye(layer.num_kernels, dtype=np.float32)]
-
-    def construct(self, x: ms.Tensor, omega: ms.Tensor) -> ms.Tensor:
-        alpha = self.phi(omega)
-        y = 0
-        for i in range(len(self.units)):
-            one = self.layer(x, self.units[i])
-            y = y + one * alpha[:, i].reshape((-1,) + (1,) * (one.ndim - 1))
-        return y
-
-
 def export_onnx(network: Network, path: str | Path, form: str = "shared", metadata: dict[str, str] | None = None):
     """Write `network` as an ONNX file whose batch, height and width may vary.
 
@@ -69,9 +39,7 @@ def export_onnx(network: Network, path: str | Path, form: str = "shared", metada
     Raises BackendError where ONNX is not installed or MindSpore cannot export the network.
     """
     require_onnx()
-    inputs, copy = _inputs(network, form), _copied(network)
-    if form == "basis":
-        _sum_kernels(copy)
+    inputs, copy = _inputs(network, form), _copied(network, form)
     with _exporting():
         ms.onnx.export(
             _Exported(copy, form),
@@ -85,10 +53,7 @@ def export_onnx(network: Network, path: str | Path, form: str = "shared", metada
 
 def export_mindir(network: Network, path: str | Path, form: str = "shared", metadata: dict[str, str] | None = None):
     """Write `network` as a MINDIR file (path ends in .mindir); the arguments are those of `export_onnx`."""
-    inputs, copy = _inputs(network, form), _copied(network)
-    for _, cell in copy.cells_and_names():
-        if _has_forms(cell):
-            cell.form = form
+    inputs, copy = _inputs(network, form), _copied(network, form)
     with _exporting():
         ms.export(_Exported(copy, form), *inputs.values(), file_name=str(path), file_format="MINDIR")
     model = _parsed(path)
@@ -157,30 +122,16 @@ def _inputs(network: Network, form: str) -> dict[str, ms.Tensor]:
     return inputs
 
 
-def _copied(network: Network) -> Network:
-    """The same network once more, to be changed: a deep copy would share what MindSpore compiled for it."""
+def _copied(network: Network, form: str) -> Network:
+    """The same network in a form. Built once more: a deep copy would share what MindSpore compiled for it."""
     copy = type(network)(num_objectives=network.num_objectives, **network.arguments)
     weights = dict(network.parameters_and_names())
     for name, value in copy.parameters_and_names():
         ops.assign(value, weights[name].asnumpy())
+    for _, cell in copy.cells_and_names():
+        if isinstance(cell, Tunable) and hasattr(cell, "form"):
+            cell.form = form
     return copy.set_train(False)
-
-
-def _sum_kernels(network: Network) -> None:
-    """Put `_Summed` in the place of every layer that has forms."""
-    for parent in [cell for _, cell in network.cells_and_names()]:
-        for name, cell in parent.name_cells().items():
-            if _has_forms(cell) and isinstance(parent, nn.CellList):
-                parent[int(name)] = _Summed(cell)
-            elif _has_forms(cell):
-                setattr(parent, name, _Summed(cell))
-    for name, value in network.parameters_and_names():
-        value.name = name  # putting a cell in place gave its parameters names that are not unique
-
-
-def _has_forms(cell: nn.Cell) -> bool:
-    """Whether a layer computes omega per sample in one of several forms."""
-    return isinstance(cell, Tunable) and hasattr(cell, "form")
 
 
 @contextmanager

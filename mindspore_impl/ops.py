@@ -102,12 +102,15 @@ def _as_channels(x):
 
 def _mixed(y, alpha, groups):
     """The alpha-weighted sum of the outputs of all kernels, channels ordered (group, kernel, out / group)."""
-    n, k = alpha.shape
-    rest = y.shape[2:]
-    ones = (1,) * len(rest)
-    y = y.reshape((n, groups, k, y.shape[1] // (groups * k)) + rest) * alpha.reshape((n, 1, k, 1) + ones)
-    y = y.sum(2)
-    return y.reshape((n, y.shape[1] * y.shape[2]) + rest)
+    # Kernel by kernel, not by one reshape: ONNX export knows no reshape to several sizes that it learns at run time.
+    k = alpha.shape[1]
+    out = y.shape[1] // k
+    ones = (1,) * (y.ndim - 1)
+    total = 0
+    for i in range(k):
+        own = y[:, i * out : (i + 1) * out] if groups == 1 else _ops.gather(y, _channels_of(i, k, out, groups), 1)
+        total = total + own * alpha[:, i].reshape((-1,) + ones)
+    return total
 
 
 def _pointwise(x, alpha, weight, stride, groups):
@@ -223,6 +226,12 @@ def _outside(size, padding, mode):
     """Which entries a padded axis holds. MindSpore's own reflection ends at two dimensions."""
     inside = np.arange(size, dtype=np.int32)
     return ms.Tensor(np.pad(inside, padding, "reflect" if mode == "reflect" else "edge"))
+
+
+@_ops.constexpr
+def _channels_of(kernel, k, out, groups):
+    """Where the channels of one kernel stand among those of all."""
+    return ms.Tensor(np.arange(k * out, dtype=np.int32).reshape(groups, k, -1)[:, kernel].ravel())
 
 
 @_ops.constexpr

@@ -17,7 +17,7 @@ from tunable_core.checkpoint import Header
 from tunable_core.errors import CheckFailed, CheckpointError, TunableError
 from tunable_core.exports import checked_export, tried_export
 from tunable_core.initial import starting_weights
-from tunable_core.networks import PHI_FORMS, ResNetSpec, num_kernels
+from tunable_core.networks import PHI_FORMS, ResNetSpec
 from tunable_core.tolerances import CONTROL, TOLERANCES, relative_error
 
 LIMIT = TOLERANCES["export"].limit
@@ -68,12 +68,9 @@ def compare(model, exported, kind, rng, limit):
 def check_file(model, exported, kind, path):
     """Its convolutions; that it says what the weights file says, and nothing about the machine that exported."""
     seen = graphs.convolutions(exported.backend.graph(path))
-    # MindSpore's ONNX has the kernels of `basis` one by one, the others all in one convolution per layer.
-    apart = kind == "basis" and path.suffix == ".onnx" and model.backend.name == "mindspore"
-    count = 4 * (num_kernels(2, model.header.network.phi) if apart else 1)
-    assert len(seen) == count and all(one.groups == 1 for one in seen)
+    assert len(seen) == 4 and all(one.groups == 1 for one in seen)
     # The kernels of `shared` are mixed at run time; those of `basis` are all there, their outputs are mixed.
-    assert [one.constant for one in seen] == [kind != "shared"] * count
+    assert [one.constant for one in seen] == [kind != "shared"] * 4
     header, folded = exported.header, kind == "folded"
     assert header.objectives == (() if folded else ("a", "b"))
     assert header.omega_range == (() if folded else ((0.0, 1.0),) * 2)
