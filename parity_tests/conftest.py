@@ -7,11 +7,11 @@
 import numpy as np
 import pytest
 
+from parity_tests import recipes
 from parity_tests.twins import get_twin
 from tunable_core import checkpoint
 from tunable_core.backends import BACKENDS, requested
 from tunable_core.initial import starting_weights
-from tunable_core.recipe import parse
 
 
 @pytest.fixture(scope="session", params=requested())
@@ -83,12 +83,5 @@ def small_network(make_recipe, weights_file):
 
 @pytest.fixture(scope="session")
 def make_recipe():
-    """make_recipe(loss={...}, ...): a small valid recipe with some sections replaced."""
-    values = {
-        "task": "denoise",
-        "network": {"name": "resnet", "channels": 6, "blocks": 1},
-        "objectives": [{"name": "fidelity", "kind": "rec"}, {"name": "noise", "kind": "noise"}],
-        "data": {"train": "bundled", "patch": 12, "batch": 3, "degradation": [{"kind": "gaussian_noise", "sigma": 25}]},
-        "steps": 10,
-    }
-    return lambda **sections: parse({**values, **sections})
+    """See parity_tests.recipes."""
+    return recipes.make_recipe

@@ -153,24 +153,28 @@ def test_gradients_move_nothing(twin, make_recipe, which):
 
 
 def test_resumed_run_is_the_same_run(twin, make_recipe, tmp_path):
+    for mode in {"torch": ["eager"], "mindspore": ["pynative", "graph"]}[twin.name]:
+        check_resumed_run(twin.in_mode(mode), make_recipe, tmp_path / mode)
+
+
+def check_resumed_run(backend, make_recipe, folder):
     """Six steps; and three, a Ctrl-C, and three more from the checkpoint: every byte of weights and log."""
     recipe = make_recipe(
         steps=6, schedule={"kind": "cosine", "warmup": 2}, checkpoint={"every": 4}, optimizer={"learning_rate": 1e-3}
     )
-    for mode in {"torch": ["eager"], "mindspore": ["pynative", "graph"]}[twin.name]:
-        whole, parts = tmp_path / mode / "whole", tmp_path / mode / "parts"
-        train(recipe, twin.in_mode(mode), whole)
-        with pytest.raises(KeyboardInterrupt):
-            train(recipe, twin.in_mode(mode), parts, progress=interrupt_after(3))
-        assert len((parts / "log.csv").read_text().splitlines()) == 1 + 3
-        taken = []
-        train(recipe, twin.in_mode(mode), parts, resume=True, progress=lambda step, *_, taken=taken: taken.append(step))
-        assert taken == [4, 5, 6]
-        assert (whole / "log.csv").read_bytes() == (parts / "log.csv").read_bytes()
-        (first, header), (second, other) = (checkpoint.load(run / "model.safetensors") for run in (whole, parts))
-        assert header == other
-        for name, value in first.items():
-            assert value.tobytes() == second[name].tobytes(), name
+    whole, parts = folder / "whole", folder / "parts"
+    train(recipe, backend, whole)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, backend, parts, progress=interrupt_after(3))
+    assert len((parts / "log.csv").read_text().splitlines()) == 1 + 3
+    taken = []
+    train(recipe, backend, parts, resume=True, progress=lambda step, *_: taken.append(step))
+    assert taken == [4, 5, 6]
+    assert (whole / "log.csv").read_bytes() == (parts / "log.csv").read_bytes()
+    (first, header), (second, other) = (checkpoint.load(run / "model.safetensors") for run in (whole, parts))
+    assert header == other
+    for name, value in first.items():
+        assert value.tobytes() == second[name].tobytes(), name
 
 
 def interrupt_after(last):
