@@ -5,7 +5,8 @@ import pytest
 
 from parity_tests.faults import FAULTS
 from tunable_core.certificate import Certificate, Row, verify
-from tunable_core.errors import TunableError
+from tunable_core.errors import BackendError, TunableError
+from tunable_core.networks import ResNetSpec
 from tunable_core.tolerances import TOLERANCES
 
 STAGES = {
@@ -49,6 +50,49 @@ def test_compiled_twins_pass(certified, twins):
     """MindSpore's default mode, which users run; torch's is the eager one used above."""
     certificate = certified("base", [twins[0].backend, twins[1].in_mode("graph")])
     assert certificate.passed, described(certificate)
+
+
+def test_exports_are_judged(twins, small_network):
+    """Every framework's ONNX, and MINDIR, at every omega and per sample, beside the live network."""
+    backends = [twin.backend for twin in twins]
+    certificate = verify(small_network("base"), backends, points=2, exports=("onnx", "mindir"))
+    assert certificate.passed and not certificate.not_judged, described(certificate)
+    rows = [row for row in certificate.rows if row.stage == "export"]
+    for compared in ("torch's onnx : live", "mindspore's onnx : live", "mindspore's mindir : live"):
+        found = [row.omega for row in rows if row.compared == compared]
+        assert sorted(found) == ["(0, 0)", "(0, 1)", "(1, 0)", "(1, 1)", "per sample"]
+    graphs = [row for row in certificate.rows if row.stage == "export graph"]
+    assert len(graphs) == 6 and {row.omega for row in graphs} == {"shared", "basis"}
+
+
+def test_a_wrong_export_is_red(torch, small_network, monkeypatch):
+    """One that scales its picture, and one whose graph breaks a rule; one that cannot be made is said, not passed."""
+    real = torch.backend.export
+
+    def scaled(network, *arguments):
+        twice = torch.backend.build(ResNetSpec(**network.arguments), network.num_objectives)
+        tensors = torch.backend.parameters(network)
+        torch.backend.assign(twice, {name: value * np.float32(1.001) for name, value in tensors.items()})
+        real(twice, *arguments)
+
+    monkeypatch.setattr(torch.backend, "export", scaled)
+    certificate = verify(small_network("base"), [torch.backend], points=2, exports=("onnx",))
+    failed = [row for row in certificate.rows if not row.passed]
+    assert {row.stage for row in failed} == {"export"} and len(failed) == 5
+    monkeypatch.setattr(torch.backend, "export", real)
+    monkeypatch.setattr("tunable_core.graphs.faults", lambda graph, tunable: ["a grouped convolution"])
+    certificate = verify(small_network("base"), [torch.backend], points=2, exports=("onnx",))
+    failed = [row for row in certificate.rows if not row.passed]
+    assert [(row.stage, row.worst) for row in failed] == [("export graph", "a grouped convolution")] * 2
+
+    def impossible(*arguments):
+        raise BackendError("no such operator")
+
+    monkeypatch.setattr(torch.backend, "export", impossible)
+    certificate = verify(small_network("base"), [torch.backend], points=2, exports=("onnx",))
+    assert certificate.passed and certificate.not_judged == [
+        f"torch's onnx, form {form}: no such operator" for form in ("shared", "basis")
+    ]
 
 
 def test_one_twin_alone(twin, small_network):

@@ -76,6 +76,26 @@ def test_messages_of_others_are_left_out(tunable, weights_file, monkeypatch):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("\n[alloc_cpu.cpp] can't allocate memory\nat kernel"), "[alloc_cpu.cpp] can't allocate memory"),
+        (MemoryError(), "out of memory"),
+        (RuntimeError(), "RuntimeError"),
+    ],
+)
+def test_a_frameworks_own_error_is_one_line(tunable, weights_file, monkeypatch, error, said):
+    def run(args):
+        raise error
+
+    monkeypatch.setattr("tunable_core.commands.info.run", run)
+    monkeypatch.delenv(commands.SHOW, raising=False)
+    assert tunable("info", weights_file) == (1, "", f"tunable info: {said} ({commands.SHOW}=1 shows where)\n")
+    monkeypatch.setenv(commands.SHOW, "1")
+    with pytest.raises(type(error)):
+        tunable("info", weights_file)
+
+
 def test_json_has_no_nan(capsys):
     shared.print_json({"a": [1.5, float("nan"), (float("inf"), None)], "b": {"c": "NaN"}})
     assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
@@ -242,7 +262,7 @@ def rows(monkeypatch, tunable):
     """What verify finds, without computing it."""
     found = certificate.Certificate("model", {"torch": {"device": "cpu"}})
 
-    def verify(path, backends, *, points, record, against, progress):
+    def verify(path, backends, *, points, exports, record, against, progress):
         progress(f"{path}, {points} points")
         return found
 
@@ -263,6 +283,18 @@ def test_verify(tunable, rows, backend):
     assert err.splitlines()[-1] == "tunable verify: 1 of 2 comparisons failed"
     status, out, _ = tunable(*words, "--json")
     assert status == 1 and json.loads(out, parse_constant=pytest.fail)["rows"][1]["error"] is None
+
+
+def test_verify_chooses(monkeypatch):
+    """Frameworks and exports by name, all that is installed by default."""
+    from tunable_core.commands import verify
+
+    monkeypatch.setenv("TUNABLE_BACKENDS", "torch")
+    assert verify.chosen("mindspore, onnx,torch,onnx") == (["mindspore", "torch"], ("onnx",))
+    assert verify.chosen("mindspore,mindir") == (["mindspore"], ("mindir",))
+    assert verify.chosen(None) == (["torch"], ("mindir", "onnx"))
+    monkeypatch.setattr(verify, "missing_packages", lambda: ["onnxruntime"])
+    assert verify.chosen(None) == (["torch"], ("mindir",))
 
 
 def test_verify_for_real(tunable, weights_file, backend):

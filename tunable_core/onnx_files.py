@@ -8,9 +8,14 @@ from tunable_core.errors import BackendError, TunableError
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 
+def missing_packages() -> list[str]:
+    """What ONNX needs and is not installed."""
+    return [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+
+
 def require_onnx() -> None:
     """BackendError unless everything that writing, reading and running ONNX needs is installed."""
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    missing = missing_packages()
     if missing:
         raise BackendError(
             f"ONNX export needs {', '.join(missing)}, which is not installed: pip install tunable-convolutions[onnx]"

@@ -43,6 +43,7 @@ TOLERANCES = {
         2e-6, "as above; Adam turns rounding in near-zero gradients into steps of the learning rate", 5e-4
     ),
     "folded": Tolerance(1e-5, "the same kernels, summed before rather than during the call; then as `network`"),
+    "export graph": Tolerance(0.0, "faults of the exported graph itself: grouped convolutions, inputs, hidden parts"),
     "export": Tolerance(1e-5, "the same float32 graph in another runtime, which sums in another order: as `folded`"),
     "export float16": Tolerance(
         5e-3, "weights and every layer's output rounded to eleven bits, up to 5e-4 each, over some thirty layers"

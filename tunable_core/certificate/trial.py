@@ -4,6 +4,7 @@ import importlib.metadata
 import itertools
 import os
 import platform
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from tunable_core import checkpoint, oracle
-from tunable_core.backends import Backend, LayerCall
+from tunable_core.backends import Backend, LayerCall, load
 from tunable_core.certificate.inputs import Inputs, make_inputs
 from tunable_core.certificate.packs import Pack, Recorder, read_pack
 from tunable_core.certificate.programs import Program, Reading, Tensors, Weights, distances, step_distances
 from tunable_core.certificate.rows import MOVE_CONTROL, OMEGA_CONTROL, Certificate
 from tunable_core.certificate.truth import Exact, exact_backend
-from tunable_core.errors import TunableError
+from tunable_core.errors import BackendError, TunableError
+from tunable_core.exports import FORMS, tried_export
 from tunable_core.recipe import parse
 from tunable_core.tolerances import CONTROL, MOVED, joint_error, relative_error
 from tunable_core.version import __version__
@@ -27,6 +29,7 @@ from tunable_core.version import __version__
 class Trial:
     """What every stage is given: the weights of the file, the programs on trial, their inputs, the truth if any.
 
+    exports  formats to export to and run: onnx, mindir
     outputs  (program, omega) -> the network's output, filled by `over_omega`
     """
 
@@ -36,6 +39,7 @@ class Trial:
     inputs: Inputs
     truth: Exact | Pack | Recorder | None
     say: Callable[[str], None]
+    exports: tuple[str, ...] = ()
     outputs: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
 
     @property
@@ -109,8 +113,34 @@ def folded(trial: Trial) -> None:
             trial.certificate.add("folded", f"{program.name} : live", label, {"output": error})
 
 
-# One more stage, such as an export that is run beside the live network, is one more function here.
-STAGES: tuple[Callable[[Trial], None], ...] = (weights, over_omega, steps, folded)
+def exported(trial: Trial) -> None:
+    """The network exported by every framework with omega as an input, run at every omega, against the live one."""
+    for program, format in itertools.product(trial.programs, trial.exports):
+        if format not in program.model.backend.formats:
+            continue
+        trial.say(f"{format} from {program.name}")
+        compared = f"{program.name}'s {format}"
+        with tempfile.TemporaryDirectory(prefix="tunable-verify-") as folder:
+            for form in FORMS:
+                try:
+                    (path,), report = tried_export(program.model, format, folder, form=form)
+                except BackendError as error:
+                    trial.certificate.not_judged.append(f"{compared}, form {form}: {error}")
+                    continue
+                faults = dict.fromkeys(report.faults, 1.0) or {"graph": 0.0}
+                trial.certificate.add("export graph", f"{compared} : rules", form, faults)
+                if report.faults:
+                    continue
+                exported = load(path, "onnx" if format == "onnx" else program.model.backend)
+                for omega, label in trial.inputs.settings():
+                    if (form == "basis") == (omega.ndim == 2):
+                        error = relative_error(
+                            exported.run(trial.inputs.degraded, omega), trial.outputs[program.name, label]
+                        )
+                        trial.certificate.add("export", f"{compared} : live", label, {"output": error})
+
+
+STAGES: tuple[Callable[[Trial], None], ...] = (weights, over_omega, steps, folded, exported)
 
 
 def verify(
@@ -118,6 +148,7 @@ def verify(
     backends: list[Backend],
     *,
     points: int = 5,
+    exports: tuple[str, ...] = (),
     record: str | Path | None = None,
     against: str | Path | None = None,
     progress: Callable[[str], None] | None = None,
@@ -125,6 +156,7 @@ def verify(
     """Judge the given backends on the tunable network in a weights file.
 
     points    omega: a grid of so many points per axis
+    exports   also export to these formats (onnx, mindir), from every framework that can, and run the files
     record    also write the truth as a pack, if the certificate passes
     against   judge by this pack's truth, on its inputs and omega (`points` is not used)
 
@@ -152,7 +184,7 @@ def verify(
         raise TunableError(f"--record needs the network in float64, which only torch computes; received {names}")
     if record:
         truth = Recorder(truth, inputs, file)
-    trial = Trial(certificate, file.tensors, programs, inputs, truth, progress or (lambda _: None))
+    trial = Trial(certificate, file.tensors, programs, inputs, truth, progress or (lambda _: None), exports)
     for stage in STAGES:
         stage(trial)
     certificate.settle(truth.gaps if truth else {})

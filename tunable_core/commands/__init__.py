@@ -26,6 +26,7 @@ VERBS = {
     "doctor": "show frameworks, devices, versions and precision switches",
     "demo": "train, restore, verify and report on bundled photographs",
 }
+SHOW = "TUNABLE_TRACEBACK"  # environment variable: let a framework's error end in its traceback
 _OWN = ("root", "tunable_core", "torch_impl", "mindspore_impl")
 
 
@@ -68,6 +69,10 @@ def main(argv: list[str] | None = None) -> int:
         if error.filename is None:
             _abandon_stdout()
         return _fail(args.verb, f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), 2)
+    except (RuntimeError, MemoryError) as error:  # the framework's own: out of memory, a driver, a kernel
+        if os.environ.get(SHOW):
+            raise
+        return _fail(args.verb, f"{_first_line(error)} ({SHOW}=1 shows where)", 1)
     except KeyboardInterrupt:
         return _fail(args.verb, "interrupted", 130)
 
@@ -75,6 +80,11 @@ def main(argv: list[str] | None = None) -> int:
 def _fail(verb: str, error, status: int) -> int:
     print(f"tunable {verb}: {' '.join(str(error).split())}", file=sys.stderr)
     return status
+
+
+def _first_line(error: Exception) -> str:
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return text or ("out of memory" if isinstance(error, MemoryError) else type(error).__name__)
 
 
 class _Stderr(logging.Handler):
