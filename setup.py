@@ -10,7 +10,7 @@ VERSION = runpy.run_path(str(HERE / "tunable_core" / "version.py"))["__version__
 TORCH = ["torch>=2.10"]
 MINDSPORE = ["mindspore>=2.10,<2.11"]
 ONNX = ["onnx>=1.18", "ml_dtypes<0.6", "onnxruntime", "onnxscript"]  # a newer ml_dtypes wants numpy 2
-TEST = ["pytest", "hypothesis", "ruff", "scipy", *ONNX]
+TEST = ["pytest", "hypothesis", "ruff", *ONNX]
 
 setup(
     name="tunable-convolutions",
@@ -29,6 +29,7 @@ setup(
         "pyyaml",
         "pillow>=12.2",
         "scikit-image",
+        "scipy",
         "matplotlib",
         "jinja2",
         "rich",

@@ -22,7 +22,7 @@ from mindspore_impl.layers import (
     WindowAttention,
 )
 from mindspore_impl.networks import ResNet
-from mindspore_impl.objectives import MultiLoss, NoisePreservation, Reconstruction
+from mindspore_impl.objectives import MultiLoss, NoisePreservation, Reconstruction, Sharpening
 
 __all__ = [
     "ChannelAttention",
@@ -33,6 +33,7 @@ __all__ = [
     "NoisePreservation",
     "Reconstruction",
     "ResNet",
+    "Sharpening",
     "SimplifiedChannelAttention",
     "TunableConv1d",
     "TunableConv2d",

@@ -10,7 +10,7 @@ from tunable_core.checkpoint import Header
 from tunable_core.data import BUNDLED_TEST, bundled
 from tunable_core.degradations import protocol_degraded, protocol_noise
 from tunable_core.errors import DataError
-from tunable_core.evaluation import Measurement, evaluate, measure, noise_objective, summarise, trained_omega, validate
+from tunable_core.evaluation import Measurement, evaluate, measure, objectives_of, summarise, trained_omega, validate
 from tunable_core.pictures import read, to_network
 
 PLAIN = {"name": "resnet", "channels": 4, "blocks": 1, "tunable": False}
@@ -88,7 +88,7 @@ def test_without_a_noise_objective_there_is_no_target(model_of, clean):
     model = model_of(lambda x, omega: x, objectives=[{"name": "fidelity", "kind": "rec"}])
     found = measure(model, clean, protocol_degraded(clean, 25, 0), [1])
     assert np.isnan([found["psnr_eta"], found["residual"]]).all() and np.isfinite([found["psnr"], found["ssim"]]).all()
-    assert noise_objective(model.header.recipe) is None and noise_objective({}) is None
+    assert [spec.kind for spec in objectives_of(model.header.recipe)] == ["rec"] and objectives_of({}) == []
 
 
 def test_ssim_can_be_left_out(identity, clean):
@@ -177,7 +177,7 @@ def test_small_pictures_do_without_ssim(identity, folder):
 
 
 def row(picture, sigma, omega, psnr, residual=0.5):
-    return Measurement(picture, sigma, omega, psnr, psnr + 1, 0.5, residual)
+    return Measurement(picture, sigma, 0.0, omega, psnr, psnr + 1, np.nan, 0.5, residual)
 
 
 def test_summarise():

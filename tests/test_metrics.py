@@ -36,16 +36,16 @@ def test_psnr_of_protocol_noise(photograph):
 
 
 def test_psnr_eta_is_psnr_to_the_target(photograph, make_recipe):
-    noise = make_recipe().objectives[1]
+    specs = make_recipe().objectives
     degraded = protocol_degraded(photograph, 25, 1)
     clean, noisy = photograph.astype(np.float64), degraded.astype(np.float64)
     omega = np.array([0.0, 0.5])
     target = clean + 0.5 * 0.9 * (noisy - clean)
-    assert metrics.psnr_eta(target, photograph, degraded, noise, 1, omega) > 250
+    assert metrics.psnr_eta(target, photograph, degraded, specs, 1, omega) > 250
     wanted = metrics.psnr(photograph, target)
-    assert metrics.psnr_eta(photograph, photograph, degraded, noise, 1, omega) == pytest.approx(wanted, abs=1e-9)
+    assert metrics.psnr_eta(photograph, photograph, degraded, specs, 1, omega) == pytest.approx(wanted, abs=1e-9)
     # without noise kept the target is the clean picture
-    assert metrics.psnr_eta(photograph, photograph, degraded, noise, 1, np.array([1.0, 0.0])) == float("inf")
+    assert metrics.psnr_eta(photograph, photograph, degraded, specs, 1, np.array([1.0, 0.0])) == float("inf")
 
 
 def test_ssim(photograph):

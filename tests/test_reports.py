@@ -16,8 +16,8 @@ from tunable_core.tolerances import TOLERANCES
 
 NAN = float("nan")
 ROWS = [
-    Measurement("a, b.png", 15.0, (0.7, 0.3), 30.126, 31.5, 0.91239, 0.25),
-    Measurement("c.png", 15.0, (0.7, 0.3), 32.0, 33.5, 0.9, 0.75),
+    Measurement("a, b.png", 15.0, 0.0, (0.7, 0.3), 30.126, 31.5, NAN, 0.91239, 0.25),
+    Measurement("c.png", 15.0, 0.0, (0.7, 0.3), 32.0, 33.5, NAN, 0.9, 0.75),
 ]
 
 
@@ -26,14 +26,14 @@ ROWS = [
 
 def test_csv():
     assert tables.to_csv([asdict(row) for row in ROWS]) == (
-        "picture,sigma,omega_1,omega_2,psnr,psnr_eta,ssim,residual\n"
-        '"a, b.png",15,0.7,0.3,30.126,31.5,0.91239,0.25\n'
-        "c.png,15,0.7,0.3,32,33.5,0.9,0.75\n"
+        "picture,sigma,rho,omega_1,omega_2,psnr,psnr_eta,psnr_gamma,ssim,residual\n"
+        '"a, b.png",15,0,0.7,0.3,30.126,31.5,nan,0.91239,0.25\n'
+        "c.png,15,0,0.7,0.3,32,33.5,nan,0.9,0.75\n"
     )
     assert tables.to_csv(summarise(ROWS)) == (
-        "omega_1,omega_2,sigma,pictures,psnr,psnr_eta,ssim,residual\n"
-        "0.7,0.3,15,2,31.063,32.5,0.906195,0.5\n"
-        "0.7,0.3,mean,2,31.063,32.5,0.906195,0.5\n"
+        "omega_1,omega_2,sigma,rho,pictures,psnr,psnr_eta,psnr_gamma,ssim,residual\n"
+        "0.7,0.3,15,0,2,31.063,32.5,nan,0.906195,0.5\n"
+        "0.7,0.3,mean,0,2,31.063,32.5,nan,0.906195,0.5\n"
     )
     assert tables.to_csv([]) == ""
 
@@ -48,12 +48,12 @@ def test_markdown():
 
 
 def test_markdown_of_a_plain_network_leaves_out_what_was_not_measured():
-    rows = [Measurement("a.png", 7.5, (), 30.0, NAN, NAN, NAN)]
+    rows = [Measurement("a.png", 7.5, 0.0, (), 30.0, NAN, NAN, NAN, NAN)]
     assert tables.markdown(summarise(rows)).splitlines()[::2] == [
         "| ω | σ | pictures | PSNR |",
         "| - | 7.5 | 1 | 30.00 |",
     ]
-    assert tables.to_csv(summarise(rows)).splitlines()[0] == "sigma,pictures,psnr,psnr_eta,ssim,residual"
+    assert tables.to_csv(summarise(rows)).splitlines()[0] == "sigma,rho,pictures,psnr,psnr_eta,psnr_gamma,ssim,residual"
 
 
 def test_files(tmp_path):
@@ -92,7 +92,7 @@ def lines_of(monkeypatch):
 )
 def test_plot_over_omega(omegas, places, tmp_path, monkeypatch):
     drawn = lines_of(monkeypatch)
-    rows = [Measurement("a.png", 15.0, omega, 20.0 + i, NAN, NAN, NAN) for i, omega in enumerate(omegas)]
+    rows = [Measurement("a.png", 15.0, 0.0, omega, 20.0 + i, NAN, NAN, NAN, NAN) for i, omega in enumerate(omegas)]
     charts.metrics_over_omega(tmp_path / "a.png", summarise(rows))
     assert drawn == {"PSNR": (places, [20.0 + i for i in range(len(omegas))])}  # nothing of what was not measured
     with Image.open(tmp_path / "a.png") as picture:

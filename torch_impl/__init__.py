@@ -21,7 +21,7 @@ from torch_impl.layers import (
     WindowAttention,
 )
 from torch_impl.networks import ResNet
-from torch_impl.objectives import MultiLoss, NoisePreservation, Reconstruction
+from torch_impl.objectives import MultiLoss, NoisePreservation, Reconstruction, Sharpening
 
 __all__ = [
     "ChannelAttention",
@@ -32,6 +32,7 @@ __all__ = [
     "NoisePreservation",
     "Reconstruction",
     "ResNet",
+    "Sharpening",
     "SimplifiedChannelAttention",
     "TunableConv1d",
     "TunableConv2d",

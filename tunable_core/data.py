@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tunable_core.degradations import degrade
+from tunable_core.degradations import degrade, margin_of, scale_of
 from tunable_core.errors import DataError
 from tunable_core.pictures import list_pictures, read_bytes, size_of
 from tunable_core.recipe import Data, Recipe, expand
@@ -31,7 +31,8 @@ BUNDLED_TEST = ("chelsea.png", "coffee.png")
 class Batch(NamedTuple):
     """One training batch: `sample` maps names (clean, degraded, ...) to float32 NCHW.
 
-    omega is (N, p), or (p,) when the recipe draws it once per batch.
+    omega is (N, p), or (p,) when the recipe draws it once per batch. Where the degradations shrink, `clean` is larger
+    than `degraded` by their scale.
     """
 
     index: int
@@ -86,6 +87,9 @@ class PictureCache:
 class Batches:
     """The batches of a recipe: `batches[b]` for any b >= 0, or `stream(first, last)` prepared ahead.
 
+    A patch is degraded with the pixels around it, which are then cut off: it is what the whole picture, degraded,
+    would hold there, not what the patch's own borders make of it.
+
     Raises DataError when a folder or a picture cannot be used or a picture is smaller than the patch; what is
     damaged behind its header is found when its turn comes.
     """
@@ -94,25 +98,31 @@ class Batches:
         self._recipe = recipe
         self._data: Data = recipe.data
         self._paths = find_pictures(recipe.data.train)
-        size = recipe.data.patch
+        self._scale, self._margin = scale_of(recipe.data.degradation), margin_of(recipe.data.degradation)
+        patch = recipe.data.patch
+        self._size = size = (patch + 2 * self._margin) * self._scale  # clean pixels of a crop
+        wanted = f"the patch of {patch}x{patch}"
+        if size != patch:
+            wanted = f"the {size}x{size} pixels from which the degradations make a patch of {patch}x{patch}"
         for path in self._paths:  # now, not when a batch happens to draw it
             width, height = size_of(path)
             if min(width, height) < size:
-                raise DataError(f"{path} is {width}x{height}, smaller than the patch of {size}x{size}")
+                raise DataError(f"{path} is {width}x{height}, smaller than {wanted}")
         self._cache = PictureCache(recipe.data.cache_gib * 2**30)
 
     def __getitem__(self, index: int) -> Batch:
         recipe, data = self._recipe, self._data
         rng = np.random.Generator(np.random.Philox(key=recipe.seed, counter=[0, 0, 0, index]))
         clean = np.stack([self._patch(rng) for _ in range(data.batch)])
-        degraded = degrade(clean, data.degradation, rng)
+        degraded = _without(degrade(clean, data.degradation, rng), self._margin)
+        clean = _without(clean, self._margin * self._scale)
         per_sample = recipe.omega.per == "sample"
         omega = recipe.omega.sampler.draw(rng, data.batch if per_sample else 1, recipe.num_objectives)
         return Batch(index, {"clean": clean, "degraded": degraded}, omega if per_sample else omega[0])
 
     def _patch(self, rng: np.random.Generator) -> np.ndarray:
-        """A random crop, float32 (3, patch, patch), flipped and transposed at random."""
-        size = self._data.patch
+        """A random crop, float32 (3, size, size), flipped and transposed at random."""
+        size = self._size
         path = self._paths[rng.integers(len(self._paths))]
         picture = self._cache.read(path)
         height, width = picture.shape[:2]
@@ -142,3 +152,8 @@ class Batches:
             finally:
                 for future in ahead:
                     future.cancel()
+
+
+def _without(pictures: np.ndarray, margin: int) -> np.ndarray:
+    """(N, C, H, W) less `margin` pixels at every border."""
+    return np.ascontiguousarray(pictures[..., margin:-margin, margin:-margin]) if margin else pictures

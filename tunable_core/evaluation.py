@@ -1,22 +1,23 @@
-"""Measuring a model over omega and noise levels by the protocol of SPEC 7 (printed beside every table).
+"""Measuring a model over omega, noise and blur levels by the protocol of SPEC 7 (printed beside every table).
 
-Degraded pictures are the clean ones plus `protocol_noise`; neither input, output nor target is clipped
-or rounded. Metrics run on numpy arrays, so both frameworks are measured by the same code.
+Degraded pictures are the clean ones, blurred where that is asked for, plus `protocol_noise`; neither input, output nor
+target is clipped or rounded. Metrics run on numpy arrays, so both frameworks are measured by the same code.
 """
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tunable_core import metrics, oracle
+from tunable_core import metrics
 from tunable_core.backends import Model
 from tunable_core.data import BUNDLED, BUNDLED_TEST, bundled, find_pictures
-from tunable_core.degradations import protocol_degraded
+from tunable_core.degradations import PROTOCOL_BLUR, protocol_degraded
 from tunable_core.errors import DataError
 from tunable_core.pictures import from_network, read, read_bytes, to_network
-from tunable_core.recipe import Recipe, parse
+from tunable_core.recipe import Objective, Recipe, parse
 from tunable_core.tiling import run_tiled
 
 PROTOCOL = (
@@ -26,29 +27,46 @@ PROTOCOL = (
     "PSNR_eta: the same against y + r nu (z - y). SSIM: Gaussian window 11, sigma 1.5. "
     "r*: the fraction of the largest kept noise, in [0, 1], that best explains the restored picture."
 )
+BLUR_PROTOCOL = (
+    f"Before the noise, a Gaussian blur of {PROTOCOL_BLUR}x{PROTOCOL_BLUR} pixels and standard deviation rho pixels "
+    "(rho 0: none), borders reflected, in float64; z - y holds the blur's residue too. PSNR_gamma: against "
+    "y_eta + omega_blur gamma (y_eta - g * y_eta), y_eta as for PSNR_eta, g a Gaussian of 9x9 pixels and sigma 2.5, "
+    "borders reflected."
+)
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One picture at one noise level and one omega ((), for a plain network)."""
+    """One picture at one noise level, one blur level and one omega ((), for a plain network); nan: does not apply."""
 
     picture: str
-    sigma: float
+    sigma: float  # 1/255
+    rho: float  # pixels; 0: no blur
     omega: tuple[float, ...]
     psnr: float
-    psnr_eta: float
+    psnr_eta: float  # to the target of the first objective of kind noise
+    psnr_gamma: float  # to that of the first of kind blur
     ssim: float
     residual: float
 
-    METRICS = ("psnr", "psnr_eta", "ssim", "residual")
+    METRICS = ("psnr", "psnr_eta", "psnr_gamma", "ssim", "residual")
 
 
-def noise_objective(recipe: dict) -> tuple[int, object] | None:
-    """(place in omega, objective) of the recipe's first noise-preservation objective, None without one."""
+def protocol(rows: Iterable[dict]) -> str:
+    """What the numbers of a summary mean: PROTOCOL, and that of the blur if there is any."""
+    return f"{PROTOCOL} {BLUR_PROTOCOL}" if any(row["rho"] for row in rows) else PROTOCOL
+
+
+def objectives_of(recipe: dict) -> list[Objective]:
+    """The objectives of a model's recipe, [] where its file names none."""
     if not recipe or "objectives" not in recipe:
-        return None
-    parsed = parse({key: value for key, value in recipe.items() if key != "folded_at"}, "the model's recipe")
-    return next(((i, o) for i, o in enumerate(parsed.objectives) if o.kind == "noise"), None)
+        return []
+    return parse({key: value for key, value in recipe.items() if key != "folded_at"}, "the model's recipe").objectives
+
+
+def is_blurred(recipe: dict) -> bool:
+    """Whether a model's recipe trains it on blurred pictures (the joint task of Table 3)."""
+    return any(step["kind"] == "gaussian_blur" for step in recipe.get("data", {}).get("degradation", ()))
 
 
 def trained_omega(recipe: dict) -> np.ndarray | None:
@@ -64,16 +82,17 @@ def measure(
 ) -> dict[str, float]:
     """The metrics of one picture (H, W, 3) at one omega; omega None for a plain network."""
     restored = from_network(run_tiled(model, to_network(degraded), omega, tile))
-    values = {"psnr": metrics.psnr(restored, clean), "psnr_eta": np.nan, "residual": np.nan}
+    values = {"psnr": metrics.psnr(restored, clean), "psnr_eta": np.nan, "psnr_gamma": np.nan, "residual": np.nan}
     values["ssim"] = metrics.ssim(restored, clean) if ssim else np.nan
-    noise = noise_objective(model.header.recipe)
+    specs = objectives_of(model.header.recipe)
     aim = omega if omega is not None else trained_omega(model.header.recipe)
-    if noise and aim is not None:
-        index, objective = noise
-        sample = {"clean": to_network(clean).astype(np.float64), "degraded": to_network(degraded).astype(np.float64)}
-        target = from_network(oracle.target(objective, index, sample, np.asarray(aim, dtype=np.float64)))
-        values["psnr_eta"] = metrics.psnr(restored, target)
-        values["residual"] = metrics.residual_fraction(restored, clean, degraded, objective.nu)
+    for name, kind in (("psnr_eta", "noise"), ("psnr_gamma", "blur")):
+        index = next((i for i, spec in enumerate(specs) if spec.kind == kind), None)
+        if index is None or aim is None:
+            continue
+        values[name] = metrics.psnr_eta(restored, clean, degraded, specs, index, np.asarray(aim, dtype=np.float64))
+        if kind == "noise":
+            values["residual"] = metrics.residual_fraction(restored, clean, degraded, specs[index].nu)
     return values
 
 
@@ -89,11 +108,12 @@ def evaluate(
     folder: str | list[Path],
     omegas: np.ndarray | None,
     sigmas: Iterable[float],
+    rhos: Iterable[float] = (0.0,),
     *,
     ssim: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Measurement]:
-    """Measure every picture of a folder at every sigma (1/255) and omega ((K, p); None for a plain network).
+    """Measure every picture of a folder at every sigma (1/255), rho (pixels) and omega ((K, p); None: plain network).
 
     Every picture is read before any is measured: one that cannot be used (DataError) costs no work.
     """
@@ -101,16 +121,16 @@ def evaluate(
     for path in paths:
         _check_usable(path, ssim)
     points = [None] if omegas is None else list(omegas)
-    sigmas = list(sigmas)
-    total, rows = len(paths) * len(sigmas) * len(points), []
+    levels = list(itertools.product(sigmas, rhos))
+    total, rows = len(paths) * len(levels) * len(points), []
     for index, path in enumerate(paths):
         clean = read(path)
-        for sigma in sigmas:
-            degraded = protocol_degraded(clean, sigma, index)
+        for sigma, rho in levels:
+            degraded = protocol_degraded(clean, sigma, index, rho)
             for omega in points:
                 values = measure(model, clean, degraded, omega, ssim=ssim)
                 place = () if omega is None else tuple(round(float(value), 6) for value in omega)
-                rows.append(Measurement(path.name, float(sigma), place, **values))
+                rows.append(Measurement(path.name, float(sigma), float(rho), place, **values))
                 if progress:
                     progress(len(rows), total)
     return rows
@@ -124,14 +144,19 @@ def _check_usable(path: Path, ssim: bool) -> None:
 
 
 def summarise(rows: list[Measurement]) -> list[dict]:
-    """Means over pictures per (omega, sigma), and over all sigma (sigma "mean"), in order of omega then sigma."""
+    """Means over pictures per (omega, sigma, rho), and over all levels (sigma, rho "mean"), in this order.
+
+    Where nothing is blurred rho is 0 in every row.
+    """
     table = []
     for omega in sorted({row.omega for row in rows}):
         here = [row for row in rows if row.omega == omega]
-        for sigma in [*sorted({row.sigma for row in here}), "mean"]:
-            chosen = [row for row in here if sigma in ("mean", row.sigma)]
+        levels = sorted({(row.sigma, row.rho) for row in here})
+        for sigma, rho in [*levels, ("mean", "mean" if any(rho for _, rho in levels) else 0.0)]:
+            chosen = [row for row in here if sigma == "mean" or (row.sigma, row.rho) == (sigma, rho)]
             means = {name: float(np.mean([getattr(row, name) for row in chosen])) for name in Measurement.METRICS}
-            table.append({"omega": omega, "sigma": sigma, "pictures": len({row.picture for row in chosen}), **means})
+            pictures = len({row.picture for row in chosen})
+            table.append({"omega": omega, "sigma": sigma, "rho": rho, "pictures": pictures, **means})
     return table
 
 
@@ -141,17 +166,19 @@ def validation_pictures(recipe: Recipe) -> list[Path]:
 
 
 def validate(model: Model, recipe: Recipe, pictures: int = 4, size: int = 256, sigma: float = 15) -> dict[str, float]:
-    """PSNR at the corners of omega on central crops of the first validation pictures; {} without any.
+    """PSNR at the unit vectors of omega on central crops of the first validation pictures; {} without any.
 
+    They are blurred (rho 2, the middle of Table 3's) where training blurs.
     Named "psnr" for a plain network, else by the corner: "psnr_1_0".
     """
     corners = np.eye(recipe.num_objectives, dtype=np.float32) if model.objectives else [None]
+    rho = 2.0 if is_blurred(model.header.recipe) else 0.0
     values: dict[str, list[float]] = {}
     for index, path in enumerate(validation_pictures(recipe)[:pictures]):
         clean = read(path)
         top, left = (max(side - size, 0) // 2 for side in clean.shape[:2])
         clean = clean[top : top + size, left : left + size]
-        degraded = protocol_degraded(clean, sigma, index)
+        degraded = protocol_degraded(clean, sigma, index, rho)
         for omega in corners:
             name = "_".join(["psnr", *(f"{value:g}" for value in omega)]) if omega is not None else "psnr"
             values.setdefault(name, []).append(measure(model, clean, degraded, omega, ssim=False)["psnr"])

@@ -21,12 +21,17 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def psnr_eta(
-    restored: np.ndarray, clean: np.ndarray, degraded: np.ndarray, spec: Objective, index: int, omega: np.ndarray
+    restored: np.ndarray,
+    clean: np.ndarray,
+    degraded: np.ndarray,
+    specs: list[Objective],
+    index: int,
+    omega: np.ndarray,
 ) -> float:
-    """PSNR to the target of the objective `spec`, whose place in omega (p,) is `index` (the paper's PSNR_eta)."""
-    _pair(clean, degraded)
-    sample = {"clean": np.asarray(clean)[None], "degraded": np.asarray(degraded)[None]}
-    return psnr(restored, oracle.target(spec, index, sample, omega)[0])
+    """PSNR to the target of the objective `specs[index]` at omega (p,): the paper's PSNR_eta, if that is `noise`."""
+    clean, degraded = _pair(clean, degraded)
+    sample = {"clean": clean.transpose(2, 0, 1)[None], "degraded": degraded.transpose(2, 0, 1)[None]}
+    return psnr(restored, oracle.target(specs, index, sample, omega)[0].transpose(1, 2, 0))
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float:

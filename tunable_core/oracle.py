@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from tunable_core.errors import TunableError, nearest
+from tunable_core.filters import gaussian_blur
 from tunable_core.networks import PHI_FORMS
-from tunable_core.objectives import CHARBONNIER_EPS, NORMALISE_FLOOR
-from tunable_core.recipe import Objective, Recipe
+from tunable_core.objectives import CHARBONNIER_EPS, NORMALISE_FLOOR, UNSHARP_SIGMA, UNSHARP_SIZE
+from tunable_core.recipe import Objective, Recipe, noise_place
 
 Tensors = dict[str, np.ndarray]
 
@@ -231,31 +232,36 @@ def layer(
     return LAYERS[kind](x, omega, tensors, phi_form, **options)
 
 
-def target(spec: Objective, index: int, sample: dict[str, np.ndarray], omega: np.ndarray) -> np.ndarray:
+def target(specs: list[Objective], index: int, sample: dict[str, np.ndarray], omega: np.ndarray) -> np.ndarray:
     """What an objective pulls the restored picture to, (N, C, H, W).
 
-    spec    the objective in the recipe; index: its place in omega
+    specs   the objectives of the recipe; index: the place of this one
     sample  `clean` y and `degraded` z, both (N, C, H, W)
 
     rec     y
-    noise   y + r nu (z - y) (Eq. 9), r = own omega (`keep`) or 1 - own omega (`remove`)
+    noise   y_eta = y + r nu (z - y) (Eq. 9), r = own omega (`keep`) or 1 - own omega (`remove`)
+    blur    y_eta + own omega gamma (y_eta - g * y_eta) (4.1.2), y_eta the target of the objective that
+            `noise_objective` names, g a Gaussian with reflected borders
     """
-    clean = _float64(sample["clean"])
+    spec, clean = specs[index], _float64(sample["clean"])
     if spec.kind == "rec":
         return clean
+    own = _rows(omega, len(clean))[:, index].reshape(-1, *[1] * (clean.ndim - 1))
     if spec.kind == "noise":
-        own = _rows(omega, len(clean))[:, index].reshape(-1, *[1] * (clean.ndim - 1))
         kept = own if spec.residual == "keep" else 1 - own
         return clean + kept * spec.nu * (_float64(sample["degraded"]) - clean)
-    raise TunableError(f"the oracle knows no objective of kind {spec.kind!r}; known: rec, noise")
+    if spec.kind == "blur":
+        noisy = target(specs, noise_place(specs, spec), sample, omega)
+        return noisy + own * spec.gamma * (noisy - gaussian_blur(noisy, UNSHARP_SIGMA, UNSHARP_SIZE))
+    raise TunableError(f"the oracle knows no objective of kind {spec.kind!r}; known: rec, noise, blur")
 
 
 def objective(
-    spec: Objective, index: int, restored: np.ndarray, sample: dict[str, np.ndarray], omega: np.ndarray
+    specs: list[Objective], index: int, restored: np.ndarray, sample: dict[str, np.ndarray], omega: np.ndarray
 ) -> np.ndarray:
     """L_i of every sample, (N,): the mean distance to the target; not yet times omega or lambda."""
-    difference = _float64(restored) - target(spec, index, sample, omega)
-    return _DISTANCES[spec.distance][0](difference).reshape(len(difference), -1).mean(axis=1)
+    difference = _float64(restored) - target(specs, index, sample, omega)
+    return _DISTANCES[specs[index].distance][0](difference).reshape(len(difference), -1).mean(axis=1)
 
 
 def multi_loss(
@@ -266,7 +272,7 @@ def multi_loss(
     With `loss.normalise: sum` each sample's sum is divided by max(sum_i omega_ni, 1e-3).
     """
     specs = recipe.objectives
-    terms = np.stack([objective(spec, i, restored, sample, omega) for i, spec in enumerate(specs)], axis=1)
+    terms = np.stack([objective(specs, i, restored, sample, omega) for i in range(len(specs))], axis=1)
     losses = (_factors(recipe, omega, len(terms)) * terms).sum(axis=1)
     return float(losses.mean()), terms.mean(axis=0)
 
@@ -278,8 +284,9 @@ def multi_loss_gradient(
     restored = _float64(restored)
     factors = _factors(recipe, omega, len(restored)) / restored.size  # means over elements and over the batch
     gradient = np.zeros_like(restored)
-    for i, spec in enumerate(recipe.objectives):
-        slope = _DISTANCES[spec.distance][1](restored - target(spec, i, sample, omega))
+    specs = recipe.objectives
+    for i, spec in enumerate(specs):
+        slope = _DISTANCES[spec.distance][1](restored - target(specs, i, sample, omega))
         gradient += factors[:, i].reshape(-1, *[1] * (restored.ndim - 1)) * slope
     return gradient
 

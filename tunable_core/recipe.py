@@ -13,10 +13,11 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from tunable_core.degradations import Degradation
+from tunable_core.degradations import Degradation, scale_of
 from tunable_core.errors import RecipeError, nearest
 from tunable_core.initial import Initial
 from tunable_core.networks import NetworkSpec
+from tunable_core.objectives import UNSHARP_SIZE
 from tunable_core.optimizers import KIND, Adam, Optimizer, with_kind
 from tunable_core.sampling import Fixed, Sampler, Uniform, named
 from tunable_core.schedule import Constant, Schedule
@@ -43,7 +44,27 @@ class NoisePreservation(_Objective):
     residual: Literal["keep", "remove"] = "keep"  # more omega: keep more noise, or remove more
 
 
-Objective = Annotated[Reconstruction | NoisePreservation, Field(discriminator="kind")]
+class Sharpening(_Objective):
+    """Distance to the target of another objective, of kind `noise`, sharpened (section 4.1.2, `blur`)."""
+
+    kind: Literal["blur"]
+    noise_objective: str  # the name of that other one
+    gamma: float = Field(8.0, ge=0, allow_inf_nan=False)  # strongest sharpening
+
+
+Objective = Annotated[Reconstruction | NoisePreservation | Sharpening, Field(discriminator="kind")]
+
+
+def noise_place(objectives: list[Objective], spec: Sharpening) -> int:
+    """The place of the objective that `spec.noise_objective` names; ValueError where it is none of kind `noise`."""
+    places = {objective.name: i for i, objective in enumerate(objectives) if objective.kind == "noise"}
+    if spec.noise_objective not in places:
+        known = ", ".join(places) or "there is none"
+        raise ValueError(
+            f"objective {spec.name}: noise_objective must name one of kind noise ({known}), not "
+            f"{spec.noise_objective!r}{nearest(spec.noise_objective, places)}"
+        )
+    return places[spec.noise_objective]
 
 
 class Omega(Section):
@@ -64,7 +85,7 @@ class Data(Section):
 
     train: list[str] = Field(min_length=1)
     validation: list[str] = Field([], alias="validate")
-    patch: int = Field(64, ge=1)  # pixels along each side
+    patch: int = Field(64, ge=1)  # pixels of the degraded picture along each side
     batch: int = Field(16, ge=1)
     flip: bool = True  # random flips and transposition
     degradation: list[Degradation] = []
@@ -87,7 +108,7 @@ class Checkpoint(Section):
 class Recipe(Section):
     """A complete, valid recipe. The order of `objectives` is the order of omega; their number is p."""
 
-    task: Literal["denoise"]
+    task: Literal["denoise", "denoise_deblur"]
     network: NetworkSpec
     objectives: list[Objective] = Field(min_length=1, max_length=16)
     omega: Omega = Omega()
@@ -108,7 +129,23 @@ class Recipe(Section):
         self.omega.sampler.check(len(names))
         if not self.network.tunable and not isinstance(self.omega.sampler, Fixed):
             raise ValueError("a plain network (network.tunable: false) needs omega.sampler {kind: fixed, value: [...]}")
+        self._check_sizes()
         return self
+
+    def _check_sizes(self) -> None:
+        shrunk, enlarged = scale_of(self.data.degradation), self.network.scale
+        if shrunk != enlarged:
+            raise ValueError(
+                f"data.degradation shrinks pictures by {shrunk} and the network {self.network.name} enlarges them by "
+                f"{enlarged}; they must be equal"
+            )
+        for spec in (spec for spec in self.objectives if spec.kind == "blur"):
+            noise_place(self.objectives, spec)
+            if self.data.patch * enlarged <= UNSHARP_SIZE // 2:  # as far as its reflected borders go
+                raise ValueError(
+                    f"objective {spec.name} needs clean patches of at least {UNSHARP_SIZE // 2 + 1} pixels, not "
+                    f"{self.data.patch * enlarged}"
+                )
 
     @property
     def num_objectives(self) -> int:

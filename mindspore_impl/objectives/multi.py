@@ -3,11 +3,12 @@
 import mindspore as ms
 from mindspore import nn, ops
 
-from mindspore_impl.objectives.restoration import NoisePreservation, Reconstruction
+from mindspore_impl.objectives.restoration import NoisePreservation, Reconstruction, Sharpening
 from tunable_core.errors import TunableError
 from tunable_core.objectives import NORMALISE_FLOOR
+from tunable_core.recipe import noise_place
 
-OBJECTIVES = {"rec": Reconstruction, "noise": NoisePreservation}
+OBJECTIVES = {"rec": Reconstruction, "noise": NoisePreservation, "blur": Sharpening}
 
 
 class MultiLoss(nn.Cell):
@@ -43,9 +44,14 @@ class MultiLoss(nn.Cell):
 
 def make_loss(recipe) -> MultiLoss:
     """The multi-loss of a recipe."""
-    objectives = []
-    for index, spec in enumerate(recipe.objectives):
-        arguments = spec.model_dump(exclude={"name", "kind", "weight"})
-        objectives.append(OBJECTIVES[spec.kind](index, **arguments))
-    weights = [spec.weight for spec in recipe.objectives]
-    return MultiLoss(objectives, weights=weights, normalise=recipe.loss.normalise)
+    specs = recipe.objectives
+    objectives = [_make(specs, index) for index in range(len(specs))]
+    return MultiLoss(objectives, weights=[spec.weight for spec in specs], normalise=recipe.loss.normalise)
+
+
+def _make(specs, index: int) -> nn.Cell:
+    """The objective at place `index`, with another one of its own where its target builds on that."""
+    arguments = specs[index].model_dump(exclude={"name", "kind", "weight", "noise_objective"})
+    if specs[index].kind == "blur":
+        arguments["noise"] = _make(specs, noise_place(specs, specs[index]))
+    return OBJECTIVES[specs[index].kind](index, **arguments)

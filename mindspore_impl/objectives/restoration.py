@@ -1,4 +1,4 @@
-"""Objectives of image restoration: reconstruction and noise preservation (SPEC 3; Eq. 9).
+"""Objectives of image restoration: reconstruction, noise preservation, deblurring and sharpening (SPEC 3; Eq. 9).
 
 An objective is called as objective(restored, sample, omega) -> (N,): `sample` maps names to tensors
 (N, C, H, W), omega is (N, p). Targets are built inside and carry no gradient.
@@ -9,7 +9,10 @@ from mindspore import nn
 from mindspore import ops as _ops
 
 from mindspore_impl import ops
-from tunable_core.objectives import CHARBONNIER_EPS
+from tunable_core.filters import gaussian_taps
+from tunable_core.objectives import CHARBONNIER_EPS, UNSHARP_SIGMA, UNSHARP_SIZE
+
+_TAPS = tuple(gaussian_taps(UNSHARP_SIGMA, UNSHARP_SIZE).tolist())
 
 
 class Objective(nn.Cell):
@@ -51,3 +54,36 @@ class NoisePreservation(Objective):
         own = omega[:, self.index].reshape(-1, 1, 1, 1)
         kept = own if self.residual == "keep" else 1 - own
         return sample["clean"] + self.nu * kept * (sample["degraded"] - sample["clean"])
+
+
+class Sharpening(Objective):
+    """Target: y_eta + omega gamma (y_eta - g * y_eta) (section 4.1.2), an unsharp mask of strength its own omega.
+
+    noise  the objective whose target y_eta is sharpened
+    gamma  strongest sharpening
+
+    g is a Gaussian of 9x9 pixels, sigma 2.5; borders are reflected, so pictures need 5 pixels along each side.
+    """
+
+    def __init__(self, index: int, *, noise: nn.Cell, distance: str = "l1", gamma: float = 8.0):
+        super().__init__(index, distance=distance)
+        self.noise = noise
+        self.gamma = gamma
+
+    def target(self, sample: dict[str, ms.Tensor], omega: ms.Tensor) -> ms.Tensor:
+        own = omega[:, self.index].reshape(-1, 1, 1, 1)
+        noisy = self.noise.target(sample, omega)
+        return noisy + self.gamma * own * (noisy - _blurred(noisy))
+
+
+def _blurred(x: ms.Tensor) -> ms.Tensor:
+    """g * x, one axis after the other: the Gaussian is separable."""
+    height, width, radius = x.shape[2], x.shape[3], UNSHARP_SIZE // 2
+    x = ops.pad(x, (radius, radius), "reflect")
+    rows = _TAPS[0] * x[:, :, :height]
+    for i in range(1, UNSHARP_SIZE):
+        rows = rows + _TAPS[i] * x[:, :, i : i + height]
+    y = _TAPS[0] * rows[:, :, :, :width]
+    for i in range(1, UNSHARP_SIZE):
+        y = y + _TAPS[i] * rows[:, :, :, i : i + width]
+    return y

@@ -1,6 +1,6 @@
 """Objectives and the parametric multi-loss (SPEC 3)."""
 
 from torch_impl.objectives.multi import OBJECTIVES, MultiLoss, make_loss
-from torch_impl.objectives.restoration import NoisePreservation, Objective, Reconstruction
+from torch_impl.objectives.restoration import NoisePreservation, Objective, Reconstruction, Sharpening
 
-__all__ = ["OBJECTIVES", "MultiLoss", "NoisePreservation", "Objective", "Reconstruction", "make_loss"]
+__all__ = ["OBJECTIVES", "MultiLoss", "NoisePreservation", "Objective", "Reconstruction", "Sharpening", "make_loss"]

@@ -1,4 +1,4 @@
-"""`tunable evaluate MODEL --data DIR`: the table over omega and noise levels, as CSV, Markdown and plot."""
+"""`tunable evaluate MODEL --data DIR`: the table over omega, noise and blur, as CSV, Markdown and plot."""
 
 import logging
 from pathlib import Path
@@ -16,7 +16,7 @@ from tunable_core.commands.shared import (
     read_omega,
 )
 from tunable_core.errors import TunableError
-from tunable_core.evaluation import PROTOCOL, evaluate, summarise
+from tunable_core.evaluation import evaluate, is_blurred, objectives_of, protocol, summarise
 from tunable_core.files import check_writable
 from tunable_core.omega import grid, line
 from tunable_core.reports import tables
@@ -33,9 +33,18 @@ def add_arguments(parser):
     parser.add_argument(
         "--sigma", type=numbers, default=[5, 15, 30], metavar="A,B,...", help="noise levels in 1/255 (default 5,15,30)"
     )
+    parser.add_argument(
+        "--rho",
+        type=numbers,
+        metavar="A,B,...",
+        help="blur levels in pixels (default 0,1,2,3,4 for a network trained on blurred pictures, else 0)",
+    )
     points = parser.add_mutually_exclusive_group()
     points.add_argument(
-        "--grid", type=at_least(2), metavar="N", help="omega: all points of N steps per axis (default 5 for p > 2)"
+        "--grid",
+        type=at_least(2),
+        metavar="N",
+        help="omega: all points of N steps per axis (default 5 for p > 2; 2, the corners, with an objective blur)",
     )
     points.add_argument(
         "--line", type=at_least(2), metavar="N", help="omega: N points from (0, 1) to (1, 0) (default 5 for p = 2)"
@@ -52,14 +61,17 @@ def run(args) -> int:
     for name in tables.FILES if args.out else ():
         check_writable(Path(args.out) / name)
     model = load(args.model, backend_of(args))
+    rhos = args.rho or ([0, 1, 2, 3, 4] if is_blurred(model.header.recipe) else [0])
     with progress(f"evaluate ({model.backend.name})") as report:
-        rows = evaluate(model, args.data, _omegas(args, model), args.sigma, ssim=not args.no_ssim, progress=report)
+        rows = evaluate(
+            model, args.data, _omegas(args, model), args.sigma, rhos, ssim=not args.no_ssim, progress=report
+        )
     summary = summarise(rows)
     if args.out:
         tables.write(args.out, rows, summary, model)
         logging.info("wrote %s in %s", ", ".join(tables.FILES), args.out)
     if args.json:
-        print_json({"model": args.model, "data": args.data, "protocol": PROTOCOL, "summary": summary})
+        print_json({"model": args.model, "data": args.data, "protocol": protocol(summary), "summary": summary})
     else:
         print(tables.document(summary, model), end="")
     return 0
@@ -73,8 +85,9 @@ def _omegas(args, model):
         return None
     if args.omega:
         return [read_omega(text, model.header, args.extrapolate) for text in args.omega]
-    if args.line or (p == 2 and not args.grid):
+    corners = any(spec.kind == "blur" for spec in objectives_of(model.header.recipe))  # as Table 3
+    if args.line or (p == 2 and not args.grid and not corners):
         if p != 2:
             raise TunableError(f"--line is for two objectives; this network has {p}: use --grid")
         return line(args.line or 5)
-    return grid(p, args.grid or 5)
+    return grid(p, args.grid or (2 if corners else 5))

@@ -20,12 +20,12 @@ def _save(figure, path: str | Path) -> None:
 
 
 def metrics_over_omega(path: str | Path, summary: list[dict]) -> None:
-    """PSNR and PSNR_eta, mean over sigma, against omega_1 (p <= 2, on a line) or per point."""
+    """PSNR, PSNR_eta and PSNR_gamma, mean over the levels, against omega_1 (p <= 2, on a line) or per point."""
     rows = [row for row in summary if row["sigma"] == "mean"]
     figure, axes = plt.subplots(figsize=(6, 3.6))
     on_line = all(len(row["omega"]) == 2 and abs(sum(row["omega"]) - 1) < 1e-6 for row in rows)
     places = [row["omega"][0] for row in rows] if on_line else list(range(len(rows)))
-    for name, label in (("psnr", "PSNR"), ("psnr_eta", r"PSNR$_\eta$")):
+    for name, label in (("psnr", "PSNR"), ("psnr_eta", r"PSNR$_\eta$"), ("psnr_gamma", r"PSNR$_\gamma$")):
         values = [row[name] for row in rows]
         if not np.all(np.isnan(values)):
             axes.plot(places, values, "o-", label=label)
@@ -34,7 +34,7 @@ def metrics_over_omega(path: str | Path, summary: list[dict]) -> None:
     else:
         axes.set_xlabel(r"$\omega$")
         axes.set_xticks(places, ["(" + ", ".join(f"{v:g}" for v in row["omega"]) + ")" for row in rows], rotation=90)
-    axes.set_ylabel("dB, mean over σ")
+    axes.set_ylabel("dB, mean over ρ and σ" if any(row["rho"] for row in rows) else "dB, mean over σ")
     axes.grid(alpha=0.3)
     axes.legend()
     _save(figure, path)

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from tunable_core.backends import Model
-from tunable_core.evaluation import PROTOCOL, Measurement
+from tunable_core.evaluation import Measurement, protocol
 from tunable_core.files import write_text
 from tunable_core.omega import format_omega
 from tunable_core.reports import charts
 
 FILES = ("table.csv", "summary.csv", "summary.md", "plot.png")
-HEADINGS = {"psnr": "PSNR", "psnr_eta": "PSNR_η", "ssim": "SSIM", "residual": "r*"}
-_FORMATS = {"psnr": ".2f", "psnr_eta": ".2f", "ssim": ".4f", "residual": ".3f"}
+HEADINGS = {"psnr": "PSNR", "psnr_eta": "PSNR_η", "psnr_gamma": "PSNR_γ", "ssim": "SSIM", "residual": "r*"}
+_FORMATS = {"psnr": ".2f", "psnr_eta": ".2f", "psnr_gamma": ".2f", "ssim": ".4f", "residual": ".3f"}
 
 
 def write(out: str | Path, rows: list[Measurement], summary: list[dict], model: Model) -> None:
@@ -31,7 +31,7 @@ def write(out: str | Path, rows: list[Measurement], summary: list[dict], model: 
 def document(summary: list[dict], model: Model) -> str:
     """The Markdown table with what its numbers mean: omega's names and the measuring protocol."""
     objectives = ", ".join(model.objectives) or "none (plain network)"
-    return f"{markdown(summary)}\nomega: {objectives}. Protocol: {PROTOCOL}\n"
+    return f"{markdown(summary)}\nomega: {objectives}. Protocol: {protocol(summary)}\n"
 
 
 def to_csv(rows: list[dict]) -> str:
@@ -52,15 +52,14 @@ def to_csv(rows: list[dict]) -> str:
 
 
 def markdown(summary: list[dict]) -> str:
-    """The means as a Markdown table, one row per omega and sigma; metrics that were not measured are left out."""
+    """The means as a Markdown table, one row per omega, sigma and rho; what was not measured or varied is left out."""
+    levels = {"sigma": "σ", "rho": "ρ"} if any(row["rho"] for row in summary) else {"sigma": "σ"}
     shown = [name for name in HEADINGS if not all(np.isnan(row[name]) for row in summary)]
-    lines = [
-        "| ω | σ | pictures | " + " | ".join(HEADINGS[name] for name in shown) + " |",
-        "|---" * (3 + len(shown)) + "|",
-    ]
+    headings = ["ω", *levels.values(), "pictures", *(HEADINGS[name] for name in shown)]
+    lines = ["| " + " | ".join(headings) + " |", "|---" * len(headings) + "|"]
     for row in summary:
-        omega = format_omega(row["omega"]) if row["omega"] else "-"
-        sigma = row["sigma"] if isinstance(row["sigma"], str) else f"{row['sigma']:g}"
-        values = " | ".join(format(row[name], _FORMATS[name]) for name in shown)
-        lines.append(f"| {omega} | {sigma} | {row['pictures']} | {values} |")
+        cells = [format_omega(row["omega"]) if row["omega"] else "-"]
+        cells += [row[level] if isinstance(row[level], str) else f"{row[level]:g}" for level in levels]
+        cells += [str(row["pictures"]), *(format(row[name], _FORMATS[name]) for name in shown)]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
