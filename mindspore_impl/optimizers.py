@@ -1,7 +1,9 @@
 """A recipe's optimizer over the parameters of a network, its state as arrays.
 
-Made of operators, not of MindSpore's optimizers: nn.AdamWeightDecay has no bias correction, those of mint move nothing
-on a CPU, nn.Momentum ignores use_nesterov there, and none of nn decays a parameter with `beta` or `gamma` in its name.
+Made of operators, not of MindSpore's optimizers. nn.Adam takes 1 - beta2 from a float32 beta2, off by 1.3e-5, so that
+every step errs to the same side, and its eps acts before the bias correction; nn.AdamWeightDecay corrects no bias;
+nn.Momentum ignores use_nesterov on a CPU, where those of mint move nothing; and none of nn decays a parameter with
+`beta` or `gamma` in its name.
 """
 
 import mindspore as ms
@@ -23,43 +25,36 @@ class Optimizer:
         self._settings, self._names, self._steps = settings, tuple(parameters), 0
         self._parameters = ms.ParameterTuple(parameters.values())
         self._buffers = tuple(self._parameters.clone(kind, "zeros") for kind in settings.buffers)
-        # A compiled graph reads numbers, not a recipe.
+        # A compiled graph reads numbers, not a recipe, and computes with float32 ones: here 1 - beta2 is still exact.
         self._clip_norm, self._decoupled = settings.clip_norm, settings.kind == "adamw"
         self._l2 = 0.0 if self._decoupled else settings.weight_decay
         if settings.kind == "sgd":
             self._move, self._momentum, self._nesterov = self._descend, settings.momentum, settings.nesterov
         else:
-            self._move, self._betas, self._adam = self._adapt, (settings.beta1, settings.beta2), framework.Adam()
+            self._move, self._beta2, self._eps = self._adapt, settings.beta2, settings.eps
+            self._new1, self._new2 = 1 - settings.beta1, 1 - settings.beta2
         # What changes from step to step is a Parameter: a new value compiles nothing anew.
-        self._rate, self._kept, self._power1, self._power2, self._eps = (
-            ms.Parameter(ms.Tensor(0, ms.float32), name=name, requires_grad=False)
-            for name in ("rate", "kept", "power1", "power2", "eps")
+        self._rate, self._root, self._kept = (
+            ms.Parameter(ms.Tensor(1, ms.float32), name=name, requires_grad=False) for name in ("rate", "root", "kept")
         )
 
     def prepare(self, learning_rate: float) -> None:
         """Begin the next step."""
         settings = self._settings
         self._steps += 1
-        values = [(self._rate, learning_rate)]
-        if settings.kind != "sgd":
-            # MindSpore's eps acts before the bias correction, 30 times too large at the first step: it is given
-            # less. And the powers of beta come from the step, so that a resumed run has the same bits.
-            values += [
-                (self._power1, settings.beta1**self._steps),
-                (self._power2, settings.beta2**self._steps),
-                (self._eps, settings.eps * np.sqrt(1 - settings.beta2**self._steps)),
-                (self._kept, 1 - learning_rate * settings.weight_decay),
-            ]
-        for held, value in values:
-            ops.assign(held, np.float32(value))
+        rate = learning_rate
+        if settings.kind != "sgd":  # the bias corrections of both moments, and what AdamW leaves of a weight
+            rate = learning_rate / (1 - settings.beta1**self._steps)
+            ops.assign(self._root, np.float32(np.sqrt(1 - settings.beta2**self._steps)))
+            ops.assign(self._kept, np.float32(1 - learning_rate * settings.weight_decay))
+        ops.assign(self._rate, np.float32(rate))
 
     def update(self, gradients: tuple[ms.Tensor, ...]) -> None:
         """Finish it: move every parameter, given their gradients in order."""
-        factor = 1.0 if self._clip_norm is None else self._shortening(gradients)
+        if self._clip_norm is not None:
+            gradients = self._shortened(gradients)
         for i in range(len(self._parameters)):
             gradient = gradients[i]
-            if self._clip_norm is not None:
-                gradient = gradient * factor
             if self._l2:
                 gradient = gradient + self._l2 * self._parameters[i]
             self._move(i, gradient)
@@ -80,20 +75,26 @@ class Optimizer:
         kinds = zip(self._settings.buffers, self._buffers, strict=True)
         return {f"{kind}.{name}": v for kind, held in kinds for name, v in zip(self._names, held, strict=True)}
 
-    def _shortening(self, gradients):
-        """The factor of torch.nn.utils.clip_grad_norm_; ops.clip_by_global_norm has no 1e-6."""
+    def _shortened(self, gradients):
+        """As torch.nn.utils.clip_grad_norm_ does it: ops.clip_by_global_norm lacks its 1e-6."""
         total = 0.0
         for gradient in gradients:
             total = total + (gradient * gradient).sum()
-        return framework.minimum(self._clip_norm / (framework.sqrt(total) + 1e-6), ms.Tensor(1, ms.float32))
+        factor = framework.minimum(self._clip_norm / (framework.sqrt(total) + 1e-6), ms.Tensor(1, ms.float32))
+        shortened = ()
+        for gradient in gradients:
+            shortened = shortened + (gradient * factor,)
+        return shortened
 
     def _adapt(self, i, gradient):
-        """Adam; the weight decays by itself in AdamW."""
-        parameter, (first, second) = self._parameters[i], self._buffers
-        if self._decoupled:
-            framework.assign(parameter, parameter * self._kept)
-        powers, betas = (self._power1, self._power2), self._betas
-        self._adam(parameter, first[i], second[i], *powers, self._rate, *betas, self._eps, gradient)
+        """Adam; AdamW decays the weight by itself."""
+        parameter, (firsts, seconds) = self._parameters[i], self._buffers
+        first = firsts[i] + self._new1 * (gradient - firsts[i])
+        second = self._beta2 * seconds[i] + self._new2 * (gradient * gradient)
+        framework.assign(firsts[i], first)
+        framework.assign(seconds[i], second)
+        weight = parameter * self._kept if self._decoupled else parameter
+        framework.assign(parameter, weight - self._rate * (first / (framework.sqrt(second) / self._root + self._eps)))
 
     def _descend(self, i, gradient):
         """Gradient descent, with momentum if there is a buffer for it."""
