@@ -62,6 +62,9 @@ CASES = {
         {"stride": (2, 1, 2), "dilation": (1, 2, 1), "padding": (2, 1, 0), "groups": 2},
         (4, 5, 4, 5),
     ),
+    "3-d dilated": Case(
+        "conv3d", (2, 2, (2, 1, 2)), {"stride": (2, 1, 1), "dilation": (3, 1, 2), "padding": (2, 0, 1)}, (2, 4, 2, 3)
+    ),
     "3-d depth-wise": Case("conv3d", (2, 4, (2, 3, 3)), {"groups": 2, "padding": (0, 1, 1)}, (2, 3, 3, 4), bias=False),
     "3-d point": Case("conv3d", (3, 2, 1), {}, (3, 2, 3, 2)),
     "3-d replicated": Case("conv3d", (2, 3, 3), {"padding": (1, 2, 1), "padding_mode": "replicate"}, (2, 3, 2, 3)),

@@ -1,0 +1,145 @@
+"""The checks that mutants must not pass: tests of the suite, called with small cases."""
+
+import contextlib
+import inspect
+import io
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from parity_tests import test_layers, test_limits, test_networks, test_objectives, test_training
+from parity_tests.cases import CASES, CONVOLUTIONS
+from parity_tests.recipes import make_recipe
+
+EAGER = "the mode that costs no compilation"  # as `which`, an index into the backend's modes
+
+
+class Check(NamedTuple):
+    """A test function and its arguments; what else it wants are fixtures, made here as conftest makes them."""
+
+    function: Callable
+    arguments: dict[str, Any]
+
+    def run(self, twin) -> None:
+        arguments = dict(self.arguments)
+        if arguments.get("which") == EAGER:
+            arguments["which"] = twin.backend.modes.index(twin.backend.mode)
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+            fixtures = {
+                "twin": twin,
+                "backend": twin.backend,
+                "rng": np.random.default_rng(5),
+                "make_recipe": make_recipe,
+                "make_loss": partial(test_objectives.build_loss, twin, make_recipe),
+                "folder": Path(folder),
+            }
+            wanted = inspect.signature(self.function).parameters.keys() - arguments.keys()
+            self.function(**{name: fixtures[name] for name in wanted}, **arguments)
+
+    def __str__(self) -> str:
+        values = ", ".join(str(value) for value in self.arguments.values() if value != EAGER)
+        return self.function.__name__ + (f"[{values}]" if values else "")
+
+
+def _check(function: Callable, **arguments) -> Check:
+    return Check(function, arguments)
+
+
+def _outputs(names, phi="affine", p=2) -> list[Check]:
+    return [_check(test_layers.test_output, name=name, phi=phi, p=p) for name in names]
+
+
+def _gradients(*names, phi="affine", label="per sample") -> list[Check]:
+    return [_check(test_layers.test_gradients, name=name, phi=phi, label=label) for name in names]
+
+
+def _of_kind(*starts) -> list[str]:
+    return [name for name, case in CASES.items() if case.kind.startswith(starts)]
+
+
+_PHI = ("affine", "base", "identity", "se")
+
+# kind of mutant -> the checks that are there to see it
+CHECKS: dict[str, list[Check]] = {
+    "convolution": [
+        *_outputs(name for name in CONVOLUTIONS if "transpose" not in CASES[name].kind),
+        *_outputs(["grouped"], "base", 1),
+        _check(test_layers.test_written_convolution),
+        _check(test_layers.test_written_stride_and_dilation),
+        *_gradients("grouped", "1x1"),
+    ],
+    "transposed": _outputs(_of_kind("conv_transpose")),
+    "linear": [*_outputs(_of_kind("linear")), *_gradients("linear on rows")],
+    "parameter": [
+        *_outputs(_of_kind("parameter")),
+        *(_check(test_layers.test_free_parameter_starts_at_its_value, value=value) for value in (0, 1)),
+    ],
+    "phi": [
+        *(check for phi in _PHI for check in _outputs(["table"], phi, 3)),
+        _check(test_layers.test_written_phi),
+        _check(test_layers.test_written_squeeze_and_excitation),
+        *(check for phi in _PHI for check in _gradients("table", phi=phi)),
+    ],
+    "norm": [
+        *_outputs(_of_kind("layer_norm", "instance_norm")),
+        *_gradients("layer norm", "layer norm 2d", "instance norm"),
+        _check(test_limits.test_folded_layer, name="layer norm small variance", phi="affine"),
+    ],
+    "attention": [
+        *_outputs(_of_kind("window_attention", "channel_attention", "simplified")),
+        *_gradients("attention shifted", label="inside"),
+    ],
+    "network": [
+        _check(test_networks.test_written_numbers),
+        _check(test_networks.test_per_sample_equals_one_by_one, phi="affine"),
+        _check(test_networks.test_wrong_calls_are_refused, which=EAGER),
+    ],
+    "objective": [
+        *(
+            _check(test_objectives.test_multi_loss, name=name, distance=distance, normalise="none", label="per sample")
+            for name in ("rec + noise", "three")
+            for distance in ("l1", "l2", "charbonnier")
+        ),
+        _check(test_objectives.test_written_numbers),
+        _check(test_objectives.test_built_by_hand),
+    ],
+    "multi-loss": [
+        *(
+            _check(test_objectives.test_multi_loss, name="lambdas", distance="l1", normalise=normalise, label=label)
+            for normalise in ("none", "sum")
+            for label in test_objectives.OMEGAS
+        ),
+        _check(test_objectives.test_loss_at_a_unit_vector_is_its_weighted_objective, i=1),
+        _check(test_objectives.test_no_loss_at_zero),
+    ],
+    "training": [
+        _check(test_training.test_adam, beta1=0.9, beta2=0.999, eps=1e-3, which=EAGER),
+        _check(test_training.test_gradients_move_nothing, which=EAGER),
+        _check(test_training.test_every_parameter_moves, name="base"),
+        _check(test_training.test_an_unused_parameter_has_no_gradient),
+        _check(test_training.check_resumed_run),
+    ],
+    "folding": [
+        *(
+            _check(test_limits.test_folded_layer, name=name, phi="affine")
+            for name in (
+                "grouped strided",
+                "transposed output padding",
+                "linear",
+                "table",
+                "layer norm",
+                "attention shifted",
+                "channel attention",
+            )  # fmt: skip
+        ),
+        _check(test_limits.test_folded_network, phi="base"),
+    ],
+    "weights": [
+        _check(test_layers.test_parameters, name="grouped", phi="se"),
+        _check(test_limits.test_every_parameter_of_a_network_gets_a_gradient, phi="affine"),
+    ],
+}

@@ -1,0 +1,72 @@
+"""Break a twin, run checks until one fails, mend it."""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import pytest
+
+from parity_tests.mutants.checks import CHECKS, Check
+from parity_tests.mutants.ways import MutantError
+
+# A name or an attribute that does not exist is no verdict on the twin: the mutant's own text is wrong.
+_OWN_FAULTS = (MutantError, NameError, AttributeError, SyntaxError, ImportError)
+
+
+class Mutant(NamedTuple):
+    """A deliberate fault.
+
+    kind   what it breaks, a key of CHECKS: those checks are tried first
+    fault  fault(twin, monkeypatch) puts it in
+    """
+
+    name: str
+    kind: str
+    fault: Callable
+
+    def concerns(self, backend: str) -> bool:
+        """Whether it means something in that twin."""
+        return backend in getattr(self.fault, "backends", (backend,))
+
+
+class Verdict(NamedTuple):
+    """What became of a mutant: the check that killed it (None: it survived), why, and whether it was none at all."""
+
+    killer: str | None
+    reason: str = ""
+    error: bool = False
+
+    @property
+    def killed(self) -> bool:
+        return self.killer is not None and not self.error
+
+    def __str__(self) -> str:
+        if self.error:
+            return f"ERROR: {self.reason}"
+        return f"{self.killer}: {self.reason}" if self.killer else "SURVIVED"
+
+
+def judge(twin, mutant: Mutant) -> Verdict:
+    """Put the mutant into the twin and run every check, those of its kind first, until one fails."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        try:
+            mutant.fault(twin, monkeypatch)
+        except _OWN_FAULTS as error:
+            return Verdict(None, _first_line(error), error=True)
+        return run(twin, [*CHECKS[mutant.kind], *(c for kind in CHECKS if kind != mutant.kind for c in CHECKS[kind])])
+
+
+def run(twin, checks: Iterable[Check]) -> Verdict:
+    """The first check that fails."""
+    for check in checks:
+        try:
+            check.run(twin)
+        except _OWN_FAULTS as error:
+            return Verdict(str(check), f"{type(error).__name__}: {_first_line(error)}", error=True)
+        except (Exception, pytest.fail.Exception) as error:
+            kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
+            return Verdict(str(check), kind + _first_line(error))
+    return Verdict(None)
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,173 @@
+"""Mutants of convolutions, linear layers, free parameters and phi: kind -> name -> fault."""
+
+from parity_tests.faults import phi_transposed
+from parity_tests.mutants.tensors import (
+    added_at_start,
+    eleven_bits,
+    groups_mixed,
+    groups_reversed,
+    of_first_kernel,
+    of_first_sample,
+    of_next_sample,
+    ones,
+    padded_as_same,
+    reversed_along,
+    rolled,
+    zeros,
+)
+from parity_tests.mutants.ways import each, edited, given, returned
+
+CONV, TRANSPOSED, LINEAR, AGGREGATE = "ops:conv", "ops:conv_transpose", "ops:linear", "ops:aggregate"
+FORWARD, PHI = "layers.conv:TunableConv.forward", "layers.phi:Phi.forward"
+MAKE_PHI = "layers.tunable:make_phi"  # where it is called
+
+CONVOLUTION_FAULTS = {
+    "kernels in reverse order": given(CONV, alpha=lambda a: reversed_along(a.alpha, -1)),
+    "omega ignored": given(CONV, alpha=lambda a: a.alpha * 0 + 0.5),
+    "omega of the next sample": given(CONV, alpha=lambda a: of_next_sample(a.alpha)),
+    "omega of the first sample for all": given(CONV, alpha=lambda a: of_first_sample(a.alpha)),
+    "mean omega of the batch": given(CONV, alpha=lambda a: a.alpha if a.alpha.ndim == 1 else a.alpha.mean(0)),
+    "bias dropped": given(CONV, bias=lambda a: None),
+    "bias not mixed": given(CONV, bias=lambda a: of_first_kernel(a.bias)),
+    "bias of the next channel": given(CONV, bias=lambda a: None if a.bias is None else rolled(a.bias, 1)),
+    "kernel with its axes exchanged": given(CONV, weight=lambda a: a.weight.swapaxes(-1, -2)),
+    "kernel turned round": given(CONV, weight=lambda a: reversed_along(a.weight, -1)),
+    "input channels in reverse order": given(CONV, weight=lambda a: reversed_along(a.weight, 2)),
+    "stride ignored": given(CONV, stride=lambda a: ones(a.stride)),
+    "stride of the other axis": given(CONV, stride=lambda a: a.stride[::-1]),
+    "padding ignored": given(CONV, padding=lambda a: zeros(a.padding)),
+    "padding of the other axis": given(CONV, padding=lambda a: a.padding[::-1]),
+    "padding `same`": given(CONV, x=padded_as_same),
+    "picture shifted by a row": given(CONV, x=lambda a: rolled(a.x, 2)),
+    "dilation ignored": given(CONV, dilation=lambda a: ones(a.dilation)),
+    "dilation of the other axis": given(CONV, dilation=lambda a: a.dilation[::-1]),
+    "stride and dilation exchanged": given(CONV, stride=lambda a: a.dilation, dilation=lambda a: a.stride),
+    "groups read in reverse order": given(CONV, x=groups_reversed),
+    "groups written channel by channel": returned(CONV, groups_mixed),
+    "inputs of eleven bits": given(CONV, x=lambda a: eleven_bits(a.x)),
+    "kernels of eleven bits": given(CONV, weight=lambda a: eleven_bits(a.weight)),
+    "basis channels ordered (kernel, out)": each(
+        torch=edited(CONV, (".transpose(0, 1).flatten(0, 2)", ".flatten(0, 2)")),
+        mindspore=edited(CONV, ("stacked.swapaxes(0, 1).reshape", "stacked.reshape")),
+    ),
+    "basis weighed by the first sample": each(
+        torch=edited("ops:_basis", ("* mix)", "* mix[:1])")),
+        mindspore=edited("ops:_mixed", ("alpha[:, i]", "(alpha[:1, i] + 0 * alpha[:, i])")),
+    ),
+    "basis without its last kernel": each(
+        torch=edited("ops:_basis", ("* mix).sum(2)", "* mix)[:, :, :-1].sum(2)")),
+        mindspore=edited("ops:_mixed", ("range(k)", "range(k - 1)")),
+    ),
+    "loop with the first sample's kernel": each(
+        torch=edited("ops:_aggregated", ("kernel[n],", "kernel[0],")),
+        mindspore=edited(CONV, ("kernel[n],", "kernel[0],")),
+    ),
+    "loop over the first picture": each(
+        torch=edited("ops:_aggregated", ("x[n : n + 1]", "x[:1]")),
+        mindspore=edited(CONV, ("x[n : n + 1]", "x[:1]")),
+    ),
+    "stride of a point ignored": each(
+        torch=edited("ops:_pointwise", ("x = x[(..., *(slice(None, None, step) for step in stride))]", "pass")),
+        mindspore=edited("ops:_pointwise", ("x = _every(x, axis + 2, step)", "pass")),
+    ),
+    "padding of a point ignored": given(
+        CONV, padding=lambda a: zeros(a.padding) if a.weight.shape[-1] == 1 else a.padding
+    ),
+    "reflected for replicated": given("ops:pad", mode=lambda a: "reflect"),
+    "replicated for reflected": given("ops:pad", mode=lambda a: "replicate"),
+    "borders of the other axis": given("ops:pad", padding=lambda a: a.padding[::-1]),
+    "border mode ignored": edited(FORWARD, ('self.padding_mode != "zeros"', "False")),
+    "border padded twice": edited(FORWARD, ("padding = (0,) * self.dims", "pass")),
+    "depth taps among channels": each(
+        mindspore=edited("ops:_convolve", ("transpose(0, 3, 1, 2, 4, 5)", "transpose(0, 3, 2, 1, 4, 5)"))
+    ),
+    "depth dilation ignored": each(mindspore=edited("ops:_convolve", ("tap * gap", "tap"))),
+    "depth padding ignored": each(
+        mindspore=edited("ops:_convolve", ("_padded(x, 2, padding[0], padding[0])", "_padded(x, 2, 0, 2 * padding[0])"))
+    ),
+    "every second entry from the second on": each(
+        mindspore=edited("ops:_every", ("(axis + 1) + (0,)", "(axis + 1) + (1,)"))
+    ),
+    "no gradient to phi": given(AGGREGATE, alpha=lambda a: a.twin.constant(a.alpha)),
+    "no gradient to kernels": given(AGGREGATE, tensor=lambda a: a.twin.constant(a.tensor)),
+    "kernels weighed by shares": given(AGGREGATE, alpha=lambda a: a.alpha / (abs(a.alpha).sum(-1) + 1e-6)[..., None]),
+    "kernels weighed by squares": given(AGGREGATE, alpha=lambda a: a.alpha * a.alpha),
+}
+
+TRANSPOSED_FAULTS = {
+    "kernels in reverse order": given(TRANSPOSED, alpha=lambda a: reversed_along(a.alpha, -1)),
+    "omega of the next sample": given(TRANSPOSED, alpha=lambda a: of_next_sample(a.alpha)),
+    "bias dropped": given(TRANSPOSED, bias=lambda a: None),
+    "bias not mixed": given(TRANSPOSED, bias=lambda a: of_first_kernel(a.bias)),
+    "kernel not turned round": given(TRANSPOSED, weight=lambda a: reversed_along(a.weight, -1)),
+    "stride ignored": given(TRANSPOSED, stride=lambda a: ones(a.stride)),
+    "padding ignored": given(TRANSPOSED, padding=lambda a: zeros(a.padding)),
+    "padding of the other axis": given(TRANSPOSED, padding=lambda a: a.padding[::-1]),
+    "dilation ignored": given(TRANSPOSED, dilation=lambda a: ones(a.dilation)),
+    "dilation of the other axis": given(TRANSPOSED, dilation=lambda a: a.dilation[::-1]),
+    "output padding forgotten": given(TRANSPOSED, output_padding=lambda a: zeros(a.output_padding)),
+    "output padding at the start": returned(TRANSPOSED, added_at_start),
+    "groups read in reverse order": given(TRANSPOSED, x=groups_reversed),
+    "groups written channel by channel": returned(TRANSPOSED, groups_mixed),
+    "inputs of eleven bits": given(TRANSPOSED, x=lambda a: eleven_bits(a.x)),
+    "basis channels ordered (out, kernel)": each(
+        torch=edited(TRANSPOSED, ("weight.movedim(0, 1)", "weight.movedim(0, 2)"))
+    ),
+    "input channels among output channels": each(mindspore=edited(TRANSPOSED, (".swapaxes(2, 3)", ""))),
+}
+
+LINEAR_FAULTS = {
+    "kernels in reverse order": given(LINEAR, alpha=lambda a: reversed_along(a.alpha, -1)),
+    "omega ignored": given(LINEAR, alpha=lambda a: a.alpha * 0 + 0.5),
+    "omega of the next sample": given(LINEAR, alpha=lambda a: of_next_sample(a.alpha)),
+    "omega of the first sample for all": given(LINEAR, alpha=lambda a: of_first_sample(a.alpha)),
+    "bias dropped": given(LINEAR, bias=lambda a: None),
+    "bias not mixed": given(LINEAR, bias=lambda a: of_first_kernel(a.bias)),
+    "matrix transposed where it is square": given(
+        LINEAR, weight=lambda a: a.weight.swapaxes(1, 2) if a.weight.shape[1] == a.weight.shape[2] else a.weight
+    ),
+    "inputs of eleven bits": given(LINEAR, x=lambda a: eleven_bits(a.x)),
+}
+
+PARAMETER_FAULTS = {
+    "the first kernel alone": edited(
+        "layers.parameter:TunableParameter.forward", ("ops.aggregate(self.phi(omega), self.weight)", "self.weight[0]")
+    ),
+    "value to start from forgotten": edited(
+        "layers.parameter:TunableParameter.roles", ('"one" if self.value else "zero"', '"zero"')
+    ),
+}
+
+PHI_FAULTS = {
+    "matrix transposed": phi_transposed,
+    "without its bias": each(
+        torch=edited(MAKE_PHI, ("nn.Linear(p, p)", "nn.Linear(p, p, bias=False)")),
+        mindspore=edited(MAKE_PHI, ("nn.Dense(p, p, has_bias=True)", "nn.Dense(p, p, has_bias=False)")),
+    ),
+    "base without its one": edited(PHI, ("ones_like", "zeros_like")),
+    "base one last": returned(PHI, lambda alpha, a: rolled(alpha, -1) if a.self.base else alpha),
+    "omega kept in [0, 1]": given(PHI, omega=lambda a: a.omega.clip(0, 1)),
+    "se without softmax": each(
+        torch=edited(MAKE_PHI, (", nn.Softmax(-1)", "")),
+        mindspore=edited(MAKE_PHI, (", ops.Softmax()", "")),
+    ),
+    "se with softmax over the batch": each(
+        torch=edited(MAKE_PHI, ("nn.Softmax(-1)", "nn.Softmax(0)")),
+        mindspore=edited("ops:Softmax.forward", ("softmax(logits)", "softmax(logits.swapaxes(0, -1)).swapaxes(0, -1)")),
+    ),
+    "se with sigmoid for softmax": each(
+        torch=edited(MAKE_PHI, ("nn.Softmax(-1)", "nn.Sigmoid()")),
+        mindspore=edited(MAKE_PHI, ("ops.Softmax()", "nn.Sigmoid()")),
+    ),
+    "se without ReLU": edited(MAKE_PHI, ("nn.ReLU()", "nn.Identity()")),
+    "se with a leak of a hundredth": edited(MAKE_PHI, ("nn.ReLU()", "nn.LeakyReLU(0.01)")),
+}
+
+
+LAYERS = {
+    "convolution": CONVOLUTION_FAULTS,
+    "transposed": TRANSPOSED_FAULTS,
+    "linear": LINEAR_FAULTS,
+    "parameter": PARAMETER_FAULTS,
+    "phi": PHI_FAULTS,
+}

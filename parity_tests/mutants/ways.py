@@ -1,0 +1,135 @@
+"""How a fault gets into a twin: wrong arguments, a wrong result, a wrong line.
+
+Each way makes a fault(twin, monkeypatch), like those of parity_tests.faults. A place is `module:name` in the twin,
+`ops:conv` or `layers.conv:TunableConv.forward` (MindSpore's `construct`).
+"""
+
+import inspect
+import textwrap
+from collections.abc import Callable
+from functools import wraps
+from types import SimpleNamespace
+
+SYNONYMS = {"mindspore": {"forward": "construct"}}
+
+
+class MutantError(Exception):
+    """The mutant itself is at fault: what it changes is gone, or it cannot do what it means to."""
+
+
+def find(twin, place: str) -> tuple:
+    """The module or class of a place, and the name in it."""
+    module, _, path = place.partition(":")
+    *owners, name = path.split(".")
+    try:
+        owner = twin.module(module)
+        for each in owners:
+            owner = getattr(owner, each)
+        name = SYNONYMS.get(twin.name, {}).get(name, name)
+        getattr(owner, name)
+    except (ImportError, AttributeError) as error:
+        raise MutantError(f"{twin.name} has no {place}: {error}") from None
+    return owner, name
+
+
+def given(place: str, **changes: Callable) -> Callable:
+    """The function at `place` gets other arguments: name -> function(arguments) of the new value."""
+
+    def fault(twin, monkeypatch):
+        owner, name = find(twin, place)
+        real = getattr(owner, name)
+        signature = inspect.signature(real)
+        if not changes.keys() <= signature.parameters.keys():
+            raise MutantError(f"{place} takes {', '.join(signature.parameters)}, not {', '.join(changes)}")
+
+        @wraps(real)
+        def wrong(*args, **kwargs):
+            bound = _bind(signature, args, kwargs)
+            held = SimpleNamespace(twin=twin, **bound.arguments)
+            bound.arguments.update({argument: _blamed(change, held) for argument, change in changes.items()})
+            return real(*bound.args, **bound.kwargs)
+
+        monkeypatch.setattr(owner, name, wrong)
+
+    return fault
+
+
+def returned(place: str, change: Callable) -> Callable:
+    """The function at `place` returns change(its result, its arguments)."""
+
+    def fault(twin, monkeypatch):
+        owner, name = find(twin, place)
+        real = getattr(owner, name)
+        signature = inspect.signature(real)
+
+        @wraps(real)
+        def wrong(*args, **kwargs):
+            held = SimpleNamespace(twin=twin, **_bind(signature, args, kwargs).arguments)
+            return _blamed(change, real(*args, **kwargs), held)
+
+        monkeypatch.setattr(owner, name, wrong)
+
+    return fault
+
+
+def edited(place: str, *edits: tuple[str, str]) -> Callable:
+    """The source of the function at `place` reads otherwise: pairs of a text that is there once, and another."""
+
+    def fault(twin, monkeypatch):
+        owner, name = find(twin, place)
+        real = inspect.unwrap(getattr(owner, name))
+        source = textwrap.dedent(inspect.getsource(real))
+        for old, new in edits:
+            if source.count(old) != 1:
+                raise MutantError(f"{twin.name}'s {place} holds {source.count(old)} times, not once: {old}")
+            source = source.replace(old, new)
+        # inside a function, for there `super()` finds its class
+        source = f"def make(__class__):\n{textwrap.indent(source, '    ')}\n    return {real.__name__}\n"
+        made = {}
+        exec(compile(source, f"<mutant of {place}>", "exec"), real.__globals__, made)
+        monkeypatch.setattr(owner, name, made["make"](owner))
+
+    return fault
+
+
+def replaced(place: str, value: object) -> Callable:
+    """Something else stands at `place`."""
+
+    def fault(twin, monkeypatch):
+        monkeypatch.setattr(*find(twin, place), value)
+
+    return fault
+
+
+def each(**faults: Callable) -> Callable:
+    """One fault by twin, where their lines differ; a twin without one is not concerned."""
+
+    def fault(twin, monkeypatch):
+        faults[twin.name](twin, monkeypatch)
+
+    fault.backends = tuple(faults)
+    return fault
+
+
+def both(*faults: Callable) -> Callable:
+    """A fault that is made of several."""
+
+    def fault(twin, monkeypatch):
+        for part in faults:
+            part(twin, monkeypatch)
+
+    return fault
+
+
+def _bind(signature, args, kwargs):
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    return bound
+
+
+def _blamed(change, *arguments):
+    """change(*arguments); what goes wrong inside is the mutant's failure and kills nothing."""
+    try:
+        return change(*arguments)
+    except Exception as error:
+        raise MutantError(f"{type(error).__name__} in the mutant: {error}") from error
