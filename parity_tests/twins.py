@@ -55,6 +55,14 @@ class Twin:
         """A tensor or a parameter of the framework as an array."""
         raise NotImplementedError
 
+    def parameters(self, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+        """Arrays as parameters of the framework, each with its name."""
+        raise NotImplementedError
+
+    def compiled(self, function: Callable) -> Callable:
+        """The function as a graph where the framework compiles more than networks."""
+        return function
+
     def differentiate(
         self, function: Callable, arrays: Sequence[np.ndarray], module: Any = None
     ) -> tuple[float, list[np.ndarray]]:
@@ -89,6 +97,9 @@ class Torch(Twin):
     def array(self, tensor):
         return tensor.detach().numpy().copy()
 
+    def parameters(self, arrays):
+        return dict(zip(arrays, map(self.torch.nn.Parameter, self.tensors(arrays.values())), strict=True))
+
     def differentiate(self, function, arrays, module=None):
         places = [tensor.requires_grad_() for tensor in self.tensors(arrays)]
         value = function(*places)
@@ -119,6 +130,13 @@ class MindSpore(Twin):
 
     def array(self, tensor):
         return tensor.asnumpy().copy()
+
+    def parameters(self, arrays):
+        tensors = zip(arrays, self.tensors(arrays.values()), strict=True)
+        return {name: self.ms.Parameter(tensor, name=name) for name, tensor in tensors}
+
+    def compiled(self, function):
+        return self.ms.jit(function)
 
     def differentiate(self, function, arrays, module=None):
         places, parameters = tuple(range(len(arrays))), None if module is None else list(module.get_parameters())

@@ -53,6 +53,7 @@ TOLERANCES = {
 CONTROL = 1e-3  # negative control: two different omega must differ by at least this, relative
 MOVED = 1e-6  # negative control: ten steps move the weights by at least this, relative
 FACTOR = 8  # another order of summation, other ReLUs that flip, steps that drift: three bits beside the model's own gap
+OPTIMIZER = 2e-6  # 50 steps of a float32 optimizer that move the weights by about themselves: 4e-8 for each of them
 ZERO = 1e-10  # a gradient is truly zero when float64 leaves less of it than this beside the whole: its own rounding
 
 

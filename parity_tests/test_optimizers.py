@@ -1,0 +1,124 @@
+"""Every optimizer against numpy in float64: 50 steps on given gradients, and as part of a training, in every mode."""
+
+from functools import lru_cache
+
+import numpy as np
+import pytest
+
+from parity_tests.optimizers import FAULTS, Reference
+from parity_tests.test_training import start
+from parity_tests.twins import get_twin
+from tunable_core.data import Batches
+from tunable_core.optimizers import SGD, Adam, AdamW
+from tunable_core.tolerances import OPTIMIZER, joint_error
+
+STEPS = 50
+SETTINGS = {
+    "adam": Adam(learning_rate=0.02, beta1=0.7, beta2=0.95, eps=1e-3, weight_decay=0.1, clip_norm=2.0),
+    "adam, defaults": Adam(learning_rate=0.02),
+    "adamw": AdamW(learning_rate=0.02, weight_decay=0.3, clip_norm=2.0),
+    "sgd": SGD(learning_rate=0.5),
+    "sgd, momentum": SGD(learning_rate=0.1, momentum=0.9, weight_decay=0.1, clip_norm=2.0),
+    "sgd, nesterov": SGD(learning_rate=0.1, momentum=0.9, nesterov=True, weight_decay=0.1),
+}
+# MindSpore's own optimizers would not decay the second and the third.
+SHAPES = {"conv.weight": (3, 8, 8, 3, 3), "norm.gamma": (8,), "norm.beta": (8,), "scale": (1,)}
+
+
+def factor(step):
+    """Of the learning rate: warm-up, then falling, to nothing at the last step."""
+    return min((step + 1) / 5, (STEPS - 1 - step) / (STEPS - 6))
+
+
+def fifty_steps(twin, settings, compiled=False, told=None):
+    """Distances of moves and of buffers from the reference, after 50 steps on drawn gradients; moves and buffers.
+
+    told  what the twin is given for settings
+    """
+    rng = np.random.default_rng(3)
+    first = {name: rng.normal(scale=0.3, size=shape).astype(np.float32) for name, shape in SHAPES.items()}
+    named = twin.parameters(first)
+    optimizer, truth, weights = twin.module("optimizers").Optimizer(told or settings, named), Reference(settings), first
+
+    def update(*gradients):
+        optimizer.update(gradients)
+        return gradients[0]
+
+    update = twin.compiled(update) if compiled else update
+    for step in range(STEPS):
+        rate, size = settings.learning_rate * factor(step), 0.2 * rng.uniform() ** 2  # norms from 0 to 5: some clipped
+        gradients = {name: (size * rng.normal(size=shape)).astype(np.float32) for name, shape in SHAPES.items()}
+        optimizer.prepare(rate)
+        update(*twin.tensors(gradients.values()))
+        weights = truth.step(weights, gradients, rate)
+    moves = {name: twin.array(value).astype(np.float64) - first[name] for name, value in named.items()}
+    buffers = optimizer.state()
+    assert buffers.pop("step") == [STEPS]
+    true = {name: weights[name] - first[name] for name in first}
+    return joint_error(moves, true), (joint_error(buffers, truth.state) if truth.state else 0.0), moves, buffers
+
+
+@lru_cache
+def found(twin, name, compiled=False):
+    return fifty_steps(get_twin(twin), SETTINGS[name], compiled)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_fifty_steps(twin, name):
+    """Operator by operator and, where that is done, as a compiled graph."""
+    for compiled in (False, True) if twin.name == "mindspore" else (False,):
+        moves, buffers, moved, held = found(twin.name, name, compiled)
+        print(f"{twin.name}, {name}{', compiled' * compiled}: moves {moves:.1e}, buffers {buffers:.1e}")
+        assert moves <= OPTIMIZER and buffers <= OPTIMIZER
+        assert {kind.partition(".")[0] for kind in held} == set(SETTINGS[name].buffers)
+        assert all(np.all(value) for value in moved.values()), "a weight stood still"
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_twin_to_twin(twins, name):
+    first, second = (found(twin.name, name) for twin in twins)
+    assert joint_error(second[2], first[2]) <= OPTIMIZER
+    assert not first[3] and not second[3] or joint_error(second[3], first[3]) <= OPTIMIZER
+
+
+CONTROLS = [(kind, fault) for kind, faults in FAULTS.items() for fault in faults]
+
+
+@pytest.mark.parametrize(("kind", "fault"), CONTROLS)
+def test_a_fault_is_seen(twin, kind, fault, monkeypatch):
+    """By a thousand times the limit."""
+    settings = SETTINGS["adam" if kind == "adam" else "sgd, momentum"]
+    told = FAULTS[kind][fault](twin, settings, monkeypatch)
+    moves = fifty_steps(twin, settings, told=told)[0]
+    print(f"{twin.name}, {fault}: moves {moves:.1e}")
+    assert moves > 1000 * OPTIMIZER
+
+
+IN_TRAINING = {
+    "adam": {"beta1": 0.7, "beta2": 0.95, "eps": 1e-5, "weight_decay": 0.1, "clip_norm": 0.05},
+    "adam, large eps": {"eps": 1e-3},
+    "adamw": {"kind": "adamw", "weight_decay": 1.0, "clip_norm": 0.05},
+    "sgd": {"kind": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.1, "clip_norm": 0.05},
+}
+
+
+@pytest.mark.parametrize("name", IN_TRAINING)
+def test_in_training(twin, make_recipe, name):
+    """Each step from the twin's own gradients, as large as them eps, and a rate that changes, to nothing once."""
+    recipe = make_recipe(optimizer=IN_TRAINING[name])
+    for mode in {"torch": ["eager"], "mindspore": ["pynative", "graph"]}[twin.name]:
+        backend = twin.in_mode(mode)
+        network, trainer = start(backend, recipe)
+        truth, batches = Reference(recipe.optimizer), Batches(recipe)
+        for index, rate in enumerate((1e-2, 1e-2, 3e-2, 0.0, 1e-3)):
+            gradients = trainer.gradients(batches[index]).gradients
+            before = backend.parameters(network)
+            trainer.step(batches[index], rate)
+            after, wanted = backend.parameters(network), truth.step(before, gradients, rate)
+            moved, wanted = ({name: w[name].astype(np.float64) - before[name] for name in w} for w in (after, wanted))
+            # weights of about 0.2 are held to 1e-8, so that the smallest moves, of 1e-4, are seen to 1e-4
+            error = joint_error(moved, wanted)
+            assert error <= 1e-4, f"{mode}, step {index + 1}: {error:.2e}"
+        state = trainer.state()
+        assert state.pop("step") == [5]
+        assert joint_error(state, truth.state) <= OPTIMIZER
