@@ -149,3 +149,37 @@ def test_built_by_hand(twin):
     assert value == pytest.approx(6, rel=1e-6)
     with pytest.raises(twin.module("objectives.multi").TunableError, match="1 objectives need as many weights"):
         impl.MultiLoss([impl.Reconstruction(0)], weights=[1.0, 2.0])
+
+
+@pytest.mark.parametrize(("place", "around"), [(7, 1.0), (0, None)])
+def test_sharpening_written_numbers(twin, make_loss, place, around):
+    """A single 1 in a clean picture, all noise removed, omega_2 gamma = 4: 1 + 4 (1 - c) there, -4 g around it.
+
+    c = w0^2 is the Gaussian's centre. In the middle all of g is seen; in a corner the part of w0 ... w4 along both
+    axes, as the reflection does not repeat the edge.
+    """
+    w0 = 1 / (1 + 2 * sum(np.exp(-(k**2) / (2 * 2.5**2)) for k in (1, 2, 3, 4)))
+    around = around or ((1 + w0) / 2) ** 2
+    clean = np.zeros((1, 1, 15, 15))
+    clean[0, 0, place, place] = 1
+    sample = {"clean": clean, "degraded": np.full_like(clean, 9)}
+    _, loss = make_loss(OBJECTIVES["joint"])
+    value, terms, _ = compute(twin, loss, np.zeros_like(clean), sample, np.array([1, 0.5]))
+    wanted = (1 + 4 * (1 - w0**2) + 4 * (around - w0**2)) / 225
+    np.testing.assert_allclose(terms, [1 / 225, wanted], rtol=1e-5)
+    assert value == pytest.approx((1 + 0.5 * 225 * wanted) / 225, rel=1e-5)
+
+
+def test_sharpening_by_hand_and_without(twin, rng):
+    """gamma 0 or omega 0 leaves the noise objective's target; equal pictures have nothing to sharpen."""
+    impl = twin.impl
+    restored, sample = draw(rng)
+    for gamma, omega in ((0.0, [0.3, 1]), (8.0, [0.3, 0])):
+        noise = impl.NoisePreservation(0, residual="remove")
+        loss = impl.MultiLoss([noise, impl.Sharpening(1, noise=noise, gamma=gamma)], weights=[1.0, 1.0])
+        _, terms, _ = compute(twin, loss, restored, sample, np.array(omega))
+        assert terms[0] == terms[1]
+    flat = {"clean": np.full(SHAPE, 0.25), "degraded": np.full(SHAPE, 0.75)}
+    loss = impl.MultiLoss([impl.Sharpening(0, noise=impl.NoisePreservation(0, nu=1.0))], weights=[1.0])
+    _, terms, _ = compute(twin, loss, np.zeros(SHAPE), flat, np.array([0.5]))
+    np.testing.assert_allclose(terms, [0.5], rtol=1e-6)

@@ -34,13 +34,27 @@ def test_the_papers_settings():
     assert (recipe.objectives[1].nu, recipe.objectives[1].residual) == (0.9, "keep")
 
 
+def test_the_papers_joint_task():
+    joint = load_recipe(ROOT / "configs" / "denoise_deblur" / "paper.yaml")
+    alone = load_recipe(ROOT / "configs" / "denoise" / "paper.yaml")
+    for section in ("network", "omega", "loss", "initial", "optimizer", "schedule", "steps"):
+        assert getattr(joint, section) == getattr(alone, section), section
+    blur, noise = joint.data.degradation
+    assert (blur.kind, blur.sigma, blur.size, noise) == ("gaussian_blur", (0, 4), 21, alone.data.degradation[0])
+    assert (joint.data.patch, joint.data.batch) == (64, 16)
+    first, second = joint.objectives
+    assert (first.kind, first.nu, first.residual, first.weight) == ("noise", 0.9, "remove", 1)
+    assert (second.kind, second.gamma, second.noise_objective, second.weight) == ("blur", 8, first.name, 1)
+
+
 @pytest.mark.parametrize("backend", requested())
-def test_the_papers_recipe_trains(backend, tmp_path):
+@pytest.mark.parametrize("task", ["denoise", "denoise_deblur"])
+def test_the_papers_recipe_trains(task, backend, tmp_path):
     small = ["steps=2", "data.train=bundled", "data.batch=2", "data.patch=16", "data.workers=1"]
-    recipe = load_recipe(ROOT / "configs" / "denoise" / "paper.yaml", small)
+    recipe = load_recipe(ROOT / "configs" / task / "paper.yaml", small)
     model = train(recipe, get_backend(backend, "cpu"), tmp_path)
     assert (tmp_path / "model.safetensors").is_file()
-    assert model.objectives == ("fidelity", "noise")
+    assert model.objectives == tuple(spec.name for spec in recipe.objectives)
     losses = [float(row.split(",")[2]) for row in (tmp_path / "log.csv").read_text(encoding="utf-8").splitlines()[1:]]
     assert len(losses) == 2 and losses[0] != losses[1]
 

@@ -7,8 +7,11 @@ import pytest
 from PIL import Image
 
 from tunable_core import data
+from tunable_core.bicubic import shrink
 from tunable_core.data import BUNDLED_TEST, BUNDLED_TRAIN, Batches, PictureCache, bundled, find_pictures
 from tunable_core.errors import DataError, RecipeError
+from tunable_core.filters import gaussian_blur
+from tunable_core.networks import ResNetSpec
 from tunable_core.pictures import read_bytes
 
 
@@ -140,6 +143,58 @@ def test_patch_larger_than_a_picture(batches, refused):
     with refused(DataError, ".png is 24x20", "patch of 21x21"):
         batches(patch=21)
     assert batches(patch=20)[0].sample["clean"].shape == (3, 3, 20, 20)
+
+
+@pytest.fixture
+def enlarging(monkeypatch):
+    """Make the networks of recipes enlarge by 2."""
+    monkeypatch.setattr(ResNetSpec, "scale", property(lambda self: 2))
+
+
+def test_a_patch_is_counted_in_degraded_pixels(batches, folder, enlarging):
+    """Shrunk: `clean` is a crop, twice as large, `degraded` what the picture shrunk holds there, turned alike."""
+    pictures = [read_bytes(path) for path in find_pictures([str(folder)])]
+    made = batches(patch=4, batch=16, degradation=[{"kind": "bicubic", "scale": 2}])
+    for index in range(3):
+        sample = made[index].sample
+        assert sample["clean"].shape == (16, 3, 8, 8) and sample["degraded"].shape == (16, 3, 4, 4)
+        assert all(value.flags.c_contiguous for value in sample.values())
+        for clean, degraded in zip(sample["clean"], sample["degraded"], strict=True):
+            number, top, left, symmetry = place_of(clean, pictures)
+            around = pictures[number].transpose(2, 0, 1)[:, top % 2 :, left % 2 :]  # its grid of two
+            whole = shrink(around.astype(np.float32) / np.float32(255), 2)[:, top // 2 :, left // 2 :][:, :4, :4]
+            turned = np.rot90(degraded, symmetry % 4, (1, 2))
+            np.testing.assert_array_equal(turned[:, :, ::-1] if symmetry >= 4 else turned, whole)
+
+
+def test_a_patch_is_blurred_with_what_is_around_it(batches, folder):
+    pictures = [read_bytes(path) for path in find_pictures([str(folder)])]
+    made = batches(patch=6, batch=12, degradation=[{"kind": "gaussian_blur", "sigma": 3, "size": 7}])
+    for clean, degraded in zip(*made[0].sample.values(), strict=True):
+        number, top, left, symmetry = place_of(clean, pictures)
+        whole = gaussian_blur(pictures[number].transpose(2, 0, 1).astype(np.float32) / np.float32(255), 3, 7)
+        turned = np.rot90(degraded, symmetry % 4, (1, 2))
+        turned = turned[:, :, ::-1] if symmetry >= 4 else turned
+        np.testing.assert_allclose(turned, whole[:, top : top + 6, left : left + 6], atol=1e-6)
+
+
+def test_every_degradation_is_a_function_of_seed_and_index(batches, enlarging):
+    pipeline = [
+        {"kind": "gaussian_blur", "sigma": [0, 2], "size": 5},
+        {"kind": "bicubic", "scale": 2},
+        {"kind": "poisson_gaussian", "gain": [0.1, 2], "sigma": [0, 5]},
+        {"kind": "jpeg", "quality": [30, 90]},
+    ]
+    one, other = (batches(patch=4, degradation=pipeline) for _ in range(2))
+    for index in (3, 1):
+        other[index + 1]
+        assert_equal(one[index], other[index])
+    assert not np.array_equal(one[2].sample["degraded"], one[1].sample["degraded"])
+
+
+def test_a_picture_too_small_for_what_degrades_it(batches, refused):
+    with refused(DataError, ".png is 24x20", "the 28x28 pixels from which the degradations make a patch of 8x8"):
+        batches(patch=8, degradation=[{"kind": "gaussian_blur", "sigma": 1}])
 
 
 def test_an_error_in_a_worker_reaches_the_caller(batches, folder, refused):

@@ -241,6 +241,27 @@ def test_noise_target_written_numbers():
     np.testing.assert_array_equal(oracle.target(remove, 0, sample, omega).ravel(), [0.5, 0.5])
 
 
+def test_sharpened_target_is_the_loop(rng):
+    """y_eta + omega_2 gamma (y_eta - g y_eta), y_eta with 1 - omega_1 of nu of the noise; g pixel by pixel."""
+    specs = loss_recipe(
+        {"kind": "blur", "noise_objective": "o1", "gamma": 3},
+        {"kind": "noise", "nu": 0.5, "residual": "remove"},
+    ).objectives
+    sample = {name: rng.uniform(size=(2, 1, 6, 5)) for name in ("clean", "degraded")}
+    omega = np.array([[0.3, 0.2], [1.0, 0.6]])
+    found = oracle.target(specs, 0, sample, omega)
+    steps = np.arange(-4, 5)
+    g = np.exp(-(steps[:, None] ** 2 + steps**2) / (2 * 2.5**2))
+    for n, (sharpen, remove) in enumerate(omega):
+        clean, degraded = sample["clean"][n, 0], sample["degraded"][n, 0]
+        noisy = clean + (1 - remove) * 0.5 * (degraded - clean)
+        np.testing.assert_allclose(oracle.target(specs, 1, sample, omega)[n, 0], noisy, rtol=1e-14)
+        padded = np.pad(noisy, 4, "reflect")
+        for i, j in np.ndindex(6, 5):
+            blurred = np.sum(g * padded[i : i + 9, j : j + 9]) / g.sum()
+            assert found[n, 0, i, j] == pytest.approx(noisy[i, j] + sharpen * 3 * (noisy[i, j] - blurred), rel=1e-12)
+
+
 @pytest.mark.parametrize(
     ("distance", "wanted"), [("l1", 2.0), ("l2", 5.0), ("charbonnier", (np.sqrt(9.000001) + np.sqrt(1.000001)) / 2)]
 )

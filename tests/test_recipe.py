@@ -216,6 +216,22 @@ def test_bad_bases(write, values, refused):
         (["objectives", 1, "name"], "1st", ["objectives.1.name:", "'1st'"]),
         (["objectives", 1, "name"], "fidelity", ["different names", "fidelity, fidelity"]),
         (["data", "degradation", 0, "sigma"], [30, 5], ["data.degradation.0.sigma: a range is [low, high]"]),
+        (["data", "degradation", 0], {"kind": "gausian_blur", "sigma": 1}, ["unknown kind", "mean 'gaussian_blur'"]),
+        (["data", "degradation", 0], {"kind": "gaussian_blur"}, ["data.degradation.0.sigma: is missing"]),
+        (["data", "degradation", 0], {"kind": "gaussian_blur", "sigma": 1, "size": 4}, ["0.size: wants an odd", "4"]),
+        (["data", "degradation", 0], {"kind": "jpeg", "quality": [90, 20]}, ["0.quality: a range is [low, high]"]),
+        (["data", "degradation", 0], {"kind": "bicubic", "scale": 4}, ["shrinks pictures by 4", "resnet", "by 1"]),
+        (["objectives", 0], {"name": "b", "kind": "blur"}, ["objectives.0.noise_objective: is missing"]),
+        (
+            ["objectives", 0],
+            {"name": "b", "kind": "blur", "noise_objective": "nois"},
+            ["objective b: noise_objective", "kind noise (noise), not 'nois'", "did you mean 'noise'"],
+        ),
+        (
+            ["objectives", 1],
+            {"name": "b", "kind": "blur", "noise_objective": "fidelity"},
+            ["kind noise (there is none), not 'fidelity'"],
+        ),
         (["optimizer"], {"learning_rate": float("inf")}, ["optimizer.learning_rate:", "finite", "inf"]),
         (["optimizer"], {"beta2": 1}, ["optimizer.beta2:", "less than 1"]),
         (["seed"], -1, ["seed:", "greater than or equal to 0"]),
@@ -240,6 +256,15 @@ def test_refused(path, value, fragments, values, refused):
     place[last] = value
     with refused(RecipeError, "my.yaml: ", *fragments):
         parse(values, "my.yaml")
+
+
+def test_sharpening_needs_room_for_its_borders(values, refused):
+    values["objectives"].append({"name": "blur", "kind": "blur", "noise_objective": "noise"})
+    values["data"]["patch"] = 5
+    assert parse(values).objectives[2].gamma == 8
+    values["data"]["patch"] = 4
+    with refused(RecipeError, "objective blur needs clean patches of at least 5 pixels, not 4"):
+        parse(values)
 
 
 @pytest.mark.parametrize("key", ["task", "network", "objectives", "data", "steps"])
