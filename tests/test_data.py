@@ -164,7 +164,9 @@ def test_a_patch_is_counted_in_degraded_pixels(batches, folder, enlarging):
             around = pictures[number].transpose(2, 0, 1)[:, top % 2 :, left % 2 :]  # its grid of two
             whole = shrink(around.astype(np.float32) / np.float32(255), 2)[:, top // 2 :, left // 2 :][:, :4, :4]
             turned = np.rot90(degraded, symmetry % 4, (1, 2))
-            np.testing.assert_array_equal(turned[:, :, ::-1] if symmetry >= 4 else turned, whole)
+            turned = turned[:, :, ::-1] if symmetry >= 4 else turned
+            # where height and width have changed places, so have the two passes that round
+            np.testing.assert_allclose(turned, whole, rtol=0, atol=1.01 / 255 if symmetry % 2 else 0)
 
 
 def test_a_patch_is_blurred_with_what_is_around_it(batches, folder):
