@@ -21,7 +21,7 @@ from mindspore_impl.layers import (
     TunableParameter,
     WindowAttention,
 )
-from mindspore_impl.networks import ResNet
+from mindspore_impl.networks import NAFNet, ResNet, StyleUNet, SwinIR
 from mindspore_impl.objectives import MultiLoss, NoisePreservation, Reconstruction, Sharpening
 
 __all__ = [
@@ -32,7 +32,10 @@ __all__ = [
     "MultiLoss",
     "NoisePreservation",
     "Reconstruction",
+    "NAFNet",
     "ResNet",
+    "StyleUNet",
+    "SwinIR",
     "Sharpening",
     "SimplifiedChannelAttention",
     "TunableConv1d",

@@ -22,8 +22,8 @@ from mindspore import nn
 from mindspore import ops as _ops
 
 from tunable_core.errors import BackendError
-from tunable_core.forms import choose
-from tunable_core.windows import check_windows, relative_position_index, shift_regions
+from tunable_core.forms import choose, kind_of
+from tunable_core.windows import check_windows, reflected, relative_position_index, shift_regions
 
 _TARGETS = {"cpu": "CPU", "ascend": "Ascend", "gpu": "GPU"}
 _MODES = {"graph": ms.GRAPH_MODE, "pynative": ms.PYNATIVE_MODE}
@@ -49,7 +49,7 @@ def conv(x, alpha, weight, bias, stride, padding, dilation, groups, form):
     stride, padding (zeros), dilation: one integer per dimension
     form    one of tunable_core.forms.FORMS
     """
-    form = _choose(form, alpha.ndim == 2, _device_in_use(), math.prod(weight.shape[3:]) == 1 and not any(padding))
+    form = _choose(form, alpha.ndim == 2, _device_in_use(), weight.shape[1:], groups, padding)
     k, out = weight.shape[:2]
     if form == "matmul":
         y = _pointwise(x, alpha, weight, stride, groups)
@@ -235,8 +235,8 @@ def _channels_of(kernel, k, out, groups):
 
 
 @_ops.constexpr
-def _choose(form, per_sample, device, pointwise):
-    return choose(form, per_sample, device, pointwise)
+def _choose(form, per_sample, device, kernel, groups, padding):
+    return choose(form, per_sample, device, kind_of(kernel, groups, padding))
 
 
 @_ops.constexpr
@@ -445,6 +445,76 @@ def _relative_position_index(window):
 @_ops.constexpr
 def _shift_regions(height, width, window, shift):
     return ms.Tensor(shift_regions(height, width, window, shift))
+
+
+def gate(x: ms.Tensor) -> ms.Tensor:
+    """The product of the two halves of the channels: (N, 2 C, H, W) -> (N, C, H, W)."""
+    half = x.shape[1] // 2
+    return x[:, :half] * x[:, half:]
+
+
+def gelu(x: ms.Tensor) -> ms.Tensor:
+    """By the error function, not by tanh, which is MindSpore's default."""
+    return 0.5 * x * (1 + _ops.erf(x * math.sqrt(0.5)))
+
+
+def leaky_relu(x: ms.Tensor, slope: float) -> ms.Tensor:
+    """x where positive, slope x elsewhere."""
+    return _ops.relu(x) - slope * _ops.relu(-x)
+
+
+def pixel_shuffle(x: ms.Tensor, factor: int) -> ms.Tensor:
+    """(N, C factor^2, H, W) -> (N, C, factor H, factor W); the colour is the slowest of the channels' three digits."""
+    return _ops.pixel_shuffle(x, factor)
+
+
+def nearest_x2(x: ms.Tensor) -> ms.Tensor:
+    """Every pixel four times: (N, C, H, W) -> (N, C, 2 H, 2 W)."""
+    n, c, height, width = x.shape
+    x = _ops.broadcast_to(x.reshape(n, c, height, 1, width, 1), (n, c, height, 2, width, 2))
+    return x.reshape(n, c, 2 * height, 2 * width)
+
+
+def channels_last(x: ms.Tensor) -> ms.Tensor:
+    """(N, C, H, W) -> (N, H, W, C)."""
+    return x.transpose(0, 2, 3, 1)
+
+
+def channels_first(x: ms.Tensor) -> ms.Tensor:
+    """(N, H, W, C) -> (N, C, H, W)."""
+    return x.transpose(0, 3, 1, 2)
+
+
+def extend(x: ms.Tensor, multiple: int, mode: str) -> ms.Tensor:
+    """x (N, C, H, W) continued at the bottom and on the right to multiples; mode `zeros` or `reflect`, any size."""
+    for axis in (2, 3):
+        size = x.shape[axis]
+        added = -size % multiple
+        if added and mode == "reflect":
+            x = _ops.gather(x, _reflected(size, added), axis)
+        elif added:
+            x = _padded(x, axis, 0, added)
+    return x
+
+
+def shift_colours(x: ms.Tensor, colour: tuple[float, ...], sign: int) -> ms.Tensor:
+    """x (N, 3, H, W) plus sign times a colour."""
+    return x + sign * _colour(colour)
+
+
+def scale_colours(x: ms.Tensor, colour: tuple[float, ...], sign: int) -> ms.Tensor:
+    """x (N, 3, H, W) times (sign 1) or over (sign -1) a colour."""
+    return x * _colour(colour) if sign > 0 else x / _colour(colour)
+
+
+@_ops.constexpr
+def _reflected(size, added):
+    return ms.Tensor(reflected(size, 0, added))
+
+
+@_ops.constexpr
+def _colour(colour):
+    return ms.Tensor(np.array(colour, np.float32).reshape(-1, 1, 1))
 
 
 def per_sample_mean(values: ms.Tensor) -> ms.Tensor:

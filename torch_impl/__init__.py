@@ -20,7 +20,7 @@ from torch_impl.layers import (
     TunableParameter,
     WindowAttention,
 )
-from torch_impl.networks import ResNet
+from torch_impl.networks import NAFNet, ResNet, StyleUNet, SwinIR
 from torch_impl.objectives import MultiLoss, NoisePreservation, Reconstruction, Sharpening
 
 __all__ = [
@@ -31,7 +31,10 @@ __all__ = [
     "MultiLoss",
     "NoisePreservation",
     "Reconstruction",
+    "NAFNet",
     "ResNet",
+    "StyleUNet",
+    "SwinIR",
     "Sharpening",
     "SimplifiedChannelAttention",
     "TunableConv1d",

@@ -1,10 +1,15 @@
-"""Windows of a feature map (Swin): which pair of pixels lies how far apart, and which pairs a shift has torn apart."""
+"""Which pixels meet: borders continued by reflection, windows of a feature map (Swin) and what a shift does to them."""
 
 from functools import lru_cache
 
 import numpy as np
 
 from tunable_core.errors import TunableError
+
+
+def reflected(size: int, before: int, after: int) -> np.ndarray:
+    """The entries of an axis that is continued by reflection (its border not repeated), however far; int32."""
+    return np.pad(np.arange(size, dtype=np.int32), (before, after), "reflect")
 
 
 def check_windows(height: int, width: int, window: int) -> None:

@@ -1,45 +1,81 @@
-"""The residual network of the paper's Tables 1 and 3 (section 4.1)."""
+"""The residual network of the paper's Tables 1, 3 and 4 (section 4.1)."""
 
 import torch
 from torch import nn
 
-from torch_impl.layers import call, conv2d
+from torch_impl import ops
+from torch_impl.layers import Composite, call, conv2d
 from torch_impl.networks.network import Network
-from tunable_core.networks import DEFAULT_PHI
+from tunable_core.networks import DEFAULT_PHI, DIV2K_MEAN, shuffles
 
 
-class ResidualBlock(nn.Module):
-    """x + conv2(relu(conv1(x)))."""
+class ResidualBlock(Composite):
+    """x + scale conv2(relu(conv1(x)))."""
 
-    def __init__(self, channels: int, *, num_objectives: int, phi: str):
-        super().__init__()
+    def __init__(self, channels: int, *, num_objectives: int, phi: str, scale: float):
+        super().__init__(num_objectives, channels=channels, phi=phi, scale=scale)
+        self.scale = scale
         self.conv1 = conv2d(channels, channels, 3, num_objectives=num_objectives, phi=phi)
         self.conv2 = conv2d(channels, channels, 3, num_objectives=num_objectives, phi=phi)
 
-    def forward(self, x: torch.Tensor, omega: torch.Tensor | None) -> torch.Tensor:
-        return x + call(self.conv2, torch.relu(call(self.conv1, x, omega)), omega)
+    def forward(self, x: torch.Tensor, omega: torch.Tensor | None = None) -> torch.Tensor:
+        y = call(self.conv2, torch.relu(call(self.conv1, x, omega)), omega)
+        return x + (y if self.scale == 1 else y * self.scale)
 
 
 class ResNet(Network):
-    """conv 3 -> channels, `blocks` residual blocks, long skip, conv channels -> 3; any size, same size out.
+    """conv 3 -> channels, `blocks` residual blocks, long skip, upsampling, conv channels -> 3; any size.
 
     num_objectives  p, or 0 for the plain form
     channels        width; blocks: depth (the paper: 64 and 16, 1,185,219 parameters when plain)
+    upscale         1, 2, 3 or 4: the output is that many times as high and wide
+    head_relu, residual_scale, mean   tunable_core.networks.ResNetSpec
     phi             form of every layer's phi
     """
 
-    def __init__(self, *, num_objectives: int, channels: int = 64, blocks: int = 16, phi: str = DEFAULT_PHI):
-        super().__init__(num_objectives, channels=channels, blocks=blocks, phi=phi)
-        self.head = conv2d(3, channels, 3, num_objectives=num_objectives, phi=phi)
-        self.body = nn.ModuleList(
-            [ResidualBlock(channels, num_objectives=num_objectives, phi=phi) for _ in range(blocks)]
+    def __init__(
+        self,
+        *,
+        num_objectives: int,
+        channels: int = 64,
+        blocks: int = 16,
+        upscale: int = 1,
+        head_relu: bool = False,
+        residual_scale: float = 1.0,
+        mean: bool = False,
+        phi: str = DEFAULT_PHI,
+    ):
+        super().__init__(
+            num_objectives,
+            channels=channels,
+            blocks=blocks,
+            upscale=upscale,
+            head_relu=head_relu,
+            residual_scale=residual_scale,
+            mean=mean,
+            phi=phi,
         )
-        self.tail = conv2d(channels, 3, 3, num_objectives=num_objectives, phi=phi)
+        options = {"num_objectives": num_objectives, "phi": phi}
+        self.factors = shuffles(upscale)
+        self.head_relu = head_relu
+        self.mean = mean
+        self.head = conv2d(3, channels, 3, **options)
+        self.body = nn.ModuleList([ResidualBlock(channels, scale=residual_scale, **options) for _ in range(blocks)])
+        self.upsample = nn.ModuleList([conv2d(channels, channels * f**2, 3, **options) for f in self.factors])
+        self.tail = conv2d(channels, 3, 3, **options)
 
     def compute(self, x: torch.Tensor, omega: torch.Tensor | None) -> torch.Tensor:
-        """x (N, 3, H, W) -> (N, 3, H, W)."""
+        """x (N, 3, H, W) -> (N, 3, upscale H, upscale W)."""
+        if self.mean:
+            x = ops.shift_colours(x, DIV2K_MEAN, -1)
         first = call(self.head, x, omega)
+        if self.head_relu:
+            first = torch.relu(first)
         y = first
         for block in self.body:
             y = block(y, omega)
-        return call(self.tail, y + first, omega)
+        y = y + first
+        for factor, layer in zip(self.factors, self.upsample, strict=True):
+            y = ops.pixel_shuffle(call(layer, y, omega), factor)
+        y = call(self.tail, y, omega)
+        return ops.shift_colours(y, DIV2K_MEAN, 1) if self.mean else y

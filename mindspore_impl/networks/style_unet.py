@@ -1,0 +1,112 @@
+"""The style transfer network of the paper's Fig. 7 (section 4.2)."""
+
+import mindspore as ms
+from mindspore import nn
+from mindspore import ops as _ops
+
+from mindspore_impl import ops
+from mindspore_impl.layers import Composite, InstanceNorm2d, call, conv2d
+from mindspore_impl.networks.network import Network
+from tunable_core.networks import DEFAULT_PHI, IMAGENET_MEAN, IMAGENET_STD
+
+
+class ConvBlock(Composite):
+    """relu(norm(conv(x))); with `enlarge`, nearest-neighbour enlargement by two first."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        *,
+        num_objectives: int,
+        phi: str,
+        stride: int = 1,
+        enlarge: bool = False,
+    ):
+        super().__init__(
+            num_objectives,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            kernel_size=kernel_size,
+            phi=phi,
+            stride=stride,
+            enlarge=enlarge,
+        )
+        self.enlarge = enlarge
+        self.conv = conv2d(
+            in_channels, out_channels, kernel_size, stride=stride, num_objectives=num_objectives, phi=phi
+        )
+        self.norm = InstanceNorm2d(out_channels)
+
+    def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
+        if self.enlarge:
+            x = ops.nearest_x2(x)
+        return _ops.relu(self.norm(call(self.conv, x, omega)))
+
+
+class StyleBlock(Composite):
+    """relu(x + norm2(conv2(relu(norm1(conv1(x))))))."""
+
+    def __init__(self, channels: int, *, num_objectives: int, phi: str):
+        super().__init__(num_objectives, channels=channels, phi=phi)
+        self.conv1 = conv2d(channels, channels, 3, num_objectives=num_objectives, phi=phi)
+        self.norm1 = InstanceNorm2d(channels)
+        self.conv2 = conv2d(channels, channels, 3, num_objectives=num_objectives, phi=phi)
+        self.norm2 = InstanceNorm2d(channels)
+
+    def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
+        y = _ops.relu(self.norm1(call(self.conv1, x, omega)))
+        return _ops.relu(x + self.norm2(call(self.conv2, y, omega)))
+
+
+class StyleUNet(Network):
+    """Strided down, residual blocks, nearest-neighbour up, no skips; any size, inside reflected to a multiple.
+
+    num_objectives   p, or 0 for the plain form
+    channels, scales, blocks, normalise   tunable_core.networks.StyleUNetSpec
+    phi              form of every layer's phi
+    """
+
+    def __init__(
+        self,
+        *,
+        num_objectives: int,
+        channels: int = 64,
+        scales: int = 2,
+        blocks: tuple[int, int, int] = (2, 6, 2),
+        normalise: bool = True,
+        phi: str = DEFAULT_PHI,
+    ):
+        super().__init__(num_objectives, channels=channels, scales=scales, blocks=blocks, normalise=normalise, phi=phi)
+        options = {"num_objectives": num_objectives, "phi": phi}
+        self.multiple = 2**scales
+        self.normalise = normalise
+        down, middle, up = blocks
+        self.conv_in = ConvBlock(3, channels, 9, **options)
+        layers = []
+        for _ in range(scales):
+            layers.append(ConvBlock(channels, 2 * channels, stride=2, **options))
+            channels *= 2
+            layers += [ConvBlock(channels, channels, **options) for _ in range(down - 1)]
+        layers += [StyleBlock(channels, **options) for _ in range(middle)]
+        for _ in range(scales):
+            layers.append(ConvBlock(channels, channels // 2, enlarge=True, **options))
+            channels //= 2
+            layers += [ConvBlock(channels, channels, **options) for _ in range(up - 1)]
+        self.encoder_decoder = nn.CellList(layers)
+        self.conv_out = conv2d(channels, 3, 9, **options)
+
+    def compute(self, x: ms.Tensor, omega: ms.Tensor | None) -> ms.Tensor:
+        """x (N, 3, H, W) -> the same shape."""
+        height, width = x.shape[2:]
+        y = ops.extend(x, self.multiple, "reflect")
+        if self.normalise:
+            y = ops.scale_colours(ops.shift_colours(y, IMAGENET_MEAN, -1), IMAGENET_STD, -1)
+        y = self.conv_in(y, omega)
+        for layer in self.encoder_decoder:
+            y = layer(y, omega)
+        y = call(self.conv_out, y, omega)
+        if self.normalise:
+            y = ops.shift_colours(ops.scale_colours(y, IMAGENET_STD, 1), IMAGENET_MEAN, 1)
+        return y[:, :, :height, :width]

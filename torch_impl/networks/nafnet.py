@@ -1,0 +1,102 @@
+"""NAFNet (Chen et al., ECCV 2022), the network of the paper's Table 2b."""
+
+import torch
+from torch import nn
+
+from torch_impl import ops
+from torch_impl.layers import Composite, LayerNorm2d, call, conv2d, held, parameter
+from torch_impl.networks.network import Network
+from tunable_core.networks import DEFAULT_PHI
+
+
+class NAFBlock(Composite):
+    """A block without activations: gated convolutions with channel attention, then a gated pair of 1x1 convolutions.
+
+    beta and gamma scale the two residuals per channel, from zero.
+    """
+
+    def __init__(self, channels: int, *, num_objectives: int, phi: str):
+        super().__init__(num_objectives, channels=channels, phi=phi)
+        options = {"num_objectives": num_objectives, "phi": phi}
+        self.norm1 = LayerNorm2d(channels, eps=1e-6)
+        self.conv1 = conv2d(channels, 2 * channels, 1, **options)
+        self.conv2 = conv2d(2 * channels, 2 * channels, 3, groups=2 * channels, **options)
+        self.sca = conv2d(channels, channels, 1, **options)
+        self.conv3 = conv2d(channels, channels, 1, **options)
+        self.norm2 = LayerNorm2d(channels, eps=1e-6)
+        self.conv4 = conv2d(channels, 2 * channels, 1, **options)
+        self.conv5 = conv2d(channels, channels, 1, **options)
+        self.beta = parameter((channels, 1, 1), **options)
+        self.gamma = parameter((channels, 1, 1), **options)
+
+    def forward(self, x: torch.Tensor, omega: torch.Tensor | None = None) -> torch.Tensor:
+        """x (N, C, H, W) -> the same shape."""
+        y = call(self.conv2, call(self.conv1, self.norm1(x), omega), omega)
+        y = ops.gate(y)
+        y = y * call(self.sca, ops.global_mean(y), omega)
+        x = x + call(self.conv3, y, omega) * held(self.beta, omega)
+        y = ops.gate(call(self.conv4, self.norm2(x), omega))
+        return x + call(self.conv5, y, omega) * held(self.gamma, omega)
+
+    def roles(self) -> dict[str, tuple[str, int]]:
+        return {"beta": ("zero", 0), "gamma": ("zero", 0)}
+
+
+class NAFNet(Network):
+    """A U-Net of NAFBlocks whose output is added to its input; any size, same size out.
+
+    num_objectives     p, or 0 for the plain form
+    width              channels of the first stage, doubled at every other
+    middle             blocks between encoder and decoder
+    encoder, decoder   blocks of every stage
+    phi                form of every layer's phi
+    """
+
+    def __init__(
+        self,
+        *,
+        num_objectives: int,
+        width: int = 32,
+        middle: int = 12,
+        encoder: tuple[int, ...] = (2, 2, 4, 8),
+        decoder: tuple[int, ...] = (2, 2, 2, 2),
+        phi: str = DEFAULT_PHI,
+    ):
+        super().__init__(num_objectives, width=width, middle=middle, encoder=encoder, decoder=decoder, phi=phi)
+        options = {"num_objectives": num_objectives, "phi": phi}
+        self.multiple = 2 ** len(encoder)
+        self.intro = conv2d(3, width, 3, **options)
+        self.ending = conv2d(width, 3, 3, **options)
+        encoders, downs, ups, decoders = [], [], [], []
+        for blocks in encoder:
+            encoders.append(nn.ModuleList([NAFBlock(width, **options) for _ in range(blocks)]))
+            downs.append(conv2d(width, 2 * width, 2, stride=2, padding=0, **options))
+            width *= 2
+        self.middle_blks = nn.ModuleList([NAFBlock(width, **options) for _ in range(middle)])
+        for blocks in decoder:
+            ups.append(conv2d(width, 2 * width, 1, bias=False, **options))
+            width //= 2
+            decoders.append(nn.ModuleList([NAFBlock(width, **options) for _ in range(blocks)]))
+        self.encoders = nn.ModuleList(encoders)
+        self.decoders = nn.ModuleList(decoders)
+        self.downs = nn.ModuleList(downs)
+        self.ups = nn.ModuleList(ups)
+
+    def compute(self, x: torch.Tensor, omega: torch.Tensor | None) -> torch.Tensor:
+        """x (N, 3, H, W), inside continued with zeros to a multiple of 2 to the number of stages."""
+        height, width = x.shape[2:]
+        padded = ops.extend(x, self.multiple, "zeros")
+        y = call(self.intro, padded, omega)
+        kept = []
+        for blocks, down in zip(self.encoders, self.downs, strict=True):
+            for block in blocks:
+                y = block(y, omega)
+            kept.append(y)
+            y = call(down, y, omega)
+        for block in self.middle_blks:
+            y = block(y, omega)
+        for blocks, up, skipped in zip(self.decoders, self.ups, kept[::-1], strict=True):
+            y = ops.pixel_shuffle(call(up, y, omega), 2) + skipped
+            for block in blocks:
+                y = block(y, omega)
+        return (call(self.ending, y, omega) + padded)[:, :, :height, :width]
