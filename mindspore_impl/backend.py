@@ -6,6 +6,7 @@ import numpy as np
 from mindspore_impl import export, folding, ops
 from mindspore_impl.layers import Tunable
 from mindspore_impl.networks import NETWORKS, initialise, parameter_specs
+from mindspore_impl.timing import layer_call
 from mindspore_impl.training import Trainer
 from tunable_core.backends import LayerCall, choose
 from tunable_core.checkpoint import Header
@@ -66,6 +67,9 @@ class Backend:
 
     def trainer(self, network, recipe) -> Trainer:
         return Trainer(network, recipe, compiled=self.mode == "graph")
+
+    def layer_call(self, layer, form: str, num_objectives: int):
+        return layer_call(layer, form, num_objectives, self.device, self.mode)
 
     def fold(self, network, omega: np.ndarray):
         with ops.running("pynative"):  # each layer once: not worth a compilation

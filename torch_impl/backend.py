@@ -6,6 +6,7 @@ import torch
 from torch_impl import export, folding, ops
 from torch_impl.layers import Tunable
 from torch_impl.networks import NETWORKS, initialise, parameter_specs
+from torch_impl.timing import layer_call
 from torch_impl.training import Trainer
 from tunable_core.backends import LayerCall, choose
 
@@ -69,6 +70,9 @@ class Backend:
 
     def trainer(self, network, recipe) -> Trainer:
         return Trainer(network, recipe, compiled=self.mode == "compile")
+
+    def layer_call(self, layer, form: str, num_objectives: int):
+        return layer_call(layer, form, num_objectives, self.device, self.mode)
 
     def fold(self, network, omega: np.ndarray):
         return folding.fold(network, self._omega(omega))

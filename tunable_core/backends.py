@@ -7,6 +7,7 @@ A twin's `backend` module has one class `Backend` that follows the protocol belo
 import importlib
 import importlib.util
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -107,6 +108,9 @@ class Backend(Protocol):
 
     def trainer(self, network: Any, recipe: Recipe) -> Trainer:
         """Train this network in place with the recipe's objectives and optimizer."""
+
+    def layer_call(self, layer: Any, form: str, num_objectives: int) -> Callable[[], None]:
+        """A function that runs a tunable_core.layer_benchmark.Layer once in a form, or an ordinary one of its size."""
 
     def fold(self, network: Any, omega: np.ndarray) -> Any:
         """A plain network equal to `network` at omega (p,)."""

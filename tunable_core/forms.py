@@ -7,32 +7,58 @@ loop     one convolution per sample
 matmul   one batched matrix product (point-wise convolutions; linear layers know no other)
 
 `shared` asked for with omega per sample, and `matmul` for a kernel larger than a point, mean `auto`.
-Ascend runs no grouped convolution but depth-wise ones, so `grouped` is `basis` there.
+Ascend runs no grouped convolution but depth-wise ones, so `grouped` is `basis` there for all others.
 """
 
-FORMS = ("auto", "shared", "grouped", "basis", "loop", "matmul")
+import math
 
-# What `auto` is, by device and kind of layer. cpu: measured by `tunable bench layers` (docs/results/layers).
-# cuda, gpu, ascend: not measured; grouped keeps the multiply-adds of an ordinary layer, basis is what Ascend can run.
+FORMS = ("auto", "shared", "grouped", "basis", "loop", "matmul")
+KINDS = ("dense", "depthwise", "pointwise")
+
+# What `auto` is, by device and kind of layer. cpu: measured by `tunable bench layers` (docs/results/layers), which
+# prints such a line for the device it runs on. cuda, gpu, ascend: not measured; grouped keeps the multiply-adds of
+# an ordinary layer, basis is what Ascend can run.
 _AUTO = {
-    "cpu": {"dense": "grouped", "pointwise": "matmul"},
-    "cuda": {"dense": "grouped", "pointwise": "matmul"},
-    "gpu": {"dense": "grouped", "pointwise": "matmul"},
-    "ascend": {"dense": "basis", "pointwise": "matmul"},
+    "cpu": {"dense": "grouped", "depthwise": "grouped", "pointwise": "matmul"},
+    "cuda": {"dense": "grouped", "depthwise": "grouped", "pointwise": "matmul"},
+    "gpu": {"dense": "grouped", "depthwise": "grouped", "pointwise": "matmul"},
+    "ascend": {"dense": "basis", "depthwise": "grouped", "pointwise": "matmul"},
 }
 
 
-def choose(form: str, per_sample: bool, device: str, pointwise: bool = False) -> str:
+def kind_of(kernel: tuple[int, ...], groups: int, padding: tuple[int, ...]) -> str:
+    """One of KINDS: pointwise when the kernel is a single point and nothing is padded; dense means all the rest.
+
+    kernel  (out, in / groups, *size) of an ordinary layer
+    """
+    if math.prod(kernel[2:]) == 1 and not any(padding):
+        return "pointwise"
+    return "depthwise" if kernel[0] == groups and kernel[1] == 1 and groups > 1 else "dense"
+
+
+def runnable(device: str, kind: str) -> tuple[str, ...]:
+    """The forms with omega per sample that differ from each other on a device."""
+    return tuple(
+        form
+        for form in ("grouped", "loop", "basis", "matmul")
+        if (form == "matmul") <= (kind == "pointwise") and _runs(form, device, kind) == form
+    )
+
+
+def choose(form: str, per_sample: bool, device: str, kind: str = "dense") -> str:
     """The form to run.
 
     form        one of FORMS
     per_sample  whether omega is (N, p)
     device      cpu, cuda, gpu or ascend
-    pointwise   whether the kernel is a single point and nothing is padded
+    kind        one of KINDS
     """
     if not per_sample:
         return "shared"
-    auto = _AUTO[device]["pointwise" if pointwise else "dense"]
-    if form in ("auto", "shared") or (form == "matmul" and not pointwise):
-        return auto
-    return "basis" if form == "grouped" and device == "ascend" else form
+    if form in ("auto", "shared") or (form == "matmul" and kind != "pointwise"):
+        return _AUTO[device][kind]
+    return _runs(form, device, kind)
+
+
+def _runs(form: str, device: str, kind: str) -> str:
+    return "basis" if form == "grouped" and device == "ascend" and kind != "depthwise" else form

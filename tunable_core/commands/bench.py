@@ -1,4 +1,4 @@
-"""`tunable bench networks|training`: what being tunable costs, as ratios measured side by side.
+"""`tunable bench layers|networks|training`: what being tunable costs, as ratios measured side by side.
 
 Each framework is timed in a process of its own (an environment switch of one would slow the other), the
 frameworks taking turns, so that the ratio between them is measured side by side too.
@@ -12,20 +12,24 @@ from pathlib import Path
 
 import numpy as np
 
-from tunable_core import benchmark
+from tunable_core import benchmark, layer_benchmark
 from tunable_core.backends import get_backend, requested
 from tunable_core.commands.shared import add_json, at_least, print_json
 from tunable_core.errors import CheckFailed, TunableError
 from tunable_core.files import write_text
 from tunable_core.networks import ResNetSpec
 from tunable_core.recipe import load_recipe
-from tunable_core.reports import tables
+from tunable_core.reports import layers, tables
 
 SIZE = (1, 3, 256, 256)
 
 
 def add_arguments(parser):
-    parser.add_argument("what", choices=("networks", "training"), help="forward passes, or training steps")
+    parser.add_argument(
+        "what",
+        choices=("layers", "networks", "training"),
+        help="single layers in every form, forward passes, or training steps",
+    )
     parser.add_argument("--backends", metavar="A,B", help="frameworks to time; default: all installed")
     parser.add_argument("--device", help="cpu, cuda, ascend, ...; default: an accelerator if there")
     parser.add_argument("--mode", help="eager or compile (torch); graph or pynative (mindspore)")
@@ -33,26 +37,33 @@ def add_arguments(parser):
         "--recipe", metavar="FILE", help="training: the recipe whose steps to time (default: the demo's)"
     )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a recipe value")
-    parser.add_argument("--rounds", type=at_least(3), default=9, metavar="N", help="rounds per turn (default 9)")
-    parser.add_argument("--turns", type=at_least(1), default=2, metavar="N", help="turns per framework (default 2)")
-    parser.add_argument("--out", metavar="FILE", help="write the raw times there as CSV")
+    parser.add_argument(
+        "--rounds", type=at_least(3), metavar="N", help="rounds per turn (default 9; layers: 5 or more)"
+    )
+    parser.add_argument("--turns", type=at_least(1), metavar="N", help="turns per framework (default 2; layers: 1)")
+    parser.add_argument("--quick", action="store_true", help="layers: four small ones, in a minute")
+    parser.add_argument("--out", metavar="FILE", help="write the times there as CSV")
     parser.add_argument("--here", metavar="BACKEND", help="one turn of one framework in this process; prints JSON")
     add_json(parser)
 
 
 def run(args) -> int:
+    rounds, turns = (5, 1) if args.what == "layers" else (9, 2)
+    args.rounds, args.turns = args.rounds or rounds, args.turns or turns
     if args.here:
         print_json(_measure(args))
         return 0
     names = [part.strip() for part in args.backends.split(",")] if args.backends else requested()
     if not names:
         raise TunableError("no framework is installed: pip install tunable-convolutions[torch,mindspore]")
+    return (_layers if args.what == "layers" else _networks)(args, names)
+
+
+def _networks(args, names: list[str]) -> int:
     times: dict[str, benchmark.Times] = {name: {} for name in names}
-    for turn in range(args.turns):
-        for name in names:
-            logging.info("bench %s: %s, turn %d of %d", args.what, name, turn + 1, args.turns)
-            for case, seconds in _turn(args, name).items():
-                times[name].setdefault(case, []).extend(seconds)
+    for name, found in _turns(args, names):
+        for case, seconds in found.items():
+            times[name].setdefault(case, []).extend(seconds)
     if args.out:
         _write(args.out, times)
     found = compare(times)
@@ -63,18 +74,44 @@ def run(args) -> int:
     return 0
 
 
-def _measure(args) -> benchmark.Times:
+def _layers(args, names: list[str]) -> int:
+    measured: dict[str, list[dict]] = {name: [] for name in names}
+    for name, found in _turns(args, names):
+        measured[name] += found
+    rows = [row for name in names for row in layer_benchmark.summary(name, measured[name])]
+    if args.out:
+        write_text(args.out, tables.to_csv(rows))
+    if args.json:
+        found = {name: layer_benchmark.fastest([row for row in rows if row["backend"] == name]) for name in names}
+        print_json({"layers": rows, "fastest": found})
+    else:
+        print(layers.document(rows))
+    return 0
+
+
+def _turns(args, names: list[str]):
+    for turn in range(args.turns):
+        for name in names:
+            logging.info("bench %s: %s, turn %d of %d", args.what, name, turn + 1, args.turns)
+            yield name, _turn(args, name)
+
+
+def _measure(args) -> benchmark.Times | list[dict]:
     backend = get_backend(args.here, args.device, args.mode)
+    if args.what == "layers":
+        chosen = layer_benchmark.QUICK if args.quick else layer_benchmark.LAYERS
+        return list(layer_benchmark.measure(backend, chosen, args.rounds))
     if args.what == "networks":
         return benchmark.networks(backend, ResNetSpec(), SIZE, args.rounds)
     recipe = load_recipe(args.recipe or Path(__file__).parent.parent / "demo.yaml", args.set)
     return benchmark.training(backend, recipe, args.rounds)
 
 
-def _turn(args, name: str) -> benchmark.Times:
+def _turn(args, name: str) -> benchmark.Times | list[dict]:
     command = [sys.executable, "-m", "tunable_core", "bench", args.what, "--here", name, "--rounds", str(args.rounds)]
     for option, value in (("--device", args.device), ("--mode", args.mode), ("--recipe", args.recipe)):
         command += [option, value] if value else []
+    command += ["--quick"] if args.quick else []
     for override in args.set:
         command += ["--set", override]
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
