@@ -106,14 +106,30 @@ def backend():
     return get_backend(next(iter(requested()), "torch"))
 
 
+def _untrained(backend, values, path):
+    """A weights file of a recipe's network, at its start."""
+    header = Header.of(parse(values))
+    specs = backend.specs(backend.build(header.network, header.num_objectives))
+    checkpoint.save(path, starting_weights(specs, 0), header)
+    return path
+
+
 @pytest.fixture(scope="session")
 def weights_file(backend, tmp_path_factory):
     """A weights file of a tiny tunable network, untrained."""
-    header = Header.of(parse(_values()))
-    specs = backend.specs(backend.build(header.network, header.num_objectives))
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    checkpoint.save(path, starting_weights(specs, 0), header)
-    return path
+    return _untrained(backend, _values(), tmp_path_factory.mktemp("weights") / "tiny.safetensors")
+
+
+@pytest.fixture(scope="session")
+def joint_file(backend, tmp_path_factory):
+    """The same for the joint task."""
+    values = {**_values(), "task": "denoise_deblur"}
+    values["objectives"] = [
+        {"name": "noise", "kind": "noise", "residual": "remove"},
+        {"name": "blur", "kind": "blur", "noise_objective": "noise"},
+    ]
+    values["data"]["degradation"].insert(0, {"kind": "gaussian_blur", "sigma": [0, 4]})
+    return _untrained(backend, values, tmp_path_factory.mktemp("weights") / "joint.safetensors")
 
 
 @pytest.fixture

@@ -247,6 +247,26 @@ def test_evaluate_at(words, omegas, tunable, weights_file, folder):
     assert [row["omega"] for row in found["summary"] if row["sigma"] == "mean"] == omegas
 
 
+def test_evaluate_the_joint_task(tunable, joint_file, folder):
+    """By default as Table 3: the corners, blur 0..4; both can be chosen."""
+    found = answer(tunable("evaluate", joint_file, "--data", folder, "--sigma", "5", "--no-ssim", "--json"))
+    assert [(row["omega"], row["rho"]) for row in found["summary"]] == [
+        (omega, rho) for omega in ([0, 0], [0, 1], [1, 0], [1, 1]) for rho in (0, 1, 2, 3, 4, "mean")
+    ]
+    assert "Gaussian blur" in found["protocol"] and found["summary"][0]["psnr_gamma"] is not None
+    words = ["evaluate", joint_file, "--data", folder, "--sigma", "5", "--no-ssim", "--line", "2", "--rho", "0"]
+    status, out, err = tunable(*words)
+    assert status == 0 and out.startswith("| ω | σ | pictures | PSNR | PSNR_η | PSNR_γ | r* |"), err
+    assert [line.split("|")[1].strip() for line in out.splitlines()[2:6]] == ["(0, 1)"] * 2 + ["(1, 0)"] * 2
+
+
+def test_evaluate_blurs_when_asked(tunable, weights_file, folder):
+    found = answer(tunable("evaluate", weights_file, "--data", folder, "--sigma", "5", "--rho", "1", "--json"))
+    assert [row["rho"] for row in found["summary"][:2]] == [1, "mean"] and "Gaussian blur" in found["protocol"]
+    status, _, err = tunable("evaluate", weights_file, "--data", folder, "--rho", "-1")
+    assert status == 2 and "--rho: wants finite numbers that are not negative" in err
+
+
 def test_evaluate_a_plain_network(tunable, weights_file, folder):
     tunable("fold", weights_file, "--omega", "1,0", "-o", "folded.safetensors")
     found = answer(tunable("evaluate", "folded.safetensors", "--data", folder, "--sigma", "15", "--json"))

@@ -10,8 +10,21 @@ from tunable_core.checkpoint import Header
 from tunable_core.data import BUNDLED_TEST, bundled
 from tunable_core.degradations import protocol_degraded, protocol_noise
 from tunable_core.errors import DataError
-from tunable_core.evaluation import Measurement, evaluate, measure, objectives_of, summarise, trained_omega, validate
+from tunable_core.evaluation import (
+    PROTOCOL,
+    Measurement,
+    evaluate,
+    is_blurred,
+    measure,
+    objectives_of,
+    protocol,
+    summarise,
+    trained_omega,
+    validate,
+)
+from tunable_core.filters import gaussian_blur
 from tunable_core.pictures import read, to_network
+from tunable_core.recipe import parse
 
 PLAIN = {"name": "resnet", "channels": 4, "blocks": 1, "tunable": False}
 
@@ -91,6 +104,40 @@ def test_without_a_noise_objective_there_is_no_target(model_of, clean):
     assert [spec.kind for spec in objectives_of(model.header.recipe)] == ["rec"] and objectives_of({}) == []
 
 
+JOINT = {
+    "task": "denoise_deblur",
+    "objectives": [
+        {"name": "noise", "kind": "noise", "residual": "remove"},
+        {"name": "blur", "kind": "blur", "noise_objective": "noise", "gamma": 3},
+    ],
+    "data": {
+        "train": "bundled",
+        "degradation": [{"kind": "gaussian_blur", "sigma": [0, 4]}, {"kind": "gaussian_noise", "sigma": [5, 30]}],
+    },
+}
+
+
+@pytest.mark.parametrize("omega", [(1, 0), (1, 0.5), (0.4, 1)])
+def test_psnr_gamma(omega, model_of, clean):
+    """Against the sharpened y_eta; a network that gives y_eta misses it by the mask, and PSNR_eta by nothing."""
+    degraded = protocol_degraded(clean, 25, 3, 2)
+    eta = clean + (1 - omega[0]) * 0.9 * (degraded.astype(np.float64) - clean)
+    mask = omega[1] * 3 * (eta - np.stack([gaussian_blur(eta[..., c], 2.5, 9) for c in range(3)], axis=-1))
+    model = model_of(lambda x, omega: to_network(eta), **JOINT)
+    found = measure(model, clean, degraded, np.float32(omega))
+    assert found["psnr_eta"] > 120  # float32 rounding
+    if omega[1]:
+        np.testing.assert_allclose(found["psnr_gamma"], -10 * np.log10(np.mean(mask**2)), atol=1e-3)
+    else:
+        assert found["psnr_gamma"] == found["psnr_eta"]
+    np.testing.assert_allclose(found["residual"], 1 - omega[0], atol=1e-5)
+
+
+def test_blurred_or_not(model_of):
+    assert is_blurred(model_of(None, **JOINT).header.recipe)
+    assert not is_blurred(model_of(None).header.recipe) and not is_blurred({})
+
+
 def test_ssim_can_be_left_out(identity, clean):
     degraded = protocol_degraded(clean, 25, 0)
     assert np.isnan(measure(identity, clean, degraded, [1, 0], ssim=False)["ssim"])
@@ -140,6 +187,20 @@ def test_evaluate(model_of, folder, make_recipe):
     assert evaluate(model, paths, omegas, [25, 5]) == rows
 
 
+def test_evaluate_over_blur(model_of, folder):
+    rows = evaluate(
+        model_of(lambda x, omega: x, **JOINT), str(folder), np.float32([[1, 0]]), [25, 5], [0, 2], ssim=False
+    )
+    assert [(row.picture, row.sigma, row.rho) for row in rows] == [
+        (name, sigma, rho) for name in ("a.png", "b.png") for sigma in (25, 5) for rho in (0, 2)
+    ]
+    for row in rows:
+        index = "ab".index(row.picture[0])
+        clean = read(folder / row.picture)
+        error = protocol_degraded(clean, row.sigma, index, row.rho).astype(np.float64) - clean
+        np.testing.assert_allclose(row.psnr, -10 * np.log10(np.mean(error**2)), atol=1e-5)
+
+
 def test_evaluate_a_plain_network(model_of, folder):
     model = model_of(lambda x, omega: x, network=PLAIN, omega={"sampler": {"kind": "fixed", "value": [1, 0]}})
     rows = evaluate(model, str(folder), None, [15])
@@ -176,8 +237,8 @@ def test_small_pictures_do_without_ssim(identity, folder):
 # --- means
 
 
-def row(picture, sigma, omega, psnr, residual=0.5):
-    return Measurement(picture, sigma, 0.0, omega, psnr, psnr + 1, np.nan, 0.5, residual)
+def row(picture, sigma, omega, psnr, residual=0.5, rho=0.0):
+    return Measurement(picture, sigma, rho, omega, psnr, psnr + 1, np.nan, 0.5, residual)
 
 
 def test_summarise():
@@ -199,10 +260,36 @@ def test_summarise():
     ]
     assert [one["psnr_eta"] for one in found] == [11, 11, 32, 23, 27.5]
     assert [one["residual"] for one in found] == [1, 1, 0.5, 0.5, 0.5]
+    assert {one["rho"] for one in found} == {0}
     assert summarise([]) == []
+    assert protocol(found) == PROTOCOL
+
+
+def test_summarise_over_blur():
+    """By omega, sigma, rho; the mean is over all of them, and the protocol says what the blur is."""
+    levels = [(sigma, rho) for sigma in (5.0, 30.0) for rho in (0.0, 4.0)]
+    rows = [row("a", sigma, (1.0, 0.0), 20 + i, rho=rho) for i, (sigma, rho) in enumerate(reversed(levels))]
+    found = summarise(rows)
+    assert [(one["sigma"], one["rho"], one["psnr"]) for one in found] == [
+        (5, 0, 23),
+        (5, 4, 22),
+        (30, 0, 21),
+        (30, 4, 20),
+        ("mean", "mean", 21.5),
+    ]
+    assert protocol(found).startswith(PROTOCOL) and "blur of 21x21 pixels" in protocol(found)
 
 
 # --- validation during training
+
+
+def test_validate_blurs_where_training_does(model_of, folder):
+    model, data = model_of(lambda x, omega: x, **JOINT), {**JOINT["data"], "validate": str(folder)}
+    values = validate(model, parse(model_of(None, **{**JOINT, "data": data}).header.recipe))
+    pictures = [read(path) for path in sorted(folder.iterdir())]
+    errors = [np.mean((protocol_degraded(y, 15, i, 2).astype(np.float64) - y) ** 2) for i, y in enumerate(pictures)]
+    assert list(values) == ["psnr_1_0", "psnr_0_1"]
+    np.testing.assert_allclose(values["psnr_1_0"], np.mean(-10 * np.log10(errors)), atol=1e-4)
 
 
 def test_validate(model_of, folder, make_recipe):

@@ -56,6 +56,19 @@ def test_markdown_of_a_plain_network_leaves_out_what_was_not_measured():
     assert tables.to_csv(summarise(rows)).splitlines()[0] == "sigma,rho,pictures,psnr,psnr_eta,psnr_gamma,ssim,residual"
 
 
+def test_markdown_over_blur():
+    rows = [Measurement("a.png", 15.0, rho, (1.0, 1.0), 30.0 - rho, 31.0, 20.0, NAN, NAN) for rho in (0.0, 2.0)]
+    model = SimpleNamespace(objectives=("noise", "blur"))
+    assert tables.document(summarise(rows), model).splitlines()[:5] == [
+        "| ω | σ | ρ | pictures | PSNR | PSNR_η | PSNR_γ |",
+        "|---|---|---|---|---|---|---|",
+        "| (1, 1) | 15 | 0 | 1 | 30.00 | 31.00 | 20.00 |",
+        "| (1, 1) | 15 | 2 | 1 | 28.00 | 31.00 | 20.00 |",
+        "| (1, 1) | mean | mean | 1 | 29.00 | 31.00 | 20.00 |",
+    ]
+    assert "omega_blur gamma" in tables.document(summarise(rows), model)
+
+
 def test_files(tmp_path):
     model = SimpleNamespace(objectives=("fidelity", "noise"))
     tables.write(tmp_path / "new", ROWS, summarise(ROWS), model)
