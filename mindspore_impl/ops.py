@@ -35,8 +35,11 @@ def fresh_seed() -> int:
 
 
 def aggregate(alpha: ms.Tensor, tensor: ms.Tensor) -> ms.Tensor:
-    """Sum_i alpha_i tensor[i] (Eq. 3): alpha (k,) or (N, k), tensor (k, *shape) -> (*shape) or (N, *shape)."""
-    rows = alpha.reshape(-1, alpha.shape[-1])
+    """Sum_i alpha_i tensor[i] (Eq. 3): alpha (k,) or (N, k), tensor (k, *shape) -> (*shape) or (N, *shape).
+
+    In the tensor's dtype: where the input of a layer is float16, its kernels are cast once, after they are summed.
+    """
+    rows = _like(alpha, tensor).reshape(-1, alpha.shape[-1])
     return _ops.matmul(rows, tensor.reshape(tensor.shape[0], -1)).reshape(alpha.shape[:-1] + tensor.shape[1:])
 
 
@@ -95,6 +98,11 @@ def conv_transpose(x, alpha, weight, bias, stride, padding, output_padding, dila
     return conv(x, alpha, kernel, bias, (1,) * dims, (0,) * dims, dilation, groups, form)
 
 
+def _like(tensor, other):
+    """The tensor in the dtype of another."""
+    return tensor if tensor.dtype == other.dtype else tensor.astype(other.dtype)
+
+
 def _as_channels(x):
     """(N, C, ...) -> (1, N C, ...): every sample its own group of channels."""
     return x.reshape((1, x.shape[0] * x.shape[1]) + x.shape[2:])
@@ -109,7 +117,7 @@ def _mixed(y, alpha, groups):
     total = 0
     for i in range(k):
         own = y[:, i * out : (i + 1) * out] if groups == 1 else _ops.gather(y, _channels_of(i, k, out, groups), 1)
-        total = total + own * alpha[:, i].reshape((-1,) + ones)
+        total = total + own * _like(alpha, own)[:, i].reshape((-1,) + ones)
     return total
 
 
@@ -119,17 +127,18 @@ def _pointwise(x, alpha, weight, stride, groups):
         x = _every(x, axis + 2, step)
     n, c = x.shape[:2]
     kernel = aggregate(alpha, weight).reshape(n * groups, weight.shape[1] // groups, c // groups)
-    y = _ops.bmm(kernel, x.reshape(n * groups, c // groups, -1))
+    y = _ops.bmm(_like(kernel, x), x.reshape(n * groups, c // groups, -1))
     return y.reshape((n, weight.shape[1]) + x.shape[2:])
 
 
 def _add_bias(y, bias):
     """bias (out,) or (N, out)."""
-    return y + bias.reshape((-1, y.shape[1]) + (1,) * (y.ndim - 2))
+    return y + _like(bias, y).reshape((-1, y.shape[1]) + (1,) * (y.ndim - 2))
 
 
 def _convolve(x, kernel, stride, padding, dilation, groups):
     """An ordinary convolution: one dimension as a picture of one row, three as the taps of the first as channels."""
+    kernel = _like(kernel, x)
     dims = kernel.ndim - 2
     if dims == 2:
         return _convolve2d(x, kernel, stride, padding, dilation, groups)
@@ -335,14 +344,14 @@ def linear(x, alpha, weight, bias):
     x (N, ..., in), alpha (k,) or (N, k), weight (k, out, in), bias (k, out) or None -> (N, ..., out).
     Per-sample kernels run as one batched matrix product.
     """
-    kernel = aggregate(alpha, weight)
+    kernel = _like(aggregate(alpha, weight), x)
     shape = x.shape[:-1] + (weight.shape[1],)
     if alpha.ndim == 1:
         y = _ops.matmul(x.reshape(-1, x.shape[-1]), kernel.swapaxes(0, 1))
-        return (y if bias is None else y + aggregate(alpha, bias)).reshape(shape)
+        return (y if bias is None else y + _like(aggregate(alpha, bias), y)).reshape(shape)
     y = _ops.bmm(x.reshape(x.shape[0], -1, x.shape[-1]), kernel.swapaxes(1, 2))
     if bias is not None:
-        y = y + _ops.expand_dims(aggregate(alpha, bias), 1)
+        y = y + _ops.expand_dims(_like(aggregate(alpha, bias), y), 1)
     return y.reshape(shape)
 
 

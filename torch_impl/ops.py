@@ -4,6 +4,7 @@ Aggregation of kernels (Eq. 3), and the layers' arithmetic in every form of tuna
 """
 
 import os
+from contextlib import nullcontext
 
 import torch
 from torch import nn
@@ -24,7 +25,15 @@ def fresh_seed() -> int:
 
 def aggregate(alpha: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
     """Sum_i alpha_i tensor[i] (Eq. 3): alpha (k,) or (N, k), tensor (k, *shape) -> (*shape) or (N, *shape)."""
-    return (alpha @ tensor.flatten(1)).reshape(*alpha.shape[:-1], *tensor.shape[1:])
+    with no_autocast(tensor):
+        return (alpha @ tensor.flatten(1)).reshape(*alpha.shape[:-1], *tensor.shape[1:])
+
+
+def no_autocast(tensor: torch.Tensor):
+    """A context in which products keep the dtype of their factors: kernels are cast once, after they are summed."""
+    kind = tensor.device.type
+    # Entered only where there is something to switch off: exporters and compilers trace the context too.
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 def conv(x, alpha, weight, bias, stride, padding, dilation, groups, form):

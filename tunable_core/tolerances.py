@@ -49,10 +49,19 @@ TOLERANCES = {
         5e-3, "weights and every layer's output rounded to eleven bits, up to 5e-4 each, over some thirty layers"
     ),
     "interpolated": Tolerance(1e-5, "kernels summed from folded ones instead of the layer's own: as `folded`"),
+    "autocast": Tolerance(
+        4e-3, "a layer in bfloat16: input, kernel and output rounded to eight bits, 1.7e-3 each; kernels summed before"
+    ),
+    "autocast network": Tolerance(1e-2, "a network of six such layers with skips: 5e-3"),
+    "float16": Tolerance(1e-3, "a layer on float16 input: as `autocast`, eleven bits, 2e-4 each, and the bias added"),
+    "float16 network": Tolerance(2e-3, "a network of six such layers with skips: 1e-3"),
 }
 CONTROL = 1e-3  # negative control: two different omega must differ by at least this, relative
 MOVED = 1e-6  # negative control: ten steps move the weights by at least this, relative
 FACTOR = 8  # another order of summation, other ReLUs that flip, steps that drift: three bits beside the model's own gap
+DRIFT = 10  # free-running twins beside runs of one framework whose weights differ by 1e-7: rounding may be a few bits more
+SYNCHRONISED = 1e-5  # one step from equal weights and state: the rounding of gradients, and weights held to 1e-8 that move by 1e-4
+KINK = 1e-2  # such a step where a ReLU is within rounding of its kink: one unit of a few thousand
 OPTIMIZER = 2e-6  # 50 steps of a float32 optimizer that move the weights by about themselves: 4e-8 for each of them
 ZERO = 1e-10  # a gradient is truly zero when float64 leaves less of it than this beside the whole: its own rounding
 

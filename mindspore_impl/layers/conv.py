@@ -75,7 +75,7 @@ class TunableConv(Tunable):
             x = ops.pad(x, padding, self.padding_mode)
             padding = (0,) * self.dims
         return ops.conv(
-            x, self.phi(omega), self.weight, self.bias, self.stride, padding, self.dilation, self.groups, self.form
+            x, self.alpha(omega), self.weight, self.bias, self.stride, padding, self.dilation, self.groups, self.form
         )
 
     def roles(self) -> dict[str, tuple[str, int]]:
@@ -95,7 +95,7 @@ class TunableConv(Tunable):
         """The ordinary convolution equal to this one at omega (p,)."""
         channels, bias = (self.in_channels, self.out_channels), self.bias is not None
         folded = ops.ordinary_conv(*channels, kernel_size=self.kernel_size, bias=bias, **self.options())
-        alpha = self.phi(omega)
+        alpha = self.alpha(omega)
         ops.assign(folded.weight, ops.aggregate(alpha, self.weight).asnumpy())
         if self.bias is not None:
             ops.assign(folded.bias, ops.aggregate(alpha, self.bias).asnumpy())
@@ -186,7 +186,7 @@ class TunableConvTranspose(TunableConv):
         """x (N, in, *size), omega (p,) or (N, p) -> (N, out, *size')."""
         return ops.conv_transpose(
             x,
-            self.phi(omega),
+            self.alpha(omega),
             self.weight,
             self.bias,
             self.stride,

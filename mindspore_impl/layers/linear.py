@@ -35,7 +35,7 @@ class TunableLinear(Tunable):
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor) -> ms.Tensor:
         """x (N, ..., in), omega (p,) or (N, p) -> (N, ..., out)."""
-        return ops.linear(x, self.phi(omega), self.weight, self.bias)
+        return ops.linear(x, self.alpha(omega), self.weight, self.bias)
 
     def roles(self) -> dict[str, tuple[str, int]]:
         return {"weight": ("kernel", self.in_features), "bias": ("bias", self.in_features)}
@@ -43,7 +43,7 @@ class TunableLinear(Tunable):
     def fold(self, omega: ms.Tensor) -> nn.Dense:
         """The ordinary linear layer equal to this one at omega (p,)."""
         folded = nn.Dense(self.in_features, self.out_features, has_bias=self.bias is not None)
-        alpha = self.phi(omega)
+        alpha = self.alpha(omega)
         ops.assign(folded.weight, ops.aggregate(alpha, self.weight).asnumpy())
         if self.bias is not None:
             ops.assign(folded.bias, ops.aggregate(alpha, self.bias).asnumpy())

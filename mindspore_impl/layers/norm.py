@@ -77,7 +77,7 @@ class TunableNorm(Tunable):
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor) -> ms.Tensor:
         """x as for the ordinary norm, omega (p,) or (N, p)."""
-        alpha = self.phi(omega)
+        alpha = self.alpha(omega)
         weight, bias = ops.aggregate(alpha, self.weight), ops.aggregate(alpha, self.bias)
         return ops.scale_and_shift(ops.normalise(x, self.kind, self.eps), weight, bias, self.kind)
 
@@ -90,7 +90,7 @@ class TunableNorm(Tunable):
     def fold(self, omega: ms.Tensor) -> nn.Cell:
         """The ordinary norm equal to this one at omega (p,)."""
         folded = self.ordinary(self.channels, eps=self.eps)
-        alpha = self.phi(omega)
+        alpha = self.alpha(omega)
         ops.assign(folded.weight, ops.aggregate(alpha, self.weight).asnumpy())
         ops.assign(folded.bias, ops.aggregate(alpha, self.bias).asnumpy())
         return folded

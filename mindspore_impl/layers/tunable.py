@@ -1,5 +1,6 @@
 """What every tunable layer shares: phi, the number of kernels, its parameter specs, its start."""
 
+import mindspore as ms
 from mindspore import nn
 
 from mindspore_impl import ops
@@ -25,6 +26,10 @@ class Tunable(nn.Cell):
         self.phi_form = phi
         self.phi = make_phi(phi, num_objectives)
         self.num_kernels = num_kernels(num_objectives, phi)
+
+    def alpha(self, omega: ms.Tensor) -> ms.Tensor:
+        """The aggregation weights (Eq. 6), omega (p,) or (N, p) -> (k,) or (N, k), as exact as the parameters."""
+        return self.phi(omega)
 
     def roles(self) -> dict[str, tuple[str, int]]:
         """(role, fan_in) of the layer's own parameters, by local name; see ParameterSpec."""

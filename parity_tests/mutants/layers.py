@@ -131,7 +131,7 @@ LINEAR_FAULTS = {
 
 PARAMETER_FAULTS = {
     "the first kernel alone": edited(
-        "layers.parameter:TunableParameter.forward", ("ops.aggregate(self.phi(omega), self.weight)", "self.weight[0]")
+        "layers.parameter:TunableParameter.forward", ("ops.aggregate(self.alpha(omega), self.weight)", "self.weight[0]")
     ),
     "value to start from forgotten": edited(
         "layers.parameter:TunableParameter.roles", ('"one" if self.value else "zero"', '"zero"')

@@ -35,7 +35,7 @@ class TunableLinear(Tunable):
 
     def forward(self, x: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
         """x (N, ..., in), omega (p,) or (N, p) -> (N, ..., out)."""
-        return ops.linear(x, self.phi(omega), self.weight, self.bias)
+        return ops.linear(x, self.alpha(omega), self.weight, self.bias)
 
     def roles(self) -> dict[str, tuple[str, int]]:
         return {"weight": ("kernel", self.in_features), "bias": ("bias", self.in_features)}
@@ -44,7 +44,7 @@ class TunableLinear(Tunable):
         """The ordinary linear layer equal to this one at omega (p,)."""
         folded = nn.Linear(self.in_features, self.out_features, self.bias is not None)
         with torch.no_grad():
-            alpha = self.phi(omega)
+            alpha = self.alpha(omega)
             folded.weight.copy_(ops.aggregate(alpha, self.weight))
             if self.bias is not None:
                 folded.bias.copy_(ops.aggregate(alpha, self.bias))

@@ -77,7 +77,7 @@ class TunableNorm(Tunable):
 
     def forward(self, x: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
         """x as for the ordinary norm, omega (p,) or (N, p)."""
-        alpha = self.phi(omega)
+        alpha = self.alpha(omega)
         weight, bias = ops.aggregate(alpha, self.weight), ops.aggregate(alpha, self.bias)
         return ops.scale_and_shift(ops.normalise(x, self.kind, self.eps), weight, bias, self.kind)
 
@@ -91,7 +91,7 @@ class TunableNorm(Tunable):
         """The ordinary norm equal to this one at omega (p,)."""
         folded = self.ordinary(self.channels, eps=self.eps)
         with torch.no_grad():
-            alpha = self.phi(omega)
+            alpha = self.alpha(omega)
             folded.weight.copy_(ops.aggregate(alpha, self.weight))
             folded.bias.copy_(ops.aggregate(alpha, self.bias))
         return folded

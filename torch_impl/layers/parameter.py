@@ -33,7 +33,7 @@ class TunableParameter(Tunable):
 
     def forward(self, omega: torch.Tensor) -> torch.Tensor:
         """omega (p,) -> (*shape); omega (N, p) -> (N, *shape)."""
-        return ops.aggregate(self.phi(omega), self.weight)
+        return ops.aggregate(self.alpha(omega), self.weight)
 
     def roles(self) -> dict[str, tuple[str, int]]:
         return {"weight": ("one" if self.value else "zero", 0)}

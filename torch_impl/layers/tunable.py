@@ -27,6 +27,16 @@ class Tunable(nn.Module):
         self.phi = make_phi(phi, num_objectives)
         self.num_kernels = num_kernels(num_objectives, phi)
 
+    def _apply(self, fn, recurse=True):
+        # Kernels have an axis more than `channels_last` knows. Their sum is laid out anew in every call, so they keep
+        # their order: in one dimension, a change of dtype or device reaches them and one of memory format does not.
+        return super()._apply(lambda tensor: fn(tensor.flatten()).reshape(tensor.shape), recurse)
+
+    def alpha(self, omega: torch.Tensor) -> torch.Tensor:
+        """The aggregation weights (Eq. 6), omega (p,) or (N, p) -> (k,) or (N, k), as exact as the parameters."""
+        with ops.no_autocast(omega):
+            return self.phi(omega)
+
     def roles(self) -> dict[str, tuple[str, int]]:
         """(role, fan_in) of the layer's own parameters, by local name; see ParameterSpec."""
         raise TunableError(f"{type(self).__name__} declares no parameters")

@@ -1,0 +1,225 @@
+"""Every way of running a framework gives the same numbers: torch's compiler, memory formats, function transforms and
+autocast; MindSpore's graph mode, float16 input and mixed precision.
+
+Graph mode against PyNative: here the kinds of layers that test_layers leaves out. MindSpore's mixed precision: O1
+looks only for the framework's own layers and leaves tunable ones as they are; O2 and O3 cast the input, omega and phi
+and leave kernels float32, which are summed so, then cast. They run in graph mode only: in PyNative MindSpore 2.10
+dies of them on a CPU ("pointer is null"). `auto` casts every matrix product in PyNative, the sum of kernels too (1e-3).
+"""
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+
+from parity_tests.cases import build, factor, inputs, omegas
+from tunable_core import layer_benchmark, oracle
+from tunable_core.forms import FORMS
+from tunable_core.layer_benchmark import Layer
+from tunable_core.networks import ResNetSpec
+from tunable_core.tolerances import TOLERANCES, relative_error
+
+LAYER = TOLERANCES["layer"].limit
+KINDS = ("uneven", "1x1 strided", "1-d uneven", "3-d depth-wise", "transposed uneven", "linear on rows", "table")
+OMEGA = np.array([0.3, 0.9], np.float32)
+PHI = ("affine", "base")
+
+
+def call(twin, name, omega, phi="affine"):
+    """A layer and the framework's tensors that it is called with."""
+    layer, x = build(twin, name, phi, 2), inputs(name)
+    return layer, twin.tensors([omega] if x is None else [x, omega])
+
+
+def cancelling(twin, phi, form):
+    """A layer whose kernels nearly cancel at OMEGA: what each is rounded by is 16 times as much of their sum."""
+    layer = twin.impl.TunableConv2d(4, 5, 3, num_objectives=2, padding=1, phi=phi, form=form, seed=0)
+    tensors = twin.backend.parameters(layer)
+    alpha, weight = oracle.phi(phi, OMEGA, tensors), tensors["weight"]
+    weight[-1] = (weight[-1] / 16 - oracle.aggregate(alpha[:-1], weight[:-1])) / alpha[-1]
+    tensors["bias"][:] = 0
+    twin.backend.assign(layer, tensors)
+    x = np.random.default_rng(1).standard_normal((3, 4, 7, 6)).astype(np.float32)
+    return layer, x, oracle.layer("conv2d", phi, tensors, layer.options(), x, OMEGA)
+
+
+@pytest.mark.parametrize("name", ["grouped", "linear on rows"])
+def test_torch_compile(torch, name):
+    """One omega, then one per sample, compiled anew for its rank; gradients through the compiler's own backward."""
+    weight = factor(name, "affine", 2, "per sample")
+    for label in ("inside", "per sample"):
+        layer = build(torch, name, "affine", 2)
+        compiled = torch.torch.compile(layer)
+        x, omega = torch.tensors([inputs(name), omegas(2)[label]])
+        assert relative_error(torch.array(compiled(x, omega)), torch.array(layer(x, omega))) <= LAYER
+    eager = torch.gradients(layer, inputs(name), omegas(2)["per sample"], weight)
+    loss = (compiled(x, omega) * torch.tensors([weight])[0]).mean()
+    found = torch.torch.autograd.grad(loss, list(layer.parameters()))
+    for place, gradient in zip(torch.backend.parameters(layer), found, strict=True):
+        assert relative_error(torch.array(gradient), eager[place]) <= TOLERANCES["layer gradient"].limit
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["padded", "1x1", "depth-wise", "transposed x2", "1-d", "3-d"])
+def test_channels_last(torch, name, form):
+    """Inputs and whole modules; kernels, which have an axis more, keep their order."""
+    layer = build(torch, name, "affine", 2, form=form)
+    x = inputs(name)
+    formats = {4: torch.torch.channels_last, 5: torch.torch.channels_last_3d}
+    chosen = formats.get(x.ndim, torch.torch.channels_last)
+    wanted = [torch.run(layer, x, omegas(2)[label]) for label in ("inside", "per sample")]
+    layer = layer.to(memory_format=chosen)
+    for label, plain in zip(("inside", "per sample"), wanted, strict=True):
+        there, omega = torch.tensors([x, omegas(2)[label]])
+        there = there.to(memory_format=chosen) if x.ndim in formats else there
+        assert relative_error(torch.array(layer(there, omega)), plain) <= LAYER
+    assert all(value.is_contiguous() for value in layer.parameters())
+    assert all(value.dtype == torch.torch.float64 for value in layer.double().parameters())
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_vmap_over_omega(torch, name):
+    """A function of one sample mapped over samples and omegas is the layer with omega per sample."""
+    layer, arguments = call(torch, name, omegas(2)["per sample"])
+
+    def one(*sample):
+        return layer(*sample) if len(sample) == 1 else layer(sample[0][None], sample[1])[0]
+
+    mapped = torch.array(torch.torch.func.vmap(one)(*arguments))
+    assert relative_error(mapped, torch.array(layer(*arguments))) <= LAYER
+
+
+@pytest.mark.parametrize("label", ["inside", "per sample"])
+@pytest.mark.parametrize("name", KINDS)
+def test_functional_gradient_in_omega(torch, name, label):
+    layer, (*x, omega) = call(torch, name, omegas(2)[label])
+    (weight,) = torch.tensors([factor(name, "affine", 2, label)])
+    found = torch.torch.func.grad(lambda point: (layer(*x, point) * weight).mean())(omega)
+    wanted = torch.gradients(layer, inputs(name), omegas(2)[label], factor(name, "affine", 2, label))["omega"]
+    assert relative_error(torch.array(found), wanted) <= TOLERANCES["layer gradient"].limit
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in KINDS if name not in ("linear on rows", "table")] + ["layer norm 2d"]
+)
+def test_mindspore_graph_equals_pynative(mindspore, name):
+    """To the bit, both ways of giving omega."""
+    layer, found = build(mindspore, name, "affine", 2), {}
+    for mode in ("pynative", "graph"):
+        with mindspore.module("ops").running(mode):
+            found[mode] = [mindspore.run(layer, inputs(name), omegas(2)[label]) for label in ("inside", "per sample")]
+    for eager, compiled in zip(found["pynative"], found["graph"], strict=True):
+        np.testing.assert_array_equal(eager, compiled)
+
+
+def autocast_errors(torch, phi, form):
+    """Of one omega and of omega per sample, in bfloat16 autocast, against the float64 oracle."""
+    layer, x, wanted = cancelling(torch, phi, form)
+    errors = []
+    for omega in (OMEGA, np.tile(OMEGA, (len(x), 1))):
+        with torch.torch.autocast("cpu", torch.torch.bfloat16):
+            output = layer(*torch.tensors([x, omega]))
+        errors.append(relative_error(torch.array(output.float()), wanted))
+    return errors
+
+
+@pytest.mark.parametrize("phi", PHI)
+@pytest.mark.parametrize("form", ["grouped", "loop"])
+def test_autocast(torch, monkeypatch, phi, form):
+    """Kernels are summed in float32 and cast once; negative control: cast first, they miss the limit by far.
+
+    The form basis casts each kernel by its nature; no other way to run it is in half the bits.
+    """
+    limit = TOLERANCES["autocast"].limit
+    assert max(autocast_errors(torch, phi, form)) <= limit
+    monkeypatch.setattr(torch.module("ops"), "no_autocast", lambda tensor: nullcontext())
+    assert min(autocast_errors(torch, phi, form)) > 3 * limit
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_autocast_sums_kernels_exactly(torch, name):
+    """alpha and the kernel have the same bits with and without; the product does not."""
+    layer, arguments = call(torch, name, omegas(2)["per sample"])
+    aggregate, found = torch.module("ops").aggregate, []
+    for enabled in (False, True):
+        with torch.torch.autocast("cpu", torch.torch.bfloat16, enabled=enabled):
+            alpha = layer.alpha(arguments[-1])
+            found.append((alpha, aggregate(alpha, layer.weight), layer(*arguments)))
+    for plain, cast in zip(*(part[:2] for part in found), strict=True):
+        np.testing.assert_array_equal(torch.array(plain), torch.array(cast))
+    if name != "table":  # which is the kernel itself
+        assert found[1][2].dtype == torch.torch.bfloat16
+
+
+def test_autocast_network(torch, rng):
+    """And every parameter gets a float32 gradient."""
+    network = torch.backend.build(ResNetSpec(channels=8, blocks=2), 2)
+    x, omega = torch.tensors([rng.uniform(size=(3, 3, 9, 8)), omegas(2)["per sample"]])
+    plain = torch.array(network(x, omega))
+    with torch.torch.autocast("cpu", torch.torch.bfloat16):
+        output = network(x, omega)
+    assert 1e-4 < relative_error(torch.array(output.float()), plain) <= TOLERANCES["autocast network"].limit
+    output.float().square().mean().backward()
+    assert all(value.grad.dtype == torch.torch.float32 and value.grad.any() for value in network.parameters())
+
+
+def half_errors(mindspore, phi, form):
+    """Of one omega and of omega per sample, on float16 input, against the float64 oracle."""
+    layer, x, wanted = cancelling(mindspore, phi, form)
+    half, errors = mindspore.ms.Tensor(x.astype(np.float16)), []
+    for omega in (OMEGA, np.tile(OMEGA, (len(x), 1))):
+        output = layer(half, *mindspore.tensors([omega]))
+        assert output.dtype == mindspore.ms.float16
+        errors.append(relative_error(mindspore.array(output), wanted))
+    return errors
+
+
+@pytest.mark.parametrize("phi", PHI)
+@pytest.mark.parametrize("form", ["grouped", "loop"])
+def test_float16_input(mindspore, monkeypatch, phi, form):
+    """Kernels are summed in float32 and cast once; negative control: cast first, they miss the limit by far."""
+    ops, limit = mindspore.module("ops"), TOLERANCES["float16"].limit
+    for mode in ("pynative", "graph"):
+        with ops.running(mode):
+            assert max(half_errors(mindspore, phi, form)) <= limit
+    real, half = ops.aggregate, mindspore.ms.float16
+    monkeypatch.setattr(ops, "aggregate", lambda alpha, tensor: real(alpha.astype(half), tensor.astype(half)))
+    assert min(half_errors(mindspore, phi, form)) > 2 * limit
+
+
+@pytest.mark.parametrize("name", KINDS[:-1])
+def test_float16_input_of_every_kind(mindspore, name):
+    """The output is float16, within its rounding."""
+    layer = build(mindspore, name, "affine", 2)
+    half = mindspore.ms.Tensor(inputs(name).astype(np.float16))
+    for label in ("inside", "per sample"):
+        output = layer(half, *mindspore.tensors([omegas(2)[label]]))
+        assert output.dtype == mindspore.ms.float16
+        plain = mindspore.run(layer, half.asnumpy(), omegas(2)[label])
+        assert 1e-5 < relative_error(mindspore.array(output), plain) <= TOLERANCES["float16"].limit
+
+
+@pytest.mark.parametrize("level", ["O1", "O2"])
+def test_mindspore_mixed_precision(mindspore, rng, tmp_path, monkeypatch, level):
+    monkeypatch.chdir(tmp_path)  # O1 writes the program that it makes
+    network = mindspore.backend.build(ResNetSpec(channels=8, blocks=2), 2)
+    x, omega = rng.uniform(size=(3, 3, 9, 8)), omegas(2)["per sample"]
+    with mindspore.module("ops").running("graph"):
+        plain = mindspore.run(network, x, omega)
+        mixed = mindspore.ms.amp.auto_mixed_precision(network, level, mindspore.ms.float16)
+        error = relative_error(mindspore.run(mixed, x, omega), plain)
+    if level == "O1":
+        assert error == 0
+    else:
+        assert 1e-5 < error <= TOLERANCES["float16 network"].limit
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [Layer("dense", 3, 3, 2), Layer("depthwise", 3, 3), Layer("linear", 1, 4, 2), Layer("dense", 3, 3, 2, True)],
+)
+def test_timed_layers_run(twin, layer, monkeypatch):
+    """Every case that `tunable bench layers` times."""
+    monkeypatch.setattr(layer_benchmark, "SIZE", 6)
+    for case in layer_benchmark.cases(layer, "cpu"):
+        twin.backend.layer_call(layer, *case)()
