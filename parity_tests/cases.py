@@ -119,6 +119,17 @@ CASES = {
             "proj": {"weight": (3, 3), "bias": (3,)},
         },
     ),
+    "attention shifted both ways": Case(
+        "window_attention",
+        (2,),
+        {"heads": 1, "window": 2, "shift": 1},
+        (4, 6, 2),
+        parts={
+            "qkv": {"weight": (6, 2), "bias": (6,)},
+            "relative_position_bias_table": {"weight": (9, 1)},
+            "proj": {"weight": (2, 2), "bias": (2,)},
+        },
+    ),
     "channel attention": Case(
         "channel_attention",
         (6, 2),

@@ -1,6 +1,7 @@
 """`python -m parity_tests.mutants`: every mutant in every twin, and which check killed it. Exit status 1 unless all."""
 
 import argparse
+import signal
 import sys
 import time
 
@@ -21,6 +22,8 @@ def main(words: list[str]) -> int:
     if args.list:
         print("\n".join(mutant.name for mutant in mutants))
         return 0
+    # Where a shell runs this in the background Ctrl-C is ignored, and a check sends one to itself.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     complete = bool(mutants)
     for backend in [args.backend] if args.backend else requested():
         complete &= _run(backend, [mutant for mutant in mutants if mutant.concerns(backend)])

@@ -11,9 +11,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parity_tests import test_layers, test_limits, test_networks, test_objectives, test_optimizers, test_training
+from parity_tests import (
+    test_layers,
+    test_limits,
+    test_networks,
+    test_objectives,
+    test_optimizers,
+    test_structure,
+    test_training,
+)
 from parity_tests.cases import CASES, CONVOLUTIONS
 from parity_tests.recipes import make_recipe
+from tunable_core.tolerances import OPTIMIZER
 
 EAGER = "the mode that costs no compilation"  # as `which`, an index into the backend's modes
 
@@ -57,6 +66,12 @@ def _gradients(*names, phi="affine", label="per sample") -> list[Check]:
     return [_check(test_layers.test_gradients, name=name, phi=phi, label=label) for name in names]
 
 
+def fifty_steps(twin, name: str) -> None:
+    """As test_optimizers.test_fifty_steps, which remembers what it finds: nothing of a broken twin may stay."""
+    moves, buffers, *_ = test_optimizers.fifty_steps(twin, test_optimizers.SETTINGS[name])
+    assert moves <= OPTIMIZER and buffers <= OPTIMIZER, f"moves {moves:.1e}, buffers {buffers:.1e}"
+
+
 def _of_kind(*starts) -> list[str]:
     return [name for name, case in CASES.items() if case.kind.startswith(starts)]
 
@@ -85,7 +100,7 @@ CHECKS: dict[str, list[Check]] = {
         *(check for phi in _PHI for check in _gradients("table", phi=phi)),
     ],
     "norm": [
-        *_outputs(_of_kind("layer_norm", "instance_norm")),
+        *_outputs(["layer norm small variance", *_of_kind("layer_norm", "instance_norm")]),
         *_gradients("layer norm", "layer norm 2d", "instance norm"),
         _check(test_limits.test_folded_layer, name="layer norm small variance", phi="affine"),
     ],
@@ -95,13 +110,15 @@ CHECKS: dict[str, list[Check]] = {
     ],
     "network": [
         _check(test_networks.test_written_numbers),
+        _check(test_structure.test_resnet_in_numpy, phi="affine"),
+        *(_check(test_structure.test_parts_pass_every_option_on, p=p) for p in (0, 2)),
         _check(test_networks.test_per_sample_equals_one_by_one, phi="affine"),
         _check(test_networks.test_wrong_calls_are_refused, which=EAGER),
     ],
     "objective": [
         *(
             _check(test_objectives.test_multi_loss, name=name, distance=distance, normalise="none", label="per sample")
-            for name in ("rec + noise", "three")
+            for name in ("rec + noise", "three", "blur before its noise")
             for distance in ("l1", "l2", "charbonnier")
         ),
         _check(test_objectives.test_written_numbers),
@@ -117,7 +134,9 @@ CHECKS: dict[str, list[Check]] = {
         _check(test_objectives.test_no_loss_at_zero),
     ],
     "training": [
-        _check(test_optimizers.test_in_training, name="adam, large eps", which=EAGER),
+        *(_check(fifty_steps, name=name) for name in test_optimizers.SETTINGS),
+        _check(test_structure.test_a_step_reports_the_loss, name="se, three objectives"),
+        *(_check(test_optimizers.test_in_training, name=name, which=EAGER) for name in ("adam", "sgd")),
         _check(test_training.test_gradients_move_nothing, which=EAGER),
         _check(test_training.test_every_parameter_moves, name="base"),
         _check(test_training.test_an_unused_parameter_has_no_gradient),
@@ -128,6 +147,8 @@ CHECKS: dict[str, list[Check]] = {
             _check(test_limits.test_folded_layer, name=name, phi="affine")
             for name in (
                 "grouped strided",
+                "dilated",
+                "reflected",
                 "transposed output padding",
                 "linear",
                 "table",
@@ -139,6 +160,8 @@ CHECKS: dict[str, list[Check]] = {
         _check(test_limits.test_folded_network, phi="base"),
     ],
     "weights": [
+        *(_check(test_structure.test_start, name=name) for name in test_structure.STARTS),
+        _check(test_structure.test_trace),
         _check(test_layers.test_parameters, name="grouped", phi="se"),
         _check(test_limits.test_every_parameter_of_a_network_gets_a_gradient, phi="affine"),
     ],

@@ -1,6 +1,7 @@
 """Break a twin, run checks until one fails, mend it."""
 
 from collections.abc import Callable, Iterable
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import pytest
@@ -45,14 +46,25 @@ class Verdict(NamedTuple):
         return f"{self.killer}: {self.reason}" if self.killer else "SURVIVED"
 
 
-def judge(twin, mutant: Mutant) -> Verdict:
-    """Put the mutant into the twin and run every check, those of its kind first, until one fails."""
+@contextmanager
+def broken(twin, mutant: Mutant):
+    """The twin with the mutant in it; MutantError where it cannot be put in."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         try:
             mutant.fault(twin, monkeypatch)
         except _OWN_FAULTS as error:
-            return Verdict(None, _first_line(error), error=True)
-        return run(twin, [*CHECKS[mutant.kind], *(c for kind in CHECKS if kind != mutant.kind for c in CHECKS[kind])])
+            raise MutantError(_first_line(error)) from None
+        yield
+
+
+def judge(twin, mutant: Mutant) -> Verdict:
+    """Put the mutant into the twin and run every check, those of its kind first, until one fails."""
+    try:
+        with broken(twin, mutant):
+            others = [check for kind, checks in CHECKS.items() if kind != mutant.kind for check in checks]
+            return run(twin, [*CHECKS[mutant.kind], *others])
+    except MutantError as error:
+        return Verdict(None, str(error), error=True)
 
 
 def run(twin, checks: Iterable[Check]) -> Verdict:

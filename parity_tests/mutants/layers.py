@@ -52,7 +52,7 @@ CONVOLUTION_FAULTS = {
     ),
     "basis weighed by the first sample": each(
         torch=edited("ops:_basis", ("* mix)", "* mix[:1])")),
-        mindspore=edited("ops:_mixed", ("alpha[:, i]", "(alpha[:1, i] + 0 * alpha[:, i])")),
+        mindspore=edited("ops:_mixed", ("own)[:, i]", "own)[:1, i]")),
     ),
     "basis without its last kernel": each(
         torch=edited("ops:_basis", ("* mix).sum(2)", "* mix)[:, :, :-1].sum(2)")),
@@ -131,7 +131,7 @@ LINEAR_FAULTS = {
 
 PARAMETER_FAULTS = {
     "the first kernel alone": edited(
-        "layers.parameter:TunableParameter.forward", ("ops.aggregate(self.alpha(omega), self.weight)", "self.weight[0]")
+        "layers.parameter:TunableParameter.forward", ("return ops", "return self.weight[0]; ops")
     ),
     "value to start from forgotten": edited(
         "layers.parameter:TunableParameter.roles", ('"one" if self.value else "zero"', '"zero"')

@@ -1,6 +1,14 @@
 """All mutants."""
 
+from parity_tests.mutants.attention import ATTENTION
 from parity_tests.mutants.harness import Mutant
 from parity_tests.mutants.layers import LAYERS
+from parity_tests.mutants.learning import LEARNING
+from parity_tests.mutants.networks import NETWORKS
 
-MUTANTS = [Mutant(f"{kind}: {name}", kind, fault) for kind, faults in LAYERS.items() for name, fault in faults.items()]
+MUTANTS = [
+    Mutant(f"{kind}: {name}", kind, fault)
+    for kinds in (LAYERS, ATTENTION, NETWORKS, LEARNING)
+    for kind, faults in kinds.items()
+    for name, fault in faults.items()
+]

@@ -1,0 +1,189 @@
+"""Mutants of objectives, the multi-loss, optimizers and training: kind -> name -> fault."""
+
+import numpy as np
+
+from parity_tests.mutants.tensors import of_first_sample, of_next_sample, reversed_along, rolled
+from parity_tests.mutants.ways import each, edited, given, replaced, returned
+
+DISTANCE = "objectives.restoration:Objective.forward"
+REC = "objectives.restoration:Reconstruction.target"
+NOISE = "objectives.restoration:NoisePreservation.target"
+SHARP = "objectives.restoration:Sharpening.target"
+BLURRED = "objectives.restoration:_blurred"
+LOSS, MAKE_LOSS = "objectives.multi:MultiLoss.forward", "objectives.multi:make_loss"
+INIT = "objectives.multi:MultiLoss.__init__"
+STEP, OPTIMIZER = "training:Trainer.step", "optimizers:Optimizer"
+
+_SQUARE = "difference * difference"
+
+OBJECTIVE_FAULTS = {
+    "degraded for clean": edited(REC, ('"clean"', '"degraded"')),
+    "omega of the first objective": edited(NOISE, ("omega[:, self.index]", "omega[:, 0]")),
+    "omega of the last objective": edited(NOISE, ("omega[:, self.index]", "omega[:, -1]")),
+    "target at the next sample's omega": given(NOISE, omega=lambda a: of_next_sample(a.omega)),
+    "target at the first sample's omega": given(NOISE, omega=lambda a: of_first_sample(a.omega)),
+    "residual the other way": edited(NOISE, ('== "keep"', '!= "keep"')),
+    "residual always kept": edited(NOISE, ('self.residual == "keep"', "True")),
+    "nu ignored": edited(NOISE, ("self.nu * ", "")),
+    "nu squared": edited(NOISE, ("self.nu * ", "self.nu**2 * ")),
+    "nu of the kept part alone": edited(NOISE, ("kept = own", "kept = own / self.nu")),
+    "noise with the other sign": edited(NOISE, ("self.nu * ", "-self.nu * ")),
+    "noise on top of noise": edited(NOISE, ('return sample["clean"]', 'return sample["degraded"]')),
+    "target has a gradient": each(
+        torch=edited(DISTANCE, (".detach()", "")), mindspore=edited(DISTANCE, ("_ops.stop_gradient", ""))
+    ),
+    "l1 is l2": edited(DISTANCE, ('self.distance == "l1"', "False"), ('self.distance == "l2"', "True")),
+    "l2 is l1": edited(DISTANCE, ('self.distance == "l1"', 'self.distance in ("l1", "l2")')),
+    "l2 halved": edited(DISTANCE, ("(difference * difference)", "(difference * difference / 2)")),
+    "charbonnier eps not squared": edited(DISTANCE, ("CHARBONNIER_EPS**2", "CHARBONNIER_EPS")),
+    "charbonnier eps x 10": replaced("objectives.restoration:CHARBONNIER_EPS", 1e-2),
+    "charbonnier over all pixels": each(
+        torch=edited(
+            DISTANCE, (f"ops.per_sample_mean(torch.sqrt({_SQUARE}", f"torch.sqrt(ops.per_sample_mean({_SQUARE}")
+        ),
+        mindspore=edited(
+            DISTANCE, (f"ops.per_sample_mean(_ops.sqrt({_SQUARE}", f"_ops.sqrt(ops.per_sample_mean({_SQUARE}")
+        ),
+    ),
+    "sum over pixels": returned("ops:per_sample_mean", lambda mean, a: mean * a.values[0].reshape(-1).shape[0]),
+    "mean over the batch": returned("ops:per_sample_mean", lambda mean, a: mean * 0 + mean.mean()),
+    "sharpened at another omega": edited(SHARP, ("omega[:, self.index]", "omega[:, self.noise.index]")),
+    "sharpened without gamma": edited(SHARP, ("self.gamma * own", "own")),
+    "blurred for sharpened": edited(SHARP, ("(noisy - _blurred(noisy))", "(_blurred(noisy) - noisy)")),
+    "clean picture sharpened": edited(SHARP, ("self.noise.target(sample, omega)", 'sample["clean"]')),
+    "mask of the clean picture": edited(
+        SHARP, ("noisy - _blurred(noisy)", 'sample["clean"] - _blurred(sample["clean"])')
+    ),
+    "Gaussian with a replicated border": edited(BLURRED, ('"reflect"', '"replicate"')),
+    "Gaussian without its last row": edited(BLURRED, ("rows = rows + _TAPS[i]", "rows = rows + (i < 8) * _TAPS[i]")),
+}
+
+LOSS_FAULTS = {
+    "lambda dropped": given(INIT, weights=lambda a: [1.0] * len(a.weights)),
+    "lambda squared": given(INIT, weights=lambda a: [w * w for w in a.weights]),
+    "lambda in reverse order": given(INIT, weights=lambda a: a.weights[::-1]),
+    "lambda normalised": given(INIT, weights=lambda a: [w / sum(a.weights) for w in a.weights]),
+    "omega dropped": edited(LOSS, ("losses = (rows * ", "losses = (")),
+    "omega squared": edited(LOSS, ("losses = (rows * ", "losses = (rows * rows * ")),
+    "omega in reverse order": edited(LOSS, ("(rows * ", "(rows[:, list(range(rows.shape[1]))[::-1]] * ")),
+    "omega of the next sample": edited(LOSS, ("losses = (rows * ", "losses = (rows[[*range(1, len(rows)), 0]] * ")),
+    "means of the batch multiplied": edited(
+        LOSS, ("(rows * terms", "((rows * 0 + rows.mean(0)) * (terms * 0 + terms.mean(0))")
+    ),
+    "sum over the batch": edited(LOSS, ("losses.mean()", "losses.sum()")),
+    "mean over objectives": edited(LOSS, (".sum(1)\n    if", ".mean(1)\n    if")),
+    "terms weighted": edited(LOSS, ("terms.mean(0)", "(rows * terms).mean(0)")),
+    "terms of the first sample": edited(LOSS, ("terms.mean(0)", "terms[0]")),
+    "normalisation ignored": edited(LOSS, ('self.normalise == "sum"', "False")),
+    "always normalised": edited(LOSS, ('self.normalise == "sum"', "True")),
+    "normalised by the number of objectives": each(
+        torch=edited(LOSS, ("rows.sum(1).clamp", "(rows.sum(1) * 0 + rows.shape[1]).clamp")),
+        mindspore=edited(LOSS, ("ops.maximum(rows.sum(1)", "ops.maximum(rows.sum(1) * 0 + rows.shape[1]")),
+    ),
+    "normalised by the batch's sum": each(
+        torch=edited(LOSS, ("rows.sum(1).clamp", "(rows.sum(1) * 0 + rows.sum(1).mean()).clamp")),
+        mindspore=edited(LOSS, ("ops.maximum(rows.sum(1)", "ops.maximum(rows.sum(1) * 0 + rows.sum(1).mean()")),
+    ),
+    "floor forgotten": replaced("objectives.multi:NORMALISE_FLOOR", 1e-8),
+    "floor x 10": replaced("objectives.multi:NORMALISE_FLOOR", 1e-2),
+    "floor added": each(
+        torch=edited(LOSS, ("rows.sum(1).clamp(min=NORMALISE_FLOOR)", "(rows.sum(1) + NORMALISE_FLOOR)")),
+        mindspore=edited(LOSS, ("ops.maximum(rows.sum(1), NORMALISE_FLOOR)", "(rows.sum(1) + NORMALISE_FLOOR)")),
+    ),
+    "objectives share the first one's index": edited("objectives.multi:_make", ("(index, **", "(0, **")),
+    "weights not compared with objectives": edited(INIT, ("len(objectives) != len(weights)", "False")),
+}
+
+
+def _told(**changes):
+    """The optimizer is told something else."""
+    return given(f"{OPTIMIZER}.__init__", settings=lambda a: a.settings.model_copy(update=changes))
+
+
+def _wanted(change):
+    """The optimizer is told change(its settings)."""
+    return given(f"{OPTIMIZER}.__init__", settings=lambda a: a.settings.model_copy(update=change(a.settings)))
+
+
+def _corrected_back(of):
+    """The rate of the step to come times what `of` makes of 1 - beta^t, by Adam alone."""
+
+    def rate(a):
+        settings, steps = a.self._settings, a.self._steps + 1
+        return a.learning_rate if settings.kind == "sgd" else a.learning_rate * of(settings, steps)
+
+    return given(f"{OPTIMIZER}.prepare", learning_rate=rate)
+
+
+def _averaged(a):
+    """For v = momentum v + (1 - momentum) g, the convention of running means."""
+    return [0.1 * g for g in a.gradients] if a.self._settings.kind == "sgd" else a.gradients
+
+
+def _reported(change):
+    """Gradients are reported otherwise."""
+    return returned("training:Trainer.gradients", lambda report, a: report._replace(gradients=change(report.gradients)))
+
+
+def _first_rate(a):
+    return a.self.__dict__.setdefault("first_rate", a.learning_rate)
+
+
+def _without(*starts):
+    """Those entries of a state are zero."""
+    return lambda a: {name: 0 * value if name.startswith(starts) else value for name, value in a.state.items()}
+
+
+TRAINING_FAULTS = {
+    "beta1 wrong": _told(beta1=0.89),
+    "beta2 wrong": _told(beta2=0.99),
+    "eps x 10": _wanted(lambda s: {"eps": 10 * getattr(s, "eps", 0)}),
+    "first moment not corrected": _corrected_back(lambda s, t: 1 - s.beta1**t),
+    "second moment not corrected": _corrected_back(lambda s, t: (1 - s.beta2**t) ** -0.5),
+    "decay decoupled": _wanted(lambda s: {"kind": "adamw"} if s.kind == "adam" else {}),
+    "decay coupled": _wanted(lambda s: {"kind": "adam"} if s.kind == "adamw" else {}),
+    "no decay": _told(weight_decay=0.0),
+    "decay where none is wanted": _wanted(lambda s: {"weight_decay": s.weight_decay or 0.01}),
+    "clipping ignored": _told(clip_norm=None),
+    "clipping at half": _wanted(lambda s: {"clip_norm": s.clip_norm and s.clip_norm / 2}),
+    "momentum wrong": _told(momentum=0.89),
+    "momentum as an average": given(f"{OPTIMIZER}.update", gradients=_averaged),
+    "Nesterov unasked": _wanted(lambda s: {"nesterov": bool(getattr(s, "momentum", 0))}),
+    "Nesterov ignored": _told(nesterov=False),
+    "nothing moves": replaced(f"{OPTIMIZER}.update", lambda self, gradients: None),
+    "uphill": given(f"{OPTIMIZER}.update", gradients=lambda a: [-g for g in a.gradients]),
+    "signs of gradients": given(f"{OPTIMIZER}.update", gradients=lambda a: [g / (abs(g) + 1e-30) for g in a.gradients]),
+    "first rate for ever": given(f"{OPTIMIZER}.prepare", learning_rate=_first_rate),
+    "rate of the recipe": given(f"{OPTIMIZER}.prepare", learning_rate=lambda a: a.self._settings.learning_rate),
+    "first moment not resumed": given(f"{OPTIMIZER}.load_state", state=_without("first", "momentum")),
+    "second moment not resumed": given(f"{OPTIMIZER}.load_state", state=_without("second")),
+    "count of steps not resumed": given(f"{OPTIMIZER}.load_state", state=_without("step")),
+    "nothing resumed": edited("training:Trainer.load_state", ("self._optimizer.load_state(state)", "pass")),
+    "moments exchanged in the state": returned(
+        f"{OPTIMIZER}.state", lambda state, a: {n: state.get(n.replace("first", "second")) for n in state}
+    ),
+    "count of steps stands still": returned(
+        f"{OPTIMIZER}.state", lambda state, a: state | {"step": np.ones(1, np.float32)}
+    ),
+    "two steps for one": each(
+        torch=edited(
+            STEP, ("self._optimizer.update(gradients)", "[self._optimizer.update(gradients) for _ in range(2)]")
+        ),
+        mindspore=edited(STEP, ("loss, terms =", "self._update(*self._tensors(batch))\n    loss, terms =")),
+    ),
+    "loss after the step": returned(STEP, lambda found, a: a.self.gradients(a.batch)[:2]),
+    "terms in reverse order": returned(STEP, lambda found, a: (found[0], found[1][::-1])),
+    "gradients add up": each(torch=edited("training:Trainer._backward", ("self.network.zero_grad()", "pass"))),
+    "omega in reverse order": given("objectives:MultiLoss.forward", omega=lambda a: reversed_along(a.omega, -1)),
+    "clean pictures trained on": each(
+        torch=edited("training:Trainer._compute", ('network(sample["degraded"]', 'network(sample["clean"]')),
+        mindspore=edited("training:Trainer._functions", ('(sample["degraded"], omega)', '(sample["clean"], omega)')),
+    ),
+    "network at the next sample's omega": given(
+        "networks:Network.forward", omega=lambda a: None if a.omega is None else of_next_sample(a.omega)
+    ),
+    "gradients of a bias in another order": _reported(lambda found: found | {"head.bias": rolled(found["head.bias"])}),
+    "no gradients reported": _reported(lambda found: {name: 0 * value for name, value in found.items()}),
+}
+
+LEARNING = {"objective": OBJECTIVE_FAULTS, "multi-loss": LOSS_FAULTS, "training": TRAINING_FAULTS}

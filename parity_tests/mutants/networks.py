@@ -1,0 +1,136 @@
+"""Mutants of networks, folding and what carries weights: kind -> name -> fault."""
+
+from parity_tests.faults import weights_in_half_precision
+from parity_tests.mutants.tensors import eleven_bits, reversed_along
+from parity_tests.mutants.ways import each, edited, given, returned
+
+BLOCK, RESNET = "networks.resnet:ResidualBlock.forward", "networks.resnet:ResNet.compute"
+REFUSED = ("(omega is not None) != bool(self.num_objectives)", "False")
+PART = "layers:conv2d"  # as networks import it
+CONV_FOLD = "layers.conv:TunableConv.fold"
+
+
+def _first_of(name):
+    """An edit: the first kernel or bias instead of the mixed one."""
+    return f"ops.aggregate(alpha, self.{name})", f"(self.{name}[0] + 0)"
+
+
+def _folded_with(option, value):
+    """A convolution folded with an option at a fixed value, where it has that option."""
+    told = f"**{{k: {value} if k == '{option}' else v for k, v in self.options().items()}}"
+    return edited(CONV_FOLD, ("**self.options()", told))
+
+
+def _remembered(a):
+    """The first omega of its shape that ever came."""
+    held = a.self.__dict__.setdefault("held", {})
+    return None if a.omega is None else held.setdefault(a.omega.shape, a.omega)
+
+
+def _rounded(folded, twin):
+    """The folded layer with its kernel to eleven bits."""
+    kernel = eleven_bits(twin.array(folded.weight))
+    if twin.name == "torch":
+        folded.weight.data.copy_(twin.tensors([kernel])[0])
+    else:
+        twin.module("ops").assign(folded.weight, kernel)
+    return folded
+
+
+NETWORK_FAULTS = {
+    "long skip dropped": edited(RESNET, ("y + first", "y")),
+    "long skip of the picture behind it": edited(
+        RESNET, ("y = call(self.tail, y, omega)", "y = call(self.tail, y - first, omega) + x")
+    ),
+    "blocks skipped": edited(RESNET, ("y = block(y, omega)", "y = block(first, omega)")),
+    "blocks in reverse order": edited(RESNET, ("in self.body", "in list(self.body)[::-1]")),
+    "one block for all": edited(RESNET, ("y = block(y, omega)", "y = self.body[0](y, omega)")),
+    "short skip dropped": edited(BLOCK, ("return x + ", "return ")),
+    "ReLU dropped": each(torch=edited(BLOCK, ("torch.relu(", "(")), mindspore=edited(BLOCK, ("ops.relu(", "("))),
+    "a leak of a hundredth": each(
+        torch=edited(BLOCK, ("torch.relu(", "torch.nn.functional.leaky_relu(")),
+        mindspore=edited(BLOCK, ("ops.relu(", "(lambda v: ops.leaky_relu(v, 0.01))(")),
+    ),
+    "ReLU after the block": each(
+        torch=edited(BLOCK, ("return x + ", "return torch.relu(x) + ")),
+        mindspore=edited(BLOCK, ("return x + ", "return ops.relu(x) + ")),
+    ),
+    "one convolution for both": edited(BLOCK, ("self.conv2", "self.conv1")),
+    "omega of the next sample behind the head": edited(
+        RESNET, ("y = first", "y = first\n    omega = omega[[*range(1, len(omega)), 0]] if omega.ndim == 2 else omega")
+    ),
+    "bias of parts forgotten": given("networks.resnet:conv2d", bias=lambda a: False),
+    "phi of parts forgotten": given("networks.resnet:conv2d", phi=lambda a: "base"),
+    "tunable parts: stride forgotten": edited(PART, ('"stride": stride, "padding"', '"stride": 1, "padding"')),
+    "tunable parts: groups forgotten": edited(
+        PART, ('"padding": padding, "groups": groups', '"padding": padding, "groups": 1')
+    ),
+    "ordinary parts: stride forgotten": edited(PART, ("(stride,) * 2", "(1,) * 2")),
+    "ordinary parts: padding always half": edited(PART, ("(padding,) * 2", "(kernel_size // 2,) * 2")),
+    "tunable linear parts: bias always": edited("layers:linear", ("bias=bias, phi", "phi")),
+    "free parts: value forgotten": edited("layers:parameter", ("value=value", "value=0")),
+    "call without omega not refused": each(
+        torch=edited("networks.network:Network.forward", REFUSED),
+        mindspore=edited("networks.network:Network.__call__", REFUSED),
+    ),
+}
+
+FOLDING_FAULTS = {
+    "at another omega": given("folding:fold", omega=lambda a: a.omega * 0.99),
+    "omega in reverse order": given("folding:fold", omega=lambda a: reversed_along(a.omega, 0)),
+    "phi forgotten": edited(CONV_FOLD, ("alpha = ", "alpha = omega; ")),
+    "bias not mixed": edited(CONV_FOLD, _first_of("bias")),
+    "kernel not mixed": edited(CONV_FOLD, _first_of("weight")),
+    "stride forgotten": _folded_with("stride", "(1,) * self.dims"),
+    "padding forgotten": _folded_with("padding", "(0,) * self.dims"),
+    "dilation forgotten": _folded_with("dilation", "(1,) * self.dims"),
+    "output padding forgotten": _folded_with("output_padding", "(0,) * self.dims"),
+    "border mode forgotten": _folded_with("padding_mode", "'zeros'"),
+    "linear bias not mixed": edited("layers.linear:TunableLinear.fold", _first_of("bias")),
+    "linear kernel not mixed": edited("layers.linear:TunableLinear.fold", _first_of("weight")),
+    "norm's shift not mixed": edited("layers.norm:TunableNorm.fold", _first_of("bias")),
+    "parameter at another omega": edited(
+        "layers.parameter:TunableParameter.fold", ("self(omega)", "self(omega * 0.99)")
+    ),
+    "kernels of eleven bits": returned("layers.conv:TunableConv.fold", lambda folded, a: _rounded(folded, a.twin)),
+    "the tunable network itself": edited("folding:fold", ("return plain", "return network")),
+}
+
+WEIGHTS_FAULTS = {
+    "half precision": weights_in_half_precision,
+    "parameters are views": each(
+        torch=edited("backend:Backend.parameters", (".copy()", "")),
+        mindspore=edited("backend:Backend.parameters", (".copy()", "")),
+    ),
+    "assigned to the first parameter alone": each(
+        torch=edited(
+            "backend:Backend.assign", ("(torch.from_numpy(tensors[name]))", "(torch.from_numpy(tensors[name])); break")
+        ),
+        mindspore=edited("backend:Backend.assign", ("tensors[name])", "tensors[name]); break")),
+    ),
+    "fan-in without the kernel's size": edited("layers.conv:TunableConv.roles", ("math.prod(self.kernel_size) * ", "")),
+    "fan-in of all channels": edited("layers.conv:TunableConv.roles", ("self._channels()[1]", "self.in_channels")),
+    "fan-in of a linear layer's outputs": edited(
+        "layers.linear:TunableLinear.roles", ('("kernel", self.in_features)', '("kernel", self.out_features)')
+    ),
+    "scale of a norm starts at zero": edited("layers.norm:TunableNorm.roles", ('("one", 0)', '("zero", 0)')),
+    "shift of a norm starts at one": edited("layers.norm:TunableNorm.roles", ('("zero", 0)', '("one", 0)')),
+    "fan-in of phi": edited("layers.tunable:Tunable.specs", ("value.shape[-1]", "value.shape[0]")),
+    "start without its seed": edited("layers.tunable:Tunable.start", ("seed)", "seed + 1)")),
+    "omega remembered from the first call": given("backend:Backend._omega", omega=_remembered),
+    "omega kept in [0, 1]": given(
+        "backend:Backend.run", omega=lambda a: None if a.omega is None else a.omega.clip(0, 1)
+    ),
+    "omega in reverse order": given(
+        "backend:Backend.run", omega=lambda a: None if a.omega is None else a.omega[..., ::-1].copy()
+    ),
+    "pictures in reverse order": given("backend:Backend.run", degraded=lambda a: a.degraded[::-1].copy()),
+    "trace without the input of the call": edited("backend:Backend._recorder", ("inputs[0]", "output")),
+}
+
+
+NETWORKS = {
+    "network": NETWORK_FAULTS,
+    "folding": FOLDING_FAULTS,
+    "weights": WEIGHTS_FAULTS,
+}

@@ -1,0 +1,129 @@
+"""Every mutant is killed: all of torch's, and of MindSpore's a third that moves on with the commits.
+
+TUNABLE_MUTANTS = 0, 1, 2 or `all` says which third; by default the day of the commit does, so that a commit's run can
+be repeated and three days' see every mutant.
+"""
+
+import datetime
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from parity_tests.mutants import MUTANTS, Mutant, judge
+from parity_tests.mutants.checks import CHECKS
+from parity_tests.mutants.harness import broken, run
+from parity_tests.mutants.ways import both, edited, given, replaced, returned
+from parity_tests.twins import get_twin
+from tunable_core.backends import requested
+
+PARTS = 3
+
+
+def part() -> int | None:
+    """Which third of MindSpore's mutants; None: all."""
+    told = os.environ.get("TUNABLE_MUTANTS", "")
+    if told:
+        return None if told == "all" else int(told) % PARTS
+    try:
+        asked = ["git", "-C", str(Path(__file__).parent), "log", "-1", "--format=%ct"]
+        seconds = int(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
+    except (OSError, ValueError, subprocess.CalledProcessError):  # no git, or not a checkout: the day of the run
+        seconds = datetime.datetime.now().timestamp()
+    return int(seconds // 86400) % PARTS
+
+
+def chosen(backend: str) -> list[Mutant]:
+    mutants = [mutant for mutant in MUTANTS if mutant.concerns(backend)]
+    return mutants if backend != "mindspore" or PART is None else mutants[PART::PARTS]
+
+
+PART = part()
+CASES = [pytest.param(name, mutant, id=f"{name}-{mutant.name}") for name in requested() for mutant in chosen(name)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def said(request):
+    """One line: which mutants this run has."""
+    counts = ", ".join(f"{len(chosen(name))} of {name}" for name in requested())
+    which = "all" if PART is None else f"third {PART} of MindSpore's"
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    reporter.write_line(f"mutants: {counts} ({which}; TUNABLE_MUTANTS=0, 1, 2 or all)")
+
+
+@pytest.mark.parametrize("kind", CHECKS)
+def test_no_check_fails_without_a_mutant(twin, kind):
+    verdict = run(twin, CHECKS[kind])
+    assert verdict.killer is None, verdict
+
+
+@pytest.mark.parametrize(("backend", "mutant"), CASES)
+def test_a_mutant_is_killed(backend, mutant):
+    verdict = judge(get_twin(backend), mutant)
+    assert verdict.killed, verdict
+
+
+def test_every_mutant_can_be_put_in(twin):
+    """Those, too, that are not this run's turn."""
+    for mutant in MUTANTS:
+        if mutant.concerns(twin.name):
+            with broken(twin, mutant):
+                pass
+
+
+def test_names_and_number():
+    """At least 60 in each twin, each name once, of every kind that has checks."""
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
+    assert {mutant.kind for mutant in MUTANTS} == set(CHECKS)
+    for backend in ("torch", "mindspore"):
+        assert sum(mutant.concerns(backend) for mutant in MUTANTS) >= 60
+
+
+HARMLESS = both(
+    given("ops:linear", x=lambda a: a.x),
+    returned("ops:softmax", lambda y, a: y),
+    edited("networks.resnet:ResNet.compute", ("y + first", "first + y")),
+)
+WRONG_PLACES = {
+    "a module that is gone": given("operators:conv"),
+    "a function that is gone": returned("ops:convolve", lambda y, a: y),
+    "a class that is gone": replaced("layers.conv:Conv.forward", None),
+    "an argument that is gone": given("ops:conv", kernels=lambda a: 1),
+    "a line that is gone": edited("ops:normalise", ("variance", "deviation " * 2)),
+    "a line that is there twice": edited("ops:linear", ("weight", "bias")),
+    "a line that is no Python": edited("ops:bmm", ("return", "returns")),
+}
+
+
+def test_what_changes_nothing_survives(twin):
+    verdict = judge(twin, Mutant("harmless", "linear", HARMLESS))
+    assert not verdict.killed and not verdict.error and str(verdict) == "SURVIVED"
+
+
+@pytest.mark.parametrize("name", WRONG_PLACES)
+def test_what_cannot_be_applied_is_an_error(twin, name):
+    verdict = judge(twin, Mutant(name, "linear", WRONG_PLACES[name]))
+    assert verdict.error and not verdict.killed and str(verdict).startswith("ERROR")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        given("ops:linear", x=lambda a: a.x.no_such_method()),
+        returned("ops:linear", lambda y, a: y + "text"),
+        edited("ops:linear", ("kernel = aggregate(", "kernel = no_such_name(")),
+    ],
+)
+def test_a_mutant_that_fails_itself_kills_nothing(twin, fault):
+    verdict = judge(twin, Mutant("clumsy", "linear", fault))
+    assert verdict.error and not verdict.killed
+
+
+def test_the_twin_is_mended(twin):
+    """After a mutant everything is as it was."""
+    ops = twin.module("ops")
+    held = ops.linear
+    assert judge(twin, Mutant("bias dropped", "linear", given("ops:linear", bias=lambda a: None))).killed
+    assert ops.linear is held
+    assert run(twin, CHECKS["linear"]).killer is None

@@ -1,0 +1,108 @@
+"""What a float64 run of the same code cannot see, in each twin alone: how a network joins its layers, what parts pass
+on to their layers, from what a layer starts, what a trace and a training step report."""
+
+import numpy as np
+import pytest
+
+from parity_tests.cases import build as build_layer
+from parity_tests.test_networks import build, picture, settings
+from parity_tests.test_training import RATE, RECIPES, start
+from tunable_core import oracle
+from tunable_core.data import Batches
+from tunable_core.initial import starting_weights
+from tunable_core.networks import PHI_FORMS
+from tunable_core.tolerances import TOLERANCES, relative_error
+
+LAYER, LIMIT, LOSS = (TOLERANCES[stage].limit for stage in ("layer", "network", "loss"))
+
+
+@pytest.mark.parametrize("phi", PHI_FORMS)
+def test_resnet_in_numpy(twin, phi, rng):
+    """Two blocks, layer after layer by the oracle."""
+    network, x = build(twin, phi, 2), picture(rng, "odd")
+    held = twin.backend.parameters(network)
+
+    def conv(name, x, omega):
+        tensors = {local.removeprefix(name + "."): v for local, v in held.items() if local.startswith(name + ".")}
+        return oracle.layer("conv2d", phi, tensors, {"padding": 1}, x, omega)
+
+    for omega in settings(2, len(x), rng)[-2:]:
+        y = first = conv("head", x, omega)
+        for block in ("body.0", "body.1"):
+            y = y + conv(f"{block}.conv2", np.maximum(conv(f"{block}.conv1", y, omega), 0), omega)
+        wanted = conv("tail", y + first, omega)
+        assert relative_error(twin.backend.run(network, x, omega), wanted) <= LIMIT
+
+
+def test_trace(twin, rng):
+    """In calling order; what the oracle makes of the recorded input is the recorded output."""
+    network, x = build(twin, "affine", 2), picture(rng, "odd")
+    omega = settings(2, len(x), rng)[-1]
+    calls = twin.backend.trace(network, x, omega)
+    blocks = [f"body.{block}.{conv}" for block in (0, 1) for conv in ("conv1", "conv2")]
+    assert list(calls) == ["head", *blocks, "tail"]
+    for name, call in calls.items():
+        wanted = oracle.layer(call.kind, call.phi, call.tensors, call.options, call.input, omega)
+        assert relative_error(call.output, wanted) <= LAYER, name
+    np.testing.assert_array_equal(calls["head"].input, x)
+    np.testing.assert_array_equal(calls["tail"].output, twin.backend.run(network, x, omega))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_step_reports_the_loss(twin, make_recipe, name):
+    """Loss and terms are the oracle's, of what the network made of the degraded pictures before the step."""
+    recipe = make_recipe(**RECIPES[name])
+    network, trainer = start(twin.backend, recipe)
+    batch = Batches(recipe)[0]
+    omega = batch.omega if recipe.network.tunable else None
+    restored = twin.backend.run(network, batch.sample["degraded"], omega)
+    loss, terms = oracle.multi_loss(recipe, restored, batch.sample, batch.omega)
+    report = trainer.gradients(batch)
+    for value, its in ((report.loss, report.terms), trainer.step(batch, RATE)):
+        assert relative_error(value, loss) <= LOSS and relative_error(its, terms) <= LOSS
+
+
+@pytest.mark.parametrize("p", [0, 2])
+def test_parts_pass_every_option_on(twin, p, rng):
+    """A part's convolution, tunable and ordinary, with nothing at its default; a linear layer without bias; a value."""
+    layers, omega = twin.module("layers"), np.array([0.4, -1.3])
+    options = {"num_objectives": p, "phi": "identity"} if p else {"num_objectives": 0}
+    conv = layers.conv2d(4, 6, 3, stride=2, padding=2, groups=2, bias=False, **options)
+    kernels = rng.standard_normal((2, 6, 2, 3, 3)).astype(np.float32)
+    ordinary = np.tensordot(omega, kernels, 1).astype(np.float32)
+    twin.backend.assign(conv, {"weight": kernels if p else ordinary})
+    x = rng.standard_normal((2, 4, 5, 6)).astype(np.float32)
+    found = conv(*twin.tensors([x, omega] if p else [x]))
+    tensors, told = {"weight": kernels}, {"stride": 2, "padding": 2, "groups": 2}
+    assert relative_error(twin.array(found), oracle.layer("conv2d", "identity", tensors, told, x, omega)) <= LAYER
+    linear = layers.linear(3, 2, bias=False, **options)
+    assert list(twin.backend.parameters(linear)) == ["weight"]
+    free = layers.parameter((2,), value=1, num_objectives=p)
+    value = twin.array(free(*twin.tensors([omega])) if p else free)
+    np.testing.assert_array_equal(value, [1, 1])
+
+
+STARTS = {  # case -> (role, fan-in) of its own parameters: fan-in is what one output sums over
+    "grouped": ("kernel", 2 * 9, "bias", 2 * 9),
+    "1-d": ("kernel", 3 * 5, "bias", 3 * 5),
+    "3-d replicated": ("kernel", 2 * 27, "bias", 2 * 27),
+    "transposed uneven": ("kernel", 3 * 6, "bias", 3 * 6),  # PyTorch's: output channels of a group times taps
+    "linear": ("kernel", 5, "bias", 5),
+    "layer norm": ("one", 0, "zero", 0),
+}
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_start(twin, name):
+    """Roles and fan-ins by hand, phi's too; a layer built with a seed holds the neutral weights of that seed."""
+    layer = build_layer(twin, name, "se", 3)
+    found = {spec.name: (spec.role, spec.fan_in) for spec in twin.backend.specs(layer)}
+    role, fan_in, other, its = STARTS[name]
+    assert found == {
+        "weight": (role, fan_in), "bias": (other, its),
+        "phi.0.weight": ("phi", 3), "phi.0.bias": ("phi", 3), "phi.2.weight": ("phi", 12), "phi.2.bias": ("phi", 3),
+    }  # fmt: skip
+    layer.start(7)
+    drawn = starting_weights(twin.backend.specs(layer), 7)
+    for local, value in twin.backend.parameters(layer).items():
+        np.testing.assert_array_equal(value, drawn[local])
