@@ -64,3 +64,38 @@ def loss_curves(path: str | Path, curves: dict[str, np.ndarray], window: int = 2
     gap.set_xlabel("step")
     gap.grid(alpha=0.3)
     _save(figure, path)
+
+
+def layer_overheads(path: str | Path, rows: list[dict], claims: dict[int, float]) -> None:
+    """Overhead of one omega over channels, a panel for each kernel size of dense convolutions; the claims dashed.
+
+    rows    of layer_benchmark.summary
+    claims  p -> the overhead below which the paper finds it
+    """
+    rows = [row for row in rows if (row["kind"], row["batch"], row["backward"]) == ("dense", 1, False) and row["p"]]
+    kernels = sorted({row["kernel"] for row in rows})
+    figure, panels = plt.subplots(1, len(kernels), figsize=(4 * len(kernels), 3.6), sharey=True, squeeze=False)
+    for kernel, axes in zip(kernels, panels[0], strict=True):
+        for name in dict.fromkeys(row["backend"] for row in rows):
+            for p, style in zip(claims, (":", "--", "-"), strict=True):
+                own = [row for row in rows if (row["backend"], row["kernel"], row["p"]) == (name, kernel, p)]
+                axes.plot(
+                    [row["channels"] for row in own],
+                    [100 * (row["ratio"] - 1) for row in own],
+                    style,
+                    marker="o",
+                    markersize=3,
+                    color=COLOURS.get(name),
+                    label=f"{name}, p = {p}",
+                )
+        for claim in sorted(set(claims.values())):
+            axes.axhline(100 * claim, color="#999", linewidth=0.8, linestyle="-.")
+        axes.axhline(0, color="#000", linewidth=0.6)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(sorted({row["channels"] for row in rows}), sorted({row["channels"] for row in rows}))
+        axes.set_title(f"{kernel}x{kernel}")
+        axes.set_xlabel("channels")
+        axes.grid(alpha=0.3)
+    panels[0][0].set_ylabel("time over an ordinary convolution, %")
+    panels[0][-1].legend(fontsize=7, title="dash-dotted: the paper's bounds", title_fontsize=7)
+    _save(figure, path)

@@ -1,7 +1,7 @@
 """What `tunable bench layers` prints: overheads beside what is wanted, and the fastest forms."""
 
 from tunable_core.forms import choose
-from tunable_core.layer_benchmark import AGAIN, SHARED, fastest
+from tunable_core.layer_benchmark import AGAIN, SHARED, Layer, fastest
 
 CLAIMS = {2: 0.05, 4: 0.05, 8: 0.20}  # the paper, Fig. 3, one omega: less than this, by p
 WANTED = {2: 0.05, 4: 0.05, 8: 0.10}  # ours, of convolutions of WIDE channels and more
@@ -20,7 +20,9 @@ def document(rows: list[dict]) -> str:
             "",
             *missed(rows),
             "\nFastest forms, as `_AUTO` of tunable_core/forms.py holds them:\n",
+            "```python",
             *auto(rows),
+            "```\n",
         ]
     )
 
@@ -40,6 +42,7 @@ def per_sample(rows: list[dict]) -> list[str]:
 def missed(rows: list[dict]) -> list[str]:
     """One line for each dense convolution above its limit, or one that says there is none."""
     lines = []
+    noise = {_place(row): row["ratio"] for row in rows if row["form"] == AGAIN}
     for row in rows:
         limit = limit_of(row)
         if limit is not None and row["ratio"] > 1 + limit:
@@ -48,6 +51,7 @@ def missed(rows: list[dict]) -> list[str]:
             lines.append(
                 f"- {row['backend']}, {_name(row)}, {row['channels']} channels, p = {row['p']}, {kind}: "
                 f"{found}, wanted at most {limit:.0%}"
+                + (f"; the ordinary layer's copy {_percent(noise[_place(row)])}" if _place(row) in noise else "")
             )
     judged = sum(limit_of(row) is not None for row in rows)
     if not lines:
@@ -86,6 +90,11 @@ def _table(rows: list[dict], keys) -> list[str]:
     for names, found in cells.items():
         lines.append("| " + " | ".join([*names, *(found.get(count, "") for count in channels)]) + " |")
     return lines
+
+
+def _place(row: dict) -> tuple:
+    """The framework and the layer."""
+    return row["backend"], *(row[field] for field in Layer._fields)
 
 
 def _name(row: dict) -> str:
