@@ -1,7 +1,7 @@
-"""The optimizers of tunable_core.optimizers in numpy float64, which the twins answer to, and faults for them.
+"""The optimizers of tunable_core.optimizers in numpy float64, which the twins answer to, and faults for them."""
 
-fault(twin, settings, monkeypatch) -> the settings to build with; the twin's Optimizer is broken where they cannot.
-"""
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,53 +51,60 @@ class Reference:
         return g + m * velocity if self.settings.nesterov else velocity
 
 
-def told(**changes):
-    """The twin is told something else."""
-    return lambda twin, settings, monkeypatch: settings.model_copy(update=changes)
-
-
-def no_bias_correction(twin, settings, monkeypatch):
+def no_bias_correction(twin, optimizer):
     """As MindSpore's nn.AdamWeightDecay: every step as if it were the millionth."""
-    optimizer = twin.module("optimizers").Optimizer
     real = optimizer.prepare
 
-    def prepare(self, learning_rate):
-        steps = self._steps
+    def prepare(learning_rate):
+        steps = optimizer._steps
         if twin.name == "torch":
-            self._count(10**6)
-        self._steps = 10**6
-        real(self, learning_rate)
-        self._steps = steps + 1
+            optimizer._count(10**6)
+        optimizer._steps = 10**6
+        real(learning_rate)
+        optimizer._steps = steps + 1
 
-    monkeypatch.setattr(optimizer, "prepare", prepare)
-    return settings
+    optimizer.prepare = prepare
 
 
-def momentum_as_average(twin, settings, monkeypatch):
+def momentum_as_average(twin, optimizer):
     """v = momentum v + (1 - momentum) g, the convention of MindSpore's running means."""
-    optimizer = twin.module("optimizers").Optimizer
-    real = optimizer.update
+    real, settings = optimizer.update, optimizer._settings
     new = 1 - settings.momentum
-    monkeypatch.setattr(optimizer, "update", lambda self, gradients: real(self, [new * g for g in gradients]))
-    return settings.model_copy(update={"clip_norm": new * settings.clip_norm, "weight_decay": settings.weight_decay})
+    optimizer._clip_norm = new * settings.clip_norm  # so that clipping does not undo it
+    optimizer._settings = settings.model_copy(update={"clip_norm": optimizer._clip_norm})
+    optimizer.update = lambda gradients: real([new * gradient for gradient in gradients])
 
 
-def nothing_moves(twin, settings, monkeypatch):
+def nothing_moves(twin, optimizer):
     """As MindSpore's mint.optim on a CPU."""
-    monkeypatch.setattr(twin.module("optimizers").Optimizer, "update", lambda self, gradients: None)
-    return settings
+    optimizer.update = lambda gradients: None
 
 
-_ADAM = {
-    "beta1 wrong": told(beta1=0.89),
-    "beta2 wrong": told(beta2=0.99),
-    "no bias correction": no_bias_correction,
-    "decay decoupled": told(kind="adamw"),
+class Fault(NamedTuple):
+    """An optimizer that is told something else, or a sound one that is broken: broken(twin, optimizer)."""
+
+    told: dict[str, Any] = {}
+    broken: Callable = lambda twin, optimizer: None
+
+
+SOUND = Fault()
+_BOTH = {
+    "clipping ignored": Fault({"clip_norm": None}),
+    "no decay": Fault({"weight_decay": 0.0}),
+    "nothing moves": Fault(broken=nothing_moves),
 }
-_SGD = {
-    "momentum wrong": told(momentum=0.89),
-    "momentum as an average": momentum_as_average,
-    "Nesterov": told(nesterov=True),
-}
-_BOTH = {"clipping ignored": told(clip_norm=None), "no decay": told(weight_decay=0.0), "nothing moves": nothing_moves}
-FAULTS = {"adam": {**_ADAM, **_BOTH}, "sgd": {**_SGD, **_BOTH}}
+FAULTS = {
+    "adam": {
+        "beta1 wrong": Fault({"beta1": 0.89}),
+        "beta2 wrong": Fault({"beta2": 0.99}),
+        "no bias correction": Fault(broken=no_bias_correction),
+        "decay decoupled": Fault({"kind": "adamw"}),
+        **_BOTH,
+    },
+    "sgd": {
+        "momentum wrong": Fault({"momentum": 0.89}),
+        "momentum as an average": Fault(broken=momentum_as_average),
+        "Nesterov": Fault({"nesterov": True}),
+        **_BOTH,
+    },
+}  # recipe's kind -> name -> fault

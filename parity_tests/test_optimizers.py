@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from parity_tests.optimizers import FAULTS, Reference
+from parity_tests.optimizers import FAULTS, SOUND, Reference
 from parity_tests.test_training import start
 from parity_tests.twins import get_twin
 from tunable_core.data import Batches
@@ -30,15 +30,14 @@ def factor(step):
     return min((step + 1) / 5, (STEPS - 1 - step) / (STEPS - 6))
 
 
-def fifty_steps(twin, settings, compiled=False, told=None):
-    """Distances of moves and of buffers from the reference, after 50 steps on drawn gradients; moves and buffers.
-
-    told  what the twin is given for settings
-    """
+def fifty_steps(twin, settings, compiled=False, fault=SOUND):
+    """Distances of moves and of buffers from the reference, after 50 steps on drawn gradients; moves and buffers."""
     rng = np.random.default_rng(3)
     first = {name: rng.normal(scale=0.3, size=shape).astype(np.float32) for name, shape in SHAPES.items()}
     named = twin.parameters(first)
-    optimizer, truth, weights = twin.module("optimizers").Optimizer(told or settings, named), Reference(settings), first
+    optimizer = twin.module("optimizers").Optimizer(settings.model_copy(update=fault.told), named)
+    fault.broken(twin, optimizer)
+    truth, weights = Reference(settings), first
 
     def update(*gradients):
         optimizer.update(gradients)
@@ -85,11 +84,10 @@ CONTROLS = [(kind, fault) for kind, faults in FAULTS.items() for fault in faults
 
 
 @pytest.mark.parametrize(("kind", "fault"), CONTROLS)
-def test_a_fault_is_seen(twin, kind, fault, monkeypatch):
+def test_a_fault_is_seen(twin, kind, fault):
     """By a thousand times the limit."""
     settings = SETTINGS["adam" if kind == "adam" else "sgd, momentum"]
-    told = FAULTS[kind][fault](twin, settings, monkeypatch)
-    moves = fifty_steps(twin, settings, told=told)[0]
+    moves = fifty_steps(twin, settings, fault=FAULTS[kind][fault])[0]
     print(f"{twin.name}, {fault}: moves {moves:.1e}")
     assert moves > 1000 * OPTIMIZER
 

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from tunable_core.errors import RecipeError
+from tunable_core.optimizers import SGD, Adam, AdamW
 from tunable_core.recipe import Recipe, expand, load_recipe, parse
 from tunable_core.sampling import Beta, Corners, Uniform
 from tunable_core.schedule import Cosine
@@ -53,6 +54,20 @@ def test_round_trip(values):
 def test_names_stand_for_sections_without_values(values):
     recipe = parse({**values, "schedule": "cosine", "omega": {"sampler": "corners", "per": "batch"}})
     assert recipe.schedule == Cosine() and recipe.omega.sampler == Corners() and recipe.omega.per == "batch"
+
+
+def test_optimizers(values):
+    """PyTorch's defaults; a kind may be left out or stand alone; a recipe stored when there was only Adam loads."""
+    stored = {"kind": "adam", "learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+    assert parse({**values, "optimizer": stored}).optimizer == Adam(learning_rate=1e-3)
+    assert parse({**values, "optimizer": {"clip_norm": 0.1}}).optimizer == Adam(clip_norm=0.1, weight_decay=0)
+    assert parse({**values, "optimizer": "adamw"}).optimizer == AdamW(learning_rate=1e-4, weight_decay=0.01)
+    sgd = parse({**values, "optimizer": {"kind": "sgd", "learning_rate": 0.1}}).optimizer
+    assert sgd == SGD(learning_rate=0.1, momentum=0, nesterov=False, weight_decay=0, clip_norm=None)
+    assert (sgd.buffers, SGD(learning_rate=1, momentum=0.5).buffers) == ((), ("momentum",))
+    for optimizer in (sgd, AdamW(clip_norm=1)):
+        recipe = parse({**values, "optimizer": optimizer.model_dump()})
+        assert recipe.optimizer == optimizer and parse(recipe.to_dict()) == recipe
 
 
 def test_recipes_cannot_be_changed(values):
@@ -179,6 +194,9 @@ def test_bad_bases(write, values, refused):
         (["data", "validation"], "x", ["data: unknown key 'validation'", "did you mean 'validate'"]),
         (["data", "degradation", 0, "sigam"], 1, ["data.degradation.0: unknown key 'sigam'", "did you mean 'sigma'"]),
         (["optimizer"], {"learning_rat": 1}, ["optimizer: unknown key 'learning_rat'", "did you mean 'learning_rate'"]),
+        (["optimizer"], {"betas": [0.9, 0.9]}, ["optimizer: unknown key 'betas'", "did you mean 'beta2'"]),
+        (["optimizer"], {"kind": "adamw", "clip": 1}, ["optimizer: unknown key 'clip'", "did you mean 'clip_norm'"]),
+        (["optimizer"], {"kind": "sgd", "learning_rate": 1, "beta1": 0}, ["unknown key 'beta1'", "known: kind, learn"]),
         (["schedule"], {"kind": "cosine", "warm_up": 1}, ["schedule: unknown key 'warm_up'", "did you mean 'warmup'"]),
         (["checkpoint"], {"evry": 1}, ["checkpoint: unknown key 'evry'", "did you mean 'every'"]),
         # unknown words
@@ -192,6 +210,7 @@ def test_bad_bases(write, values, refused):
         (["omega"], {"per": "sampel"}, ["omega.per: unknown value 'sampel'", "did you mean 'sample'"]),
         (["network", "phi"], "afine", ["network.phi: unknown value 'afine'", "did you mean 'affine'"]),
         (["network", "name"], "resnt", ["network.name: unknown value 'resnt'", "did you mean 'resnet'"]),
+        (["optimizer"], "adamm", ["optimizer: unknown kind 'adamm'", "did you mean 'adam'", "adam, adamw, sgd"]),
         (["schedule"], "cosin", ["schedule: unknown kind 'cosin'", "did you mean 'cosine'"]),
         (["task"], "denoize", ["task: unknown value 'denoize'", "did you mean 'denoise'"]),
         (
@@ -234,6 +253,20 @@ def test_bad_bases(write, values, refused):
         ),
         (["optimizer"], {"learning_rate": float("inf")}, ["optimizer.learning_rate:", "finite", "inf"]),
         (["optimizer"], {"beta2": 1}, ["optimizer.beta2:", "less than 1"]),
+        (["optimizer"], "sgd", ["optimizer.learning_rate: is missing"]),
+        (["optimizer"], {"clip_norm": 0}, ["optimizer.clip_norm:", "greater than 0, not 0"]),
+        (
+            ["optimizer"],
+            {"kind": "adamw", "weight_decay": -1},
+            ["optimizer.weight_decay:", "greater than or equal to 0"],
+        ),
+        (["optimizer"], {"kind": "sgd", "learning_rate": 1, "momentum": 1}, ["optimizer.momentum:", "less than 1"]),
+        (
+            ["optimizer"],
+            {"kind": "sgd", "learning_rate": 1, "nesterov": True},
+            ["optimizer: nesterov wants a momentum"],
+        ),
+        (["optimizer"], None, ["optimizer: wants keys", "`kind`", "not None"]),
         (["seed"], -1, ["seed:", "greater than or equal to 0"]),
         (["steps"], None, ["steps:", "not None"]),
         (["schedule"], "multistep", ["schedule.milestones: is missing"]),

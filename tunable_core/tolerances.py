@@ -59,9 +59,9 @@ TOLERANCES = {
 CONTROL = 1e-3  # negative control: two different omega must differ by at least this, relative
 MOVED = 1e-6  # negative control: ten steps move the weights by at least this, relative
 FACTOR = 8  # another order of summation, other ReLUs that flip, steps that drift: three bits beside the model's own gap
-DRIFT = 10  # free-running twins beside runs of one framework whose weights differ by 1e-7: rounding may be a few bits more
-SYNCHRONISED = 1e-5  # one step from equal weights and state: the rounding of gradients, and weights held to 1e-8 that move by 1e-4
-KINK = 1e-2  # such a step where a ReLU is within rounding of its kink: one unit of a few thousand
+DRIFT = 10  # times the gap of runs of one framework whose weights differ by 1e-7: rounding may be worth three bits more
+SYNCHRONISED = 1e-5  # one step from equal weights and state: gradients' rounding; weights held to 1e-8, moved by 1e-4
+KINK = 1e-2  # such a step where a ReLU is within rounding of its kink, and with it one unit out of some thousand
 OPTIMIZER = 2e-6  # 50 steps of a float32 optimizer that move the weights by about themselves: 4e-8 for each of them
 ZERO = 1e-10  # a gradient is truly zero when float64 leaves less of it than this beside the whole: its own rounding
 
