@@ -119,3 +119,21 @@ def test_in_training(twin, make_recipe, name, which):
     state = trainer.state()
     assert state.pop("step") == [5]
     assert joint_error(state, truth.state) <= OPTIMIZER
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_resumed(twin, make_recipe, name):
+    """Four steps; and two, then two of another trainer from weights and state: the same bits."""
+    recipe = make_recipe(optimizer=IN_TRAINING[name])
+    batches = Batches(recipe)
+    (network, trainer), (other, resumed) = (start(twin.backend, recipe) for _ in range(2))
+    for index in range(2):
+        trainer.step(batches[index], 1e-2)
+    twin.backend.assign(other, twin.backend.parameters(network))
+    resumed.load_state(trainer.state())
+    for index in range(2, 4):
+        for each in (trainer, resumed):
+            each.step(batches[index], 1e-2)
+    for own, wanted in ((resumed.state(), trainer.state()), map(twin.backend.parameters, (other, network))):
+        assert own.keys() == wanted.keys()
+        assert all(own[name].tobytes() == wanted[name].tobytes() for name in wanted)
