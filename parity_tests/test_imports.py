@@ -22,6 +22,8 @@ PARTS = {
     "folding": {"ops", "layers", "networks"},
     "export": {"ops", "layers", "networks", "folding"},
     "optimizers": {"ops"},
+    "pickles": set(),
+    "timing": {"ops", "layers"},
     "training": {"ops", "layers", "networks", "objectives", "optimizers"},
 }
 PARTS["backend"] = set(PARTS)

@@ -18,6 +18,7 @@ SYNONYMS = {"construct": "forward", "Cell": "Module"}
 
 # "file: name" -> why only one twin has it, or why they differ
 EXCEPTIONS = {
+    "pickles.py": "PyTorch's files are pickles; MindSpore's are read without it",
     "ops.py: ORDINARY": "each framework's own classes",
     "ops.py: OrdinaryConv": "MindSpore has no ordinary layer of these: one dimension, output padding, border modes",
     "ops.py: parameter()": "a MindSpore parameter is made from data; torch's is made empty",

@@ -13,7 +13,7 @@ from tunable_core import checkpoint
 from tunable_core.checkpoint import FORMAT, Header, check_tensors
 from tunable_core.errors import CheckpointError, TunableError
 from tunable_core.initial import ParameterSpec
-from tunable_core.networks import NetworkSpec
+from tunable_core.networks import ResNetSpec
 from tunable_core.recipe import parse
 
 SPECS = [ParameterSpec("head.weight", (3, 4, 2), "kernel", 2, "base"), ParameterSpec("head.bias", (3, 4), "bias", 2)]
@@ -220,4 +220,4 @@ def test_header_names_follow_the_recipe(make_recipe):
     objectives = [{"name": "b", "kind": "noise"}, {"name": "a", "kind": "rec"}]
     header = Header.of(make_recipe(objectives=objectives))
     assert header.objectives == ("b", "a")  # omega's order, not the alphabet's
-    assert header.network == NetworkSpec(channels=4, blocks=1)
+    assert header.network == ResNetSpec(channels=4, blocks=1)

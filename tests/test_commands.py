@@ -174,8 +174,8 @@ def test_info(tunable, weights_file):
     assert found["network"]["channels"] == 4 and found["recipe"]["steps"] == 10
     status, out, err = tunable("info", weights_file)
     assert (status, err) == (0, "")
-    assert out.splitlines()[:4] == [
-        "network       resnet, tunable: phi base, channels 4, blocks 1",
+    assert out.splitlines()[0].startswith("network       resnet, tunable: phi base, channels 4, blocks 1, upscale 1, ")
+    assert out.splitlines()[1:4] == [
         "omega         fidelity [0, 1], noise [0, 1]",
         f"parameters    {3 * (weights + biases):,} in 8 tensors",
         f"multiply-adds {weights:,} per pixel",

@@ -1,4 +1,4 @@
-"""Foreign weights files: how they are read, what is found in them, and what is refused. No framework runs here."""
+"""Foreign weights files: how they are read, what is found in them, and what is refused.."""
 
 import numpy as np
 import pytest
@@ -153,3 +153,15 @@ def test_the_command(tunable, tmp_path, backend, monkeypatch):
     assert status == 2 and "lacks tensor 'tail.bias'" in err and not out.exists()
     status, _, err = tunable("convert", path, "--from", "mindediting", "-o", out, "--set", "mean")
     assert status == 2 and "KEY=VALUE" in err
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_pickle_is_read_when_asked(tmp_path, wrapped, refused):
+    """Its tensors alone: a file that holds a program is refused. Needs torch, which wrote it."""
+    torch = pytest.importorskip("torch")
+    tensors = {name: torch.from_numpy(value) for name, value in official_swinir("").items()}
+    torch.save({"params": tensors} if wrapped else tensors, tmp_path / "a.pth")
+    assert convert(tmp_path / "a.pth", "swinir", allow_pickle=True)[1].network.name == "swinir"
+    torch.save({"weights": tensors, "program": eval}, tmp_path / "b.pth")
+    with refused(CheckpointError, "b.pth cannot be read as tensors alone"):
+        convert(tmp_path / "b.pth", "swinir", allow_pickle=True)

@@ -156,6 +156,13 @@ def get_backend(name: str, device: str | None = None, mode: str | None = None) -
     return found.Backend(device=device, mode=mode)
 
 
+def read_pickle(path: Path) -> dict[str, np.ndarray]:
+    """Every tensor of a PyTorch pickle, as torch_impl.pickles reads it; BackendError where torch is missing."""
+    if "torch" not in installed():
+        raise BackendError(f"{path} needs torch, which is not installed: pip install tunable-convolutions[torch]")
+    return importlib.import_module("torch_impl.pickles").read_pickle(path)
+
+
 def choose(name: str, kind: str, received: str | None, known: tuple[str, ...]) -> str:
     """The requested device or mode of backend `name`, the first known one when None; BackendError if unknown."""
     if received is None:

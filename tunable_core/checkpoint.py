@@ -19,7 +19,7 @@ from tunable_core.errors import CheckpointError, nearest
 from tunable_core.files import atomic
 from tunable_core.initial import ParameterSpec
 from tunable_core.networks import NetworkSpec
-from tunable_core.recipe import Recipe
+from tunable_core.recipe import Recipe, location
 from tunable_core.schema import Section
 from tunable_core.version import __version__
 
@@ -82,12 +82,12 @@ class Header:
         if found != FORMAT:
             raise CheckpointError(f"{source} is not {kind} of this project: format {found!r}, wanted {FORMAT!r}")
         try:
-            stored = _Stored.model_validate({key: json.loads(metadata[key]) for key in _Stored.model_fields})
+            values = {key: json.loads(metadata[key]) for key in _Stored.model_fields}
+            stored = _Stored.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
             message = first["msg"].removeprefix("Value error, ")
-            raise CheckpointError(f"{source} has a damaged header: {where}: {message}") from None
+            raise CheckpointError(f"{source} has a damaged header: {location(values, first)}: {message}") from None
         except KeyError as error:
             raise CheckpointError(f"{source} has a damaged header: it lacks {error}") from None
         except (ValueError, RecursionError) as error:

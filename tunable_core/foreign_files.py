@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from tunable_core.backends import read_pickle
 from tunable_core.checkpoint import load_tensors
-from tunable_core.errors import BackendError, CheckpointError
+from tunable_core.errors import CheckpointError
 
-_WRAPPERS = ("params_ema", "params", "state_dict")  # under which published files hold their tensors
 _TYPES = {"Float32": np.float32, "Float16": np.float16, "Float64": np.float64, "Int32": np.int32, "Int64": np.int64}
 
 
@@ -29,7 +29,7 @@ def read_foreign(path: str | Path, *, allow_pickle: bool = False) -> dict[str, n
             raise CheckpointError(
                 f"{path} is a pickle, which may hold programs: say --allow-pickle to read its tensors"
             )
-        tensors = _read_pickle(path)
+        tensors = read_pickle(path)
     else:
         raise CheckpointError(f"{path} must be .ckpt, .safetensors, .pth or .pt")
     if not tensors:
@@ -88,22 +88,3 @@ def _checkpoint_message():
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("foreign.Checkpoint"))
-
-
-def _read_pickle(path: Path) -> dict[str, np.ndarray]:
-    try:
-        import torch
-    except ImportError:
-        raise BackendError(
-            f"{path} needs torch, which is not installed: pip install tunable-convolutions[torch]"
-        ) from None
-    try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a pickle that is none, or that holds more than tensors
-        reason = " ".join(str(error).split())[:160]
-        raise CheckpointError(f"{path} cannot be read as tensors alone: {reason}") from None
-    for wrapper in _WRAPPERS:
-        if isinstance(held, dict) and isinstance(held.get(wrapper), dict):
-            held = held[wrapper]
-    tensors = held.items() if isinstance(held, dict) else ()
-    return {str(name): value.float().numpy() for name, value in tensors if isinstance(value, torch.Tensor)}

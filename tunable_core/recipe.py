@@ -167,22 +167,29 @@ def parse(values: dict[str, Any], source: str = "recipe") -> Recipe:
         return Recipe.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = _where(values, first["loc"])
+        where = location(values, first)
         raise RecipeError(f"{source}: {where + ': ' if where else ''}{_message(first)}") from None
 
 
-def _where(values: Any, location: tuple[str | int, ...]) -> str:
-    """The dotted path of an error as `--set` takes it, without the kinds that pydantic puts into it."""
+def location(values: Any, error: dict[str, Any]) -> str:
+    """The dotted path of a pydantic error as `--set` takes it, without the kinds and names that pydantic adds."""
     parts, place = [], values
-    for part in location:
-        if place == part or isinstance(place, dict) and part not in place and place.get("kind", KIND) == part:
+    for part in error["loc"]:
+        if place == part or isinstance(place, dict) and part not in place and part in _tags(place):
             continue
         parts.append(str(part))
         try:
             place = place[part]
         except (KeyError, IndexError, TypeError):
             place = None
+    if error["type"].startswith("union_tag") and error["ctx"]["discriminator"] == "'name'":  # a network
+        parts.append("name")
     return ".".join(parts)
+
+
+def _tags(place: dict) -> tuple:
+    """What tells the members of a union apart: an objective's or optimizer's kind, a network's name."""
+    return place.get("kind", KIND), place.get("name")
 
 
 def _message(error: dict[str, Any]) -> str:
@@ -196,8 +203,10 @@ def _message(error: dict[str, Any]) -> str:
         expected = error["ctx"]["expected" if kind == "literal_error" else "expected_tags"]
         known = re.findall(r"'([^']*)'", expected)
         word = received if kind == "literal_error" else error["ctx"]["tag"]
-        what = "value" if kind == "literal_error" else "kind"
+        what = "value" if kind == "literal_error" or error["ctx"]["discriminator"] == "'name'" else "kind"
         return f"unknown {what} {word!r}{nearest(str(word), known)}; known: {', '.join(known)}"
+    if kind == "union_tag_not_found" and error["ctx"]["discriminator"] == "'name'":
+        return "is missing"
     if kind in ("union_tag_not_found", "model_attributes_type"):
         return f"wants keys, one of them `kind`, not {received!r}"
     if kind in ("too_short", "too_long"):
@@ -250,7 +259,7 @@ def _merge(below: dict, above: dict) -> dict:
     for key, value in above.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
         # another kind of a thing replaces it whole: keys of the old kind would not fit
-        same = both and value.get("kind", merged[key].get("kind")) == merged[key].get("kind")
+        same = both and all(value.get(tag, merged[key].get(tag)) == merged[key].get(tag) for tag in ("kind", "name"))
         merged[key] = _merge(merged[key], value) if same else value
     return merged
 

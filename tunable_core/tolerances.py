@@ -44,6 +44,9 @@ TOLERANCES = {
     "export float16": Tolerance(
         5e-3, "weights and every layer's output rounded to eleven bits, up to 5e-4 each, over some thirty layers"
     ),
+    "golden": Tolerance(
+        1e-5, "of the largest output: another implementation in float32; instance norms of few pixels reach 5e-6"
+    ),
     "interpolated": Tolerance(1e-5, "kernels summed from folded ones instead of the layer's own: as `folded`"),
     "autocast": Tolerance(
         4e-3, "a layer in bfloat16: input, kernel and output rounded to eight bits, 1.7e-3 each; kernels summed before"
