@@ -119,15 +119,15 @@ CASES = {
             "proj": {"weight": (3, 3), "bias": (3,)},
         },
     ),
-    "attention shifted both ways": Case(
+    "attention in six windows": Case(
         "window_attention",
-        (2,),
-        {"heads": 1, "window": 2, "shift": 1},
-        (4, 6, 2),
+        (4,),
+        {"heads": 2, "window": 2, "shift": 1},
+        (4, 6, 4),
         parts={
-            "qkv": {"weight": (6, 2), "bias": (6,)},
-            "relative_position_bias_table": {"weight": (9, 1)},
-            "proj": {"weight": (2, 2), "bias": (2,)},
+            "qkv": {"weight": (12, 4), "bias": (12,)},
+            "relative_position_bias_table": {"weight": (9, 2)},
+            "proj": {"weight": (4, 4), "bias": (4,)},
         },
     ),
     "channel attention": Case(

@@ -48,8 +48,11 @@ def said(request):
     """One line: which mutants this run has."""
     counts = ", ".join(f"{len(chosen(name))} of {name}" for name in requested())
     which = "all" if PART is None else f"third {PART} of MindSpore's"
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-    reporter.write_line(f"mutants: {counts} ({which}; TUNABLE_MUTANTS=0, 1, 2 or all)")
+    reporter, capture = (
+        request.config.pluginmanager.get_plugin(name) for name in ("terminalreporter", "capturemanager")
+    )
+    with capture.global_and_fixture_disabled():
+        reporter.write_line(f"mutants: {counts} ({which}; TUNABLE_MUTANTS=0, 1, 2 or all)")
 
 
 @pytest.mark.parametrize("kind", CHECKS)

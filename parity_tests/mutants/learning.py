@@ -179,9 +179,6 @@ TRAINING_FAULTS = {
         torch=edited("training:Trainer._compute", ('network(sample["degraded"]', 'network(sample["clean"]')),
         mindspore=edited("training:Trainer._functions", ('(sample["degraded"], omega)', '(sample["clean"], omega)')),
     ),
-    "network at the next sample's omega": given(
-        "networks:Network.forward", omega=lambda a: None if a.omega is None else of_next_sample(a.omega)
-    ),
     "gradients of a bias in another order": _reported(lambda found: found | {"head.bias": rolled(found["head.bias"])}),
     "no gradients reported": _reported(lambda found: {name: 0 * value for name, value in found.items()}),
 }

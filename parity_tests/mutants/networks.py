@@ -1,7 +1,7 @@
 """Mutants of networks, folding and what carries weights: kind -> name -> fault."""
 
 from parity_tests.faults import weights_in_half_precision
-from parity_tests.mutants.tensors import eleven_bits, reversed_along
+from parity_tests.mutants.tensors import eleven_bits, of_next_sample, reversed_along
 from parity_tests.mutants.ways import each, edited, given, returned
 
 BLOCK, RESNET = "networks.resnet:ResidualBlock.forward", "networks.resnet:ResNet.compute"
@@ -46,18 +46,21 @@ NETWORK_FAULTS = {
     "blocks in reverse order": edited(RESNET, ("in self.body", "in list(self.body)[::-1]")),
     "one block for all": edited(RESNET, ("y = block(y, omega)", "y = self.body[0](y, omega)")),
     "short skip dropped": edited(BLOCK, ("return x + ", "return ")),
-    "ReLU dropped": each(torch=edited(BLOCK, ("torch.relu(", "(")), mindspore=edited(BLOCK, ("ops.relu(", "("))),
+    "ReLU dropped": each(torch=edited(BLOCK, ("torch.relu(", "(")), mindspore=edited(BLOCK, ("_ops.relu(", "("))),
     "a leak of a hundredth": each(
         torch=edited(BLOCK, ("torch.relu(", "torch.nn.functional.leaky_relu(")),
-        mindspore=edited(BLOCK, ("ops.relu(", "(lambda v: ops.leaky_relu(v, 0.01))(")),
+        mindspore=edited(BLOCK, ("_ops.relu(", "(lambda v: _ops.leaky_relu(v, 0.01))(")),
     ),
     "ReLU after the block": each(
         torch=edited(BLOCK, ("return x + ", "return torch.relu(x) + ")),
-        mindspore=edited(BLOCK, ("return x + ", "return ops.relu(x) + ")),
+        mindspore=edited(BLOCK, ("return x + ", "return _ops.relu(x) + ")),
     ),
     "one convolution for both": edited(BLOCK, ("self.conv2", "self.conv1")),
     "omega of the next sample behind the head": edited(
         RESNET, ("y = first", "y = first\n    omega = omega[[*range(1, len(omega)), 0]] if omega.ndim == 2 else omega")
+    ),
+    "omega of the next sample's omega": given(
+        "networks:Network.forward", omega=lambda a: None if a.omega is None else of_next_sample(a.omega)
     ),
     "bias of parts forgotten": given("networks.resnet:conv2d", bias=lambda a: False),
     "phi of parts forgotten": given("networks.resnet:conv2d", phi=lambda a: "base"),
