@@ -212,13 +212,16 @@ def _own(case: Case) -> dict[str, tuple[int, ...]]:
 def weights(name: str, phi: str, p: int) -> dict[str, np.ndarray]:
     """Random float32 values for every parameter.
 
-    Those of phi `se` and of attention's qkv are small: a softmax driven to 0.9999 loses the digits of 1 - alpha, and
-    with them the effect of what is before it.
+    Those of phi `se`, of attention's qkv and of the layer before a sigmoid are small: a softmax driven to 0.9999 loses
+    the digits of 1 - alpha, and with them the effect of what is before it; a sum of some hundreds has no digit left
+    where a sigmoid is steep.
     """
     found = {local: _draw(f"{name} {phi} {local}", shape) for local, shape in shapes(name, phi, p).items()}
     for local, value in found.items():
         if (phi == "se" and "phi." in local) or local.startswith("qkv."):
             value *= 0.4
+        if local.startswith("expand.") and "phi." not in local:
+            value *= 0.1
     return found
 
 
