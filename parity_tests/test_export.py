@@ -9,15 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from tunable_core import checkpoint, exports, graphs
 from tunable_core.backends import Model, load
 from tunable_core.checkpoint import Header
-from tunable_core.errors import CheckFailed, CheckpointError, TunableError
+from tunable_core.errors import BackendError, CheckFailed, CheckpointError, TunableError
 from tunable_core.exports import checked_export, tried_export
 from tunable_core.initial import starting_weights
-from tunable_core.networks import PHI_FORMS, ResNetSpec
+from tunable_core.networks import PHI_FORMS, NAFNetSpec, ResNetSpec
 from tunable_core.tolerances import CONTROL, TOLERANCES, relative_error
 
 LIMIT = TOLERANCES["export"].limit
@@ -114,11 +115,21 @@ def test_float16(twin, kind, tmp_path, rng):
     limit = TOLERANCES["export float16"].limit
     assert report.passed and report.limit == "export float16" and report.worst > 10 * LIMIT
     compare(model, exported, kind, rng, limit)
-    onnx = pytest.importorskip("onnx")  # installed, or the lines above had failed
     held = onnx.load(tmp_path / "model.onnx")
     floats = {one.data_type for one in held.graph.initializer} - {onnx.TensorProto.INT64}
     assert floats == {onnx.TensorProto.FLOAT16}
     assert {one.type.tensor_type.elem_type for one in (*held.graph.input, *held.graph.output)} == {1}  # float32
+
+
+def test_a_network_that_continues_its_input(twin, tmp_path):
+    """Is refused, not written with the size of an example in it; a set for interpolation needs no graph."""
+    spec = NAFNetSpec(width=2, middle=0, encoder=[1], decoder=[1])
+    model = Model(twin.backend, twin.backend.build(spec, 2), Header(spec, ("a", "b"), ((0.0, 1.0),) * 2))
+    for format in twin.backend.formats:
+        with refused(BackendError, f"{format} of nafnet", "multiples of 2 pixels"):
+            tried_export(model, format, tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert tried_export(model, "dni", tmp_path)[1].passed
 
 
 @pytest.mark.parametrize("p", [0, 3])

@@ -5,6 +5,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tunable_core import foreign_files
+from tunable_core.backends import installed
 from tunable_core.convert import convert
 from tunable_core.errors import CheckpointError, TunableError
 from tunable_core.foreign_files import read_foreign
@@ -56,6 +57,7 @@ def test_a_residual_network(tmp_path, upsample, scale):
     found, header = convert(write_ckpt(tmp_path / "a.ckpt", tensors), "mindediting")
     options = {"head_relu": True, "residual_scale": 0.1, "mean": True}
     assert header.network == ResNetSpec(phi="affine", channels=3, blocks=1, upscale=scale, **options)
+    assert header.recipe == {} and "converted from mindediting" in header.writer
     assert header.objectives == ("omega_1", "omega_2") and header.omega_range == ((0.0, 1.0),) * 2
     np.testing.assert_array_equal(found["head.weight"], tensors["head.weight"][0])
     np.testing.assert_array_equal(found["body.0.conv1.phi.bias"], tensors["body.0.conv1.mlp.bias"])
@@ -146,6 +148,8 @@ def test_the_command(tunable, tmp_path, backend, monkeypatch):
     status, _, err = tunable("convert", path, "--from", "mindediting", "-o", out, "--set", "mean=false")
     assert status == 0 and "resnet, tunable, 2 objectives" in err
     assert "x2" in tunable("info", out)[1] or "upscale" in tunable("info", out, "--json")[1]
+    status, _, err = tunable("evaluate", out, "--data", tmp_path)
+    assert status == 2 and "enlarges pictures 2 times" in err
     tensors = edsr()
     del tensors["tail.bias"]
     path, out = write_ckpt(tmp_path / "b.ckpt", tensors), tmp_path / "b.safetensors"
@@ -155,10 +159,12 @@ def test_the_command(tunable, tmp_path, backend, monkeypatch):
     assert status == 2 and "KEY=VALUE" in err
 
 
+@pytest.mark.skipif("torch" not in installed(), reason="torch is not installed: its pickles are not read")
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_a_pickle_is_read_when_asked(tmp_path, wrapped, refused):
-    """Its tensors alone: a file that holds a program is refused. Needs torch, which wrote it."""
-    torch = pytest.importorskip("torch")
+    """Its tensors alone: a file that holds a program is refused."""
+    import torch
+
     tensors = {name: torch.from_numpy(value) for name, value in official_swinir("").items()}
     torch.save({"params": tensors} if wrapped else tensors, tmp_path / "a.pth")
     assert convert(tmp_path / "a.pth", "swinir", allow_pickle=True)[1].network.name == "swinir"

@@ -76,6 +76,17 @@ def test_scale():
     np.testing.assert_array_equal(run_tiled(model, picture, None, 4), model.run(picture, None))
 
 
+def test_a_network_with_global_reach_is_run_whole(model, monkeypatch, refused):
+    """Unless tiles are asked for that would change the picture."""
+    monkeypatch.setattr(type(model.header.network), "halo", None)
+    monkeypatch.setattr("tunable_core.tiling.DEFAULT_TILE", 16)
+    picture = noise(20, 30)
+    np.testing.assert_array_equal(run_tiled(model, picture, OMEGA), model.run(picture, OMEGA))
+    np.testing.assert_array_equal(run_tiled(model, picture, OMEGA, 32), model.run(picture, OMEGA))
+    with refused(TunableError, "30x20", "tiles of 16", "whole picture"):
+        run_tiled(model, picture, OMEGA, 16)
+
+
 @pytest.mark.parametrize("tile", [0, -3])
 def test_a_tile_has_a_size(tile, model, refused):
     with refused(TunableError, "at least 1 pixel", str(tile)):

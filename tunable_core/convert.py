@@ -57,7 +57,7 @@ def convert(
         where = ".".join(str(part) for part in first["loc"][1:])
         raise TunableError(f"{path}: network {where}: {_said(first)}") from None
     names = tuple(f"omega_{i + 1}" for i in range(p))
-    header = Header(spec, names, ((0.0, 1.0),) * p, {"converted_from": source})
+    header = Header(spec, names, ((0.0, 1.0),) * p, writer=f"{Header.writer}, converted from {source}")
     return {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}, header
 
 

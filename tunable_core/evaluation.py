@@ -15,7 +15,7 @@ from tunable_core import metrics
 from tunable_core.backends import Model
 from tunable_core.data import BUNDLED, BUNDLED_TEST, bundled, find_pictures
 from tunable_core.degradations import PROTOCOL_BLUR, protocol_degraded
-from tunable_core.errors import DataError
+from tunable_core.errors import DataError, TunableError
 from tunable_core.pictures import from_network, read, read_bytes, to_network
 from tunable_core.recipe import Objective, Recipe, parse
 from tunable_core.tiling import run_tiled
@@ -78,7 +78,7 @@ def trained_omega(recipe: dict) -> np.ndarray | None:
 
 
 def measure(
-    model: Model, clean: np.ndarray, degraded: np.ndarray, omega, *, ssim: bool = True, tile: int = 1024
+    model: Model, clean: np.ndarray, degraded: np.ndarray, omega, *, ssim: bool = True, tile: int | None = None
 ) -> dict[str, float]:
     """The metrics of one picture (H, W, 3) at one omega; omega None for a plain network."""
     restored = from_network(run_tiled(model, to_network(degraded), omega, tile))
@@ -117,6 +117,9 @@ def evaluate(
 
     Every picture is read before any is measured: one that cannot be used (DataError) costs no work.
     """
+    scale = model.header.network.scale
+    if scale != 1:
+        raise TunableError(f"evaluate measures denoising and deblurring; this network enlarges pictures {scale} times")
     paths = pictures_of([folder]) if isinstance(folder, str) else folder
     for path in paths:
         _check_usable(path, ssim)

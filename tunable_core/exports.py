@@ -17,7 +17,7 @@ import numpy as np
 
 from tunable_core import checkpoint, graphs
 from tunable_core.backends import Model, get_backend, load
-from tunable_core.errors import CheckFailed, TunableError, nearest
+from tunable_core.errors import BackendError, CheckFailed, TunableError, nearest
 from tunable_core.files import atomic, check_writable
 from tunable_core.omega import format_omega
 from tunable_core.onnx_files import require_onnx, to_float16
@@ -149,6 +149,11 @@ def _check_request(model: Model, format: str, omega, form: str, half: bool) -> N
         raise TunableError(
             f"backend {model.backend.name!r} exports {', '.join(model.backend.formats)}, not {format}; "
             "mindir is for mindspore"
+        )
+    elif (multiple := model.header.network.multiple_inside) != 1:
+        raise BackendError(
+            f"{format} of {model.header.network.name} cannot be written yet: the network continues its input to "
+            f"multiples of {multiple} pixels, for which an export would have to know the size"
         )
     if format == "onnx":
         require_onnx()

@@ -35,6 +35,11 @@ class _Network(Section):
         """Height and width must be multiples of this (networks pad for themselves: 1)."""
         return 1
 
+    @property
+    def multiple_inside(self) -> int:
+        """Pixels to a multiple of which the network itself continues its input, and cuts its output back."""
+        return 1
+
     def arguments(self) -> dict:
         """Constructor arguments for the class of either twin, without `num_objectives`."""
         return self.model_dump(exclude={"name", "tunable"})
@@ -95,6 +100,10 @@ class NAFNetSpec(_Network):
         return self
 
     @property
+    def multiple_inside(self) -> int:
+        return 2 ** len(self.encoder)
+
+    @property
     def halo(self) -> int | None:
         """None: global averages make every output pixel depend on the whole picture."""
         return None
@@ -152,6 +161,10 @@ class SwinIRSpec(_Network):
         return self.upscale
 
     @property
+    def multiple_inside(self) -> int:
+        return self.window
+
+    @property
     def halo(self) -> int | None:
         """None: shifted windows carry every pixel too far for a halo to be worth it."""
         return None
@@ -193,6 +206,10 @@ class StyleUNetSpec(_Network):
     scales: int = Field(2, ge=1)
     blocks: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]] = (2, 6, 2)
     normalise: bool = True
+
+    @property
+    def multiple_inside(self) -> int:
+        return 2**self.scales
 
     @property
     def halo(self) -> int | None:

@@ -12,15 +12,28 @@ import numpy as np
 from tunable_core.backends import Model
 from tunable_core.errors import TunableError
 
+DEFAULT_TILE = 1024  # pixels a side
 
-def run_tiled(model: Model, degraded: np.ndarray, omega, tile: int) -> np.ndarray:
-    """`model.run` on (1, C, H, W) in tiles of at most `tile` pixels a side (without their halo)."""
-    if tile < 1:
+
+def run_tiled(model: Model, degraded: np.ndarray, omega, tile: int | None = None) -> np.ndarray:
+    """`model.run` on (1, C, H, W) in tiles of at most `tile` pixels a side (without their halo).
+
+    tile  None: DEFAULT_TILE, but whole where a pixel depends on the whole picture
+
+    Raises TunableError for a tile below 1 pixel, and where tiles are asked for that would change the picture.
+    """
+    if tile is not None and tile < 1:
         raise TunableError(f"a tile needs at least 1 pixel, not {tile}")
     height, width = degraded.shape[2:]
-    if height <= tile and width <= tile:
-        return model.run(degraded, omega)
     halo, scale = model.header.network.halo, model.header.network.scale
+    if max(height, width) <= (tile or DEFAULT_TILE) or (halo is None and tile is None):
+        return model.run(degraded, omega)
+    if halo is None:
+        raise TunableError(
+            f"a {width}x{height} picture cannot be restored in tiles of {tile} by {model.header.network.name}: every "
+            "pixel depends on the whole picture; leave the tile out"
+        )
+    tile = tile or DEFAULT_TILE
     restored = np.empty((len(degraded), degraded.shape[1], height * scale, width * scale), dtype=np.float32)
     for row, rows, inner_rows in _spans(height, tile, halo, scale):
         for column, columns, inner_columns in _spans(width, tile, halo, scale):

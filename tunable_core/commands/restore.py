@@ -21,7 +21,7 @@ from tunable_core.files import check_writable
 from tunable_core.omega import format_omega, line
 from tunable_core.pictures import SUFFIXES, from_network, list_pictures, read, to_network, write
 from tunable_core.sweep import contact_sheet
-from tunable_core.tiling import run_tiled
+from tunable_core.tiling import DEFAULT_TILE, run_tiled
 
 
 def add_arguments(parser):
@@ -40,9 +40,9 @@ def add_arguments(parser):
     parser.add_argument(
         "--tile",
         type=at_least(16),
-        default=1024,
         metavar="N",
-        help="restore in tiles of N pixels, to bound the memory (default 1024)",
+        help=f"restore in tiles of N pixels, to bound the memory (default {DEFAULT_TILE}; "
+        "whole where a pixel depends on the whole picture)",
     )
     add_extrapolate(parser)
     add_backend(parser)
