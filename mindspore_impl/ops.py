@@ -357,7 +357,7 @@ def linear(x, alpha, weight, bias):
     return y.reshape(shape)
 
 
-_AXES = {"layer_norm": (-1,), "layer_norm2d": (1,), "instance_norm2d": (2, 3)}
+_AXES = {"layer_norm": (-1,), "layer_norm2d": (1,), "instance_norm2d": (2, 3), "batch_norm2d": (0, 2, 3)}
 
 
 def normalise(x: ms.Tensor, kind: str, eps: float) -> ms.Tensor:
@@ -474,6 +474,16 @@ def leaky_relu(x: ms.Tensor, slope: float) -> ms.Tensor:
     return _ops.relu(x) - slope * _ops.relu(-x)
 
 
+def softplus(x: ms.Tensor) -> ms.Tensor:
+    """log(1 + exp(x)), for any x; powers of e as in `softmax`."""
+    return _ops.relu(x) + _ops.log(1 + _ops.pow(math.e, -_ops.abs(x)))
+
+
+def max_pool_x2(x: ms.Tensor) -> ms.Tensor:
+    """The largest of every 2x2 pixels: (N, C, H, W) -> (N, C, H // 2, W // 2)."""
+    return _ops.max_pool2d(x, 2, 2)
+
+
 def pixel_shuffle(x: ms.Tensor, factor: int) -> ms.Tensor:
     """(N, C factor^2, H, W) -> (N, C, factor H, factor W); the colour is the slowest of the channels' three digits."""
     return _ops.pixel_shuffle(x, factor)
@@ -524,8 +534,27 @@ def _reflected(size, added):
 
 
 @_ops.constexpr
+def _matrix(rows):
+    return ms.Tensor(np.array(rows, np.float32))
+
+
+@_ops.constexpr
 def _colour(colour):
     return ms.Tensor(np.array(colour, np.float32).reshape(-1, 1, 1))
+
+
+def mix_colours(x: ms.Tensor, rows: tuple[tuple[float, ...], ...]) -> ms.Tensor:
+    """Weighted sums of the channels: (N, C, H, W) -> (N, len(rows), H, W)."""
+    n, c, height, width = x.shape
+    return _ops.matmul(_matrix(rows), x.reshape(n, c, height * width)).reshape(n, len(rows), height, width)
+
+
+def freeze(module: nn.Cell, tensors: dict[str, np.ndarray], like: ms.Parameter) -> nn.Cell:
+    """The module with these parameters, none of them to be trained, where `like` is: on the one device in use."""
+    for name, value in module.parameters_and_names():
+        assign(value, tensors[name])
+        value.requires_grad = False
+    return module
 
 
 def per_sample_mean(values: ms.Tensor) -> ms.Tensor:

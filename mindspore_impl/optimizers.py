@@ -33,9 +33,10 @@ class Optimizer:
         else:
             self._move, self._beta2, self._eps = self._adapt, settings.beta2, settings.eps
             self._new1, self._new2 = 1 - settings.beta1, 1 - settings.beta2
-        # What changes from step to step is a Parameter: a new value compiles nothing anew.
+        # What changes from step to step is a Parameter: a new value compiles nothing anew. In a graph names are unique.
         self._rate, self._root, self._kept = (
-            ms.Parameter(ms.Tensor(1, ms.float32), name=name, requires_grad=False) for name in ("rate", "root", "kept")
+            ms.Parameter(ms.Tensor(1, ms.float32), name=f"{name}.{self._parameters[0].name}", requires_grad=False)
+            for name in ("rate", "root", "kept")
         )
 
     def prepare(self, learning_rate: float) -> None:

@@ -4,9 +4,10 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
+from mindspore_impl.adversary import Adversary
 from mindspore_impl.objectives import make_loss
 from mindspore_impl.optimizers import Optimizer
-from tunable_core.backends import LossReport
+from tunable_core.backends import LossReport, StepReport
 from tunable_core.data import Batch
 from tunable_core.recipe import Recipe
 
@@ -19,7 +20,9 @@ class Trainer:
 
     def __init__(self, network: nn.Cell, recipe: Recipe, *, compiled: bool = False):
         self.network = network
-        self._loss = make_loss(recipe)
+        parameter = next(network.get_parameters())
+        self._adversary = Adversary(recipe, parameter) if recipe.adversarial else None
+        self._loss = make_loss(recipe, parameter, self._adversary and self._adversary.network)
         self._plain = network.num_objectives == 0
         self._parameters = dict(network.parameters_and_names())
         self._optimizer = Optimizer(recipe.optimizer, self._parameters)
@@ -27,39 +30,47 @@ class Trainer:
 
     def _functions(self, compiled: bool):
         network, loss, plain, optimizer = self.network, self._loss, self._plain, self._optimizer
+        adversary = self._adversary
 
         def compute(omega, sample):
             restored = network(sample["degraded"]) if plain else network(sample["degraded"], omega)
-            return loss(restored, sample, omega)
+            value, terms = loss(restored, sample, omega)
+            return value, terms, restored
 
         backward = ms.value_and_grad(compute, None, list(self._parameters.values()), has_aux=True)
 
         def update(omega, sample):
-            values, gradients = backward(omega, sample)
+            (value, terms, restored), gradients = backward(omega, sample)
             optimizer.update(gradients)
-            return values
+            if adversary is None:
+                return value, terms
+            return value, terms, adversary.update(sample["clean"], restored)
 
         return (ms.jit(backward), ms.jit(update)) if compiled else (backward, update)
 
     def _tensors(self, batch: Batch):
         return ms.Tensor(batch.omega), ms.mutable({name: ms.Tensor(value) for name, value in batch.sample.items()})
 
-    def step(self, batch: Batch, learning_rate: float) -> tuple[float, np.ndarray]:
-        """Take one step; return the loss before it and its p terms (batch means)."""
+    def step(self, batch: Batch, learning_rate: float) -> StepReport:
+        """Take one step, the discriminator's after the network's if there is one."""
         self._optimizer.prepare(learning_rate)
-        loss, terms = self._update(*self._tensors(batch))
-        return float(loss.asnumpy()), terms.asnumpy()
+        if self._adversary:
+            self._adversary.prepare(learning_rate)
+        loss, terms, *judged = self._update(*self._tensors(batch))
+        return StepReport(float(loss.asnumpy()), terms.asnumpy(), *(float(value.asnumpy()) for value in judged))
 
     def gradients(self, batch: Batch) -> LossReport:
         """Loss and gradients on a batch, without moving anything."""
-        (loss, terms), gradients = self._backward(*self._tensors(batch))
+        (loss, terms, _), gradients = self._backward(*self._tensors(batch))
         named = {name: value.asnumpy().copy() for name, value in zip(self._parameters, gradients, strict=True)}
         return LossReport(float(loss.asnumpy()), terms.asnumpy(), named)
 
     def state(self) -> dict[str, np.ndarray]:
-        """The optimizer's: `first.<name>`, `second.<name>` or `momentum.<name>`, and `step`."""
-        return self._optimizer.state()
+        """The optimizer's: `first.<name>`, `second.<name>` or `momentum.<name>`, `step`; the discriminator's."""
+        return self._optimizer.state() | (self._adversary.state() if self._adversary else {})
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         """Continue from a state that `state` of either twin returned."""
         self._optimizer.load_state(state)
+        if self._adversary:
+            self._adversary.load_state(state)

@@ -16,7 +16,7 @@ PARTS = {
     "ops": set(),
     "layers": {"ops"},
     "networks": {"ops", "layers"},
-    "objectives": {"ops"},
+    "objectives": {"ops", "layers", "networks"},
     "control": {"ops", "layers", "networks"},
     "convert": {"ops", "layers", "networks"},
     "folding": {"ops", "layers", "networks"},
@@ -24,7 +24,8 @@ PARTS = {
     "optimizers": {"ops"},
     "pickles": set(),
     "timing": {"ops", "layers"},
-    "training": {"ops", "layers", "networks", "objectives", "optimizers"},
+    "adversary": {"ops", "layers", "networks", "objectives", "optimizers"},
+    "training": {"ops", "layers", "networks", "objectives", "optimizers", "adversary"},
 }
 PARTS["backend"] = set(PARTS)
 PARTS["__init__"] = set(PARTS) - {"backend"}

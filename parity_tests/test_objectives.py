@@ -35,7 +35,8 @@ def make_loss(twin, make_recipe):
 def build_loss(twin, make_recipe, objectives, normalise="none", distance="l1"):
     named = [{"name": f"o{i}", "distance": distance, **objective} for i, objective in enumerate(objectives)]
     recipe = make_recipe(objectives=named, loss={"normalise": normalise})
-    return recipe, twin.module("objectives").make_loss(recipe)
+    (like,) = twin.parameters({"like": np.zeros(1)}).values()
+    return recipe, twin.module("objectives").make_loss(recipe, like)
 
 
 def compute(twin, loss, restored, sample, omega):
@@ -91,8 +92,7 @@ def omega_gradient(recipe, restored, sample, omega):
     """
     rows = np.broadcast_to(omega, (len(restored), omega.shape[-1])).astype(np.float64)
     terms = [
-        spec.weight * oracle.objective(recipe.objectives, i, restored, sample, omega)
-        for i, spec in enumerate(recipe.objectives)
+        spec.weight * oracle.objective(recipe, i, restored, sample, omega) for i, spec in enumerate(recipe.objectives)
     ]
     terms, through_divisor = np.stack(terms, 1) / len(restored), 0.0
     if recipe.loss.normalise == "sum":
@@ -110,7 +110,7 @@ def test_loss_at_a_unit_vector_is_its_weighted_objective(twin, make_loss, rng, i
     restored, sample = draw(rng)
     value, terms, _ = compute(twin, loss, restored, sample, np.eye(3)[i])
     spec = recipe.objectives[i]
-    alone = oracle.objective(recipe.objectives, i, restored, sample, np.eye(3)[i]).mean()
+    alone = oracle.objective(recipe, i, restored, sample, np.eye(3)[i]).mean()
     assert relative_error(value, spec.weight * alone) <= LIMIT
     assert relative_error(terms[i], alone) <= LIMIT
 

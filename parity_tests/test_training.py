@@ -48,7 +48,7 @@ def run(backend, recipe, steps=STEPS):
     """Losses, terms and final weights of some steps."""
     network, trainer = start(backend, recipe)
     taken = [trainer.step(Batches(recipe)[index], RATE) for index in range(steps)]
-    losses, terms = zip(*taken, strict=True)
+    losses, terms, _ = zip(*taken, strict=True)
     return np.array(losses), np.array(terms), backend.parameters(network)
 
 

@@ -5,6 +5,7 @@ import signal
 import numpy as np
 
 from tunable_core import checkpoint
+from tunable_core.backends import StepReport
 from tunable_core.initial import ParameterSpec
 from tunable_core.snapshots import Snapshots
 
@@ -47,7 +48,7 @@ class Numpy:
         self.momentum = np.float32(0.9) * self.momentum + batch.sample["degraded"].mean(dtype=np.float32)
         loss = self.fault(step)
         self.network["gain"] = self.network["gain"] - np.float32(learning_rate) * self.momentum
-        return 1 / step if loss is None else loss, np.array([step, 2 * step])
+        return StepReport(1 / step if loss is None else loss, np.array([step, 2 * step]))
 
     def state(self):
         return {"first.gain": self.momentum.copy()}

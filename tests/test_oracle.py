@@ -266,7 +266,7 @@ def test_sharpened_target_is_the_loop(rng):
     ("distance", "wanted"), [("l1", 2.0), ("l2", 5.0), ("charbonnier", (np.sqrt(9.000001) + np.sqrt(1.000001)) / 2)]
 )
 def test_distances_written_numbers(distance, wanted):
-    rec = loss_recipe({"kind": "rec", "distance": distance}).objectives
+    rec = loss_recipe({"kind": "rec", "distance": distance})
     sample = {"clean": np.zeros((1, 1, 1, 2))}
     restored = np.array([3.0, -1.0]).reshape(1, 1, 1, 2)
     np.testing.assert_allclose(oracle.objective(rec, 0, restored, sample, np.ones(1)), [wanted], rtol=1e-14)
@@ -304,7 +304,7 @@ def test_loss_at_a_unit_vector_is_its_weighted_objective(i, rng):
     sample = {name: rng.uniform(size=(2, 3, 4, 5)) for name in ("clean", "degraded")}
     restored, omega = rng.uniform(size=(2, 3, 4, 5)), np.eye(3)[i]
     loss, terms = oracle.multi_loss(recipe, restored, sample, omega)
-    alone = oracle.objective(recipe.objectives, i, restored, sample, omega).mean()
+    alone = oracle.objective(recipe, i, restored, sample, omega).mean()
     assert loss == pytest.approx(recipe.objectives[i].weight * alone, rel=1e-13)
     assert terms[i] == pytest.approx(alone, rel=1e-13)
     assert terms.shape == (3,)

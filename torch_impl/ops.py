@@ -6,6 +6,7 @@ Aggregation of kernels (Eq. 3), and the layers' arithmetic in every form of tuna
 import os
 from contextlib import nullcontext
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -156,7 +157,7 @@ def linear(x, alpha, weight, bias):
     return _products(x.reshape(len(x), -1, x.shape[-1]), kernel.mT, offset).reshape(*x.shape[:-1], -1)
 
 
-_AXES = {"layer_norm": (-1,), "layer_norm2d": (1,), "instance_norm2d": (2, 3)}
+_AXES = {"layer_norm": (-1,), "layer_norm2d": (1,), "instance_norm2d": (2, 3), "batch_norm2d": (0, 2, 3)}
 
 
 def normalise(x: torch.Tensor, kind: str, eps: float) -> torch.Tensor:
@@ -246,6 +247,16 @@ def leaky_relu(x: torch.Tensor, slope: float) -> torch.Tensor:
     return functional.leaky_relu(x, slope)
 
 
+def softplus(x: torch.Tensor) -> torch.Tensor:
+    """log(1 + exp(x)), for any x."""
+    return functional.softplus(x)
+
+
+def max_pool_x2(x: torch.Tensor) -> torch.Tensor:
+    """The largest of every 2x2 pixels: (N, C, H, W) -> (N, C, H // 2, W // 2)."""
+    return functional.max_pool2d(x, 2)
+
+
 def pixel_shuffle(x: torch.Tensor, factor: int) -> torch.Tensor:
     """(N, C factor^2, H, W) -> (N, C, factor H, factor W); the colour is the slowest of the channels' three digits."""
     return functional.pixel_shuffle(x, factor)
@@ -289,6 +300,19 @@ def scale_colours(x: torch.Tensor, colour: tuple[float, ...], sign: int) -> torc
     """x (N, 3, H, W) times (sign 1) or over (sign -1) a colour."""
     factor = torch.tensor(colour, dtype=x.dtype, device=x.device)[:, None, None]
     return x * factor if sign > 0 else x / factor
+
+
+def mix_colours(x: torch.Tensor, rows: tuple[tuple[float, ...], ...]) -> torch.Tensor:
+    """Weighted sums of the channels: (N, C, H, W) -> (N, len(rows), H, W)."""
+    return torch.einsum("rc,nchw->nrhw", x.new_tensor(rows), x)
+
+
+def freeze(module: nn.Module, tensors: dict[str, np.ndarray], like: torch.Tensor) -> nn.Module:
+    """The module with these parameters, none of them to be trained, where `like` is and in its dtype."""
+    module.to(like.device, like.dtype).requires_grad_(False)
+    for name, value in module.named_parameters():
+        value.copy_(torch.from_numpy(tensors[name]))
+    return module
 
 
 def per_sample_mean(values: torch.Tensor) -> torch.Tensor:

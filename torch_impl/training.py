@@ -4,9 +4,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from torch_impl.adversary import Adversary
 from torch_impl.objectives import make_loss
 from torch_impl.optimizers import Optimizer
-from tunable_core.backends import LossReport
+from tunable_core.backends import LossReport, StepReport
 from tunable_core.data import Batch
 from tunable_core.recipe import Recipe
 
@@ -19,9 +20,10 @@ class Trainer:
 
     def __init__(self, network: nn.Module, recipe: Recipe, *, compiled: bool = False):
         self.network = network
-        self._loss = make_loss(recipe)
         parameter = next(network.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
+        self._adversary = Adversary(recipe, parameter) if recipe.adversarial else None
+        self._loss = make_loss(recipe, parameter, self._adversary and self._adversary.network)
         self._plain = network.num_objectives == 0
         self._parameters = dict(network.named_parameters())
         self._optimizer = Optimizer(recipe.optimizer, self._parameters)
@@ -29,36 +31,44 @@ class Trainer:
 
     def _compute(self, sample, omega):
         restored = self.network(sample["degraded"], None if self._plain else omega)
-        return self._loss(restored, sample, omega)
+        return self._loss(restored, sample, omega), restored
 
-    def _backward(self, batch: Batch):
-        sample = {name: self._tensor(value) for name, value in batch.sample.items()}
-        loss, terms = self._forward(sample, self._tensor(batch.omega))
-        loss.backward()
-        found = [torch.zeros_like(value) if value.grad is None else value.grad for value in self._parameters.values()]
-        self.network.zero_grad()
-        return (loss.detach(), terms.detach()), found
+    def _backward(self, sample, omega):
+        (loss, terms), restored = self._forward(sample, omega)
+        parameters = tuple(self._parameters.values())
+        found = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+        return (loss.detach(), terms.detach(), restored.detach()), found
+
+    def _tensors(self, batch: Batch):
+        return {name: self._tensor(value) for name, value in batch.sample.items()}, self._tensor(batch.omega)
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(self._device, self._dtype)
 
-    def step(self, batch: Batch, learning_rate: float) -> tuple[float, np.ndarray]:
-        """Take one step; return the loss before it and its p terms (batch means)."""
-        (loss, terms), gradients = self._backward(batch)
+    def step(self, batch: Batch, learning_rate: float) -> StepReport:
+        """Take one step, the discriminator's after the network's if there is one."""
+        sample, omega = self._tensors(batch)
+        (loss, terms, restored), gradients = self._backward(sample, omega)
         self._optimizer.prepare(learning_rate)
         self._optimizer.update(gradients)
-        return loss.item(), terms.cpu().numpy()
+        if self._adversary is None:
+            return StepReport(loss.item(), terms.cpu().numpy())
+        self._adversary.prepare(learning_rate)
+        judged = self._adversary.update(sample["clean"], restored)
+        return StepReport(loss.item(), terms.cpu().numpy(), judged.item())
 
     def gradients(self, batch: Batch) -> LossReport:
         """Loss and gradients on a batch, without moving anything."""
-        (loss, terms), gradients = self._backward(batch)
+        (loss, terms, _), gradients = self._backward(*self._tensors(batch))
         named = {name: value.cpu().numpy() for name, value in zip(self._parameters, gradients, strict=True)}
         return LossReport(loss.item(), terms.cpu().numpy(), named)
 
     def state(self) -> dict[str, np.ndarray]:
-        """The optimizer's: `first.<name>`, `second.<name>` or `momentum.<name>`, and `step`."""
-        return self._optimizer.state()
+        """The optimizer's: `first.<name>`, `second.<name>` or `momentum.<name>`, `step`; the discriminator's."""
+        return self._optimizer.state() | (self._adversary.state() if self._adversary else {})
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         """Continue from a state that `state` of either twin returned."""
         self._optimizer.load_state(state)
+        if self._adversary:
+            self._adversary.load_state(state)

@@ -56,17 +56,28 @@ class LossReport(NamedTuple):
     gradients: dict[str, np.ndarray]
 
 
+class StepReport(NamedTuple):
+    """A training step: the loss before it, its p objectives (batch means), the discriminator's loss if there is one."""
+
+    loss: float
+    terms: np.ndarray
+    discriminator: float | None = None
+
+
 class Trainer(Protocol):
     """A network being trained: one optimizer step at a time, its state as arrays."""
 
-    def step(self, batch: Batch, learning_rate: float) -> tuple[float, np.ndarray]:
-        """Take one step; return the loss before it and its p terms (batch means)."""
+    def step(self, batch: Batch, learning_rate: float) -> StepReport:
+        """Take one step, the discriminator's after the network's if there is one."""
 
     def gradients(self, batch: Batch) -> LossReport:
         """Loss and gradients on a batch, without moving anything."""
 
     def state(self) -> dict[str, np.ndarray]:
-        """Optimizer state, equal in name: `step`, and `first.<name>` and `second.<name>`, or `momentum.<name>`."""
+        """Optimizer state, equal in name: `step`, and `first.<name>` and `second.<name>`, or `momentum.<name>`.
+
+        With a discriminator also `discriminator.weights.<name>`, and its optimizer's state after `discriminator.`.
+        """
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         """Continue from a state that `state` returned."""

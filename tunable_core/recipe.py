@@ -16,27 +16,33 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 from tunable_core.degradations import Degradation, scale_of
 from tunable_core.errors import RecipeError, nearest
 from tunable_core.initial import Initial
+from tunable_core.judges import DISCRIMINATOR, HOW, VGG, Discriminator
 from tunable_core.networks import NetworkSpec
-from tunable_core.objectives import UNSHARP_SIZE
+from tunable_core.objectives import CONV5_4_SIZE, RELU3_3_SIZE, UNSHARP_SIZE
 from tunable_core.optimizers import KIND, Adam, Optimizer, with_kind
 from tunable_core.sampling import Fixed, Sampler, Uniform, named
 from tunable_core.schedule import Constant, Schedule
 from tunable_core.schema import Section
 
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
 
 class _Objective(Section):
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
-    weight: float = Field(1.0, ge=0, allow_inf_nan=False)  # lambda_i of Eq. 7
+    weight: Weight = 1.0  # lambda_i of Eq. 7
+
+
+class _Distance(_Objective):
     distance: Literal["l1", "l2", "charbonnier"] = "l1"
 
 
-class Reconstruction(_Objective):
+class Reconstruction(_Distance):
     """Distance of the restored picture to the clean one (SPEC 3, `rec`)."""
 
     kind: Literal["rec"]
 
 
-class NoisePreservation(_Objective):
+class NoisePreservation(_Distance):
     """Distance to the clean picture with part of its noise left in (Eq. 9, `noise`)."""
 
     kind: Literal["noise"]
@@ -44,7 +50,7 @@ class NoisePreservation(_Objective):
     residual: Literal["keep", "remove"] = "keep"  # more omega: keep more noise, or remove more
 
 
-class Sharpening(_Objective):
+class Sharpening(_Distance):
     """Distance to the target of another objective, of kind `noise`, sharpened (section 4.1.2, `blur`)."""
 
     kind: Literal["blur"]
@@ -52,7 +58,35 @@ class Sharpening(_Objective):
     gamma: float = Field(8.0, ge=0, allow_inf_nan=False)  # strongest sharpening
 
 
-Objective = Annotated[Reconstruction | NoisePreservation | Sharpening, Field(discriminator="kind")]
+class Perceptual(_Distance):
+    """rec_weight rec + vgg_weight vgg + adv_weight adv (section 4.1.3, `gan`); `distance` is that of `rec`.
+
+    vgg is the L1 distance of VGG-19's conv5_4, adv says how much more real than the restored pictures the recipe's
+    `discriminator` finds the clean ones.
+    """
+
+    kind: Literal["gan"]
+    rec_weight: Weight = 0.01
+    vgg_weight: Weight = 1.0
+    adv_weight: Weight = 0.005
+
+
+class Style(_Objective):
+    """gram_weight gram + vgg_weight vgg + tv_weight tv + uv_weight uv (section 4.2, `style`).
+
+    image  a picture in the style, shrunk to at most `size` pixels along its longer side
+    """
+
+    kind: Literal["style"]
+    image: str
+    size: int = Field(512, ge=RELU3_3_SIZE)
+    gram_weight: Weight = 1.0
+    vgg_weight: Weight = 1.0
+    tv_weight: Weight = 1.0
+    uv_weight: Weight = 1.0
+
+
+Objective = Annotated[Reconstruction | NoisePreservation | Sharpening | Perceptual | Style, Field(discriminator="kind")]
 
 
 def noise_place(objectives: list[Objective], spec: Sharpening) -> int:
@@ -108,12 +142,14 @@ class Checkpoint(Section):
 class Recipe(Section):
     """A complete, valid recipe. The order of `objectives` is the order of omega; their number is p."""
 
-    task: Literal["denoise", "denoise_deblur"]
+    task: Literal["denoise", "denoise_deblur", "super_resolution", "style_transfer"]
     network: NetworkSpec
     objectives: list[Objective] = Field(min_length=1, max_length=16)
     omega: Omega = Omega()
     loss: Loss = Loss()
     initial: Initial = Initial()
+    vgg: VGG | None = None  # for objectives of kind gan and style
+    discriminator: Discriminator = Discriminator()  # for those of kind gan
     data: Data
     optimizer: Annotated[Optimizer, BeforeValidator(with_kind)] = Adam()
     schedule: Annotated[Schedule, BeforeValidator(named)] = Constant()
@@ -126,6 +162,8 @@ class Recipe(Section):
         names = [objective.name for objective in self.objectives]
         if len(set(names)) != len(names):
             raise ValueError(f"objectives need different names, not {', '.join(names)}")
+        if self.adversarial and DISCRIMINATOR in names:
+            raise ValueError(f"no objective may be named {DISCRIMINATOR!r}: the log has such a column already")
         self.omega.sampler.check(len(names))
         if not self.network.tunable and not isinstance(self.omega.sampler, Fixed):
             raise ValueError("a plain network (network.tunable: false) needs omega.sampler {kind: fixed, value: [...]}")
@@ -139,17 +177,32 @@ class Recipe(Section):
                 f"data.degradation shrinks pictures by {shrunk} and the network {self.network.name} enlarges them by "
                 f"{enlarged}; they must be equal"
             )
-        for spec in (spec for spec in self.objectives if spec.kind == "blur"):
-            noise_place(self.objectives, spec)
-            if self.data.patch * enlarged <= UNSHARP_SIZE // 2:  # as far as its reflected borders go
-                raise ValueError(
-                    f"objective {spec.name} needs clean patches of at least {UNSHARP_SIZE // 2 + 1} pixels, not "
-                    f"{self.data.patch * enlarged}"
-                )
+        size = self.data.patch * enlarged
+        for spec in self.objectives:
+            if spec.kind == "blur":
+                noise_place(self.objectives, spec)
+            if spec.kind in ("gan", "style") and self.vgg is None:
+                raise ValueError(f"objective {spec.name} needs VGG-19, and vgg is missing; {HOW}")
+            least = self._least(spec)
+            if size < least:
+                raise ValueError(f"objective {spec.name} needs clean patches of at least {least} pixels, not {size}")
+
+    def _least(self, spec: Objective) -> int:
+        """Pixels that an objective needs along each side of the restored picture."""
+        if spec.kind == "blur":
+            return UNSHARP_SIZE // 2 + 1  # as far as its reflected borders go
+        if spec.kind == "gan":
+            return max(CONV5_4_SIZE, self.discriminator.least)
+        return RELU3_3_SIZE if spec.kind == "style" else 1
 
     @property
     def num_objectives(self) -> int:
         return len(self.objectives)
+
+    @property
+    def adversarial(self) -> bool:
+        """Whether a discriminator is trained beside the network."""
+        return any(objective.kind == "gan" for objective in self.objectives)
 
     @property
     def network_objectives(self) -> int:

@@ -1,7 +1,7 @@
 """A training run: a folder with the recipe, a log, TensorBoard events, checkpoints and the final weights.
 
     DIR/recipe.yaml                     the resolved recipe
-    DIR/log.csv                         step, learning rate, loss, one column per objective
+    DIR/log.csv                         step, learning rate, loss, one column per objective, the discriminator's loss
     DIR/validation.csv                  PSNR at the corners of omega, at every checkpoint
     DIR/events/                         TensorBoard
     DIR/checkpoints/                    weights, optimizer state and step (tunable_core.snapshots)
@@ -20,7 +20,7 @@ import numpy as np
 import yaml
 
 from tunable_core import checkpoint
-from tunable_core.backends import Backend, Model
+from tunable_core.backends import Backend, Model, StepReport
 from tunable_core.data import Batches
 from tunable_core.errors import CheckFailed, CheckpointError, DataError, TunableError
 from tunable_core.evaluation import validate, validation_pictures
@@ -28,6 +28,7 @@ from tunable_core.events import Events
 from tunable_core.files import write_text
 from tunable_core.initial import ParameterSpec, starting_weights
 from tunable_core.interrupt import held_back
+from tunable_core.judges import DISCRIMINATOR
 from tunable_core.recipe import Recipe, expand
 from tunable_core.snapshots import Snapshot, Snapshots
 
@@ -112,13 +113,14 @@ def _loop(recipe, batches, model, trainer, records, snapshots, first, progress):
                 records.validation(first, validate(model, recipe))
             for batch in batches.stream(first, recipe.steps):
                 rate = recipe.optimizer.learning_rate * recipe.schedule.factor(batch.index, recipe.steps)
-                loss, terms = trainer.step(batch, rate)
+                report = trainer.step(batch, rate)
                 step = batch.index + 1
-                if not np.isfinite(loss):
-                    raise CheckFailed(f"the loss is {loss} at step {step}; {snapshots.describe()}")
-                records.step(step, rate, loss, terms)
+                for name, loss in (("loss", report.loss), ("discriminator's loss", report.discriminator or 0)):
+                    if not np.isfinite(loss):
+                        raise CheckFailed(f"the {name} is {loss} at step {step}; {snapshots.describe()}")
+                records.step(step, rate, report)
                 if progress:
-                    progress(step, recipe.steps, loss)
+                    progress(step, recipe.steps, report.loss)
                 stop = interrupted()
                 if due(step) or stop:
                     save()
@@ -138,6 +140,7 @@ class _Log:
 
     def __init__(self, out: Path, recipe: Recipe, first: int):
         self._names, self._out, self._first = [objective.name for objective in recipe.objectives], out, first
+        self._names += [DISCRIMINATOR] if recipe.adversarial else []
         self._validation = None
         self._files = ExitStack()
 
@@ -150,8 +153,9 @@ class _Log:
     def __exit__(self, *error):
         return self._files.__exit__(*error)
 
-    def step(self, step: int, rate: float, loss: float, terms: np.ndarray) -> None:
-        values = [rate, loss, *(float(term) for term in terms)]
+    def step(self, step: int, rate: float, report: StepReport) -> None:
+        values = [rate, report.loss, *(float(term) for term in report.terms)]
+        values += [] if report.discriminator is None else [report.discriminator]
         self._steps.write(",".join([str(step), *(f"{value:.9g}" for value in values)]) + "\n")
         if step % 10 == 0:
             self._events.scalars(step, dict(zip(["learning_rate", "loss", *self._names], values, strict=True)))

@@ -1,6 +1,20 @@
 """Objectives and the parametric multi-loss (SPEC 3)."""
 
+from mindspore_impl.objectives.adversarial import Perceptual, relativistic
 from mindspore_impl.objectives.multi import OBJECTIVES, MultiLoss, make_loss
 from mindspore_impl.objectives.restoration import NoisePreservation, Objective, Reconstruction, Sharpening
+from mindspore_impl.objectives.style import Style, gram
 
-__all__ = ["OBJECTIVES", "MultiLoss", "NoisePreservation", "Objective", "Reconstruction", "Sharpening", "make_loss"]
+__all__ = [
+    "OBJECTIVES",
+    "MultiLoss",
+    "NoisePreservation",
+    "Objective",
+    "Perceptual",
+    "Reconstruction",
+    "Sharpening",
+    "Style",
+    "gram",
+    "make_loss",
+    "relativistic",
+]

@@ -15,6 +15,15 @@ from tunable_core.objectives import CHARBONNIER_EPS, UNSHARP_SIGMA, UNSHARP_SIZE
 _TAPS = tuple(gaussian_taps(UNSHARP_SIGMA, UNSHARP_SIZE).tolist())
 
 
+def mean_distance(difference: ms.Tensor, distance: str) -> ms.Tensor:
+    """l1, l2 or charbonnier, mean over all but the first axis: (N, ...) -> (N,)."""
+    if distance == "l1":
+        return ops.per_sample_mean(_ops.abs(difference))
+    if distance == "l2":
+        return ops.per_sample_mean(difference * difference)
+    return ops.per_sample_mean(_ops.sqrt(difference * difference + CHARBONNIER_EPS**2))
+
+
 class Objective(nn.Cell):
     """Distance of the restored picture to a target that a subclass builds: l1, l2 or charbonnier, mean per sample.
 
@@ -27,12 +36,7 @@ class Objective(nn.Cell):
         self.distance = distance
 
     def construct(self, restored: ms.Tensor, sample: dict[str, ms.Tensor], omega: ms.Tensor) -> ms.Tensor:
-        difference = restored - _ops.stop_gradient(self.target(sample, omega))
-        if self.distance == "l1":
-            return ops.per_sample_mean(_ops.abs(difference))
-        if self.distance == "l2":
-            return ops.per_sample_mean(difference * difference)
-        return ops.per_sample_mean(_ops.sqrt(difference * difference + CHARBONNIER_EPS**2))
+        return mean_distance(restored - _ops.stop_gradient(self.target(sample, omega)), self.distance)
 
 
 class Reconstruction(Objective):

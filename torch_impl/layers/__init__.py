@@ -25,6 +25,7 @@ from torch_impl.layers.linear import (
     TunableLinear,
 )
 from torch_impl.layers.norm import (
+    BatchNorm2d,
     InstanceNorm2d,
     LayerNorm,
     LayerNorm2d,
@@ -41,6 +42,7 @@ from torch_impl.layers.tunable import (
 )
 
 __all__ = [
+    "BatchNorm2d",
     "ChannelAttention",
     "Composite",
     "InstanceNorm2d",

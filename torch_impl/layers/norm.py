@@ -11,8 +11,8 @@ from tunable_core.networks import DEFAULT_PHI
 class Norm(nn.Module):
     """y = scale (x - mean) / sqrt(variance + eps) + shift, variance biased, scale and shift per channel.
 
-    Parameters: weight (C,), bias (C,). Use LayerNorm, LayerNorm2d or InstanceNorm2d, which differ in the entries
-    over which mean and variance are taken.
+    Parameters: weight (C,), bias (C,). Use LayerNorm, LayerNorm2d, InstanceNorm2d or BatchNorm2d, which differ in
+    the entries over which mean and variance are taken.
     """
 
     kind = ""
@@ -49,6 +49,12 @@ class InstanceNorm2d(Norm):
     """Over the pixels of every channel: x (N, C, H, W). Statistics are the sample's own, always."""
 
     kind = "instance_norm2d"
+
+
+class BatchNorm2d(Norm):
+    """Over batch and pixels of every channel: x (N, C, H, W). Statistics are the batch's own, always: for training."""
+
+    kind = "batch_norm2d"
 
 
 class TunableNorm(Tunable):

@@ -1,11 +1,24 @@
 """The paper's networks, tunable and plain (SPEC 4)."""
 
+from torch_impl.networks.discriminator import Discriminator
 from torch_impl.networks.nafnet import NAFNet
 from torch_impl.networks.network import Network, initialise, parameter_specs
 from torch_impl.networks.resnet import ResNet
 from torch_impl.networks.style_unet import StyleUNet
 from torch_impl.networks.swinir import SwinIR
+from torch_impl.networks.vgg import VGG19
 
 NETWORKS = {"resnet": ResNet, "nafnet": NAFNet, "swinir": SwinIR, "style_unet": StyleUNet}
 
-__all__ = ["NETWORKS", "NAFNet", "Network", "ResNet", "StyleUNet", "SwinIR", "initialise", "parameter_specs"]
+__all__ = [
+    "NETWORKS",
+    "VGG19",
+    "Discriminator",
+    "NAFNet",
+    "Network",
+    "ResNet",
+    "StyleUNet",
+    "SwinIR",
+    "initialise",
+    "parameter_specs",
+]

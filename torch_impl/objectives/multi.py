@@ -3,12 +3,18 @@
 import torch
 from torch import nn
 
+from torch_impl.networks import VGG19
+from torch_impl.objectives.adversarial import Perceptual
 from torch_impl.objectives.restoration import NoisePreservation, Reconstruction, Sharpening
+from torch_impl.objectives.style import Style, gram
 from tunable_core.errors import TunableError
 from tunable_core.objectives import NORMALISE_FLOOR
-from tunable_core.recipe import noise_place
+from tunable_core.recipe import Recipe, noise_place
+from tunable_core.styles import style_picture
+from tunable_core.vgg import LAYERS, weights
 
-OBJECTIVES = {"rec": Reconstruction, "noise": NoisePreservation, "blur": Sharpening}
+OBJECTIVES = {"rec": Reconstruction, "noise": NoisePreservation, "blur": Sharpening, "gan": Perceptual, "style": Style}
+_ELSEWHERE = {"name", "kind", "weight", "noise_objective", "image", "size"}  # of a recipe; no constructor takes these
 
 
 class MultiLoss(nn.Module):
@@ -39,16 +45,33 @@ class MultiLoss(nn.Module):
         return losses.mean(), terms.mean(0)
 
 
-def make_loss(recipe) -> MultiLoss:
-    """The multi-loss of a recipe."""
+def make_loss(recipe: Recipe, like: torch.Tensor, discriminator: nn.Module | None = None) -> MultiLoss:
+    """The multi-loss of a recipe.
+
+    like           a parameter of the network on trial: the loss stands beside it
+    discriminator  for objectives of kind gan
+
+    Raises RecipeError where VGG-19's weights cannot be had, DataError where a style's picture cannot.
+    """
     specs = recipe.objectives
-    objectives = [_make(specs, index) for index in range(len(specs))]
+    layers = {LAYERS[spec.kind] for spec in specs if spec.kind in LAYERS}
+    features = {layer: VGG19(weights(recipe.vgg), layer, like=like) for layer in layers}
+    objectives = [_make(specs, index, features, discriminator, like) for index in range(len(specs))]
     return MultiLoss(objectives, weights=[spec.weight for spec in specs], normalise=recipe.loss.normalise)
 
 
-def _make(specs, index: int) -> nn.Module:
-    """The objective at place `index`, with another one of its own where its target builds on that."""
-    arguments = specs[index].model_dump(exclude={"name", "kind", "weight", "noise_objective"})
-    if specs[index].kind == "blur":
-        arguments["noise"] = _make(specs, noise_place(specs, specs[index]))
-    return OBJECTIVES[specs[index].kind](index, **arguments)
+def _make(specs, index: int, features, discriminator, like) -> nn.Module:
+    """The objective at place `index`, with what it judges by, or the one on which its target builds."""
+    kind, arguments = specs[index].kind, specs[index].model_dump(exclude=_ELSEWHERE)
+    if kind == "blur":
+        arguments["noise"] = _make(specs, noise_place(specs, specs[index]), features, discriminator, like)
+    if kind in LAYERS:
+        arguments["features"] = features[LAYERS[kind]]
+    if kind == "gan":
+        arguments["discriminator"] = discriminator
+    if kind == "style":
+        with torch.no_grad():
+            arguments["painted"] = gram(
+                arguments["features"](torch.from_numpy(style_picture(specs[index])).to(like.device, like.dtype))
+            )
+    return OBJECTIVES[kind](index, **arguments)

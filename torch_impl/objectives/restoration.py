@@ -14,6 +14,15 @@ from tunable_core.objectives import CHARBONNIER_EPS, UNSHARP_SIGMA, UNSHARP_SIZE
 _TAPS = tuple(gaussian_taps(UNSHARP_SIGMA, UNSHARP_SIZE).tolist())
 
 
+def mean_distance(difference: torch.Tensor, distance: str) -> torch.Tensor:
+    """l1, l2 or charbonnier, mean over all but the first axis: (N, ...) -> (N,)."""
+    if distance == "l1":
+        return ops.per_sample_mean(difference.abs())
+    if distance == "l2":
+        return ops.per_sample_mean(difference * difference)
+    return ops.per_sample_mean(torch.sqrt(difference * difference + CHARBONNIER_EPS**2))
+
+
 class Objective(nn.Module):
     """Distance of the restored picture to a target that a subclass builds: l1, l2 or charbonnier, mean per sample.
 
@@ -26,12 +35,7 @@ class Objective(nn.Module):
         self.distance = distance
 
     def forward(self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
-        difference = restored - self.target(sample, omega).detach()
-        if self.distance == "l1":
-            return ops.per_sample_mean(difference.abs())
-        if self.distance == "l2":
-            return ops.per_sample_mean(difference * difference)
-        return ops.per_sample_mean(torch.sqrt(difference * difference + CHARBONNIER_EPS**2))
+        return mean_distance(restored - self.target(sample, omega).detach(), self.distance)
 
 
 class Reconstruction(Objective):

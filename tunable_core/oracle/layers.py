@@ -1,8 +1,5 @@
-"""The truth: Eqs. 1-7 in plain numpy float64, written to be read; what both twins answer to.
-
-Everything is computed in float64 whatever comes in. omega is (p,), one setting for the whole batch, or
-(N, p), one per sample. `tensors` holds a layer's parameters by local name, as in a weights file (DESIGN,
-decision 1): weight (k, ...), bias (k, out), phi.*; k is the number of kernels.
+"""The tunable layers (Eqs. 1-6) in float64. `tensors` holds a layer's parameters by local name, as in a weights file
+(DESIGN, decision 1): weight (k, ...), bias (k, out), phi.*; k is the number of kernels.
 """
 
 import math
@@ -13,10 +10,7 @@ from typing import Any
 import numpy as np
 
 from tunable_core.errors import TunableError, nearest
-from tunable_core.filters import gaussian_blur
 from tunable_core.networks import PHI_FORMS
-from tunable_core.objectives import CHARBONNIER_EPS, NORMALISE_FLOOR, UNSHARP_SIGMA, UNSHARP_SIZE
-from tunable_core.recipe import Objective, Recipe, noise_place
 
 Tensors = dict[str, np.ndarray]
 
@@ -29,7 +23,7 @@ def phi(form: str, omega: np.ndarray, tensors: Tensors) -> np.ndarray:
     se        softmax(B relu(A omega + a) + b)    phi.0.weight, phi.0.bias, phi.2.weight, phi.2.bias
     base      (1, omega), k = p + 1
     """
-    omega = _float64(omega)
+    omega = float64(omega)
     if form == "affine":
         return _affine(omega, tensors, "phi")
     if form == "identity":
@@ -45,7 +39,7 @@ def phi(form: str, omega: np.ndarray, tensors: Tensors) -> np.ndarray:
 
 def aggregate(alpha: np.ndarray, tensor: np.ndarray) -> np.ndarray:
     """Sum_i alpha_i tensor[i] (Eq. 3): alpha (k,) or (N, k), tensor (k, *shape) -> (*shape) or (N, *shape)."""
-    alpha, tensor = _float64(alpha), _float64(tensor)
+    alpha, tensor = float64(alpha), float64(tensor)
     if alpha.shape[-1] != len(tensor):
         raise TunableError(f"{alpha.shape[-1]} aggregation weights for {len(tensor)} kernels")
     return np.tensordot(alpha, tensor, axes=1)
@@ -71,7 +65,7 @@ def conv(
     n, out, within, *taps = kernel.shape
     stride, padding, dilation = (_each(value, len(taps)) for value in (stride, padding, dilation))
     mode = {"zeros": "constant", "reflect": "reflect", "replicate": "edge"}[padding_mode]
-    x = np.pad(_float64(x), [(0, 0), (0, 0), *((size, size) for size in padding)], mode)
+    x = np.pad(float64(x), [(0, 0), (0, 0), *((size, size) for size in padding)], mode)
     if x.shape[1] != within * groups:
         raise TunableError(f"{x.shape[1]} input channels for {groups} groups of {within}")
     size = [(a - d * (k - 1) - 1) // s + 1 for a, k, s, d in zip(x.shape[2:], taps, stride, dilation, strict=True)]
@@ -106,7 +100,7 @@ def conv_transpose(
     + output_padding + 1.
     """
     kernel, bias = _kernels(phi_form, omega, tensors, len(x), transposed=groups)
-    x = _float64(x)
+    x = float64(x)
     (n, channels, *size), within, taps = x.shape, kernel.shape[2], kernel.shape[3:]
     if channels != kernel.shape[1]:
         raise TunableError(f"{channels} input channels for kernels of {kernel.shape[1]}")
@@ -130,7 +124,7 @@ def conv_transpose(
 def linear(x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form: str) -> np.ndarray:
     """The tunable linear layer: x (N, ..., in) -> (N, ..., out); weight (k, out, in), bias (k, out) or absent."""
     kernel, bias = _kernels(phi_form, omega, tensors, len(x))
-    x = _float64(x)
+    x = float64(x)
     rows = x.reshape(len(x), -1, x.shape[-1])
     y = rows @ kernel.transpose(0, 2, 1) + bias[:, None]
     return y.reshape(*x.shape[:-1], -1)
@@ -150,7 +144,7 @@ def norm(kind: str, x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form
     kind  layer_norm over the last axis; layer_norm2d over the channels, instance_norm2d over the pixels of (N, C, H, W)
     """
     scale, shift = _kernels(phi_form, omega, tensors, len(x))
-    x = _float64(x)
+    x = float64(x)
     shape = [len(x)] + [1] * (x.ndim - 1)
     shape[-1 if kind == "layer_norm" else 1] = -1
     mean, variance = (f(x, axis=_NORM_AXES[kind], keepdims=True) for f in (np.mean, np.var))
@@ -166,11 +160,11 @@ def window_attention(
     parameter. Windows lie `shift` pixels down and right, cyclically; pixels that only the cycle has brought into one
     window get -100 before the softmax.
     """
-    x = _float64(x)
+    x = float64(x)
     n, height, width, channels = x.shape
     size = channels // heads
     qkv = linear(x, omega, _part(tensors, "qkv"), phi_form).reshape(n, height, width, 3, heads, size)
-    table = parameter(_rows(omega, n), _part(tensors, "relative_position_bias_table"), phi_form)
+    table = parameter(rows_of(omega, n), _part(tensors, "relative_position_bias_table"), phi_form)
     mixed = np.zeros_like(x)
     rows, columns = (place.ravel() for place in np.indices((window, window)))
     distance = (rows[:, None] - rows + window - 1) * (2 * window - 1) + columns[:, None] - columns + window - 1
@@ -189,16 +183,16 @@ def window_attention(
 def channel_attention(x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form: str) -> np.ndarray:
     """Squeeze and excitation: x sigmoid(expand(relu(reduce(mean)))), x (N, C, H, W); both convolutions are points."""
     hidden = np.maximum(conv(_global_mean(x), omega, _part(tensors, "reduce"), phi_form), 0)
-    return _float64(x) * (1 + np.tanh(conv(hidden, omega, _part(tensors, "expand"), phi_form) / 2)) / 2
+    return float64(x) * (1 + np.tanh(conv(hidden, omega, _part(tensors, "expand"), phi_form) / 2)) / 2
 
 
 def simplified_channel_attention(x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form: str) -> np.ndarray:
     """NAFNet's: x conv(mean), x (N, C, H, W), the convolution a point."""
-    return _float64(x) * conv(_global_mean(x), omega, _part(tensors, "conv"), phi_form)
+    return float64(x) * conv(_global_mean(x), omega, _part(tensors, "conv"), phi_form)
 
 
 def _global_mean(x: np.ndarray) -> np.ndarray:
-    return _float64(x).mean(axis=(2, 3), keepdims=True)
+    return float64(x).mean(axis=(2, 3), keepdims=True)
 
 
 def _part(tensors: Tensors, name: str) -> Tensors:
@@ -232,85 +226,6 @@ def layer(
     return LAYERS[kind](x, omega, tensors, phi_form, **options)
 
 
-def target(specs: list[Objective], index: int, sample: dict[str, np.ndarray], omega: np.ndarray) -> np.ndarray:
-    """What an objective pulls the restored picture to, (N, C, H, W).
-
-    specs   the objectives of the recipe; index: the place of this one
-    sample  `clean` y and `degraded` z, both (N, C, H, W)
-
-    rec     y
-    noise   y_eta = y + r nu (z - y) (Eq. 9), r = own omega (`keep`) or 1 - own omega (`remove`)
-    blur    y_eta + own omega gamma (y_eta - g * y_eta) (4.1.2), y_eta the target of the objective that
-            `noise_objective` names, g a Gaussian with reflected borders
-    """
-    spec, clean = specs[index], _float64(sample["clean"])
-    if spec.kind == "rec":
-        return clean
-    own = _rows(omega, len(clean))[:, index].reshape(-1, *[1] * (clean.ndim - 1))
-    if spec.kind == "noise":
-        kept = own if spec.residual == "keep" else 1 - own
-        return clean + kept * spec.nu * (_float64(sample["degraded"]) - clean)
-    if spec.kind == "blur":
-        noisy = target(specs, noise_place(specs, spec), sample, omega)
-        return noisy + own * spec.gamma * (noisy - gaussian_blur(noisy, UNSHARP_SIGMA, UNSHARP_SIZE))
-    raise TunableError(f"the oracle knows no objective of kind {spec.kind!r}; known: rec, noise, blur")
-
-
-def objective(
-    specs: list[Objective], index: int, restored: np.ndarray, sample: dict[str, np.ndarray], omega: np.ndarray
-) -> np.ndarray:
-    """L_i of every sample, (N,): the mean distance to the target; not yet times omega or lambda."""
-    difference = _float64(restored) - target(specs, index, sample, omega)
-    return _DISTANCES[specs[index].distance][0](difference).reshape(len(difference), -1).mean(axis=1)
-
-
-def multi_loss(
-    recipe: Recipe, restored: np.ndarray, sample: dict[str, np.ndarray], omega: np.ndarray
-) -> tuple[float, np.ndarray]:
-    """L = mean_n sum_i omega_ni lambda_i L_i(n) (Eq. 7), and the batch means of the L_i, (p,).
-
-    With `loss.normalise: sum` each sample's sum is divided by max(sum_i omega_ni, 1e-3).
-    """
-    specs = recipe.objectives
-    terms = np.stack([objective(specs, i, restored, sample, omega) for i in range(len(specs))], axis=1)
-    losses = (_factors(recipe, omega, len(terms)) * terms).sum(axis=1)
-    return float(losses.mean()), terms.mean(axis=0)
-
-
-def multi_loss_gradient(
-    recipe: Recipe, restored: np.ndarray, sample: dict[str, np.ndarray], omega: np.ndarray
-) -> np.ndarray:
-    """dL / d restored, (N, C, H, W); the derivative of abs at 0 is taken as 0."""
-    restored = _float64(restored)
-    factors = _factors(recipe, omega, len(restored)) / restored.size  # means over elements and over the batch
-    gradient = np.zeros_like(restored)
-    specs = recipe.objectives
-    for i, spec in enumerate(specs):
-        slope = _DISTANCES[spec.distance][1](restored - target(specs, i, sample, omega))
-        gradient += factors[:, i].reshape(-1, *[1] * (restored.ndim - 1)) * slope
-    return gradient
-
-
-# distance -> (value, derivative) of a difference, element by element
-_DISTANCES: dict[str, tuple[Callable, Callable]] = {
-    "l1": (np.abs, np.sign),
-    "l2": (np.square, lambda d: 2 * d),
-    "charbonnier": (
-        lambda d: np.sqrt(d**2 + CHARBONNIER_EPS**2),
-        lambda d: d / np.sqrt(d**2 + CHARBONNIER_EPS**2),
-    ),
-}
-
-
-def _factors(recipe: Recipe, omega: np.ndarray, n: int) -> np.ndarray:
-    """What multiplies L_i of sample n in the loss: omega_ni lambda_i, normalised if the recipe says so; (N, p)."""
-    rows = _rows(omega, n)
-    factors = rows * np.array([spec.weight for spec in recipe.objectives])
-    if recipe.loss.normalise == "sum":
-        factors = factors / np.maximum(rows.sum(axis=1, keepdims=True), NORMALISE_FLOOR)
-    return factors
-
-
 def _kernels(
     phi_form: str, omega: np.ndarray, tensors: Tensors, n: int, transposed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -318,7 +233,7 @@ def _kernels(
 
     transposed  groups of a transposed convolution, whose kernels hold out / groups on their second axis; else 0
     """
-    alpha = phi(phi_form, _rows(omega, n), tensors)
+    alpha = phi(phi_form, rows_of(omega, n), tensors)
     kernel = aggregate(alpha, tensors["weight"])
     if "bias" in tensors:
         return kernel, aggregate(alpha, tensors["bias"])
@@ -326,12 +241,12 @@ def _kernels(
 
 
 def _affine(x: np.ndarray, tensors: Tensors, name: str) -> np.ndarray:
-    return x @ _float64(tensors[name + ".weight"]).T + _float64(tensors[name + ".bias"])
+    return x @ float64(tensors[name + ".weight"]).T + float64(tensors[name + ".bias"])
 
 
-def _rows(omega: np.ndarray, n: int) -> np.ndarray:
+def rows_of(omega: np.ndarray, n: int) -> np.ndarray:
     """omega (p,) or (N, p) as (N, p)."""
-    omega = _float64(omega)
+    omega = float64(omega)
     if omega.ndim == 2 and len(omega) != n:
         raise TunableError(f"omega has {len(omega)} rows for a batch of {n}")
     return np.broadcast_to(omega, (n, omega.shape[-1]))
@@ -346,5 +261,5 @@ def _by(sizes) -> str:
     return "x".join(str(size) for size in sizes)
 
 
-def _float64(value) -> np.ndarray:
+def float64(value) -> np.ndarray:
     return np.asarray(value, dtype=np.float64)

@@ -1,0 +1,58 @@
+"""Adversarial training: the discriminator of a recipe, which learns beside the network (section 4.1.3)."""
+
+import mindspore as ms
+import numpy as np
+from mindspore import ops as _ops
+
+from mindspore_impl import ops
+from mindspore_impl.networks import Discriminator, initialise
+from mindspore_impl.objectives import relativistic
+from mindspore_impl.optimizers import Optimizer
+from tunable_core.recipe import Recipe
+
+_PREFIX = "discriminator."
+
+
+@ms.jit_class
+class Adversary:
+    """The discriminator with its optimizer. `prepare` and `update` make a step, after the network's own.
+
+    like  a parameter of the network on trial: the discriminator stands beside it
+
+    `update` may be part of a compiled function.
+    """
+
+    def __init__(self, recipe: Recipe, like: ms.Parameter):
+        settings = recipe.discriminator
+        self.network = Discriminator(widths=settings.widths(), hidden=settings.hidden)
+        initialise(self.network, recipe.seed)
+        self.network.update_parameters_name(_PREFIX)  # in one graph with the network's, whose names may be the same
+        self._parameters = dict(self.network.parameters_and_names())
+        self._optimizer = Optimizer(settings.optimizer, self._parameters)
+        self._ratio = settings.optimizer.learning_rate / recipe.optimizer.learning_rate
+        self._backward = ms.value_and_grad(self._loss, None, list(self._parameters.values()))
+
+    def prepare(self, learning_rate: float) -> None:
+        """Begin the next step; `learning_rate` is that of the network's step, which follows the schedule."""
+        self._optimizer.prepare(self._ratio * learning_rate)
+
+    def update(self, clean: ms.Tensor, restored: ms.Tensor) -> ms.Tensor:
+        """Finish it: learn to tell restored pictures (N, 3, H, W) from clean ones; the loss () before it."""
+        loss, gradients = self._backward(clean, _ops.stop_gradient(restored))
+        self._optimizer.update(gradients)
+        return loss
+
+    def state(self) -> dict[str, np.ndarray]:
+        """`discriminator.weights.<name>`, its optimizer's `discriminator.step`, `discriminator.first.<name>` ..."""
+        held = {f"weights.{name}": value.asnumpy().copy() for name, value in self._parameters.items()}
+        return {_PREFIX + name: value for name, value in (held | self._optimizer.state()).items()}
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Continue from a state that `state` of either twin returned; what else it holds is not looked at."""
+        own = {name.removeprefix(_PREFIX): value for name, value in state.items() if name.startswith(_PREFIX)}
+        for name, value in self._parameters.items():
+            ops.assign(value, own[f"weights.{name}"])
+        self._optimizer.load_state(own)
+
+    def _loss(self, clean, restored):
+        return relativistic(self.network(restored), self.network(clean)).mean()

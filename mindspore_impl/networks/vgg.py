@@ -1,0 +1,41 @@
+"""VGG-19's features (Simonyan and Zisserman, ICLR 2015), by which objectives judge pictures (sections 4.1.3, 4.2)."""
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+from mindspore import ops as _ops
+
+from mindspore_impl import ops
+from mindspore_impl.layers import conv2d
+from tunable_core.networks import IMAGENET_MEAN, IMAGENET_STD
+from tunable_core.vgg import DEPTH, conv_names
+
+
+class VGG19(nn.Cell):
+    """The network up to `layer`, frozen.
+
+    weights  by name, as tunable_core.vgg.weights gives them
+    layer    relu3_3, after the ReLU, or conv5_4, before it
+    like     a parameter of the network on trial: this one stands beside it
+    """
+
+    def __init__(self, weights: dict[str, np.ndarray], layer: str, *, like: ms.Parameter):
+        super().__init__()
+        names = conv_names()[: DEPTH[layer]]
+        shapes = [weights[f"{name}.weight"].shape for name in names]
+        self.convs = nn.CellList([conv2d(shape[1], shape[0], 3, num_objectives=0) for shape in shapes])
+        # Before which convs a new stage begins, which halves the picture, and after which a ReLU follows.
+        self.halved = tuple(i > 0 and names[i][:5] != names[i - 1][:5] for i in range(len(names)))
+        self.rectified = tuple(name != layer for name in names)
+        parts = ("weight", "bias")
+        held = {f"convs.{i}.{part}": weights[f"{name}.{part}"] for i, name in enumerate(names) for part in parts}
+        ops.freeze(self, held, like)
+
+    def construct(self, x: ms.Tensor) -> ms.Tensor:
+        """x (N, 3, H, W) in 0..1 -> (N, C, h, w); at least 4 pixels a side for relu3_3, 16 for conv5_4."""
+        x = ops.scale_colours(ops.shift_colours(x, IMAGENET_MEAN, -1), IMAGENET_STD, -1)
+        for i, conv in enumerate(self.convs):
+            x = conv(ops.max_pool_x2(x) if self.halved[i] else x)
+            if self.rectified[i]:
+                x = _ops.relu(x)
+        return x

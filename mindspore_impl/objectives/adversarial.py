@@ -1,0 +1,56 @@
+"""The perceptual-adversarial objective of super-resolution (section 4.1.3; SPEC 3, `gan`)."""
+
+import mindspore as ms
+from mindspore import nn
+from mindspore import ops as _ops
+
+from mindspore_impl import ops
+from mindspore_impl.objectives.restoration import mean_distance
+
+
+def relativistic(high: ms.Tensor, low: ms.Tensor) -> ms.Tensor:
+    """1/2 [softplus(high_n - mean low) + softplus(-(low_n - mean high))], (N,) each: small where `low` is the higher.
+
+    The relativistic average loss (Jolicoeur-Martineau, ICLR 2019): of the generator where `high` are the scores of
+    clean pictures and `low` those of restored ones, of the discriminator where they change places.
+    """
+    return (ops.softplus(high - low.mean()) + ops.softplus(high.mean() - low)) / 2
+
+
+class Perceptual(nn.Cell):
+    """rec_weight rec + vgg_weight vgg + adv_weight adv, per sample.
+
+    index          the objective's own place in omega
+    features       VGG19 at conv5_4, whose L1 distance is vgg
+    discriminator  scores pictures; adv is its relativistic average loss, means over the batch
+    distance       of rec: l1, l2 or charbonnier
+
+    Called as objective(restored, sample, omega) -> (N,), pictures (N, 3, H, W) of at least 16 pixels a side.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        *,
+        features: nn.Cell,
+        discriminator: nn.Cell,
+        distance: str = "l1",
+        rec_weight: float = 0.01,
+        vgg_weight: float = 1.0,
+        adv_weight: float = 0.005,
+    ):
+        super().__init__()
+        self.index = index
+        self.features = features
+        self.discriminator = discriminator
+        self.distance = distance
+        self.rec_weight = rec_weight
+        self.vgg_weight = vgg_weight
+        self.adv_weight = adv_weight
+
+    def construct(self, restored: ms.Tensor, sample: dict[str, ms.Tensor], omega: ms.Tensor) -> ms.Tensor:
+        clean = sample["clean"]
+        rec = mean_distance(restored - _ops.stop_gradient(clean), self.distance)
+        vgg = mean_distance(self.features(restored) - _ops.stop_gradient(self.features(clean)), "l1")
+        adv = relativistic(self.discriminator(_ops.stop_gradient(clean)), self.discriminator(restored))
+        return self.rec_weight * rec + self.vgg_weight * vgg + self.adv_weight * adv

@@ -1,0 +1,256 @@
+"""VGG-19, the discriminator, the objectives that judge by them (gan, style), and adversarial training, twin by twin."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from parity_tests.recipes import make_recipe
+from tunable_core import oracle, vgg
+from tunable_core.data import Batch
+from tunable_core.initial import starting_weights
+from tunable_core.judges import VGG, Discriminator
+from tunable_core.tolerances import TOLERANCES, joint_error, relative_error
+
+NETWORK, LOSS = TOLERANCES["network"].limit, TOLERANCES["loss"].limit
+GRADIENT = TOLERANCES["gradients"].limit
+COMPILED = {"torch": "compile", "mindspore": "graph"}
+WIDTH, RATE = 4, 1e-3
+
+
+@pytest.fixture
+def style_files(tmp_path):
+    rng, paths = np.random.default_rng(2), []
+    for name, size in (("a", (20, 31)), ("b", (50, 26))):
+        paths.append(tmp_path / f"{name}.png")
+        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(paths[-1])
+    return [str(path) for path in paths]
+
+
+@pytest.fixture
+def recipes(style_files):
+    """gan: x2 super-resolution, an objective of kind gan beside another; style: two styles, one picture shrunk."""
+    judges = {"vgg": {"seed": 1, "width": WIDTH}, "steps": 4}
+    gan = {"name": "gan", "kind": "gan", "weight": 0.7, "rec_weight": 0.3, "vgg_weight": 0.9, "adv_weight": 0.4}
+    first = {"name": "first", "kind": "style", "image": style_files[0], "gram_weight": 3.0, "vgg_weight": 0.4}
+    second = {"name": "second", "kind": "style", "image": style_files[1], "size": 32, "tv_weight": 0.6, "uv_weight": 2}
+    return {
+        "gan": make_recipe(
+            task="super_resolution",
+            network={"name": "resnet", "channels": 6, "blocks": 1, "upscale": 2},
+            objectives=[{"name": "rec", "kind": "rec"}, gan],
+            discriminator={"channels": 4, "scales": 3, "hidden": 7, "optimizer": {"learning_rate": 2 * RATE}},
+            data={"train": "bundled", "patch": 10, "batch": 3, "degradation": [{"kind": "bicubic", "scale": 2}]},
+            **judges,
+        ),
+        "style": make_recipe(
+            task="style_transfer",
+            network={"name": "style_unet", "channels": 4, "scales": 1, "blocks": [1, 1, 1]},
+            objectives=[first, second],
+            data={"train": "bundled", "patch": 20, "batch": 3},
+            **judges,
+        ),
+    }
+
+
+def discriminator(twin, settings, seed=0):
+    """The twin's discriminator at its start."""
+    networks = twin.module("networks")
+    network = networks.Discriminator(widths=settings.widths(), hidden=settings.hidden)
+    networks.initialise(network, seed)
+    return network
+
+
+def like(twin):
+    return twin.parameters({"like": np.zeros(1)})["like"]
+
+
+def draw(rng):
+    """Restored pictures and a sample of 20x20 pixels; for a network that enlarges, half as many go in."""
+    clean, restored = rng.uniform(size=(2, 3, 3, 20, 20)).astype(np.float32)
+    return restored, {"clean": clean, "degraded": clean}
+
+
+def batch_of(recipe, rng, index=0):
+    clean = rng.uniform(size=(3, 3, 20, 20)).astype(np.float32)
+    degraded = clean if recipe.network.scale == 1 else rng.uniform(size=(3, 3, 10, 10)).astype(np.float32)
+    return Batch(index, {"clean": clean, "degraded": degraded}, rng.uniform(size=(3, 2)).astype(np.float32))
+
+
+@pytest.mark.parametrize("size", [(16, 16), (37, 22)])
+@pytest.mark.parametrize("layer", [vgg.RELU3_3, vgg.CONV5_4])
+def test_features(twin, rng, layer, size):
+    """Any size; an odd row or column is dropped where a stage halves."""
+    weights, x = vgg.weights(VGG(seed=4, width=WIDTH)), rng.uniform(size=(2, 3, *size)).astype(np.float32)
+    network = twin.module("networks").VGG19(weights, layer, like=like(twin))
+    found = twin.array(network(*twin.tensors([x])))
+    halved = 4 if layer == vgg.RELU3_3 else 16
+    assert found.shape == (2, (4 if layer == vgg.RELU3_3 else 8) * WIDTH, size[0] // halved, size[1] // halved)
+    assert relative_error(found, oracle.features(x, weights, layer)) <= NETWORK
+    assert (found.min() >= 0) == (layer == vgg.RELU3_3)  # the one after its ReLU, the other before
+
+
+@pytest.mark.parametrize("scales", [1, 4, 5])
+def test_discriminator(twin, rng, scales):
+    """Parameters as tunable_core declares them, their start to the bit, scores as the oracle's; any size."""
+    settings = Discriminator(channels=4, scales=scales, hidden=5)
+    network = discriminator(twin, settings, seed=3)
+    assert twin.module("networks").parameter_specs(network) == settings.specs()
+    start = starting_weights(settings.specs(), 3)
+    for name, value in twin.backend.parameters(network).items():
+        np.testing.assert_array_equal(value, start[name])
+    for size in ((32, 32), (45, 38)):
+        x = rng.uniform(size=(3, 3, *size)).astype(np.float32)
+        found = twin.array(network(*twin.tensors([x])))
+        assert found.shape == (3,) and np.ptp(found) > 0
+        assert relative_error(found, oracle.realness(x, settings, start)) <= LOSS
+
+
+def test_relativistic_written_numbers(twin):
+    """Means 2 and 0: (softplus(1) + softplus(2)) / 2 and (softplus(3) + softplus(2)) / 2; far from 0 too."""
+    relativistic = twin.module("objectives").relativistic
+    high, low = twin.tensors([np.array([1.0, 3.0]), np.array([0.0, 0.0])])
+    wanted = [np.log1p(np.exp(np.array(pair, np.float64))).mean() for pair in ((1, 2), (3, 2))]
+    np.testing.assert_allclose(twin.array(relativistic(high, low)), wanted, rtol=1e-6)
+    wanted = [np.log1p(np.exp(np.array(pair, np.float64))).mean() for pair in ((-2, -1), (-2, -3))]
+    np.testing.assert_allclose(twin.array(relativistic(low, high)), wanted, rtol=2e-6)
+    far, near = twin.tensors([np.array([400.0]), np.array([0.0])])
+    np.testing.assert_allclose(twin.array(relativistic(far, near)), [400], rtol=1e-6)
+    np.testing.assert_allclose(twin.array(relativistic(near, far)), [0], atol=1e-30)
+
+
+def test_gram_written_numbers(twin):
+    """Two channels of two pixels: (1, 2) and (3, -1) -> [[5, 1], [1, 10]] / 4."""
+    (x,) = twin.tensors([np.array([[[[1, 2]], [[3, -1]]]])])
+    np.testing.assert_allclose(twin.array(twin.module("objectives").gram(x)), [[[1.25, 0.25], [0.25, 2.5]]])
+
+
+@pytest.mark.parametrize("name", ["gan", "style"])
+def test_objectives(twin, recipes, rng, name):
+    """Values as the oracle's; the gradient by the oracle's differences along itself and along random directions."""
+    recipe = recipes[name]
+    judge = discriminator(twin, recipe.discriminator, recipe.seed) if name == "gan" else None
+    loss = twin.module("objectives").make_loss(recipe, like(twin), judge)
+    restored, sample = draw(rng)
+    omega = rng.uniform(size=(3, 2)).astype(np.float32)
+    terms = []
+
+    def value(restored, clean, omega):
+        total, parts = loss(restored, {"clean": clean, "degraded": clean}, omega)
+        terms.append(parts)
+        return total
+
+    found, (gradient, in_clean, _) = twin.differentiate(value, [restored, sample["clean"], omega])
+    true, true_terms = oracle.multi_loss(recipe, restored, sample, omega)
+    assert relative_error(found, true) <= LOSS
+    assert relative_error(twin.array(terms[0]), true_terms) <= LOSS
+    assert not in_clean.any()
+    size = np.linalg.norm(gradient)
+    for direction in (gradient.astype(np.float64), *rng.standard_normal((3, *gradient.shape))):
+        direction = direction / np.linalg.norm(direction)
+        ends = [oracle.multi_loss(recipe, restored + step * direction, sample, omega)[0] for step in (-1e-6, 1e-6)]
+        assert abs((ends[1] - ends[0]) / 2e-6 - np.sum(gradient * direction)) <= GRADIENT * size
+
+
+def test_the_parts_of_the_objectives(twin, recipes, rng):
+    """Each weight alone moves its own part, by what the oracle says: none is mixed up with another."""
+    restored, sample = draw(rng)
+    for name, parts in (("gan", ("rec", "vgg", "adv")), ("style", ("gram", "vgg", "tv", "uv"))):
+        values = recipes[name].to_dict()
+        for part in parts:
+            for own in parts:
+                values["objectives"][1][f"{own}_weight"] = float(own == part)
+            recipe = make_recipe(**values)
+            judge = discriminator(twin, recipe.discriminator, recipe.seed) if name == "gan" else None
+            loss = twin.module("objectives").make_loss(recipe, like(twin), judge)
+            sampled = dict(zip(sample, twin.tensors(sample.values()), strict=True))
+            _, terms = loss(*twin.tensors([restored]), sampled, *twin.tensors([np.ones(2)]))
+            true = oracle.objective(recipe, 1, restored, sample, np.ones(2)).mean()
+            assert true > 0 and relative_error(twin.array(terms)[1], true) <= LOSS, part
+
+
+def start(backend, recipe):
+    network = backend.build(recipe.network, recipe.network_objectives)
+    backend.assign(network, starting_weights(backend.specs(network), recipe.seed, recipe.initial))
+    return network, backend.trainer(network, recipe)
+
+
+def steps(backend, recipe, count, trainer=None):
+    """Loss, terms and discriminator's loss of some steps, and the state after them."""
+    rng = np.random.default_rng(8)
+    network, trainer = start(backend, recipe) if trainer is None else (None, trainer)
+    taken = [trainer.step(batch_of(recipe, rng, index), RATE) for index in range(count)]
+    numbers = [
+        [report.loss, *report.terms, *([report.discriminator] if recipe.adversarial else [])] for report in taken
+    ]
+    return np.array(numbers), trainer.state(), network and backend.parameters(network)
+
+
+@pytest.mark.parametrize("name", ["gan", "style"])
+def test_steps_of_the_twins(twins, recipes, name):
+    """Three steps from one start: loss, terms, discriminator's loss; in eager, PyNative, and the compiled graph."""
+    first, _, _ = steps(twins[0].backend, recipes[name], 3)
+    for backend in (twins[1].backend, twins[1].in_mode("graph"), twins[0].in_mode("compile")):
+        numbers, _, _ = steps(backend, recipes[name], 3)
+        assert relative_error(numbers[0], first[0]) <= LOSS
+        assert relative_error(numbers, first) <= 1e-3  # Adam at 1e-3 from here on, FACTS of drift
+
+
+def test_the_discriminators_step(twin, recipes, rng):
+    """Its loss before the step is the oracle's, and plain gradient descent moves it along the oracle's slope."""
+    values = recipes["gan"].to_dict()
+    values["discriminator"]["optimizer"] = {"kind": "sgd", "learning_rate": 0.5}
+    values["optimizer"]["learning_rate"] = RATE
+    recipe = make_recipe(**values)
+    for backend in (twin.backend, twin.in_mode(COMPILED[twin.name])):
+        network, trainer = start(backend, recipe)
+        batch = batch_of(recipe, rng)
+        restored = backend.run(network, batch.sample["degraded"], batch.omega)
+        before = {k: v for k, v in trainer.state().items() if k.startswith("discriminator.weights.")}
+        report = trainer.step(batch, RATE)
+        held = {name.removeprefix("discriminator.weights."): value for name, value in before.items()}
+        assert held.keys() == {spec.name for spec in recipe.discriminator.specs()}
+        assert relative_error(report.discriminator, oracle.discriminator_loss(recipe, restored, batch.sample)) <= LOSS
+        after = trainer.state()
+        slope = {name: (held[name] - after[f"discriminator.weights.{name}"].astype(np.float64)) / 0.5 for name in held}
+        size = np.sqrt(sum(np.sum(value**2) for value in slope.values()))
+        assert size > 0
+        ends = []
+        for step in (-1e-5, 1e-5):
+            moved = {name: held[name] + step * value / size for name, value in slope.items()}
+            ends.append(oracle.discriminator_loss(recipe, restored, batch.sample, moved))
+        assert (ends[1] - ends[0]) / 2e-5 == pytest.approx(size, rel=1e-4)  # moves of 1e-2 in weights held to 1e-8
+
+
+def test_the_networks_step_leaves_the_discriminator(twin, recipes, rng):
+    """`gradients` moves nothing, and no gradient of the discriminator's own is reported."""
+    recipe = recipes["gan"]
+    network, trainer = start(twin.backend, recipe)
+    before = trainer.state()
+    report = trainer.gradients(batch_of(recipe, rng))
+    assert report.gradients.keys() == twin.backend.parameters(network).keys()
+    after = trainer.state()
+    assert all(np.array_equal(after[name], value) for name, value in before.items())
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_adversarial_state_continues(twin, recipes, which):
+    """Weights and state given to a fresh trainer: the next step has the same bits; without the discriminator's, not."""
+    recipe, backend = recipes["gan"], twin.in_mode(twin.backend.modes[which])
+    network, trainer = start(backend, recipe)
+    rng = np.random.default_rng(8)
+    for index in range(2):
+        trainer.step(batch_of(recipe, rng, index), RATE)
+    batch, weights, state = batch_of(recipe, rng, 2), backend.parameters(network), trainer.state()
+    wanted = trainer.step(batch, RATE)
+    reports = []
+    for forget in (False, True):
+        other, again = start(backend, recipe)
+        backend.assign(other, weights)
+        fresh = again.state() if forget else {}
+        own = {name: value for name, value in fresh.items() if name.startswith("discriminator.")}
+        again.load_state({**state, **own})
+        reports.append(again.step(batch, RATE))
+        if not forget:
+            assert joint_error(again.state(), trainer.state()) == 0
+    assert reports[0].discriminator == wanted.discriminator and reports[0].loss == wanted.loss
+    assert reports[1].discriminator != wanted.discriminator

@@ -1,0 +1,148 @@
+"""VGG-19's weights: drawn, from a file that tools/vgg19.py makes, and what is refused."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tunable_core import checkpoint, vgg
+from tunable_core.errors import RecipeError
+from tunable_core.initial import ParameterSpec
+from tunable_core.judges import VGG, Discriminator
+from tunable_core.recipe import parse
+from tunable_core.styles import style_picture
+
+ROOT = Path(__file__).parent.parent
+TORCHVISION = [0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34]  # torchvision's features that are convs
+
+
+@pytest.fixture
+def gan_values(values):
+    values["objectives"] = [{"name": "rec", "kind": "rec"}, {"name": "gan", "kind": "gan"}]
+    values["data"]["patch"] = 16
+    values["vgg"] = {"seed": 0, "width": 4}
+    return values
+
+
+def test_the_network_is_vgg19():
+    """Simonyan and Zisserman's configuration E: 20,024,384 parameters in its convolutions; conv5_4 has 512 channels."""
+    specs = vgg.specs()
+    assert sum(int(np.prod(spec.shape)) for spec in specs) == 20_024_384
+    assert len(specs) == 32 and specs[-2] == ParameterSpec("conv5_4.weight", (512, 512, 3, 3), "kernel", 4608)
+    assert vgg.multiply_adds(64, vgg.CONV5_4) * 224**2 == pytest.approx(
+        19.51e9, rel=1e-3
+    )  # the published 19.6 G less 3 fc
+
+
+def test_the_discriminators_counts():
+    """One scale of two channels by hand: 3x3 2x3 + 2, 4x4 2x2 + norm 4, linear 2x5 + 5, 5."""
+    settings = Discriminator(channels=2, scales=1, hidden=5)
+    assert sum(int(np.prod(spec.shape)) for spec in settings.specs()) == 56 + 64 + 4 + 15 + 5
+    assert settings.multiply_adds == 54 + 64 / 4
+
+
+def test_drawn_weights_keep_the_size():
+    """Of what passes: variance 2 / fan_in; another seed draws others."""
+    first, again, other = (vgg.weights(VGG(seed=seed, width=16)) for seed in (1, 1, 2))
+    for spec in vgg.specs(16):
+        np.testing.assert_array_equal(first[spec.name], again[spec.name])
+        if spec.role == "kernel":
+            assert first[spec.name].std() == pytest.approx(np.sqrt(2 / spec.fan_in), rel=0.1)
+            assert (first[spec.name] != other[spec.name]).any()
+        else:
+            assert not first[spec.name].any()
+
+
+def tool(*arguments):
+    command = [sys.executable, "tools/vgg19.py", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def test_from_torchvisions_file(tmp_path):
+    """Names of torchvision become ours, in order; without a tensor, and for a pickle unasked: one line, status 2."""
+    rng, theirs = np.random.default_rng(0), {}
+    for place, spec in zip(np.repeat(TORCHVISION, 2), vgg.specs(), strict=True):
+        part = spec.name.rpartition(".")[2]
+        theirs[f"features.{place}.{part}"] = rng.standard_normal(spec.shape, dtype=np.float32)
+    theirs["classifier.0.bias"] = np.zeros(2, np.float32)
+    source, out = tmp_path / "theirs.safetensors", tmp_path / "vgg19.safetensors"
+    checkpoint.save_tensors(source, theirs, {})
+    done = tool(source, "-o", out)
+    assert done.returncode == 0, done.stderr
+    found = vgg.weights(VGG(weights=str(out)))
+    np.testing.assert_array_equal(found["conv5_4.bias"], theirs["features.34.bias"])
+    np.testing.assert_array_equal(found["conv3_3.weight"], theirs["features.14.weight"])
+    del theirs["features.7.bias"]
+    checkpoint.save_tensors(source, theirs, {})
+    (tmp_path / "vgg.pth").write_bytes(b"x")
+    for path, word in (
+        (source, "features.7.bias"),
+        (tmp_path / "vgg.pth", "--allow-pickle"),
+        (tmp_path / "no", "no such"),
+    ):
+        done = tool(path, "-o", tmp_path / "other.safetensors")
+        assert done.returncode == 2 and word in done.stderr and len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "other.safetensors").exists()
+
+
+def test_weights_that_cannot_be_had(tmp_path, monkeypatch):
+    """Each says how to get them."""
+    monkeypatch.delenv("NO_SUCH_VGG", raising=False)
+    other = tmp_path / "other.safetensors"
+    checkpoint.save_tensors(other, {"a": np.zeros(1, np.float32)}, {"format": "something"})
+    for path, word in (("${NO_SUCH_VGG}/x", "NO_SUCH_VGG"), (tmp_path / "none", "no such"), (other, "not VGG-19")):
+        with pytest.raises(RecipeError, match=word) as caught:
+            vgg.weights(VGG(weights=str(path)))
+        assert "tools/vgg19.py" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"vgg": None}, "objective gan needs VGG-19, and vgg is missing; .*tools/vgg19.py"),
+        ({"vgg": {}}, "vgg: wants one of weights, a file, and seed"),
+        ({"vgg": {"seed": 1, "weights": "x"}}, "wants one of weights"),
+        ({"vgg": {"weights": "x", "width": 8}}, "width 8 goes with seed"),
+        ({"discriminator": {"scales": 6}}, "objective gan needs clean patches of at least 64 pixels, not 16"),
+        ({"discriminator": {"colour": 1}}, "unknown key 'colour'"),
+    ],
+)
+def test_bad_recipes(gan_values, change, message):
+    with pytest.raises(RecipeError, match=message):
+        parse({**gan_values, **change})
+    assert parse(gan_values).adversarial
+
+
+def test_names_and_sizes_of_objectives(gan_values):
+    gan_values["objectives"][0]["name"] = "discriminator"
+    with pytest.raises(RecipeError, match="no objective may be named 'discriminator'"):
+        parse(gan_values)
+    gan_values["objectives"] = [{"name": "a", "kind": "style"}]
+    with pytest.raises(RecipeError, match="objectives.0.image: is missing"):
+        parse(gan_values)
+    gan_values["objectives"][0]["image"] = "a.png"
+    gan_values["data"]["patch"] = 3
+    with pytest.raises(RecipeError, match="objective a needs clean patches of at least 4 pixels, not 3"):
+        parse(gan_values)
+
+
+def test_style_pictures(gan_values, tmp_path):
+    """Shrunk to `size`; a grey one counts as coloured; none, or a tiny one, is refused."""
+    from PIL import Image
+
+    from tunable_core.errors import DataError
+
+    def style(path, **options):
+        gan_values["objectives"] = [{"name": "a", "kind": "style", "image": str(path), **options}]
+        return parse(gan_values).objectives[0]
+
+    Image.fromarray(np.full((30, 60), 128, np.uint8)).save(tmp_path / "grey.png")
+    found = style_picture(style(tmp_path / "grey.png", size=20))
+    assert found.shape == (1, 3, 10, 20) and np.allclose(found, 128 / 255)
+    assert style_picture(style(tmp_path / "grey.png")).shape == (1, 3, 30, 60)
+    Image.fromarray(np.zeros((2, 60), np.uint8)).save(tmp_path / "thin.png")
+    for name, message in (("thin.png", "60x2; at least 4 pixels"), ("none.png", "no such picture")):
+        with pytest.raises(DataError, match=message):
+            style_picture(style(tmp_path / name))

@@ -1,0 +1,50 @@
+"""Adversarial training: the discriminator of a recipe, which learns beside the network (section 4.1.3)."""
+
+import numpy as np
+import torch
+
+from torch_impl.networks import Discriminator, initialise
+from torch_impl.objectives import relativistic
+from torch_impl.optimizers import Optimizer
+from tunable_core.recipe import Recipe
+
+_PREFIX = "discriminator."
+
+
+class Adversary:
+    """The discriminator with its optimizer. `prepare` and `update` make a step, after the network's own.
+
+    like  a parameter of the network on trial: the discriminator stands beside it
+    """
+
+    def __init__(self, recipe: Recipe, like: torch.Tensor):
+        settings = recipe.discriminator
+        self.network = Discriminator(widths=settings.widths(), hidden=settings.hidden)
+        initialise(self.network, recipe.seed)
+        self.network.to(like.device, like.dtype)
+        self._parameters = dict(self.network.named_parameters())
+        self._optimizer = Optimizer(settings.optimizer, self._parameters)
+        self._ratio = settings.optimizer.learning_rate / recipe.optimizer.learning_rate
+
+    def prepare(self, learning_rate: float) -> None:
+        """Begin the next step; `learning_rate` is that of the network's step, which follows the schedule."""
+        self._optimizer.prepare(self._ratio * learning_rate)
+
+    def update(self, clean: torch.Tensor, restored: torch.Tensor) -> torch.Tensor:
+        """Finish it: learn to tell restored pictures (N, 3, H, W) from clean ones; the loss () before it."""
+        loss = relativistic(self.network(restored.detach()), self.network(clean)).mean()
+        self._optimizer.update(torch.autograd.grad(loss, self._parameters.values()))
+        return loss.detach()
+
+    def state(self) -> dict[str, np.ndarray]:
+        """`discriminator.weights.<name>`, its optimizer's `discriminator.step`, `discriminator.first.<name>` ..."""
+        held = {f"weights.{name}": value.detach().cpu().numpy().copy() for name, value in self._parameters.items()}
+        return {_PREFIX + name: value for name, value in (held | self._optimizer.state()).items()}
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Continue from a state that `state` of either twin returned; what else it holds is not looked at."""
+        own = {name.removeprefix(_PREFIX): value for name, value in state.items() if name.startswith(_PREFIX)}
+        with torch.no_grad():
+            for name, value in self._parameters.items():
+                value.copy_(torch.from_numpy(own[f"weights.{name}"]))
+        self._optimizer.load_state(own)

@@ -1,0 +1,62 @@
+"""The style objective (section 4.2; SPEC 3, `style`), after Johnson et al., ECCV 2016."""
+
+import torch
+from torch import nn
+
+from torch_impl import ops
+from torch_impl.objectives.restoration import mean_distance
+from tunable_core.objectives import UV
+
+
+def gram(x: torch.Tensor) -> torch.Tensor:
+    """F F^T / (C H W): (N, C, H, W) -> (N, C, C)."""
+    n, c, height, width = x.shape
+    rows = x.reshape(n, c, height * width)
+    return ops.bmm(rows, rows.swapaxes(1, 2)) / (c * height * width)
+
+
+class Style(nn.Module):
+    """gram_weight gram + vgg_weight vgg + tv_weight tv + uv_weight uv, per sample.
+
+    index     the objective's own place in omega
+    features  VGG19 at relu3_3
+    painted   Gram matrix of the style picture there, (1, C, C)
+
+    gram  sum of squared differences of the Gram matrices
+    vgg   mean squared difference of the features to the clean picture's
+    tv    mean absolute difference of neighbours, down plus right
+    uv    mean squared difference of BT.601's U and V to the clean picture's
+
+    Called as objective(restored, sample, omega) -> (N,), pictures (N, 3, H, W) of at least 4 pixels a side.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        *,
+        features: nn.Module,
+        painted: torch.Tensor,
+        gram_weight: float = 1.0,
+        vgg_weight: float = 1.0,
+        tv_weight: float = 1.0,
+        uv_weight: float = 1.0,
+    ):
+        super().__init__()
+        self.index = index
+        self.features = features
+        self.painted = painted
+        self.gram_weight = gram_weight
+        self.vgg_weight = vgg_weight
+        self.tv_weight = tv_weight
+        self.uv_weight = uv_weight
+
+    def forward(self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
+        clean = sample["clean"].detach()
+        own, content = self.features(restored), self.features(clean)
+        apart = gram(own) - self.painted
+        painted = (apart * apart).sum((1, 2))
+        vgg = mean_distance(own - content, "l2")
+        down, right = restored[:, :, 1:] - restored[:, :, :-1], restored[:, :, :, 1:] - restored[:, :, :, :-1]
+        tv = mean_distance(down, "l1") + mean_distance(right, "l1")
+        uv = mean_distance(ops.mix_colours(restored - clean, UV), "l2")
+        return self.gram_weight * painted + self.vgg_weight * vgg + self.tv_weight * tv + self.uv_weight * uv

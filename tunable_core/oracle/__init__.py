@@ -1,0 +1,38 @@
+"""The truth: Eqs. 1-7 in plain numpy float64, written to be read; what both twins answer to.
+
+Everything is computed in float64 whatever comes in. omega is (p,), one setting for the whole batch, or (N, p), one
+per sample.
+"""
+
+from tunable_core.oracle.judges import features, realness
+from tunable_core.oracle.layers import LAYERS, aggregate, conv, conv_transpose, layer, linear, norm, parameter, phi
+from tunable_core.oracle.losses import (
+    discriminator_loss,
+    multi_loss,
+    multi_loss_gradient,
+    objective,
+    perceptual,
+    style,
+    target,
+)
+
+__all__ = [
+    "LAYERS",
+    "aggregate",
+    "conv",
+    "conv_transpose",
+    "discriminator_loss",
+    "features",
+    "layer",
+    "linear",
+    "multi_loss",
+    "multi_loss_gradient",
+    "norm",
+    "objective",
+    "parameter",
+    "perceptual",
+    "phi",
+    "realness",
+    "style",
+    "target",
+]
