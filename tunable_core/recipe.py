@@ -108,7 +108,7 @@ class Checkpoint(Section):
 class Recipe(Section):
     """A complete, valid recipe. The order of `objectives` is the order of omega; their number is p."""
 
-    task: Literal["denoise", "denoise_deblur"]
+    task: Literal["denoise", "denoise_real", "denoise_deblur"]
     network: NetworkSpec
     objectives: list[Objective] = Field(min_length=1, max_length=16)
     omega: Omega = Omega()
