@@ -7,6 +7,7 @@ import yaml
 
 import tunable_core
 from tunable_core.backends import get_backend, requested
+from tunable_core.networks import NAFNetSpec, SwinIRSpec
 from tunable_core.recipe import load_recipe
 from tunable_core.run import train
 
@@ -47,10 +48,45 @@ def test_the_papers_joint_task():
     assert (second.kind, second.gamma, second.noise_objective, second.weight) == ("blur", 8, first.name, 1)
 
 
+def test_swinirs_own_settings():
+    """Table 2a: SwinIR's network and schedule, the tunable paper's objectives and phi."""
+    recipe, alone = (load_recipe(ROOT / "configs" / task / "paper.yaml") for task in ("denoise_swinir", "denoise"))
+    for section in ("task", "objectives", "omega", "loss", "initial"):
+        assert getattr(recipe, section) == getattr(alone, section), section
+    assert recipe.network == SwinIRSpec(phi="affine")  # its defaults are the published network's
+    assert recipe.network.depths == recipe.network.heads == [6] * 6 and recipe.network.channels == 180
+    assert (recipe.data.patch, recipe.data.batch, recipe.data.degradation[0].sigma) == (128, 8, (15, 50))
+    rates = [recipe.optimizer.learning_rate * recipe.schedule.factor(at, recipe.steps) for at in (0, 799_999, 800_000)]
+    assert rates == [2e-4, 2e-4, 1e-4] and (recipe.optimizer.kind, recipe.steps) == ("adam", 1_600_000)
+    assert recipe.schedule.factor(recipe.steps - 1, recipe.steps) == 1 / 16
+
+
+def test_nafnets_own_settings():
+    """Table 2b: NAFNet's network, optimizer and schedule; the noise of a sensor in the place of SIDD's."""
+    recipe, alone = (load_recipe(ROOT / "configs" / task / "paper.yaml") for task in ("denoise_real_nafnet", "denoise"))
+    for section in ("objectives", "omega", "loss", "initial"):
+        assert getattr(recipe, section) == getattr(alone, section), section
+    assert recipe.task == "denoise_real" and recipe.network == NAFNetSpec(phi="affine")
+    assert (recipe.network.encoder, recipe.network.middle, recipe.network.decoder) == ([2, 2, 4, 8], 12, [2] * 4)
+    optimizer = recipe.optimizer
+    assert (optimizer.kind, optimizer.learning_rate, optimizer.weight_decay) == ("adamw", 1e-3, 0)
+    assert (optimizer.beta1, optimizer.beta2, optimizer.clip_norm) == (0.9, 0.9, 0.01)
+    assert optimizer.learning_rate * recipe.schedule.factor(recipe.steps, recipe.steps) == pytest.approx(1e-7)
+    assert (recipe.data.patch, recipe.data.batch, recipe.data.degradation[0].kind) == (256, 32, "poisson_gaussian")
+
+
+SMALLER = {  # networks that a framework compiles in seconds
+    "denoise": [],
+    "denoise_deblur": [],
+    "denoise_swinir": ["network.depths=[1, 2]", "network.heads=[6, 6]", "network.channels=60"],
+    "denoise_real_nafnet": ["network.middle=1", "network.encoder=[1, 1]", "network.decoder=[1, 1]"],
+}
+
+
 @pytest.mark.parametrize("backend", requested())
-@pytest.mark.parametrize("task", ["denoise", "denoise_deblur"])
+@pytest.mark.parametrize("task", SMALLER)
 def test_the_papers_recipe_trains(task, backend, tmp_path):
-    small = ["steps=2", "data.train=bundled", "data.batch=2", "data.patch=16", "data.workers=1"]
+    small = ["steps=2", "data.train=bundled", "data.batch=2", "data.patch=16", "data.workers=1", *SMALLER[task]]
     recipe = load_recipe(ROOT / "configs" / task / "paper.yaml", small)
     model = train(recipe, get_backend(backend, "cpu"), tmp_path)
     assert (tmp_path / "model.safetensors").is_file()

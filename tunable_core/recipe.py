@@ -142,7 +142,7 @@ class Checkpoint(Section):
 class Recipe(Section):
     """A complete, valid recipe. The order of `objectives` is the order of omega; their number is p."""
 
-    task: Literal["denoise", "denoise_deblur", "super_resolution", "style_transfer"]
+    task: Literal["denoise", "denoise_real", "denoise_deblur", "super_resolution", "style_transfer"]
     network: NetworkSpec
     objectives: list[Objective] = Field(min_length=1, max_length=16)
     omega: Omega = Omega()
