@@ -19,3 +19,12 @@ def test_targets_are_out_of_reach(omega, make_recipe, monkeypatch):
         distance = oracle.target(specs, index, sample, omega) - oracle.target(specs, index, true, omega)
         assert np.abs(distance).min() > 0.0499
         assert np.any(distance > 0) and np.any(distance < 0)
+
+
+def test_pictures_for_a_network_that_enlarges():
+    """`degraded` keeps its size and is the shrunk crop, `clean` is larger and out of reach as well."""
+    sample = inputs.pictures(8, 2, 4)
+    assert sample["degraded"].shape == (2, 3, 8, 8) and sample["clean"].shape == (2, 3, 32, 32)
+    blocks = sample["clean"].reshape(2, 3, 8, 4, 8, 4).mean(axis=(3, 5))  # AWAY goes both ways, and mostly cancels
+    assert np.corrcoef(blocks.ravel(), sample["degraded"].ravel())[0, 1] > 0.5
+    assert inputs.make_inputs(2, 2, 4).clean.shape[2] == 4 * inputs.make_inputs(2, 2).clean.shape[2]

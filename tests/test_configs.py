@@ -7,6 +7,7 @@ import yaml
 
 import tunable_core
 from tunable_core.backends import get_backend, requested
+from tunable_core.data import BUNDLED_TEST, bundled
 from tunable_core.networks import NAFNetSpec, SwinIRSpec
 from tunable_core.recipe import load_recipe
 from tunable_core.run import train
@@ -18,7 +19,7 @@ RECIPES = [*sorted((ROOT / "configs").glob("*/*.yaml")), DEMO]
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_loads(path):
-    assert load_recipe(path).num_objectives == 2
+    assert load_recipe(path).num_objectives == (3 if path.parent.name == "style_transfer" else 2)
 
 
 def test_the_papers_settings():
@@ -75,11 +76,15 @@ def test_nafnets_own_settings():
     assert (recipe.data.patch, recipe.data.batch, recipe.data.degradation[0].kind) == (256, 32, "poisson_gaussian")
 
 
+FEATURES = ["vgg={seed: 0, width: 8}", "discriminator.channels=8", "data.validate=bundled"]
 SMALLER = {  # networks that a framework compiles in seconds
     "denoise": [],
     "denoise_deblur": [],
     "denoise_swinir": ["network.depths=[1, 2]", "network.heads=[6, 6]", "network.channels=60"],
     "denoise_real_nafnet": ["network.middle=1", "network.encoder=[1, 1]", "network.decoder=[1, 1]"],
+    "super_resolution": [*FEATURES, "network.blocks=2", "network.channels=16"],
+    "super_resolution_swinir": [*FEATURES, "network.depths=[2]", "network.heads=[6]", "network.channels=60"],
+    "style_transfer": [*FEATURES, "network.blocks=[1, 1, 1]", "network.channels=8"],
 }
 
 
@@ -87,6 +92,8 @@ SMALLER = {  # networks that a framework compiles in seconds
 @pytest.mark.parametrize("task", SMALLER)
 def test_the_papers_recipe_trains(task, backend, tmp_path):
     small = ["steps=2", "data.train=bundled", "data.batch=2", "data.patch=16", "data.workers=1", *SMALLER[task]]
+    if task == "style_transfer":
+        small += [f"objectives.{i}.image={bundled(BUNDLED_TEST)[0]}" for i in range(3)]
     recipe = load_recipe(ROOT / "configs" / task / "paper.yaml", small)
     model = train(recipe, get_backend(backend, "cpu"), tmp_path)
     assert (tmp_path / "model.safetensors").is_file()

@@ -8,7 +8,7 @@ from tunable_core import evaluation
 from tunable_core.backends import Model
 from tunable_core.checkpoint import Header
 from tunable_core.data import BUNDLED_TEST, bundled
-from tunable_core.degradations import protocol_degraded, protocol_noise
+from tunable_core.degradations import protocol_degraded, protocol_noise, protocol_shrunk
 from tunable_core.errors import DataError
 from tunable_core.evaluation import (
     PROTOCOL,
@@ -322,3 +322,34 @@ def test_validate_a_plain_network(model_of, folder, make_recipe):
     recipe = make_recipe(data={"train": "bundled", "validate": [str(folder), "bundled"]}, **sections)
     assert list(validate(model_of(lambda x, omega: x, **sections), recipe)) == ["psnr"]
     assert evaluation.validation_pictures(recipe)[2:] == bundled(BUNDLED_TEST)
+
+
+ENLARGING = {
+    "task": "super_resolution",
+    "network": {"name": "resnet", "channels": 4, "blocks": 1, "upscale": 2},
+    "objectives": [{"name": "a", "kind": "rec"}, {"name": "b", "kind": "rec", "distance": "l2"}],
+    "data": {"train": "bundled", "patch": 8, "batch": 3, "degradation": [{"kind": "bicubic", "scale": 2}]},
+}
+
+
+def test_validate_an_enlarging_network(model_of, folder):
+    """Shrunk pictures, each pixel four times: by hand."""
+    model = model_of(lambda x, omega: x.repeat(2, axis=2).repeat(2, axis=3), **ENLARGING)
+    data = {**ENLARGING["data"], "validate": str(folder)}
+    values = validate(model, parse(model_of(None, **{**ENLARGING, "data": data}).header.recipe))
+    errors = []
+    for path in sorted(folder.iterdir()):
+        clean, shrunk = protocol_shrunk(read(path), 2)
+        errors.append(np.mean((shrunk.repeat(2, axis=0).repeat(2, axis=1).astype(np.float64) - clean) ** 2))
+    np.testing.assert_allclose(values["psnr_1_0"], np.mean(-10 * np.log10(errors)), atol=1e-4)
+
+
+def test_style_transfer_has_nothing_to_validate(model_of, folder):
+    sections = {
+        "task": "style_transfer",
+        "objectives": [{"name": "a", "kind": "style", "image": str(folder / "a.png")}],
+        "vgg": {"seed": 0, "width": 4},
+        "data": {"train": "bundled", "validate": str(folder), "patch": 8},
+    }
+    model = model_of(None, **sections)
+    assert validate(model, parse(model.header.recipe)) == {}

@@ -336,3 +336,15 @@ def test_every_section_refuses_unknown_keys(values):
     assert len(sections) > 15
     for name, section in sections.items():
         assert section.get("additionalProperties") is False, name
+
+
+@pytest.mark.parametrize("kind", ["noise", "blur"])
+def test_objectives_of_one_size(values, kind):
+    """Where the network enlarges, clean and degraded pictures cannot be mixed."""
+    values["network"]["upscale"] = 2
+    values["data"]["degradation"] = [{"kind": "bicubic", "scale": 2}]
+    values["objectives"][1] = {"name": "b", "kind": kind, **({"noise_objective": "b"} if kind == "blur" else {})}
+    with pytest.raises(RecipeError, match=f"objective b of kind {kind} mixes clean and degraded pictures"):
+        parse(values)
+    values["objectives"][1] = {"name": "b", "kind": "rec"}
+    assert parse(values).network.scale == 2

@@ -27,7 +27,8 @@ class Trainer:
         self._plain = network.num_objectives == 0
         self._parameters = dict(network.named_parameters())
         self._optimizer = Optimizer(recipe.optimizer, self._parameters)
-        self._forward = torch.compile(self._compute) if compiled else self._compute
+        # Batches of a run have one size; sizes left open, as a second trainer would make them, fail in Inductor.
+        self._forward = torch.compile(self._compute, dynamic=False) if compiled else self._compute
 
     def _compute(self, sample, omega):
         restored = self.network(sample["degraded"], None if self._plain else omega)

@@ -179,6 +179,11 @@ class Recipe(Section):
             )
         size = self.data.patch * enlarged
         for spec in self.objectives:
+            if spec.kind in ("noise", "blur") and enlarged > 1:
+                raise ValueError(
+                    f"objective {spec.name} of kind {spec.kind} mixes clean and degraded pictures, but the network "
+                    f"enlarges {enlarged} times"
+                )
             if spec.kind == "blur":
                 noise_place(self.objectives, spec)
             if spec.kind in ("gan", "style") and self.vgg is None:

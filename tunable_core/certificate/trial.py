@@ -174,7 +174,8 @@ def verify(
         certificate.recorded = truth.stored.facts
         certificate.notes.append(f"the truth is that of {against}, tensors of over {truth.stored.size} values sketched")
     else:
-        inputs, recipe = make_inputs(header.num_objectives, points), parse(header.recipe) if header.recipe else None
+        inputs = make_inputs(header.num_objectives, points, header.network.scale)
+        recipe = parse(header.recipe) if header.recipe else None
     programs = [Program.of(backend.name, backend, file, recipe) for backend in backends]
     exact = None if truth else exact_backend(backends)
     if exact:
