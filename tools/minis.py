@@ -155,8 +155,8 @@ def main():
     lines = [
         f"# {title}'s task at the mini size\n",
         f"Made by `python tools/minis.py {args.task} --work runs/{args.task} --out docs/results/{args.task} "
-        f"--pictures {args.pictures}` from [{recipe}](../../../{recipe}), on a CPU with OMP_NUM_THREADS=1. Mean over the first {args.pictures} pictures "
-        "of CBSD68; raw numbers of every picture in the CSV beside this page.\n",
+        f"--pictures {args.pictures}` from [{recipe}](../../../{recipe}), on a CPU with OMP_NUM_THREADS=1. Mean over "
+        f"the first {args.pictures} pictures of CBSD68; raw numbers of every picture in the CSV beside this page.\n",
         *table(args.task, results),
         *verdict(args.task, results),
         "![One photograph at every omega](sheet.png)\n",
