@@ -14,6 +14,8 @@ from tunable_core.filters import gaussian_blur
 from tunable_core.networks import ResNetSpec
 from tunable_core.pictures import read_bytes
 
+FIDELITY = [{"name": "l1", "kind": "rec"}, {"name": "l2", "kind": "rec", "distance": "l2"}]  # of any size
+
 
 @pytest.fixture
 def batches(make_recipe, folder):
@@ -154,7 +156,7 @@ def enlarging(monkeypatch):
 def test_a_patch_is_counted_in_degraded_pixels(batches, folder, enlarging):
     """Shrunk: `clean` is a crop, twice as large, `degraded` what the picture shrunk holds there, turned alike."""
     pictures = [read_bytes(path) for path in find_pictures([str(folder)])]
-    made = batches(patch=4, batch=16, degradation=[{"kind": "bicubic", "scale": 2}])
+    made = batches(patch=4, batch=16, degradation=[{"kind": "bicubic", "scale": 2}], objectives=FIDELITY)
     for index in range(3):
         sample = made[index].sample
         assert sample["clean"].shape == (16, 3, 8, 8) and sample["degraded"].shape == (16, 3, 4, 4)
@@ -187,7 +189,7 @@ def test_every_degradation_is_a_function_of_seed_and_index(batches, enlarging):
         {"kind": "poisson_gaussian", "gain": [0.1, 2], "sigma": [0, 5]},
         {"kind": "jpeg", "quality": [30, 90]},
     ]
-    one, other = (batches(patch=4, degradation=pipeline) for _ in range(2))
+    one, other = (batches(patch=4, degradation=pipeline, objectives=FIDELITY) for _ in range(2))
     for index in (3, 1):
         other[index + 1]
         assert_equal(one[index], other[index])

@@ -215,8 +215,9 @@ class Recipe(Section):
         return self.num_objectives if self.network.tunable else 0
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as plain values that `parse` accepts again."""
-        return self.model_dump(mode="json", by_alias=True)
+        """The recipe as plain values that `parse` accepts again, without the judges that it has no use for."""
+        unused = {name for name, used in (("vgg", self.vgg), ("discriminator", self.adversarial)) if not used}
+        return self.model_dump(mode="json", by_alias=True, exclude=unused)
 
 
 def parse(values: dict[str, Any], source: str = "recipe") -> Recipe:

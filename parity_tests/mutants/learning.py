@@ -6,6 +6,7 @@ from parity_tests.mutants.tensors import of_first_sample, of_next_sample, revers
 from parity_tests.mutants.ways import each, edited, given, replaced, returned
 
 DISTANCE = "objectives.restoration:Objective.forward"
+MEAN = "objectives.restoration:mean_distance"
 REC = "objectives.restoration:Reconstruction.target"
 NOISE = "objectives.restoration:NoisePreservation.target"
 SHARP = "objectives.restoration:Sharpening.target"
@@ -32,17 +33,15 @@ OBJECTIVE_FAULTS = {
     "target has a gradient": each(
         torch=edited(DISTANCE, (".detach()", "")), mindspore=edited(DISTANCE, ("_ops.stop_gradient", ""))
     ),
-    "l1 is l2": edited(DISTANCE, ('self.distance == "l1"', "False"), ('self.distance == "l2"', "True")),
-    "l2 is l1": edited(DISTANCE, ('self.distance == "l1"', 'self.distance in ("l1", "l2")')),
-    "l2 halved": edited(DISTANCE, ("(difference * difference)", "(difference * difference / 2)")),
-    "charbonnier eps not squared": edited(DISTANCE, ("CHARBONNIER_EPS**2", "CHARBONNIER_EPS")),
+    "l1 is l2": edited(MEAN, ('distance == "l1"', "False"), ('distance == "l2"', "True")),
+    "l2 is l1": edited(MEAN, ('distance == "l1"', 'distance in ("l1", "l2")')),
+    "l2 halved": edited(MEAN, ("(difference * difference)", "(difference * difference / 2)")),
+    "charbonnier eps not squared": edited(MEAN, ("CHARBONNIER_EPS**2", "CHARBONNIER_EPS")),
     "charbonnier eps x 10": replaced("objectives.restoration:CHARBONNIER_EPS", 1e-2),
     "charbonnier over all pixels": each(
-        torch=edited(
-            DISTANCE, (f"ops.per_sample_mean(torch.sqrt({_SQUARE}", f"torch.sqrt(ops.per_sample_mean({_SQUARE}")
-        ),
+        torch=edited(MEAN, (f"ops.per_sample_mean(torch.sqrt({_SQUARE}", f"torch.sqrt(ops.per_sample_mean({_SQUARE}")),
         mindspore=edited(
-            DISTANCE, (f"ops.per_sample_mean(_ops.sqrt({_SQUARE}", f"_ops.sqrt(ops.per_sample_mean({_SQUARE}")
+            MEAN, (f"ops.per_sample_mean(_ops.sqrt({_SQUARE}", f"_ops.sqrt(ops.per_sample_mean({_SQUARE}")
         ),
     ),
     "sum over pixels": returned("ops:per_sample_mean", lambda mean, a: mean * a.values[0].reshape(-1).shape[0]),
@@ -125,6 +124,12 @@ def _reported(change):
     return returned("training:Trainer.gradients", lambda report, a: report._replace(gradients=change(report.gradients)))
 
 
+def _reported_after(found, a):
+    """Loss and terms of the weights after the step."""
+    later = a.self.gradients(a.batch)
+    return found._replace(loss=later.loss, terms=later.terms)
+
+
 def _first_rate(a):
     return a.self.__dict__.setdefault("first_rate", a.learning_rate)
 
@@ -169,11 +174,12 @@ TRAINING_FAULTS = {
         torch=edited(
             STEP, ("self._optimizer.update(gradients)", "[self._optimizer.update(gradients) for _ in range(2)]")
         ),
-        mindspore=edited(STEP, ("loss, terms =", "self._update(*self._tensors(batch))\n    loss, terms =")),
+        mindspore=edited(
+            STEP, ("loss, terms, *judged =", "self._update(*self._tensors(batch))\n    loss, terms, *judged =")
+        ),
     ),
-    "loss after the step": returned(STEP, lambda found, a: a.self.gradients(a.batch)[:2]),
-    "terms in reverse order": returned(STEP, lambda found, a: (found[0], found[1][::-1])),
-    "gradients add up": each(torch=edited("training:Trainer._backward", ("self.network.zero_grad()", "pass"))),
+    "loss after the step": returned(STEP, _reported_after),
+    "terms in reverse order": returned(STEP, lambda found, a: found._replace(terms=found.terms[::-1])),
     "omega in reverse order": given("objectives:MultiLoss.forward", omega=lambda a: reversed_along(a.omega, -1)),
     "clean pictures trained on": each(
         torch=edited("training:Trainer._compute", ('network(sample["degraded"]', 'network(sample["clean"]')),
