@@ -191,8 +191,7 @@ def test_steps_of_the_twins(twins, recipes, name):
     first, _, _ = steps(twins[0].backend, recipes[name], 3)
     for backend in (twins[1].backend, twins[1].in_mode("graph"), twins[0].in_mode("compile")):
         numbers, _, _ = steps(backend, recipes[name], 3)
-        assert relative_error(numbers[0], first[0]) <= LOSS
-        assert relative_error(numbers, first) <= 1e-3  # Adam at 1e-3 from here on, FACTS of drift
+        assert max(map(relative_error, numbers, first)) <= LOSS
 
 
 def test_the_discriminators_step(twin, recipes, rng):

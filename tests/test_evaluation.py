@@ -9,7 +9,7 @@ from tunable_core.backends import Model
 from tunable_core.checkpoint import Header
 from tunable_core.data import BUNDLED_TEST, bundled
 from tunable_core.degradations import protocol_degraded, protocol_noise, protocol_shrunk
-from tunable_core.errors import DataError
+from tunable_core.errors import DataError, TunableError
 from tunable_core.evaluation import (
     PROTOCOL,
     Measurement,
@@ -344,7 +344,7 @@ def test_validate_an_enlarging_network(model_of, folder):
     np.testing.assert_allclose(values["psnr_1_0"], np.mean(-10 * np.log10(errors)), atol=1e-4)
 
 
-def test_style_transfer_has_nothing_to_validate(model_of, folder):
+def test_style_transfer_has_nothing_to_measure(model_of, folder):
     sections = {
         "task": "style_transfer",
         "objectives": [{"name": "a", "kind": "style", "image": str(folder / "a.png")}],
@@ -353,3 +353,5 @@ def test_style_transfer_has_nothing_to_validate(model_of, folder):
     }
     model = model_of(None, **sections)
     assert validate(model, parse(model.header.recipe)) == {}
+    with pytest.raises(TunableError, match="which style transfer has not"):
+        evaluate(model, str(folder), np.eye(1), [15])

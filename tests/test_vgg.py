@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tunable_core import checkpoint, vgg
-from tunable_core.errors import RecipeError
+from tunable_core.commands import main
+from tunable_core.errors import DataError, RecipeError
 from tunable_core.initial import ParameterSpec
 from tunable_core.judges import VGG, Discriminator
 from tunable_core.recipe import parse
@@ -130,9 +132,6 @@ def test_names_and_sizes_of_objectives(gan_values):
 
 def test_style_pictures(gan_values, tmp_path):
     """Shrunk to `size`; a grey one counts as coloured; none, or a tiny one, is refused."""
-    from PIL import Image
-
-    from tunable_core.errors import DataError
 
     def style(path, **options):
         gan_values["objectives"] = [{"name": "a", "kind": "style", "image": str(path), **options}]
@@ -146,3 +145,15 @@ def test_style_pictures(gan_values, tmp_path):
     for name, message in (("thin.png", "60x2; at least 4 pixels"), ("none.png", "no such picture")):
         with pytest.raises(DataError, match=message):
             style_picture(style(tmp_path / name))
+
+
+def test_info_counts_the_judges(gan_values, tmp_path, capsys):
+    """Both that a model was trained with, in its file's recipe only: parameters and multiply-adds by hand."""
+    gan_values["discriminator"] = {"channels": 2, "scales": 1, "hidden": 5}
+    checkpoint.save(tmp_path / "model.safetensors", {}, checkpoint.Header.of(parse(gan_values)))
+    assert main(["info", str(tmp_path / "model.safetensors")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (judge,) = (line for line in lines if line.startswith("discriminator"))
+    assert judge.endswith("144 parameters, 70 multiply-adds per pixel")
+    parameters = sum(int(np.prod(spec.shape)) for spec in vgg.specs(4))
+    assert any(line.startswith("vgg conv5_4") and f"{parameters:,} parameters" in line for line in lines)

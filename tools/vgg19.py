@@ -3,7 +3,7 @@
     python tools/vgg19.py vgg19-dcbb9e9d.pth -o vgg19.safetensors --allow-pickle
 
 The file comes from https://download.pytorch.org/models/vgg19-dcbb9e9d.pth (548 MiB; nothing is downloaded here). Only
-its convolutions up to conv5_4 are kept, 80 MiB. A recipe then says `vgg: {weights: vgg19.safetensors}`. A .safetensors
+its convolutions up to conv5_4 are kept, 76 MiB. A recipe then says `vgg: {weights: vgg19.safetensors}`. A .safetensors
 file with torchvision's names is read as well, and needs no --allow-pickle.
 """
 

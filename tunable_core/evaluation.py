@@ -120,6 +120,8 @@ def evaluate(
     scale = model.header.network.scale
     if scale != 1:
         raise TunableError(f"evaluate measures denoising and deblurring; this network enlarges pictures {scale} times")
+    if model.header.recipe.get("task") == "style_transfer":
+        raise TunableError("evaluate measures against a truth, which style transfer has not; try `tunable restore`")
     paths = pictures_of([folder]) if isinstance(folder, str) else folder
     for path in paths:
         _check_usable(path, ssim)

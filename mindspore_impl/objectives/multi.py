@@ -1,9 +1,10 @@
 """The parametric multi-loss (Eq. 7)."""
 
 import mindspore as ms
-from mindspore import nn, ops
+from mindspore import nn
+from mindspore import ops as _ops
 
-from mindspore_impl import ops as _ops
+from mindspore_impl import ops
 from mindspore_impl.networks import VGG19
 from mindspore_impl.objectives.adversarial import Perceptual
 from mindspore_impl.objectives.restoration import NoisePreservation, Reconstruction, Sharpening
@@ -38,14 +39,14 @@ class MultiLoss(nn.Cell):
         self, restored: ms.Tensor, sample: dict[str, ms.Tensor], omega: ms.Tensor
     ) -> tuple[ms.Tensor, ms.Tensor]:
         """restored (N, C, H, W), omega (p,) or (N, p) -> the loss () and the batch means of the L_i (p,)."""
-        rows = ops.broadcast_to(omega, (restored.shape[0], omega.shape[-1]))
+        rows = _ops.broadcast_to(omega, (restored.shape[0], omega.shape[-1]))
         terms = []
         for objective in self.objectives:
             terms.append(objective(restored, sample, rows))
-        terms = ops.stack(terms, 1)
+        terms = _ops.stack(terms, 1)
         losses = (rows * terms * ms.Tensor(self.weights, ms.float32)).sum(1)
         if self.normalise == "sum":
-            losses = losses / ops.maximum(rows.sum(1), NORMALISE_FLOOR)
+            losses = losses / _ops.maximum(rows.sum(1), NORMALISE_FLOOR)
         return losses.mean(), terms.mean(0)
 
 
@@ -74,6 +75,6 @@ def _make(specs, index: int, features, discriminator, like) -> nn.Cell:
     if kind == "gan":
         arguments["discriminator"] = discriminator
     if kind == "style":
-        with _ops.running("pynative"):
+        with ops.running("pynative"):
             arguments["painted"] = gram(arguments["features"](ms.Tensor(style_picture(specs[index]))))
     return OBJECTIVES[kind](index, **arguments)

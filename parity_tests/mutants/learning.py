@@ -77,17 +77,17 @@ LOSS_FAULTS = {
     "always normalised": edited(LOSS, ('self.normalise == "sum"', "True")),
     "normalised by the number of objectives": each(
         torch=edited(LOSS, ("rows.sum(1).clamp", "(rows.sum(1) * 0 + rows.shape[1]).clamp")),
-        mindspore=edited(LOSS, ("ops.maximum(rows.sum(1)", "ops.maximum(rows.sum(1) * 0 + rows.shape[1]")),
+        mindspore=edited(LOSS, ("_ops.maximum(rows.sum(1)", "_ops.maximum(rows.sum(1) * 0 + rows.shape[1]")),
     ),
     "normalised by the batch's sum": each(
         torch=edited(LOSS, ("rows.sum(1).clamp", "(rows.sum(1) * 0 + rows.sum(1).mean()).clamp")),
-        mindspore=edited(LOSS, ("ops.maximum(rows.sum(1)", "ops.maximum(rows.sum(1) * 0 + rows.sum(1).mean()")),
+        mindspore=edited(LOSS, ("_ops.maximum(rows.sum(1)", "_ops.maximum(rows.sum(1) * 0 + rows.sum(1).mean()")),
     ),
     "floor forgotten": replaced("objectives.multi:NORMALISE_FLOOR", 1e-8),
     "floor x 10": replaced("objectives.multi:NORMALISE_FLOOR", 1e-2),
     "floor added": each(
         torch=edited(LOSS, ("rows.sum(1).clamp(min=NORMALISE_FLOOR)", "(rows.sum(1) + NORMALISE_FLOOR)")),
-        mindspore=edited(LOSS, ("ops.maximum(rows.sum(1), NORMALISE_FLOOR)", "(rows.sum(1) + NORMALISE_FLOOR)")),
+        mindspore=edited(LOSS, ("_ops.maximum(rows.sum(1), NORMALISE_FLOOR)", "(rows.sum(1) + NORMALISE_FLOOR)")),
     ),
     "objectives share the first one's index": edited("objectives.multi:_make", ("(index, **", "(0, **")),
     "weights not compared with objectives": edited(INIT, ("len(objectives) != len(weights)", "False")),

@@ -1,8 +1,13 @@
 """`tunable info MODEL`: what a weights file is, without any framework."""
 
-from tunable_core import checkpoint
+import math
+
+from tunable_core import checkpoint, vgg
 from tunable_core.commands.shared import add_json, print_json
+from tunable_core.evaluation import objectives_of
+from tunable_core.initial import ParameterSpec
 from tunable_core.omega import format_omega
+from tunable_core.recipe import parse
 
 
 def add_arguments(parser):
@@ -19,6 +24,7 @@ def run(args) -> int:
         "parameters": sum(value.size for value in tensors.values()),
         "tensors": len(tensors),
         "multiply_adds_per_pixel": header.network.multiply_adds,
+        "judges": _judges(header.recipe),
         "writer": header.writer,
         "recipe": header.recipe,
     }
@@ -40,8 +46,26 @@ def _lines(header: checkpoint.Header, facts: dict):
         yield "folded at", format_omega(header.recipe["folded_at"])
     yield "parameters", f"{facts['parameters']:,} in {facts['tensors']} tensors"
     yield "multiply-adds", f"{facts['multiply_adds_per_pixel']:,} per pixel"
+    yield from facts["judges"].items()
     yield "recipe", _recipe(header.recipe)
     yield "writer", header.writer
+
+
+def _judges(recipe: dict) -> dict[str, str]:
+    """What judged in training and is not in the file: VGG-19 as far as it is read, and the discriminator."""
+    found, kinds = {}, {spec.kind for spec in objectives_of(recipe)} & vgg.LAYERS.keys()
+    trained = parse({key: value for key, value in recipe.items() if key != "folded_at"}) if kinds else None
+    for layer in sorted(vgg.LAYERS[kind] for kind in kinds):
+        specs, width = vgg.specs(trained.vgg.width)[: 2 * vgg.DEPTH[layer]], trained.vgg.width
+        found[f"vgg {layer}"] = _counts(specs, vgg.multiply_adds(width, layer))
+    if "gan" in kinds:
+        found["discriminator"] = _counts(trained.discriminator.specs(), trained.discriminator.multiply_adds)
+    return found
+
+
+def _counts(specs: list[ParameterSpec], multiply_adds: float) -> str:
+    total = sum(math.prod(spec.shape) for spec in specs)
+    return f"{total:,} parameters, {round(multiply_adds):,} multiply-adds per pixel"
 
 
 def _recipe(recipe: dict) -> str:
