@@ -72,7 +72,9 @@ def conv(x, alpha, weight, bias, stride, padding, dilation, groups, form):
         else:
             kernel = kernel.reshape((-1,) + kernel.shape[2:])
             y = _convolve(_as_channels(x), kernel, stride, padding, dilation, x.shape[0] * groups)
-            y = y.reshape((x.shape[0], -1) + y.shape[2:])
+            if bias is not None:  # before the samples part: for channels there is the fast bias
+                y = _add_bias(y, aggregate(alpha, bias).reshape(-1))
+            return y.reshape((x.shape[0], -1) + y.shape[2:])
     return y if bias is None else _add_bias(y, aggregate(alpha, bias))
 
 
