@@ -1,4 +1,4 @@
-"""The twins that a run must cover, as fixtures: everything on the CPU, for there the truth is known to the last digits.
+"""The twins that a run must cover, as fixtures: on the CPU, or on a device that a run is to prove (parity_tests.twins).
 
 `twin` runs a test once per requested framework; one that is missing is an error. Tests that need one framework
 (`torch`, `mindspore`) or both (`twins`) are not collected where these are not requested, and one line says how many.

@@ -117,7 +117,7 @@ def autocast_errors(torch, phi, form):
     layer, x, wanted = cancelling(torch, phi, form)
     errors = []
     for omega in (OMEGA, np.tile(OMEGA, (len(x), 1))):
-        with torch.torch.autocast("cpu", torch.torch.bfloat16):
+        with torch.torch.autocast(torch.device, torch.torch.bfloat16):
             output = layer(*torch.tensors([x, omega]))
         errors.append(relative_error(torch.array(output.float()), wanted))
     return errors
@@ -142,7 +142,7 @@ def test_autocast_sums_kernels_exactly(torch, name):
     layer, arguments = call(torch, name, omegas(2)["per sample"])
     aggregate, found = torch.module("ops").aggregate, []
     for enabled in (False, True):
-        with torch.torch.autocast("cpu", torch.torch.bfloat16, enabled=enabled):
+        with torch.torch.autocast(torch.device, torch.torch.bfloat16, enabled=enabled):
             alpha = layer.alpha(arguments[-1])
             found.append((alpha, aggregate(alpha, layer.weight), layer(*arguments)))
     for plain, cast in zip(*(part[:2] for part in found), strict=True):
@@ -156,7 +156,7 @@ def test_autocast_network(torch, rng):
     network = torch.backend.build(ResNetSpec(channels=8, blocks=2), 2)
     x, omega = torch.tensors([rng.uniform(size=(3, 3, 9, 8)), omegas(2)["per sample"]])
     plain = torch.array(network(x, omega))
-    with torch.torch.autocast("cpu", torch.torch.bfloat16):
+    with torch.torch.autocast(torch.device, torch.torch.bfloat16):
         output = network(x, omega)
     assert 1e-4 < relative_error(torch.array(output.float()), plain) <= TOLERANCES["autocast network"].limit
     output.float().square().mean().backward()

@@ -1,6 +1,10 @@
-"""Each twin behind numpy: run and differentiate its layers, losses and networks without naming its framework."""
+"""Each twin behind numpy: run and differentiate its layers, losses and networks without naming its framework.
+
+On the CPU, unless TUNABLE_DEVICE_TORCH (`cuda`) or TUNABLE_DEVICE_MINDSPORE (`ascend`) names a device to be proved.
+"""
 
 import importlib
+import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -15,17 +19,19 @@ class Twin:
 
     name      torch or mindspore
     impl      the twin's package
-    backend   its Backend on the CPU, in the mode that costs no compilation
+    device    where it computes
+    backend   its Backend there, in the mode that costs no compilation
     """
 
     def __init__(self, name: str, mode: str):
         self.name = name
-        self.backend = get_backend(name, "cpu", mode)
+        self.device = os.environ.get(f"TUNABLE_DEVICE_{name.upper()}", "cpu")
+        self.backend = get_backend(name, self.device, mode)
         self.impl = importlib.import_module(f"{name}_impl")
 
     def in_mode(self, mode: str):
         """The backend in another mode."""
-        return get_backend(self.name, "cpu", mode)
+        return get_backend(self.name, self.device, mode)
 
     def module(self, name: str):
         """A module of the twin, `training` or `layers.phi`."""
@@ -90,12 +96,14 @@ class Torch(Twin):
         super().__init__("torch", "eager")
         self.torch = importlib.import_module("torch")
         self.torch.set_num_threads(1)  # with small tensors, and other work on the machine, threads wait for each other
+        if self.device != "cpu":
+            self.torch.set_default_device(self.device)  # layers are built there
 
     def tensors(self, arrays):
-        return [self.torch.from_numpy(np.array(array, dtype=np.float32)) for array in arrays]
+        return [self.torch.tensor(np.array(array, dtype=np.float32), device=self.device) for array in arrays]
 
     def array(self, tensor):
-        return tensor.detach().numpy().copy()
+        return tensor.detach().cpu().numpy().copy()
 
     def parameters(self, arrays):
         return dict(zip(arrays, map(self.torch.nn.Parameter, self.tensors(arrays.values())), strict=True))

@@ -129,12 +129,13 @@ def test_zero_gradients():
 
 
 def test_exempt_weights():
-    """A key's bias, whose gradient is rounding; not a weight that a ReLU has switched off beside others."""
+    """A key's bias, whose gradient is rounding; a weight that a ReLU has switched off beside others."""
     squares = {"qkv.bias": np.array([1.0, 1e-30, 2.0]), "dead": np.array([0.0, 1.0]), "none": np.zeros(2)}
     states = {"step 2": {"step": np.ones(1), **{"second." + name: value for name, value in squares.items()}}}
     found = exempt_weights(Steps(np.ones(2), states, {}))
     assert {name: mask.tolist() for name, mask in found.items()} == {
         "qkv.bias": [False, True, False],
+        "dead": [True, False],
         "none": [True, True],
     }
     still = {"step 2": {"second." + name: value * 0 for name, value in squares.items()}}

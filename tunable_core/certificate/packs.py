@@ -75,7 +75,8 @@ class Pack:
         if self.recipe:
             gradients = {name: value[index] for name, value in self._under("gradient/").items()}
             report = LossReport(float(self.tensors["loss"][index]), self.tensors["terms"][index], gradients)
-        layers = {name: value[index] for name, value in self._under("layer/").items()}
+        mixed = self._under("mixed/layer/") if index == len(self.inputs.omegas) else {}
+        layers = {n: mixed[n] if n in mixed else value[index] for n, value in self._under("layer/").items()}
         return Reading(layers, self.tensors["output"][index], report, {})
 
     def steps(self, inputs: Inputs) -> Steps:
@@ -139,7 +140,11 @@ class Recorder:
 
     def write(self, path: str | Path, recipe: Recipe | None, facts: dict[str, dict[str, str]]) -> None:
         """Write the pack atomically."""
-        tensors = {**self._tensors, **{name: np.stack(rows) for name, rows in self._rows.items()}}
+        tensors = dict(self._tensors)
+        for name, rows in self._rows.items():
+            if rows[-1].shape != rows[0].shape:  # a free parameter has a value for every sample, or one for all
+                tensors["mixed/" + name] = rows.pop()
+            tensors[name] = np.stack(rows)
         told = recipe.to_dict() if recipe else {}
         told = {key: told[key] for key in told if key in ("task", "network", "objectives", "loss", "optimizer")}
         stored = _Stored(

@@ -22,7 +22,7 @@ from tunable_core.errors import BackendError
 from tunable_core.recipe import Recipe
 
 ZERO_REASON = "zero in float64 at every omega: the loss does not depend on it (as on a bias before a norm)"
-PART_REASON = "{} of its {} values zero in float64 (as the key's part of a query-key-value bias)"
+PART_REASON = "{} of its {} values zero in float64 (behind a ReLU that is off; the key's part of a qkv bias)"
 
 
 class Exact:
