@@ -85,8 +85,8 @@ sample still adds it by the sum. Not explained: its 1x1 layers of 128 and 256 ch
 -24 to -27 % in three runs; the convolution is the same, its kernel stands elsewhere in memory.
 Its forms `grouped` and `matmul` are about equally fast on single points; `auto` stays `matmul` there.
 
-CUDA and Ascend are not measured. `tunable bench layers --device cuda`, or `--device ascend`, prints the line for
-`tunable_core/forms.py`.
+[CUDA](../cuda/README.md) has a page of its own. Ascend is not measured: `tunable bench layers --device ascend` prints
+the line for `tunable_core/forms.py`.
 """
 
 

@@ -15,9 +15,9 @@ import math
 FORMS = ("auto", "shared", "grouped", "basis", "loop", "matmul")
 KINDS = ("dense", "depthwise", "pointwise")
 
-# What `auto` is, by device and kind of layer. cpu: measured by `tunable bench layers` (docs/results/layers), which
-# prints such a line for the device it runs on. cuda, gpu, ascend: not measured; grouped keeps the multiply-adds of
-# an ordinary layer, basis is what Ascend can run.
+# What `auto` is, by device and kind of layer. cpu, cuda: measured by `tunable bench layers` (docs/results/layers,
+# docs/results/cuda), which prints such a line for the device it runs on. gpu, ascend: not measured; grouped keeps the
+# multiply-adds of an ordinary layer, basis is what Ascend can run.
 _AUTO = {
     "cpu": {"dense": "grouped", "depthwise": "grouped", "pointwise": "matmul"},
     "cuda": {"dense": "grouped", "depthwise": "grouped", "pointwise": "matmul"},
