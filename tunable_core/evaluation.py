@@ -5,6 +5,7 @@ target is clipped or rounded. Metrics run on numpy arrays, so both frameworks ar
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,11 +34,23 @@ BLUR_PROTOCOL = (
     "y_eta + omega_blur gamma (y_eta - g * y_eta), y_eta as for PSNR_eta, g a Gaussian of 9x9 pixels and sigma 2.5, "
     "borders reflected."
 )
+SHRUNK_PROTOCOL = (
+    "Pictures cut at the bottom and on the right to multiples of the scale, shrunk by MATLAB's antialiased bicubic (8 "
+    "bits after both passes, borders replicated). The restored picture is clipped and rounded to 8 bits, and `scale` "
+    "pixels are cut off at each border; then PSNR on RGB, PSNR_Y and SSIM (Gaussian window 11, sigma 1.5) on BT.601's "
+    "Y as MATLAB defines it, data range 255, and sharpness: mean absolute Laplacian of Y over the truth's. Means over "
+    "pictures of the per-picture values."
+)
+SIGMAS = (5.0, 15.0, 30.0)  # Table 1's, 1/255
+RHOS = (0.0, 1.0, 2.0, 3.0, 4.0)  # Table 3's, pixels
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One picture at one noise level, one blur level and one omega ((), for a plain network); nan: does not apply."""
+    """One picture at one noise level, one blur level and one omega ((), for a plain network); nan: does not apply.
+
+    Pictures that a network enlarges have sigma and rho 0.
+    """
 
     picture: str
     sigma: float  # 1/255
@@ -48,13 +61,23 @@ class Measurement:
     psnr_gamma: float  # to that of the first of kind blur
     ssim: float
     residual: float
+    psnr_y: float = math.nan  # of a network that enlarges, as the next
+    sharpness: float = math.nan
 
-    METRICS = ("psnr", "psnr_eta", "psnr_gamma", "ssim", "residual")
+    METRICS = ("psnr", "psnr_eta", "psnr_gamma", "ssim", "residual", "psnr_y", "sharpness")
 
 
 def protocol(rows: Iterable[dict]) -> str:
-    """What the numbers of a summary mean: PROTOCOL, and that of the blur if there is any."""
+    """What the numbers of a summary mean: PROTOCOL, and that of the blur if there is any; or SHRUNK_PROTOCOL."""
+    rows = list(rows)
+    if is_enlarged(rows):
+        return SHRUNK_PROTOCOL
     return f"{PROTOCOL} {BLUR_PROTOCOL}" if any(row["rho"] for row in rows) else PROTOCOL
+
+
+def is_enlarged(rows: Iterable[dict]) -> bool:
+    """Whether a summary is of a network that enlarges."""
+    return any(not math.isnan(row["psnr_y"]) for row in rows)
 
 
 def objectives_of(recipe: dict) -> list[Objective]:
@@ -96,6 +119,30 @@ def measure(
     return values
 
 
+def measure_enlarged(
+    model: Model, clean: np.ndarray, shrunk: np.ndarray, omega, *, ssim: bool = True
+) -> dict[str, float]:
+    """The metrics of SHRUNK_PROTOCOL: clean (H, W, 3), shrunk (H / scale, W / scale, 3); omega None: plain network."""
+    restored = from_network(run_tiled(model, to_network(shrunk), omega))
+    return compare_enlarged(restored, clean, model.header.network.scale, ssim=ssim)
+
+
+def compare_enlarged(restored: np.ndarray, clean: np.ndarray, scale: int, *, ssim: bool = True) -> dict[str, float]:
+    """The metrics of SHRUNK_PROTOCOL of a picture (H, W, 3) that was enlarged by `scale`, however it was."""
+    inside = (slice(scale, -scale),) * 2
+    restored, clean = metrics.eight_bits(restored)[inside], metrics.eight_bits(clean)[inside]
+    y, wanted = metrics.luma(restored), metrics.luma(clean)
+    return {
+        "psnr": metrics.psnr(restored, clean),
+        "psnr_y": metrics.psnr(y, wanted),
+        "psnr_eta": math.nan,
+        "psnr_gamma": math.nan,
+        "ssim": metrics.ssim(y, wanted) if ssim else math.nan,
+        "residual": math.nan,
+        "sharpness": metrics.sharpness(restored, clean),
+    }
+
+
 def pictures_of(folders: list[str]) -> list[Path]:
     """The pictures of folders, in order; the word `bundled` stands for the photographs that no recipe trains on."""
     return [
@@ -107,33 +154,43 @@ def evaluate(
     model: Model,
     folder: str | list[Path],
     omegas: np.ndarray | None,
-    sigmas: Iterable[float],
-    rhos: Iterable[float] = (0.0,),
+    sigmas: Iterable[float] | None = None,
+    rhos: Iterable[float] | None = None,
     *,
     ssim: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Measurement]:
-    """Measure every picture of a folder at every sigma (1/255), rho (pixels) and omega ((K, p); None: plain network).
+    """Measure every picture of a folder at every level and omega ((K, p); None: plain network).
 
+    sigmas  noise levels, 1/255; None: SIGMAS
+    rhos    blur levels, pixels; None: RHOS for a network trained on blurred pictures, else 0
+
+    A network that enlarges is measured on shrunk pictures and knows no levels: TunableError where some are given.
     Every picture is read before any is measured: one that cannot be used (DataError) costs no work.
     """
     scale = model.header.network.scale
-    if scale != 1:
-        raise TunableError(f"evaluate measures denoising and deblurring; this network enlarges pictures {scale} times")
     if model.header.recipe.get("task") == "style_transfer":
         raise TunableError("evaluate measures against a truth, which style transfer has not; try `tunable restore`")
+    if scale != 1 and not (sigmas is None and rhos is None):
+        raise TunableError(f"this network enlarges pictures {scale} times: it is measured without noise and blur")
+    if rhos is None:
+        rhos = RHOS if is_blurred(model.header.recipe) else (0.0,)
+    levels = [(0.0, 0.0)] if scale != 1 else list(itertools.product(SIGMAS if sigmas is None else sigmas, rhos))
     paths = pictures_of([folder]) if isinstance(folder, str) else folder
     for path in paths:
-        _check_usable(path, ssim)
+        _check_usable(path, ssim, scale)
     points = [None] if omegas is None else list(omegas)
-    levels = list(itertools.product(sigmas, rhos))
     total, rows = len(paths) * len(levels) * len(points), []
     for index, path in enumerate(paths):
-        clean = read(path)
+        picture = read(path)
         for sigma, rho in levels:
-            degraded = protocol_degraded(clean, sigma, index, rho)
+            if scale == 1:
+                clean, degraded, judge = picture, protocol_degraded(picture, sigma, index, rho), measure
+            else:
+                clean, degraded = protocol_shrunk(picture, scale)
+                judge = measure_enlarged
             for omega in points:
-                values = measure(model, clean, degraded, omega, ssim=ssim)
+                values = judge(model, clean, degraded, omega, ssim=ssim)
                 place = () if omega is None else tuple(round(float(value), 6) for value in omega)
                 rows.append(Measurement(path.name, float(sigma), float(rho), place, **values))
                 if progress:
@@ -141,11 +198,17 @@ def evaluate(
     return rows
 
 
-def _check_usable(path: Path, ssim: bool) -> None:
+def _check_usable(path: Path, ssim: bool, scale: int) -> None:
     height, width = read_bytes(path).shape[:2]
-    if ssim and min(height, width) < metrics.SSIM_WINDOW:
+    inside = min(height, width)
+    if scale != 1:
+        inside = inside // scale * scale - 2 * scale
+        if inside < 3:
+            raise DataError(f"{path} is {width}x{height}: too small to be shrunk {scale} times and measured")
+    if ssim and inside < metrics.SSIM_WINDOW:
         wanted = f"{metrics.SSIM_WINDOW}x{metrics.SSIM_WINDOW}"
-        raise DataError(f"{path} is {width}x{height}; SSIM needs {wanted} pixels (--no-ssim leaves it out)")
+        cut = f" without a border of {scale} pixels" if scale != 1 else ""
+        raise DataError(f"{path} is {width}x{height}; SSIM needs {wanted} pixels{cut} (--no-ssim leaves it out)")
 
 
 def summarise(rows: list[Measurement]) -> list[dict]:

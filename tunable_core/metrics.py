@@ -1,6 +1,7 @@
 """Metrics by the measuring protocol (SPEC 7), on numpy pictures (H, W, 3), in float64.
 
-RGB, data range 1; nothing is clipped, rounded or cut off. Both frameworks are measured by this code.
+RGB, data range 1; nothing is clipped, rounded or cut off (`eight_bits` does, for super-resolution). Both frameworks are
+measured by this code.
 """
 
 import numpy as np
@@ -10,6 +11,7 @@ from tunable_core import oracle
 from tunable_core.errors import TunableError
 from tunable_core.recipe import Objective
 
+LUMA = np.array([65.481, 128.553, 24.966])  # Y of R, G, B in [0, 1], beside an offset of 16
 SSIM_WINDOW = 11  # what scikit-image's Gaussian of sigma 1.5 spans
 
 
@@ -44,6 +46,35 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
             a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1, channel_axis=-1
         )
     )
+
+
+def eight_bits(picture: np.ndarray) -> np.ndarray:
+    """The picture as an 8-bit file would hold it: clipped to [0, 1], rounded to multiples of 1/255, float64."""
+    return np.round(np.clip(np.asarray(picture, dtype=np.float64), 0, 1) * 255) / 255
+
+
+def luma(picture: np.ndarray) -> np.ndarray:
+    """BT.601's Y as MATLAB defines it, of 16 to 235, over 255: (H, W, 3) in [0, 1] -> (H, W, 1)."""
+    return (16 + np.asarray(picture, dtype=np.float64) @ LUMA)[..., None] / 255
+
+
+def sharpness(restored: np.ndarray, clean: np.ndarray) -> float:
+    """How much fine detail there is, as a share of the truth's: mean absolute Laplacian of luma over that of `clean`.
+
+    0 for a flat picture, 1 as sharp as the truth, above 1 sharper; invented texture counts as detail. nan where the
+    truth is flat; TunableError below 3x3 pixels.
+    """
+    restored, clean = _pair(restored, clean)
+    if min(clean.shape[:2]) < 3:
+        raise TunableError(f"sharpness needs pictures of at least 3x3 pixels, not {clean.shape}")
+    truth = _detail(clean)
+    return _detail(restored) / truth if truth else float("nan")
+
+
+def _detail(picture: np.ndarray) -> float:
+    y = luma(picture)[..., 0]
+    around = y[2:, 1:-1] + y[:-2, 1:-1] + y[1:-1, 2:] + y[1:-1, :-2]
+    return float(np.mean(np.abs(around - 4 * y[1:-1, 1:-1])))
 
 
 def residual_fraction(restored: np.ndarray, clean: np.ndarray, degraded: np.ndarray, nu: float) -> float:

@@ -1,4 +1,4 @@
-"""`tunable evaluate MODEL --data DIR`: the table over omega, noise and blur, as CSV, Markdown and plot."""
+"""`tunable evaluate MODEL --data DIR`: the table over omega, noise and blur, or of enlarged pictures, and its plot."""
 
 import logging
 from pathlib import Path
@@ -16,7 +16,7 @@ from tunable_core.commands.shared import (
     read_omega,
 )
 from tunable_core.errors import TunableError
-from tunable_core.evaluation import evaluate, is_blurred, objectives_of, protocol, summarise
+from tunable_core.evaluation import evaluate, objectives_of, protocol, summarise
 from tunable_core.files import check_writable
 from tunable_core.omega import grid, line
 from tunable_core.reports import tables
@@ -31,7 +31,10 @@ def add_arguments(parser):
         help="folder of clean pictures; `bundled`: two that scikit-image carries",
     )
     parser.add_argument(
-        "--sigma", type=numbers, default=[5, 15, 30], metavar="A,B,...", help="noise levels in 1/255 (default 5,15,30)"
+        "--sigma",
+        type=numbers,
+        metavar="A,B,...",
+        help="noise levels in 1/255 (default 5,15,30; a network that enlarges is measured without)",
     )
     parser.add_argument(
         "--rho",
@@ -61,10 +64,9 @@ def run(args) -> int:
     for name in tables.FILES if args.out else ():
         check_writable(Path(args.out) / name)
     model = load(args.model, backend_of(args))
-    rhos = args.rho or ([0, 1, 2, 3, 4] if is_blurred(model.header.recipe) else [0])
     with progress(f"evaluate ({model.backend.name})") as report:
         rows = evaluate(
-            model, args.data, _omegas(args, model), args.sigma, rhos, ssim=not args.no_ssim, progress=report
+            model, args.data, _omegas(args, model), args.sigma, args.rho, ssim=not args.no_ssim, progress=report
         )
     summary = summarise(rows)
     if args.out:

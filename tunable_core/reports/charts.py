@@ -5,6 +5,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
+from tunable_core.evaluation import is_enlarged
 from tunable_core.files import atomic
 
 matplotlib.use("Agg")
@@ -19,13 +20,24 @@ def _save(figure, path: str | Path) -> None:
     plt.close(figure)
 
 
+_DECIBELS = {
+    "psnr": "PSNR",
+    "psnr_y": r"PSNR$_Y$",
+    "psnr_eta": r"PSNR$_\eta$",
+    "psnr_gamma": r"PSNR$_\gamma$",
+}
+
+
 def metrics_over_omega(path: str | Path, summary: list[dict]) -> None:
-    """PSNR, PSNR_eta and PSNR_gamma, mean over the levels, against omega_1 (p <= 2, on a line) or per point."""
+    """PSNR in all its forms, mean over the levels, against omega_1 (p <= 2, on a line) or per point.
+
+    Of a network that enlarges sharpness too, on an axis of its own.
+    """
     rows = [row for row in summary if row["sigma"] == "mean"]
     figure, axes = plt.subplots(figsize=(6, 3.6))
     on_line = all(len(row["omega"]) == 2 and abs(sum(row["omega"]) - 1) < 1e-6 for row in rows)
     places = [row["omega"][0] for row in rows] if on_line else list(range(len(rows)))
-    for name, label in (("psnr", "PSNR"), ("psnr_eta", r"PSNR$_\eta$"), ("psnr_gamma", r"PSNR$_\gamma$")):
+    for name, label in _DECIBELS.items():
         values = [row[name] for row in rows]
         if not np.all(np.isnan(values)):
             axes.plot(places, values, "o-", label=label)
@@ -34,8 +46,15 @@ def metrics_over_omega(path: str | Path, summary: list[dict]) -> None:
     else:
         axes.set_xlabel(r"$\omega$")
         axes.set_xticks(places, ["(" + ", ".join(f"{v:g}" for v in row["omega"]) + ")" for row in rows], rotation=90)
-    axes.set_ylabel("dB, mean over ρ and σ" if any(row["rho"] for row in rows) else "dB, mean over σ")
     axes.grid(alpha=0.3)
+    if is_enlarged(rows):
+        axes.set_ylabel("dB")
+        right = axes.twinx()
+        right.plot(places, [row["sharpness"] for row in rows], "s--", color="#555", label="sharpness")
+        right.set_ylabel("sharpness, truth = 1")
+        axes.plot([], [], "s--", color="#555", label="sharpness")  # one legend for both axes
+    else:
+        axes.set_ylabel("dB, mean over ρ and σ" if any(row["rho"] for row in rows) else "dB, mean over σ")
     axes.legend()
     _save(figure, path)
 

@@ -8,14 +8,22 @@ from pathlib import Path
 import numpy as np
 
 from tunable_core.backends import Model
-from tunable_core.evaluation import Measurement, protocol
+from tunable_core.evaluation import Measurement, is_enlarged, protocol
 from tunable_core.files import write_text
 from tunable_core.omega import format_omega
 from tunable_core.reports import charts
 
 FILES = ("table.csv", "summary.csv", "summary.md", "plot.png")
-HEADINGS = {"psnr": "PSNR", "psnr_eta": "PSNR_η", "psnr_gamma": "PSNR_γ", "ssim": "SSIM", "residual": "r*"}
-_FORMATS = {"psnr": ".2f", "psnr_eta": ".2f", "psnr_gamma": ".2f", "ssim": ".4f", "residual": ".3f"}
+HEADINGS = {
+    "psnr": "PSNR",
+    "psnr_y": "PSNR_Y",
+    "psnr_eta": "PSNR_η",
+    "psnr_gamma": "PSNR_γ",
+    "ssim": "SSIM",
+    "residual": "r*",
+    "sharpness": "sharpness",
+}
+_FORMATS = {"ssim": ".4f", "residual": ".3f", "sharpness": ".3f"}  # the others: decibels
 
 
 def write(out: str | Path, rows: list[Measurement], summary: list[dict], model: Model) -> None:
@@ -54,12 +62,14 @@ def to_csv(rows: list[dict]) -> str:
 def markdown(summary: list[dict]) -> str:
     """The means as a Markdown table, one row per omega, sigma and rho; what was not measured or varied is left out."""
     levels = {"sigma": "σ", "rho": "ρ"} if any(row["rho"] for row in summary) else {"sigma": "σ"}
+    if is_enlarged(summary):
+        levels, summary = {}, [row for row in summary if row["sigma"] == "mean"]
     shown = [name for name in HEADINGS if not all(np.isnan(row[name]) for row in summary)]
     headings = ["ω", *levels.values(), "pictures", *(HEADINGS[name] for name in shown)]
     lines = ["| " + " | ".join(headings) + " |", "|---" * len(headings) + "|"]
     for row in summary:
         cells = [format_omega(row["omega"]) if row["omega"] else "-"]
         cells += [row[level] if isinstance(row[level], str) else f"{row[level]:g}" for level in levels]
-        cells += [str(row["pictures"]), *(format(row[name], _FORMATS[name]) for name in shown)]
+        cells += [str(row["pictures"]), *(format(row[name], _FORMATS.get(name, ".2f")) for name in shown)]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
