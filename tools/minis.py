@@ -4,19 +4,20 @@
 
 Needs TUNABLE_DATA and torch. Trains configs/TASK/mini.yaml, and for the denoising tasks the plain network of equal size
 and steps for reconstruction alone; measures both on the first pictures of CBSD68 and writes README.md, raw CSV and a
-contact sheet. The joint task is trained in MindSpore too. What --work holds already is not made again.
+contact sheet. The joint task is trained in MindSpore too, the others for fifty steps beside torch's. What --work holds
+and --out hold already is not made again.
 """
 
 import argparse
 import csv
 import io
 import itertools
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import runs
 
 from tunable_core import load
 from tunable_core.data import find_pictures
@@ -45,14 +46,8 @@ WITHIN = 0.3  # dB: tunable at (1, 0) under its plain self at most
 
 
 def train(task: str, work: Path, run: str) -> None:
-    if (work / run / "model.safetensors").is_file():
-        return
     backend = "mindspore" if run == "mindspore" else "torch"
-    command = ["train", f"configs/{task}/mini.yaml", "--backend", backend, "--out", str(work / run), "--resume"]
-    for setting in PLAIN if run == "plain-rec" else ():
-        command += ["--set", setting]
-    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-m", "tunable_core", *command], check=True, env=one_thread)
+    runs.train(f"configs/{task}/mini.yaml", work / run, backend, *(PLAIN if run == "plain-rec" else ()))
 
 
 def degraded(clean: np.ndarray, level: tuple, index: int) -> np.ndarray:
@@ -67,9 +62,10 @@ def degraded(clean: np.ndarray, level: tuple, index: int) -> np.ndarray:
 def measured(work: Path, out: Path, task: str, run: str, count: int) -> list[dict]:
     """One row per picture, level and omega, from `out` if as many pictures were measured before."""
     path = out / f"{run}.csv"
-    held = _read(path)
+    held = runs.rows_of(path)
     if len({row["picture"] for row in held}) != count:
         _, levels, omegas, _ = TASKS[task]
+        train(task, work, run)
         model = load(work / run / "model.safetensors", "mindspore" if run == "mindspore" else "torch")
         rows = []
         for index, name in enumerate(find_pictures(["${TUNABLE_DATA}/CBSD68"])[:count]):
@@ -84,15 +80,8 @@ def measured(work: Path, out: Path, task: str, run: str, count: int) -> list[dic
         writer.writeheader()
         writer.writerows(rows)
         write_text(path, text.getvalue())
-        held = _read(path)
+        held = runs.rows_of(path)
     return held
-
-
-def _read(path: Path) -> list[dict]:
-    if not path.is_file():
-        return []
-    with open(path, encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def mean(rows: list[dict], column: str, omega, level: str | None = None) -> float:
@@ -101,10 +90,10 @@ def mean(rows: list[dict], column: str, omega, level: str | None = None) -> floa
 
 
 def table(task: str, results: dict[str, list[dict]]) -> list[str]:
-    _, levels, omegas, runs = TASKS[task]
+    _, levels, omegas, trained = TASKS[task]
     names = [" ".join(map(str, level)) for level in levels] if task != "denoise_deblur" else []
     lines = ["| run | ω | metric | " + " | ".join([*names, "mean"]) + " |", "|---" * (len(names) + 4) + "|"]
-    for run in runs:
+    for run in trained:
         for omega in [None] if run == "plain-rec" else omegas:
             for column, title in (("psnr", "PSNR"), ("psnr_eta", "PSNR_η"), ("ssim", "SSIM")):
                 found = [mean(results[run], column, omega, level) for level in [*names, None]]
@@ -135,7 +124,10 @@ def verdict(task: str, results: dict[str, list[dict]]) -> list[str]:
 
 
 def sheet(task: str, work: Path, out: Path) -> None:
-    """The input, one photograph at every omega, and the truth."""
+    """The input, one photograph at every omega, and the truth, unless `out` holds the sheet."""
+    if (out / "sheet.png").is_file():
+        return
+    train(task, work, "torch")
     _, levels, omegas, _ = TASKS[task]
     model, level = load(work / "torch" / "model.safetensors", "torch"), levels[len(levels) // 2]
     clean = read(find_pictures(["${TUNABLE_DATA}/Kodak24"])[22])[:256, 200:520]
@@ -163,11 +155,9 @@ def main() -> int:
 
 
 def report(args) -> None:
-    title, _, _, runs = TASKS[args.task]
-    for run in runs:
-        train(args.task, args.work, run)
+    title, _, _, names = TASKS[args.task]
     args.out.mkdir(parents=True, exist_ok=True)
-    results = {run: measured(args.work, args.out, args.task, run, args.pictures) for run in runs}
+    results = {name: measured(args.work, args.out, args.task, name, args.pictures) for name in names}
     sheet(args.task, args.work, args.out)
     recipe = f"configs/{args.task}/mini.yaml"
     over = " and over σ 5, 15, 30 and ρ 0 to 4" if args.task == "denoise_deblur" else ""
@@ -178,6 +168,7 @@ def report(args) -> None:
         f"the first {args.pictures} pictures of CBSD68{over}; raw numbers of every picture in the CSV files beside.\n",
         *table(args.task, results),
         *verdict(args.task, results),
+        *([] if "mindspore" in names else runs.beside(recipe, args.work, args.out)),
         "![One photograph at every omega](sheet.png)\n",
         f"Protocol: {PROTOCOL} {BLUR_PROTOCOL if args.task == 'denoise_deblur' else ''}".rstrip() + "\n",
     ]
