@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from parity_tests import golden
 from tunable_core.backends import build
 from tunable_core.convert import convert
 from tunable_core.networks import NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
@@ -65,3 +66,15 @@ def recorded(pack):
     for kind in ("", "_odd"):
         yield from ((pack["x" + kind], *pair) for pair in zip(pack["omegas" + kind], pack["y" + kind], strict=True))
         yield pack["x" + kind], pack["omega_mixed"], pack[f"y{kind}_mixed"]
+
+
+@pytest.mark.parametrize("name", golden.NETWORKS)
+def test_equal_to_the_projects_own_outputs(twin, name):
+    """Small networks of every kind with weights that no role makes zero, at one omega and per sample."""
+    with np.load(golden.FILE) as pack:
+        wanted = {label: pack[f"{name}/{label}"] for label in golden.OMEGAS}
+    found = golden.outputs(twin.backend, name)
+    for label, output in wanted.items():
+        error = np.abs(found[label] - output).max() / np.abs(output).max()
+        assert error <= TOLERANCES["golden"].limit, f"omega {label}: {error:.1e}"
+    assert np.abs(wanted["one"] - wanted["per sample"]).max() / np.abs(wanted["one"]).max() > CONTROL

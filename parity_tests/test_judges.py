@@ -17,18 +17,12 @@ COMPILED = {"torch": "compile", "mindspore": "graph"}
 WIDTH, RATE = 4, 1e-3
 
 
-@pytest.fixture
-def style_files(tmp_path):
-    rng, paths = np.random.default_rng(2), []
-    for name, size in (("a", (20, 31)), ("b", (50, 26))):
-        paths.append(tmp_path / f"{name}.png")
-        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(paths[-1])
-    return [str(path) for path in paths]
-
-
-@pytest.fixture
-def recipes(style_files):
+def make_recipes(folder):
     """gan: x2 super-resolution, an objective of kind gan beside another; style: two styles, one picture shrunk."""
+    rng, style_files = np.random.default_rng(2), []
+    for name, size in (("a", (20, 31)), ("b", (50, 26))):
+        style_files.append(str(folder / f"{name}.png"))
+        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(style_files[-1])
     judges = {"vgg": {"seed": 1, "width": WIDTH}, "steps": 4}
     gan = {"name": "gan", "kind": "gan", "weight": 0.7, "rec_weight": 0.3, "vgg_weight": 0.9, "adv_weight": 0.4}
     first = {"name": "first", "kind": "style", "image": style_files[0], "gram_weight": 3.0, "vgg_weight": 0.4}
@@ -50,6 +44,11 @@ def recipes(style_files):
             **judges,
         ),
     }
+
+
+@pytest.fixture
+def recipes(tmp_path):
+    return make_recipes(tmp_path)
 
 
 def discriminator(twin, settings, seed=0):

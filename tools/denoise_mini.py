@@ -17,12 +17,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import runs
 
 from tunable_core import checkpoint
-from tunable_core.backends import get_backend
 from tunable_core.evaluation import PROTOCOL
 from tunable_core.files import write_text
-from tunable_core.initial import starting_weights
 from tunable_core.recipe import expand, load_recipe
 from tunable_core.tolerances import relative_error
 
@@ -39,7 +38,6 @@ RUNS = {  # name -> (framework, overrides)
 TWINS, NUDGED = ("torch", "mindspore"), ("nudged-1", "nudged-2")
 SETS = ("CBSD68", "Kodak24")
 SIGMA = "15"  # of the eleven points
-NUDGE = 1e-7
 WITHIN = 0.15  # dB; and twice the spread of nudged runs, where that is more
 
 
@@ -56,23 +54,10 @@ def train(work: Path, name: str) -> None:
         return
     if name in NUDGED:
         path = work / f"{name}.safetensors"
-        nudge(path, NUDGED.index(name))
+        runs.nudge(path, load_recipe(RECIPE), NUDGED.index(name))
         overrides = [*overrides, f"initial.weights={path}"]
     settings = [part for override in overrides for part in ("--set", override)]
     tunable("train", RECIPE, "--backend", framework, "--out", str(out), "--resume", *settings)
-
-
-def nudge(path: Path, seed: int) -> None:
-    """The recipe's starting weights with relative noise of 1e-7: what no two correct programs can tell apart."""
-    recipe, backend = load_recipe(RECIPE), get_backend("torch", "cpu")
-    network = backend.build(recipe.network, recipe.network_objectives)
-    weights = starting_weights(backend.specs(network), recipe.seed, recipe.initial)
-    rng = np.random.default_rng([17, seed])
-    nudged = {
-        key: (value * (1 + NUDGE * rng.standard_normal(value.shape))).astype(np.float32)
-        for key, value in weights.items()
-    }
-    checkpoint.save(path, nudged, checkpoint.Header.of(recipe))
 
 
 def evaluate(work: Path, out: Path, name: str, pictures: str, *options: str, label: str = "") -> list[dict]:
@@ -133,7 +118,7 @@ def against_plain(five, spread, plain) -> list[str]:
     lines = [
         "## Against plain networks of equal size and steps\n",
         "Each plain network (torch, one run) was trained for its one objective alone. Gap: tunable minus plain, in dB. "
-        f"The nudged runs (torch, starting weights {NUDGE:g} away) tell how much of a gap is chance.\n",
+        f"The nudged runs (torch, starting weights {runs.NUDGE:g} away) tell how much of a gap is chance.\n",
         "| pictures | measured | mean over σ | wanted | plain | run | tunable | gap | |",
         "|---" * 9 + "|",
     ]
@@ -145,10 +130,10 @@ def against_plain(five, spread, plain) -> list[str]:
             (0, "psnr_eta", "plain-noise", "PSNR_η at (0, 1)", 0.5, ("5", "15", "30")),
         ):
             alone = means(plain[name, pictures], column, *sigmas)[0]
-            runs = {twin: five[twin, pictures] for twin in TWINS}
+            summaries = {twin: five[twin, pictures] for twin in TWINS}
             if pictures == "CBSD68":
-                runs.update(spread)
-            for run, summary in runs.items():
+                summaries.update(spread)
+            for run, summary in summaries.items():
                 value = means(summary, column, *sigmas)[place]
                 verdict = "reached" if value - alone >= -limit else "**not reached**"
                 lines.append(
@@ -162,7 +147,7 @@ def twins(five, spread) -> list[str]:
     lines = [
         "## The two frameworks after a whole training\n",
         "PSNR in dB on CBSD68. Spread: largest minus smallest of three torch runs whose starting weights differ by a "
-        f"relative {NUDGE:g}. The twins may differ by {WITHIN} dB, or by twice the spread where that is more.\n",
+        f"relative {runs.NUDGE:g}. The twins may differ by {WITHIN} dB, or by twice the spread where that is more.\n",
         "| σ | ω | torch | mindspore | difference | spread of three | allowed | |",
         "|---" * 8 + "|",
     ]
@@ -199,8 +184,8 @@ def monotone(eleven) -> list[str]:
 
 
 def weights(work: Path) -> list[str]:
-    runs = {name: checkpoint.load(work / name / "model.safetensors")[0] for name in (*TWINS, *NUDGED)}
-    joined = {name: np.concatenate([tensors[key].ravel() for key in sorted(tensors)]) for name, tensors in runs.items()}
+    held = {name: checkpoint.load(work / name / "model.safetensors")[0] for name in (*TWINS, *NUDGED)}
+    joined = {name: np.concatenate([tensors[key].ravel() for key in sorted(tensors)]) for name, tensors in held.items()}
     gaps = [f"{name} {relative_error(joined[name], joined['torch']):.2f}" for name in ("mindspore", *NUDGED)]
     return [f"Relative distance of the final weights from torch's: {', '.join(gaps)}.\n"]
 

@@ -1,4 +1,4 @@
-"""What the programs for the mini recipes share: training runs, and fifty steps of both frameworks beside each other."""
+"""What the programs for the mini recipes share: training runs, and fifty steps of both frameworks and a nudged run."""
 
 import csv
 import os
@@ -8,12 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from tunable_core.backends import BACKENDS
-from tunable_core.checkpoint import load
+from tunable_core import checkpoint
+from tunable_core.backends import get_backend
 from tunable_core.files import write_text
+from tunable_core.initial import starting_weights
+from tunable_core.recipe import Recipe, load_recipe
+from tunable_core.reports import tables
 from tunable_core.tolerances import joint_error
 
 STEPS = 50
+NUDGE = 1e-7
 SHORT = (f"steps={STEPS}", "schedule={kind: cosine, warmup: 10}")
 
 
@@ -36,25 +40,47 @@ def rows_of(path: Path) -> list[dict]:
         return list(csv.DictReader(file))
 
 
+def nudge(path: Path, recipe: Recipe, seed: int) -> None:
+    """The recipe's starting weights with relative noise of NUDGE: what no two correct programs can tell apart."""
+    backend = get_backend("torch", "cpu")
+    network = backend.build(recipe.network, recipe.network_objectives)
+    weights = starting_weights(backend.specs(network), recipe.seed, recipe.initial)
+    rng = np.random.default_rng([17, seed])
+    nudged = {
+        key: (value * (1 + NUDGE * rng.standard_normal(value.shape))).astype(np.float32)
+        for key, value in weights.items()
+    }
+    checkpoint.save(path, nudged, checkpoint.Header.of(recipe))
+
+
 def beside(recipe: str, work: Path, out: Path, *settings: str) -> list[str]:
-    """Markdown on STEPS steps of both frameworks from equal weights on equal batches; raw losses in steps-NAME.csv."""
-    runs = {name: work / f"{STEPS}-{name}" for name in BACKENDS}
-    losses = {}
-    for name, run in runs.items():
-        kept = out / f"steps-{name}.csv"
-        if not kept.is_file():
-            train(recipe, run, name, *SHORT, *settings)
-            write_text(kept, (run / "log.csv").read_text(encoding="utf-8"))
-        losses[name] = np.array([float(row["loss"]) for row in rows_of(kept)])
-    torch, mindspore = (losses[name] for name in BACKENDS)
-    gaps = np.abs(mindspore - torch) / np.abs(torch)
-    lines = [
-        f"{STEPS} steps of both frameworks from the same weights on the same batches, its schedule shortened: the "
-        f"losses differ by {gaps[0]:.1e} (relative) at the first step, {gaps.max():.1e} at most (step "
-        f"{gaps.argmax() + 1}); raw losses: [torch](steps-torch.csv), [MindSpore](steps-mindspore.csv)."
+    """Markdown on STEPS steps of both frameworks from equal weights on equal batches, and of torch from nudged ones.
+
+    Raw losses in steps-NAME.csv, weights' distances in steps-weights.csv.
+    """
+    names = ("torch", "mindspore", "nudged")
+    found = {name: work / f"{STEPS}-{name}" for name in names}
+    for name, run in found.items():
+        if not (out / f"steps-{name}.csv").is_file():
+            own = list(settings)
+            if name == "nudged":
+                path = work / "nudged.safetensors"
+                nudge(path, load_recipe(recipe, list(settings)), 0)
+                own.append(f"initial.weights={path}")
+            train(recipe, run, "mindspore" if name == "mindspore" else "torch", *SHORT, *own)
+            write_text(out / f"steps-{name}.csv", (run / "log.csv").read_text(encoding="utf-8"))
+    if not (out / "steps-weights.csv").is_file():
+        weights = {name: checkpoint.load(run / "model.safetensors")[0] for name, run in found.items()}
+        apart = [{"run": name, "apart": joint_error(weights[name], weights["torch"])} for name in names[1:]]
+        write_text(out / "steps-weights.csv", tables.to_csv(apart))
+    apart = {row["run"]: float(row["apart"]) for row in rows_of(out / "steps-weights.csv")}
+    losses = {name: np.array([float(row["loss"]) for row in rows_of(out / f"steps-{name}.csv")]) for name in names}
+    gaps = {name: np.abs(losses[name] / losses["torch"] - 1) for name in names[1:]}
+    return [
+        f"{STEPS} steps of both frameworks from the same weights on the same batches, the schedule shortened; beside "
+        f"them torch from weights that differ by a relative {NUDGE:g}. Distance to torch:\n",
+        "| run | loss, step 1 | loss, at most | weights after the last step |",
+        "|---|---|---|---|",
+        *(f"| {name} | {gaps[name][0]:.1e} | {gaps[name].max():.1e} | {apart[name]:.1e} |" for name in names[1:]),
+        "",
     ]
-    if all((run / "model.safetensors").is_file() for run in runs.values()):
-        weights = [load(run / "model.safetensors")[0] for run in runs.values()]
-        write_text(out / "steps-weights.txt", f"{joint_error(weights[1], weights[0]):.2e}\n")
-    apart = (out / "steps-weights.txt").read_text(encoding="utf-8").strip()
-    return [*lines, f"After them all weights together are {apart} apart.\n"]

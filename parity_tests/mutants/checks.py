@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from parity_tests import (
+    golden,
+    test_golden,
+    test_judges,
     test_layers,
     test_limits,
     test_networks,
@@ -22,6 +25,7 @@ from parity_tests import (
 )
 from parity_tests.cases import CASES, CONVOLUTIONS
 from parity_tests.recipes import make_recipe
+from tunable_core import vgg
 from tunable_core.tolerances import OPTIMIZER
 
 EAGER = "the mode that costs no compilation"  # as `which`, an index into the backend's modes
@@ -45,6 +49,7 @@ class Check(NamedTuple):
                 "make_recipe": make_recipe,
                 "make_loss": partial(test_objectives.build_loss, twin, make_recipe),
                 "folder": Path(folder),
+                "recipes": test_judges.make_recipes(Path(folder)),
             }
             wanted = inspect.signature(self.function).parameters.keys() - arguments.keys()
             self.function(**{name: fixtures[name] for name in wanted}, **arguments)
@@ -115,6 +120,9 @@ CHECKS: dict[str, list[Check]] = {
         _check(test_networks.test_per_sample_equals_one_by_one, phi="affine"),
         _check(test_networks.test_wrong_calls_are_refused, which=EAGER),
     ],
+    "other network": [
+        _check(test_golden.test_equal_to_the_projects_own_outputs, name=name) for name in golden.NETWORKS
+    ],
     "objective": [
         *(
             _check(test_objectives.test_multi_loss, name=name, distance=distance, normalise="none", label="per sample")
@@ -123,6 +131,15 @@ CHECKS: dict[str, list[Check]] = {
         ),
         _check(test_objectives.test_written_numbers),
         _check(test_objectives.test_built_by_hand),
+    ],
+    "judge": [
+        _check(test_judges.test_relativistic_written_numbers),
+        _check(test_judges.test_gram_written_numbers),
+        *(_check(test_judges.test_features, layer=layer, size=(37, 22)) for layer in (vgg.RELU3_3, vgg.CONV5_4)),
+        _check(test_judges.test_discriminator, scales=4),
+        *(_check(test_judges.test_objectives, name=name) for name in ("gan", "style")),
+        _check(test_judges.test_the_discriminators_step),
+        _check(test_judges.test_the_networks_step_leaves_the_discriminator),
     ],
     "multi-loss": [
         *(

@@ -189,4 +189,48 @@ TRAINING_FAULTS = {
     "no gradients reported": _reported(lambda found: {name: 0 * value for name, value in found.items()}),
 }
 
-LEARNING = {"objective": OBJECTIVE_FAULTS, "multi-loss": LOSS_FAULTS, "training": TRAINING_FAULTS}
+GAN, STYLE = "objectives.adversarial:Perceptual.forward", "objectives.style:Style.forward"
+RELATIVISTIC, VGG, ADVERSARY = (
+    "objectives.adversarial:relativistic",
+    "networks.vgg:VGG19.forward",
+    "adversary:Adversary",
+)
+SCORES = "networks.discriminator:Discriminator.forward"
+
+JUDGE_FAULTS = {
+    "scores exchanged": given(RELATIVISTIC, high=lambda a: a.low, low=lambda a: a.high),
+    "not relative to the mean": edited(RELATIVISTIC, ("high - low.mean()", "high - low")),
+    "one side alone": edited(RELATIVISTIC, (" + ops.softplus(high.mean() - low)", "")),
+    "gan: rec weight forgotten": edited(GAN, ("self.rec_weight * rec", "rec")),
+    "gan: vgg weight squared": edited(GAN, ("self.vgg_weight * vgg", "self.vgg_weight**2 * vgg")),
+    "gan: adv weight forgotten": edited(GAN, ("self.adv_weight * adv", "adv")),
+    "gan: vgg by squares": edited(GAN, ('"l1"', '"l2"')),
+    "gram without the channels": edited("objectives.style:gram", ("(c * height * width)", "(height * width)")),
+    "style: the picture's own Gram matrix": edited(STYLE, (" - self.painted", " - gram(content)")),
+    "style: content by absolute values": edited(
+        STYLE, ('mean_distance(own - content, "l2")', 'mean_distance(own - content, "l1")')
+    ),
+    "style: variation along rows alone": edited(STYLE, ('mean_distance(down, "l1") + ', "")),
+    "style: luma in place of U": edited(STYLE, ("UV", "((0.299, 0.587, 0.114), UV[1])")),
+    "style: chrominance weight forgotten": edited(STYLE, ("self.uv_weight * uv", "uv")),
+    "VGG: never halved": edited(VGG, ("ops.max_pool_x2(x) if self.halved[i] else x", "x")),
+    "VGG: one ReLU too few": edited(VGG, ("if self.rectified[i]", "if self.rectified[i] and i != 1")),
+    "VGG: scale of the colours forgotten": edited(VGG, ("IMAGENET_STD, -1", "(1.0, 1.0, 1.0), -1")),
+    "discriminator: no hidden leak": edited(SCORES, ("ops.leaky_relu(self.hidden(x), 0.2)", "self.hidden(x)")),
+    "discriminator: first block twice": edited(
+        SCORES, ("x = block(x)", "x = block(x) if x.shape[1] != 3 else self.blocks[0](x) * 1.01")
+    ),
+    "discriminator: the network's rate": edited(f"{ADVERSARY}.prepare", ("self._ratio * ", "")),
+    "discriminator: clean and restored exchanged": given(
+        f"{ADVERSARY}.update", clean=lambda a: a.restored, restored=lambda a: a.clean
+    ),
+    "discriminator: learns from the clean alone": given(f"{ADVERSARY}.update", restored=lambda a: a.clean),
+}
+
+
+LEARNING = {
+    "objective": OBJECTIVE_FAULTS,
+    "judge": JUDGE_FAULTS,
+    "multi-loss": LOSS_FAULTS,
+    "training": TRAINING_FAULTS,
+}

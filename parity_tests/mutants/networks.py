@@ -131,9 +131,68 @@ WEIGHTS_FAULTS = {
     "trace without the input of the call": edited("backend:Backend._recorder", ("inputs[0]", "output")),
 }
 
+SWIN, NAF, SWIN_BLOCK = (
+    "networks.swinir:SwinIR",
+    "networks.nafnet:NAFBlock.forward",
+    "networks.swinir:SwinBlock.forward",
+)
+STYLE_BLOCK = "networks.style_unet:StyleBlock.forward"
+SHUFFLE = "functional.pixel_shuffle(x, factor)"
+GELU = "0.5 * x * (1 + _ops.erf(x * math.sqrt(0.5)))"
+
+OTHER_NETWORK_FAULTS = {
+    "GELU by tanh": each(
+        torch=edited("ops:gelu", ('"none"', '"tanh"')),
+        mindspore=edited("ops:gelu", (GELU, "0.5 * x * (1 + _ops.tanh(0.7978845608 * (x + 0.044715 * x * x * x)))")),
+    ),
+    "pixel shuffle: colour the fastest digit": each(
+        torch=edited(
+            "ops:pixel_shuffle",
+            (SHUFFLE, SHUFFLE.replace("x,", "x.unflatten(1, (factor**2, -1)).transpose(1, 2).flatten(1, 2),")),
+        ),
+        mindspore=edited(
+            "ops:pixel_shuffle",
+            (
+                "pixel_shuffle(x, factor)",
+                "pixel_shuffle(x.reshape(len(x), factor**2, -1, *x.shape[2:]).swapaxes(1, 2).reshape(x.shape), factor)",
+            ),
+        ),
+    ),
+    "pixel shuffle: rows and columns exchanged": returned("ops:pixel_shuffle", lambda y, a: _exchanged(y, a.factor)),
+    "colours shifted the other way": given("ops:shift_colours", sign=lambda a: -a.sign),
+    "colours scaled the other way": given("ops:scale_colours", sign=lambda a: -a.sign),
+    "every leak a hundredth": given("ops:leaky_relu", slope=lambda a: 0.01),
+    "every leak a fifth": given("ops:leaky_relu", slope=lambda a: 0.2),
+    "continued by zeros": given("ops:extend", mode=lambda a: "zeros"),
+    "continued by reflection": given("ops:extend", mode=lambda a: "reflect"),
+    "gate: the first half alone": returned("ops:gate", lambda y, a: a.x[:, : y.shape[1]]),
+    "global mean of the last column": returned("ops:global_mean", lambda y, a: a.x[:, :, -1:, -1:]),
+    "mean of the colours forgotten behind the body": edited(f"{SWIN}.compute", ("DIV2K_MEAN, 1)", "DIV2K_MEAN, 0)")),
+    "Swin: long skip dropped": edited(f"{SWIN}.compute", (" + first", "")),
+    "Swin: shift mask dropped": edited(f"{SWIN}.features_of", ("layer(y, omega, mask)", "layer(y, omega, mask * 0)")),
+    "Swin: last norm dropped": edited(f"{SWIN}.features_of", ("self.norm(y)", "y")),
+    "Swin: picture not added": edited(f"{SWIN}.enlarged", ("return x + ", "return ")),
+    "Swin: attention behind its own norm's input": edited(SWIN_BLOCK, ("self.attn(self.norm1(x)", "self.attn(x")),
+    "NAF: scales of the residuals exchanged": edited(NAF, ("self.beta", "self.gamma")),
+    "NAF: channel attention not multiplied": edited(NAF, ("y = y * call(self.sca", "y = y + call(self.sca")),
+    "NAF: one norm for both": edited(NAF, ("self.norm2", "self.norm1")),
+    "style: short skip dropped": edited(STYLE_BLOCK, ("x + self.norm2", "self.norm2")),
+    "style: norm dropped": edited(
+        STYLE_BLOCK, ("self.norm1(call(self.conv1, x, omega))", "call(self.conv1, x, omega)")
+    ),
+}
+
+
+def _exchanged(y, factor):
+    """Inside every square of factor x factor pixels rows become columns."""
+    n, c, height, width = y.shape
+    y = y.reshape(n, c, height // factor, factor, width // factor, factor)
+    return y.swapaxes(3, 5).reshape(n, c, height, width)
+
 
 NETWORKS = {
     "network": NETWORK_FAULTS,
+    "other network": OTHER_NETWORK_FAULTS,
     "folding": FOLDING_FAULTS,
     "weights": WEIGHTS_FAULTS,
 }
