@@ -78,7 +78,8 @@ def beside(recipe: str, work: Path, out: Path, *settings: str) -> list[str]:
     gaps = {name: np.abs(losses[name] / losses["torch"] - 1) for name in names[1:]}
     return [
         f"{STEPS} steps of both frameworks from the same weights on the same batches, the schedule shortened; beside "
-        f"them torch from weights that differ by a relative {NUDGE:g}. Distance to torch; what the nudged run shows too is rounding that grew:\n",
+        f"them torch from weights that differ by a relative {NUDGE:g}. Distance to torch; "
+        "what the nudged run shows too is rounding that grew:\n",
         "| run | loss, step 1 | loss, at most | weights after the last step |",
         "|---|---|---|---|",
         *(f"| {name} | {gaps[name][0]:.1e} | {gaps[name].max():.1e} | {apart[name]:.1e} |" for name in names[1:]),
