@@ -10,6 +10,7 @@ import pytest
 
 from parity_tests.faults import FAULTS
 from parity_tests.test_certificate import STAGES
+from parity_tests.test_judges import make_recipes
 from tunable_core import checkpoint
 from tunable_core.certificate import packs, verify
 from tunable_core.commands import main
@@ -60,6 +61,16 @@ def test_one_framework_alone_is_judged_by_it(twin, model, pack):
         "(0, 0)", "(0, 1)", "(1, 0)", "(1, 1)", "per sample"
     }  # fmt: skip
     assert certificate.recorded["torch"]["device"] == "cpu" and certificate.recorded["machine"]["numpy"]
+
+
+def test_a_network_that_enlarges_and_is_judged(torch, twin, weights_file, tmp_path):
+    recipe, path = make_recipes(tmp_path)["gan"], tmp_path / "gan.pack.safetensors"
+    model = weights_file("small-gan", recipe, torch.backend)
+    recorded = verify(model, [torch.backend], points=2, record=path)
+    assert recorded.passed, failed(recorded)
+    certificate = verify(model, [twin.backend], against=path)
+    assert certificate.passed, failed(certificate)
+    assert {"gradients", "steps: weights"} <= {row.stage for row in certificate.rows}
 
 
 def test_free_parameters(torch, twin, make_recipe, weights_file, tmp_path):

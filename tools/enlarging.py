@@ -1,4 +1,4 @@
-"""The mini recipes of Tables 4 and 5: super-resolution, from faithful to sharp (docs/results/super_resolution...).
+"""The mini recipe of Table 4: super-resolution, from faithful to sharp (docs/results/super_resolution).
 
     python tools/enlarging.py super_resolution --work runs/super_resolution --out docs/results/super_resolution
 
@@ -28,7 +28,7 @@ from tunable_core.pictures import from_network, read, to_network, write
 from tunable_core.reports import tables
 from tunable_core.sweep import contact_sheet
 
-TASKS = {"super_resolution": "Table 4", "super_resolution_swinir": "Table 5"}
+TASKS = {"super_resolution": "Table 4"}
 SETS = {"Set5": "Set5/HR", "Set14": "Set14/HR", "CBSD68": "CBSD68"}
 METRICS = ("psnr", "psnr_y", "ssim", "sharpness")
 POINTS = line(5)[::-1]  # from (1, 0), fidelity, to (0, 1), perception
@@ -117,8 +117,9 @@ def report(args) -> None:
         f"Made by `python tools/enlarging.py {task} --work runs/{task} --out docs/results/{task} "
         f"--pictures {args.pictures}` on a CPU with OMP_NUM_THREADS=1: "
         f"[start.yaml](../../../configs/{task}/start.yaml), a network trained for fidelity alone, then from its "
-        f"weights [mini.yaml](../../../configs/{task}/mini.yaml). VGG-19 has fixed random weights here, not pretrained "
-        "ones, and a quarter of its channels: what it is worth as a judge of texture is less than in the paper.\n",
+        f"weights [mini.yaml](../../../configs/{task}/mini.yaml). Pretrained weights of VGG-19 were not at hand, and with "
+        "random ones its term drew a grid: its weight is zero, perception is the adversarial term's alone. What sharpens "
+        "towards (0, 1) are edges; part of it, at (0, 1) the most visible, are jags and traces of the pixel shuffle.\n",
     ]
     for name, rows in found.items():
         count = int(rows[0]["pictures"])

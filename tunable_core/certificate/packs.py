@@ -30,6 +30,7 @@ from tunable_core.tolerances import TOLERANCES
 from tunable_core.version import __version__
 
 FORMAT = "tunable-convolutions-pack/1"
+TOLD = ("task", "network", "objectives", "loss", "optimizer", "vgg", "discriminator")  # of the recipe
 NUMBERS = 400_000  # float64 numbers that a pack may hold, about: 3 MB
 SIZES = (16, 64)  # of a sketch, at least and at most: errors are then known to 18 and to 9 %
 
@@ -145,12 +146,14 @@ class Recorder:
             if rows[-1].shape != rows[0].shape:  # a free parameter has a value for every sample, or one for all
                 tensors["mixed/" + name] = rows.pop()
             tensors[name] = np.stack(rows)
-        told = recipe.to_dict() if recipe else {}
-        told = {key: told[key] for key in told if key in ("task", "network", "objectives", "loss", "optimizer")}
+        whole = recipe.to_dict() if recipe else {}
+        told = {key: whole[key] for key in whole if key in TOLD}
+        if whole:  # a network that enlarges wants to know by how much pictures are shrunk
+            told["data"] = {"train": "bundled", "degradation": whole["data"].get("degradation", [])}
         stored = _Stored(
             weights=digest(self._weights.tensors),
             network=self._weights.header.network.model_dump(mode="json"),
-            recipe={**told, "data": {"train": "bundled"}, "steps": len(self._inputs.steps)} if told else {},
+            recipe={**told, "steps": len(self._inputs.steps)} if told else {},
             size=self.size,
             gaps={stage: gap for stage, gap in self.gaps.items() if TOLERANCES[stage].most},
             zeros=self.zeros,
