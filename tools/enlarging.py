@@ -116,10 +116,10 @@ def report(args) -> None:
         f"# {TASKS[task]}'s task at the mini size\n",
         f"Made by `python tools/enlarging.py {task} --work runs/{task} --out docs/results/{task} "
         f"--pictures {args.pictures}` on a CPU with OMP_NUM_THREADS=1: "
-        f"[start.yaml](../../../configs/{task}/start.yaml), a network trained for fidelity alone, then from its "
-        f"weights [mini.yaml](../../../configs/{task}/mini.yaml). Pretrained weights of VGG-19 were not at hand, and with "
-        "random ones its term drew a grid: its weight is zero, perception is the adversarial term's alone. What sharpens "
-        "towards (0, 1) are edges; part of it, at (0, 1) the most visible, are jags and traces of the pixel shuffle.\n",
+        f"[start.yaml](../../../configs/{task}/start.yaml), trained for fidelity alone, then from its "
+        f"weights [mini.yaml](../../../configs/{task}/mini.yaml). Pretrained weights of VGG-19 were not at hand, and "
+        "with random ones its term drew a grid: its weight is zero, perception is the adversarial term's alone. What "
+        "sharpens towards (0, 1) are edges; part of it are jags and traces of the pixel shuffle.\n",
     ]
     for name, rows in found.items():
         count = int(rows[0]["pictures"])

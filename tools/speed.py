@@ -18,6 +18,7 @@ from tunable_core.commands.bench import compare
 from tunable_core.files import write_text
 
 MINI, PAPER = "configs/denoise/mini.yaml", "configs/denoise/paper.yaml"
+LARGER = ("denoise_swinir", "denoise_real_nafnet")  # networks of other layers than convolutions
 SMALLER = ["--set", "data.train=${TUNABLE_DATA}/BSD432", "--set", "data.batch=4"]
 BENCHES = {  # name of the CSV -> (arguments of `tunable bench`, title)
     "networks": (
@@ -32,6 +33,23 @@ BENCHES = {  # name of the CSV -> (arguments of `tunable bench`, title)
         ["training", "--recipe", MINI, "--rounds", "25", "--turns", "2"],
         f"Training step of [{MINI}](../../../{MINI}): 4 x 32, 18 patches of 32x32, p = 2",
     ),
+    **{
+        f"training-{task}": (
+            [
+                "training",
+                "--recipe",
+                f"configs/{task}/mini.yaml",
+                "--backends",
+                "torch",
+                "--rounds",
+                "7",
+                "--turns",
+                "1",
+            ],
+            f"Training step of [configs/{task}/mini.yaml](../../../configs/{task}/mini.yaml), torch alone",
+        )
+        for task in LARGER
+    },
 }
 WANTED = {  # (backend, case, ratio) -> at most
     ("torch", benchmark.FOLDED, "over_plain"): 1.00,
@@ -68,6 +86,8 @@ def main():
             print("tunable", *command, flush=True)
             subprocess.run([sys.executable, "-m", "tunable_core", *command], check=True)
         wanted = {**WANTED, **FORWARD} if arguments[0] == "networks" else WANTED
+        if any(task in name for task in LARGER):
+            wanted = {("torch", benchmark.PER_SAMPLE, "over_plain"): 1.25}
         lines += [f"## {title}\n", *table(compare(times(path)), wanted, training=arguments[0] == "training")]
     write_text(args.out / "README.md", "\n".join(lines))
 
