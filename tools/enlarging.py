@@ -82,14 +82,13 @@ def enlarged(shrunk: np.ndarray) -> np.ndarray:
 
 
 def sheet(task: str, work: Path, out: Path) -> None:
-    """Crops of three pictures: bicubic, every omega, truth; unless `out` holds the sheet."""
+    """Crops of three photographs of Kodak24: bicubic, every omega, truth; unless `out` holds the sheet."""
     if (out / "sheet.png").is_file():
         return
     model, rows = load(train(task, work), "torch", "cpu"), []
-    for name, index, top, left in (("Set14", 4, 0, 0), ("Set5", 1, 60, 20), ("CBSD68", 20, 60, 130)):
-        clean, shrunk = protocol_shrunk(
-            read(pictures(name, index + 1)[index])[top : top + 224, left : left + 224], SCALE
-        )
+    kodak = find_pictures(["${TUNABLE_DATA}/Kodak24"])
+    for index, top, left in ((18, 300, 40), (7, 60, 200), (22, 60, 480)):
+        clean, shrunk = protocol_shrunk(read(kodak[index])[top : top + 224, left : left + 224], SCALE)
         row = [from_network(model.run(to_network(shrunk), omega)) for omega in POINTS]
         rows.append([enlarged(shrunk), *row, clean])
     labels = [f"({omega[0]:g}, {omega[1]:g})" for omega in POINTS]
@@ -131,7 +130,7 @@ def report(args) -> None:
         lines.append("")
     lines += [
         verdict(found),
-        "![Crops of three pictures at every omega](sheet.png)\n",
+        "![Crops of three photographs of Kodak24 at every omega](sheet.png)\n",
         *runs.beside(f"configs/{task}/mini.yaml", args.work, out, "initial.weights=null"),
         f"Protocol: {SHRUNK_PROTOCOL}\n",
     ]
