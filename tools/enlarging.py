@@ -8,8 +8,6 @@ of CBSD68, bicubic interpolation beside them; writes README.md, raw CSV and a co
 already is not made again.
 """
 
-import argparse
-import subprocess
 import sys
 from pathlib import Path
 
@@ -20,7 +18,6 @@ from PIL import Image
 from tunable_core import load
 from tunable_core.data import find_pictures
 from tunable_core.degradations import protocol_shrunk
-from tunable_core.errors import TunableError
 from tunable_core.evaluation import SHRUNK_PROTOCOL, compare_enlarged, evaluate, summarise
 from tunable_core.files import write_text
 from tunable_core.omega import line
@@ -137,20 +134,5 @@ def report(args) -> None:
     write_text(out / "README.md", "\n".join(lines))
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("task", choices=TASKS)
-    parser.add_argument("--work", type=Path, required=True, help="folder of the training runs")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
-    parser.add_argument("--pictures", type=int, default=14, help="of every set, the first so many")
-    args = parser.parse_args()
-    try:
-        report(args)
-    except (TunableError, subprocess.CalledProcessError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(runs.main(report, __doc__, 14, "of every set, the first so many", tasks=TASKS))

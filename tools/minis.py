@@ -8,11 +8,9 @@ contact sheet. The joint task is trained in MindSpore too, the others for fifty 
 and --out hold already is not made again.
 """
 
-import argparse
 import csv
 import io
 import itertools
-import subprocess
 import sys
 from pathlib import Path
 
@@ -22,7 +20,6 @@ import runs
 from tunable_core import load
 from tunable_core.data import find_pictures
 from tunable_core.degradations import PoissonGaussian, protocol_degraded
-from tunable_core.errors import TunableError
 from tunable_core.evaluation import BLUR_PROTOCOL, PROTOCOL, measure
 from tunable_core.files import write_text
 from tunable_core.omega import format_omega
@@ -139,21 +136,6 @@ def sheet(task: str, work: Path, out: Path) -> None:
     write(out / "sheet.png", contact_sheet([list(pictures)], list(labels)))
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("task", choices=TASKS)
-    parser.add_argument("--work", type=Path, required=True, help="folder of the training runs")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
-    parser.add_argument("--pictures", type=int, default=12, help="of CBSD68, the first so many")
-    args = parser.parse_args()
-    try:
-        report(args)
-    except (TunableError, subprocess.CalledProcessError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
 def report(args) -> None:
     title, _, _, names = TASKS[args.task]
     args.out.mkdir(parents=True, exist_ok=True)
@@ -182,4 +164,4 @@ def report(args) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(runs.main(report, __doc__, 12, "of CBSD68, the first so many", tasks=TASKS))

@@ -1,15 +1,18 @@
 """What the programs for the mini recipes share: training runs, and fifty steps of both frameworks and a nudged run."""
 
+import argparse
 import csv
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 
 from tunable_core import checkpoint
 from tunable_core.backends import get_backend
+from tunable_core.errors import TunableError
 from tunable_core.files import write_text
 from tunable_core.initial import starting_weights
 from tunable_core.recipe import Recipe, load_recipe
@@ -85,3 +88,24 @@ def beside(recipe: str, work: Path, out: Path, *settings: str) -> list[str]:
         *(f"| {name} | {gaps[name][0]:.1e} | {gaps[name].max():.1e} | {apart[name]:.1e} |" for name in names[1:]),
         "",
     ]
+
+
+def main(report: Callable, about: str, pictures: int, which: str, tasks: Iterable[str] | None = None) -> int:
+    """Read --work, --out and --pictures (and the task, one of `tasks`), and report; an error is one line and status 2.
+
+    about            the program's docstring
+    pictures, which  the default of --pictures, and which they are
+    """
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    if tasks:
+        parser.add_argument("task", choices=tasks)
+    parser.add_argument("--work", type=Path, required=True, help="folder of the training runs")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
+    parser.add_argument("--pictures", type=int, default=pictures, help=which)
+    args = parser.parse_args()
+    try:
+        report(args)
+    except (TunableError, subprocess.CalledProcessError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0

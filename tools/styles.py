@@ -7,8 +7,6 @@ measures every style's objective on photographs of Kodak24 at every omega; write
 sheet. What --work and --out hold already is not made again.
 """
 
-import argparse
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,7 +15,6 @@ import runs
 
 from tunable_core import load, oracle
 from tunable_core.data import find_pictures
-from tunable_core.errors import TunableError
 from tunable_core.files import write_text
 from tunable_core.pictures import from_network, read, to_network, write
 from tunable_core.recipe import load_recipe
@@ -114,19 +111,5 @@ def _at(row: dict) -> tuple[float, ...]:
     return tuple(float(row[f"omega_{i}"]) for i in (1, 2, 3))
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, required=True, help="folder of the training runs")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
-    parser.add_argument("--pictures", type=int, default=6, help="of Kodak24, the first so many are measured")
-    args = parser.parse_args()
-    try:
-        report(args)
-    except (TunableError, subprocess.CalledProcessError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(runs.main(report, __doc__, 6, "of Kodak24, the first so many are measured"))
