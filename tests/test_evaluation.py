@@ -87,6 +87,8 @@ def test_psnr_eta_and_residual(kept, omega, model_of, clean):
         else:
             assert found[name] > 120, name  # float32 rounding
     np.testing.assert_allclose(found["residual"], kept / 0.9, atol=1e-5)
+    reached = abs(kept - 0.9 * omega[1]) < 1e-6
+    assert found["ssim_eta"] > 1 - 1e-9 if reached else found["ssim_eta"] < 1 - 1e-3
 
 
 def test_residual_removes(model_of, clean):
@@ -105,7 +107,10 @@ def test_residual_removes(model_of, clean):
 def test_without_a_noise_objective_there_is_no_target(model_of, clean):
     model = model_of(lambda x, omega: x, objectives=[{"name": "fidelity", "kind": "rec"}])
     found = measure(model, clean, protocol_degraded(clean, 25, 0), [1])
-    assert np.isnan([found["psnr_eta"], found["residual"]]).all() and np.isfinite([found["psnr"], found["ssim"]]).all()
+    assert (
+        np.isnan([found["psnr_eta"], found["residual"], found["ssim_eta"]]).all()
+        and np.isfinite([found["psnr"], found["ssim"]]).all()
+    )
     assert [spec.kind for spec in objectives_of(model.header.recipe)] == ["rec"] and objectives_of({}) == []
 
 

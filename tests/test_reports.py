@@ -26,14 +26,14 @@ ROWS = [
 
 def test_csv():
     assert tables.to_csv([asdict(row) for row in ROWS]) == (
-        "picture,sigma,rho,omega_1,omega_2,psnr,psnr_eta,psnr_gamma,ssim,residual,psnr_y,sharpness\n"
-        '"a, b.png",15,0,0.7,0.3,30.126,31.5,nan,0.91239,0.25,nan,nan\n'
-        "c.png,15,0,0.7,0.3,32,33.5,nan,0.9,0.75,nan,nan\n"
+        "picture,sigma,rho,omega_1,omega_2,psnr,psnr_eta,psnr_gamma,ssim,residual,psnr_y,sharpness,ssim_eta\n"
+        '"a, b.png",15,0,0.7,0.3,30.126,31.5,nan,0.91239,0.25,nan,nan,nan\n'
+        "c.png,15,0,0.7,0.3,32,33.5,nan,0.9,0.75,nan,nan,nan\n"
     )
     assert tables.to_csv(summarise(ROWS)) == (
-        "omega_1,omega_2,sigma,rho,pictures,psnr,psnr_eta,psnr_gamma,ssim,residual,psnr_y,sharpness\n"
-        "0.7,0.3,15,0,2,31.063,32.5,nan,0.906195,0.5,nan,nan\n"
-        "0.7,0.3,mean,0,2,31.063,32.5,nan,0.906195,0.5,nan,nan\n"
+        "omega_1,omega_2,sigma,rho,pictures,psnr,psnr_eta,psnr_gamma,ssim,residual,psnr_y,sharpness,ssim_eta\n"
+        "0.7,0.3,15,0,2,31.063,32.5,nan,0.906195,0.5,nan,nan,nan\n"
+        "0.7,0.3,mean,0,2,31.063,32.5,nan,0.906195,0.5,nan,nan,nan\n"
     )
     assert tables.to_csv([]) == ""
 
@@ -54,7 +54,7 @@ def test_markdown_of_a_plain_network_leaves_out_what_was_not_measured():
         "| - | 7.5 | 1 | 30.00 |",
     ]
     assert tables.to_csv(summarise(rows)).splitlines()[0] == (
-        "sigma,rho,pictures,psnr,psnr_eta,psnr_gamma,ssim,residual,psnr_y,sharpness"
+        "sigma,rho,pictures,psnr,psnr_eta,psnr_gamma,ssim,residual,psnr_y,sharpness,ssim_eta"
     )
 
 

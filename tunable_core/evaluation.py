@@ -25,7 +25,7 @@ PROTOCOL = (
     "White Gaussian noise numpy.random.default_rng(index).standard_normal((H, W, 3)) in float64 times sigma/255, "
     "index = place in sorted file order, added in float64 and cast to float32; nothing clipped or rounded. "
     "PSNR: float64, RGB, data range 1, no border cut, mean over pictures of the per-picture value. "
-    "PSNR_eta: the same against y + r nu (z - y). SSIM: Gaussian window 11, sigma 1.5. "
+    "PSNR_eta: the same against y + r nu (z - y). SSIM, and SSIM_eta against the same: Gaussian window 11, sigma 1.5. "
     "r*: the fraction of the largest kept noise, in [0, 1], that best explains the restored picture."
 )
 BLUR_PROTOCOL = (
@@ -63,8 +63,9 @@ class Measurement:
     residual: float
     psnr_y: float = math.nan  # of a network that enlarges, as the next
     sharpness: float = math.nan
+    ssim_eta: float = math.nan  # to the target of psnr_eta
 
-    METRICS = ("psnr", "psnr_eta", "psnr_gamma", "ssim", "residual", "psnr_y", "sharpness")
+    METRICS = ("psnr", "psnr_eta", "psnr_gamma", "ssim", "residual", "psnr_y", "sharpness", "ssim_eta")
 
 
 def protocol(rows: Iterable[dict]) -> str:
@@ -106,15 +107,17 @@ def measure(
     """The metrics of one picture (H, W, 3) at one omega; omega None for a plain network."""
     restored = from_network(run_tiled(model, to_network(degraded), omega, tile))
     values = {"psnr": metrics.psnr(restored, clean), "psnr_eta": np.nan, "psnr_gamma": np.nan, "residual": np.nan}
-    values["ssim"] = metrics.ssim(restored, clean) if ssim else np.nan
+    values |= {"ssim": metrics.ssim(restored, clean) if ssim else np.nan, "ssim_eta": np.nan}
     specs = objectives_of(model.header.recipe)
     aim = omega if omega is not None else trained_omega(model.header.recipe)
     for name, kind in (("psnr_eta", "noise"), ("psnr_gamma", "blur")):
         index = next((i for i, spec in enumerate(specs) if spec.kind == kind), None)
         if index is None or aim is None:
             continue
-        values[name] = metrics.psnr_eta(restored, clean, degraded, specs, index, np.asarray(aim, dtype=np.float64))
+        target = metrics.target(clean, degraded, specs, index, np.asarray(aim, dtype=np.float64))
+        values[name] = metrics.psnr(restored, target)
         if kind == "noise":
+            values["ssim_eta"] = metrics.ssim(restored, target) if ssim else np.nan
             values["residual"] = metrics.residual_fraction(restored, clean, degraded, specs[index].nu)
     return values
 

@@ -22,18 +22,16 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return -10 * float(np.log10(error)) if error else float("inf")
 
 
-def psnr_eta(
-    restored: np.ndarray,
-    clean: np.ndarray,
-    degraded: np.ndarray,
-    specs: list[Objective],
-    index: int,
-    omega: np.ndarray,
-) -> float:
-    """PSNR to the target of the objective `specs[index]` at omega (p,): the paper's PSNR_eta, if that is `noise`."""
+def target(
+    clean: np.ndarray, degraded: np.ndarray, specs: list[Objective], index: int, omega: np.ndarray
+) -> np.ndarray:
+    """What the objective `specs[index]` wants of a picture (H, W, 3) at omega (p,), in float64.
+
+    The paper's PSNR_eta is PSNR to that of an objective of kind `noise`.
+    """
     clean, degraded = _pair(clean, degraded)
     sample = {"clean": clean.transpose(2, 0, 1)[None], "degraded": degraded.transpose(2, 0, 1)[None]}
-    return psnr(restored, oracle.target(specs, index, sample, omega)[0].transpose(1, 2, 0))
+    return oracle.target(specs, index, sample, omega)[0].transpose(1, 2, 0)
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float:

@@ -20,10 +20,11 @@ HEADINGS = {
     "psnr_eta": "PSNR_η",
     "psnr_gamma": "PSNR_γ",
     "ssim": "SSIM",
+    "ssim_eta": "SSIM_η",
     "residual": "r*",
     "sharpness": "sharpness",
 }
-_FORMATS = {"ssim": ".4f", "residual": ".3f", "sharpness": ".3f"}  # the others: decibels
+_FORMATS = {"ssim": ".4f", "ssim_eta": ".4f", "residual": ".3f", "sharpness": ".3f"}  # the others: decibels
 
 
 def write(out: str | Path, rows: list[Measurement], summary: list[dict], model: Model) -> None:
