@@ -55,7 +55,7 @@ def metrics_over_omega(path: str | Path, summary: list[dict]) -> None:
         axes.plot([], [], "s--", color="#555", label="sharpness")  # one legend for both axes
     else:
         axes.set_ylabel("dB, mean over ρ and σ" if any(row["rho"] for row in rows) else "dB, mean over σ")
-    axes.legend()
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4)
     _save(figure, path)
 
 
