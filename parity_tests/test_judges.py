@@ -166,6 +166,32 @@ def test_the_parts_of_the_objectives(twin, recipes, rng):
             assert true > 0 and relative_error(twin.array(terms)[1], true) <= LOSS, part
 
 
+def test_adversarial_terms_join_the_samples(twin, recipes, rng):
+    """A sample that asks for fidelity alone is pulled by its neighbours' wish for perception, but not by its own omega.
+
+    Its gradient is that of `rec` where nobody asks for perception, and another where the others do.
+    """
+    recipe = recipes["gan"]
+    loss = twin.module("objectives").make_loss(recipe, like(twin), discriminator(twin, recipe.discriminator))
+    restored, sample = draw(rng)
+
+    def gradient_of_the_first(others):
+        omega, sampled = (
+            twin.tensors([[[1, 0], others, others]]),
+            dict(zip(sample, twin.tensors(sample.values()), strict=True)),
+        )
+
+        def value(y):
+            return loss(y, sampled, *omega)[0]
+
+        return twin.differentiate(value, [restored])[1][0][0]
+
+    alone, beside = gradient_of_the_first([1, 0]), gradient_of_the_first([0, 1])
+    signs = np.sign(restored[0] - sample["clean"][0])
+    np.testing.assert_allclose(alone, signs / restored.size, rtol=1e-4)
+    assert relative_error(beside, alone) > 1e-3
+
+
 def start(backend, recipe):
     network = backend.build(recipe.network, recipe.network_objectives)
     backend.assign(network, starting_weights(backend.specs(network), recipe.seed, recipe.initial))
