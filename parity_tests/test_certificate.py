@@ -11,7 +11,7 @@ from tunable_core.tolerances import TOLERANCES
 
 STAGES = {
     "weights", "layer", "truth", "layer output", "network", "control: omega matters", "loss", "gradients", "gradient",
-    "control: weights move", "optimizer state", "steps: loss", "steps: weights", "folded",
+    "control: weights move", "optimizer state", "steps: loss", "steps: weights", "steps: at rest", "folded",
 }  # fmt: skip
 
 

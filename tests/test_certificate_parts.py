@@ -6,7 +6,7 @@ import pytest
 from tunable_core.backends import LossReport
 from tunable_core.certificate import Certificate, Row
 from tunable_core.certificate.packs import NUMBERS, SIZES, digest, sketch
-from tunable_core.certificate.programs import Reading, Steps, distances, exempt_weights, zero_gradients
+from tunable_core.certificate.programs import Reading, Steps, distances, exempt_weights, unrest, zero_gradients
 from tunable_core.tolerances import FACTOR, KINK, TOLERANCES, limit_of, relative_error
 
 # --- limits
@@ -131,16 +131,27 @@ def test_zero_gradients():
 
 
 def test_exempt_weights():
-    """A key's bias, whose gradient is rounding; a weight that a ReLU has switched off beside others."""
-    squares = {"qkv.bias": np.array([1.0, 1e-30, 2.0]), "dead": np.array([0.0, 1.0]), "none": np.zeros(2)}
+    """A key's bias, whose gradient is rounding; a weight that a ReLU has switched off, but not one that moves later."""
+    squares = {"qkv.bias": np.array([1.0, 1e-30, 2.0]), "dead": np.array([0.0, 1.0, 0.0]), "none": np.zeros(2)}
+    start = {name: np.ones(len(value), np.float32) for name, value in squares.items()}
+    last = {**start, "dead": np.array([1.0, 1.1, 1.2])}
     states = {"step 2": {"step": np.ones(1), **{"second." + name: value for name, value in squares.items()}}}
-    found = exempt_weights(Steps(np.ones(2), states, {}))
+    found, resting = exempt_weights(Steps(np.ones(2), states, last), start, 1.0)
     assert {name: mask.tolist() for name, mask in found.items()} == {
         "qkv.bias": [False, True, False],
-        "dead": [True, False],
+        "dead": [True, False, False],
         "none": [True, True],
     }
+    assert {name: mask.tolist() for name, mask in resting.items()} == {"dead": [True, False, False]}
     still = {"step 2": {"second." + name: value * 0 for name, value in squares.items()}}
-    assert not exempt_weights(Steps(np.ones(2), still, {}))
+    assert exempt_weights(Steps(np.ones(2), still, last), start, 1.0) == ({}, {})
     kept = Steps(np.ones(2), {}, {"qkv.bias": np.arange(1.0, 4.0)}).reduced(lambda value: value, found)
     assert kept.weights["qkv.bias"].tolist() == [1, 0, 3]
+
+
+def test_unrest():
+    """One of two weights rests: 4 of a length of 5; what moves does not count; decay takes its part."""
+    start, resting = {"a": np.array([3.0, 4.0])}, {"a": np.array([False, True])}
+    assert unrest({"a": np.array([9.0, 4.0])}, start, resting, 1.0) == 0
+    assert unrest({"a": np.array([3.0, 4.5])}, start, resting, 1.0) == pytest.approx(0.1)
+    assert unrest({"a": np.array([3.0, 2.0])}, start, resting, 0.5) == 0

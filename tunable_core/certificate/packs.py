@@ -31,6 +31,7 @@ from tunable_core.version import __version__
 
 FORMAT = "tunable-convolutions-pack/1"
 TOLD = ("task", "network", "objectives", "loss", "optimizer", "vgg", "discriminator")  # of the recipe
+MASKS = ("exempt", "resting")
 NUMBERS = 400_000  # float64 numbers that a pack may hold, about: 3 MB
 SIZES = (16, 64)  # of a sketch, at least and at most: errors are then known to 18 and to 9 %
 
@@ -61,6 +62,7 @@ class Pack:
     recipe: Recipe | None
     name: str = "pack"
     exempt: Tensors = field(default_factory=dict)
+    resting: Tensors = field(default_factory=dict)
 
     @property
     def gaps(self) -> dict[str, float]:
@@ -135,8 +137,9 @@ class Recorder:
         for when, held in noted.states.items():
             self._tensors |= {f"state/{when}/{name}": value for name, value in held.items()}
         self._tensors |= {f"weight/{name}": value for name, value in noted.weights.items()}
-        for name, mask in self._truth.exempt.items():
-            self._tensors["exempt/" + name] = np.packbits(mask)
+        for kind in MASKS:
+            for name, mask in getattr(self._truth, kind).items():
+                self._tensors[f"{kind}/{name}"] = np.packbits(mask)
         return found
 
     def write(self, path: str | Path, recipe: Recipe | None, facts: dict[str, dict[str, str]]) -> None:
@@ -194,9 +197,11 @@ def read_pack(path: str | Path, weights: Weights) -> Pack:
     if stored.weights != digest(weights.tensors):
         raise CheckpointError(f"{path} was recorded from other weights than those of {weights.source}")
     pack = Pack(tensors, stored, inputs, recipe)
-    for name, packed in pack._under("exempt/").items():
-        shape = weights.tensors[name].shape
-        pack.exempt[name] = np.unpackbits(packed, count=int(np.prod(shape))).astype(bool).reshape(shape)
+    for kind in MASKS:
+        for name, packed in pack._under(f"{kind}/").items():
+            shape = weights.tensors[name].shape
+            mask = np.unpackbits(packed, count=int(np.prod(shape))).astype(bool).reshape(shape)
+            getattr(pack, kind)[name] = mask
     return pack
 
 

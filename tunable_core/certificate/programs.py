@@ -12,6 +12,7 @@ import numpy as np
 from tunable_core.backends import Backend, LayerCall, LossReport, Model, Trainer, build
 from tunable_core.certificate.inputs import LEARNING_RATE, Inputs
 from tunable_core.checkpoint import Header
+from tunable_core.optimizers import Optimizer
 from tunable_core.recipe import Recipe
 from tunable_core.tolerances import ZERO, joint_error, relative_error
 
@@ -145,23 +146,47 @@ def zero_gradients(report: LossReport) -> set[str]:
     return {name for name, norm in norms.items() if norm <= ZERO * whole}
 
 
-def exempt_weights(truth: Steps) -> Tensors:
-    """Masks of the weights whose true gradient is zero: Adam turns their rounding into steps of the learning rate.
+def exempt_weights(truth: Steps, start: Tensors, decay: float) -> tuple[Tensors, Tensors]:
+    """Masks of the weights whose true gradient is zero, and of those among them that rest to the end.
 
-    A sum of zeros, behind a ReLU that is off, is zero on a CPU, where such a weight stays; cuDNN's transforms leave
-    rounding there too, a millionth of the tensor's other gradients.
+    Adam turns rounding in such a gradient into steps of the learning rate. Where a ReLU that is off makes it a sum of
+    zeros, beside others that are not, a weight rests on a CPU; cuDNN's transforms leave rounding there too, a millionth
+    of the tensor's other gradients.
+
+    start  the weights before the steps
+    decay  what is left of a weight without a gradient after them, as a factor
     """
     (last,) = list(truth.states)[-1:]
     squares = {k.removeprefix("second."): v for k, v in truth.states[last].items() if k.startswith("second.")}
     if not squares:  # gradient descent: rounding moves such a weight by rounding
-        return {}
+        return {}, {}
     mean = sum(np.sum(value) for value in squares.values()) / sum(value.size for value in squares.values())
-    found = {}
+    exempt, resting = {}, {}
     for name, value in squares.items() if mean else ():  # nothing moved: nothing is exempt
-        mask = value <= ZERO**2 * mean
+        small = value <= ZERO**2 * mean
+        rests = (value == 0) & np.isclose(truth.weights[name], decay * start[name].astype(float), rtol=1e-12, atol=0)
+        mask = small if small.all() else rests | (small & (value > 0))
         if mask.any():
-            found[name] = mask
-    return found
+            exempt[name] = mask
+        if rests.any() and not small.all():
+            resting[name] = rests
+    return exempt, resting
+
+
+def decay_of(optimizer: Optimizer, steps: int) -> float:
+    """What is left of a weight without a gradient after so many steps, as a factor."""
+    return (1 - LEARNING_RATE * optimizer.weight_decay) ** steps if optimizer.kind == "adamw" else 1.0
+
+
+def unrest(weights: Tensors, start: Tensors, resting: Tensors, decay: float) -> float:
+    """How far resting weights moved from where decay alone takes them, beside the length of all weights.
+
+    decay  what is left of a weight without a gradient after the steps, as a factor
+    """
+    moved = sum(
+        np.sum((weights[name] - decay * start[name].astype(float))[mask] ** 2) for name, mask in resting.items()
+    )
+    return float(np.sqrt(moved / sum(np.sum(value.astype(float) ** 2) for value in start.values())))
 
 
 def _apart(a: Tensors, b: Tensors, name: str) -> float:

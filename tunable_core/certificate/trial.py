@@ -15,7 +15,16 @@ from tunable_core import checkpoint, oracle
 from tunable_core.backends import Backend, LayerCall, load
 from tunable_core.certificate.inputs import Inputs, make_inputs
 from tunable_core.certificate.packs import Pack, Recorder, read_pack
-from tunable_core.certificate.programs import Program, Reading, Tensors, Weights, distances, step_distances
+from tunable_core.certificate.programs import (
+    Program,
+    Reading,
+    Tensors,
+    Weights,
+    decay_of,
+    distances,
+    step_distances,
+    unrest,
+)
 from tunable_core.certificate.rows import MOVE_CONTROL, OMEGA_CONTROL, Certificate
 from tunable_core.certificate.truth import Exact, exact_backend
 from tunable_core.errors import BackendError, TunableError
@@ -90,12 +99,25 @@ def steps(trial: Trial) -> None:
         moved = joint_error(own.weights, trial.tensors)
         trial.certificate.control(MOVE_CONTROL, name, "per sample", "all weights", moved, MOVED)
     true = trial.truth.steps(trial.inputs) if trial.truth else None
+    if true and trial.truth.resting:
+        decay = decay_of(trial.recipe.optimizer, len(trial.inputs.steps))
+        for program in trial.programs:
+            moved = unrest(found[program.name].weights, trial.tensors, trial.truth.resting, decay)
+            stage = "steps: at rest" if _device(program) == "cpu" else "steps: at rest, accelerated"
+            trial.certificate.add(
+                stage, f"{program.name} : {_short(trial.truth)}", "per sample", {"weights without gradient": moved}
+            )
     if true:
         found = {name: trial.truth.reduced_steps(own) for name, own in found.items()}
         for name, own in found.items():
             _add(trial, step_distances(own, true), f"{name} : {_short(trial.truth)}", "per sample")
     for first, second in itertools.combinations(found, 2):
         _add(trial, step_distances(found[second], found[first]), f"{second} : {first}", "per sample")
+
+
+def _device(program: Program) -> str:
+    """cpu, cuda, ascend ..."""
+    return str(program.model.backend.device).partition(":")[0].lower()
 
 
 def folded(trial: Trial) -> None:

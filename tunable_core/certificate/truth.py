@@ -13,6 +13,7 @@ from tunable_core.certificate.programs import (
     Steps,
     Tensors,
     Weights,
+    decay_of,
     distances,
     exempt_weights,
     step_distances,
@@ -30,15 +31,18 @@ class Exact:
 
     gaps   stage -> the largest error of float32 that was seen
     zeros  parameters whose true gradient is zero -> the reason, complete after `steps`
+    exempt, resting  masks of such weights, and of those among them that stay where they are, after `steps`
     """
 
     def __init__(self, backend: Backend, weights: Weights, recipe: Recipe | None):
         self.name = f"{backend.name}64"
         self.exact = Program.of(self.name, backend.in_float64(), weights, recipe)
         self.plain = Program.of(backend.name, get_backend(backend.name, "cpu"), weights, recipe)
+        self._start = weights.tensors
         self.gaps: dict[str, float] = {}
         self.zeros: dict[str, str] = {}
         self.exempt: Tensors = {}
+        self.resting: Tensors = {}
         self._always_zero: set[str] | None = None
 
     def read(self, inputs: Inputs, index: int, omega: np.ndarray) -> Reading:
@@ -53,7 +57,9 @@ class Exact:
     def steps(self, inputs: Inputs) -> Steps:
         """The truth of the training steps, their exempt weights taken as zero."""
         found = self.exact.steps(inputs)
-        self.exempt = exempt_weights(found)
+        self.exempt, self.resting = exempt_weights(
+            found, self._start, decay_of(self.exact.recipe.optimizer, len(inputs.steps))
+        )
         for name, mask in self.exempt.items():
             self.zeros[name] = PART_REASON.format(int(mask.sum()), mask.size)
         self.zeros.update(dict.fromkeys(sorted(self._always_zero or ()), ZERO_REASON))
