@@ -245,7 +245,7 @@ def test_a_grouped_network_is_not_exported(twin, tmp_path, monkeypatch):
 
 
 DAMAGES = {
-    "not a readable": lambda held: held[:-100],
+    "not a readable": lambda held: held[:-1],  # inside the last entry, whichever it is: protobuf orders maps at random
     "is not an exported model": lambda held: held.replace(b"tunable-convolutions/1", b"tunable-convolutions/9"),
     "damaged header: it lacks": lambda held: held.replace(b"omega_range", b"omega_rings"),
     "damaged header: not JSON": lambda held: held.replace(b'["a", "b"]', b'["a", "b"}'),
