@@ -43,6 +43,12 @@ def aggregate(alpha: ms.Tensor, tensor: ms.Tensor) -> ms.Tensor:
     return _ops.matmul(rows, tensor.reshape(tensor.shape[0], -1)).reshape(alpha.shape[:-1] + tensor.shape[1:])
 
 
+def low_rank(alpha: ms.Tensor, up: ms.Tensor, down: ms.Tensor) -> ms.Tensor:
+    """Sum_i alpha_i up[i] down[i]: alpha (k,), up (k, rows, rank), down (k, rank, columns) -> (rows, columns)."""
+    scaled = (up * _like(alpha, up).reshape(-1, 1, 1)).swapaxes(0, 1)
+    return _ops.matmul(scaled.reshape(up.shape[1], -1), down.reshape(-1, down.shape[2]))
+
+
 def conv(x, alpha, weight, bias, stride, padding, dilation, groups, form):
     """A convolution of one to three dimensions with kernels aggregated by alpha.
 

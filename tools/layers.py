@@ -2,9 +2,10 @@
 
     OMP_NUM_THREADS=1 python tools/layers.py --out docs/results/layers
 
-Runs `tunable bench layers` once per framework, keeps its CSV, and writes README.md and plot.png from that: overheads
-beside what is wanted and what the paper claims. A framework that the CSV holds already is not measured again. The
-machine should do nothing else meanwhile. Needs both frameworks.
+Runs `tunable bench layers` per framework in TURNS processes, whose rounds are joined: how kernels lie in memory differs
+from process to process. Keeps its CSV, and writes README.md and plot.png from that: overheads beside what is wanted and
+what the paper claims. A framework that the CSV holds already is not measured again. The machine should do nothing else
+meanwhile. Needs both frameworks.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from tunable_core.backends import BACKENDS, get_backend
 from tunable_core.files import write_text
 from tunable_core.reports import charts, layers, tables
 
+TURNS = 3
 WHOLE = ("kernel", "channels", "batch", "p", "rounds")
 
 
@@ -31,7 +33,7 @@ def main():
     for name in BACKENDS:
         if not any(row["backend"] == name for row in rows):
             part = args.out / f"{name}.csv"
-            command = ["bench", "layers", "--backends", name, "--device", "cpu", "--out", str(part)]
+            command = ["bench", "layers", "--backends", name, "--device", "cpu", "--turns", str(TURNS), "--out", str(part)]
             print("tunable", *command, flush=True)
             subprocess.run([sys.executable, "-m", "tunable_core", *command], check=True)
             rows += read(part)

@@ -27,7 +27,13 @@ def fresh_seed() -> int:
 def aggregate(alpha: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
     """Sum_i alpha_i tensor[i] (Eq. 3): alpha (k,) or (N, k), tensor (k, *shape) -> (*shape) or (N, *shape)."""
     with no_autocast(tensor):
-        return (alpha @ tensor.flatten(1)).reshape(*alpha.shape[:-1], *tensor.shape[1:])
+        return (alpha @ tensor.reshape(len(tensor), -1)).reshape(*alpha.shape[:-1], *tensor.shape[1:])
+
+
+def low_rank(alpha: torch.Tensor, up: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
+    """Sum_i alpha_i up[i] down[i]: alpha (k,), up (k, rows, rank), down (k, rank, columns) -> (rows, columns)."""
+    with no_autocast(up):
+        return (up * alpha[:, None, None]).movedim(0, 1).flatten(1) @ down.flatten(0, 1)
 
 
 def no_autocast(tensor: torch.Tensor):

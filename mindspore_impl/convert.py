@@ -1,0 +1,354 @@
+"""Knobs for any network: layers become tunable where they stand, starting from its weights (DESIGN, decision 5).
+
+A tunable parameter of a cell becomes a property of that cell's class, the kernels' sum at the omega in one shared
+parameter, which is set before the network runs: nothing of its code has to know of omega, every use of the parameter is
+reached, in graph mode too, and omega changes without a compilation.
+"""
+
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+from mindspore import ops as _ops
+
+from mindspore_impl import ops, parameters
+from mindspore_impl.layers.phi import make_phi
+from tunable_core import checkpoint, tuned
+from tunable_core.errors import OmegaError
+
+_SUM = "_sum_of_"
+
+
+@ms.jit_class  # not a cell: a graph that calls a cell from a property brings MindSpore down
+class _Phi:
+    """phi as a function: `make_phi`'s cell, whose parameters it shares, cannot be called from a property."""
+
+    def __init__(self, form: str, cell: nn.Cell):
+        self.form = form
+        if form == "affine":
+            self.weight, self.bias = cell.weight, cell.bias
+        if form == "se":
+            self.weight, self.bias = cell[0].weight, cell[0].bias
+            self.weight2, self.bias2 = cell[2].weight, cell[2].bias
+
+    def alpha(self, omega: ms.Tensor) -> ms.Tensor:
+        """omega (p,) -> (p,)."""
+        if self.form == "identity":
+            return omega
+        alpha = _ops.matmul(self.weight, omega) + self.bias
+        if self.form == "se":
+            alpha = ops.softmax(_ops.matmul(self.weight2, _ops.relu(alpha)) + self.bias2)
+        return alpha
+
+
+@ms.jit_class
+class _Kernels:
+    """One tensor of a layer at the omega in a parameter.
+
+    Parameters: for phi `base` `differences` (p, *shape) from the given tensor, or their factors `up` (p, rows, rank)
+    and `down` (p, rank, columns), rows being the first axis of the tensor; for another phi `kernels` (p, *shape).
+    """
+
+    def __init__(
+        self, name: str, given: tuned.Held, plan: tuned.Plan, seed: int, phi: _Phi | None, omega: ms.Parameter
+    ):
+        value, p = given.value.asnumpy(), plan.num_objectives
+        self.base = plan.phi == "base"
+        self.low_rank = tuned.is_low_rank(given.shape, plan.rank)
+        if self.low_rank:
+            start = tuned.low_rank_start(name, given.shape, p, plan.rank, seed)
+            self.up = _parameter(start["up"], given.value, f"{name}.up")
+            self.down = _parameter(start["down"], given.value, f"{name}.down")
+        elif self.base:
+            self.differences = _parameter(np.zeros((p, *value.shape)), given.value, f"{name}.differences")
+        else:
+            self.kernels = _parameter(np.repeat(value[None], p, 0), given.value, f"{name}.kernels")
+        self.given = given.value
+        self.file_shape = given.shape
+        self.phi = phi
+        self.omega = omega
+
+    def value(self) -> ms.Tensor:
+        """The tensor at omega."""
+        omega = self.omega * 1  # a copy: what is differentiated must not see the next omega
+        if self.low_rank:
+            return self.given + ops.low_rank(omega, self.up, self.down).reshape(self.given.shape)
+        if self.base:
+            return self.given + ops.aggregate(omega, self.differences)
+        return ops.aggregate(self.phi.alpha(omega), self.kernels)
+
+    def parts(self) -> dict[str, tuned.Held]:
+        """Its parameters by name, as files hold them."""
+        names = ("up", "down") if self.low_rank else ("differences",) if self.base else ("kernels",)
+        found = {name: getattr(self, name) for name in names}
+        return {
+            name: tuned.Held(value, tuple(value.shape) if self.low_rank else (len(value), *self.file_shape))
+            for name, value in found.items()
+        }
+
+
+class _Layer(nn.Cell):
+    """The tensors of a layer that share a phi: it holds their parameters.
+
+    kernels  in the order of `names`
+    names    in the network, by name in the layer
+    """
+
+    def __init__(self, place: tuned.Place, given: dict[str, tuned.Held], plan: tuned.Plan, seed: int, omega):
+        super().__init__(auto_prefix=False)
+        self.name = place.name
+        self.names = dict(place.tensors)
+        self.phi = None
+        if plan.phi != "base":
+            self.phi = make_phi(plan.phi, plan.num_objectives)
+            parts = parameters.held(self.phi)
+            start = tuned.phi_start(
+                f"{place.name}.phi", plan.phi, {local: each.shape for local, each in parts.items()}, seed
+            )
+            for local, each in parts.items():
+                parameters.set_value(each, start[local])
+                each.value.name = f"{place.name}.phi.{local}"
+        phi = None if self.phi is None else _Phi(plan.phi, self.phi)
+        self.kernels = [
+            _Kernels(f"{place.name}.{local}", given[full], plan, seed, phi, omega) for local, full in self.names.items()
+        ]
+        for local, kernels in zip(self.names, self.kernels, strict=True):
+            for part, each in kernels.parts().items():
+                self.insert_param_to_cell(f"{local}_{part}", each.value)
+
+    def parts(self) -> tuned.LayerParts:
+        """What files hold of it."""
+        kernels = {local: kernels.parts() for local, kernels in zip(self.names, self.kernels, strict=True)}
+        return tuned.LayerParts(self.name, self.names, kernels, {} if self.phi is None else parameters.held(self.phi))
+
+
+def _parameter(value: np.ndarray, like: ms.Parameter, name: str) -> ms.Parameter:
+    return ms.Parameter(ms.Tensor(np.ascontiguousarray(value)).astype(like.dtype), name=name)
+
+
+def _put(owner: parameters.Owner, kernels: _Kernels) -> None:
+    """Let a cell find the kernels' sum where it had a parameter, which it keeps under another name."""
+    cell, attribute = owner
+    kind = getattr(type(cell), "_given_class", type(cell))
+    # Left under its name, the parameter would make the parser run the property once and take a constant for it; and so
+    # would properties in more than one class.
+    parameters.rename(cell, attribute, parameters.GIVEN + attribute)
+    object.__setattr__(cell, _SUM + attribute, kernels)
+    sums = [name.removeprefix(_SUM) for name in vars(cell) if name.startswith(_SUM)]
+    members = {name: property(_reader(_SUM + name)) for name in sums}
+    cell.__class__ = type(kind.__name__, (kind,), {**members, "__module__": kind.__module__, "_given_class": kind})
+
+
+def _reader(attribute: str):
+    def read(self):
+        return getattr(self, attribute).value()
+
+    return read
+
+
+def _taken_out(network: nn.Cell) -> nn.Cell:
+    """Undo `_put` everywhere."""
+    for _, cell in network.cells_and_names():
+        cell.__class__ = getattr(type(cell), "_given_class", type(cell))
+        for name in [name for name in vars(cell) if name.startswith(_SUM)]:
+            object.__delattr__(cell, name)
+        for attribute in [name for name in cell._params if name.startswith(parameters.GIVEN)]:
+            parameters.rename(cell, attribute, attribute.removeprefix(parameters.GIVEN))
+    return network
+
+
+class TunedNetwork(nn.Cell):
+    """A network with knobs, called as tuned(x, omega), with one input or several: what `make_tunable` returns.
+
+    network         the given one; its tunable parameters are the base kernels, or (another phi than `base`) unused
+    num_objectives  p
+    plan            what is tunable and how
+    left            every layer and free parameter that is not tunable -> its kind and why not
+    """
+
+    def __init__(self, network: nn.Cell, places: list[tuned.Place], left: dict[str, str], plan: tuned.Plan, seed: int):
+        super().__init__(auto_prefix=False)
+        self.network = network
+        self.num_objectives = plan.num_objectives
+        self.plan = plan
+        self.left = left
+        given = parameters.held(network)
+        self._omega = ms.Parameter(
+            ms.Tensor(np.zeros(plan.num_objectives, np.float32)), name="omega", requires_grad=False
+        )
+        self.layers = nn.CellList(
+            [_Layer(place, given, plan, seed, self._omega) for place in places if place.tensors], auto_prefix=False
+        )
+        self._trained = {name: each.value.requires_grad for name, each in given.items()}
+        for name in tuned.frozen(plan, given):
+            given[name].value.requires_grad = False
+        owners = parameters.owners(network, plan.tensors.keys())
+        for layer in self.layers:
+            for full, kernels in zip(layer.names.values(), layer.kernels, strict=True):
+                for owner in owners[full]:
+                    _put(owner, kernels)
+
+    def __call__(self, *inputs, omega: ms.Tensor | None = None, **options):
+        """Raise OmegaError as `construct` cannot: for a wrong omega, or where the network mixes samples."""
+        # A compiled graph raises Python's own exceptions only.
+        if omega is None:
+            *inputs, omega = inputs
+        self._check(omega)
+        if omega.ndim == 2:
+            if parameters.mixes_samples(self.network):
+                raise OmegaError(
+                    f"omega {tuple(omega.shape)} is one per sample, but a batch norm in training mixes the samples: "
+                    f"use one omega ({self.num_objectives},) for the batch, or put the batch norms in eval mode"
+                )
+            tuned.check_rows(omega.shape[0], [*inputs, *options.values()], ms.Tensor)
+        return super().__call__(*inputs, omega, **options)
+
+    def construct(self, *inputs, **options):
+        """inputs, options as the network takes them, the last of inputs omega, (p,), or (N, p).
+
+        With omega (N, p) the samples are run one by one: N must be the first axis of every tensor of the inputs, and
+        of the outputs, which may be tensors, tuples, lists and dictionaries.
+        """
+        omega = inputs[-1]
+        if omega.ndim == 1:
+            return self._at(omega, inputs[:-1], options)
+        outputs = []
+        for n in range(omega.shape[0]):
+            outputs.append(self._at(omega[n], _sample(inputs[:-1], n), options))
+        return _joined(outputs)
+
+    def _at(self, omega, inputs, options):
+        first = _ops.depend(inputs[0], _ops.assign(self._omega, omega))
+        return self.network(first, *inputs[1:], **options)
+
+    def _check(self, omega) -> None:
+        p = self.num_objectives
+        if not isinstance(omega, ms.Tensor):
+            raise OmegaError(f"the last input must be omega, a tensor ({p},) or (N, {p}), not {type(omega).__name__}")
+        if omega.ndim not in (1, 2) or omega.shape[-1] != p or omega.dtype != ms.float32:
+            raise OmegaError(f"omega must be float32 ({p},) or (N, {p}), not {omega.dtype} of shape {omega.shape}")
+
+    def fold(self, omega: ms.Tensor) -> nn.Cell:
+        """The ordinary network equal to this one at omega (p,): of the given network's class, with its names."""
+        self._check(omega)
+        folded = _taken_out(parameters.copied(self.network))
+        with ops.running("pynative"):
+            _ops.assign(self._omega, omega)
+            found = {
+                full: kernels.value().asnumpy()
+                for layer in self.layers
+                for full, kernels in zip(layer.names.values(), layer.kernels, strict=True)
+            }
+        for name, each in parameters.held(folded).items():
+            each.value.requires_grad = self._trained[name]
+            if name in found:
+                parameters.set_value(each, found[name])
+        return folded
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Every tensor of the file, float32: see `save`."""
+        return {
+            name: tuned.stacked([parameters.array(part) for part in parts]) for name, parts in self._stored().items()
+        }
+
+    def assign(self, tensors: dict[str, np.ndarray], source: str | Path = "weights") -> None:
+        """Take over what `weights` returned. Raises CheckpointError unless names and shapes are exactly those."""
+        stored = self._stored()
+        checkpoint.check_tensors(tensors, tuned.specs(stored), source)
+        for name, parts in stored.items():
+            for part, value in zip(parts, tuned.unstacked(tensors[name], len(parts)), strict=True):
+                parameters.set_value(part, value)
+
+    def _stored(self) -> dict[str, list[tuned.Held]]:
+        network = self.network
+        layers = [layer.parts() for layer in self.layers]
+        return tuned.stored(self.plan, layers, parameters.held(network), parameters.statistics(network))
+
+    def save(self, path: str | Path) -> None:
+        """Write the weights file (.safetensors), from which `load` makes this network again.
+
+        It holds all weights, kernels stacked, and running statistics of norms; with train='differences' no other
+        weights than the differences.
+        """
+        tuned.save(path, self.weights(), self.plan, parameters.digest(self.network))
+
+
+def make_tunable(
+    network: nn.Cell,
+    num_objectives: int,
+    *,
+    where: tuned.Where = None,
+    phi: str = "base",
+    train: str = "all",
+    rank: int = 0,
+    seed: int = 0,
+) -> TunedNetwork:
+    """Give a network knobs: every omega gives exactly the function of `network`, which is copied, until trained.
+
+    where  what becomes tunable: a pattern of names ("body.*", "*.scale"), a class of layers, a predicate
+           (name, layer) -> bool, or a list of these of which one must hold. None: convolutions, transposed ones and
+           linear layers. Norms and free parameters become tunable when asked for
+    phi    base: differences from the given kernels, zero at first; affine, se: p equal kernels, whose alphas sum to
+           one at first, with affine to within rounding
+    train  all, or differences: the given weights are frozen, and the file holds the differences alone
+    rank   of the differences as matrices (first axis, the others); 0: any
+    seed   of what starts at random: phi se, one factor of a rank
+
+    Raises TunableError for a value out of range, something asked for by name that cannot become tunable, or when
+    nothing is left; what else could not is in `left`.
+    """
+    copied = parameters.copied(network)
+    places, left = tuned.chosen(parameters.places(copied), where)
+    return TunedNetwork(copied, places, left, tuned.plan(places, num_objectives, phi, train, rank), seed)
+
+
+def load(path: str | Path, *, base: nn.Cell) -> TunedNetwork:
+    """The network with knobs whose `save` wrote the file.
+
+    base  a network of the same structure, which is copied; with differences alone, the one they are from
+    """
+    tensors, plan, wanted = tuned.load(path)
+    copied = parameters.copied(base)
+    places = tuned.check_places(plan, parameters.places(copied), path)
+    if wanted:
+        tuned.check_base(parameters.digest(copied), wanted, path)
+    names = {place.name for place in places}
+    left = {p.name: f"{p.kind}: not tunable in {path}" for p in parameters.places(copied) if p.name not in names}
+    network = TunedNetwork(copied, places, left, plan, 0)
+    network.assign(tensors, path)
+    return network
+
+
+def _sample(value, n):
+    """Inputs of the sample n alone, its axis kept: every tensor in tuples and lists."""
+    if isinstance(value, (tuple, list)):
+        parts = []
+        for part in value:
+            parts.append(_sample(part, n))
+        return tuple(parts)
+    if isinstance(value, ms.Tensor):
+        return value[n : n + 1]
+    return value
+
+
+def _joined(values):
+    """The outputs of single samples as one output."""
+    first = values[0]
+    if isinstance(first, dict):
+        found = {}
+        for key in first:
+            parts = []
+            for value in values:
+                parts.append(value[key])
+            found[key] = _joined(parts)
+        return found
+    if isinstance(first, (tuple, list)):
+        found = []
+        for index in range(len(first)):
+            parts = []
+            for value in values:
+                parts.append(value[index])
+            found.append(_joined(parts))
+        return tuple(found)
+    return _ops.concat(values, 0)

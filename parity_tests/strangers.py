@@ -1,0 +1,77 @@
+"""The networks of strangers_torch.py and strangers_mindspore.py in numpy terms: their inputs, and what they must give.
+
+The truth for a network with knobs is its own ordinary network, in torch and float64, with the kernels' sum of one omega
+computed here, by numpy, from the tensors of the weights file.
+"""
+
+import importlib
+
+import numpy as np
+import torch
+
+from parity_tests import strangers_torch
+
+INPUTS = {
+    "chain": [(2, 4, 9, 8)],
+    "unet": [(2, 3, 8, 12)],
+    "depthwise": [(2, 3, 9, 8)],
+    "attention": [(2, 12, 8)],
+    "tied": [(2, 10)],
+    "reused": [(2, 3, 7, 8)],
+    "heads": [(2, 3, 8, 8)],
+    "sequences": [(2, 2, 16)],
+    "volumes": [(2, 2, 4, 5, 6)],
+    "guided": [(2, 3, 8, 7), (2, 1, 8, 7)],
+    "reached": [(2, 3, 8, 8)],
+    "mixer": [(2, 4, 4, 4)],
+}
+
+
+def build(name: str, framework: str):
+    """The network of a framework in evaluation mode."""
+    networks = importlib.import_module(f"parity_tests.strangers_{framework}").NETWORKS
+    network = networks[name]()
+    return network.eval() if framework == "torch" else network.set_train(False)
+
+
+def inputs(name: str, rng: np.random.Generator) -> list[np.ndarray]:
+    return [rng.standard_normal(shape).astype(np.float32) for shape in INPUTS[name]]
+
+
+def flat(output) -> dict[str, object]:
+    """The tensors of an output by where they stand in it."""
+    if isinstance(output, dict):
+        return {f"{key}{rest}": value for key, part in output.items() for rest, value in flat(part).items()}
+    if isinstance(output, tuple | list):
+        return {f"[{i}]{rest}": value for i, part in enumerate(output) for rest, value in flat(part).items()}
+    return {"": output}
+
+
+def exact(name: str, weights: dict[str, np.ndarray], arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """The outputs of the ordinary network with these weights, computed in float64."""
+    network = build(name, "torch").double()
+    own = dict(network.named_parameters()) | dict(network.named_buffers())
+    with torch.no_grad():
+        for local, value in weights.items():
+            own[local].copy_(torch.from_numpy(value))
+        found = network(*(torch.from_numpy(array).double() for array in arrays))
+    return {place: value.numpy() for place, value in flat(found).items()}
+
+
+def mixed(tensors: dict[str, np.ndarray], plan, omega: np.ndarray) -> dict[str, np.ndarray]:
+    """The ordinary network's weights at omega (p,) from the tensors of a file, in float64; phi base or affine."""
+    tensors = {name: value.astype(np.float64) for name, value in tensors.items()}
+    files = {file: full for full, file in plan.tensors.items()}
+    found = {}
+    for name, value in tensors.items():
+        if ".phi." in name:
+            continue
+        if name not in files:
+            found[name] = value
+            continue
+        alpha = np.concatenate([[1.0], omega])
+        if plan.phi == "affine":
+            phi = name.rpartition(".")[0] + ".phi."
+            alpha = tensors[phi + "weight"] @ omega + tensors[phi + "bias"]
+        found[files[name]] = np.einsum("k,k...->...", alpha, value)
+    return found

@@ -1,0 +1,274 @@
+"""Knobs for any network: layers become tunable where they stand, starting from its weights (DESIGN, decision 5).
+
+A network is called with the kernels of one omega in the place of its parameters (torch.func.functional_call): nothing
+of its code has to know of omega, every use of a parameter is reached, and gradients are exact, in omega too.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from torch_impl import ops, parameters
+from torch_impl.layers.phi import make_phi
+from tunable_core import checkpoint, tuned
+from tunable_core.errors import OmegaError
+
+
+class _Kernels(nn.Module):
+    """One tensor of a layer as a function of alpha.
+
+    Parameters: for phi `base` `differences` (p, *shape) from the given tensor, or their factors `up` (p, rows, rank)
+    and `down` (p, rank, columns), rows being the first axis of the tensor; for another phi `kernels` (p, *shape).
+    """
+
+    def __init__(self, name: str, given: tuned.Held, plan: tuned.Plan, seed: int):
+        super().__init__()
+        value, p = given.value.detach(), plan.num_objectives
+        self.base = plan.phi == "base"
+        self.low_rank = tuned.is_low_rank(given.shape, plan.rank)
+        if self.low_rank:
+            start = tuned.low_rank_start(name, given.shape, p, plan.rank, seed)
+            self.up = nn.Parameter(torch.from_numpy(start["up"]).to(value))
+            self.down = nn.Parameter(torch.from_numpy(start["down"]).to(value))
+        elif self.base:
+            self.differences = nn.Parameter(value.new_zeros(p, *value.shape))
+        else:
+            self.kernels = nn.Parameter(value.expand(p, *value.shape).clone())
+        self.shape = given.shape
+
+    def forward(self, given: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+        """The tensor at alpha (p,)."""
+        if self.low_rank:
+            return given + ops.low_rank(alpha, self.up, self.down).reshape(given.shape)
+        if self.base:
+            return given + ops.aggregate(alpha, self.differences)
+        return ops.aggregate(alpha, self.kernels)
+
+    def parts(self) -> dict[str, tuned.Held]:
+        """Its parameters by name, as files hold them."""
+        return {
+            name: tuned.Held(value, tuple(value.shape) if self.low_rank else (len(value), *self.shape))
+            for name, value in self.named_parameters()
+        }
+
+
+class _Layer(nn.Module):
+    """The tensors of a layer that share a phi.
+
+    kernels  by name in the layer
+    names    in the network, by name in the layer
+    """
+
+    def __init__(self, place: tuned.Place, given: dict[str, tuned.Held], plan: tuned.Plan, seed: int):
+        super().__init__()
+        self.name = place.name
+        self.names = dict(place.tensors)
+        self.phi = None if plan.phi == "base" else make_phi(plan.phi, plan.num_objectives)
+        if self.phi is not None:
+            parts = parameters.held(self.phi)
+            start = tuned.phi_start(
+                f"{place.name}.phi", plan.phi, {local: each.shape for local, each in parts.items()}, seed
+            )
+            for local, each in parts.items():
+                parameters.set_value(each, start[local])
+            self.phi.to(given[next(iter(self.names.values()))].value)
+        self.kernels = nn.ModuleDict(
+            {local: _Kernels(f"{place.name}.{local}", given[full], plan, seed) for local, full in self.names.items()}
+        )
+
+    def forward(self, given: dict[str, tuned.Held], omega: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Its tensors at omega (p,), by name in the network."""
+        omega = omega.to(given[next(iter(self.names.values()))].value)
+        alpha = omega if self.phi is None else self.phi(omega)
+        return {full: self.kernels[local](given[full].value, alpha) for local, full in self.names.items()}
+
+    def parts(self) -> tuned.LayerParts:
+        """What files hold of it."""
+        kernels = {local: kernels.parts() for local, kernels in self.kernels.items()}
+        return tuned.LayerParts(self.name, self.names, kernels, {} if self.phi is None else parameters.held(self.phi))
+
+
+class TunedNetwork(nn.Module):
+    """A network with knobs, called as tuned(x, omega), with one input or several: what `make_tunable` returns.
+
+    network         the given one; its tunable parameters are the base kernels, or (another phi than `base`) unused
+    num_objectives  p
+    plan            what is tunable and how
+    left            every layer and free parameter that is not tunable -> its kind and why not
+    """
+
+    def __init__(
+        self, network: nn.Module, places: list[tuned.Place], left: dict[str, str], plan: tuned.Plan, seed: int
+    ):
+        super().__init__()
+        self.network = network
+        self.num_objectives = plan.num_objectives
+        self.plan = plan
+        self.left = left
+        given = parameters.held(network)
+        self.layers = nn.ModuleList(_Layer(place, given, plan, seed) for place in places if place.tensors)
+        self._trained = {name: each.value.requires_grad for name, each in given.items()}
+        for name in tuned.frozen(plan, given):
+            given[name].value.requires_grad_(False)
+
+    def forward(self, *inputs, omega: torch.Tensor | None = None, **options):
+        """inputs, options as the network takes them; omega, the last of inputs unless named, (p,), or (N, p).
+
+        With omega (N, p) the samples are run one by one: N must be the first axis of every tensor of the inputs, and
+        of the outputs, which may be tensors, tuples, lists and dictionaries.
+
+        Raises OmegaError for a wrong omega, or where the network mixes samples (batch norm in training).
+        """
+        if omega is None:
+            *inputs, omega = inputs
+        omega = self._checked(omega)
+        if omega.ndim == 1:
+            return self._at(omega, inputs, options)
+        if parameters.mixes_samples(self.network):
+            raise OmegaError(
+                f"omega {tuple(omega.shape)} is one per sample, but a batch norm in training mixes the samples: "
+                f"use one omega ({self.num_objectives},) for the batch, or put the batch norms in eval mode"
+            )
+        rows = len(omega)
+        return _joined([self._at(omega[n], *_sample((inputs, options), n, rows)) for n in range(rows)])
+
+    def _checked(self, omega) -> torch.Tensor:
+        p = self.num_objectives
+        if not isinstance(omega, torch.Tensor):
+            raise OmegaError(f"the last input must be omega, a tensor ({p},) or (N, {p}), not {type(omega).__name__}")
+        if omega.ndim not in (1, 2) or omega.shape[-1] != p or not omega.is_floating_point():
+            raise OmegaError(
+                f"omega must be floats ({p},) or (N, {p}), not {omega.dtype} of shape {tuple(omega.shape)}"
+            )
+        return omega
+
+    def _tensors(self, omega: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The tunable parameters of the network at omega (p,), by name."""
+        given, found = parameters.held(self.network), {}
+        for layer in self.layers:
+            found.update(layer(given, omega))
+        return found
+
+    def _at(self, omega, inputs, options):
+        return functional_call(self.network, self._tensors(omega), tuple(inputs), options)
+
+    def fold(self, omega: torch.Tensor) -> nn.Module:
+        """The ordinary network equal to this one at omega (p,): of the given network's class, with its names."""
+        with torch.no_grad():
+            found = self._tensors(self._checked(omega))
+            folded = parameters.copied(self.network)
+            for name, value in folded.named_parameters():
+                value.requires_grad_(self._trained[name])
+                if name in found:
+                    value.copy_(found[name])
+        return folded
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Every tensor of the file, float32: see `save`."""
+        return {
+            name: tuned.stacked([parameters.array(part) for part in parts]) for name, parts in self._stored().items()
+        }
+
+    def assign(self, tensors: dict[str, np.ndarray], source: str | Path = "weights") -> None:
+        """Take over what `weights` returned. Raises CheckpointError unless names and shapes are exactly those."""
+        stored = self._stored()
+        checkpoint.check_tensors(tensors, tuned.specs(stored), source)
+        for name, parts in stored.items():
+            for part, value in zip(parts, tuned.unstacked(tensors[name], len(parts)), strict=True):
+                parameters.set_value(part, value)
+
+    def _stored(self) -> dict[str, list[tuned.Held]]:
+        network = self.network
+        layers = [layer.parts() for layer in self.layers]
+        return tuned.stored(self.plan, layers, parameters.held(network), parameters.statistics(network))
+
+    def save(self, path: str | Path) -> None:
+        """Write the weights file (.safetensors), from which `load` makes this network again.
+
+        It holds all weights, kernels stacked, and running statistics of norms; with train='differences' no other
+        weights than the differences.
+        """
+        tuned.save(path, self.weights(), self.plan, parameters.digest(self.network))
+
+
+def make_tunable(
+    network: nn.Module,
+    num_objectives: int,
+    *,
+    where: tuned.Where = None,
+    phi: str = "base",
+    train: str = "all",
+    rank: int = 0,
+    seed: int = 0,
+) -> TunedNetwork:
+    """Give a network knobs: every omega gives exactly the function of `network`, which is copied, until trained.
+
+    where  what becomes tunable: a pattern of names ("body.*", "*.scale"), a class of layers, a predicate
+           (name, layer) -> bool, or a list of these of which one must hold. None: convolutions, transposed ones and
+           linear layers. Norms and free parameters become tunable when asked for
+    phi    base: differences from the given kernels, zero at first; affine, se: p equal kernels, whose alphas sum to
+           one at first, with affine to within rounding
+    train  all, or differences: the given weights are frozen, and the file holds the differences alone
+    rank   of the differences as matrices (first axis, the others); 0: any
+    seed   of what starts at random: phi se, one factor of a rank
+
+    Raises TunableError for a value out of range, something asked for by name that cannot become tunable, or when
+    nothing is left; what else could not is in `left`.
+    """
+    copied = parameters.copied(network)
+    places, left = tuned.chosen(parameters.places(copied), where)
+    return TunedNetwork(copied, places, left, tuned.plan(places, num_objectives, phi, train, rank), seed)
+
+
+def load(path: str | Path, *, base: nn.Module) -> TunedNetwork:
+    """The network with knobs whose `save` wrote the file.
+
+    base  a network of the same structure, which is copied; with differences alone, the one they are from
+    """
+    tensors, plan, wanted = tuned.load(path)
+    copied = parameters.copied(base)
+    places = tuned.check_places(plan, parameters.places(copied), path)
+    if wanted:
+        tuned.check_base(parameters.digest(copied), wanted, path)
+    names = {place.name for place in places}
+    left = {p.name: f"{p.kind}: not tunable in {path}" for p in parameters.places(copied) if p.name not in names}
+    network = TunedNetwork(copied, places, left, plan, 0)
+    network.assign(tensors, path)
+    return network
+
+
+def _sample(value, n: int, rows: int):
+    """Inputs of the sample n alone, its axis kept: every tensor in tuples, lists and dictionaries."""
+    if isinstance(value, torch.Tensor):
+        if value.ndim == 0 or len(value) != rows:
+            raise OmegaError(f"omega has {rows} rows, one per sample, but an input has shape {tuple(value.shape)}")
+        return value[n : n + 1]
+    if isinstance(value, dict):
+        return {key: _sample(part, n, rows) for key, part in value.items()}
+    if isinstance(value, tuple | list):
+        parts = [_sample(part, n, rows) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    return value
+
+
+def _joined(values: list):
+    """The outputs of single samples as one output."""
+    first = values[0]
+    if isinstance(first, torch.Tensor):
+        if first.ndim == 0 or len(first) != 1:
+            raise OmegaError(
+                f"with omega per sample the network's outputs must have one row per sample, "
+                f"but one of a single sample has shape {tuple(first.shape)}"
+            )
+        return torch.cat(values)
+    if isinstance(first, dict):
+        return {key: _joined([value[key] for value in values]) for key in first}
+    if isinstance(first, tuple | list):
+        parts = [_joined(list(part)) for part in zip(*values, strict=True)]
+        return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)
+    if all(value is None for value in values):
+        return None
+    raise OmegaError(f"with omega per sample outputs must be tensors, not {type(first).__name__}")
