@@ -1,6 +1,7 @@
 """The MindSpore twin: tunable layers, the parametric multi-loss, the networks and their training."""
 
 from mindspore_impl import ops  # noqa: F401  before all else: it prepares the environment for MindSpore
+from mindspore_impl.convert import TunedNetwork, from_endpoints, load, make_tunable
 from mindspore_impl.folding import fold
 from mindspore_impl.layers import (
     ChannelAttention,
@@ -49,6 +50,10 @@ __all__ = [
     "TunableLayerNorm2d",
     "TunableLinear",
     "TunableParameter",
+    "TunedNetwork",
     "WindowAttention",
     "fold",
+    "from_endpoints",
+    "load",
+    "make_tunable",
 ]

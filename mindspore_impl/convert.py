@@ -5,6 +5,7 @@ parameter, which is set before the network runs: nothing of its code has to know
 reached, in graph mode too, and omega changes without a compilation.
 """
 
+import math
 from pathlib import Path
 
 import mindspore as ms
@@ -13,6 +14,7 @@ from mindspore import nn
 from mindspore import ops as _ops
 
 from mindspore_impl import ops, parameters
+from mindspore_impl.layers import Tunable
 from mindspore_impl.layers.phi import make_phi
 from tunable_core import checkpoint, tuned
 from tunable_core.errors import OmegaError
@@ -104,14 +106,15 @@ class _Layer(nn.Cell):
             self.phi = make_phi(plan.phi, plan.num_objectives)
             parts = parameters.held(self.phi)
             start = tuned.phi_start(
-                f"{place.name}.phi", plan.phi, {local: each.shape for local, each in parts.items()}, seed
+                tuned.below(place.name, "phi"), plan.phi, {local: each.shape for local, each in parts.items()}, seed
             )
             for local, each in parts.items():
                 parameters.set_value(each, start[local])
-                each.value.name = f"{place.name}.phi.{local}"
+                each.value.name = tuned.below(place.name, f"phi.{local}")
         phi = None if self.phi is None else _Phi(plan.phi, self.phi)
         self.kernels = [
-            _Kernels(f"{place.name}.{local}", given[full], plan, seed, phi, omega) for local, full in self.names.items()
+            _Kernels(tuned.below(place.name, local), given[full], plan, seed, phi, omega)
+            for local, full in self.names.items()
         ]
         for local, kernels in zip(self.names, self.kernels, strict=True):
             for part, each in kernels.parts().items():
@@ -127,17 +130,29 @@ def _parameter(value: np.ndarray, like: ms.Parameter, name: str) -> ms.Parameter
     return ms.Parameter(ms.Tensor(np.ascontiguousarray(value)).astype(like.dtype), name=name)
 
 
-def _put(owner: parameters.Owner, kernels: _Kernels) -> None:
-    """Let a cell find the kernels' sum where it had a parameter, which it keeps under another name."""
-    cell, attribute = owner
-    kind = getattr(type(cell), "_given_class", type(cell))
-    # Left under its name, the parameter would make the parser run the property once and take a constant for it; and so
-    # would properties in more than one class.
-    parameters.rename(cell, attribute, parameters.GIVEN + attribute)
-    object.__setattr__(cell, _SUM + attribute, kernels)
-    sums = [name.removeprefix(_SUM) for name in vars(cell) if name.startswith(_SUM)]
-    members = {name: property(_reader(_SUM + name)) for name in sums}
-    cell.__class__ = type(kind.__name__, (kind,), {**members, "__module__": kind.__module__, "_given_class": kind})
+def _put(network: nn.Cell, kernels: dict[str, _Kernels]) -> None:
+    """Let the cells of a network find the kernels' sums where they had parameters, which they keep by other names."""
+    values = {id(each.value): name for name, each in parameters.held(network).items() if name in kernels}
+    for _, cell in network.cells_and_names():
+        found = {attribute: values[id(value)] for attribute, value in cell._params.items() if id(value) in values}
+        if not found:
+            continue
+        kind, members = type(cell), {}
+        for attribute, name in found.items():
+            # Left under its name, the parameter would make the parser run the property once and take a constant for
+            # it; so would a property of a class above the cell's own.
+            _rename(cell, attribute, parameters.GIVEN + attribute)
+            object.__setattr__(cell, _SUM + attribute, kernels[name])
+            members[attribute] = property(_reader(_SUM + attribute))
+        cell.__class__ = type(kind.__name__, (kind,), {**members, "__module__": kind.__module__, "_given_class": kind})
+
+
+def _rename(cell: nn.Cell, attribute: str, other: str) -> None:
+    """Let a parameter be another attribute of its cell, in the same place of their order."""
+    held = dict(cell._params)
+    cell._params.clear()
+    cell._params.update({other if name == attribute else name: value for name, value in held.items()})
+    vars(cell).pop(attribute, None)
 
 
 def _reader(attribute: str):
@@ -154,8 +169,18 @@ def _taken_out(network: nn.Cell) -> nn.Cell:
         for name in [name for name in vars(cell) if name.startswith(_SUM)]:
             object.__delattr__(cell, name)
         for attribute in [name for name in cell._params if name.startswith(parameters.GIVEN)]:
-            parameters.rename(cell, attribute, attribute.removeprefix(parameters.GIVEN))
+            _rename(cell, attribute, attribute.removeprefix(parameters.GIVEN))
     return network
+
+
+class _Untold(nn.Cell):
+    """x, whose gradient passes; that of omega, which a parameter cuts off, becomes NaN instead of zero."""
+
+    def construct(self, x, omega):
+        return x
+
+    def bprop(self, x, omega, out, dout):
+        return dout, _ops.full_like(omega, math.nan)
 
 
 class TunedNetwork(nn.Cell):
@@ -174,20 +199,17 @@ class TunedNetwork(nn.Cell):
         self.plan = plan
         self.left = left
         given = parameters.held(network)
-        self._omega = ms.Parameter(
+        self.omega = ms.Parameter(
             ms.Tensor(np.zeros(plan.num_objectives, np.float32)), name="omega", requires_grad=False
         )
+        self._untold = _Untold()
         self.layers = nn.CellList(
-            [_Layer(place, given, plan, seed, self._omega) for place in places if place.tensors], auto_prefix=False
+            [_Layer(place, given, plan, seed, self.omega) for place in places if place.tensors], auto_prefix=False
         )
         self._trained = {name: each.value.requires_grad for name, each in given.items()}
         for name in tuned.frozen(plan, given):
             given[name].value.requires_grad = False
-        owners = parameters.owners(network, plan.tensors.keys())
-        for layer in self.layers:
-            for full, kernels in zip(layer.names.values(), layer.kernels, strict=True):
-                for owner in owners[full]:
-                    _put(owner, kernels)
+        _put(network, {n: k for layer in self.layers for n, k in zip(layer.names.values(), layer.kernels, strict=True)})
 
     def __call__(self, *inputs, omega: ms.Tensor | None = None, **options):
         """Raise OmegaError as `construct` cannot: for a wrong omega, or where the network mixes samples."""
@@ -219,22 +241,22 @@ class TunedNetwork(nn.Cell):
         return _joined(outputs)
 
     def _at(self, omega, inputs, options):
-        first = _ops.depend(inputs[0], _ops.assign(self._omega, omega))
+        first = self._untold(_ops.depend(inputs[0], _ops.assign(self.omega, omega)), omega)
         return self.network(first, *inputs[1:], **options)
 
-    def _check(self, omega) -> None:
-        p = self.num_objectives
+    def _check(self, omega, axes: tuple[int, ...] = (1, 2)) -> None:
+        wanted = " or ".join(f"({'N, ' * (n - 1)}{self.num_objectives}{',' * (n == 1)})" for n in axes)
         if not isinstance(omega, ms.Tensor):
-            raise OmegaError(f"the last input must be omega, a tensor ({p},) or (N, {p}), not {type(omega).__name__}")
-        if omega.ndim not in (1, 2) or omega.shape[-1] != p or omega.dtype != ms.float32:
-            raise OmegaError(f"omega must be float32 ({p},) or (N, {p}), not {omega.dtype} of shape {omega.shape}")
+            raise OmegaError(f"omega, the last input, must be a tensor {wanted}, not {type(omega).__name__}")
+        if omega.ndim not in axes or omega.shape[-1] != self.num_objectives or omega.dtype != ms.float32:
+            raise OmegaError(f"omega must be float32 {wanted}, not {omega.dtype} of shape {tuple(omega.shape)}")
 
     def fold(self, omega: ms.Tensor) -> nn.Cell:
         """The ordinary network equal to this one at omega (p,): of the given network's class, with its names."""
-        self._check(omega)
+        self._check(omega, (1,))
         folded = _taken_out(parameters.copied(self.network))
         with ops.running("pynative"):
-            _ops.assign(self._omega, omega)
+            _ops.assign(self.omega, omega)
             found = {
                 full: kernels.value().asnumpy()
                 for layer in self.layers
@@ -299,8 +321,31 @@ def make_tunable(
     nothing is left; what else could not is in `left`.
     """
     copied = parameters.copied(network)
+    tuned.check_ordinary(network, (Tunable, TunedNetwork), (cell for _, cell in copied.cells_and_names()))
     places, left = tuned.chosen(parameters.places(copied), where)
     return TunedNetwork(copied, places, left, tuned.plan(places, num_objectives, phi, train, rank), seed)
+
+
+def from_endpoints(*networks: nn.Cell) -> TunedNetwork:
+    """A network with a knob per network given: omega interpolates their weights (DNI), the unit vectors give each.
+
+    All parameters become tunable, those of norms too, with phi `identity`: sum_i omega_i W_i.
+
+    Raises TunableError unless there are two or more, with equal names and shapes, and equal running statistics.
+    """
+    held = [parameters.held(network) for network in networks]
+    first = parameters.copied(networks[0]) if networks else None
+    tuned.check_endpoints(
+        [{name: each.shape for name, each in found.items()} for found in held],
+        [{n: parameters.array(v) for n, v in parameters.statistics(network).items()} for network in networks],
+    )
+    tuned.check_ordinary(first, (Tunable, TunedNetwork), (cell for _, cell in first.cells_and_names()))
+    places, left = tuned.chosen(parameters.places(first), "*")
+    plan = tuned.interpolation(places, left, len(networks))
+    network = TunedNetwork(first, places, left, plan, 0)
+    weights = {name: np.stack([parameters.array(found[name]) for found in held]) for name in plan.tensors}
+    network.assign({**network.weights(), **{plan.tensors[name]: value for name, value in weights.items()}})
+    return network
 
 
 def load(path: str | Path, *, base: nn.Cell) -> TunedNetwork:

@@ -5,6 +5,7 @@ import numpy as np
 from mindspore import nn
 
 from mindspore_impl import ops
+from mindspore_impl.convert import TunedNetwork
 from mindspore_impl.layers import Tunable
 from mindspore_impl.networks import Network
 
@@ -26,8 +27,11 @@ def folded_weights(network: nn.Cell, omega: ms.Tensor) -> dict[str, np.ndarray]:
     return {name: value.asnumpy().copy() for name, value in weights.items()}
 
 
-def fold(network: Network, omega: ms.Tensor) -> Network:
-    """A new plain network equal to `network` at omega (p,): standard layers only."""
+def fold(network: Network | TunedNetwork, omega: ms.Tensor) -> nn.Cell:
+    """A new plain network equal to `network` at omega (p,): standard layers only; of what was made tunable, a network
+    of the class it was made from."""
+    if isinstance(network, TunedNetwork):
+        return network.fold(omega)
     plain = network.plain()
     weights = folded_weights(network, omega)
     for name, value in plain.parameters_and_names():

@@ -6,7 +6,6 @@ beta are weight and bias, and one-dimensional layers, which store their kernels 
 
 import copy
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import mindspore as ms
 import numpy as np
@@ -34,13 +33,6 @@ _NAMES = {
 _STATISTICS = ("moving_mean", "moving_variance")
 
 
-class Owner(NamedTuple):
-    """Where a parameter is held: the cell, and the attribute of it."""
-
-    cell: nn.Cell
-    attribute: str
-
-
 def places(network: nn.Cell) -> list[tuned.Place]:
     """Every layer and free parameter of a network, in its order. A tensor held twice has its first name in both."""
     names = {id(each.value): name for name, each in held(network).items()}
@@ -66,17 +58,6 @@ def places(network: nn.Cell) -> list[tuned.Place]:
             if local not in layered:
                 free = f"{name}.{local}" if name else local
                 found.append(tuned.Place(free, "parameter", cell, {"weight": names[id(value)]}, obstacle=_unfit(value)))
-    return found
-
-
-def owners(network: nn.Cell, names: set[str]) -> dict[str, list[Owner]]:
-    """Who holds the parameters of these names: several where they are shared."""
-    values = {id(each.value): name for name, each in held(network).items() if name in names}
-    found = {}
-    for _, cell in network.cells_and_names():
-        for local, value in cell._params.items():
-            if id(value) in values:
-                found.setdefault(values[id(value)], []).append(Owner(cell, local))
     return found
 
 
@@ -128,14 +109,6 @@ def _all(network: nn.Cell) -> Iterator[tuple[str, str, tuned.Held]]:
                 shape = tuple(value.shape[:2] + value.shape[3:] if narrow else value.shape)
                 local = local.removeprefix(GIVEN)
                 yield ".".join(filter(None, (path, names.get(local, local)))), local, tuned.Held(value, shape)
-
-
-def rename(cell: nn.Cell, attribute: str, other: str) -> None:
-    """Let a parameter be another attribute of its cell, in the same place of their order."""
-    held = dict(cell._params)
-    cell._params.clear()
-    cell._params.update({other if name == attribute else name: value for name, value in held.items()})
-    vars(cell).pop(attribute, None)
 
 
 def digest(network: nn.Cell) -> str:

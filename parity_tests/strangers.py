@@ -5,11 +5,9 @@ computed here, by numpy, from the tensors of the weights file.
 """
 
 import importlib
+import zlib
 
 import numpy as np
-import torch
-
-from parity_tests import strangers_torch
 
 INPUTS = {
     "chain": [(2, 4, 9, 8)],
@@ -27,10 +25,17 @@ INPUTS = {
 }
 
 
-def build(name: str, framework: str):
-    """The network of a framework in evaluation mode."""
+def build(name: str, framework: str, seed: int = 0):
+    """The network of a framework in evaluation mode, its weights equal in both."""
     networks = importlib.import_module(f"parity_tests.strangers_{framework}").NETWORKS
+    parameters = importlib.import_module(f"{framework}_impl.parameters")
     network = networks[name]()
+    for local, each in parameters.held(network).items():
+        rng = np.random.default_rng([seed, zlib.crc32(local.encode())])
+        noise = rng.standard_normal(each.shape).astype(np.float32)
+        one_dimension = len(each.shape) == 1  # a bias or what a norm has
+        value = 0.1 * noise + (local.endswith("weight")) if one_dimension else 0.3 * noise
+        parameters.set_value(each, value)
     return network.eval() if framework == "torch" else network.set_train(False)
 
 
@@ -48,7 +53,9 @@ def flat(output) -> dict[str, object]:
 
 
 def exact(name: str, weights: dict[str, np.ndarray], arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """The outputs of the ordinary network with these weights, computed in float64."""
+    """The outputs of the ordinary network with these weights, by torch in float64."""
+    import torch
+
     network = build(name, "torch").double()
     own = dict(network.named_parameters()) | dict(network.named_buffers())
     with torch.no_grad():

@@ -157,9 +157,7 @@ class Mixer(nn.Cell):
 
 
 def chain():
-    return nn.SequentialCell(
-        conv(4, 8, 3, 1, group=2), nn.ReLU(), nn.SequentialCell(conv(8, 4, 3, 1), nn.Sigmoid())
-    )
+    return nn.SequentialCell(conv(4, 8, 3, 1, group=2), nn.ReLU(), nn.SequentialCell(conv(8, 4, 3, 1), nn.Sigmoid()))
 
 
 NETWORKS = {

@@ -1,4 +1,5 @@
-"""The mini recipe of Table 4: super-resolution, from faithful to sharp (docs/results/super_resolution).
+"""The mini recipes of Tables 4 and 5: super-resolution, from faithful to sharp (docs/results/super_resolution and
+docs/results/super_resolution_swinir).
 
     python tools/enlarging.py super_resolution --work runs/super_resolution --out docs/results/super_resolution
 
@@ -25,7 +26,7 @@ from tunable_core.pictures import from_network, read, to_network, write
 from tunable_core.reports import tables
 from tunable_core.sweep import contact_sheet
 
-TASKS = {"super_resolution": "Table 4"}
+TASKS = {"super_resolution": "Table 4", "super_resolution_swinir": "Table 5"}
 SETS = {"Set5": "Set5/HR", "Set14": "Set14/HR", "CBSD68": "CBSD68"}
 METRICS = ("psnr", "psnr_y", "ssim", "sharpness")
 POINTS = line(5)[::-1]  # from (1, 0), fidelity, to (0, 1), perception

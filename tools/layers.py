@@ -33,7 +33,18 @@ def main():
     for name in BACKENDS:
         if not any(row["backend"] == name for row in rows):
             part = args.out / f"{name}.csv"
-            command = ["bench", "layers", "--backends", name, "--device", "cpu", "--turns", str(TURNS), "--out", str(part)]
+            command = [
+                "bench",
+                "layers",
+                "--backends",
+                name,
+                "--device",
+                "cpu",
+                "--turns",
+                str(TURNS),
+                "--out",
+                str(part),
+            ]
             print("tunable", *command, flush=True)
             subprocess.run([sys.executable, "-m", "tunable_core", *command], check=True)
             rows += read(part)

@@ -1,5 +1,6 @@
 """The PyTorch twin: tunable layers, the parametric multi-loss, the networks and their training."""
 
+from torch_impl.convert import TunedNetwork, from_endpoints, load, make_tunable
 from torch_impl.folding import fold
 from torch_impl.layers import (
     ChannelAttention,
@@ -48,6 +49,10 @@ __all__ = [
     "TunableLayerNorm2d",
     "TunableLinear",
     "TunableParameter",
+    "TunedNetwork",
     "WindowAttention",
     "fold",
+    "from_endpoints",
+    "load",
+    "make_tunable",
 ]

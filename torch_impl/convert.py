@@ -12,6 +12,7 @@ from torch import nn
 from torch.func import functional_call
 
 from torch_impl import ops, parameters
+from torch_impl.layers import Tunable
 from torch_impl.layers.phi import make_phi
 from tunable_core import checkpoint, tuned
 from tunable_core.errors import OmegaError
@@ -70,13 +71,16 @@ class _Layer(nn.Module):
         if self.phi is not None:
             parts = parameters.held(self.phi)
             start = tuned.phi_start(
-                f"{place.name}.phi", plan.phi, {local: each.shape for local, each in parts.items()}, seed
+                tuned.below(place.name, "phi"), plan.phi, {local: each.shape for local, each in parts.items()}, seed
             )
             for local, each in parts.items():
                 parameters.set_value(each, start[local])
             self.phi.to(given[next(iter(self.names.values()))].value)
         self.kernels = nn.ModuleDict(
-            {local: _Kernels(f"{place.name}.{local}", given[full], plan, seed) for local, full in self.names.items()}
+            {
+                local: _Kernels(tuned.below(place.name, local), given[full], plan, seed)
+                for local, full in self.names.items()
+            }
         )
 
     def forward(self, given: dict[str, tuned.Held], omega: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -124,7 +128,7 @@ class TunedNetwork(nn.Module):
         """
         if omega is None:
             *inputs, omega = inputs
-        omega = self._checked(omega)
+        self._check(omega)
         if omega.ndim == 1:
             return self._at(omega, inputs, options)
         if parameters.mixes_samples(self.network):
@@ -132,18 +136,15 @@ class TunedNetwork(nn.Module):
                 f"omega {tuple(omega.shape)} is one per sample, but a batch norm in training mixes the samples: "
                 f"use one omega ({self.num_objectives},) for the batch, or put the batch norms in eval mode"
             )
-        rows = len(omega)
-        return _joined([self._at(omega[n], *_sample((inputs, options), n, rows)) for n in range(rows)])
+        tuned.check_rows(len(omega), [*inputs, *options.values()], torch.Tensor)
+        return _joined([self._at(omega[n], *_sample((inputs, options), n)) for n in range(len(omega))])
 
-    def _checked(self, omega) -> torch.Tensor:
-        p = self.num_objectives
+    def _check(self, omega, axes: tuple[int, ...] = (1, 2)) -> None:
+        wanted = " or ".join(f"({'N, ' * (n - 1)}{self.num_objectives}{',' * (n == 1)})" for n in axes)
         if not isinstance(omega, torch.Tensor):
-            raise OmegaError(f"the last input must be omega, a tensor ({p},) or (N, {p}), not {type(omega).__name__}")
-        if omega.ndim not in (1, 2) or omega.shape[-1] != p or not omega.is_floating_point():
-            raise OmegaError(
-                f"omega must be floats ({p},) or (N, {p}), not {omega.dtype} of shape {tuple(omega.shape)}"
-            )
-        return omega
+            raise OmegaError(f"omega, the last input, must be a tensor {wanted}, not {type(omega).__name__}")
+        if omega.ndim not in axes or omega.shape[-1] != self.num_objectives or not omega.is_floating_point():
+            raise OmegaError(f"omega must be floats {wanted}, not {omega.dtype} of shape {tuple(omega.shape)}")
 
     def _tensors(self, omega: torch.Tensor) -> dict[str, torch.Tensor]:
         """The tunable parameters of the network at omega (p,), by name."""
@@ -157,8 +158,9 @@ class TunedNetwork(nn.Module):
 
     def fold(self, omega: torch.Tensor) -> nn.Module:
         """The ordinary network equal to this one at omega (p,): of the given network's class, with its names."""
+        self._check(omega, (1,))
         with torch.no_grad():
-            found = self._tensors(self._checked(omega))
+            found = self._tensors(omega)
             folded = parameters.copied(self.network)
             for name, value in folded.named_parameters():
                 value.requires_grad_(self._trained[name])
@@ -219,8 +221,31 @@ def make_tunable(
     nothing is left; what else could not is in `left`.
     """
     copied = parameters.copied(network)
+    tuned.check_ordinary(network, (Tunable, TunedNetwork), copied.modules())
     places, left = tuned.chosen(parameters.places(copied), where)
     return TunedNetwork(copied, places, left, tuned.plan(places, num_objectives, phi, train, rank), seed)
+
+
+def from_endpoints(*networks: nn.Module) -> TunedNetwork:
+    """A network with a knob per network given: omega interpolates their weights (DNI), the unit vectors give each.
+
+    All parameters become tunable, those of norms too, with phi `identity`: sum_i omega_i W_i.
+
+    Raises TunableError unless there are two or more, with equal names and shapes, and equal running statistics.
+    """
+    held = [parameters.held(network) for network in networks]
+    first = parameters.copied(networks[0]) if networks else None
+    tuned.check_endpoints(
+        [{name: each.shape for name, each in found.items()} for found in held],
+        [{n: parameters.array(v) for n, v in parameters.statistics(network).items()} for network in networks],
+    )
+    tuned.check_ordinary(first, (Tunable, TunedNetwork), first.modules())
+    places, left = tuned.chosen(parameters.places(first), "*")
+    plan = tuned.interpolation(places, left, len(networks))
+    network = TunedNetwork(first, places, left, plan, 0)
+    weights = {name: np.stack([parameters.array(found[name]) for found in held]) for name in plan.tensors}
+    network.assign({**network.weights(), **{plan.tensors[name]: value for name, value in weights.items()}})
+    return network
 
 
 def load(path: str | Path, *, base: nn.Module) -> TunedNetwork:
@@ -240,16 +265,14 @@ def load(path: str | Path, *, base: nn.Module) -> TunedNetwork:
     return network
 
 
-def _sample(value, n: int, rows: int):
+def _sample(value, n: int):
     """Inputs of the sample n alone, its axis kept: every tensor in tuples, lists and dictionaries."""
     if isinstance(value, torch.Tensor):
-        if value.ndim == 0 or len(value) != rows:
-            raise OmegaError(f"omega has {rows} rows, one per sample, but an input has shape {tuple(value.shape)}")
         return value[n : n + 1]
     if isinstance(value, dict):
-        return {key: _sample(part, n, rows) for key, part in value.items()}
+        return {key: _sample(part, n) for key, part in value.items()}
     if isinstance(value, tuple | list):
-        parts = [_sample(part, n, rows) for part in value]
+        parts = [_sample(part, n) for part in value]
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     return value
 

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from torch_impl.convert import TunedNetwork
 from torch_impl.layers import Tunable
 from torch_impl.networks import Network
 
@@ -24,8 +25,11 @@ def folded_weights(network: nn.Module, omega: torch.Tensor) -> dict[str, torch.T
     return {name: value.detach().clone() for name, value in weights.items()}
 
 
-def fold(network: Network, omega: torch.Tensor) -> Network:
-    """A new plain network equal to `network` at omega (p,): standard layers only."""
+def fold(network: Network | TunedNetwork, omega: torch.Tensor) -> nn.Module:
+    """A new plain network equal to `network` at omega (p,): standard layers only; of what was made tunable, a network
+    of the class it was made from."""
+    if isinstance(network, TunedNetwork):
+        return network.fold(omega)
     plain = network.plain()
     plain.load_state_dict(folded_weights(network, omega), strict=True)
     return plain.to(omega.device)

@@ -47,6 +47,11 @@ class Place(NamedTuple):
     obstacle: str = ""
 
 
+def below(name: str, local: str) -> str:
+    """The name of what stands in the layer `name`, "" for the network itself."""
+    return f"{name}.{local}" if name else local
+
+
 class Held(NamedTuple):
     """A parameter of a network, and its shape in files."""
 
@@ -141,6 +146,15 @@ class Plan(Section):
     tensors: dict[str, str]
 
 
+def check_ordinary(network: Any, kinds: tuple[type, ...], parts: Iterable[Any]) -> None:
+    """Raise TunableError if a part of a network is of one of these classes, which take omega themselves."""
+    for part in parts:
+        if isinstance(part, kinds):
+            raise TunableError(
+                f"{type(network).__name__} is tunable already: it holds a {type(part).__name__}, which takes omega"
+            )
+
+
 def plan(places: list[Place], num_objectives: int, phi: str, train: str, rank: int) -> Plan:
     """A checked plan. Raises TunableError for values out of range or that do not go together."""
     if num_objectives < 1:
@@ -158,8 +172,35 @@ def plan(places: list[Place], num_objectives: int, phi: str, train: str, rank: i
         raise TunableError(f"only phi base has differences to train alone, not {phi}")
     if rank and train != "differences":
         raise TunableError("a rank is for train='differences': with train='all' every kernel is learnt whole")
-    tensors = {full: _file_name(place, local) for place in places for local, full in place.tensors.items()}
+    tensors = {full: below(place.name, local) for place in places for local, full in place.tensors.items()}
     return Plan(num_objectives=num_objectives, phi=phi, train=train, rank=rank, tensors=tensors)
+
+
+def interpolation(places: list[Place], left: dict[str, str], count: int) -> Plan:
+    """The plan of a network that interpolates `count` others, all of whose parameters must be tunable."""
+    if left:
+        raise TunableError("cannot be interpolated: " + "; ".join(f"{name} ({why})" for name, why in left.items()))
+    tensors = {full: below(place.name, local) for place in places for local, full in place.tensors.items()}
+    return Plan(num_objectives=count, phi="identity", tensors=tensors)
+
+
+def check_endpoints(shapes: list[dict[str, tuple[int, ...]]], statistics: list[dict[str, np.ndarray]]) -> None:
+    """Raise TunableError unless networks can be interpolated: shapes of their parameters and running statistics."""
+    if len(shapes) < 2:
+        raise TunableError(f"two or more networks can be interpolated, not {len(shapes)}")
+    for number, other in enumerate(shapes[1:], 2):
+        for name in {**shapes[0], **other}:
+            if shapes[0].get(name) != other.get(name):
+                raise TunableError(
+                    f"networks 1 and {number} differ in {name!r}: shapes {shapes[0].get(name)} and {other.get(name)}"
+                )
+    for number, other in enumerate(statistics[1:], 2):
+        for name, value in statistics[0].items():
+            if not np.array_equal(value, other[name]):
+                raise TunableError(
+                    f"networks 1 and {number} differ in {name!r}: running statistics do not follow omega; "
+                    "fold the batch norms into the layers before them first"
+                )
 
 
 def is_low_rank(shape: tuple[int, ...], rank: int) -> bool:
@@ -211,7 +252,7 @@ def stored(
                     found[f"{name}.{part}"] = [each]
                 else:
                     found[name] = [held[full], each] if plan.phi == "base" else [each]
-        found.update({f"{layer.name}.phi.{local}": [each] for local, each in layer.phi.items()})
+        found.update({below(layer.name, f"phi.{local}"): [each] for local, each in layer.phi.items()})
     return found
 
 
@@ -293,7 +334,7 @@ def check_places(plan: Plan, places: list[Place], path) -> list[Place]:
     wanted, picked = dict(plan.tensors), []
     for place in places:
         names = {
-            local: full for local, full in place.tensors.items() if plan.tensors.get(full) == _file_name(place, local)
+            local: full for local, full in place.tensors.items() if plan.tensors.get(full) == below(place.name, local)
         }
         if not names:
             continue
@@ -305,7 +346,3 @@ def check_places(plan: Plan, places: list[Place], path) -> list[Place]:
     if wanted:
         raise CheckpointError(f"{path} makes {next(iter(wanted))!r} tunable, which the network does not hold")
     return picked
-
-
-def _file_name(place: Place, local: str) -> str:
-    return f"{place.name}.{local}"
