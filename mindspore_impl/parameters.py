@@ -38,26 +38,19 @@ def places(network: nn.Cell) -> list[tuned.Place]:
     names = {id(each.value): name for name, each in held(network).items()}
     found = []
     for name, cell in network.cells_and_names():
-        known = _names_of(cell)
         own = {local: value for local, value in cell._params.items() if value is not None and id(value) in names}
-        layered = {
-            local: names[id(value)] for local, value in own.items() if known.get(local, local) in ("weight", "bias")
-        }
-        usual = isinstance(cell, _USUAL)
-        obstacle = _obstacle(cell)
+        known, usual, obstacle = _names_of(cell), isinstance(cell, _USUAL), _obstacle(cell)
         framework = type(cell).__module__.startswith("mindspore.")
-        if not own and not obstacle:
-            continue
-        if not usual:
-            layered = {local: names[id(value)] for local, value in own.items()} if framework else {}
-        if usual or obstacle or framework:
-            tensors = {known.get(local, local): full for local, full in layered.items()}
-            obstacle = obstacle or next(filter(None, (_unfit(own[local]) for local in layered)), "")
-            found.append(tuned.Place(name, type(cell).__name__, cell, tensors, usual, obstacle))
+        inside = [local for local in own if local in ("weight", "bias")] if usual else list(own) if framework else []
+        if obstacle or (own and (usual or framework)):
+            reason = obstacle or next(filter(None, (_unfit(own[local]) for local in inside)), "")
+            tensors = {known.get(local, local): names[id(own[local])] for local in inside}
+            found.append(tuned.Place(name, type(cell).__name__, cell, tensors, usual, reason))
         for local, value in own.items():
-            if local not in layered:
-                free = f"{name}.{local}" if name else local
-                found.append(tuned.Place(free, "parameter", cell, {"weight": names[id(value)]}, obstacle=_unfit(value)))
+            if local not in inside:
+                tensors = {"weight": names[id(value)]}
+                free = tuned.below(name, local)
+                found.append(tuned.Place(free, "parameter", cell, tensors, obstacle=obstacle or _unfit(value)))
     return found
 
 

@@ -10,6 +10,10 @@ from torch import nn
 from torch.nn import functional
 
 
+def softsign(x):
+    return x / (1 + torch.abs(x))
+
+
 class UNet(nn.Module):
     """Strided down, transposed up, a skip by concatenation."""
 
@@ -74,7 +78,7 @@ class Tied(nn.Module):
         self.back.weight = self.there.weight
 
     def forward(self, x):
-        return self.back(torch.tanh(self.there(x)))
+        return self.back(softsign(self.there(x)))
 
 
 class Reused(nn.Module):
@@ -89,9 +93,9 @@ class Reused(nn.Module):
 
     def forward(self, x):
         y = self.head(x)
-        y = y + torch.tanh(self.step(y))
-        y = y + torch.tanh(self.again(y))
-        return self.tail(y + torch.tanh(self.step(y)))
+        y = y + softsign(self.step(y))
+        y = y + softsign(self.again(y))
+        return self.tail(y + softsign(self.step(y)))
 
 
 class Heads(nn.Module):

@@ -329,6 +329,19 @@ def adapted(twin, given, rank):
     return network, tensors
 
 
+class Trained:
+    """The parameters of a network that are trained, as the twins list them."""
+
+    def __init__(self, twin, network):
+        listed = network.parameters() if twin.name == "torch" else network.get_parameters()
+        self.found = [value for value in listed if value.requires_grad]
+
+    def parameters(self):
+        return self.found
+
+    get_parameters = parameters
+
+
 def test_it_learns(twin, rng):
     """Two targets, one for each corner: the differences grow, and the corners part. The base, frozen, stays."""
     x = rng.standard_normal((2, 3, 8, 8)).astype(np.float32)
@@ -342,6 +355,7 @@ def test_it_learns(twin, rng):
         return float(np.mean((call(twin, network, [x], omegas[label])[""] - targets[label]) ** 2))
 
     started = {label: distance(label) for label in targets}
+    trained = Trained(twin, network)
     for _ in range(60):
         for label, target in targets.items():
             (goal,) = twin.tensors([target])
@@ -349,12 +363,10 @@ def test_it_learns(twin, rng):
             def loss(inputs, omega, goal=goal):
                 return ((network(inputs, omega) - goal) ** 2).mean()
 
-            _, found = twin.differentiate(loss, [x, omegas[label]], network)
-            owned = list(network.parameters() if twin.name == "torch" else network.get_parameters())
-            for value, gradient in zip(owned, found[2:], strict=True):
-                if value.requires_grad:
-                    each = tuned.Held(value, gradient.shape)
-                    parameters.set_value(each, parameters.array(each) - 0.1 * gradient)
+            _, found = twin.differentiate(loss, [x, omegas[label]], trained)
+            for value, gradient in zip(trained.get_parameters(), found[2:], strict=True):
+                each = tuned.Held(value, gradient.shape)
+                parameters.set_value(each, parameters.array(each) - 0.1 * gradient)
     assert all(distance(label) < 0.5 * started[label] for label in targets), "the knobs learnt nothing"
     after = {name: parameters.array(each) for name, each in parameters.held(network.network).items()}
     assert all(np.array_equal(after[name], value) for name, value in base.items())

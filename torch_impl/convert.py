@@ -114,6 +114,7 @@ class TunedNetwork(nn.Module):
         self.left = left
         given = parameters.held(network)
         self.layers = nn.ModuleList(_Layer(place, given, plan, seed) for place in places if place.tensors)
+        self._uses = {use: name for use, name in parameters.uses(network).items() if name in plan.tensors}
         self._trained = {name: each.value.requires_grad for name, each in given.items()}
         for name in tuned.frozen(plan, given):
             given[name].value.requires_grad_(False)
@@ -154,7 +155,10 @@ class TunedNetwork(nn.Module):
         return found
 
     def _at(self, omega, inputs, options):
-        return functional_call(self.network, self._tensors(omega), tuple(inputs), options)
+        # Not by functional_call's own search for shared tensors: it leaves a layer that has two names in disorder.
+        found = self._tensors(omega)
+        tensors = {use: found[name] for use, name in self._uses.items()}
+        return functional_call(self.network, tensors, tuple(inputs), options, tie_weights=False)
 
     def fold(self, omega: torch.Tensor) -> nn.Module:
         """The ordinary network equal to this one at omega (p,): of the given network's class, with its names."""

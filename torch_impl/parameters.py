@@ -21,23 +21,25 @@ def places(network: nn.Module) -> list[tuned.Place]:
     names = {id(value): name for name, value in network.named_parameters()}
     found = []
     for name, module in network.named_modules():
-        own = {local: names[id(value)] for local, value in module.named_parameters(recurse=False)}
-        if not own:
-            continue
+        own = dict(module.named_parameters(recurse=False))
         usual = isinstance(module, ops.ORDINARY)
-        layer = {local: full for local, full in own.items() if local in ("weight", "bias")} if usual else own
+        framework = type(module).__module__.startswith("torch.nn.")
         obstacle = _obstacle(module, usual)
-        if usual or obstacle or type(module).__module__.startswith("torch.nn."):
-            found.append(tuned.Place(name, type(module).__name__, module, layer, usual, obstacle))
-            own = {local: full for local, full in own.items() if local not in layer}
-        for local, full in own.items():
-            place = tuned.Place(f"{name}.{local}" if name else local, "parameter", module, {"weight": full})
-            found.append(place._replace(obstacle=_unfit(module._parameters[local])))
+        inside = [local for local in own if local in ("weight", "bias")] if usual else list(own) if framework else []
+        if own and (usual or framework or obstacle):
+            obstacle = obstacle or next(filter(None, (_unfit(own[local]) for local in inside)), "")
+            tensors = {local: names[id(own[local])] for local in inside}
+            found.append(tuned.Place(name, type(module).__name__, module, tensors, usual, obstacle))
+        for local, value in own.items():
+            if local not in inside:
+                tensors = {"weight": names[id(value)]}
+                free = tuned.below(name, local)
+                found.append(tuned.Place(free, "parameter", module, tensors, obstacle=obstacle or _unfit(value)))
     return found
 
 
 def _obstacle(module: nn.Module, usual: bool) -> str:
-    """Why a layer cannot become tunable, "" when it can."""
+    """Why no parameter of a layer can become tunable, "" when they can."""
     if isinstance(module, torch.jit.ScriptModule):
         return "it is compiled by TorchScript: give the network it was made from"
     if isinstance(module, nn.RNNBase):
@@ -46,7 +48,7 @@ def _obstacle(module: nn.Module, usual: bool) -> str:
         return "a parametrization computes with it: torch.nn.utils.parametrize.remove_parametrizations first"
     if usual and "weight" not in module._parameters:
         return "its weight is computed from other parameters: remove that first (remove_weight_norm, say)"
-    return next(filter(None, (_unfit(value) for value in module.parameters(recurse=False))), "")
+    return ""
 
 
 def _unfit(value: torch.Tensor) -> str:
@@ -67,7 +69,19 @@ def copied(network: nn.Module) -> nn.Module:
 
 def held(network: nn.Module) -> dict[str, tuned.Held]:
     """Parameters, by name."""
-    return {name: tuned.Held(value, tuple(value.shape)) for name, value in network.named_parameters()}
+    return {
+        name: tuned.Held(value, tuple(value.shape)) for name, value in network.named_parameters() if not is_lazy(value)
+    }
+
+
+def uses(network: nn.Module) -> dict[str, str]:
+    """Every place in which a layer holds a parameter -> the parameter's name; a layer of several names stands once."""
+    names = {id(value): name for name, value in network.named_parameters()}
+    return {
+        tuned.below(path, local): names[id(value)]
+        for path, module in network.named_modules()
+        for local, value in module.named_parameters(recurse=False)
+    }
 
 
 def statistics(network: nn.Module) -> dict[str, tuned.Held]:
