@@ -83,11 +83,11 @@ class _Layer(nn.Module):
             }
         )
 
-    def forward(self, given: dict[str, tuned.Held], omega: torch.Tensor) -> dict[str, torch.Tensor]:
+    def forward(self, given: dict[str, torch.Tensor], omega: torch.Tensor) -> dict[str, torch.Tensor]:
         """Its tensors at omega (p,), by name in the network."""
-        omega = omega.to(given[next(iter(self.names.values()))].value)
+        omega = omega.to(given[next(iter(self.names.values()))])
         alpha = omega if self.phi is None else self.phi(omega)
-        return {full: self.kernels[local](given[full].value, alpha) for local, full in self.names.items()}
+        return {full: self.kernels[local](given[full], alpha) for local, full in self.names.items()}
 
     def parts(self) -> tuned.LayerParts:
         """What files hold of it."""
@@ -149,7 +149,7 @@ class TunedNetwork(nn.Module):
 
     def _tensors(self, omega: torch.Tensor) -> dict[str, torch.Tensor]:
         """The tunable parameters of the network at omega (p,), by name."""
-        given, found = parameters.held(self.network), {}
+        given, found = dict(self.network.named_parameters()), {}
         for layer in self.layers:
             found.update(layer(given, omega))
         return found
