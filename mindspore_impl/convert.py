@@ -77,7 +77,7 @@ class _Kernels:
         if self.low_rank:
             return self.given + ops.low_rank(omega, self.up, self.down).reshape(self.given.shape)
         if self.base:
-            return self.given + ops.aggregate(omega, self.differences)
+            return ops.displaced(self.given, omega, self.differences)
         return ops.aggregate(self.phi.alpha(omega), self.kernels)
 
     def parts(self) -> dict[str, tuned.Held]:

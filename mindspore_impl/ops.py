@@ -43,6 +43,11 @@ def aggregate(alpha: ms.Tensor, tensor: ms.Tensor) -> ms.Tensor:
     return _ops.matmul(rows, tensor.reshape(tensor.shape[0], -1)).reshape(alpha.shape[:-1] + tensor.shape[1:])
 
 
+def displaced(base: ms.Tensor, alpha: ms.Tensor, differences: ms.Tensor) -> ms.Tensor:
+    """base + sum_i alpha_i differences[i]: base (*shape), alpha (k,), differences (k, *shape) -> (*shape)."""
+    return base + aggregate(alpha, differences)
+
+
 def low_rank(alpha: ms.Tensor, up: ms.Tensor, down: ms.Tensor) -> ms.Tensor:
     """Sum_i alpha_i up[i] down[i]: alpha (k,), up (k, rows, rank), down (k, rank, columns) -> (rows, columns)."""
     scaled = (up * _like(alpha, up).reshape(-1, 1, 1)).swapaxes(0, 1)

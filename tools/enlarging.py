@@ -27,6 +27,11 @@ from tunable_core.reports import tables
 from tunable_core.sweep import contact_sheet
 
 TASKS = {"super_resolution": "Table 4", "super_resolution_swinir": "Table 5"}
+SEEN = {  # what the sheets show
+    "super_resolution": "What sharpens towards (0, 1) are edges; part of it are jags and traces of the pixel shuffle.",
+    "super_resolution_swinir": "What sharpens up to (0.5, 0.5) are edges; from there on it is more and more "
+    "jags and the grid of the pixel shuffle, which this small discriminator rewards.",
+}
 SETS = {"Set5": "Set5/HR", "Set14": "Set14/HR", "CBSD68": "CBSD68"}
 METRICS = ("psnr", "psnr_y", "ssim", "sharpness")
 POINTS = line(5)[::-1]  # from (1, 0), fidelity, to (0, 1), perception
@@ -115,8 +120,8 @@ def report(args) -> None:
         f"--pictures {args.pictures}` on a CPU with OMP_NUM_THREADS=1: "
         f"[start.yaml](../../../configs/{task}/start.yaml), trained for fidelity alone, then from its "
         f"weights [mini.yaml](../../../configs/{task}/mini.yaml). Pretrained weights of VGG-19 were not at hand, and "
-        "with random ones its term drew a grid: its weight is zero, perception is the adversarial term's alone. What "
-        "sharpens towards (0, 1) are edges; part of it are jags and traces of the pixel shuffle.\n",
+        f"with random ones its term drew a grid: its weight is zero, perception is the adversarial term's alone. "
+        f"{SEEN[task]}\n",
     ]
     for name, rows in found.items():
         count = int(rows[0]["pictures"])

@@ -45,7 +45,7 @@ class _Kernels(nn.Module):
         if self.low_rank:
             return given + ops.low_rank(alpha, self.up, self.down).reshape(given.shape)
         if self.base:
-            return given + ops.aggregate(alpha, self.differences)
+            return ops.displaced(given, alpha, self.differences)
         return ops.aggregate(alpha, self.kernels)
 
     def parts(self) -> dict[str, tuned.Held]:
@@ -114,7 +114,11 @@ class TunedNetwork(nn.Module):
         self.left = left
         given = parameters.held(network)
         self.layers = nn.ModuleList(_Layer(place, given, plan, seed) for place in places if place.tensors)
-        self._uses = {use: name for use, name in parameters.uses(network).items() if name in plan.tensors}
+        self._uses = {use: name for use, name in _uses(network).items() if name in plan.tensors}
+        self._owners = {
+            name: (network.get_submodule(use.rpartition(".")[0]), use.rpartition(".")[2])
+            for use, name in self._uses.items()
+        }
         self._trained = {name: each.value.requires_grad for name, each in given.items()}
         for name in tuned.frozen(plan, given):
             given[name].value.requires_grad_(False)
@@ -149,7 +153,8 @@ class TunedNetwork(nn.Module):
 
     def _tensors(self, omega: torch.Tensor) -> dict[str, torch.Tensor]:
         """The tunable parameters of the network at omega (p,), by name."""
-        given, found = dict(self.network.named_parameters()), {}
+        given = {name: module._parameters[local] for name, (module, local) in self._owners.items()}
+        found = {}
         for layer in self.layers:
             found.update(layer(given, omega))
         return found
@@ -267,6 +272,16 @@ def load(path: str | Path, *, base: nn.Module) -> TunedNetwork:
     network = TunedNetwork(copied, places, left, plan, 0)
     network.assign(tensors, path)
     return network
+
+
+def _uses(network: nn.Module) -> dict[str, str]:
+    """Every place in which a layer holds a parameter -> the parameter's name; a layer of several names stands once."""
+    names = {id(value): name for name, value in network.named_parameters()}
+    return {
+        tuned.below(path, local): names[id(value)]
+        for path, module in network.named_modules()
+        for local, value in module.named_parameters(recurse=False)
+    }
 
 
 def _sample(value, n: int):

@@ -30,6 +30,13 @@ def aggregate(alpha: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
         return (alpha @ tensor.reshape(len(tensor), -1)).reshape(*alpha.shape[:-1], *tensor.shape[1:])
 
 
+def displaced(base: torch.Tensor, alpha: torch.Tensor, differences: torch.Tensor) -> torch.Tensor:
+    """base + sum_i alpha_i differences[i]: base (*shape), alpha (k,), differences (k, *shape) -> (*shape)."""
+    with no_autocast(base):
+        rows = differences.reshape(len(differences), -1)
+        return torch.addmv(base.reshape(-1), rows.T, alpha).reshape(base.shape)
+
+
 def low_rank(alpha: torch.Tensor, up: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
     """Sum_i alpha_i up[i] down[i]: alpha (k,), up (k, rows, rank), down (k, rank, columns) -> (rows, columns)."""
     with no_autocast(up):

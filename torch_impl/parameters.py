@@ -74,16 +74,6 @@ def held(network: nn.Module) -> dict[str, tuned.Held]:
     }
 
 
-def uses(network: nn.Module) -> dict[str, str]:
-    """Every place in which a layer holds a parameter -> the parameter's name; a layer of several names stands once."""
-    names = {id(value): name for name, value in network.named_parameters()}
-    return {
-        tuned.below(path, local): names[id(value)]
-        for path, module in network.named_modules()
-        for local, value in module.named_parameters(recurse=False)
-    }
-
-
 def statistics(network: nn.Module) -> dict[str, tuned.Held]:
     """Running statistics of norms, by name."""
     return {
