@@ -91,12 +91,9 @@ be too short to hide. `basis` runs p convolutions: it is for devices and exporte
 kernel for each sample.
 
 torch keeps every limit. MindSpore's numbers are the noisier ones: its threads wait for each other where other work
-takes a core, and a number above its limit means something only where the copy of the ordinary layer stays near 0. An
-earlier measurement found one omega 11 to 23 % above depth-wise layers, and 5 % above small dense ones: the bias was
-added by a sum that broadcasts, which on a CPU takes twice as long as BiasAdd; since then it is BiasAdd. With
-omega per sample `grouped` added it by the sum when this was measured, and adds it by BiasAdd now: what is shown of it
-is more than it costs today. Not explained: its 1x1 layers of 128 and 256 channels with one omega, +30 to +83 % and
--24 to -27 % in three runs; the convolution is the same, its kernel stands elsewhere in memory.
+takes a core, and how memory happens to lie in a process moves its point-wise and largest layers by tens of per cent, up
+and down; a number above its limit means something only where the copy of the ordinary layer stays near 0 and the
+quartiles lie close. torch was measured in one process, MindSpore in {TURNS}, whose rounds are joined.
 Its forms `grouped` and `matmul` are about equally fast on single points; `auto` stays `matmul` there.
 
 [CUDA](../cuda/README.md) has a page of its own. Ascend is not measured: `tunable bench layers --device ascend` prints

@@ -1,8 +1,11 @@
-"""Weights of other programs as this project's: names and shapes say what network they are of.
+"""Weights of other programs as this project's: names and shapes say what network they are of; and plain weights of
+this project as tunable ones.
 
 mindediting  MindEditing's tunable EDSR, NAFNet, SwinIR and StyleNet (MindSpore)
 swinir       the official SwinIR, plain
 nafnet       the official NAFNet, plain
+plain        this project's, plain: tunable with phi base, its differences zero
+endpoints    two or more of them, of one network: tunable with phi identity, which interpolates them
 
 What a file cannot say (constants of the network) is that program's own by default; `overrides` change it. Objectives
 have no names there: omega_1, omega_2, ...
@@ -19,6 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from tunable_core.checkpoint import Header
 from tunable_core.errors import CheckpointError, TunableError, nearest
 from tunable_core.foreign_files import read_foreign
+from tunable_core.initial import ParameterSpec
 from tunable_core.networks import NetworkSpec
 
 Tensors = dict[str, np.ndarray]
@@ -59,6 +63,62 @@ def convert(
     names = tuple(f"omega_{i + 1}" for i in range(p))
     header = Header(spec, names, ((0.0, 1.0),) * p, writer=f"{Header.writer}, converted from {source}")
     return {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}, header
+
+
+def tunable_header(headers: list[Header], source: str, objectives: list[str] | None = None) -> Header:
+    """The header of the tunable network that plain ones become.
+
+    headers     of one file (plain), or of one per objective (endpoints)
+    objectives  their names; for plain they say how many, for endpoints None is omega_1, omega_2, ...
+
+    Raises TunableError where the files or the names do not fit.
+    """
+    first = headers[0]
+    for number, header in enumerate(headers, 1):
+        if header.objectives:
+            raise TunableError(f"file {number} holds a tunable network; {source} wants plain ones")
+        if (found := _plain_facts(header)) != (wanted := _plain_facts(first)):
+            raise TunableError(f"files 1 and {number} hold different networks: {wanted} and {found}")
+    if source == "endpoints":
+        if len(headers) < 2:
+            raise TunableError("endpoints wants two weights files or more, one for each objective")
+        objectives = objectives or [f"omega_{i + 1}" for i in range(len(headers))]
+        if len(objectives) != len(headers):
+            raise TunableError(f"{len(objectives)} objectives are named for {len(headers)} files")
+    elif len(headers) > 1 or not objectives:
+        raise TunableError("plain wants one weights file, and --objectives with the names of its knobs to be")
+    if len(set(objectives)) < len(objectives) or not all(objectives):
+        raise TunableError(f"objectives want different names, not {','.join(objectives)!r}")
+    phi = "base" if source == "plain" else "identity"
+    spec = first.network.model_copy(update={"tunable": True, "phi": phi})
+    writer = f"{Header.writer}, converted from {source}"
+    return Header(spec, tuple(objectives), ((0.0, 1.0),) * len(objectives), writer=writer)
+
+
+def _plain_facts(header: Header) -> dict[str, Any]:
+    return header.network.model_dump(exclude={"phi", "tunable"})
+
+
+def tunable_tensors(files: list[Tensors], specs: list[ParameterSpec]) -> Tensors:
+    """Plain weights as those of a tunable network with these specs: stacked, or in front of zeros when there is one.
+
+    Raises TunableError where a tensor that is not tunable differs between the files.
+    """
+    found = {}
+    for spec in specs:
+        name = spec.name if spec.name in files[0] else spec.name.removesuffix(".weight")  # of a free parameter
+        values = [tensors[name] for tensors in files]
+        if values[0].shape == spec.shape:
+            if any(not np.array_equal(value, values[0]) for value in values):
+                raise TunableError(
+                    f"{name!r} differs between the files, and this network does not set it by omega: end points that "
+                    "differ in their norms are interpolated by from_endpoints of the twins (docs/make_tunable.md)"
+                )
+            found[spec.name] = values[0]
+        else:
+            missing = spec.shape[0] - len(values)
+            found[spec.name] = np.stack([*values, *[np.zeros_like(values[0])] * missing])
+    return found
 
 
 def _said(error: dict) -> str:

@@ -1,4 +1,4 @@
-"""`tunable convert FILE --from SOURCE -o OUT`: weights of another program as this project's."""
+"""`tunable convert FILE... --from SOURCE -o OUT`: other programs' weights as this project's, plain ones as tunable."""
 
 import logging
 
@@ -6,14 +6,26 @@ import yaml
 
 from tunable_core import checkpoint
 from tunable_core.backends import build, get_backend, requested
-from tunable_core.convert import SOURCES, convert
-from tunable_core.errors import TunableError
+from tunable_core.convert import SOURCES, convert, tunable_header, tunable_tensors
+from tunable_core.errors import TunableError, nearest
 from tunable_core.files import check_writable
+
+_PLAIN = ("plain", "endpoints")
 
 
 def add_arguments(parser):
-    parser.add_argument("file", metavar="FILE", help=".ckpt, .safetensors, or .pth with --allow-pickle")
-    parser.add_argument("--from", dest="source", required=True, metavar="SOURCE", help=", ".join(SOURCES))
+    parser.add_argument(
+        "files", metavar="FILE", nargs="+", help=".ckpt, .safetensors, or .pth with --allow-pickle; endpoints: several"
+    )
+    parser.add_argument(
+        "--from",
+        dest="source",
+        required=True,
+        metavar="SOURCE",
+        help=", ".join(SOURCES) + "; plain, a plain weights file of this project that gets knobs without effect yet; "
+        "endpoints, several that the knobs interpolate",
+    )
+    parser.add_argument("--objectives", metavar="A,B", help="plain and endpoints: names of the knobs")
     parser.add_argument("-o", "--out", required=True, metavar="OUT", help="the weights file to write (.safetensors)")
     parser.add_argument(
         "--set",
@@ -33,13 +45,34 @@ def run(args) -> int:
         if not equals or not name:
             raise TunableError(f"--set wants KEY=VALUE such as residual_scale=1, not {text!r}")
         overrides[name] = yaml.safe_load(value)
-    tensors, header = convert(args.file, args.source, overrides, allow_pickle=args.allow_pickle)
     names = requested()
     if not names:
         raise TunableError("no framework is installed to try the weights in: pip install tunable-convolutions[torch]")
+    known = (*SOURCES, *_PLAIN)
+    if args.source not in known:
+        raise TunableError(f"unknown source {args.source!r}{nearest(args.source, known)}; known: {', '.join(known)}")
+    if args.source in _PLAIN:
+        tensors, header = _from_plain(args, names[0])
+    else:
+        if len(args.files) > 1 or args.objectives:
+            raise TunableError(f"--from {args.source} takes one file, and no --objectives")
+        tensors, header = convert(args.files[0], args.source, overrides, allow_pickle=args.allow_pickle)
     for name in names:  # strict: every tensor is wanted and every wanted one is there
-        build(header, tensors, get_backend(name, "cpu"), args.file)
+        build(header, tensors, get_backend(name, "cpu"), args.files[0])
     checkpoint.save(args.out, tensors, header)
     kind = f"tunable, {header.num_objectives} objectives" if header.objectives else "plain"
     logging.info("wrote %s: %s, %s; loads in %s", args.out, header.network.name, kind, " and ".join(names))
     return 0
+
+
+def _from_plain(args, backend: str):
+    if args.set or args.allow_pickle:
+        raise TunableError(f"--from {args.source} takes neither --set nor --allow-pickle")
+    read = [checkpoint.load(path) for path in args.files]
+    objectives = args.objectives.split(",") if args.objectives is not None else None
+    header = tunable_header([header for _, header in read], args.source, objectives)
+    chosen = get_backend(backend, "cpu")
+    for path, (tensors, plain) in zip(args.files, read, strict=True):
+        build(plain, tensors, chosen, path)
+    specs = chosen.specs(chosen.build(header.network, header.num_objectives))
+    return tunable_tensors([tensors for tensors, _ in read], specs), header
