@@ -206,6 +206,21 @@ def test_fold(tunable, weights_file, model, rng):
     assert "resnet, plain" in out and "folded at     (0.7, 0.3)" in out and "omega  " not in out
 
 
+def test_fold_at_several_settings(tunable, weights_file, model, rng):
+    words = ("fold", weights_file, "--omega", "1,0", "--omega", "0.5,0.5", "-o", "net.safetensors")
+    status, _, err = tunable(*words)
+    assert status == 0 and err.splitlines() == [
+        "wrote net-0.safetensors: a plain resnet at omega (1, 0)",
+        "wrote net-1.safetensors: a plain resnet at omega (0.5, 0.5)",
+    ]
+    picture = rng.uniform(size=(1, 3, 16, 16)).astype(np.float32)
+    for index, omega in enumerate(([1, 0], [0.5, 0.5])):
+        folded = load(f"net-{index}.safetensors", model.backend)
+        np.testing.assert_allclose(folded.run(picture), model.run(picture, omega), atol=1e-6)
+    status, _, err = tunable("fold", weights_file, "--omega", "1,0", "--omega", "2,0", "-o", "none.safetensors")
+    assert status == 2 and "(2, 0) lies outside" in err and not Path("none-0.safetensors").exists()
+
+
 def test_extrapolate(tunable, weights_file, folder):
     for words in (
         ("fold", weights_file, "-o", "a.safetensors"),

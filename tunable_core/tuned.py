@@ -314,7 +314,8 @@ def load(path) -> tuple[dict[str, np.ndarray], Plan, str]:
         return tensors, found, metadata["base"] if found.train == "differences" else ""
     except ValidationError as error:
         first = error.errors()[0]
-        raise CheckpointError(f"{path} has a damaged plan: {location(values, first)}: {first['msg']}") from None
+        where, message = location(values, first), first["msg"].removeprefix("Value error, ")
+        raise CheckpointError(f"{path} has a damaged plan: {where + ': ' if where else ''}{message}") from None
     except KeyError as error:
         raise CheckpointError(f"{path} has a damaged header: it lacks {error}") from None
     except (ValueError, RecursionError) as error:

@@ -1,6 +1,7 @@
-"""`tunable fold MODEL --omega 0.7,0.3 -o FILE`: an ordinary network at a fixed omega."""
+"""`tunable fold MODEL --omega 0.7,0.3 -o FILE`: an ordinary network at a fixed omega, one for each --omega."""
 
 import logging
+from pathlib import Path
 
 from tunable_core.backends import load
 from tunable_core.commands.shared import add_backend, add_extrapolate, backend_of, read_omega
@@ -11,19 +12,32 @@ from tunable_core.omega import format_omega
 
 def add_arguments(parser):
     parser.add_argument("model", metavar="MODEL", help="a weights file of a tunable network")
-    parser.add_argument("--omega", required=True, metavar="A,B", help="the setting to keep")
-    parser.add_argument("-o", "--out", required=True, metavar="FILE", help="the folded weights file (.safetensors)")
+    parser.add_argument(
+        "--omega", required=True, action="append", metavar="A,B", help="the setting to keep; may be given several times"
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        required=True,
+        metavar="FILE",
+        help="the folded weights file (.safetensors); several settings: FILE-0, FILE-1, ...",
+    )
     add_extrapolate(parser)
     add_backend(parser)
 
 
 def run(args) -> int:
-    check_writable(args.out)
+    out = Path(args.out)
+    several = len(args.omega) > 1
+    paths = [out.with_stem(f"{out.stem}-{i}") for i in range(len(args.omega))] if several else [out]
+    for path in paths:
+        check_writable(path)
     model = load(args.model, backend_of(args))
     if not model.objectives:
         raise TunableError(f"{args.model} holds a plain network already: there is nothing to fold")
-    omega = read_omega(args.omega, model.header, args.extrapolate)
-    folded = model.fold(omega)
-    folded.save(args.out)
-    logging.info("wrote %s: a plain %s at omega %s", args.out, folded.header.network.name, format_omega(omega))
+    omegas = [read_omega(text, model.header, args.extrapolate) for text in args.omega]
+    for path, omega in zip(paths, omegas, strict=True):
+        folded = model.fold(omega)
+        folded.save(path)
+        logging.info("wrote %s: a plain %s at omega %s", path, folded.header.network.name, format_omega(omega))
     return 0
