@@ -123,7 +123,7 @@ def changed(**values):
 
 
 DAMAGE = {
-    "another format": (lambda metadata: metadata.update(format="mine"), "a network made tunable: format 'mine', wanted"),
+    "another format": (lambda metadata: metadata.update(format="mine"), "made tunable: format 'mine', wanted"),
     "no plan": (lambda metadata: metadata.pop("plan"), "damaged header: it lacks 'plan'"),
     "no base": (lambda metadata: metadata.pop("base"), "damaged header: it lacks 'base'"),
     "no JSON": (lambda metadata: metadata.update(plan="{"), "damaged plan: not JSON"),
