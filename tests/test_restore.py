@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 from prepared import answer
 
 from tunable_core.pictures import from_network, read, read_bytes, to_network
@@ -43,6 +43,40 @@ def test_restore_a_folder(tunable, weights_file, model, folder):
         np.testing.assert_allclose(
             read_bytes(f"out/{name}_restored.png"), restored(model, folder / f"{name}.png", [0, 1]), atol=1
         )
+
+
+def test_resume_goes_on_with_a_folder(tunable, weights_file, folder):
+    words = ("restore", weights_file, folder, "--omega", "0,1", "-o", "out")
+    assert tunable(*words)[0] == 0
+    kept = os.stat("out/a_restored.png").st_mtime_ns
+    os.remove("out/b_restored.png")
+    status, _, err = tunable(*words, "--resume")
+    assert status == 0 and "resume: 1 of 2 pictures are restored already" in err and "wrote out/b_restored.png" in err
+    assert os.stat("out/a_restored.png").st_mtime_ns == kept
+    status, out, err = tunable(*words, "--resume")
+    assert (status, out, err) == (0, "", "resume: 2 of 2 pictures are restored already\n")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp", ".jpg"])
+def test_transparency_and_colour_profile_are_kept(suffix, tunable, weights_file, rng):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    values = rng.integers(0, 256, (20, 24, 4), dtype=np.uint8)
+    Image.fromarray(values).save("in.png", icc_profile=profile)
+    status, _, err = tunable("restore", weights_file, "in.png", "--omega", "1,0", "-o", f"out{suffix}")
+    with Image.open(f"out{suffix}") as found:
+        assert status == 0 and found.info["icc_profile"] == profile
+        if suffix == ".jpg":
+            assert found.mode == "RGB" and "out.jpg is without the transparency of in.png: its format has none" in err
+        else:
+            assert np.array_equal(np.asarray(found)[:, :, 3], values[:, :, 3])
+
+
+def test_a_profile_of_other_colours_is_left_behind(tunable, weights_file, rng):
+    """Grey values with a profile become RGB values, which it does not describe."""
+    Image.fromarray(rng.integers(0, 256, (20, 24), dtype=np.uint8)).save("grey.png", icc_profile=b"of grey")
+    assert tunable("restore", weights_file, "grey.png", "--omega", "1,0", "-o", "out.png")[0] == 0
+    with Image.open("out.png") as found:
+        assert "icc_profile" not in found.info
 
 
 def test_restore_a_sweep(tunable, weights_file, model, folder):

@@ -76,15 +76,56 @@ def test_scale():
     np.testing.assert_array_equal(run_tiled(model, picture, None, 4), model.run(picture, None))
 
 
-def test_a_network_with_global_reach_is_run_whole(model, monkeypatch, refused):
-    """Unless tiles are asked for that would change the picture."""
+def test_a_network_with_global_reach_is_run_whole(model, monkeypatch):
+    """Unless tiles are asked for."""
     monkeypatch.setattr(type(model.header.network), "halo", None)
     monkeypatch.setattr("tunable_core.tiling.DEFAULT_TILE", 16)
     picture = noise(20, 30)
     np.testing.assert_array_equal(run_tiled(model, picture, OMEGA), model.run(picture, OMEGA))
     np.testing.assert_array_equal(run_tiled(model, picture, OMEGA, 32), model.run(picture, OMEGA))
-    with refused(TunableError, "30x20", "tiles of 16", "whole picture"):
-        run_tiled(model, picture, OMEGA, 16)
+
+
+def fake(run, scale=1, multiple=1):
+    """A network without a halo."""
+    network = SimpleNamespace(halo=None, scale=scale, multiple_inside=multiple)
+    return SimpleNamespace(header=SimpleNamespace(network=network), run=run)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "tile"), [(64, 90, 32), (33, 47, 16), (40, 9, 12), (30, 1, 8), (23, 21, 3)]
+)
+@pytest.mark.parametrize("scale", [1, 2])
+def test_blended_pieces_lie_where_they_belong(height, width, tile, scale):
+    sizes = []
+
+    def run(x, omega):
+        sizes.append(max(x.shape[2:]))
+        return x.repeat(scale, axis=2).repeat(scale, axis=3)
+
+    picture = noise(height, width)
+    assert relative_error(run_tiled(fake(run, scale), picture, None, tile), run(picture, None)) <= 1e-6
+    assert max(sizes[:-1]) <= tile + 2 * max(tile // 4, 1) and len(sizes) > 2
+
+
+def test_blending_leaves_no_seams():
+    """A network that adds something else to every piece: the step from pixel to pixel stays small."""
+    shades = iter(np.tile([0.0, 1.0], 100))
+    flat = np.zeros((1, 3, 64, 96), np.float32)
+    found = run_tiled(fake(lambda x, omega: x + np.float32(next(shades))), flat, None, 32)
+    steps = max(np.abs(np.diff(found, axis=axis)).max() for axis in (2, 3))
+    assert np.ptp(found) > 0.9 and steps < 0.15
+
+
+def test_windows_lie_as_in_the_whole_picture():
+    begins = []
+
+    def run(x, omega):
+        begins.append((x[0, 0, 0, 0] // 1000, x[0, 0, 0, 0] % 1000))
+        return x
+
+    places = 1000 * np.arange(50)[:, None] + np.arange(70)
+    run_tiled(fake(run, multiple=8), np.broadcast_to(places, (1, 3, 50, 70)).astype(np.float32), None, 20)
+    assert len(begins) > 4 and all(row % 8 == column % 8 == 0 for row, column in begins)
 
 
 @pytest.mark.parametrize("tile", [0, -3])

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -17,6 +18,21 @@ from tunable_core.files import atomic
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 MAX_PIXELS = 100_000_000
+ALPHA_SUFFIXES = (".png", ".tif", ".tiff", ".webp")
+_PROFILE_SUFFIXES = (*ALPHA_SUFFIXES, ".jpg", ".jpeg")
+
+
+class Picture(NamedTuple):
+    """A picture as a file holds it, EXIF orientation applied.
+
+    values   float32 RGB (H, W, 3) in 0..1
+    alpha    uint8 (H, W), None without transparency
+    profile  the ICC colour profile of the RGB values, None when the file has none
+    """
+
+    values: np.ndarray
+    alpha: np.ndarray | None
+    profile: bytes | None
 
 
 def read_bytes(path: str | Path) -> np.ndarray:
@@ -28,6 +44,19 @@ def read_bytes(path: str | Path) -> np.ndarray:
     with _opened(path) as picture:
         picture.load()
         return np.asarray(_to_rgb(ImageOps.exif_transpose(picture)))
+
+
+def read_picture(path: str | Path) -> Picture:
+    """Read a picture with what else it has; errors as `read_bytes`."""
+    with _opened(path) as picture:
+        picture.load()
+        # A profile describes the values of its own colour space: those that are converted to RGB leave it behind.
+        profile = picture.info.get("icc_profile") if picture.mode in ("RGB", "RGBA", "P") else None
+        picture = ImageOps.exif_transpose(picture)
+        alpha = None
+        if picture.has_transparency_data:
+            alpha = np.asarray(picture.convert("RGBA"))[:, :, 3]
+        return Picture(_scaled(np.asarray(_to_rgb(picture))), alpha, profile)
 
 
 def size_of(path: str | Path) -> tuple[int, int]:
@@ -69,7 +98,11 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
 
 def read(path: str | Path) -> np.ndarray:
     """Read a picture as float32 RGB (H, W, 3) in 0..1; errors as `read_bytes`."""
-    return read_bytes(path).astype(np.float32) / np.float32(255)
+    return _scaled(read_bytes(path))
+
+
+def _scaled(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.float32) / np.float32(255)
 
 
 def to_bytes(picture: np.ndarray) -> np.ndarray:
@@ -77,8 +110,12 @@ def to_bytes(picture: np.ndarray) -> np.ndarray:
     return np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 
-def write(path: str | Path, picture: np.ndarray) -> None:
-    """Write a float (H, W, 3) picture, 8 bits per channel, atomically; the suffix names the format."""
+def write(path: str | Path, picture: np.ndarray, alpha: np.ndarray | None = None, profile: bytes | None = None) -> None:
+    """Write a float (H, W, 3) picture, 8 bits per channel, atomically; the suffix names the format.
+
+    alpha    uint8 of any size, brought to that of the picture; left out where the format has none (`ALPHA_SUFFIXES`)
+    profile  an ICC profile, likewise
+    """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise DataError(f"cannot write {path}: the suffix must be one of {', '.join(SUFFIXES)}")
@@ -89,7 +126,11 @@ def write(path: str | Path, picture: np.ndarray) -> None:
         raise DataError(f"cannot write {path}: the picture has values that are not finite")
     with atomic(path) as temporary:
         encoded = io.BytesIO()  # given a file, Pillow overlooks that the last write was cut by a full disk
-        Image.fromarray(to_bytes(picture)).save(encoded, format=Image.registered_extensions()[path.suffix.lower()])
+        suffix, made = path.suffix.lower(), Image.fromarray(to_bytes(picture))
+        if alpha is not None and suffix in ALPHA_SUFFIXES:
+            made.putalpha(Image.fromarray(alpha).resize(made.size, Image.Resampling.BICUBIC))
+        options = {"icc_profile": profile} if profile and suffix in _PROFILE_SUFFIXES else {}
+        made.save(encoded, format=Image.registered_extensions()[suffix], **options)
         temporary.write_bytes(encoded.getvalue())
 
 

@@ -19,7 +19,15 @@ from tunable_core.commands.shared import (
 from tunable_core.errors import TunableError
 from tunable_core.files import check_writable
 from tunable_core.omega import format_omega, line
-from tunable_core.pictures import SUFFIXES, from_network, list_pictures, read, to_network, write
+from tunable_core.pictures import (
+    ALPHA_SUFFIXES,
+    SUFFIXES,
+    from_network,
+    list_pictures,
+    read_picture,
+    to_network,
+    write,
+)
 from tunable_core.sweep import contact_sheet
 from tunable_core.tiling import DEFAULT_TILE, run_tiled
 
@@ -42,7 +50,10 @@ def add_arguments(parser):
         type=at_least(16),
         metavar="N",
         help=f"restore in tiles of N pixels, to bound the memory (default {DEFAULT_TILE}; "
-        "whole where a pixel depends on the whole picture)",
+        "whole where a pixel depends on the whole picture; given, such a network's tiles are blended)",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="leave out pictures whose restored file is there: go on with a folder"
     )
     add_extrapolate(parser)
     add_backend(parser)
@@ -54,6 +65,12 @@ def run(args) -> int:
     model = load(args.model, backend_of(args))
     omegas = _omegas(args, model)
     written, failed = [], []
+    if args.resume:
+        there = sum(target.is_file() for target in targets)
+        if there:
+            logging.info("resume: %d of %d pictures are restored already", there, len(paths))
+        left = [(path, target) for path, target in zip(paths, targets, strict=True) if not target.is_file()]
+        paths, targets = [path for path, _ in left], [target for _, target in left]
     with progress("restore") as report:
         for done, (path, target) in enumerate(zip(paths, targets, strict=True), start=1):
             try:
@@ -75,7 +92,7 @@ def run(args) -> int:
 
 
 def _restore(model, path, target, omegas, args) -> None:
-    picture = read(path)
+    picture, alpha, profile = read_picture(path)
     check_writable(target)
     restored = [from_network(run_tiled(model, to_network(picture), omega, args.tile)) for omega in omegas]
     if args.sweep:
@@ -83,7 +100,9 @@ def _restore(model, path, target, omegas, args) -> None:
         knobs = f"{path.name}: omega = ({', '.join(model.objectives)})"
         write(target, contact_sheet([[picture, *restored]], labels, [knobs]))
     else:
-        write(target, restored[0])
+        write(target, restored[0], alpha, profile)
+        if alpha is not None and target.suffix.lower() not in ALPHA_SUFFIXES:
+            logging.warning("%s is without the transparency of %s: its format has none", target, path)
     logging.info("wrote %s", target)
 
 
