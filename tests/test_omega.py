@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tunable_core.errors import OmegaError
-from tunable_core.omega import check_omega, check_range, format_omega, grid, line, parse_omega
+from tunable_core.omega import check_omega, check_range, format_omega, grid, line, parse_omega, sweep, tour
 
 
 @pytest.mark.parametrize(
@@ -93,3 +93,36 @@ def test_line(refused):
     assert line(2).dtype == np.float32
     with refused(OmegaError, "2 points", "not 0"):
         line(0)
+
+
+def test_sweeps_go_from_one_end_of_every_knob_to_the_other():
+    assert [row.tolist() for row in sweep(1, 3)] == [[[0], [0.5], [1]]]
+    assert [row.tolist() for row in sweep(2, 3)] == [[[0, 1], [0.5, 0.5], [1, 0]]]
+    assert [row.tolist() for row in sweep(2, 2, square=True)] == [[[0, 1], [1, 1]], [[0, 0], [1, 0]]]
+    rows = sweep(3, 3)
+    assert [row.tolist() for row in rows] == [
+        [[1, 0, 0]], [[0.5, 0.5, 0], [0.5, 0, 0.5]], [[0, 1, 0], [0, 0.5, 0.5], [0, 0, 1]]
+    ]  # fmt: skip
+    assert all(row.dtype == np.float32 for row in rows)
+
+
+def test_tours_end_where_they_start():
+    assert tour(1, 3).tolist() == [[0], [0.5], [1], [0.5]]
+    assert tour(2, 2).tolist() == [[0, 1], [1, 0]]
+    round_trip = tour(3, 3)
+    assert round_trip.tolist() == [
+        [1, 0, 0], [0.5, 0, 0.5], [0, 0, 1], [0, 0.5, 0.5], [0, 1, 0], [0.5, 0.5, 0]
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_objectives": 2, "points": 1}, "at least 2 points, not 1"),
+        ({"num_objectives": 4, "points": 3}, "one, two or three objectives; this network has 4"),
+        ({"num_objectives": 3, "points": 3, "square": True}, "a square sweep is for two objectives"),
+    ],
+)
+def test_sweeps_that_cannot_be(arguments, message):
+    with pytest.raises(OmegaError, match=message):
+        sweep(**arguments)

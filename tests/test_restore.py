@@ -92,6 +92,26 @@ def test_restore_a_sweep(tunable, weights_file, model, folder):
         np.testing.assert_allclose(sheet[bottom - 20 : bottom, left : left + 24], picture, atol=1)
 
 
+def test_restore_a_square_and_an_animation(tunable, weights_file, folder):
+    words = ("restore", weights_file, folder / "a.png")
+    assert tunable(*words, "--sweep", "3x3", "-o", "square.png")[0] == 0
+    line = read_bytes("square.png")
+    with Image.open(folder / "a.png") as picture:
+        width, height = picture.size
+    assert line.shape[0] > 4 * height and line.shape[1] > 3 * width
+    assert tunable(*words, "--sweep", "3", "--animate")[0] == 0
+    with Image.open(folder / "a_sweep.webp") as found:
+        assert found.n_frames == 4
+    for more, message in (
+        (("--sweep", "3x3", "--animate"), "--animate wants --sweep N, not NxN"),
+        (("--animate", "--omega", "1,0"), "--animate wants --sweep N"),
+        (("--sweep", "3", "--animate", "-o", "x.png"), "an animation is a .webp, not x.png"),
+        (("--sweep", "3x4"), "must be N or NxN, not '3x4'"),
+    ):
+        status, _, err = tunable(*words, *more)
+        assert status == 2 and message in err and len(err.splitlines()) == 1
+
+
 def test_one_bad_picture_of_several(tunable, weights_file, folder):
     (folder / "aa.png").write_bytes((folder / "a.png").read_bytes()[:100])
     words = ["restore", weights_file, folder, "absent.png", "--omega", "1,0", "-o", "out", "--json"]

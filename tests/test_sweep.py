@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from tunable_core.sweep import contact_sheet
+from tunable_core.sweep import cell_sheet, contact_sheet, write_animation
 
 GAP = 6
 
@@ -73,3 +74,30 @@ def test_a_long_row_label_fits():
 def test_values_outside_the_range_are_clipped():
     sheet = contact_sheet([[np.full((20, 20, 3), -1.0), np.full((20, 20, 3), 2.0)]], ["a", "b"])
     assert (sheet[22:42, GAP : GAP + 20] == 0).all() and (sheet[22:42, 32:52] == 1).all()
+
+
+def test_rows_of_a_triangle_stand_in_the_middle():
+    grey = iter(np.arange(1, 7) / 7)
+    rows = [[np.full((30, 80, 3), next(grey)) for _ in range(count)] for count in (1, 2, 3)]
+    sheet = cell_sheet(rows, [["a"], ["b", "c"], ["d", "e", "f"]])
+    line = 14 + 8
+    strip = line + 30 + GAP
+    assert sheet.shape == (3 * strip, GAP + 3 * (80 + GAP), 3)
+    for row, count in enumerate((1, 2, 3)):
+        width = GAP + count * (80 + GAP)
+        left = (sheet.shape[1] - width) // 2 + GAP
+        for place in range(count):
+            x, y = left + place * (80 + GAP), row * strip + line
+            np.testing.assert_allclose(sheet[y : y + 30, x : x + 80], rows[row][place], atol=1 / 255)
+
+
+def test_an_animation_holds_every_frame(tmp_path):
+    frames = [np.full((40, 60, 3), shade) for shade in (0.2, 0.5, 0.8)]
+    write_animation(tmp_path / "x.webp", frames, ["a", "b", "c"])
+    with Image.open(tmp_path / "x.webp") as found:
+        assert found.n_frames == 3 and found.info["loop"] == 0
+        shades = []
+        for index in range(3):
+            found.seek(index)
+            shades.append(np.asarray(found.convert("RGB"))[-GAP - 20, GAP + 30, 0] / 255)
+    np.testing.assert_allclose(shades, [0.2, 0.5, 0.8], atol=0.02)

@@ -76,3 +76,39 @@ def line(points: int) -> np.ndarray:
         raise OmegaError(f"a line needs at least 2 points, not {points}")
     first = np.linspace(0, 1, points)
     return np.stack([first, 1 - first], axis=1).astype(np.float32)
+
+
+def sweep(num_objectives: int, points: int, *, square: bool = False) -> list[np.ndarray]:
+    """Omegas to show side by side, in rows (n, p) of one and more: from one end of every knob to the other.
+
+    One objective: a row from 0 to 1. Two: the row `line`, or, square, all of [0, 1]^2, omega_1 growing to the right and
+    omega_2 upwards. Three: the triangle of those that sum to one, its corners the unit vectors, the first on top.
+
+    Raises OmegaError for fewer than 2 points along an edge, for other numbers of objectives, and for a square that
+    is not of two.
+    """
+    if points < 2:
+        raise OmegaError(f"a sweep needs at least 2 points, not {points}")
+    if square and num_objectives != 2:
+        raise OmegaError(f"a square sweep is for two objectives; this network has {num_objectives}")
+    steps = np.linspace(0, 1, points, dtype=np.float32)
+    if num_objectives == 1:
+        return [steps[:, None]]
+    if num_objectives == 2:
+        return [np.stack([steps, np.full(points, up)], 1) for up in steps[::-1]] if square else [line(points)]
+    if num_objectives == 3:
+        top = points - 1
+        return [
+            np.array([[top - row, row - place, place] for place in range(row + 1)], dtype=np.float32) / top
+            for row in range(points)
+        ]
+    raise OmegaError(f"a sweep is for one, two or three objectives; this network has {num_objectives}")
+
+
+def tour(num_objectives: int, points: int) -> np.ndarray:
+    """Omegas of an animation that starts where it ends, (n, p): there and back, or round the triangle of `sweep`."""
+    rows = sweep(num_objectives, points)
+    if num_objectives < 3:
+        return np.concatenate([rows[0], rows[0][-2:0:-1]])
+    down, along, up = [row[-1] for row in rows], rows[-1][::-1], [row[0] for row in rows[::-1]]
+    return np.stack([*down, *along[1:], *up[1:-1]])

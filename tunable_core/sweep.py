@@ -1,10 +1,13 @@
-"""Contact sheets: one picture restored at several settings of the knobs, labelled."""
+"""Contact sheets and animations: one picture restored at several settings of the knobs, labelled."""
 
+import io
 import math
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from tunable_core.files import atomic
 from tunable_core.pictures import to_bytes
 
 _GAP = 6
@@ -43,6 +46,30 @@ def contact_sheet(rows: list[list[np.ndarray]], labels: list[str], row_labels: l
             x = _left(place, column) + (column - width) // 2
             sheet.paste(Image.fromarray(to_bytes(picture)), (x, y))
     return np.asarray(sheet, dtype=np.float32) / 255
+
+
+def cell_sheet(rows: list[list[np.ndarray]], labels: list[list[str]]) -> np.ndarray:
+    """Pictures of equal size in rows of any length, each row in the middle, each picture below its own label.
+
+    rows, labels  one list per row -> float 0..1 (H', W', 3)
+    """
+    strips = [contact_sheet([pictures], names) for pictures, names in zip(rows, labels, strict=True)]
+    width = max(strip.shape[1] for strip in strips)
+    sheet = []
+    for strip in strips:
+        free = width - strip.shape[1]
+        sheet.append(np.pad(strip, ((0, 0), (free // 2, free - free // 2), (0, 0)), constant_values=1))
+    return np.concatenate(sheet)
+
+
+def write_animation(path: str | Path, frames: list[np.ndarray], labels: list[str]) -> None:
+    """An animated WebP of pictures (H, W, 3), each below its label, atomically; eight a second, for ever."""
+    pictures = [Image.fromarray(to_bytes(cell_sheet([[f]], [[name]]))) for f, name in zip(frames, labels, strict=True)]
+    with atomic(path) as temporary:
+        encoded = io.BytesIO()
+        options = {"save_all": True, "append_images": pictures[1:], "duration": 125, "loop": 0, "quality": 90}
+        pictures[0].save(encoded, format="WEBP", **options)
+        temporary.write_bytes(encoded.getvalue())
 
 
 def _left(place: int, column: int) -> int:

@@ -1,5 +1,6 @@
 """`tunable restore MODEL IMAGE... --omega 0.7,0.3 -o OUT`: restore pictures of any size."""
 
+import argparse
 import logging
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tunable_core.commands.shared import (
 )
 from tunable_core.errors import TunableError
 from tunable_core.files import check_writable
-from tunable_core.omega import format_omega, line
+from tunable_core.omega import format_omega, sweep, tour
 from tunable_core.pictures import (
     ALPHA_SUFFIXES,
     SUFFIXES,
@@ -28,7 +29,7 @@ from tunable_core.pictures import (
     to_network,
     write,
 )
-from tunable_core.sweep import contact_sheet
+from tunable_core.sweep import cell_sheet, contact_sheet, write_animation
 from tunable_core.tiling import DEFAULT_TILE, run_tiled
 
 
@@ -43,8 +44,13 @@ def add_arguments(parser):
         help="the restored picture, or a folder; default: NAME_restored.png (NAME_sweep.png) beside each",
     )
     parser.add_argument(
-        "--sweep", type=at_least(2), metavar="N", help="write a contact sheet of N settings from (0, 1) to (1, 0)"
+        "--sweep",
+        type=_points,
+        metavar="N|NxN",
+        help="write a contact sheet: N settings of one knob; of two, from (0, 1) to (1, 0), or NxN of both; "
+        "of three, the triangle with N on an edge",
     )
+    parser.add_argument("--animate", action="store_true", help="with --sweep N: an animated .webp instead of a sheet")
     parser.add_argument(
         "--tile",
         type=at_least(16),
@@ -91,37 +97,64 @@ def run(args) -> int:
     return 0 if not failed else 1 if written else 2
 
 
-def _restore(model, path, target, omegas, args) -> None:
+def _points(text: str) -> tuple[int, bool]:
+    """N or NxN -> N, and whether it is a square."""
+    first, cross, second = text.partition("x")
+    if cross and first != second:
+        raise argparse.ArgumentTypeError(f"must be N or NxN, not {text!r}")
+    return at_least(2)(first), bool(cross)
+
+
+def _restore(model, path, target, rows, args) -> None:
     picture, alpha, profile = read_picture(path)
     check_writable(target)
-    restored = [from_network(run_tiled(model, to_network(picture), omega, args.tile)) for omega in omegas]
-    if args.sweep:
-        labels = ["input", *(format_omega(omega) for omega in omegas)]
-        knobs = f"{path.name}: omega = ({', '.join(model.objectives)})"
-        write(target, contact_sheet([[picture, *restored]], labels, [knobs]))
+
+    def at(omega):
+        return from_network(run_tiled(model, to_network(picture), omega, args.tile))
+
+    restored = [[at(omega) for omega in row] for row in rows]
+    if args.animate:
+        write_animation(target, restored[0], [_knobs(model, omega) for omega in rows[0]])
+    elif args.sweep:
+        title = f"{path.name}: omega = ({', '.join(model.objectives)})"
+        labels = [[format_omega(omega) for omega in row] for row in rows]
+        if len(rows) == 1:
+            write(target, contact_sheet([[picture, *restored[0]]], ["input", *labels[0]], [title]))
+        else:
+            write(target, cell_sheet([[picture], *restored], [[title], *labels]))
     else:
-        write(target, restored[0], alpha, profile)
+        write(target, restored[0][0], alpha, profile)
         if alpha is not None and target.suffix.lower() not in ALPHA_SUFFIXES:
             logging.warning("%s is without the transparency of %s: its format has none", target, path)
     logging.info("wrote %s", target)
 
 
+def _knobs(model, omega) -> str:
+    return ", ".join(f"{name} {value:.2f}" for name, value in zip(model.objectives, omega, strict=True))
+
+
 def _omegas(args, model) -> list:
+    """The settings, in the rows of a sheet."""
     p = len(model.objectives)
     if not p:
         if args.omega or args.sweep:
             raise TunableError(f"{args.model} holds a plain network: it takes no --omega or --sweep")
-        return [None]
+        return [[None]]
     if args.sweep:
         if args.omega:
             raise TunableError("give either --omega or --sweep")
-        if p != 2:
-            raise TunableError(f"--sweep is for two objectives; this network has {p}")
-        return list(line(args.sweep))
+        points, square = args.sweep
+        if not args.animate:
+            return sweep(p, points, square=square)
+        if square:
+            raise TunableError("--animate wants --sweep N, not NxN")
+        return [tour(p, points)]
+    if args.animate:
+        raise TunableError("--animate wants --sweep N")
     if not args.omega:
         example = ",".join("1" + "0" * (p - 1))
         raise TunableError(f"--omega is needed: {p} values for {', '.join(model.objectives)}, such as {example}")
-    return [read_omega(args.omega, model.header, args.extrapolate)]
+    return [[read_omega(args.omega, model.header, args.extrapolate)]]
 
 
 def _plan(args) -> tuple[list[Path], list[Path]]:
@@ -141,7 +174,7 @@ def _plan(args) -> tuple[list[Path], list[Path]]:
 
 
 def _targets(args, paths: list[Path], one: bool) -> list[Path]:
-    ending = "_sweep.png" if args.sweep else "_restored.png"
+    ending = "_restored.png" if not args.sweep else "_sweep.webp" if args.animate else "_sweep.png"
     if args.out is None:
         return [path.with_name(path.stem + ending) for path in paths]
     out = Path(args.out)
@@ -150,6 +183,8 @@ def _targets(args, paths: list[Path], one: bool) -> list[Path]:
             raise TunableError(f"-o {out} names one picture; several need a folder")
         if out.suffix.lower() not in SUFFIXES:
             raise TunableError(f"cannot write {out}: the suffix must be one of {', '.join(SUFFIXES)}")
+        if args.animate and out.suffix.lower() != ".webp":
+            raise TunableError(f"an animation is a .webp, not {out}")
         return [out]
     if out.exists() and not out.is_dir():
         raise TunableError(f"-o {out} is a file, but neither a folder nor named like a picture")
