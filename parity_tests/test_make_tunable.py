@@ -219,6 +219,21 @@ def test_torch_compiles_it_once(torch, arrays):
         assert count[0] == count[-1], "omega changed, and it was compiled again"
 
 
+@pytest.mark.parametrize("name", ["unet", "attention", "reused"])
+def test_torch_exports_it_with_omega_as_an_input(torch, arrays, tmp_path, name):
+    """By torch's own exporter; another omega than the one it was exported with."""
+    import onnxruntime
+
+    network, _ = made(torch, name)
+    x, path = arrays(name), tmp_path / "net.onnx"
+    with torch.module("export")._quiet():
+        example = tuple(torch.tensors([*x, omega_of("inside")]))
+        torch.torch.onnx.export(network, example, path, input_names=["image", "omega"], dynamo=True, verbose=False)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"image": x[0], "omega": omega_of("corner")})
+    assert relative_error(found, call(torch, network, x, omega_of("corner"))[""]) <= TOLERANCES["export"].limit
+
+
 def test_graph_mode_compiles_it_once(mindspore, arrays):
     """All networks in graph mode: equal to PyNative, and omega changes without a compilation."""
     for name in NAMES:
