@@ -200,7 +200,7 @@ class TunedNetwork(nn.Cell):
         self.left = left
         given = parameters.held(network)
         self.omega = ms.Parameter(
-            ms.Tensor(np.zeros(plan.num_objectives, np.float32)), name="omega", requires_grad=False
+            ms.Tensor(np.zeros(plan.num_objectives, np.float32)), name="tuned_omega", requires_grad=False
         )
         self._untold = _Untold()
         self.layers = nn.CellList(
@@ -237,7 +237,7 @@ class TunedNetwork(nn.Cell):
             return self._at(omega, inputs[:-1], options)
         outputs = []
         for n in range(omega.shape[0]):
-            outputs.append(self._at(omega[n], _sample(inputs[:-1], n), options))
+            outputs.append(self._at(omega[n], _sample(inputs[:-1], n), _sample(options, n)))
         return _joined(outputs)
 
     def _at(self, omega, inputs, options):
@@ -366,7 +366,12 @@ def load(path: str | Path, *, base: nn.Cell) -> TunedNetwork:
 
 
 def _sample(value, n):
-    """Inputs of the sample n alone, its axis kept: every tensor in tuples and lists."""
+    """Inputs of the sample n alone, its axis kept: every tensor in tuples, lists and dictionaries."""
+    if isinstance(value, dict):
+        found = {}
+        for key in value:
+            found[key] = _sample(value[key], n)
+        return found
     if isinstance(value, (tuple, list)):
         parts = []
         for part in value:

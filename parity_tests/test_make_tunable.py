@@ -4,6 +4,8 @@ The networks stand in `strangers`. Truth is their own ordinary form with the ker
 makes from the tensors of the weights file: in the same framework, and across frameworks by torch in float64.
 """
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 
@@ -488,9 +490,19 @@ def test_omegas_that_cannot_be(twin, arrays):
         call(twin, network, x, np.zeros(3))
     with pytest.raises(OmegaError, match=r"omega has 3 rows, one per sample, but an input has shape \(2, 3, 8, 7\)"):
         call(twin, network, x, np.zeros((3, 2)))
-    named = network(*twin.tensors(x), omega=twin.tensors([omega_of("inside")])[0])
-    wanted = call(twin, network, x, omega_of("inside"))
-    assert all(np.array_equal(twin.array(v), wanted[p]) for p, v in strangers.flat(named).items())
+
+
+@pytest.mark.parametrize("label", ["inside", "per sample"])
+def test_inputs_by_name(twin, arrays, label):
+    """In MindSpore's graph mode too."""
+    network, _ = made(twin, "guided")
+    x, omega = arrays("guided"), omega_of(label)
+    wanted = call(twin, network, x, omega)
+    first, guide, at = twin.tensors([*x, omega])
+    for mode in ("pynative", "graph") if twin.name == "mindspore" else ("eager",):
+        with twin.module("ops").running(mode) if twin.name == "mindspore" else nullcontext():
+            found = strangers.flat(network(first, guide=guide, omega=at))
+        assert all(relative_error(twin.array(value), wanted[place]) <= NETWORK for place, value in found.items())
 
 
 def test_batch_norms_in_training_take_one_omega(twin, arrays):
