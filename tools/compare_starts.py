@@ -10,9 +10,11 @@ as a table, mean of sigma 15 and 30 and sigma 5 alone. Needs TUNABLE_DATA.
 
 import argparse
 import csv
+import sys
 from pathlib import Path
 
 import numpy as np
+import runs
 import torch
 
 from tunable_core import metrics, oracle
@@ -112,7 +114,7 @@ def measure(recipe, backend, network):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", help="variants, default all: " + "; ".join(VARIANTS))
+    parser.add_argument("names", nargs="*", help="variants, default all: " + "; ".join(VARIANTS).replace("%", "%%"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override for all variants")
@@ -152,4 +154,4 @@ def table(path):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(runs.guarded(main))

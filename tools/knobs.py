@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import runs
 
 from tunable_core.backends import BACKENDS, get_backend
 from tunable_core.files import write_text
@@ -124,4 +125,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(runs.guarded(main))

@@ -15,6 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import runs
+
 from tunable_core import layer_benchmark
 from tunable_core.backends import BACKENDS, get_backend
 from tunable_core.files import write_text
@@ -102,4 +104,4 @@ the line for `tunable_core/forms.py`.
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(runs.guarded(main))

@@ -102,9 +102,13 @@ def main(report: Callable, about: str, pictures: int, which: str, tasks: Iterabl
     parser.add_argument("--work", type=Path, required=True, help="folder of the training runs")
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--pictures", type=int, default=pictures, help=which)
-    args = parser.parse_args()
+    return guarded(report, parser.parse_args())
+
+
+def guarded(work: Callable, *arguments) -> int:
+    """Call work(*arguments) -> 0; an error of the project or of a program that it runs is one line and 2."""
     try:
-        report(args)
+        work(*arguments)
     except (TunableError, subprocess.CalledProcessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import runs
+
 from tunable_core import benchmark
 from tunable_core.commands.bench import compare
 from tunable_core.files import write_text
@@ -119,4 +121,4 @@ def table(rows: list[dict], wanted: dict, *, training: bool) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(runs.guarded(main))
