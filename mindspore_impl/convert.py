@@ -190,6 +190,8 @@ class TunedNetwork(nn.Cell):
     num_objectives  p
     plan            what is tunable and how
     left            every layer and free parameter that is not tunable -> its kind and why not
+    omega           the parameter (p,) that holds omega while the network runs: a gradient in it is that in omega,
+                    summed over samples; the gradient in the input omega is NaN
     """
 
     def __init__(self, network: nn.Cell, places: list[tuned.Place], left: dict[str, str], plan: tuned.Plan, seed: int):
@@ -230,7 +232,7 @@ class TunedNetwork(nn.Cell):
         """inputs, options as the network takes them, the last of inputs omega, (p,), or (N, p).
 
         With omega (N, p) the samples are run one by one: N must be the first axis of every tensor of the inputs, and
-        of the outputs, which may be tensors, tuples, lists and dictionaries.
+        of the outputs, which may be tensors, tuples, lists and dictionaries; ValueError where outputs have it not.
         """
         omega = inputs[-1]
         if omega.ndim == 1:
@@ -383,7 +385,7 @@ def _sample(value, n):
 
 
 def _joined(values):
-    """The outputs of single samples as one output."""
+    """The outputs of single samples as one output; ValueError, which a graph can raise, unless each has one row."""
     first = values[0]
     if isinstance(first, dict):
         found = {}
@@ -401,4 +403,6 @@ def _joined(values):
                 parts.append(value[index])
             found.append(_joined(parts))
         return tuple(found)
+    if first.ndim == 0 or first.shape[0] != 1:
+        raise ValueError("with omega per sample the network's outputs must have one row per sample")
     return _ops.concat(values, 0)

@@ -9,6 +9,8 @@ import zlib
 
 import numpy as np
 
+from tunable_core import oracle
+
 INPUTS = {
     "chain": [(2, 4, 9, 8)],
     "unet": [(2, 3, 8, 12)],
@@ -66,19 +68,14 @@ def exact(name: str, weights: dict[str, np.ndarray], arrays: list[np.ndarray]) -
 
 
 def mixed(tensors: dict[str, np.ndarray], plan, omega: np.ndarray) -> dict[str, np.ndarray]:
-    """The ordinary network's weights at omega (p,) from the tensors of a file, in float64; phi base or affine."""
-    tensors = {name: value.astype(np.float64) for name, value in tensors.items()}
+    """The ordinary network's weights at omega (p,) from the tensors of a file, by the oracle, in float64."""
     files = {file: full for full, file in plan.tensors.items()}
     found = {}
     for name, value in tensors.items():
-        if ".phi." in name:
-            continue
-        if name not in files:
-            found[name] = value
-            continue
-        alpha = np.concatenate([[1.0], omega])
-        if plan.phi == "affine":
-            phi = name.rpartition(".")[0] + ".phi."
-            alpha = tensors[phi + "weight"] @ omega + tensors[phi + "bias"]
-        found[files[name]] = np.einsum("k,k...->...", alpha, value)
+        if name in files:
+            prefix = name.rpartition(".")[0] + "."
+            own = {key.removeprefix(prefix): part for key, part in tensors.items() if key.startswith(prefix + "phi.")}
+            found[files[name]] = oracle.aggregate(oracle.phi(plan.phi, omega, own), value)
+        elif ".phi." not in name:
+            found[name] = value.astype(np.float64)
     return found

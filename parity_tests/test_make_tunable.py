@@ -41,8 +41,9 @@ def made(twin, name, where=None, phi="base", **options):
     """The network of this name with knobs, its weights moved away from the start; what its file holds."""
     network = twin.impl.make_tunable(strangers.build(name, twin.name), 2, where=where, phi=phi, **options)
     rng = np.random.default_rng(3)
+    far = 0.3 if phi == "se" else 0.05  # a softmax keeps alphas, and so outputs, closer together
     tensors = {
-        local: (value + (0 if "running" in local else 0.05) * rng.standard_normal(value.shape)).astype(np.float32)
+        local: (value + (0 if "running" in local else far) * rng.standard_normal(value.shape)).astype(np.float32)
         for local, value in sorted(network.weights().items())
     }
     network.assign(tensors)
@@ -80,7 +81,7 @@ def test_every_omega_starts_as_the_given_network(twin, arrays, name, phi):
             assert relative_error(value, wanted[place]) <= 1e-6, (label, place)
 
 
-@pytest.mark.parametrize("phi", ["base", "affine"])
+@pytest.mark.parametrize("phi", ["base", "affine", "se"])
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_learnt_is_the_sum_of_the_files_kernels(twin, arrays, name, phi):
     network, tensors = made(twin, name, "*", phi)
@@ -249,6 +250,27 @@ def test_graph_mode_compiles_it_once(mindspore, arrays):
                 assert len(network.compile_cache) == 1, "omega changed, and it was compiled again"
             for place, value in call(mindspore, network, x, omega_of("per sample")).items():
                 assert relative_error(value, wanted["per sample"][place]) <= NETWORK, (name, place)
+
+
+@pytest.mark.parametrize("options", [{"phi": "affine"}, {"phi": "se"}, {"train": "differences", "rank": 1}])
+def test_every_kind_of_kernels_in_graph_mode(mindspore, arrays, options):
+    """Outputs, and gradients in all that is trained, as in PyNative."""
+    network, _ = made(mindspore, "unet", **options)
+    x, trained = arrays("unet"), Trained(mindspore, network)
+    (weight,) = mindspore.tensors([np.random.default_rng(8).standard_normal((2, 3, 8, 12))])
+
+    def loss(image, omega):
+        return (network(image, omega) * weight).mean()
+
+    gradient = mindspore.ms.value_and_grad(loss, None, trained.found)
+    for label in ("inside", "per sample"):
+        inputs = mindspore.tensors([*x, omega_of(label)])
+        value, wanted = gradient(*inputs)
+        found_value, found = mindspore.ms.jit(gradient)(*inputs)
+        assert relative_error(mindspore.array(found_value), mindspore.array(value)) <= NETWORK
+        for one, other in zip(found, wanted, strict=True):
+            assert relative_error(mindspore.array(one), mindspore.array(other)) <= GRADIENT
+        assert any(np.abs(mindspore.array(one)).max() > 0 for one in found)
 
 
 def test_graph_mode_sees_weights_that_change(mindspore, arrays):
@@ -503,6 +525,38 @@ def test_inputs_by_name(twin, arrays, label):
         with twin.module("ops").running(mode) if twin.name == "mindspore" else nullcontext():
             found = strangers.flat(network(first, guide=guide, omega=at))
         assert all(relative_error(twin.array(value), wanted[place]) <= NETWORK for place, value in found.items())
+
+
+@pytest.mark.parametrize("rows", [None, 2])
+def test_outputs_without_a_row_per_sample_are_refused(twins, rows):
+    """A number for the whole batch, or two rows for a sample, cannot be put together; in a graph neither."""
+    torch, mindspore = twins
+    x = np.ones((2, 5), np.float32)
+
+    class OfTorch(torch.torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.dense = torch.torch.nn.Linear(5, 4)
+
+        def forward(self, x):
+            y = self.dense(x)
+            return y.sum() if rows is None else y.reshape(-1, 2)
+
+    class OfMindSpore(mindspore.ms.nn.Cell):
+        def __init__(self):
+            super().__init__()
+            self.dense = mindspore.ms.nn.Dense(5, 4)
+
+        def construct(self, x):
+            y = self.dense(x)
+            return y.sum() if rows is None else y.reshape(-1, 2)
+
+    with pytest.raises(OmegaError, match="outputs must have one row per sample"):
+        call(torch, torch.impl.make_tunable(OfTorch(), 2), [x], omega_of("per sample"))
+    network = mindspore.impl.make_tunable(OfMindSpore(), 2)
+    for mode in ("pynative", "graph"):
+        with mindspore.module("ops").running(mode), pytest.raises(ValueError, match="outputs must have one row per"):
+            call(mindspore, network, [x], omega_of("per sample"))
 
 
 def test_batch_norms_in_training_take_one_omega(twin, arrays):

@@ -120,7 +120,7 @@ def report(args) -> None:
         f"--pictures {args.pictures}` on a CPU with OMP_NUM_THREADS=1: "
         f"[start.yaml](../../../configs/{task}/start.yaml), trained for fidelity alone, then from its "
         f"weights [mini.yaml](../../../configs/{task}/mini.yaml). Pretrained weights of VGG-19 were not at hand, and "
-        f"with random ones its term drew a grid: its weight is zero, perception is the adversarial term's alone. "
+        "with random ones its term drew a grid: its weight is zero, perception is the adversarial term's alone. "
         f"{SEEN[task]}\n",
     ]
     for name, rows in found.items():

@@ -55,7 +55,8 @@ def measure(name: str) -> list[dict]:
 
 
 def tensor(name: str, array: np.ndarray):
-    return importlib.import_module("torch").from_numpy(array) if name == "torch" else _ms().Tensor(array)
+    module = importlib.import_module(name)
+    return module.from_numpy(array) if name == "torch" else module.Tensor(array)
 
 
 def values(name: str, output) -> np.ndarray:
@@ -67,10 +68,6 @@ def running(name: str):
     if name == "torch":
         return importlib.import_module("torch").no_grad()
     return importlib.import_module("mindspore_impl.ops").running("graph")
-
-
-def _ms():
-    return importlib.import_module("mindspore")
 
 
 def page(rows: list[dict]) -> str:

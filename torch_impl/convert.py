@@ -171,10 +171,10 @@ class TunedNetwork(nn.Module):
         with torch.no_grad():
             found = self._tensors(omega)
             folded = parameters.copied(self.network)
-            for name, value in folded.named_parameters():
-                value.requires_grad_(self._trained[name])
+            for name, each in parameters.held(folded).items():
+                each.value.requires_grad_(self._trained.get(name, True))  # what was lazy has no entry
                 if name in found:
-                    value.copy_(found[name])
+                    each.value.copy_(found[name])
         return folded
 
     def weights(self) -> dict[str, np.ndarray]:

@@ -124,13 +124,18 @@ def write(path: str | Path, picture: np.ndarray, alpha: np.ndarray | None = None
         raise DataError(f"cannot write {path}: a picture has shape (H, W, 3), not {picture.shape}")
     if not np.isfinite(picture).all():
         raise DataError(f"cannot write {path}: the picture has values that are not finite")
+    suffix, made = path.suffix.lower(), Image.fromarray(to_bytes(picture))
+    if alpha is not None and suffix in ALPHA_SUFFIXES:
+        made.putalpha(Image.fromarray(alpha).resize(made.size, Image.Resampling.BICUBIC))
+    options = {"icc_profile": profile} if profile and suffix in _PROFILE_SUFFIXES else {}
+    save_image(path, made, Image.registered_extensions()[suffix], **options)
+
+
+def save_image(path: str | Path, image: Image.Image, format: str, **options) -> None:
+    """Encode an image as Pillow's `format`, with its options, and write the file atomically."""
     with atomic(path) as temporary:
         encoded = io.BytesIO()  # given a file, Pillow overlooks that the last write was cut by a full disk
-        suffix, made = path.suffix.lower(), Image.fromarray(to_bytes(picture))
-        if alpha is not None and suffix in ALPHA_SUFFIXES:
-            made.putalpha(Image.fromarray(alpha).resize(made.size, Image.Resampling.BICUBIC))
-        options = {"icc_profile": profile} if profile and suffix in _PROFILE_SUFFIXES else {}
-        made.save(encoded, format=Image.registered_extensions()[suffix], **options)
+        image.save(encoded, format=format, **options)
         temporary.write_bytes(encoded.getvalue())
 
 

@@ -1,14 +1,12 @@
 """Contact sheets and animations: one picture restored at several settings of the knobs, labelled."""
 
-import io
 import math
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tunable_core.files import atomic
-from tunable_core.pictures import to_bytes
+from tunable_core.pictures import save_image, to_bytes
 
 _GAP = 6
 
@@ -65,11 +63,8 @@ def cell_sheet(rows: list[list[np.ndarray]], labels: list[list[str]]) -> np.ndar
 def write_animation(path: str | Path, frames: list[np.ndarray], labels: list[str]) -> None:
     """An animated WebP of pictures (H, W, 3), each below its label, atomically; eight a second, for ever."""
     pictures = [Image.fromarray(to_bytes(cell_sheet([[f]], [[name]]))) for f, name in zip(frames, labels, strict=True)]
-    with atomic(path) as temporary:
-        encoded = io.BytesIO()
-        options = {"save_all": True, "append_images": pictures[1:], "duration": 125, "loop": 0, "quality": 90}
-        pictures[0].save(encoded, format="WEBP", **options)
-        temporary.write_bytes(encoded.getvalue())
+    options = {"save_all": True, "append_images": pictures[1:], "duration": 125, "loop": 0, "quality": 90}
+    save_image(path, pictures[0], "WEBP", **options)
 
 
 def _left(place: int, column: int) -> int:

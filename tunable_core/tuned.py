@@ -172,16 +172,18 @@ def plan(places: list[Place], num_objectives: int, phi: str, train: str, rank: i
         raise TunableError(f"only phi base has differences to train alone, not {phi}")
     if rank and train != "differences":
         raise TunableError("a rank is for train='differences': with train='all' every kernel is learnt whole")
-    tensors = {full: below(place.name, local) for place in places for local, full in place.tensors.items()}
-    return Plan(num_objectives=num_objectives, phi=phi, train=train, rank=rank, tensors=tensors)
+    return Plan(num_objectives=num_objectives, phi=phi, train=train, rank=rank, tensors=_file_names(places))
+
+
+def _file_names(places: list[Place]) -> dict[str, str]:
+    return {full: below(place.name, local) for place in places for local, full in place.tensors.items()}
 
 
 def interpolation(places: list[Place], left: dict[str, str], count: int) -> Plan:
     """The plan of a network that interpolates `count` others, all of whose parameters must be tunable."""
     if left:
         raise TunableError("cannot be interpolated: " + "; ".join(f"{name} ({why})" for name, why in left.items()))
-    tensors = {full: below(place.name, local) for place in places for local, full in place.tensors.items()}
-    return Plan(num_objectives=count, phi="identity", tensors=tensors)
+    return Plan(num_objectives=count, phi="identity", tensors=_file_names(places))
 
 
 def check_endpoints(shapes: list[dict[str, tuple[int, ...]]], statistics: list[dict[str, np.ndarray]]) -> None:
