@@ -21,7 +21,7 @@ VERBS = {
     "verify": "prove that two frameworks agree on a weights file",
     "fold": "make an ordinary network at a fixed omega",
     "export": "write a model for other programs, checked by running it",
-    "convert": "make a weights file of another program's",
+    "convert": "make a weights file of another program's, or a tunable one of plain ones",
     "info": "say what a weights file is",
     "bench": "time tunable against plain networks",
     "doctor": "show frameworks, devices, versions and precision switches",
