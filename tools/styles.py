@@ -8,6 +8,7 @@ sheet. What --work and --out hold already is not made again.
 """
 
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from tunable_core import load, oracle
 from tunable_core.data import find_pictures
 from tunable_core.files import write_text
 from tunable_core.pictures import from_network, read, to_network, write
-from tunable_core.recipe import load_recipe
+from tunable_core.recipe import Recipe, load_recipe
 from tunable_core.reports import tables
 from tunable_core.sweep import contact_sheet
 
@@ -61,6 +62,14 @@ def measured(work: Path, out: Path, count: int) -> list[dict]:
     return runs.rows_of(path)
 
 
+def styles_apart(recipe: Recipe) -> str:
+    """Squared distances of the style pictures' Gram matrices, by the oracle: what tells the styles apart."""
+    names = [spec.name for spec in recipe.objectives]
+    grams = [oracle.style_gram(recipe, spec) for spec in recipe.objectives]
+    pairs = combinations(range(len(names)), 2)
+    return ", ".join(f"{names[i]} and {names[j]} {np.square(grams[i] - grams[j]).sum():.2f}" for i, j in pairs)
+
+
 def sheet(work: Path, out: Path) -> None:
     """Three photographs in every style and every pair, unless `out` holds the sheet."""
     if (out / "sheet.png").is_file():
@@ -98,9 +107,12 @@ def report(args) -> None:
         "|---" * (len(names) + 1) + "|",
     ]
     lines += [f"| {omega} | " + " | ".join(f"{v:.3f}" for v in values) + " |" for omega, values in means.items()]
+    same = recipe.model_copy(update={"objectives": [s.model_copy(update={"size": 256}) for s in recipe.objectives]})
     best = [min(ALONE, key=lambda omega, i=i: means[omega][i]) == ALONE[i] for i in range(len(names))]
     told = ", ".join(f"{name}: {'yes' if right else '**no**'}" for name, right in zip(names, best, strict=True))
     lines += [
+        f"\nThe style pictures' Gram matrices, squared distances: {styles_apart(recipe)}. With all three pictures at 256 "
+        f"pixels a side they would be {styles_apart(same)}.",
         f"\nOf the three corners, the style's own is the best in its own objective: {told}. One run.\n",
         *runs.beside(RECIPE, args.work, args.out),
     ]

@@ -13,6 +13,7 @@ from tunable_core.oracle.losses import (
     objective,
     perceptual,
     style,
+    style_gram,
     target,
 )
 
@@ -34,5 +35,6 @@ __all__ = [
     "phi",
     "realness",
     "style",
+    "style_gram",
     "target",
 ]

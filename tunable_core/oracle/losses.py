@@ -109,13 +109,18 @@ def style(recipe: Recipe, spec: Style, restored: np.ndarray, sample: dict[str, n
     uv    mean squared difference of BT.601's U and V to the clean picture's
     """
     restored, clean, tensors = float64(restored), float64(sample["clean"]), vgg.weights(recipe.vgg)
-    own, content, painted = (features(x, tensors, vgg.RELU3_3) for x in (restored, clean, style_picture(spec)))
-    gram = np.square(_gram(own) - _gram(painted)).sum(axis=(1, 2))
+    own, content = (features(x, tensors, vgg.RELU3_3) for x in (restored, clean))
+    gram = np.square(_gram(own) - style_gram(recipe, spec)).sum(axis=(1, 2))
     tv = sum(_distance(np.diff(restored, axis=axis), "l1") for axis in (2, 3))
     uv = np.einsum("uc,nchw->nuhw", UV, restored - clean)
     parts = (gram, _distance(own - content, "l2"), tv, _distance(uv, "l2"))
     weights = (spec.gram_weight, spec.vgg_weight, spec.tv_weight, spec.uv_weight)
     return sum(weight * part for weight, part in zip(weights, parts, strict=True))
+
+
+def style_gram(recipe: Recipe, spec: Style) -> np.ndarray:
+    """The style picture's Gram matrix, (1, C, C)."""
+    return _gram(features(float64(style_picture(spec)), vgg.weights(recipe.vgg), vgg.RELU3_3))
 
 
 def _gram(x: np.ndarray) -> np.ndarray:
