@@ -111,7 +111,7 @@ def report(args) -> None:
     best = [min(ALONE, key=lambda omega, i=i: means[omega][i]) == ALONE[i] for i in range(len(names))]
     told = ", ".join(f"{name}: {'yes' if right else '**no**'}" for name, right in zip(names, best, strict=True))
     lines += [
-        f"\nThe style pictures' Gram matrices, squared distances: {styles_apart(recipe)}. With all three pictures at 256 "
+        f"\nThe style pictures' Gram matrices, squared distances: {styles_apart(recipe)}. With all three at 256 "
         f"pixels a side they would be {styles_apart(same)}.",
         f"\nOf the three corners, the style's own is the best in its own objective: {told}. One run.\n",
         *runs.beside(RECIPE, args.work, args.out),
