@@ -19,6 +19,7 @@ class Backend:
     name = "mindspore"
     modes = ("graph", "pynative")
     formats = ("onnx", "mindir")
+    extends_any = False
     opens = (".mindir",)
 
     def __init__(self, device: str | None = None, mode: str | None = None):
@@ -75,9 +76,9 @@ class Backend:
         with ops.running("pynative"):  # each layer once: not worth a compilation
             return folding.fold(network, self._omega(omega))
 
-    def export(self, network, path, format: str, form: str, metadata: dict[str, str]) -> None:
+    def export(self, network, path, format: str, form: str, metadata: dict[str, str], size=None) -> None:
         write = export.export_onnx if format == "onnx" else export.export_mindir
-        write(network, path, form, metadata)
+        write(network, path, form, metadata, size)
 
     def open(self, path):
         network = export.ExportedNetwork(path)

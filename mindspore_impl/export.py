@@ -30,17 +30,24 @@ class _Exported(nn.Cell):
         return self.network(image, omega[0] if self.form == "shared" else omega)
 
 
-def export_onnx(network: Network, path: str | Path, form: str = "shared", metadata: dict[str, str] | None = None):
-    """Write `network` as an ONNX file whose batch, height and width may vary.
+def export_onnx(
+    network: Network,
+    path: str | Path,
+    form: str = "shared",
+    metadata: dict[str, str] | None = None,
+    size: tuple[int, int] | None = None,
+):
+    """Write `network` as an ONNX file whose batch may vary, and height and width too.
 
     form      `shared`: omega (1, p), one for the batch; `basis`: omega (n, p), one per sample; plain networks ignore it
     metadata  what the file says of itself
+    size      height and width that are fixed; None: they may vary, which a network that continues its input cannot
 
     Raises BackendError where ONNX is not installed or MindSpore cannot export the network.
     """
     require_onnx()
-    inputs, copy = _inputs(network, form), _copied(network, form)
-    with _exporting():
+    inputs, copy = _inputs(network, form, size), _copied(network, form)
+    with _exporting(size), ops.erf_replaced():
         ms.onnx.export(
             _Exported(copy, form),
             *inputs.values(),
@@ -48,13 +55,19 @@ def export_onnx(network: Network, path: str | Path, form: str = "shared", metada
             input_names=list(inputs),
             output_names=["restored"],
         )
-    finish(path, metadata)
+    finish(path, metadata, renamed={"Softsign": "Erf"})
 
 
-def export_mindir(network: Network, path: str | Path, form: str = "shared", metadata: dict[str, str] | None = None):
+def export_mindir(
+    network: Network,
+    path: str | Path,
+    form: str = "shared",
+    metadata: dict[str, str] | None = None,
+    size: tuple[int, int] | None = None,
+):
     """Write `network` as a MINDIR file (path ends in .mindir); the arguments are those of `export_onnx`."""
-    inputs, copy = _inputs(network, form), _copied(network, form)
-    with _exporting():
+    inputs, copy = _inputs(network, form, size), _copied(network, form)
+    with _exporting(size):
         ms.export(_Exported(copy, form), *inputs.values(), file_name=str(path), file_format="MINDIR")
     model = _parsed(path)
     model.user_info.update(metadata or {})
@@ -113,9 +126,9 @@ def read_mindir(path: str | Path) -> Graph:
     return Graph(tuple(short.values()), tuple(one.name for one in model.graph.output), tuple(nodes), shapes)
 
 
-def _inputs(network: Network, form: str) -> dict[str, ms.Tensor]:
+def _inputs(network: Network, form: str, size: tuple[int, int] | None) -> dict[str, ms.Tensor]:
     """The inputs by name; sizes that may vary are None."""
-    inputs = {"image": ms.Tensor(shape=[None, 3, None, None], dtype=ms.float32)}
+    inputs = {"image": ms.Tensor(shape=[None, 3, *(size or (None, None))], dtype=ms.float32)}
     if network.num_objectives:
         rows = 1 if form == "shared" else None
         inputs["omega"] = ms.Tensor(shape=[rows, network.num_objectives], dtype=ms.float32)
@@ -135,13 +148,14 @@ def _copied(network: Network, form: str) -> Network:
 
 
 @contextmanager
-def _exporting():
+def _exporting(size: tuple[int, int] | None):
     """BackendError where MindSpore cannot export a network."""
     try:
         with ops.running("graph"):
             yield
     except RuntimeError as error:
-        raise BackendError(f"MindSpore cannot export this network: {_first_line(error)}") from None
+        hint = "" if size else " (with a fixed size, --size HxW, it exports more)"
+        raise BackendError(f"MindSpore cannot export this network{hint}: {_first_line(error)}") from None
 
 
 def _parsed(path: str | Path) -> mind_ir_pb2.ModelProto:

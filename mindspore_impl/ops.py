@@ -40,7 +40,8 @@ def aggregate(alpha: ms.Tensor, tensor: ms.Tensor) -> ms.Tensor:
     In the tensor's dtype: where the input of a layer is float16, its kernels are cast once, after they are summed.
     """
     rows = _like(alpha, tensor).reshape(-1, alpha.shape[-1])
-    return _ops.matmul(rows, tensor.reshape(tensor.shape[0], -1)).reshape(alpha.shape[:-1] + tensor.shape[1:])
+    samples = () if alpha.ndim == 1 else (-1,)
+    return _ops.matmul(rows, tensor.reshape(tensor.shape[0], -1)).reshape(samples + tensor.shape[1:])
 
 
 def displaced(base: ms.Tensor, alpha: ms.Tensor, differences: ms.Tensor) -> ms.Tensor:
@@ -70,7 +71,11 @@ def conv(x, alpha, weight, bias, stride, padding, dilation, groups, form):
     elif form == "basis":
         stacked = weight.reshape((k, groups, out // groups) + weight.shape[2:])
         stacked = stacked.swapaxes(0, 1).reshape((k * out,) + weight.shape[2:])
-        y = _mixed(_convolve(x, stacked, stride, padding, dilation, groups), alpha, groups)
+        split = groups
+        if groups > 1 and x.shape[1] == groups:  # repeated, its input stays depth-wise: Ascend runs no other groups
+            split = k * out
+            x = _ops.gather(x, _repeated(groups, split // groups), 1)
+        y = _mixed(_convolve(x, stacked, stride, padding, dilation, split), alpha, groups)
     else:
         kernel = aggregate(alpha, weight)
         if form == "shared":
@@ -188,7 +193,7 @@ def _convolve2d(x, kernel, stride, padding, dilation, groups):
     ascend = _device_in_use() == "ascend"
     if ascend and groups > 1 and channels == groups:
         if out != groups:
-            x = _ops.repeat_interleave(x, out // groups, 1)
+            x = _ops.gather(x, _repeated(groups, out // groups), 1)
         groups = out
     elif ascend and groups > 1:
         inputs, rows = channels // groups, out // groups
@@ -256,6 +261,17 @@ def _outside(size, padding, mode):
 def _channels_of(kernel, k, out, groups):
     """Where the channels of one kernel stand among those of all."""
     return ms.Tensor(np.arange(k * out, dtype=np.int32).reshape(groups, k, -1)[:, kernel].ravel())
+
+
+@_ops.constexpr
+def _product(sizes):
+    return math.prod(sizes)
+
+
+@_ops.constexpr
+def _repeated(size, times):
+    """Every entry of an axis `times` times."""
+    return ms.Tensor(np.arange(size, dtype=np.int32).repeat(times))
 
 
 @_ops.constexpr
@@ -360,11 +376,11 @@ def linear(x, alpha, weight, bias):
     Per-sample kernels run as one batched matrix product.
     """
     kernel = _like(aggregate(alpha, weight), x)
-    shape = x.shape[:-1] + (weight.shape[1],)
+    shape = (-1,) + x.shape[1:-1] + (weight.shape[1],)
     if alpha.ndim == 1:
         y = _ops.matmul(x.reshape(-1, x.shape[-1]), kernel.swapaxes(0, 1))
         return (y if bias is None else _add_bias(y, aggregate(alpha, bias))).reshape(shape)
-    y = _ops.bmm(x.reshape(x.shape[0], -1, x.shape[-1]), kernel.swapaxes(1, 2))
+    y = _ops.bmm(x.reshape(-1, _product(x.shape[1:-1]), x.shape[-1]), kernel.swapaxes(1, 2))
     if bias is not None:
         y = y + _ops.expand_dims(_like(aggregate(alpha, bias), y), 1)
     return y.reshape(shape)
@@ -426,24 +442,25 @@ def roll(x: ms.Tensor, shift: int) -> ms.Tensor:
 
 def to_windows(x: ms.Tensor, window: int) -> ms.Tensor:
     """x (N, H, W, C) -> (N, windows, window^2, C), windows row by row; TunableError where they do not fit."""
-    n, height, width, channels = x.shape
+    height, width, channels = x.shape[1:]
     _check_windows(height, width, window)
-    x = x.reshape(n, height // window, window, width // window, window, channels)
-    return x.swapaxes(2, 3).reshape(n, -1, window * window, channels)
+    rows, columns = height // window, width // window
+    x = x.reshape(-1, rows, window, columns, window, channels)
+    return x.swapaxes(2, 3).reshape(-1, rows * columns, window * window, channels)
 
 
 def from_windows(x: ms.Tensor, window: int, height: int, width: int) -> ms.Tensor:
     """The inverse of `to_windows`."""
-    n, channels = x.shape[0], x.shape[-1]
-    x = x.reshape(n, height // window, width // window, window, window, channels)
-    return x.swapaxes(2, 3).reshape(n, height, width, channels)
+    channels = x.shape[-1]
+    x = x.reshape(-1, height // window, width // window, window, window, channels)
+    return x.swapaxes(2, 3).reshape(-1, height, width, channels)
 
 
 def relative_bias(table: ms.Tensor, window: int) -> ms.Tensor:
     """table (rows, heads) or (N, rows, heads) -> (N or 1, 1, heads, window^2, window^2)."""
     rows = table.reshape((-1,) + table.shape[-2:])
     bias = _ops.gather(rows, _relative_position_index(window), 1).swapaxes(1, 2)
-    return bias.reshape(rows.shape[0], 1, -1, window * window, window * window)
+    return bias.reshape(-1, 1, table.shape[-1], window * window, window * window)
 
 
 def shift_mask(x: ms.Tensor, window: int, shift: int) -> ms.Tensor:
@@ -479,7 +496,21 @@ def gate(x: ms.Tensor) -> ms.Tensor:
 
 def gelu(x: ms.Tensor) -> ms.Tensor:
     """By the error function, not by tanh, which is MindSpore's default."""
-    return 0.5 * x * (1 + _ops.erf(x * math.sqrt(0.5)))
+    return 0.5 * x * (1 + _erf(x * math.sqrt(0.5)))
+
+
+_erf = _ops.erf
+
+
+@contextmanager
+def erf_replaced():
+    """Graphs compiled inside hold Softsign where erf is meant: MindSpore's ONNX exporter knows no Erf (ONNX does)."""
+    global _erf
+    _erf = _ops.Softsign()
+    try:
+        yield
+    finally:
+        _erf = _ops.erf
 
 
 def leaky_relu(x: ms.Tensor, slope: float) -> ms.Tensor:
@@ -504,9 +535,9 @@ def pixel_shuffle(x: ms.Tensor, factor: int) -> ms.Tensor:
 
 def nearest_x2(x: ms.Tensor) -> ms.Tensor:
     """Every pixel four times: (N, C, H, W) -> (N, C, 2 H, 2 W)."""
-    n, c, height, width = x.shape
-    x = _ops.broadcast_to(x.reshape(n, c, height, 1, width, 1), (n, c, height, 2, width, 2))
-    return x.reshape(n, c, 2 * height, 2 * width)
+    c, height, width = x.shape[1:]
+    x = x.reshape(-1, c, height, 1, width, 1) * _ops.ones((2, 1, 2), x.dtype)
+    return x.reshape(-1, c, 2 * height, 2 * width)
 
 
 def channels_last(x: ms.Tensor) -> ms.Tensor:
@@ -527,7 +558,7 @@ def extend(x: ms.Tensor, multiple: int, mode: str) -> ms.Tensor:
         if added and mode == "reflect":
             x = _ops.gather(x, _reflected(size, added), axis)
         elif added:
-            x = _padded(x, axis, 0, added)
+            x = _ops.Pad(((0, 0),) * axis + ((0, added),) + ((0, 0),) * (3 - axis))(x)
     return x
 
 

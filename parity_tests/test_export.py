@@ -18,7 +18,7 @@ from tunable_core.checkpoint import Header
 from tunable_core.errors import BackendError, CheckFailed, CheckpointError, TunableError
 from tunable_core.exports import checked_export, tried_export
 from tunable_core.initial import starting_weights
-from tunable_core.networks import PHI_FORMS, NAFNetSpec, ResNetSpec
+from tunable_core.networks import PHI_FORMS, NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
 from tunable_core.tolerances import CONTROL, TOLERANCES, relative_error
 
 LIMIT = TOLERANCES["export"].limit
@@ -121,13 +121,68 @@ def test_float16(twin, kind, tmp_path, rng):
     assert {one.type.tensor_type.elem_type for one in (*held.graph.input, *held.graph.output)} == {1}  # float32
 
 
-def test_a_network_that_continues_its_input(twin, tmp_path):
-    """Is refused, not written with the size of an example in it; a set for interpolation needs no graph."""
-    spec = NAFNetSpec(width=2, middle=0, encoder=[1], decoder=[1])
+SIZE = (9, 14)  # multiples of nothing
+CONTINUING = {
+    "nafnet": NAFNetSpec(width=4, middle=1, encoder=[0], decoder=[0]),
+    "swinir": SwinIRSpec(channels=6, depths=[2], heads=[2], window=4),
+    "swinir x2": SwinIRSpec(
+        channels=6, depths=[1], heads=[1], window=4, upscale=2, upsampler="nearest+conv", features=4
+    ),
+    "style": StyleUNetSpec(channels=4, scales=1, blocks=[1, 1, 1]),
+    "resnet x4": ResNetSpec(channels=4, blocks=1, upscale=4),
+}
+# Every network in the shared form; what differs in the others, once.
+KINDS = [(name, "shared") for name in CONTINUING] + [
+    ("nafnet", "basis"),
+    ("swinir x2", "basis"),
+    ("swinir x2", "folded"),
+]
+
+
+def moved(twin, spec):
+    """A tunable network of this kind with no weight at zero."""
     model = Model(twin.backend, twin.backend.build(spec, 2), Header(spec, ("a", "b"), ((0.0, 1.0),) * 2))
+    draw = np.random.default_rng(4)
+    found = twin.backend.parameters(model.network)
+    twin.backend.assign(model.network, {k: (v + 0.2 * draw.normal(size=v.shape)).astype("f") for k, v in found.items()})
+    return model
+
+
+@pytest.mark.parametrize(("name", "kind"), KINDS)
+def test_networks_that_continue_their_input(twin, name, kind, tmp_path, rng):
+    """From torch for pictures of any size, smaller than a window too; for one size from both, and by no other."""
+    model = moved(twin, CONTINUING[name])
     for format in twin.backend.formats:
-        with refused(BackendError, f"{format} of nafnet", "multiples of 2 pixels"):
+        exported = {}
+        sizes = [None] if twin.backend.extends_any else [SIZE]
+        for size in sizes if kind != "folded" else {*sizes, SIZE}:
+            (made,), report = tried_export(model, format, tmp_path, **FORMS[kind], size=size)
+            assert report.passed and report.worst <= LIMIT
+            exported[size] = load(made, "onnx" if format == "onnx" else twin.backend)
+            assert exported[size].header.size == size
+        for size in (SIZE, (3, 2), (8, 12))[: 3 if None in exported else 1]:
+            image = rng.uniform(size=(2, 3, *size)).astype(np.float32)
+            omega = {"shared": np.array([0.3, -0.7]), "basis": rng.uniform(size=(2, 2)), "folded": None}[kind]
+            wanted = model.run(image, OMEGA if omega is None else omega)
+            for fixed, one in exported.items():
+                if fixed in (None, size):
+                    assert relative_error(one.run(image, omega), wanted) <= LIMIT, (format, fixed, size)
+                    continue
+                with refused(TunableError, "exported for pictures of 9x14", "{}x{} was received".format(*size)):
+                    one.run(image, omega)
+
+
+def test_a_size_is_asked_for(mindspore, tmp_path):
+    """Where MindSpore cannot leave it open; a set for interpolation needs no graph."""
+    model = moved(mindspore, CONTINUING["nafnet"])
+    for format in ("onnx", "mindir"):
+        with refused(BackendError, "nafnet continues", "multiples of 2 pixels", f"{format} from mindspore", "--size"):
             tried_export(model, format, tmp_path)
+    with refused(BackendError, "MindSpore cannot export", "--size HxW"):
+        tried_export(moved(mindspore, CONTINUING["resnet x4"]), "onnx", tmp_path)
+    for size, format, words in (((0, 4), "onnx", "at least 1x1 pixels, not 0x4"), (SIZE, "dni", "format dni")):
+        with refused(TunableError, words):
+            tried_export(model, format, tmp_path, size=size)
     assert not list(tmp_path.iterdir())
     assert tried_export(model, "dni", tmp_path)[1].passed
 

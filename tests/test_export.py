@@ -195,7 +195,7 @@ def test_the_ten_lines(exported):
 def test_the_pages_commands(weights_file, backend, tunable, tmp_path, monkeypatch):
     """Every `tunable export` of the page that this framework can do."""
     lines = [line.partition("#")[0].split() for line in PAGE.splitlines() if line.startswith("tunable export")]
-    assert len(lines) == 6
+    assert len(lines) == 7
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(weights_file.read_bytes())
     for words in lines:

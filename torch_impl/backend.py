@@ -17,6 +17,7 @@ class Backend:
     name = "torch"
     modes = ("eager", "compile")
     formats = ("onnx",)
+    extends_any = True
     opens = ()
 
     def __init__(self, device: str | None = None, mode: str | None = None):
@@ -77,8 +78,8 @@ class Backend:
     def fold(self, network, omega: np.ndarray):
         return folding.fold(network, self._omega(omega))
 
-    def export(self, network, path, format: str, form: str, metadata: dict[str, str]) -> None:
-        export.export_onnx(network, path, form, metadata)
+    def export(self, network, path, format: str, form: str, metadata: dict[str, str], size=None) -> None:
+        export.export_onnx(network, path, form, metadata, size)
 
     def _omega(self, omega: np.ndarray | None) -> torch.Tensor | None:
         return None if omega is None else self._tensor(omega)

@@ -30,11 +30,18 @@ class _Exported(nn.Module):
         return self.network(image, omega[0] if self.form == "shared" and omega is not None else omega)
 
 
-def export_onnx(network: Network, path: str | Path, form: str = "shared", metadata: dict[str, str] | None = None):
-    """Write `network` as an ONNX file whose batch, height and width may vary.
+def export_onnx(
+    network: Network,
+    path: str | Path,
+    form: str = "shared",
+    metadata: dict[str, str] | None = None,
+    size: tuple[int, int] | None = None,
+):
+    """Write `network` as an ONNX file whose batch may vary, and height and width too.
 
     form      `shared`: omega (1, p), one for the batch; `basis`: omega (n, p), one per sample; plain networks ignore it
     metadata  what the file says of itself
+    size      height and width that are fixed; None: they may vary
 
     Raises BackendError where ONNX is not installed or torch cannot export the network.
     """
@@ -43,7 +50,9 @@ def export_onnx(network: Network, path: str | Path, form: str = "shared", metada
     for module in network.modules():
         if isinstance(module, Tunable) and hasattr(module, "form"):
             module.form = form
-    inputs, sizes = {"image": torch.rand(2, 3, 32, 48)}, {"image": {0: "n", 2: "h", 3: "w"}}
+    # Sides that are multiples of nothing: of others the exporter would conclude that all are.
+    inputs = {"image": torch.rand(2, 3, *(size or (29, 43)))}
+    sizes = {"image": {0: "n"} if size else {0: "n", 2: "h", 3: "w"}}
     if network.num_objectives:
         inputs["omega"] = torch.rand(1 if form == "shared" else 2, network.num_objectives)
         sizes["omega"] = {} if form == "shared" else {0: "n"}

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from tunable_core.errors import BackendError
 from tunable_core.forms import choose, kind_of
-from tunable_core.windows import check_windows, reflected, relative_position_index, shift_regions
+from tunable_core.windows import check_windows, relative_position_index
 
 # The framework's own layers with a weight and a bias that are started as kernels.
 ORDINARY = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
@@ -67,7 +67,11 @@ def conv(x, alpha, weight, bias, stride, padding, dilation, groups, form):
     if form == "basis":
         k, out = weight.shape[:2]
         stacked = weight.unflatten(1, (groups, out // groups)).transpose(0, 1).flatten(0, 2)
-        return _basis(run, x, alpha, stacked, bias, k, groups, options)
+        split = groups
+        if groups > 1 and x.shape[1] == groups:  # repeated, its input stays depth-wise: Ascend runs no other groups
+            split = len(stacked)
+            x = x.repeat_interleave(split // groups, 1)
+        return _basis(run, x, alpha, stacked, bias, k, groups, {"groups": split, **options})
     return _aggregated(run, x, alpha, weight, bias, groups, options, form)
 
 
@@ -82,7 +86,7 @@ def conv_transpose(x, alpha, weight, bias, stride, padding, output_padding, dila
     form = choose(form, alpha.ndim == 2, x.device.type)
     if form == "basis":
         stacked = weight.movedim(0, 1).flatten(1, 2)
-        return _basis(run, x, alpha, stacked, bias, len(weight), groups, options)
+        return _basis(run, x, alpha, stacked, bias, len(weight), groups, {"groups": groups, **options})
     return _aggregated(run, x, alpha, weight, bias, groups, options, form)
 
 
@@ -106,7 +110,7 @@ def _aggregated(run, x, alpha, weight, bias, groups, options, form):
 
 def _basis(run, x, alpha, stacked, bias, k, groups, options):
     """All k kernels, their outputs ordered (group, kernel, out / group) so that the groups stay; then the sum."""
-    y = run(x, stacked, groups=groups, **options)
+    y = run(x, stacked, **options)
     mix = alpha.reshape(len(alpha), 1, k, *[1] * (y.ndim - 1))
     y = (y.unflatten(1, (groups, k, -1)) * mix).sum(2).flatten(1, 2)
     return y if bias is None else y + aggregate(alpha, bias).reshape(len(alpha), -1, *[1] * (y.ndim - 2))
@@ -239,7 +243,9 @@ def shift_mask(x: torch.Tensor, window: int, shift: int) -> torch.Tensor:
 
     (windows, 1, window^2, window^2)
     """
-    region = torch.from_numpy(shift_regions(x.shape[1], x.shape[2], window, shift)).to(x.device)
+    rows, columns = (torch.arange(size, device=x.device) >= size - shift for size in x.shape[1:3])
+    region = (2 * rows[:, None] + columns).to(x.dtype)
+    region = to_windows(region[None, :, :, None], window)[0, :, :, 0]
     torn = region[:, None, :, None] != region[:, None, None, :]
     return torn.to(x.dtype) * -100
 
@@ -295,13 +301,21 @@ def extend(x: torch.Tensor, multiple: int, mode: str) -> torch.Tensor:
     """x (N, C, H, W) continued at the bottom and on the right to multiples; mode `zeros` or `reflect`, any size."""
     for axis in (2, 3):
         size = x.shape[axis]
-        added = -size % multiple
-        if added and mode == "reflect":
-            index = torch.from_numpy(reflected(size, 0, added)).to(x.device)
-            x = x.index_select(axis, index)
-        elif added:
-            x = functional.pad(x, (0, added) if axis == 3 else (0, 0, 0, added))
+        wanted = (size + multiple - 1) // multiple * multiple
+        if not isinstance(size, torch.SymInt) and wanted == size:  # a graph for any size has no such branch
+            continue
+        if mode == "reflect":
+            x = x.index_select(axis, _reflected(size, wanted, x.device))
+        else:
+            x = functional.pad(x, (0, wanted - size) if axis == 3 else (0, 0, 0, wanted - size))
     return x
+
+
+def _reflected(size, wanted, device) -> torch.Tensor:
+    """What tunable_core.windows.reflected(size, 0, wanted - size) is, in a graph for any size too."""
+    last = torch.arange(size, device=device)[-1:]
+    index = torch.arange(wanted, device=device) % (2 * last).clamp(min=1)  # there and back again
+    return torch.minimum(index, 2 * last - index)
 
 
 def shift_colours(x: torch.Tensor, colour: tuple[float, ...], sign: int) -> torch.Tensor:

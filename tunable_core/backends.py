@@ -89,6 +89,7 @@ class Backend(Protocol):
     name: str
     modes: tuple[str, ...]  # ways to run, the default first: eager, compile; graph, pynative
     formats: tuple[str, ...]  # what `export` writes: onnx, mindir
+    extends_any: bool  # whether the graph of a network that continues its input can leave height and width open
     opens: tuple[str, ...]  # suffixes of exported files that `open` reads
 
     def __init__(self, device: str | None = None, mode: str | None = None): ...
@@ -126,10 +127,19 @@ class Backend(Protocol):
     def fold(self, network: Any, omega: np.ndarray) -> Any:
         """A plain network equal to `network` at omega (p,)."""
 
-    def export(self, network: Any, path: Path, format: str, form: str, metadata: dict[str, str]) -> None:
+    def export(
+        self,
+        network: Any,
+        path: Path,
+        format: str,
+        form: str,
+        metadata: dict[str, str],
+        size: tuple[int, int] | None = None,
+    ) -> None:
         """Write the network as a graph in one of `formats`, `metadata` inside it.
 
         Inputs `image` (n, c, h, w) and, when tunable, `omega`: (1, p) in form `shared`, (n, p) in form `basis`.
+        size: fixed h and w. BackendError where the framework cannot write this graph.
         """
 
     def open(self, path: str | Path) -> tuple[Any, checkpoint.Header]:
@@ -208,6 +218,12 @@ class Model:
         degraded = np.asarray(degraded, dtype=np.float32)
         if degraded.ndim != 4:
             raise TunableError(f"pictures must be (N, C, H, W), not of shape {degraded.shape}")
+        if self.header.size and degraded.shape[2:] != self.header.size:
+            height, width = degraded.shape[2:]
+            raise TunableError(
+                "this file was exported for pictures of {}x{} pixels, height x width; ".format(*self.header.size)
+                + f"one of {height}x{width} was received"
+            )
         if not self.objectives:
             if omega is not None:
                 raise OmegaError(f"a plain network takes no omega, but received {omega!r}")

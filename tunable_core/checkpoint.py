@@ -37,6 +37,7 @@ class _Stored(Section):
     omega_range: list[tuple[_Finite, _Finite]]
     recipe: dict[str, Any]
     writer: str
+    size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Header:
     objectives   names in omega's order; () for a plain network
     omega_range  the trained range, one [low, high] per objective
     recipe       the resolved recipe it was trained with, {} when unknown
+    size         height and width that an exported graph is fixed to; None: any
     """
 
     network: NetworkSpec
@@ -53,6 +55,7 @@ class Header:
     omega_range: tuple[tuple[float, float], ...] = ()
     recipe: dict[str, Any] = field(default_factory=dict)
     writer: str = f"tunable-convolutions {__version__}"
+    size: tuple[int, int] | None = None
 
     @property
     def num_objectives(self) -> int:
@@ -71,6 +74,7 @@ class Header:
             "omega_range": self.omega_range,
             "recipe": self.recipe,
             "writer": self.writer,
+            **({"size": self.size} if self.size else {}),
         }
         return {"format": FORMAT, **{key: json.dumps(value) for key, value in values.items()}}
 
@@ -82,7 +86,8 @@ class Header:
         if found != FORMAT:
             raise CheckpointError(f"{source} is not {kind} of this project: format {found!r}, wanted {FORMAT!r}")
         try:
-            values = {key: json.loads(metadata[key]) for key in _Stored.model_fields}
+            kept = {key: field for key, field in _Stored.model_fields.items() if field.is_required() or key in metadata}
+            values = {key: json.loads(metadata[key]) for key in kept}
             stored = _Stored.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
@@ -92,8 +97,8 @@ class Header:
             raise CheckpointError(f"{source} has a damaged header: it lacks {error}") from None
         except (ValueError, RecursionError) as error:
             raise CheckpointError(f"{source} has a damaged header: not JSON: {error}") from None
-        header = cls(stored.network, tuple(stored.objectives), tuple(stored.omega_range), stored.recipe, stored.writer)
-        names, ranges = header.objectives, header.omega_range
+        names, ranges = tuple(stored.objectives), tuple(stored.omega_range)
+        header = cls(stored.network, names, ranges, stored.recipe, stored.writer, stored.size)
         if len(ranges) != len(names) or len(set(names)) != len(names) or header.network.tunable != bool(names):
             raise CheckpointError(
                 f"{source} has a damaged header: {len(ranges)} ranges, objectives {names}, "

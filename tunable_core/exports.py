@@ -7,6 +7,7 @@ dni            p + 1 plain weights files, at omega = 0 and at the unit vectors; 
                W_0 + sum_j omega_j (W_j - W_0), gives every omega exactly (SPEC 2), as deep network interpolation does
 """
 
+import dataclasses
 import json
 import shutil
 import tempfile
@@ -25,7 +26,7 @@ from tunable_core.tolerances import TOLERANCES, relative_error
 
 SUFFIXES = {"onnx": ".onnx", "mindir": ".mindir", "dni": ".safetensors"}
 FORMS = ("shared", "basis")
-_SIZES = ((1, 24, 40), (3, 17, 23))  # batch, height, width of the comparison: not those of any export
+_SIZES = ((1, 24, 40), (3, 17, 23))  # batch, height, width of the comparison: not those of any example
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,14 @@ class Report:
 
 
 def checked_export(
-    model: Model, format: str, path: str | Path, omega=None, *, form: str = "shared", half: bool = False
+    model: Model,
+    format: str,
+    path: str | Path,
+    omega=None,
+    *,
+    form: str = "shared",
+    half: bool = False,
+    size: tuple[int, int] | None = None,
 ) -> Report:
     """Export `model` to `path` once the result has been reloaded, run and found equal to it.
 
@@ -62,15 +70,16 @@ def checked_export(
     omega   (p,) to fold at; None: omega stays an input (or the network is plain)
     form    shared or basis: what omega is as an input
     half    ONNX in float16
+    size    height and width that the graph is fixed to; None: any
 
     Raises CheckFailed when the comparison fails, TunableError for what cannot be asked; neither leaves a file.
     """
-    _check_request(model, format, omega, form, half)
+    _check_request(model, format, omega, form, half, size)
     wanted = targets(model, format, path)
     for target in wanted:
         check_writable(target)
     with tempfile.TemporaryDirectory(prefix="tunable-export-") as folder:
-        made, report = tried_export(model, format, folder, omega, form=form, half=half)
+        made, report = tried_export(model, format, folder, omega, form=form, half=half, size=size)
         if report.faults:
             raise CheckFailed(f"the exported graph is not what it must be, and was not kept: {report.faults[0]}")
         if not report.passed:
@@ -96,31 +105,39 @@ def targets(model: Model, format: str, path: str | Path) -> list[Path]:
 
 
 def tried_export(
-    model: Model, format: str, folder: str | Path, omega=None, *, form: str = "shared", half: bool = False
+    model: Model,
+    format: str,
+    folder: str | Path,
+    omega=None,
+    *,
+    form: str = "shared",
+    half: bool = False,
+    size: tuple[int, int] | None = None,
 ) -> tuple[list[Path], Report]:
     """Export into `folder` and compare: the files written there, and what was found. Arguments as above."""
-    _check_request(model, format, omega, form, half)
+    _check_request(model, format, omega, form, half, size)
     folder = Path(folder)
     if format == "dni":
         return _interpolation(model, folder)
     source = model if omega is None else model.fold(omega)
     tunable = bool(source.objectives)
     made = folder / ("model" + SUFFIXES[format])
-    metadata = {**source.header.to_metadata(), "scale": json.dumps(source.header.network.scale)}
-    model.backend.export(source.network, made, format, form, metadata)
+    header = dataclasses.replace(source.header, size=size)
+    metadata = {**header.to_metadata(), "scale": json.dumps(header.network.scale)}
+    model.backend.export(source.network, made, format, form, metadata, size)
     if half:
         to_float16(made)
     runtime, errors = get_backend("onnx") if format == "onnx" else model.backend, {}
     faults = tuple(graphs.faults(runtime.graph(made), tunable=tunable))
     if not faults:  # else it may not even take these inputs
         exported = load(made, runtime)
-        for image, at in _samples(source, form):
+        for image, at in _samples(source, form, size):
             errors[_label(image, at)] = relative_error(exported.run(image, at), source.run(image, at))
     limit = "export float16" if half else "export"
     return [made], Report(format, form if tunable else "folded", errors, faults, limit)
 
 
-def _check_request(model: Model, format: str, omega, form: str, half: bool) -> None:
+def _check_request(model: Model, format: str, omega, form: str, half: bool, size) -> None:
     """TunableError for what cannot be exported, before anything is written."""
     if format not in SUFFIXES:
         raise TunableError(f"unknown format {format!r}{nearest(format, SUFFIXES)}; known: {', '.join(SUFFIXES)}")
@@ -130,6 +147,12 @@ def _check_request(model: Model, format: str, omega, form: str, half: bool) -> N
         raise TunableError(f"float16 is for format onnx, not {format}")
     if model.exported:
         raise TunableError("an exported model cannot be exported again: load the weights that it was made from")
+    if size is not None and (format == "dni" or min(size) < 1):
+        raise TunableError(
+            f"a size is at least 1x1 pixels, not {size[0]}x{size[1]}"
+            if format != "dni"
+            else "a size is for a graph, onnx or mindir: format dni writes weights"
+        )
     if omega is not None and not model.objectives:
         raise TunableError("a plain network takes no omega: it is exported as it is")
     if form == "basis" and (omega is not None or format == "dni" or not model.objectives):
@@ -150,10 +173,10 @@ def _check_request(model: Model, format: str, omega, form: str, half: bool) -> N
             f"backend {model.backend.name!r} exports {', '.join(model.backend.formats)}, not {format}; "
             "mindir is for mindspore"
         )
-    elif (multiple := model.header.network.multiple_inside) != 1:
+    elif (multiple := model.header.network.multiple_inside) != 1 and size is None and not model.backend.extends_any:
         raise BackendError(
-            f"{format} of {model.header.network.name} cannot be written yet: the network continues its input to "
-            f"multiples of {multiple} pixels, for which an export would have to know the size"
+            f"{model.header.network.name} continues its input to multiples of {multiple} pixels: {format} from "
+            f"{model.backend.name} needs a fixed size (--size HxW); onnx from torch does not"
         )
     if format == "onnx":
         require_onnx()
@@ -178,11 +201,12 @@ def _interpolation(model: Model, folder: Path) -> tuple[list[Path], Report]:
     return made, Report("dni", "interpolated", errors, (), "interpolated")
 
 
-def _samples(model: Model, form: str):
+def _samples(model: Model, form: str, size: tuple[int, int] | None = None):
     """(image, omega) to compare at: corners and the inside; per-sample omega in the basis form; None when plain."""
     rng, multiple, p = np.random.default_rng(0), model.header.network.multiple, len(model.objectives)
-    for batch, height, width in _SIZES:
-        image = rng.uniform(size=(batch, 3, height * multiple, width * multiple)).astype(np.float32)
+    for batch, *sides in _SIZES:
+        height, width = size or (side * multiple for side in sides)
+        image = rng.uniform(size=(batch, 3, height, width)).astype(np.float32)
         if not p:
             yield image, None
             continue

@@ -22,8 +22,10 @@ def require_onnx() -> None:
         )
 
 
-def finish(path: str | Path, metadata: dict[str, str] | None = None) -> None:
+def finish(path: str | Path, metadata: dict[str, str] | None = None, *, renamed: dict[str, str] | None = None) -> None:
     """Name the sizes of inputs and output, add `metadata`, drop traces of the exporting program, check the model.
+
+    renamed  operators that stand for others: name -> name
 
     The sizes that may vary become n, h, w; omega's first axis n or 1. Raises TunableError for an invalid model.
     """
@@ -36,6 +38,8 @@ def finish(path: str | Path, metadata: dict[str, str] | None = None) -> None:
         for dim, name in zip(one.type.tensor_type.shape.dim, sizes.get(one.name, ()), strict=False):
             if name and dim.dim_value < 1:  # 0: not set; -1: MindSpore's sign for what may vary
                 dim.dim_param = name
+    for node in graph.node:
+        node.op_type = (renamed or {}).get(node.op_type, node.op_type)
     # The exporters leave the paths and lines of the program that called them.
     for one in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
         one.ClearField("metadata_props")

@@ -19,6 +19,7 @@ class Backend:
     name = "onnx"
     modes = ("session",)
     formats = ()
+    extends_any = True
     opens = (".onnx",)
 
     def __init__(self, device: str | None = None, mode: str | None = None):

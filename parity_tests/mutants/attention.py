@@ -8,7 +8,7 @@ WINDOWS = "layers.attention:WindowAttention.forward"
 CHANNELS = "layers.attention:ChannelAttention.forward"
 SIMPLE = "layers.attention:SimplifiedChannelAttention.forward"
 
-_HEADS = "reshape(n, -1, pixels, 3 * self.heads, size)"
+_HEADS = "reshape(-1, count, pixels, 3 * self.heads, size)"
 
 
 def _softmax_over(axis):
@@ -73,7 +73,7 @@ ATTENTION_FAULTS = {
         ("pixels, 3 * self.heads, size)", f"pixels, 3, size, self.heads).swapaxes(4, 5).{_HEADS}"),
     ),
     "heads joined in another order": edited(
-        WINDOWS, (".swapaxes(2, 3).reshape(n, -1, pixels, channels)", ".reshape(n, -1, pixels, channels)")
+        WINDOWS, (".swapaxes(2, 3).reshape(-1, count, pixels, channels)", ".reshape(-1, count, pixels, channels)")
     ),
     "position bias dropped": edited(
         WINDOWS, ("weights = weights + ops.relative_bias", "weights = weights + 0 * ops.relative_bias")

@@ -138,7 +138,7 @@ SWIN, NAF, SWIN_BLOCK = (
 )
 STYLE_BLOCK = "networks.style_unet:StyleBlock.forward"
 SHUFFLE = "functional.pixel_shuffle(x, factor)"
-GELU = "0.5 * x * (1 + _ops.erf(x * math.sqrt(0.5)))"
+GELU = "0.5 * x * (1 + _erf(x * math.sqrt(0.5)))"
 
 OTHER_NETWORK_FAULTS = {
     "GELU by tanh": each(

@@ -57,20 +57,20 @@ class WindowAttention(Composite):
 
         mask  ops.shift_mask(x, window, shift) when the caller has it already for several layers
         """
-        n, height, width, channels = x.shape
+        height, width, channels = x.shape[1:]
         if self.shift:
             x = ops.roll(x, -self.shift)
             mask = ops.shift_mask(x, self.window, self.shift) if mask is None else mask
         windows = ops.to_windows(x, self.window)
-        pixels, size = self.window**2, channels // self.heads
-        qkv = call(self.qkv, windows, omega).reshape(n, -1, pixels, 3 * self.heads, size).swapaxes(2, 3)
+        count, pixels, size = windows.shape[1], self.window**2, channels // self.heads
+        qkv = call(self.qkv, windows, omega).reshape(-1, count, pixels, 3 * self.heads, size).swapaxes(2, 3)
         q, k, v = (part.reshape(-1, pixels, size) for part in ops.split(qkv, 3, 2))
-        weights = ops.bmm(q / math.sqrt(size), k.swapaxes(1, 2)).reshape(n, -1, self.heads, pixels, pixels)
+        weights = ops.bmm(q / math.sqrt(size), k.swapaxes(1, 2)).reshape(-1, count, self.heads, pixels, pixels)
         weights = weights + ops.relative_bias(held(self.relative_position_bias_table, omega), self.window)
         if self.shift:
             weights = weights + mask
         mixed = ops.bmm(ops.softmax(weights).reshape(-1, pixels, pixels), v)
-        mixed = mixed.reshape(n, -1, self.heads, pixels, size).swapaxes(2, 3).reshape(n, -1, pixels, channels)
+        mixed = mixed.reshape(-1, count, self.heads, pixels, size).swapaxes(2, 3).reshape(-1, count, pixels, channels)
         y = ops.from_windows(call(self.proj, mixed, omega), self.window, height, width)
         return ops.roll(y, self.shift) if self.shift else y
 

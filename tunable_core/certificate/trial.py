@@ -145,7 +145,7 @@ def exported(trial: Trial) -> None:
         with tempfile.TemporaryDirectory(prefix="tunable-verify-") as folder:
             for form in FORMS:
                 try:
-                    (path,), report = tried_export(program.model, format, folder, form=form)
+                    (path,), report = _tried(trial, program, format, folder, form)
                 except BackendError as error:
                     trial.certificate.not_judged.append(f"{compared}, form {form}: {error}")
                     continue
@@ -160,6 +160,14 @@ def exported(trial: Trial) -> None:
                             exported.run(trial.inputs.degraded, omega), trial.outputs[program.name, label]
                         )
                         trial.certificate.add("export", f"{compared} : live", label, {"output": error})
+
+
+def _tried(trial: Trial, program: Program, format: str, folder: str, form: str):
+    """`tried_export`, for the size of the trial's pictures where the framework cannot leave the size open."""
+    try:
+        return tried_export(program.model, format, folder, form=form)
+    except BackendError:
+        return tried_export(program.model, format, folder, form=form, size=trial.inputs.degraded.shape[2:])
 
 
 STAGES: tuple[Callable[[Trial], None], ...] = (weights, over_omega, steps, folded, exported)

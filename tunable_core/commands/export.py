@@ -1,6 +1,8 @@
 """`tunable export MODEL --format onnx|mindir|dni -o FILE`: a file for other programs, checked by running it."""
 
+import argparse
 import logging
+import re
 
 from tunable_core.backends import load
 from tunable_core.commands.shared import add_backend, add_extrapolate, add_json, backend_of, print_json, read_omega
@@ -22,6 +24,9 @@ def add_arguments(parser):
         default=FORMS[0],
         help="what the input omega is: shared, (1, p) for the whole batch (the default); basis, (n, p), one per sample",
     )
+    parser.add_argument(
+        "--size", type=_size, metavar="HxW", help="fix height and width in the file; default: they may vary"
+    )
     parser.add_argument("--float16", action="store_true", help="ONNX: weights and arithmetic in float16")
     parser.add_argument(
         "-o", "--out", required=True, metavar="FILE", help="the exported file; dni: FILE-0, FILE-1, ... FILE-p"
@@ -31,6 +36,13 @@ def add_arguments(parser):
     add_json(parser)
 
 
+def _size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"must be HxW, height and width in pixels, not {text!r}")
+    return int(found[1]), int(found[2])
+
+
 def run(args) -> int:
     model = load(args.model, backend_of(args))
     omega = None
@@ -38,7 +50,7 @@ def run(args) -> int:
         if not model.objectives:
             raise TunableError(f"{args.model} holds a plain network: it takes no --omega")
         omega = read_omega(args.omega, model.header, args.extrapolate)
-    report = checked_export(model, args.format, args.out, omega, form=args.form, half=args.float16)
+    report = checked_export(model, args.format, args.out, omega, form=args.form, half=args.float16, size=args.size)
     files = [str(path) for path in targets(model, args.format, args.out)]
     limit = TOLERANCES[report.limit].limit
     if args.json:
