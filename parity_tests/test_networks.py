@@ -5,7 +5,7 @@ import pytest
 
 from tunable_core.errors import OmegaError
 from tunable_core.initial import starting_weights
-from tunable_core.networks import PHI_FORMS, ResNetSpec
+from tunable_core.networks import PHI_FORMS, NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
 from tunable_core.omega import grid
 from tunable_core.tolerances import CONTROL, TOLERANCES, relative_error
 
@@ -123,6 +123,47 @@ def test_written_numbers(twin):
     for omega in ([2], [[2], [2]]):
         y = twin.backend.run(network, x, np.array(omega, np.float32))
         np.testing.assert_array_equal(y.reshape(2, 3), [[5, 1, -5], [0, 1, 0]])
+
+
+WITH_NORMS = {
+    "swinir": SwinIRSpec(channels=6, depths=[2], heads=[2], window=4, tunable_norms=True),
+    "nafnet": NAFNetSpec(width=4, middle=1, encoder=[1], decoder=[1], tunable_norms=True),
+    "style": StyleUNetSpec(channels=4, scales=1, blocks=(1, 1, 1), tunable_norms=True),
+}
+
+
+@pytest.mark.parametrize("name", WITH_NORMS)
+def test_tunable_norms(twins, name, rng):
+    """Every norm's scale and shift are stacked, nothing else is new; omega moves the picture by them alone; both twins
+    against float64, folded too."""
+    spec, x = WITH_NORMS[name], picture(rng, "odd")
+    ordinary = spec.model_copy(update={"tunable_norms": False})
+    networks = [twin.backend.build(spec, 2) for twin in twins]
+    shapes, usual = (
+        {one.name: one.shape for one in twins[0].backend.specs(twins[0].backend.build(s, 2))} for s in (spec, ordinary)
+    )
+    # What a network with ordinary norms does not stack: scales and shifts, and nothing else.
+    stacked = [local for local, shape in usual.items() if shapes[local] == (3, *shape)]
+    assert stacked and all("norm" in local for local in stacked)
+    assert all("norm" not in local or local in stacked or ".phi." in local for local in shapes)
+    held = {local: rng.normal(size=shape, scale=0.3).astype(np.float32) for local, shape in shapes.items()}
+    for local in shapes.keys() - set(stacked):  # the same kernels at every omega
+        if shapes[local][0] == 3 and ".phi." not in local:
+            held[local][1:] = 0
+    exact = twins[0].backend.in_float64()
+    networks.append(exact.build(spec, 2))
+    for backend, network in zip([twin.backend for twin in twins] + [exact], networks, strict=True):
+        backend.assign(network, held)
+    before = None
+    for omega in settings(2, len(x), rng)[-3:]:
+        truth = exact.run(networks[-1], x, omega)
+        for twin, network in zip(twins, networks[:-1], strict=True):
+            assert relative_error(twin.backend.run(network, x, omega), truth) <= LIMIT
+            if omega.ndim == 1:
+                folded = twin.backend.fold(network, omega)
+                assert relative_error(twin.backend.run(folded, x, None), truth) <= LIMIT
+        assert before is None or relative_error(truth, before) > CONTROL
+        before = truth
 
 
 @pytest.mark.parametrize("which", [0, 1])

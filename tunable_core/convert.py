@@ -5,7 +5,7 @@ mindediting  MindEditing's tunable EDSR, NAFNet, SwinIR and StyleNet (MindSpore)
 swinir       the official SwinIR, plain
 nafnet       the official NAFNet, plain
 plain        this project's, plain: tunable with phi base, its differences zero
-endpoints    two or more of them, of one network: tunable with phi identity, which interpolates them
+endpoints    two or more of them, of one network: tunable with phi identity, norms too, which interpolates them
 
 What a file cannot say (constants of the network) is that program's own by default; `overrides` change it. Objectives
 have no names there: omega_1, omega_2, ...
@@ -89,31 +89,25 @@ def tunable_header(headers: list[Header], source: str, objectives: list[str] | N
         raise TunableError("plain wants one weights file, and --objectives with the names of its knobs to be")
     if len(set(objectives)) < len(objectives) or not all(objectives):
         raise TunableError(f"objectives want different names, not {','.join(objectives)!r}")
-    phi = "base" if source == "plain" else "identity"
-    spec = first.network.model_copy(update={"tunable": True, "phi": phi})
+    changes = {"tunable": True, "phi": "base" if source == "plain" else "identity"}
+    if source == "endpoints" and "tunable_norms" in type(first.network).model_fields:
+        changes["tunable_norms"] = True
+    spec = first.network.model_copy(update=changes)
     writer = f"{Header.writer}, converted from {source}"
     return Header(spec, tuple(objectives), ((0.0, 1.0),) * len(objectives), writer=writer)
 
 
 def _plain_facts(header: Header) -> dict[str, Any]:
-    return header.network.model_dump(exclude={"phi", "tunable"})
+    return header.network.model_dump(exclude={"phi", "tunable", "tunable_norms"})
 
 
 def tunable_tensors(files: list[Tensors], specs: list[ParameterSpec]) -> Tensors:
-    """Plain weights as those of a tunable network with these specs: stacked, or in front of zeros when there is one.
-
-    Raises TunableError where a tensor that is not tunable differs between the files.
-    """
+    """Plain weights as those of a tunable network with these specs: stacked, or in front of zeros when there is one."""
     found = {}
     for spec in specs:
         name = spec.name if spec.name in files[0] else spec.name.removesuffix(".weight")  # of a free parameter
         values = [tensors[name] for tensors in files]
-        if values[0].shape == spec.shape:
-            if any(not np.array_equal(value, values[0]) for value in values):
-                raise TunableError(
-                    f"{name!r} differs between the files, and this network does not set it by omega: end points that "
-                    "differ in their norms are interpolated by from_endpoints of the twins (docs/make_tunable.md)"
-                )
+        if values[0].shape == spec.shape:  # a norm that omega does not set: of the one plain file
             found[spec.name] = values[0]
         else:
             missing = spec.shape[0] - len(values)

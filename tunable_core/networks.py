@@ -45,6 +45,10 @@ class _Network(Section):
         return self.model_dump(exclude={"name", "tunable"})
 
 
+class _WithNorms(_Network):
+    tunable_norms: bool = False  # whether omega sets the scales and shifts of the norms too
+
+
 class ResNetSpec(_Network):
     """The residual network of Tables 1, 3 and 4: conv, blocks of conv-ReLU-conv-skip, long skip, upsampling, conv.
 
@@ -81,7 +85,7 @@ class ResNetSpec(_Network):
         return 9 * (total + pixels * self.channels * 3)
 
 
-class NAFNetSpec(_Network):
+class NAFNetSpec(_WithNorms):
     """NAFNet (Table 2b): a U-Net of blocks without activations, channels doubled at every stage.
 
     width     channels of the first stage; encoder, decoder: blocks of every stage; middle: blocks between
@@ -124,7 +128,7 @@ def _naf_block(width: int) -> int:
     return 2 * width**2 + 18 * width + width**2 + 2 * width**2 + width**2
 
 
-class SwinIRSpec(_Network):
+class SwinIRSpec(_WithNorms):
     """SwinIR (Tables 2a, 5): groups of window-attention blocks.
 
     channels     of the features (embedding); depths: blocks of every group; heads: attention heads of every group
@@ -192,7 +196,7 @@ class SwinIRSpec(_Network):
         return total + pixels * 27 * f
 
 
-class StyleUNetSpec(_Network):
+class StyleUNetSpec(_WithNorms):
     """The style transfer network (Fig. 7): strided down, residual blocks, nearest-neighbour up, instance norms.
 
     channels   of the first conv, doubled at every scale

@@ -11,6 +11,7 @@ from mindspore_impl.layers.composite import (
     conv2d,
     held,
     linear,
+    norm,
     parameter,
 )
 from mindspore_impl.layers.conv import (
@@ -67,5 +68,6 @@ __all__ = [
     "conv2d",
     "held",
     "linear",
+    "norm",
     "parameter",
 ]

@@ -6,8 +6,11 @@ from mindspore import nn
 from mindspore_impl import ops
 from mindspore_impl.layers.conv import TunableConv2d
 from mindspore_impl.layers.linear import TunableLinear
+from mindspore_impl.layers.norm import Norm, TunableInstanceNorm2d, TunableLayerNorm, TunableLayerNorm2d
 from mindspore_impl.layers.parameter import TunableParameter
 from tunable_core.networks import DEFAULT_PHI
+
+_TUNABLE_NORMS = {kind.ordinary: kind for kind in (TunableInstanceNorm2d, TunableLayerNorm, TunableLayerNorm2d)}
 
 
 class Composite(nn.Cell):
@@ -59,6 +62,13 @@ def linear(
     if num_objectives:
         return TunableLinear(in_features, out_features, num_objectives=num_objectives, bias=bias, phi=phi, seed=0)
     return nn.Dense(in_features, out_features, has_bias=bias)
+
+
+def norm(kind: type[Norm], channels: int, *, num_objectives: int, eps: float = 1e-5, phi: str = DEFAULT_PHI) -> nn.Cell:
+    """A norm of an ordinary kind, tunable, or as it is when num_objectives is 0. Called with omega in either case."""
+    if num_objectives:
+        return _TUNABLE_NORMS[kind](channels, num_objectives=num_objectives, eps=eps, phi=phi, seed=0)
+    return kind(channels, eps=eps)
 
 
 def parameter(

@@ -24,8 +24,8 @@ class Norm(nn.Cell):
         self.weight = ops.parameter((channels,), 1)
         self.bias = ops.parameter((channels,))
 
-    def construct(self, x: ms.Tensor) -> ms.Tensor:
-        """As `x`: (N, ..., C) for LayerNorm, (N, C, H, W) for the others."""
+    def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
+        """As `x`: (N, ..., C) for LayerNorm, (N, C, H, W) for the others. omega is not used: tunable norms want it."""
         return ops.scale_and_shift(ops.normalise(x, self.kind, self.eps), self.weight, self.bias, self.kind)
 
     def roles(self) -> dict[str, tuple[str, int]]:

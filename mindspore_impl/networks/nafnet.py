@@ -4,7 +4,7 @@ import mindspore as ms
 from mindspore import nn
 
 from mindspore_impl import ops
-from mindspore_impl.layers import Composite, LayerNorm2d, call, conv2d, held, parameter
+from mindspore_impl.layers import Composite, LayerNorm2d, call, conv2d, held, norm, parameter
 from mindspore_impl.networks.network import Network
 from tunable_core.networks import DEFAULT_PHI
 
@@ -15,15 +15,16 @@ class NAFBlock(Composite):
     beta and gamma scale the two residuals per channel, from zero.
     """
 
-    def __init__(self, channels: int, *, num_objectives: int, phi: str):
-        super().__init__(num_objectives, channels=channels, phi=phi)
+    def __init__(self, channels: int, *, num_objectives: int, phi: str, tunable_norms: bool):
+        super().__init__(num_objectives, channels=channels, phi=phi, tunable_norms=tunable_norms)
         options = {"num_objectives": num_objectives, "phi": phi}
-        self.norm1 = LayerNorm2d(channels, eps=1e-6)
+        norms = {**options, "num_objectives": num_objectives if tunable_norms else 0}
+        self.norm1 = norm(LayerNorm2d, channels, eps=1e-6, **norms)
         self.conv1 = conv2d(channels, 2 * channels, 1, **options)
         self.conv2 = conv2d(2 * channels, 2 * channels, 3, groups=2 * channels, **options)
         self.sca = conv2d(channels, channels, 1, **options)
         self.conv3 = conv2d(channels, channels, 1, **options)
-        self.norm2 = LayerNorm2d(channels, eps=1e-6)
+        self.norm2 = norm(LayerNorm2d, channels, eps=1e-6, **norms)
         self.conv4 = conv2d(channels, 2 * channels, 1, **options)
         self.conv5 = conv2d(channels, channels, 1, **options)
         self.beta = parameter((channels, 1, 1), **options)
@@ -31,11 +32,11 @@ class NAFBlock(Composite):
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
         """x (N, C, H, W) -> the same shape."""
-        y = call(self.conv2, call(self.conv1, self.norm1(x), omega), omega)
+        y = call(self.conv2, call(self.conv1, self.norm1(x, omega), omega), omega)
         y = ops.gate(y)
         y = y * call(self.sca, ops.global_mean(y), omega)
         x = x + call(self.conv3, y, omega) * held(self.beta, omega)
-        y = ops.gate(call(self.conv4, self.norm2(x), omega))
+        y = ops.gate(call(self.conv4, self.norm2(x, omega), omega))
         return x + call(self.conv5, y, omega) * held(self.gamma, omega)
 
     def roles(self) -> dict[str, tuple[str, int]]:
@@ -50,6 +51,7 @@ class NAFNet(Network):
     middle             blocks between encoder and decoder
     encoder, decoder   blocks of every stage
     phi                form of every layer's phi
+    tunable_norms      whether omega sets the scales and shifts of the norms too
     """
 
     def __init__(
@@ -61,22 +63,32 @@ class NAFNet(Network):
         encoder: tuple[int, ...] = (2, 2, 4, 8),
         decoder: tuple[int, ...] = (2, 2, 2, 2),
         phi: str = DEFAULT_PHI,
+        tunable_norms: bool = False,
     ):
-        super().__init__(num_objectives, width=width, middle=middle, encoder=encoder, decoder=decoder, phi=phi)
+        super().__init__(
+            num_objectives,
+            width=width,
+            middle=middle,
+            encoder=encoder,
+            decoder=decoder,
+            phi=phi,
+            tunable_norms=tunable_norms,
+        )
         options = {"num_objectives": num_objectives, "phi": phi}
+        blocks_options = {**options, "tunable_norms": tunable_norms}
         self.multiple = 2 ** len(encoder)
         self.intro = conv2d(3, width, 3, **options)
         self.ending = conv2d(width, 3, 3, **options)
         encoders, downs, ups, decoders = [], [], [], []
         for blocks in encoder:
-            encoders.append(nn.CellList([NAFBlock(width, **options) for _ in range(blocks)]))
+            encoders.append(nn.CellList([NAFBlock(width, **blocks_options) for _ in range(blocks)]))
             downs.append(conv2d(width, 2 * width, 2, stride=2, padding=0, **options))
             width *= 2
-        self.middle_blks = nn.CellList([NAFBlock(width, **options) for _ in range(middle)])
+        self.middle_blks = nn.CellList([NAFBlock(width, **blocks_options) for _ in range(middle)])
         for blocks in decoder:
             ups.append(conv2d(width, 2 * width, 1, bias=False, **options))
             width //= 2
-            decoders.append(nn.CellList([NAFBlock(width, **options) for _ in range(blocks)]))
+            decoders.append(nn.CellList([NAFBlock(width, **blocks_options) for _ in range(blocks)]))
         self.encoders = nn.CellList(encoders)
         self.decoders = nn.CellList(decoders)
         self.downs = nn.CellList(downs)

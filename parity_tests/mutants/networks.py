@@ -170,15 +170,17 @@ OTHER_NETWORK_FAULTS = {
     "mean of the colours forgotten behind the body": edited(f"{SWIN}.compute", ("DIV2K_MEAN, 1)", "DIV2K_MEAN, 0)")),
     "Swin: long skip dropped": edited(f"{SWIN}.compute", (" + first", "")),
     "Swin: shift mask dropped": edited(f"{SWIN}.features_of", ("layer(y, omega, mask)", "layer(y, omega, mask * 0)")),
-    "Swin: last norm dropped": edited(f"{SWIN}.features_of", ("self.norm(y)", "y")),
+    "Swin: last norm dropped": edited(f"{SWIN}.features_of", ("self.norm(y, omega)", "y")),
     "Swin: picture not added": edited(f"{SWIN}.enlarged", ("return x + ", "return ")),
-    "Swin: attention behind its own norm's input": edited(SWIN_BLOCK, ("self.attn(self.norm1(x)", "self.attn(x")),
+    "Swin: attention behind its own norm's input": edited(
+        SWIN_BLOCK, ("self.attn(self.norm1(x, omega)", "self.attn(x")
+    ),
     "NAF: scales of the residuals exchanged": edited(NAF, ("self.beta", "self.gamma")),
     "NAF: channel attention not multiplied": edited(NAF, ("y = y * call(self.sca", "y = y + call(self.sca")),
     "NAF: one norm for both": edited(NAF, ("self.norm2", "self.norm1")),
     "style: short skip dropped": edited(STYLE_BLOCK, ("x + self.norm2", "self.norm2")),
     "style: norm dropped": edited(
-        STYLE_BLOCK, ("self.norm1(call(self.conv1, x, omega))", "call(self.conv1, x, omega)")
+        STYLE_BLOCK, ("self.norm1(call(self.conv1, x, omega), omega)", "call(self.conv1, x, omega)")
     ),
 }
 

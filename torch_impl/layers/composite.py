@@ -6,8 +6,11 @@ from torch import nn
 from torch_impl import ops
 from torch_impl.layers.conv import TunableConv2d
 from torch_impl.layers.linear import TunableLinear
+from torch_impl.layers.norm import Norm, TunableInstanceNorm2d, TunableLayerNorm, TunableLayerNorm2d
 from torch_impl.layers.parameter import TunableParameter
 from tunable_core.networks import DEFAULT_PHI
+
+_TUNABLE_NORMS = {kind.ordinary: kind for kind in (TunableInstanceNorm2d, TunableLayerNorm, TunableLayerNorm2d)}
 
 
 class Composite(nn.Module):
@@ -59,6 +62,15 @@ def linear(
     if num_objectives:
         return TunableLinear(in_features, out_features, num_objectives=num_objectives, bias=bias, phi=phi, seed=0)
     return nn.Linear(in_features, out_features, bias)
+
+
+def norm(
+    kind: type[Norm], channels: int, *, num_objectives: int, eps: float = 1e-5, phi: str = DEFAULT_PHI
+) -> nn.Module:
+    """A norm of an ordinary kind, tunable, or as it is when num_objectives is 0. Called with omega in either case."""
+    if num_objectives:
+        return _TUNABLE_NORMS[kind](channels, num_objectives=num_objectives, eps=eps, phi=phi, seed=0)
+    return kind(channels, eps=eps)
 
 
 def parameter(

@@ -24,8 +24,8 @@ class Norm(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """As `x`: (N, ..., C) for LayerNorm, (N, C, H, W) for the others."""
+    def forward(self, x: torch.Tensor, omega: torch.Tensor | None = None) -> torch.Tensor:
+        """As `x`: (N, ..., C) for LayerNorm, (N, C, H, W) for the others. omega is not used: tunable norms want it."""
         return ops.scale_and_shift(ops.normalise(x, self.kind, self.eps), self.weight, self.bias, self.kind)
 
     def roles(self) -> dict[str, tuple[str, int]]:

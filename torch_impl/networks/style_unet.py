@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from torch_impl import ops
-from torch_impl.layers import Composite, InstanceNorm2d, call, conv2d
+from torch_impl.layers import Composite, InstanceNorm2d, call, conv2d, norm
 from torch_impl.networks.network import Network
 from tunable_core.networks import DEFAULT_PHI, IMAGENET_MEAN, IMAGENET_STD
 
@@ -20,6 +20,7 @@ class ConvBlock(Composite):
         *,
         num_objectives: int,
         phi: str,
+        tunable_norms: bool,
         stride: int = 1,
         enlarge: bool = False,
     ):
@@ -29,6 +30,7 @@ class ConvBlock(Composite):
             out_channels=out_channels,
             kernel_size=kernel_size,
             phi=phi,
+            tunable_norms=tunable_norms,
             stride=stride,
             enlarge=enlarge,
         )
@@ -36,27 +38,30 @@ class ConvBlock(Composite):
         self.conv = conv2d(
             in_channels, out_channels, kernel_size, stride=stride, num_objectives=num_objectives, phi=phi
         )
-        self.norm = InstanceNorm2d(out_channels)
+        norms = num_objectives if tunable_norms else 0
+        self.norm = norm(InstanceNorm2d, out_channels, num_objectives=norms, phi=phi)
 
     def forward(self, x: torch.Tensor, omega: torch.Tensor | None = None) -> torch.Tensor:
         if self.enlarge:
             x = ops.nearest_x2(x)
-        return torch.relu(self.norm(call(self.conv, x, omega)))
+        return torch.relu(self.norm(call(self.conv, x, omega), omega))
 
 
 class StyleBlock(Composite):
     """relu(x + norm2(conv2(relu(norm1(conv1(x))))))."""
 
-    def __init__(self, channels: int, *, num_objectives: int, phi: str):
-        super().__init__(num_objectives, channels=channels, phi=phi)
-        self.conv1 = conv2d(channels, channels, 3, num_objectives=num_objectives, phi=phi)
-        self.norm1 = InstanceNorm2d(channels)
-        self.conv2 = conv2d(channels, channels, 3, num_objectives=num_objectives, phi=phi)
-        self.norm2 = InstanceNorm2d(channels)
+    def __init__(self, channels: int, *, num_objectives: int, phi: str, tunable_norms: bool):
+        super().__init__(num_objectives, channels=channels, phi=phi, tunable_norms=tunable_norms)
+        options = {"num_objectives": num_objectives, "phi": phi}
+        norms = {**options, "num_objectives": num_objectives if tunable_norms else 0}
+        self.conv1 = conv2d(channels, channels, 3, **options)
+        self.norm1 = norm(InstanceNorm2d, channels, **norms)
+        self.conv2 = conv2d(channels, channels, 3, **options)
+        self.norm2 = norm(InstanceNorm2d, channels, **norms)
 
     def forward(self, x: torch.Tensor, omega: torch.Tensor | None = None) -> torch.Tensor:
-        y = torch.relu(self.norm1(call(self.conv1, x, omega)))
-        return torch.relu(x + self.norm2(call(self.conv2, y, omega)))
+        y = torch.relu(self.norm1(call(self.conv1, x, omega), omega))
+        return torch.relu(x + self.norm2(call(self.conv2, y, omega), omega))
 
 
 class StyleUNet(Network):
@@ -65,6 +70,7 @@ class StyleUNet(Network):
     num_objectives   p, or 0 for the plain form
     channels, scales, blocks, normalise   tunable_core.networks.StyleUNetSpec
     phi              form of every layer's phi
+    tunable_norms    whether omega sets the scales and shifts of the norms too
     """
 
     def __init__(
@@ -76,23 +82,33 @@ class StyleUNet(Network):
         blocks: tuple[int, int, int] = (2, 6, 2),
         normalise: bool = True,
         phi: str = DEFAULT_PHI,
+        tunable_norms: bool = False,
     ):
-        super().__init__(num_objectives, channels=channels, scales=scales, blocks=blocks, normalise=normalise, phi=phi)
+        super().__init__(
+            num_objectives,
+            channels=channels,
+            scales=scales,
+            blocks=blocks,
+            normalise=normalise,
+            phi=phi,
+            tunable_norms=tunable_norms,
+        )
         options = {"num_objectives": num_objectives, "phi": phi}
+        parts = {**options, "tunable_norms": tunable_norms}
         self.multiple = 2**scales
         self.normalise = normalise
         down, middle, up = blocks
-        self.conv_in = ConvBlock(3, channels, 9, **options)
+        self.conv_in = ConvBlock(3, channels, 9, **parts)
         layers = []
         for _ in range(scales):
-            layers.append(ConvBlock(channels, 2 * channels, stride=2, **options))
+            layers.append(ConvBlock(channels, 2 * channels, stride=2, **parts))
             channels *= 2
-            layers += [ConvBlock(channels, channels, **options) for _ in range(down - 1)]
-        layers += [StyleBlock(channels, **options) for _ in range(middle)]
+            layers += [ConvBlock(channels, channels, **parts) for _ in range(down - 1)]
+        layers += [StyleBlock(channels, **parts) for _ in range(middle)]
         for _ in range(scales):
-            layers.append(ConvBlock(channels, channels // 2, enlarge=True, **options))
+            layers.append(ConvBlock(channels, channels // 2, enlarge=True, **parts))
             channels //= 2
-            layers += [ConvBlock(channels, channels, **options) for _ in range(up - 1)]
+            layers += [ConvBlock(channels, channels, **parts) for _ in range(up - 1)]
         self.encoder_decoder = nn.ModuleList(layers)
         self.conv_out = conv2d(channels, 3, 9, **options)
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from torch_impl import ops
-from torch_impl.layers import Composite, LayerNorm, WindowAttention, call, conv2d, linear
+from torch_impl.layers import Composite, LayerNorm, WindowAttention, call, conv2d, linear, norm
 from torch_impl.networks.network import Network
 from tunable_core.networks import DEFAULT_PHI, DIV2K_MEAN, shuffles
 
@@ -26,35 +26,69 @@ class SwinBlock(Composite):
     """x + attention(norm(x)), then x + MLP(norm(x)), on maps (N, H, W, C)."""
 
     def __init__(
-        self, channels: int, *, num_objectives: int, phi: str, heads: int, window: int, shift: int, hidden: int
+        self,
+        channels: int,
+        *,
+        num_objectives: int,
+        phi: str,
+        tunable_norms: bool,
+        heads: int,
+        window: int,
+        shift: int,
+        hidden: int,
     ):
         super().__init__(
-            num_objectives, channels=channels, phi=phi, heads=heads, window=window, shift=shift, hidden=hidden
+            num_objectives,
+            channels=channels,
+            phi=phi,
+            tunable_norms=tunable_norms,
+            heads=heads,
+            window=window,
+            shift=shift,
+            hidden=hidden,
         )
         options = {"num_objectives": num_objectives, "phi": phi}
-        self.norm1 = LayerNorm(channels)
+        norms = {**options, "num_objectives": num_objectives if tunable_norms else 0}
+        self.norm1 = norm(LayerNorm, channels, **norms)
         self.attn = WindowAttention(channels, heads=heads, window=window, shift=shift, **options)
-        self.norm2 = LayerNorm(channels)
+        self.norm2 = norm(LayerNorm, channels, **norms)
         self.mlp = MLP(channels, hidden, **options)
 
     def forward(
         self, x: torch.Tensor, omega: torch.Tensor | None = None, mask: torch.Tensor | None = None
     ) -> torch.Tensor:
         """mask: of shifted windows, the same for all blocks."""
-        x = x + self.attn(self.norm1(x), omega, mask)
-        return x + self.mlp(self.norm2(x), omega)
+        x = x + self.attn(self.norm1(x, omega), omega, mask)
+        return x + self.mlp(self.norm2(x, omega), omega)
 
 
 class ResidualGroup(Composite):
     """Blocks, every other one shifted by half a window."""
 
     def __init__(
-        self, channels: int, *, num_objectives: int, phi: str, depth: int, heads: int, window: int, hidden: int
+        self,
+        channels: int,
+        *,
+        num_objectives: int,
+        phi: str,
+        tunable_norms: bool,
+        depth: int,
+        heads: int,
+        window: int,
+        hidden: int,
     ):
         super().__init__(
-            num_objectives, channels=channels, phi=phi, depth=depth, heads=heads, window=window, hidden=hidden
+            num_objectives,
+            channels=channels,
+            phi=phi,
+            tunable_norms=tunable_norms,
+            depth=depth,
+            heads=heads,
+            window=window,
+            hidden=hidden,
         )
-        options = {"num_objectives": num_objectives, "phi": phi, "heads": heads, "window": window, "hidden": hidden}
+        options = {"num_objectives": num_objectives, "phi": phi, "tunable_norms": tunable_norms}
+        options |= {"heads": heads, "window": window, "hidden": hidden}
         self.blocks = nn.ModuleList(
             [SwinBlock(channels, shift=window // 2 if i % 2 else 0, **options) for i in range(depth)]
         )
@@ -71,13 +105,30 @@ class ResidualSwinLayer(Composite):
     """x + conv(group(x)), on maps (N, H, W, C)."""
 
     def __init__(
-        self, channels: int, *, num_objectives: int, phi: str, depth: int, heads: int, window: int, hidden: int
+        self,
+        channels: int,
+        *,
+        num_objectives: int,
+        phi: str,
+        tunable_norms: bool,
+        depth: int,
+        heads: int,
+        window: int,
+        hidden: int,
     ):
         super().__init__(
-            num_objectives, channels=channels, phi=phi, depth=depth, heads=heads, window=window, hidden=hidden
+            num_objectives,
+            channels=channels,
+            phi=phi,
+            tunable_norms=tunable_norms,
+            depth=depth,
+            heads=heads,
+            window=window,
+            hidden=hidden,
         )
         options = {"num_objectives": num_objectives, "phi": phi}
-        self.residual_group = ResidualGroup(channels, depth=depth, heads=heads, window=window, hidden=hidden, **options)
+        parts = {"tunable_norms": tunable_norms, "heads": heads, "window": window, "hidden": hidden}
+        self.residual_group = ResidualGroup(channels, depth=depth, **parts, **options)
         self.conv = conv2d(channels, channels, 3, **options)
 
     def forward(
@@ -95,6 +146,7 @@ class SwinIR(Network):
     window           pixels a side; mlp_ratio: hidden channels of the MLPs over channels
     upscale, upsampler, features   tunable_core.networks.SwinIRSpec
     phi              form of every layer's phi
+    tunable_norms    whether omega sets the scales and shifts of the norms too
     """
 
     def __init__(
@@ -110,6 +162,7 @@ class SwinIR(Network):
         upsampler: str = "",
         features: int = 64,
         phi: str = DEFAULT_PHI,
+        tunable_norms: bool = False,
     ):
         super().__init__(
             num_objectives,
@@ -122,21 +175,25 @@ class SwinIR(Network):
             upsampler=upsampler,
             features=features,
             phi=phi,
+            tunable_norms=tunable_norms,
         )
         options = {"num_objectives": num_objectives, "phi": phi}
+        norms = {**options, "num_objectives": num_objectives if tunable_norms else 0}
         self.window = window
         self.upscale = upscale
         self.upsampler = upsampler
         self.conv_first = conv2d(3, channels, 3, **options)
-        self.patch_embed = PatchEmbed(channels)
+        self.patch_embed = PatchEmbed(channels, **norms)
         hidden = int(channels * mlp_ratio)
         self.layers = nn.ModuleList(
             [
-                ResidualSwinLayer(channels, depth=d, heads=h, window=window, hidden=hidden, **options)
+                ResidualSwinLayer(
+                    channels, depth=d, heads=h, window=window, hidden=hidden, tunable_norms=tunable_norms, **options
+                )
                 for d, h in zip(depths, heads, strict=True)
             ]
         )
-        self.norm = LayerNorm(channels)
+        self.norm = norm(LayerNorm, channels, **norms)
         self.conv_after_body = conv2d(channels, channels, 3, **options)
         self.factors = shuffles(upscale) if upsampler == "pixelshuffle" else []
         if upsampler == "pixelshuffledirect":
@@ -164,10 +221,10 @@ class SwinIR(Network):
         """The groups of blocks, (N, C, H, W) in and out."""
         y = ops.channels_last(x)
         mask = ops.shift_mask(y, self.window, self.window // 2)
-        y = self.patch_embed(y)
+        y = self.patch_embed(y, omega)
         for layer in self.layers:
             y = layer(y, omega, mask)
-        return ops.channels_first(self.norm(y))
+        return ops.channels_first(self.norm(y, omega))
 
     def enlarged(self, x: torch.Tensor, y: torch.Tensor, omega: torch.Tensor | None) -> torch.Tensor:
         """The picture from the features y of x."""
@@ -185,13 +242,13 @@ class SwinIR(Network):
         return call(self.conv_last, ops.leaky_relu(call(self.conv_hr, y, omega), 0.2), omega)
 
 
-class PatchEmbed(nn.Module):
+class PatchEmbed(Composite):
     """The norm of the pixels' features (SwinIR's patches are single pixels)."""
 
-    def __init__(self, channels: int):
-        super().__init__()
-        self.norm = LayerNorm(channels)
+    def __init__(self, channels: int, *, num_objectives: int, phi: str):
+        super().__init__(num_objectives, channels=channels, phi=phi)
+        self.norm = norm(LayerNorm, channels, num_objectives=num_objectives, phi=phi)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, omega: torch.Tensor | None = None) -> torch.Tensor:
         """x (N, H, W, C)."""
-        return self.norm(x)
+        return self.norm(x, omega)
