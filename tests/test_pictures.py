@@ -14,7 +14,7 @@ from tunable_core.pictures import (
     list_pictures,
     read,
     read_bytes,
-    to_bytes,
+    to_levels,
     to_network,
     write,
 )
@@ -164,9 +164,9 @@ def test_lossy_round_trip_is_close(suffix, tmp_path):
 
 def test_rounding_and_clipping():
     values = [-0.3, 0, 0.4 / 255, 0.6 / 255, 127.4 / 255, 1, 1.7]
-    np.testing.assert_array_equal(to_bytes(np.array(values)), [0, 0, 0, 1, 127, 255, 255])
+    np.testing.assert_array_equal(to_levels(np.array(values)), [0, 0, 0, 1, 127, 255, 255])
     every = np.arange(256, dtype=np.uint8)
-    np.testing.assert_array_equal(to_bytes(every.astype(np.float32) / np.float32(255)), every)
+    np.testing.assert_array_equal(to_levels(every.astype(np.float32) / np.float32(255)), every)
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a", "a.png.txt", ".png"])
