@@ -116,10 +116,9 @@ def test_restore_a_square_and_an_animation(tunable, weights_file, folder):
 def test_a_network_that_overflows(tunable, weights_file, folder):
     tensors, header = checkpoint.load(weights_file)
     checkpoint.save("huge.safetensors", {name: value * np.float32(1e30) for name, value in tensors.items()}, header)
+    words = ("restore", "huge.safetensors", folder / "a.png", "--omega", "1,0", "-o", "x.png")
     for more in ((), ("--tile", "16")):
-        status, _, err = tunable(
-            "restore", "huge.safetensors", folder / "a.png", "--omega", "1,0", "-o", "x.png", *more
-        )
+        status, _, err = tunable(*words, *more)
         message = f"tunable restore: {folder / 'a.png'}: the restored picture has values that are not finite\n"
         assert (status, err) == (2, message) and not os.path.exists("x.png")
 

@@ -69,7 +69,8 @@ class Tiff:
         self._bytes, self._page = file.filehandle.size, file.pages[0]
         self.size = (self._page.imagewidth, self._page.imagelength)
         self.orientation = self._page.tags.valueof(_ORIENTATION, 1)
-        self.profile = self._page.tags.valueof(_PROFILE)
+        profile = self._page.tags.valueof(_PROFILE)
+        self.profile = profile if isinstance(profile, bytes) else None
 
     @property
     def colours(self) -> int:
