@@ -62,14 +62,19 @@ def read_picture(path: str | Path) -> Picture:
         return Picture(np.asarray(_to_rgb(picture)), alpha, profile)
 
 
+def read_levels(path: str | Path) -> np.ndarray:
+    """Read the RGB levels (H, W, 3) of a picture, uint8 or uint16; errors as `read_picture`."""
+    return read_picture(path).levels
+
+
 def read(path: str | Path) -> np.ndarray:
     """Read a picture as float32 RGB (H, W, 3) in 0..1, in the precision of its file; errors as `read_picture`."""
-    return to_floats(read_picture(path).levels)
+    return to_floats(read_levels(path))
 
 
 def read_bytes(path: str | Path) -> np.ndarray:
     """Read a picture as uint8 RGB (H, W, 3), 16 bits rounded; alpha is dropped, errors as `read_picture`."""
-    return to_levels(read_picture(path).levels)
+    return to_levels(read_levels(path))
 
 
 def size_of(path: str | Path) -> tuple[int, int]:
