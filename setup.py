@@ -28,6 +28,8 @@ setup(
         "pydantic>=2",
         "pyyaml",
         "pillow>=12.2",
+        "imagecodecs",
+        "tifffile",
         "scikit-image",
         "scipy",
         "matplotlib",

@@ -12,7 +12,7 @@ from tunable_core.data import BUNDLED_TEST, BUNDLED_TRAIN, Batches, PictureCache
 from tunable_core.errors import DataError, RecipeError
 from tunable_core.filters import gaussian_blur
 from tunable_core.networks import ResNetSpec
-from tunable_core.pictures import read_bytes
+from tunable_core.pictures import read_bytes, write
 
 FIDELITY = [{"name": "l1", "kind": "rec"}, {"name": "l2", "kind": "rec", "distance": "l2"}]  # of any size
 
@@ -244,7 +244,7 @@ def test_cache_limit(limit, reads, monkeypatch):
         decoded.append(path)
         return np.full((4, 5, 3), ord(path), dtype=np.uint8)
 
-    monkeypatch.setattr(data, "read_bytes", decode)
+    monkeypatch.setattr(data, "read_levels", decode)
     cache = PictureCache(limit * 60)
     for path in "abacab":
         assert cache.read(path)[0, 0, 0] == ord(path)
@@ -260,6 +260,16 @@ def test_batches_do_not_share_memory_with_the_cache(batches):
     wanted = made[0].sample["clean"].copy()
     made[0].sample["clean"][:] = 0
     np.testing.assert_array_equal(made[0].sample["clean"], wanted)
+
+
+def test_pictures_of_16_bits_are_trained_on_with_16(batches, tmp_path, rng):
+    levels = rng.integers(0, 65536, (30, 40, 3), dtype=np.uint16)
+    write(tmp_path / "deep.png", levels)
+    patches = batches(train=str(tmp_path))[0].sample["clean"].astype(np.float64) * 65535
+    held = {tuple(pixel) for pixel in levels.reshape(-1, 3).tolist()}
+    found = np.rint(patches).astype(int).transpose(0, 2, 3, 1).reshape(-1, 3)
+    np.testing.assert_allclose(patches, np.rint(patches), atol=0.01)
+    assert all(tuple(pixel) in held for pixel in found.tolist())
 
 
 def test_find_pictures(folder, tmp_path, monkeypatch):

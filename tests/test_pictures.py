@@ -14,7 +14,8 @@ from tunable_core.pictures import (
     list_pictures,
     read,
     read_bytes,
-    to_bytes,
+    to_floats,
+    to_levels,
     to_network,
     write,
 )
@@ -164,9 +165,21 @@ def test_lossy_round_trip_is_close(suffix, tmp_path):
 
 def test_rounding_and_clipping():
     values = [-0.3, 0, 0.4 / 255, 0.6 / 255, 127.4 / 255, 1, 1.7]
-    np.testing.assert_array_equal(to_bytes(np.array(values)), [0, 0, 0, 1, 127, 255, 255])
+    np.testing.assert_array_equal(to_levels(np.array(values)), [0, 0, 0, 1, 127, 255, 255])
     every = np.arange(256, dtype=np.uint8)
-    np.testing.assert_array_equal(to_bytes(every.astype(np.float32) / np.float32(255)), every)
+    np.testing.assert_array_equal(to_levels(every.astype(np.float32) / np.float32(255)), every)
+
+
+def test_levels():
+    """Floats, 8 and 16 bits, each as the others: there and back without loss, and to the nearest."""
+    bits = {8: np.arange(256, dtype=np.uint8), 16: np.arange(65536, dtype=np.uint16)}
+    for levels in bits.values():
+        floats = to_floats(levels)
+        assert floats.dtype == np.float32 and floats[0] == 0 and floats[-1] == 1
+        assert to_levels(levels, levels.dtype) is levels
+        np.testing.assert_array_equal(to_levels(floats, levels.dtype), levels)
+    np.testing.assert_array_equal(to_levels(bits[8], np.uint16), np.arange(256) * 257)
+    np.testing.assert_array_equal(to_levels(bits[16]), np.rint(np.arange(65536) / 257))
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a", "a.png.txt", ".png"])

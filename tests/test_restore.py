@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageCms
 from prepared import answer
 
+from tunable_core import checkpoint
 from tunable_core.pictures import from_network, read, read_bytes, to_network
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -110,6 +111,16 @@ def test_restore_a_square_and_an_animation(tunable, weights_file, folder):
     ):
         status, _, err = tunable(*words, *more)
         assert status == 2 and message in err and len(err.splitlines()) == 1
+
+
+def test_a_network_that_overflows(tunable, weights_file, folder):
+    tensors, header = checkpoint.load(weights_file)
+    checkpoint.save("huge.safetensors", {name: value * np.float32(1e30) for name, value in tensors.items()}, header)
+    words = ("restore", "huge.safetensors", folder / "a.png", "--omega", "1,0", "-o", "x.png")
+    for more in ((), ("--tile", "16")):
+        status, _, err = tunable(*words, *more)
+        message = f"tunable restore: {folder / 'a.png'}: the restored picture has values that are not finite\n"
+        assert (status, err) == (2, message) and not os.path.exists("x.png")
 
 
 def test_one_bad_picture_of_several(tunable, weights_file, folder):

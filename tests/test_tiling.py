@@ -1,12 +1,14 @@
 """Tiles: what they give is what the whole picture gives, and no piece is larger than was asked for."""
 
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from tunable_core.errors import TunableError
+from tunable_core.errors import DataError, TunableError
 from tunable_core.networks import ResNetSpec
+from tunable_core.pictures import from_network, to_floats, to_levels, to_network
 from tunable_core.tiling import run_tiled
 from tunable_core.tolerances import relative_error
 
@@ -126,6 +128,44 @@ def test_windows_lie_as_in_the_whole_picture():
     places = 1000 * np.arange(50)[:, None] + np.arange(70)
     run_tiled(fake(run, multiple=8), np.broadcast_to(places, (1, 3, 50, 70)).astype(np.float32), None, 20)
     assert len(begins) > 4 and all(row % 8 == column % 8 == 0 for row, column in begins)
+
+
+# --- levels
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("tile", [None, 16, 7])
+@pytest.mark.parametrize("halo", [HALO, None])
+def test_levels_are_restored_as_levels(halo, tile, dtype, model, monkeypatch, rng):
+    monkeypatch.setattr(type(model.header.network), "halo", halo)
+    levels = rng.integers(0, np.iinfo(dtype).max, (33, 47, 3), dtype=dtype, endpoint=True)
+    restored = run_tiled(model, to_network(levels), 20 * OMEGA, tile)
+    wanted = run_tiled(model, to_network(to_floats(levels)), 20 * OMEGA, tile)
+    assert restored.dtype == dtype and wanted.dtype == np.float32
+    assert wanted.min() < 0 and wanted.max() > 1  # there was something to clip
+    np.testing.assert_array_equal(restored, to_levels(wanted, dtype))
+
+
+def test_tiles_need_no_float_copy_of_the_picture(rng):
+    """Beside what is given and what is made, a few pieces."""
+    network = SimpleNamespace(header=SimpleNamespace(network=SimpleNamespace(halo=2, scale=1)), run=lambda x, omega: x)
+    levels = rng.integers(0, 256, (1200, 1000, 3), dtype=np.uint8)
+    tracemalloc.start()
+    restored = from_network(run_tiled(network, to_network(levels), None, 100))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.5 * levels.nbytes
+    assert restored.flags.c_contiguous  # as it is written
+    np.testing.assert_array_equal(restored, levels)
+
+
+def test_values_that_are_no_levels(refused):
+    levels = np.zeros((1, 3, 20, 20), np.uint8)
+    for run in (fake(lambda x, omega: x / 0), fake(lambda x, omega: x + np.inf)):
+        run.header.network.halo = 0
+        for tile in (None, 16):
+            with np.errstate(invalid="ignore"), refused(DataError, "not finite"):
+                run_tiled(run, levels, None, tile)
 
 
 @pytest.mark.parametrize("tile", [0, -3])

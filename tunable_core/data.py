@@ -16,7 +16,7 @@ import numpy as np
 
 from tunable_core.degradations import degrade, margin_of, scale_of
 from tunable_core.errors import DataError
-from tunable_core.pictures import list_pictures, read_bytes, size_of
+from tunable_core.pictures import list_pictures, read_levels, size_of, to_floats
 from tunable_core.recipe import Data, Recipe, expand
 
 BUNDLED = "bundled"
@@ -69,12 +69,12 @@ class PictureCache:
         self._lock = threading.Lock()
 
     def read(self, path: Path) -> np.ndarray:
-        """uint8 RGB (H, W, 3)."""
+        """RGB (H, W, 3), uint8, or uint16 where the file has more bits."""
         with self._lock:
             if path in self._held:
                 self._held.move_to_end(path)
                 return self._held[path]
-        picture = read_bytes(path)
+        picture = read_levels(path)
         with self._lock:
             if path not in self._held:
                 self._held[path] = picture
@@ -135,7 +135,7 @@ class Batches:
             patch = patch[:, :, ::-1]
         if flips[2]:
             patch = patch.swapaxes(1, 2)
-        return patch.astype(np.float32) / np.float32(255)
+        return to_floats(patch)
 
     def stream(self, first: int, last: int) -> Iterator[Batch]:
         """Batches `first` .. `last` - 1 in order, prepared ahead by `workers` threads."""

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from tunable_core import bicubic
 from tunable_core.errors import TunableError
 from tunable_core.filters import gaussian_blur
-from tunable_core.pictures import to_bytes
+from tunable_core.pictures import to_levels
 from tunable_core.schema import Section
 
 PROTOCOL_BLUR = 21  # pixels along each side
@@ -151,7 +151,7 @@ class Jpeg(_Degradation):
         return np.stack([self._compressed(*each) for each in zip(pictures, qualities, strict=True)])
 
     def _compressed(self, picture: np.ndarray, quality: int) -> np.ndarray:
-        values, file = to_bytes(picture.transpose(1, 2, 0)), io.BytesIO()
+        values, file = to_levels(picture.transpose(1, 2, 0)), io.BytesIO()
         Image.fromarray(values.squeeze(2) if values.shape[2] == 1 else values).save(
             file, "JPEG", quality=int(quality), subsampling=self.subsampling
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tunable_core.pictures import save_image, to_bytes
+from tunable_core.pictures import save_image, to_levels
 
 _GAP = 6
 
@@ -42,7 +42,7 @@ def contact_sheet(rows: list[list[np.ndarray]], labels: list[str], row_labels: l
             draw.text((_GAP, y - top // 2), row_labels[row], fill="black", font=font, anchor="lm")
         for place, picture in enumerate(pictures):
             x = _left(place, column) + (column - width) // 2
-            sheet.paste(Image.fromarray(to_bytes(picture)), (x, y))
+            sheet.paste(Image.fromarray(to_levels(picture)), (x, y))
     return np.asarray(sheet, dtype=np.float32) / 255
 
 
@@ -62,7 +62,7 @@ def cell_sheet(rows: list[list[np.ndarray]], labels: list[list[str]]) -> np.ndar
 
 def write_animation(path: str | Path, frames: list[np.ndarray], labels: list[str]) -> None:
     """An animated WebP of pictures (H, W, 3), each below its label, atomically; eight a second, for ever."""
-    pictures = [Image.fromarray(to_bytes(cell_sheet([[f]], [[name]]))) for f, name in zip(frames, labels, strict=True)]
+    pictures = [Image.fromarray(to_levels(cell_sheet([[f]], [[name]]))) for f, name in zip(frames, labels, strict=True)]
     options = {"save_all": True, "append_images": pictures[1:], "duration": 125, "loop": 0, "quality": 90}
     save_image(path, pictures[0], "WEBP", **options)
 

@@ -17,7 +17,7 @@ from tunable_core.commands.shared import (
     progress,
     read_omega,
 )
-from tunable_core.errors import TunableError
+from tunable_core.errors import DataError, TunableError
 from tunable_core.files import check_writable
 from tunable_core.omega import format_omega, sweep, tour
 from tunable_core.pictures import (
@@ -41,7 +41,8 @@ def add_arguments(parser):
         "-o",
         "--out",
         metavar="OUT",
-        help="the restored picture, or a folder; default: NAME_restored.png (NAME_sweep.png) beside each",
+        help="the restored picture, or a folder; default: NAME_restored.png (NAME_sweep.png) beside each; pictures of "
+        "more than 8 bits per channel are written with 16 as PNG and TIFF, everything else and sheets with 8",
     )
     parser.add_argument(
         "--sweep",
@@ -106,11 +107,14 @@ def _points(text: str) -> tuple[int, bool]:
 
 
 def _restore(model, path, target, rows, args) -> None:
-    picture, alpha, profile = read_picture(path)
+    levels, alpha, profile = read_picture(path)
     check_writable(target)
 
     def at(omega):
-        return from_network(run_tiled(model, to_network(picture), omega, args.tile))
+        try:
+            return from_network(run_tiled(model, to_network(levels), omega, args.tile))
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
 
     restored = [[at(omega) for omega in row] for row in rows]
     if args.animate:
@@ -119,9 +123,9 @@ def _restore(model, path, target, rows, args) -> None:
         title = f"{path.name}: omega = ({', '.join(model.objectives)})"
         labels = [[format_omega(omega) for omega in row] for row in rows]
         if len(rows) == 1:
-            write(target, contact_sheet([[picture, *restored[0]]], ["input", *labels[0]], [title]))
+            write(target, contact_sheet([[levels, *restored[0]]], ["input", *labels[0]], [title]))
         else:
-            write(target, cell_sheet([[picture], *restored], [[title], *labels]))
+            write(target, cell_sheet([[levels], *restored], [[title], *labels]))
     else:
         write(target, restored[0][0], alpha, profile)
         if alpha is not None and target.suffix.lower() not in ALPHA_SUFFIXES:

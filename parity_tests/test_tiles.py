@@ -1,0 +1,98 @@
+"""Tiles of an exported network are those of the network itself: the same halo, and blended where there is none."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from tunable_core.backends import Model, load
+from tunable_core.checkpoint import Header
+from tunable_core.commands import main
+from tunable_core.exports import tried_export
+from tunable_core.initial import starting_weights
+from tunable_core.networks import NAFNetSpec, ResNetSpec
+from tunable_core.pictures import from_network, read_picture, to_network, write
+from tunable_core.tiling import run_tiled
+from tunable_core.tolerances import TOLERANCES, relative_error
+
+LIMIT = TOLERANCES["export"].limit
+OMEGA = [0.3, 0.6]
+TILE = 16
+
+
+def levels(rng, height=41, width=50):
+    return rng.integers(0, 65536, (height, width, 3), dtype=np.uint16)
+
+
+def check_halo(twin, form, spec, folder, rng, monkeypatch):
+    """In tiles an export gives what the network gives whole; with a halo one pixel smaller it does not."""
+    header = Header(spec, ("a", "b"), ((0.0, 1.0),) * 2)
+    network = twin.backend.build(spec, 2)
+    twin.backend.assign(network, starting_weights(twin.backend.specs(network), 3))
+    model = Model(twin.backend, network, header)
+    options = {"omega": OMEGA} if form == "folded" else {"form": form}
+    (path,), _ = tried_export(model, "onnx", folder, **options)
+    exported, omega = load(path, "onnx"), None if form == "folded" else OMEGA
+    x = to_network(levels(rng).astype(np.float32) / 65535)
+    whole = model.run(x, OMEGA)
+    assert relative_error(run_tiled(exported, x, omega, TILE), whole) <= LIMIT
+    assert relative_error(run_tiled(exported, x, omega, TILE), run_tiled(model, x, OMEGA, TILE)) <= LIMIT
+    monkeypatch.setattr(ResNetSpec, "halo", spec.halo - 1)
+    assert relative_error(run_tiled(exported, x, omega, TILE), whole) > 10 * LIMIT
+
+
+@pytest.mark.parametrize("form", ["shared", "basis", "folded"])
+def test_a_halo(twin, form, tmp_path, rng, monkeypatch):
+    check_halo(twin, form, ResNetSpec(channels=4, blocks=1), tmp_path, rng, monkeypatch)
+
+
+def test_a_halo_of_a_network_that_enlarges(torch, tmp_path, rng, monkeypatch):
+    """MindSpore exports none."""
+    check_halo(torch, "shared", ResNetSpec(channels=4, blocks=1, upscale=2), tmp_path, rng, monkeypatch)
+
+
+def mean_network(path, header):
+    """An ONNX file without a halo: half a picture, and its mean in every colour times the first of omega."""
+    constants = {"half": np.float32(0.5), "first": np.float32([[1], [0]])}
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], axes=[2, 3]),
+        helper.make_node("MatMul", ["omega", "first"], ["factor"]),
+        helper.make_node("Mul", ["mean", "factor"], ["added"]),
+        helper.make_node("Mul", ["image", "half"], ["halved"]),
+        helper.make_node("Add", ["halved", "added"], ["restored"]),
+    ]
+    shapes = {"image": ["n", 3, "h", "w"], "omega": [1, 2], "restored": ["n", 3, "h", "w"]}
+    values = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()}
+    initial = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "mean", [values["image"], values["omega"]], [values["restored"]], initial)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    helper.set_model_props(made, {**header.to_metadata(), "scale": json.dumps(1)})
+    onnx.save(made, path)
+
+
+def mean_run(x, omega):
+    """The same in numpy."""
+    return 0.5 * x + x.mean(axis=(2, 3), keepdims=True) * np.float32(omega[0])
+
+
+def test_without_a_halo(tmp_path, rng):
+    """By `tunable restore`: whole; and blended, tile by tile, where tiles are asked for."""
+    spec = NAFNetSpec(width=2, middle=0, encoder=[1, 1], decoder=[1, 1])
+    header = Header(spec, ("a", "b"), ((0.0, 1.0),) * 2)
+    path, picture = tmp_path / "mean.onnx", np.sort(levels(rng), axis=1)  # the tiles' means differ
+    mean_network(path, header)
+    write(tmp_path / "in.png", picture)
+    own, x = SimpleNamespace(header=header, run=mean_run), to_network(picture)
+    found = {}
+    for name, tile in (("whole", None), ("tiled", TILE)):
+        out, more = tmp_path / f"{name}.png", ["--tile", str(tile)] if tile else []
+        words = ["restore", path, tmp_path / "in.png", "--omega", "0.4,0.6", "--backend", "onnx", "-o", out, *more]
+        assert main([str(word) for word in words]) == 0
+        found[name] = read_picture(out).levels.astype(int)
+        wanted = from_network(run_tiled(own, x, [0.4, 0.6], tile)).astype(int)
+        assert np.abs(found[name] - wanted).max() <= 1  # a sum in another order, rounded
+    np.testing.assert_allclose(found["whole"], 65535 * from_network(mean_run(x / np.float32(65535), [0.4])), atol=1)
+    assert np.abs(found["tiled"] - found["whole"]).max() > 5000

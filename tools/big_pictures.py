@@ -1,0 +1,185 @@
+"""Memory and time of restoring a picture of 24 megapixels, beside one of 1 megapixel (docs/results/big_pictures).
+
+    OMP_NUM_THREADS=1 python tools/big_pictures.py --out docs/results/big_pictures
+
+The mini denoiser of docs/results/denoise_mini restores a photograph, continued by its mirror images to every size, with
+`tunable restore` in a fresh process per backend, size and round; sizes and backends take turns. Keeps every process in
+processes.csv and writes README.md from it; what processes.csv holds already is not measured again. Needs both
+frameworks, onnxruntime and TUNABLE_DATA.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import runs
+
+from tunable_core.commands import main as tunable
+from tunable_core.commands import restore
+from tunable_core.data import find_pictures
+from tunable_core.files import write_text
+from tunable_core.pictures import read_bytes, write
+from tunable_core.reports import tables
+from tunable_core.tiling import DEFAULT_TILE
+
+MODEL = "docs/results/denoise_mini/torch.safetensors"
+PHOTOGRAPHS = "${TUNABLE_DATA}/Kodak24"
+SIZES = {1: (1000, 1000), 24: (6000, 4000)}  # megapixels -> width, height
+BACKENDS = ("torch", "mindspore", "onnx")
+ROUNDS = 3
+CASES = [(index, backend, size, 8) for index in range(ROUNDS) for backend in BACKENDS for size in SIZES]
+CASES.append((0, "torch", 24, 16))  # round, backend, megapixels, bits per channel
+MEMORY, RATIO = 1.5, 1.25  # GB and time per pixel over 1 megapixel's, at most
+
+
+def picture(folder: Path, megapixels: int, bits: int) -> Path:
+    return folder / f"{megapixels}-{bits}.png"
+
+
+def make_pictures(folder: Path) -> None:
+    """The first photograph, continued by its mirror images; with 16 bits, levels that 8 could not say."""
+    photograph = read_bytes(find_pictures([PHOTOGRAPHS])[0])
+    for megapixels, bits in {case[2:] for case in CASES}:
+        width, height = SIZES[megapixels]
+        rows = ((0, height - photograph.shape[0]), (0, width - photograph.shape[1]), (0, 0))
+        levels = np.pad(photograph, rows, mode="symmetric")
+        if bits == 16:
+            levels = levels.astype(np.uint16) * 257
+            levels += np.arange(width, dtype=np.uint16)[:, None] % 100
+        write(picture(folder, megapixels, bits), levels)
+
+
+def timed(words: list[str]) -> None:
+    """`tunable restore` in this process; prints the seconds that the restoration took within it, as JSON."""
+    whole, seconds = restore.run_tiled, []
+
+    def run_tiled(*arguments):
+        start = time.perf_counter(), time.process_time()
+        restored = whole(*arguments)
+        seconds.append((time.perf_counter() - start[0], time.process_time() - start[1]))
+        return restored
+
+    restore.run_tiled = run_tiled
+    status = tunable(["restore", *words])
+    if status:
+        sys.exit(status)
+    print(json.dumps(seconds[0]))
+
+
+def measure(folder: Path, backend: str, megapixels: int, bits: int, index: int) -> dict:
+    """One process: seconds of the clock and of the processor, whole and the restoration alone, and its peak memory."""
+    model = folder / "mini.onnx" if backend == "onnx" else MODEL
+    words = [model, picture(folder, megapixels, bits), "--omega", "0.5,0.5", "--backend", backend, "--device", "cpu"]
+    command = [sys.executable, __file__, "--here", *map(str, words), "-o", str(folder / "restored.png")]
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    printed = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    restoring, cpu_restoring = json.loads(printed.splitlines()[-1])
+    return {
+        "round": index,
+        "backend": backend,
+        "megapixels": megapixels,
+        "bits": bits,
+        "peak_mb": usage.ru_maxrss * 1024 / 1e6,
+        "seconds": seconds,
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "restoring_seconds": restoring,
+        "restoring_cpu_seconds": cpu_restoring,
+    }
+
+
+def measured(path: Path) -> None:
+    """Complete the rows of all processes."""
+    rows = runs.rows_of(path)
+    held = {(int(row["round"]), row["backend"], int(row["megapixels"]), int(row["bits"])) for row in rows}
+    cases = [case for case in CASES if case not in held]
+    if not cases:
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        # In a process of its own: a child's peak counts from that of the process that starts it.
+        subprocess.run([sys.executable, __file__, "--pictures", name], check=True)
+        export = ["export", MODEL, "--format", "onnx", "--backend", "torch", "-o", str(folder / "mini.onnx")]
+        subprocess.run([sys.executable, "-m", "tunable_core", *export], check=True)
+        for index, backend, megapixels, bits in cases:
+            rows.append(measure(folder, backend, megapixels, bits, index))
+            print(rows[-1], flush=True)
+            write_text(path, tables.to_csv(rows))
+
+
+def page(rows: list[dict]) -> str:
+    def values(backend, megapixels, bits, key):
+        same = (backend, str(megapixels), str(bits))
+        return np.array([float(row[key]) for row in rows if (row["backend"], row["megapixels"], row["bits"]) == same])
+
+    memory, times = [], []
+    for backend in BACKENDS:
+        peaks = [f"{values(backend, size, 8, 'peak_mb').max() / 1000:.2f} GB" for size in SIZES]
+        memory.append(f"| {backend} | {' | '.join(peaks)} |")
+        cells = []
+        for key in ("restoring_cpu_seconds", "restoring_seconds", "cpu_seconds", "seconds"):
+            small, large = (values(backend, size, 8, key) / size for size in SIZES)  # µs per pixel
+            ratios = large / small
+            spread = f"{np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})"
+            cells.append(f"{np.median(small):.2f} | {np.median(large):.2f} | {spread}")
+        times += [
+            f"| {backend} | restoration | {' | '.join(cells[:2])} |",
+            f"| {backend} | whole process | {' | '.join(cells[2:])} |",
+        ]
+    (width, height), (small, _) = SIZES[24], SIZES[1]
+    return "\n".join([
+        "# Big pictures\n",
+        "Made by `OMP_NUM_THREADS=1 python tools/big_pictures.py --out docs/results/big_pictures`; every process in "
+        "[processes.csv](processes.csv). The mini ResNet of [denoise_mini](../denoise_mini/README.md) restores a "
+        f"photograph of Kodak24, continued by its mirror images, of {width}x{height} pixels and of {small}x{small}, "
+        f"from PNG to PNG, by `tunable restore` in tiles of at most {DEFAULT_TILE} pixels, each in a process of its "
+        f"own, {ROUNDS} rounds. On two CPU cores that other work shared: torch with one thread, the other two with "
+        "their own pools.\n",
+        f"Largest peak memory of the whole process (wanted with torch: at most {MEMORY} GB for 24 megapixels); "
+        f"torch with 16 bits per channel: {values('torch', 24, 16, 'peak_mb').max() / 1000:.2f} GB.\n",
+        "| backend | 1 megapixel | 24 megapixels |",
+        "|---|---|---|",
+        *memory,
+        "",
+        "Microseconds per pixel, of processor and of clock, medians of the rounds; *ratio*: 24 megapixels over 1, "
+        f"median, least and largest of the rounds' ratios (wanted of the restoration: at most {RATIO}). That "
+        "is the network and its tiles; the whole process also starts the framework, compiles, reads and writes. Clocks "
+        "count what other work took.\n",
+        "| backend | of what | processor, 1 | 24 | ratio | clock, 1 | 24 | ratio |",
+        "|---|---|---|---|---|---|---|---|",
+        *times,
+        "",
+    ])  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, help="folder of the results")
+    parser.add_argument("--pictures", type=Path, help="only make the pictures, in this folder")
+    parser.add_argument("--here", nargs=argparse.REMAINDER, help="words for one `tunable restore` in this process")
+    args = parser.parse_args()
+    if args.here:
+        timed(args.here)
+    elif args.pictures:
+        make_pictures(args.pictures)
+    elif args.out is None:
+        parser.error("--out is wanted")
+    else:
+        path = args.out / "processes.csv"
+        measured(path)
+        write_text(args.out / "README.md", page(runs.rows_of(path)))
+
+
+if __name__ == "__main__":
+    sys.exit(runs.guarded(main))
