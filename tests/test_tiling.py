@@ -1,11 +1,13 @@
 """Tiles: what they give is what the whole picture gives, and no piece is larger than was asked for."""
 
+import dataclasses
 import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from tunable_core.backends import Model
 from tunable_core.errors import DataError, TunableError
 from tunable_core.networks import ResNetSpec
 from tunable_core.pictures import from_network, to_floats, to_levels, to_network
@@ -15,6 +17,12 @@ from tunable_core.tolerances import relative_error
 ROUNDING = 2e-6  # a convolution of another size may sum in another order
 OMEGA = np.float32([0.7, 0.6])
 HALO = 4  # of the tiny network: head, two in its one block, tail
+
+
+def fake(run, scale=1, multiple=1, halo=None):
+    """A network that is a function."""
+    network = SimpleNamespace(halo=halo, scale=scale, multiple_inside=multiple)
+    return SimpleNamespace(header=SimpleNamespace(network=network, size=None), run=run)
 
 
 def noise(height, width):
@@ -72,8 +80,7 @@ def test_a_batch(model):
 
 def test_scale():
     """A network that doubles the picture."""
-    header = SimpleNamespace(network=SimpleNamespace(halo=2, scale=2))
-    model = SimpleNamespace(header=header, run=lambda x, omega: x.repeat(2, axis=2).repeat(2, axis=3))
+    model = fake(lambda x, omega: x.repeat(2, axis=2).repeat(2, axis=3), scale=2, halo=2)
     picture = noise(11, 13)
     np.testing.assert_array_equal(run_tiled(model, picture, None, 4), model.run(picture, None))
 
@@ -85,12 +92,6 @@ def test_a_network_with_global_reach_is_run_whole(model, monkeypatch):
     picture = noise(20, 30)
     np.testing.assert_array_equal(run_tiled(model, picture, OMEGA), model.run(picture, OMEGA))
     np.testing.assert_array_equal(run_tiled(model, picture, OMEGA, 32), model.run(picture, OMEGA))
-
-
-def fake(run, scale=1, multiple=1):
-    """A network without a halo."""
-    network = SimpleNamespace(halo=None, scale=scale, multiple_inside=multiple)
-    return SimpleNamespace(header=SimpleNamespace(network=network), run=run)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +131,53 @@ def test_windows_lie_as_in_the_whole_picture():
     assert len(begins) > 4 and all(row % 8 == column % 8 == 0 for row, column in begins)
 
 
+# --- files exported for one size
+
+
+def of_size(model, size):
+    """The model as a file exported for one size has it: it takes pictures of that size, and no other."""
+    return Model(model.backend, model.network, dataclasses.replace(model.header, size=size))
+
+
+@pytest.mark.parametrize(("height", "width"), [(50, 70), (33, 32), (32, 33), (32, 48), (100, 20)])
+def test_a_size_with_a_halo(model, height, width):
+    """What lies within a picture larger than the size is as whole; what is smaller is continued by reflection."""
+    picture, size = noise(height, width), (32, 48)
+    if (height, width) != size:
+        with pytest.raises(TunableError, match="exported for pictures of 32x48"):
+            of_size(model, size).run(picture, OMEGA)
+    restored, whole = run_tiled(of_size(model, size), picture, OMEGA), model.run(picture, OMEGA)
+    assert restored.shape == whole.shape
+    rows, columns = height - HALO * (height < 32), width - HALO * (width < 48)
+    assert relative_error(restored[:, :, :rows, :columns], whole[:, :, :rows, :columns]) < ROUNDING
+
+
+@pytest.mark.parametrize("multiple", [1, 8])
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize(("height", "width"), [(50, 70), (33, 32), (20, 9), (1, 64), (97, 97)])
+def test_a_size_blended(height, width, scale, multiple):
+    """Pieces lie where they belong, begin at multiples, and have the one size."""
+    seen = []
+
+    def run(x, omega):
+        seen.append((x.shape[2:], x[0, 0, 0, 0], x[0, 1, 0, 0]))
+        return x.repeat(scale, axis=2).repeat(scale, axis=3)
+
+    network, size = fake(run, scale, multiple), (32, 40)
+    network.header.size = size
+    places = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij")).astype(np.float32)[None]
+    assert relative_error(run_tiled(network, places, None), places.repeat(scale, 2).repeat(scale, 3)) <= 1e-6
+    assert all(shape == size and row % multiple == column % multiple == 0 for shape, row, column in seen)
+    assert len(seen) == (1 if height <= 32 and width <= 40 else len({one[1:] for one in seen})) and seen
+
+
+def test_sizes_that_do_not_fit(model, refused):
+    with refused(TunableError, "too small for tiles", f"{2 * HALO}x40"):
+        run_tiled(of_size(model, (2 * HALO, 40)), noise(2 * HALO + 1, 40), OMEGA)
+    with refused(TunableError, "exported for one size"):
+        run_tiled(of_size(model, (32, 40)), noise(50, 50), OMEGA, 16)
+
+
 # --- levels
 
 
@@ -148,7 +196,7 @@ def test_levels_are_restored_as_levels(halo, tile, dtype, model, monkeypatch, rn
 
 def test_tiles_need_no_float_copy_of_the_picture(rng):
     """Beside what is given and what is made, a few pieces."""
-    network = SimpleNamespace(header=SimpleNamespace(network=SimpleNamespace(halo=2, scale=1)), run=lambda x, omega: x)
+    network = fake(lambda x, omega: x, halo=2)
     levels = rng.integers(0, 256, (1200, 1000, 3), dtype=np.uint8)
     tracemalloc.start()
     restored = from_network(run_tiled(network, to_network(levels), None, 100))
@@ -161,8 +209,7 @@ def test_tiles_need_no_float_copy_of_the_picture(rng):
 
 def test_values_that_are_no_levels(refused):
     levels = np.zeros((1, 3, 20, 20), np.uint8)
-    for run in (fake(lambda x, omega: x / 0), fake(lambda x, omega: x + np.inf)):
-        run.header.network.halo = 0
+    for run in (fake(lambda x, omega: x / 0, halo=0), fake(lambda x, omega: x + np.inf, halo=0)):
         for tile in (None, 16):
             with np.errstate(invalid="ignore"), refused(DataError, "not finite"):
                 run_tiled(run, levels, None, tile)

@@ -8,6 +8,8 @@ pieces have one size, because a framework that compiles does so for every size i
 
 Where every pixel depends on the whole picture (attention, global averages, instance norms) tiles change what is
 restored. Asked for all the same, pieces overlap and are blended, each counting less towards its border: no seams.
+
+An exported file of one size gets pieces of that size, of a picture that is continued by reflection where it must be.
 """
 
 from collections.abc import Iterator
@@ -28,22 +30,62 @@ def run_tiled(model: Model, degraded: np.ndarray, omega, tile: int | None = None
     tile      None: DEFAULT_TILE, but whole where a pixel depends on the whole picture; given, such a network's pieces
               of half a tile more along each side are blended
 
-    Raises TunableError for a tile below 1 pixel, DataError where levels become values that are not finite.
+    Raises TunableError for a tile below 1 pixel, for any where the model has a size, and for a size that is too small
+    for tiles; DataError where levels become values that are not finite.
     """
     if tile is not None and tile < 1:
         raise TunableError(f"a tile needs at least 1 pixel, not {tile}")
-    height, width = degraded.shape[2:]
-    halo, scale = model.header.network.halo, model.header.network.scale
-    if max(height, width) <= (tile or DEFAULT_TILE) or (halo is None and tile is None):
+    lengths, network = degraded.shape[2:], model.header.network
+    if model.header.size and lengths != model.header.size:
+        if tile is not None:
+            raise TunableError("a file exported for one size has tiles of that size; it takes no other")
+        return _of_one_size(model, degraded, omega)
+    if max(lengths) <= (tile or DEFAULT_TILE) or (network.halo is None and tile is None):
         return _as(degraded, _run(model, degraded, omega))
-    if halo is None:
-        return _as(degraded, _blended(model, degraded, omega, tile))
-    tile = tile or DEFAULT_TILE
-    count, channels = degraded.shape[:2]
+    if network.halo is not None:
+        tile = tile or DEFAULT_TILE
+        return _cut(model, degraded, omega, [-(-length // -(-length // tile)) for length in lengths])
+    multiple = network.multiple_inside  # pieces begin at its multiples: windows lie as in the whole picture
+    overlap = -(-max(tile // 4, 1) // multiple) * multiple
+    spans = [_even(length, tile, overlap, multiple) for length in lengths]
+    return _as(degraded, _blended(model, degraded, omega, spans, 2 * overlap))
+
+
+def _of_one_size(model: Model, degraded: np.ndarray, omega) -> np.ndarray:
+    """Pieces of the model's own size: with its halo, or overlapping by a quarter and blended."""
+    network, size, lengths = model.header.network, model.header.size, degraded.shape[2:]
+    multiple, margin = network.multiple_inside, min(size) // 4 if network.halo is None else 2 * network.halo
+    steps, ends = [], []
+    for length, side in zip(lengths, size, strict=True):
+        step = side if length <= side else (side - margin) // multiple * multiple
+        if step < 1:
+            raise TunableError(
+                f"this file was exported for pictures of {size[0]}x{size[1]} pixels: too small for tiles of larger ones"
+            )
+        steps.append(step)
+        turns = -(-max(length - side, 0) // step)
+        ends.append(side + turns * step if network.halo is None else max(length, side))
+    after = ((0, end - length) for end, length in zip(ends, lengths, strict=True))
+    extended = np.pad(degraded, ((0, 0), (0, 0), *after), "reflect")
+    if network.halo is None:
+        spans = [
+            [(start, start + side) for start in range(0, end - side + 1, step)]
+            for side, step, end in zip(size, steps, ends, strict=True)
+        ]
+        restored = _as(degraded, _blended(model, extended, omega, spans, max(margin, 1)))
+    else:
+        restored = _cut(model, extended, omega, steps)
+    return restored[:, :, : lengths[0] * network.scale, : lengths[1] * network.scale]
+
+
+def _cut(model: Model, degraded: np.ndarray, omega, steps: list[int]) -> np.ndarray:
+    """Tiles of so many pixels down and across, each restored with a halo that is cut off."""
+    halo, scale = model.header.network.halo, model.header.network.scale
+    count, channels, height, width = degraded.shape
     made = np.empty((count, height * scale, width * scale, channels), dtype=_type(degraded))  # as files hold pictures
     restored = made.transpose(0, 3, 1, 2)
-    for row, rows, inner_rows in _spans(height, tile, halo, scale):
-        for column, columns, inner_columns in _spans(width, tile, halo, scale):
+    for row, rows, inner_rows in _spans(height, steps[0], halo, scale):
+        for column, columns, inner_columns in _spans(width, steps[1], halo, scale):
             piece = _run(model, degraded[:, :, row, column], omega)
             restored[:, :, rows, columns] = _as(degraded, piece[:, :, inner_rows, inner_columns])
     return restored
@@ -66,31 +108,33 @@ def _type(degraded: np.ndarray):
     return degraded.dtype if degraded.dtype.kind == "u" else np.float32
 
 
-def _blended(model: Model, degraded: np.ndarray, omega, tile: int) -> np.ndarray:
-    """Overlapping pieces of a network without a halo, weighted by their distance to the piece's border."""
-    network, (height, width) = model.header.network, degraded.shape[2:]
-    multiple = network.multiple_inside  # pieces begin at its multiples: windows lie as in the whole picture
-    overlap = -(-max(tile // 4, 1) // multiple) * multiple
-    columns = _pieces(width, tile, overlap, multiple, network.scale)
-    restored = np.zeros((*degraded.shape[:2], height * network.scale, width * network.scale), dtype=np.float32)
-    for row, rows, down in _pieces(height, tile, overlap, multiple, network.scale):
-        for column, columns_, across in columns:
+def _blended(model: Model, degraded: np.ndarray, omega, spans: list[list[tuple[int, int]]], rise: int) -> np.ndarray:
+    """Overlapping pieces, weighted by their distance to the piece's border up to `rise` pixels.
+
+    spans  (first, past the last) of the pieces, down and across
+    """
+    scale, (height, width) = model.header.network.scale, degraded.shape[2:]
+    down, across = (_weighted(own, rise, scale) for own in spans)
+    restored = np.zeros((*degraded.shape[:2], height * scale, width * scale), dtype=np.float32)
+    for row, rows, above in down:
+        for column, columns, beside in across:
             piece = _run(model, degraded[:, :, row, column], omega)
-            restored[:, :, rows, columns_] += piece * np.outer(down, across)
+            restored[:, :, rows, columns] += piece * np.outer(above, beside)
     return restored
 
 
-def _pieces(length: int, tile: int, overlap: int, multiple: int, scale: int) -> list[tuple[slice, slice, np.ndarray]]:
-    """Pieces along one side: even tiles, with `overlap` more at both ends where there are pixels.
-
-    Each as the piece to restore, its place in the result, and its weights there; a pixel's weights add up to one.
-    """
+def _even(length: int, tile: int, overlap: int, multiple: int) -> list[tuple[int, int]]:
+    """Even tiles along one side, with `overlap` more at both ends where there are pixels."""
     step = -(-length // -(-length // tile))
     step = -(-step // multiple) * multiple
-    spans = [(max(start - overlap, 0), min(start + step + overlap, length)) for start in range(0, length, step)]
+    return [(max(start - overlap, 0), min(start + step + overlap, length)) for start in range(0, length, step)]
+
+
+def _weighted(spans: list[tuple[int, int]], rise: int, scale: int) -> list[tuple[slice, slice, np.ndarray]]:
+    """Every piece along one side, its place in the result, and its weights there; a pixel's weights add up to one."""
     places = [slice(start * scale, stop * scale) for start, stop in spans]
-    ramps = [_ramp(place.stop - place.start, 2 * overlap * scale) for place in places]
-    total = np.zeros(length * scale, dtype=np.float32)
+    ramps = [_ramp(place.stop - place.start, rise * scale) for place in places]
+    total = np.zeros(max(place.stop for place in places), dtype=np.float32)
     for place, ramp in zip(places, ramps, strict=True):
         total[place] += ramp
     weights = [ramp / total[place] for place, ramp in zip(places, ramps, strict=True)]
@@ -103,9 +147,8 @@ def _ramp(length: int, rise: int) -> np.ndarray:
     return np.minimum(np.minimum(index, index[::-1]), rise) / rise
 
 
-def _spans(length: int, tile: int, halo: int, scale: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Even tiles along one side: the piece to restore, the tile's place in the result, and its place in the piece."""
-    step = -(-length // -(-length // tile))
+def _spans(length: int, step: int, halo: int, scale: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Tiles along one side: the piece to restore, the tile's place in the result, and its place in the piece."""
     size = min(step + 2 * halo, length)
     for start in range(0, length, step):
         end = min(start + step, length)
