@@ -286,6 +286,48 @@ def test_graph_mode_sees_weights_that_change(mindspore, arrays):
     assert relative_error(found[""], wanted[""]) <= NETWORK
 
 
+@pytest.mark.parametrize("options", [{}, {"phi": "affine"}, {"phi": "se"}, {"train": "differences", "rank": 1}])
+def test_mixed_precision_sums_kernels_exactly(twins, options, rng):
+    """A network that tells its matrix: float32, and as near as without, though the product with it is in half."""
+    torch, mindspore = twins
+    x, omega = rng.standard_normal((2, 5)).astype(np.float32), omega_of("inside")
+
+    class OfTorch(torch.torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.dense = torch.torch.nn.Linear(5, 4, bias=False)
+
+        def forward(self, x):
+            return self.dense(x), self.dense.weight * 1
+
+    class OfMindSpore(mindspore.ms.nn.Cell):
+        def __init__(self):
+            super().__init__()
+            self.dense = mindspore.ms.nn.Dense(5, 4, has_bias=False)
+
+        def construct(self, x):
+            return self.dense(x), self.dense.weight * 1
+
+    def moved(twin, given):
+        network, far = twin.impl.make_tunable(given, 2, **options), np.random.default_rng(3)
+        tensors = sorted(network.weights().items())
+        network.assign({name: (v + far.standard_normal(v.shape)).astype(np.float32) for name, v in tensors})
+        return network
+
+    def check(twin, mixed, plain, half):
+        (product, kernel), (_, wanted) = (found(*twin.tensors([x, omega])) for found in (mixed, plain))
+        assert product.dtype == half and kernel.dtype == wanted.dtype != half
+        assert relative_error(twin.array(kernel), twin.array(wanted)) <= TOLERANCES["layer"].limit
+
+    network, half = moved(torch, OfTorch()), torch.torch.bfloat16
+    check(torch, torch.torch.autocast(torch.device, half)(network), network, half)
+    given, half = OfMindSpore(), mindspore.ms.float16
+    for mode in ("pynative", "graph"):
+        mixed = mindspore.ms.amp.auto_mixed_precision(moved(mindspore, given), "auto", half)
+        with mindspore.module("ops").running(mode):
+            check(mindspore, mixed, moved(mindspore, given), half)
+
+
 SPECS = {
     "resnet": ResNetSpec(channels=8, blocks=2, tunable=False),
     "swinir": SwinIRSpec(channels=8, depths=[2], heads=[2], window=4, tunable=False),

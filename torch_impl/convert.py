@@ -40,7 +40,7 @@ class _Kernels(nn.Module):
             self.kernels = nn.Parameter(value.expand(p, *value.shape).clone())
         self.shape = given.shape
 
-    def forward(self, given: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    def value(self, given: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
         """The tensor at alpha (p,)."""
         if self.low_rank:
             return given + ops.low_rank(alpha, self.up, self.down).reshape(given.shape)
@@ -83,11 +83,12 @@ class _Layer(nn.Module):
             }
         )
 
-    def forward(self, given: dict[str, torch.Tensor], omega: torch.Tensor) -> dict[str, torch.Tensor]:
+    def values(self, given: dict[str, torch.Tensor], omega: torch.Tensor) -> dict[str, torch.Tensor]:
         """Its tensors at omega (p,), by name in the network."""
         omega = omega.to(given[next(iter(self.names.values()))])
         alpha = omega if self.phi is None else self.phi(omega)
-        return {full: self.kernels[local](given[full], alpha) for local, full in self.names.items()}
+        kernels = self.kernels
+        return {full: kernels[local].value(given[full], alpha) for local, full in self.names.items()}
 
     def parts(self) -> tuned.LayerParts:
         """What files hold of it."""
@@ -155,8 +156,9 @@ class TunedNetwork(nn.Module):
         """The tunable parameters of the network at omega (p,), by name."""
         given = {name: module._parameters[local] for name, (module, local) in self._owners.items()}
         found = {}
-        for layer in self.layers:
-            found.update(layer(given, omega))
+        with ops.no_autocast(omega):  # phi too
+            for layer in self.layers:
+                found.update(layer.values(given, omega))
         return found
 
     def _at(self, omega, inputs, options):
