@@ -8,6 +8,9 @@ dies of them on a CPU ("pointer is null"). `auto` casts matrix products and conv
 neither phi nor the sum of kernels is one then.
 """
 
+import os
+import subprocess
+import sys
 from contextlib import nullcontext
 
 import numpy as np
@@ -162,6 +165,33 @@ def test_autocast_network(torch, rng):
     assert 1e-4 < relative_error(torch.array(output.float()), plain) <= TOLERANCES["autocast network"].limit
     output.float().square().mean().backward()
     assert all(value.grad.dtype == torch.torch.float32 and value.grad.any() for value in network.parameters())
+
+
+FAULTS = """
+import resource
+import torch
+from torch_impl import make_tunable
+
+network = make_tunable(torch.nn.Sequential(*[torch.nn.Conv2d(64, 64, 3, padding=1) for _ in range(4)]), 2)
+x = torch.rand(1, 64, 64, 64)
+counts = []
+with torch.no_grad():
+    for _ in range(8):
+        network(x, torch.rand(2))
+        counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print(counts[-1] - counts[3])
+"""
+
+
+def test_torch_keeps_its_memory():
+    """A network with a new omega faults no page in. Negative control: a user's own setting of glibc stays, and does."""
+
+    def faults(**environment):
+        command, environment = [sys.executable, "-c", FAULTS], {**os.environ, **environment}
+        return int(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+
+    assert faults() < 100
+    assert faults(MALLOC_TRIM_THRESHOLD_="131072") > 4000
 
 
 def half_errors(mindspore, phi, form):
