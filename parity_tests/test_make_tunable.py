@@ -4,6 +4,8 @@ The networks stand in `strangers`. Truth is their own ordinary form with the ker
 makes from the tensors of the weights file: in the same framework, and across frameworks by torch in float64.
 """
 
+import copy
+import pickle
 from contextlib import nullcontext
 
 import numpy as np
@@ -205,6 +207,21 @@ def test_the_gradient_of_omega(twins, arrays, name):
 
     found = mindspore.ms.grad(loss, None, network.omega)(*mindspore.tensors([*x, omega]))
     assert relative_error(mindspore.array(found), wanted) <= GRADIENT
+
+
+def test_torch_puts_the_given_weights_back(torch, arrays):
+    """The very same parameters, after a call and after one that fails; copies have their own."""
+    network, _ = made(torch, "tied", "*")
+    x, omega, before = arrays("tied"), omega_of("inside"), dict(network.named_parameters())
+    wanted = call(torch, network, x, omega)
+    for wrong in (False, True):
+        with pytest.raises(RuntimeError) if wrong else nullcontext():
+            call(torch, network, [array[..., :-1] for array in x] if wrong else x, omega)
+        assert all(value is before[name] for name, value in network.named_parameters())
+    copies = [copy.deepcopy(network), pickle.loads(pickle.dumps(network))]
+    network.assign({name: value * 2 for name, value in network.weights().items()})
+    for each in copies:
+        assert all(np.array_equal(value, wanted[place]) for place, value in call(torch, each, x, omega).items())
 
 
 def test_torch_compiles_it_once(torch, arrays):
