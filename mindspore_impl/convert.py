@@ -38,9 +38,9 @@ class _Phi:
         """omega (p,) -> (p,)."""
         if self.form == "identity":
             return omega
-        alpha = _ops.matmul(self.weight, omega) + self.bias
+        alpha = ops.affine(omega, self.weight, self.bias)
         if self.form == "se":
-            alpha = ops.softmax(_ops.matmul(self.weight2, _ops.relu(alpha)) + self.bias2)
+            alpha = ops.softmax(ops.affine(_ops.relu(alpha), self.weight2, self.bias2))
         return alpha
 
 

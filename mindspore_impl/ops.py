@@ -41,7 +41,7 @@ def aggregate(alpha: ms.Tensor, tensor: ms.Tensor) -> ms.Tensor:
     """
     rows = _like(alpha, tensor).reshape(-1, alpha.shape[-1])
     samples = () if alpha.ndim == 1 else (-1,)
-    return _ops.matmul(rows, tensor.reshape(tensor.shape[0], -1)).reshape(samples + tensor.shape[1:])
+    return _product(rows, tensor.reshape(tensor.shape[0], -1)).reshape(samples + tensor.shape[1:])
 
 
 def displaced(base: ms.Tensor, alpha: ms.Tensor, differences: ms.Tensor) -> ms.Tensor:
@@ -52,7 +52,24 @@ def displaced(base: ms.Tensor, alpha: ms.Tensor, differences: ms.Tensor) -> ms.T
 def low_rank(alpha: ms.Tensor, up: ms.Tensor, down: ms.Tensor) -> ms.Tensor:
     """Sum_i alpha_i up[i] down[i]: alpha (k,), up (k, rows, rank), down (k, rank, columns) -> (rows, columns)."""
     scaled = (up * _like(alpha, up).reshape(-1, 1, 1)).swapaxes(0, 1)
-    return _ops.matmul(scaled.reshape(up.shape[1], -1), down.reshape(-1, down.shape[2]))
+    return _product(scaled.reshape(up.shape[1], -1), down.reshape(-1, down.shape[2]))
+
+
+def affine(omega: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor) -> ms.Tensor:
+    """weight omega + bias: omega (p,) or (N, p), weight (q, p), bias (q,); not by a product that `auto` would cast."""
+    return (_ops.expand_dims(omega, -2) * weight).sum(-1) + bias
+
+
+def _product(a, b):
+    """a @ b of two matrices, in their own dtype."""
+    product = _ops.matmul(a, b)
+    if product.dtype == b.dtype:  # known when a graph is compiled, which then holds one of the two ways
+        return product
+    # Mixed precision `auto` casts matrix products, in graphs and out of them; products and sums of numbers it leaves.
+    columns, rows, total = _ops.unstack(a, 1), _ops.unstack(b, 0), 0
+    for i in range(b.shape[0]):
+        total = total + _ops.expand_dims(columns[i], 1) * rows[i]
+    return total
 
 
 def conv(x, alpha, weight, bias, stride, padding, dilation, groups, form):
@@ -264,7 +281,7 @@ def _channels_of(kernel, k, out, groups):
 
 
 @_ops.constexpr
-def _product(sizes):
+def _number_in(sizes):
     return math.prod(sizes)
 
 
@@ -380,7 +397,7 @@ def linear(x, alpha, weight, bias):
     if alpha.ndim == 1:
         y = _ops.matmul(x.reshape(-1, x.shape[-1]), kernel.swapaxes(0, 1))
         return (y if bias is None else _add_bias(y, aggregate(alpha, bias))).reshape(shape)
-    y = _ops.bmm(x.reshape(-1, _product(x.shape[1:-1]), x.shape[-1]), kernel.swapaxes(1, 2))
+    y = _ops.bmm(x.reshape(-1, _number_in(x.shape[1:-1]), x.shape[-1]), kernel.swapaxes(1, 2))
     if bias is not None:
         y = y + _ops.expand_dims(_like(aggregate(alpha, bias), y), 1)
     return y.reshape(shape)

@@ -77,7 +77,7 @@ def phi_transposed(twin, monkeypatch):
     if twin.name == "torch":
         monkeypatch.setattr(twin.torch.nn.Linear, "forward", wrong)
     else:
-        monkeypatch.setattr(twin.ms.nn.Dense, "construct", wrong)
+        monkeypatch.setattr(twin.module("layers.phi")._Dense, "construct", wrong)
 
 
 def padding_shifted(twin, monkeypatch):

@@ -4,6 +4,8 @@ The networks stand in `strangers`. Truth is their own ordinary form with the ker
 makes from the tensors of the weights file: in the same framework, and across frameworks by torch in float64.
 """
 
+import copy
+import pickle
 from contextlib import nullcontext
 
 import numpy as np
@@ -207,6 +209,21 @@ def test_the_gradient_of_omega(twins, arrays, name):
     assert relative_error(mindspore.array(found), wanted) <= GRADIENT
 
 
+def test_torch_puts_the_given_weights_back(torch, arrays):
+    """The very same parameters, after a call and after one that fails; copies have their own."""
+    network, _ = made(torch, "tied", "*")
+    x, omega, before = arrays("tied"), omega_of("inside"), dict(network.named_parameters())
+    wanted = call(torch, network, x, omega)
+    for wrong in (False, True):
+        with pytest.raises(RuntimeError) if wrong else nullcontext():
+            call(torch, network, [array[..., :-1] for array in x] if wrong else x, omega)
+        assert all(value is before[name] for name, value in network.named_parameters())
+    copies = [copy.deepcopy(network), pickle.loads(pickle.dumps(network))]
+    network.assign({name: value * 2 for name, value in network.weights().items()})
+    for each in copies:
+        assert all(np.array_equal(value, wanted[place]) for place, value in call(torch, each, x, omega).items())
+
+
 def test_torch_compiles_it_once(torch, arrays):
     """omega changes between calls without a compilation; gradients through the compiler's own backward."""
     torch.torch._dynamo.reset()
@@ -284,6 +301,48 @@ def test_graph_mode_sees_weights_that_change(mindspore, arrays):
         found = call(mindspore, network, x, omega)
     wanted = call(mindspore, ordinary(mindspore, "unet", strangers.mixed(moved, network.plan, omega)), x)
     assert relative_error(found[""], wanted[""]) <= NETWORK
+
+
+@pytest.mark.parametrize("options", [{}, {"phi": "affine"}, {"phi": "se"}, {"train": "differences", "rank": 1}])
+def test_mixed_precision_sums_kernels_exactly(twins, options, rng):
+    """A network that tells its matrix: float32, and as near as without, though the product with it is in half."""
+    torch, mindspore = twins
+    x, omega = rng.standard_normal((2, 5)).astype(np.float32), omega_of("inside")
+
+    class OfTorch(torch.torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.dense = torch.torch.nn.Linear(5, 4, bias=False)
+
+        def forward(self, x):
+            return self.dense(x), self.dense.weight * 1
+
+    class OfMindSpore(mindspore.ms.nn.Cell):
+        def __init__(self):
+            super().__init__()
+            self.dense = mindspore.ms.nn.Dense(5, 4, has_bias=False)
+
+        def construct(self, x):
+            return self.dense(x), self.dense.weight * 1
+
+    def moved(twin, given):
+        network, far = twin.impl.make_tunable(given, 2, **options), np.random.default_rng(3)
+        tensors = sorted(network.weights().items())
+        network.assign({name: (v + far.standard_normal(v.shape)).astype(np.float32) for name, v in tensors})
+        return network
+
+    def check(twin, mixed, plain, half):
+        (product, kernel), (_, wanted) = (found(*twin.tensors([x, omega])) for found in (mixed, plain))
+        assert product.dtype == half and kernel.dtype == wanted.dtype != half
+        assert relative_error(twin.array(kernel), twin.array(wanted)) <= TOLERANCES["layer"].limit
+
+    network, half = moved(torch, OfTorch()), torch.torch.bfloat16
+    check(torch, torch.torch.autocast(torch.device, half)(network), network, half)
+    given, half = OfMindSpore(), mindspore.ms.float16
+    for mode in ("pynative", "graph"):
+        mixed = mindspore.ms.amp.auto_mixed_precision(moved(mindspore, given), "auto", half)
+        with mindspore.module("ops").running(mode):
+            check(mindspore, mixed, moved(mindspore, given), half)
 
 
 SPECS = {

@@ -4,9 +4,13 @@ autocast; MindSpore's graph mode, float16 input and mixed precision.
 Graph mode against PyNative: here the kinds of layers that test_layers leaves out. MindSpore's mixed precision: O1
 looks only for the framework's own layers and leaves tunable ones as they are; O2 and O3 cast the input, omega and phi
 and leave kernels float32, which are summed so, then cast. They run in graph mode only: in PyNative MindSpore 2.10
-dies of them on a CPU ("pointer is null"). `auto` casts every matrix product in PyNative, the sum of kernels too (1e-3).
+dies of them on a CPU ("pointer is null"). `auto` casts matrix products and convolutions by the operator in both modes;
+neither phi nor the sum of kernels is one then.
 """
 
+import os
+import subprocess
+import sys
 from contextlib import nullcontext
 
 import numpy as np
@@ -17,7 +21,7 @@ from tunable_core import layer_benchmark, oracle
 from tunable_core.forms import FORMS
 from tunable_core.layer_benchmark import Layer
 from tunable_core.networks import ResNetSpec
-from tunable_core.tolerances import TOLERANCES, relative_error
+from tunable_core.tolerances import TOLERANCES, joint_error, relative_error
 
 LAYER = TOLERANCES["layer"].limit
 KINDS = ("uneven", "1x1 strided", "1-d uneven", "3-d depth-wise", "transposed uneven", "linear on rows", "table")
@@ -163,6 +167,33 @@ def test_autocast_network(torch, rng):
     assert all(value.grad.dtype == torch.torch.float32 and value.grad.any() for value in network.parameters())
 
 
+FAULTS = """
+import resource
+import torch
+from torch_impl import make_tunable
+
+network = make_tunable(torch.nn.Sequential(*[torch.nn.Conv2d(64, 64, 3, padding=1) for _ in range(4)]), 2)
+x = torch.rand(1, 64, 64, 64)
+counts = []
+with torch.no_grad():
+    for _ in range(8):
+        network(x, torch.rand(2))
+        counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print(counts[-1] - counts[3])
+"""
+
+
+def test_torch_keeps_its_memory():
+    """A network with a new omega faults no page in. Negative control: a user's own setting of glibc stays, and does."""
+
+    def faults(**environment):
+        command, environment = [sys.executable, "-c", FAULTS], {**os.environ, **environment}
+        return int(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+
+    assert faults() < 100
+    assert faults(MALLOC_TRIM_THRESHOLD_="131072") > 4000
+
+
 def half_errors(mindspore, phi, form):
     """Of one omega and of omega per sample, on float16 input, against the float64 oracle."""
     layer, x, wanted = cancelling(mindspore, phi, form)
@@ -212,6 +243,71 @@ def test_mindspore_mixed_precision(mindspore, rng, tmp_path, monkeypatch, level)
         assert error == 0
     else:
         assert 1e-5 < error <= TOLERANCES["float16 network"].limit
+
+
+def auto_errors(mindspore, phi, form, mode):
+    """Of one omega and of omega per sample, in mixed precision `auto`, against the float64 oracle."""
+    layer, x, wanted = cancelling(mindspore, phi, form)
+    mixed = mindspore.ms.amp.auto_mixed_precision(layer, "auto", mindspore.ms.float16)
+    errors = []
+    with mindspore.module("ops").running(mode):
+        for omega in (OMEGA, np.tile(OMEGA, (len(x), 1))):
+            output = mixed(*mindspore.tensors([x, omega]))
+            assert output.dtype == mindspore.ms.float16
+            errors.append(relative_error(mindspore.array(output), wanted))
+    return errors
+
+
+@pytest.mark.parametrize("mode", ["pynative", "graph"])
+@pytest.mark.parametrize("phi", PHI)
+@pytest.mark.parametrize("form", ["grouped", "loop"])
+def test_mindspore_auto(mindspore, monkeypatch, phi, form, mode):
+    """As test_autocast; the control is a sum of kernels that is a matrix product."""
+    ops, limit = mindspore.module("ops"), TOLERANCES["float16"].limit
+    assert max(auto_errors(mindspore, phi, form, mode)) <= limit
+    monkeypatch.setattr(ops, "_product", ops._ops.matmul)
+    assert min(auto_errors(mindspore, phi, form, mode)) > 3 * limit
+
+
+@pytest.mark.parametrize("mode", ["pynative", "graph"])
+@pytest.mark.parametrize("phi", [*PHI, "se"])
+def test_mindspore_auto_sums_kernels_exactly(mindspore, phi, mode):
+    """alpha and the kernel, one omega and one per sample, are float32 and as near to the oracle as without."""
+    layer, ops = build(mindspore, "uneven", phi, 2), mindspore.module("ops")
+    tensors = mindspore.backend.parameters(layer)
+
+    def kernel(omega):
+        alpha = layer.alpha(omega)
+        return alpha, ops.aggregate(alpha, layer.weight)
+
+    mixed = mindspore.ms.amp.auto_mixed_precision(kernel, "auto", mindspore.ms.float16)
+    mixed = mindspore.ms.jit(mixed) if mode == "graph" else mixed
+    for label in ("inside", "per sample"):
+        omega = omegas(2)[label]
+        alpha = oracle.phi(phi, omega, tensors)
+        for found, wanted in zip(
+            mixed(*mindspore.tensors([omega])), (alpha, oracle.aggregate(alpha, tensors["weight"])), strict=True
+        ):
+            assert found.dtype == mindspore.ms.float32
+            assert relative_error(mindspore.array(found), wanted) <= LAYER
+
+
+@pytest.mark.parametrize("mode", ["pynative", "graph"])
+def test_mindspore_auto_network(mindspore, rng, mode):
+    """And every parameter gets a float32 gradient, near that without: one ReLU that rounding flips is worth 4e-3."""
+    x, omega = rng.uniform(size=(3, 3, 9, 8)), omegas(2)["per sample"]
+    plain = mindspore.backend.build(ResNetSpec(channels=8, blocks=2), 2)
+    network = mindspore.ms.amp.auto_mixed_precision(
+        mindspore.backend.build(ResNetSpec(channels=8, blocks=2), 2), "auto", mindspore.ms.float16
+    )
+    factor = rng.standard_normal(size=x.shape)
+    with mindspore.module("ops").running(mode):
+        error = relative_error(mindspore.run(network, x, omega), mindspore.run(plain, x, omega))
+        assert 1e-5 < error <= TOLERANCES["float16 network"].limit
+        wanted = mindspore.gradients(plain, x, omega, factor)
+        found = mindspore.gradients(network, x, omega, factor)
+    assert all(gradient.dtype == np.float32 and gradient.any() for gradient in found.values())
+    assert joint_error(found, wanted) <= 1e-2
 
 
 @pytest.mark.parametrize(

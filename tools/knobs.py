@@ -1,21 +1,24 @@
-"""What knobs cost a network that was made tunable: docs/results/knobs.
+"""What knobs cost a network, and another omega: docs/results/knobs.
 
     python tools/knobs.py --out docs/results/knobs
 
 The plain ResNet of Table 1 (16 blocks, 64 channels, 1,185,219 parameters), what `make_tunable` makes of it with two
-objectives, and that folded take turns in one process per framework, on one picture, omega another at every call. Keeps
-every round in rounds.csv and writes README.md from it; a rounds.csv that is there is not measured again. The machine
-should do nothing else meanwhile. Needs both frameworks.
+objectives, that folded, and the package's own tunable ResNet take turns, on one picture, omega another at every call,
+in one process per framework and number of threads. Keeps every round in rounds.csv and writes README.md from it; a
+rounds.csv that is there is not measured again. The machine should do nothing else meanwhile. Needs both frameworks.
 """
 
 import argparse
 import csv
 import importlib
 import json
+import os
+import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import runs
@@ -26,32 +29,67 @@ from tunable_core.networks import ResNetSpec
 from tunable_core.reports import tables
 
 SIZE = 64  # pixels along each side
-ROUNDS = 101
-CASES = ("given", "again", "folded", "tuned")
+ROUNDS = 61
+CASES = ("given", "again", "folded", "tuned", "own")
+MEASURED = ("seconds", "cpu", "faults")  # by the clock, of the processor; pages faulted in
 
 
-def measure(name: str) -> list[dict]:
-    """Seconds of each case and round, and how often the network was compiled, of one framework."""
+class Setting(NamedTuple):
+    """One process: its name on the page, and what it runs with."""
+
+    label: str
+    backend: str
+    threads: int
+    environment: dict[str, str] = {}
+
+
+# What glibc itself comes to where outputs have a megabyte, which it then returns to the system: see torch_impl.ops.
+RETURNED = {"MALLOC_MMAP_THRESHOLD_": "1052672", "MALLOC_TRIM_THRESHOLD_": "2105344"}
+SETTINGS = (
+    Setting("torch", "torch", 1),
+    Setting("torch, memory returned", "torch", 1, RETURNED),
+    Setting("mindspore", "mindspore", 1),
+    Setting("torch", "torch", 2),
+    Setting("mindspore", "mindspore", 2),
+)
+
+
+def measure(name: str, threads: int) -> list[dict]:
+    """Of each case and round of one framework: what is MEASURED, and the machine's load."""
+    set_threads(name, threads)
     backend, impl = get_backend(name, "cpu"), importlib.import_module(f"{name}_impl")
     given, again = (backend.build(ResNetSpec(tunable=False), 0) for _ in range(2))
-    tuned = impl.make_tunable(given, 2)
+    tuned, own = impl.make_tunable(given, 2), backend.build(ResNetSpec(), 2)
     folded = impl.fold(tuned, tensor(name, np.array([0.3, 0.8], np.float32)))
     rng = np.random.default_rng(0)
     x = tensor(name, rng.uniform(size=(1, 3, SIZE, SIZE)).astype(np.float32))
-    networks, rows = {"given": given, "again": again, "folded": folded, "tuned": tuned}, []
+    networks, rows = dict(zip(CASES, (given, again, folded, tuned, own), strict=True)), []
     with running(name):
         for index in range(-3, ROUNDS):  # the first three warm up, and compile
             omega = tensor(name, rng.uniform(size=2).astype(np.float32))
             for case in rng.permutation(CASES):
-                inputs = (x, omega) if case == "tuned" else (x,)
-                start = time.perf_counter()
+                inputs = (x, omega) if case in ("tuned", "own") else (x,)
+                start = time.perf_counter(), time.process_time(), pages()
                 values(name, networks[case](*inputs))
-                seconds = time.perf_counter() - start
+                end = time.perf_counter(), time.process_time(), pages()
                 if index >= 0:
-                    rows.append({"backend": name, "round": index, "case": str(case), "seconds": seconds})
-    if name == "mindspore" and len(tuned.compile_cache) != 1:
-        sys.exit(f"compiled {len(tuned.compile_cache)} times")
+                    taken = dict(zip(MEASURED, (b - a for a, b in zip(start, end, strict=True)), strict=True))
+                    rows.append({"round": index, "case": str(case), **taken, "load": os.getloadavg()[0]})
+    if name == "mindspore" and len(tuned.compile_cache) + len(own.compile_cache) != 2:
+        sys.exit(f"compiled {len(tuned.compile_cache)} and {len(own.compile_cache)} times")
     return rows
+
+
+def set_threads(name: str, threads: int) -> None:
+    if name == "torch":
+        importlib.import_module("torch").set_num_threads(threads)
+    else:
+        importlib.import_module("mindspore_impl")
+        importlib.import_module("mindspore").set_context(runtime_num_threads=threads)
+
+
+def pages() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def tensor(name: str, array: np.ndarray):
@@ -72,31 +110,45 @@ def running(name: str):
 
 def page(rows: list[dict]) -> str:
     lines = []
-    for name in BACKENDS:
-        seconds = {case: np.array([float(r["seconds"]) for r in rows if (r["backend"], r["case"]) == (name, case)])
-                   for case in CASES}  # fmt: skip
-        ratios = {case: np.median(seconds[case] / seconds["given"]) for case in CASES}
-        added = 1e3 * np.median(seconds["tuned"] - seconds["given"])
-        noise = 1e3 * np.median(seconds["again"] - seconds["given"])
-        lines.append(
-            f"| {name} | {ratios['again']:.3f} | {ratios['folded']:.3f} | {ratios['tuned']:.3f} "
-            f"| {added:+.2f} ms | {noise:+.2f} ms |"
-        )
+    for label, _, threads, _ in SETTINGS:
+        own = [row for row in rows if (row["setting"], int(row["threads"])) == (label, threads)]
+        taken = {
+            (what, case): np.array([float(row[what]) for row in own if row["case"] == case])
+            for what in MEASURED
+            for case in CASES
+        }
+        cells = [f"{1e3 * np.median(taken['seconds', 'given']):.0f} ms"]
+        cells += [f"{np.median(taken['seconds', 'folded'] / taken['seconds', 'given']):.3f}"]
+        for case in ("tuned", "own", "again"):
+            wall, cpu = (1e3 * np.median(taken[what, case] - taken[what, "given"]) for what in ("seconds", "cpu"))
+            cells.append(f"{wall:+.2f} / {cpu:+.2f} ms")
+        cells.append(f"{np.median(taken['faults', 'tuned']):,.0f}")
+        cells.append(f"{np.median([float(row['load']) for row in own]):.1f}")
+        lines.append(f"| {label} | {threads} | {' | '.join(cells)} |")
     table = "\n".join(lines)
-    return f"""# What knobs cost a network that was made tunable
+    return f"""# What knobs cost a network
 
 Made by `python tools/knobs.py --out docs/results/knobs`; every round in [rounds.csv](rounds.csv). The plain ResNet of
-Table 1 (1,185,219 parameters), `make_tunable(network, 2)` of it and that folded, on one picture of {SIZE}x{SIZE} on two
-CPU cores, taking turns, ω another at every call: medians of {ROUNDS} rounds of times over the given network's in the
-same round. *again* is a second copy of the given network: what it differs by is noise.
+Table 1 (*given*, 1,185,219 parameters), a second copy of it (*again*: what it differs by is noise),
+`make_tunable(network, 2)` of it (*made tunable*), that folded, and the package's own tunable ResNet with two objectives
+(*own*: φ `base`, three kernels per layer), on one picture of {SIZE}x{SIZE} on a CPU, taking turns, ω another at every
+call. Medians of {ROUNDS} rounds; what a network adds is the median difference from *given* in the same round, by the
+clock / by the processor's time, which says more where *load*, the processes that wanted one of the two cores, exceeds
+the threads. A row whose *again* is far from zero says nothing: torch's threads wait for each other when it is busy.
 
-| framework | again | folded | with knobs | knobs add | noise |
-|---|---|---|---|---|---|
+| framework | threads | given | folded / given | made tunable adds | own adds | again adds | page faults | load |
+|---|---|---|---|---|---|---|---|---|
 {table}
 
-The kernels of all 34 layers are summed anew in every call, 1.2 million multiply-adds per knob whatever the picture's
-size. Wanted are at most 1.02 of a folded network, which is kept, and 2 ms for another ω, which is not. MindSpore (graph
-mode) compiled the network once for all ω.
+Of a folded network at most 1.02 is wanted. What another ω costs is what a call adds, for the kernels of all 34 layers
+are summed anew in every call, whatever the picture's size; wanted are at most 2 ms, which is not kept. The sums read
+14 MB of kernels and write 5 MB, more than the caches that a processor has to itself.
+
+* Page faults: of a call of the network made tunable. glibc returned the outputs of every layer and the kernels' sums to
+  the system, and took them back page by page; now torch's memory stays (`torch_impl/ops.py`), to the profit of every
+  network. *Memory returned* is the same with glibc set to what it comes to by itself.
+* MindSpore (graph mode) compiled each network once for all ω. There a kernel's sum is a matrix product and an addition,
+  136 operators, each of which writes its result.
 """
 
 
@@ -104,17 +156,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="folder of the results")
     parser.add_argument("--here", choices=BACKENDS, help="one framework in this process; prints JSON")
+    parser.add_argument("--threads", type=int, default=1, help="of --here")
     args = parser.parse_args()
     if args.here:
-        print(json.dumps(measure(args.here)))
+        print(json.dumps(measure(args.here, args.threads)))
         return
     if args.out is None:
         parser.error("--out is wanted")
     rows, path = [], args.out / "rounds.csv"
     if not path.is_file():
-        for name in BACKENDS:
-            command = [sys.executable, __file__, "--here", name]
-            rows += json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1])
+        for label, name, threads, environment in SETTINGS:
+            command = [sys.executable, __file__, "--here", name, "--threads", str(threads)]
+            environment = {**os.environ, **environment}
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
+            setting = {"setting": label, "threads": threads}
+            rows += [{**setting, **row} for row in json.loads(done.stdout.splitlines()[-1])]
         args.out.mkdir(parents=True, exist_ok=True)
         write_text(path, tables.to_csv(rows))
     with open(path, encoding="utf-8") as file:

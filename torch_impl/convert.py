@@ -1,7 +1,7 @@
 """Knobs for any network: layers become tunable where they stand, starting from its weights (DESIGN, decision 5).
 
-A network is called with the kernels of one omega in the place of its parameters (torch.func.functional_call): nothing
-of its code has to know of omega, every use of a parameter is reached, and gradients are exact, in omega too.
+A network is called with the kernels of one omega in the place of its parameters, as torch.func.functional_call does:
+nothing of its code has to know of omega, every use of a parameter is reached, and gradients are exact, in omega too.
 """
 
 from pathlib import Path
@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from torch.func import functional_call
 
 from torch_impl import ops, parameters
 from torch_impl.layers import Tunable
@@ -40,7 +39,7 @@ class _Kernels(nn.Module):
             self.kernels = nn.Parameter(value.expand(p, *value.shape).clone())
         self.shape = given.shape
 
-    def forward(self, given: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    def value(self, given: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
         """The tensor at alpha (p,)."""
         if self.low_rank:
             return given + ops.low_rank(alpha, self.up, self.down).reshape(given.shape)
@@ -83,11 +82,12 @@ class _Layer(nn.Module):
             }
         )
 
-    def forward(self, given: dict[str, torch.Tensor], omega: torch.Tensor) -> dict[str, torch.Tensor]:
+    def values(self, given: dict[str, torch.Tensor], omega: torch.Tensor) -> dict[str, torch.Tensor]:
         """Its tensors at omega (p,), by name in the network."""
         omega = omega.to(given[next(iter(self.names.values()))])
         alpha = omega if self.phi is None else self.phi(omega)
-        return {full: self.kernels[local](given[full], alpha) for local, full in self.names.items()}
+        kernels = self.kernels
+        return {full: kernels[local].value(given[full], alpha) for local, full in self.names.items()}
 
     def parts(self) -> tuned.LayerParts:
         """What files hold of it."""
@@ -114,11 +114,7 @@ class TunedNetwork(nn.Module):
         self.left = left
         given = parameters.held(network)
         self.layers = nn.ModuleList(_Layer(place, given, plan, seed) for place in places if place.tensors)
-        self._uses = {use: name for use, name in _uses(network).items() if name in plan.tensors}
-        self._owners = {
-            name: (network.get_submodule(use.rpartition(".")[0]), use.rpartition(".")[2])
-            for use, name in self._uses.items()
-        }
+        self._uses = [use for use in _uses(network) if use[2] in plan.tensors]
         self._trained = {name: each.value.requires_grad for name, each in given.items()}
         for name in tuned.frozen(plan, given):
             given[name].value.requires_grad_(False)
@@ -153,17 +149,24 @@ class TunedNetwork(nn.Module):
 
     def _tensors(self, omega: torch.Tensor) -> dict[str, torch.Tensor]:
         """The tunable parameters of the network at omega (p,), by name."""
-        given = {name: module._parameters[local] for name, (module, local) in self._owners.items()}
+        given = {name: module._parameters[local] for module, local, name in self._uses}
         found = {}
-        for layer in self.layers:
-            found.update(layer(given, omega))
+        with ops.no_autocast(omega):  # phi too
+            for layer in self.layers:
+                found.update(layer.values(given, omega))
         return found
 
     def _at(self, omega, inputs, options):
-        # Not by functional_call's own search for shared tensors: it leaves a layer that has two names in disorder.
+        # What torch.func.functional_call does too, with look-ups that cost half a millisecond for 68 parameters.
         found = self._tensors(omega)
-        tensors = {use: found[name] for use, name in self._uses.items()}
-        return functional_call(self.network, tensors, tuple(inputs), options, tie_weights=False)
+        given = [module._parameters[local] for module, local, _ in self._uses]
+        try:
+            for module, local, name in self._uses:
+                module._parameters[local] = found[name]
+            return self.network(*inputs, **options)
+        finally:
+            for (module, local, _), value in zip(self._uses, given, strict=True):
+                module._parameters[local] = value
 
     def fold(self, omega: torch.Tensor) -> nn.Module:
         """The ordinary network equal to this one at omega (p,): of the given network's class, with its names."""
@@ -274,14 +277,14 @@ def load(path: str | Path, *, base: nn.Module) -> TunedNetwork:
     return network
 
 
-def _uses(network: nn.Module) -> dict[str, str]:
-    """Every place in which a layer holds a parameter -> the parameter's name; a layer of several names stands once."""
+def _uses(network: nn.Module) -> list[tuple[nn.Module, str, str]]:
+    """Every (layer, attribute, name in the network) of a parameter; a layer of several names stands once."""
     names = {id(value): name for name, value in network.named_parameters()}
-    return {
-        tuned.below(path, local): names[id(value)]
-        for path, module in network.named_modules()
+    return [
+        (module, local, names[id(value)])
+        for module in network.modules()
         for local, value in module.named_parameters(recurse=False)
-    }
+    ]
 
 
 def _sample(value, n: int):

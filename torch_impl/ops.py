@@ -15,6 +15,11 @@ from tunable_core.errors import BackendError
 from tunable_core.forms import choose, kind_of
 from tunable_core.windows import check_windows, relative_position_index
 
+# glibc returns freed megabytes to the system, and a network on a CPU takes every layer's output and kernel page by page
+# from it again: up to a fifth of a forward pass (docs/results/knobs). One larger block that has been freed, untouched,
+# makes it keep them (mallopt(3), M_MMAP_THRESHOLD: "dynamic"); what the user has set by MALLOC_* stays.
+torch.empty(30 * 2**20, dtype=torch.uint8, device="cpu")
+
 # The framework's own layers with a weight and a bias that are started as kernels.
 ORDINARY = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
 

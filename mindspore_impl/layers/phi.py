@@ -23,6 +23,13 @@ class Phi(nn.Cell):
         return omega
 
 
+class _Dense(nn.Dense):
+    """The framework's own, exact in mixed precision too."""
+
+    def construct(self, omega: ms.Tensor) -> ms.Tensor:
+        return ops.affine(omega, self.weight, self.bias)
+
+
 def make_phi(form: str, num_objectives: int) -> nn.Cell:
     """Build phi.
 
@@ -35,9 +42,9 @@ def make_phi(form: str, num_objectives: int) -> nn.Cell:
         raise TunableError(f"unknown phi {form!r}{nearest(form, PHI_FORMS)}; known: {', '.join(PHI_FORMS)}")
     p = num_objectives
     if form == "affine":
-        return nn.Dense(p, p, has_bias=True)
+        return _Dense(p, p, has_bias=True)
     if form == "se":
         return nn.SequentialCell(
-            nn.Dense(p, 4 * p, has_bias=True), nn.ReLU(), nn.Dense(4 * p, p, has_bias=True), ops.Softmax()
+            _Dense(p, 4 * p, has_bias=True), nn.ReLU(), _Dense(4 * p, p, has_bias=True), ops.Softmax()
         )
     return Phi(base=form == "base")

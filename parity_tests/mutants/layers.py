@@ -142,7 +142,7 @@ PHI_FAULTS = {
     "matrix transposed": phi_transposed,
     "without its bias": each(
         torch=edited(MAKE_PHI, ("nn.Linear(p, p)", "nn.Linear(p, p, bias=False)")),
-        mindspore=edited(MAKE_PHI, ("nn.Dense(p, p, has_bias=True)", "nn.Dense(p, p, has_bias=False)")),
+        mindspore=edited(MAKE_PHI, ("_Dense(p, p, has_bias=True)", "_Dense(p, p, has_bias=False)")),
     ),
     "base without its one": edited(PHI, ("ones_like", "zeros_like")),
     "base one last": returned(PHI, lambda alpha, a: rolled(alpha, -1) if a.self.base else alpha),
