@@ -5,7 +5,8 @@
 The plain ResNet of Table 1 (16 blocks, 64 channels, 1,185,219 parameters), what `make_tunable` makes of it with two
 objectives, that folded, and the package's own tunable ResNet take turns, on one picture, omega another at every call,
 in one process per framework and number of threads. Keeps every round in rounds.csv and writes README.md from it; a
-rounds.csv that is there is not measured again. The machine should do nothing else meanwhile. Needs both frameworks.
+rounds.csv that is there is not measured again. onnxruntime runs the exports of the last: omega an input, and folded.
+The machine should do nothing else meanwhile. Needs both frameworks and onnxruntime.
 """
 
 import argparse
@@ -16,14 +17,18 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import runs
 
-from tunable_core.backends import BACKENDS, get_backend
+from tunable_core.backends import BACKENDS, Model, get_backend
+from tunable_core.checkpoint import Header
+from tunable_core.exports import tried_export
 from tunable_core.files import write_text
 from tunable_core.networks import ResNetSpec
 from tunable_core.reports import tables
@@ -52,29 +57,60 @@ SETTINGS = (
     Setting("torch", "torch", 2),
     Setting("mindspore", "mindspore", 2),
 )
+EXPORTED = (Setting("onnxruntime", "onnx", 1), Setting("onnxruntime", "onnx", 2))
+
+
+def take_turns(calls: dict[str, Callable[[np.ndarray], object]]) -> list[dict]:
+    """Of each case, called with omega, and round: what is MEASURED, and the machine's load."""
+    rng, rows = np.random.default_rng(0), []
+    for index in range(-3, ROUNDS):  # the first three warm up, and compile
+        omega = rng.uniform(size=2).astype(np.float32)
+        for case in rng.permutation(list(calls)):
+            start = time.perf_counter(), time.process_time(), pages()
+            calls[case](omega)
+            end = time.perf_counter(), time.process_time(), pages()
+            if index >= 0:
+                taken = dict(zip(MEASURED, (b - a for a, b in zip(start, end, strict=True)), strict=True))
+                rows.append({"round": index, "case": str(case), **taken, "load": os.getloadavg()[0]})
+    return rows
+
+
+def measure_exports(threads: int) -> list[dict]:
+    """given: the package's own network folded, as ONNX; again: the same; own: omega its input."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    backend = get_backend("torch", "cpu")
+    own = Model(backend, backend.build(ResNetSpec(), 2), Header(ResNetSpec(), ("a", "b"), ((0.0, 1.0),) * 2))
+    x = np.random.default_rng(1).uniform(size=(1, 3, SIZE, SIZE)).astype(np.float32)
+    sessions = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for case, at in (("given", [0.3, 0.8]), ("again", [0.3, 0.8]), ("own", None)):
+            (path,), report = tried_export(own, "onnx", folder, at)
+            if not report.passed:
+                sys.exit(f"the export is off by {report.worst}")
+            sessions[case] = onnxruntime.InferenceSession(path, options)
+    calls = {case: lambda omega, one=one: one.run(None, {"image": x}) for case, one in sessions.items()}
+    return take_turns({**calls, "own": lambda omega: sessions["own"].run(None, {"image": x, "omega": omega[None]})})
 
 
 def measure(name: str, threads: int) -> list[dict]:
-    """Of each case and round of one framework: what is MEASURED, and the machine's load."""
+    """What `take_turns` says of one framework's cases."""
     set_threads(name, threads)
     backend, impl = get_backend(name, "cpu"), importlib.import_module(f"{name}_impl")
     given, again = (backend.build(ResNetSpec(tunable=False), 0) for _ in range(2))
     tuned, own = impl.make_tunable(given, 2), backend.build(ResNetSpec(), 2)
     folded = impl.fold(tuned, tensor(name, np.array([0.3, 0.8], np.float32)))
-    rng = np.random.default_rng(0)
-    x = tensor(name, rng.uniform(size=(1, 3, SIZE, SIZE)).astype(np.float32))
-    networks, rows = dict(zip(CASES, (given, again, folded, tuned, own), strict=True)), []
+    x = tensor(name, np.random.default_rng(1).uniform(size=(1, 3, SIZE, SIZE)).astype(np.float32))
+    calls = {
+        case: lambda omega, network=network: values(name, network(x))
+        for case, network in (("given", given), ("again", again), ("folded", folded))
+    }
+    for case, network in (("tuned", tuned), ("own", own)):
+        calls[case] = lambda omega, network=network: values(name, network(x, tensor(name, omega)))
     with running(name):
-        for index in range(-3, ROUNDS):  # the first three warm up, and compile
-            omega = tensor(name, rng.uniform(size=2).astype(np.float32))
-            for case in rng.permutation(CASES):
-                inputs = (x, omega) if case in ("tuned", "own") else (x,)
-                start = time.perf_counter(), time.process_time(), pages()
-                values(name, networks[case](*inputs))
-                end = time.perf_counter(), time.process_time(), pages()
-                if index >= 0:
-                    taken = dict(zip(MEASURED, (b - a for a, b in zip(start, end, strict=True)), strict=True))
-                    rows.append({"round": index, "case": str(case), **taken, "load": os.getloadavg()[0]})
+        rows = take_turns(calls)
     if name == "mindspore" and len(tuned.compile_cache) + len(own.compile_cache) != 2:
         sys.exit(f"compiled {len(tuned.compile_cache)} and {len(own.compile_cache)} times")
     return rows
@@ -108,23 +144,36 @@ def running(name: str):
     return importlib.import_module("mindspore_impl.ops").running("graph")
 
 
+def of(rows: list[dict], setting: Setting, case: str, what: str = "seconds") -> np.ndarray:
+    """One quantity of a case in every round of a setting."""
+    own = (row for row in rows if (row["setting"], int(row["threads"])) == (setting.label, setting.threads))
+    return np.array([float(row[what]) for row in own if row["case"] == case])
+
+
+def exported(rows: list[dict]) -> str:
+    """A table: what omega as an input costs in onnxruntime."""
+    lines = ["| threads | folded | ω an input / folded | folded again / folded | load |", "|---|---|---|---|---|"]
+    for one in EXPORTED:
+        folded = of(rows, one, "given")
+        ratios = [np.median(of(rows, one, case) / folded) for case in ("own", "again")]
+        load = np.median(of(rows, one, "given", "load"))
+        cells = [f"{1e3 * np.median(folded):.0f} ms", *(f"{ratio:.3f}" for ratio in ratios), f"{load:.1f}"]
+        lines.append(f"| {one.threads} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def page(rows: list[dict]) -> str:
     lines = []
-    for label, _, threads, _ in SETTINGS:
-        own = [row for row in rows if (row["setting"], int(row["threads"])) == (label, threads)]
-        taken = {
-            (what, case): np.array([float(row[what]) for row in own if row["case"] == case])
-            for what in MEASURED
-            for case in CASES
-        }
+    for one in SETTINGS:
+        taken = {(what, case): of(rows, one, case, what) for what in MEASURED for case in CASES}
         cells = [f"{1e3 * np.median(taken['seconds', 'given']):.0f} ms"]
         cells += [f"{np.median(taken['seconds', 'folded'] / taken['seconds', 'given']):.3f}"]
         for case in ("tuned", "own", "again"):
             wall, cpu = (1e3 * np.median(taken[what, case] - taken[what, "given"]) for what in ("seconds", "cpu"))
             cells.append(f"{wall:+.2f} / {cpu:+.2f} ms")
         cells.append(f"{np.median(taken['faults', 'tuned']):,.0f}")
-        cells.append(f"{np.median([float(row['load']) for row in own]):.1f}")
-        lines.append(f"| {label} | {threads} | {' | '.join(cells)} |")
+        cells.append(f"{np.median(of(rows, one, 'given', 'load')):.1f}")
+        lines.append(f"| {one.label} | {one.threads} | {' | '.join(cells)} |")
     table = "\n".join(lines)
     return f"""# What knobs cost a network
 
@@ -149,23 +198,29 @@ are summed anew in every call, whatever the picture's size; wanted are at most 2
   network. *Memory returned* is the same with glibc set to what it comes to by itself.
 * MindSpore (graph mode) compiled each network once for all ω. There a kernel's sum is a matrix product and an addition,
   136 operators, each of which writes its result.
+
+## In onnxruntime
+
+The package's own network exported by `tunable export`, form `shared`, and folded at one ω; at most 1.1 is wanted.
+
+{exported(rows)}
 """
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="folder of the results")
-    parser.add_argument("--here", choices=BACKENDS, help="one framework in this process; prints JSON")
+    parser.add_argument("--here", choices=(*BACKENDS, "onnx"), help="one framework in this process; prints JSON")
     parser.add_argument("--threads", type=int, default=1, help="of --here")
     args = parser.parse_args()
     if args.here:
-        print(json.dumps(measure(args.here, args.threads)))
+        print(json.dumps(measure_exports(args.threads) if args.here == "onnx" else measure(args.here, args.threads)))
         return
     if args.out is None:
         parser.error("--out is wanted")
     rows, path = [], args.out / "rounds.csv"
     if not path.is_file():
-        for label, name, threads, environment in SETTINGS:
+        for label, name, threads, environment in SETTINGS + EXPORTED:
             command = [sys.executable, __file__, "--here", name, "--threads", str(threads)]
             environment = {**os.environ, **environment}
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
