@@ -415,8 +415,8 @@ def normalise(x: ms.Tensor, kind: str, eps: float) -> ms.Tensor:
 def scale_and_shift(x: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor, kind: str) -> ms.Tensor:
     """x weight + bias per channel, (C,) or (N, C) each; channels on the last axis for layer_norm, else on axis 1."""
     rest = (1,) * (x.ndim - 2)
-    rows = weight.shape[0] if weight.ndim == 2 else 1
-    shape = (rows,) + rest + (-1,) if kind == "layer_norm" else (rows, -1) + rest
+    channels = weight.shape[-1]
+    shape = (-1,) + rest + (channels,) if kind == "layer_norm" else (-1, channels) + rest
     return x * weight.reshape(shape) + bias.reshape(shape)
 
 

@@ -151,7 +151,7 @@ class TunedNetwork(nn.Module):
         """The tunable parameters of the network at omega (p,), by name."""
         given = {name: module._parameters[local] for module, local, name in self._uses}
         found = {}
-        with ops.no_autocast(omega):  # phi too
+        with ops.no_autocast(next(iter(given.values()))):  # phi too
             for layer in self.layers:
                 found.update(layer.values(given, omega))
         return found

@@ -36,10 +36,12 @@ def run_tiled(model: Model, degraded: np.ndarray, omega, tile: int | None = None
     if tile is not None and tile < 1:
         raise TunableError(f"a tile needs at least 1 pixel, not {tile}")
     lengths, network = degraded.shape[2:], model.header.network
-    if model.header.size and lengths != model.header.size:
+    if model.header.size:
         if tile is not None:
             raise TunableError("a file exported for one size has tiles of that size; it takes no other")
-        return _of_one_size(model, degraded, omega)
+        if lengths != model.header.size:
+            return _of_one_size(model, degraded, omega)
+        return _as(degraded, _run(model, degraded, omega))
     if max(lengths) <= (tile or DEFAULT_TILE) or (network.halo is None and tile is None):
         return _as(degraded, _run(model, degraded, omega))
     if network.halo is not None:

@@ -192,7 +192,8 @@ def read_pack(path: str | Path, weights: Weights) -> Pack:
     except (KeyError, ValueError, ValidationError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{path} is not a pack that this version can read: {reason}") from None
-    if stored.network != weights.header.network.model_dump(mode="json"):
+    current = weights.header.network.model_dump(mode="json")
+    if {"tunable_norms": False, **stored.network} != {"tunable_norms": False, **current}:  # older packs lack it
         raise CheckpointError(f"{path} was recorded from another network than {weights.source}: {stored.network}")
     if stored.weights != digest(weights.tensors):
         raise CheckpointError(f"{path} was recorded from other weights than those of {weights.source}")
