@@ -89,8 +89,8 @@ def conv(x, alpha, weight, bias, stride, padding, dilation, groups, form):
         stacked = weight.reshape((k, groups, out // groups) + weight.shape[2:])
         stacked = stacked.swapaxes(0, 1).reshape((k * out,) + weight.shape[2:])
         split = groups
-        if groups > 1 and x.shape[1] == groups:  # repeated, its input stays depth-wise: Ascend runs no other groups
-            split = k * out
+        if groups > 1 and x.shape[1] == groups and x.ndim < 5:
+            split = k * out  # repeated, its input stays depth-wise: Ascend runs no other groups
             x = _ops.gather(x, _repeated(groups, split // groups), 1)
         y = _mixed(_convolve(x, stacked, stride, padding, dilation, split), alpha, groups)
     else:

@@ -109,6 +109,14 @@ def test_mindir(mindspore, phi, kind, tmp_path, rng):
     check_file(model, exported, kind, tmp_path / "model.mindir")
 
 
+@pytest.mark.parametrize("name", ["nafnet", "swinir x2", "style"])
+def test_float16_of_networks_that_continue_their_input(twin, name, tmp_path):
+    """Indices and sizes stay whole numbers; everything else is rounded, and no more."""
+    model = moved(twin, CONTINUING[name])
+    _, report = tried_export(model, "onnx", tmp_path, size=None if twin.backend.extends_any else SIZE, half=True)
+    assert report.passed and report.worst > 10 * LIMIT
+
+
 @pytest.mark.parametrize("kind", ["shared", "folded"])
 def test_float16(twin, kind, tmp_path, rng):
     model, exported, report = written(twin, tmp_path, "onnx", kind, half=True)
@@ -129,10 +137,12 @@ CONTINUING = {
         channels=6, depths=[1], heads=[1], window=4, upscale=2, upsampler="nearest+conv", features=4
     ),
     "style": StyleUNetSpec(channels=4, scales=1, blocks=[1, 1, 1]),
+    "norms": StyleUNetSpec(channels=4, scales=1, blocks=[1, 0, 1], tunable_norms=True),
+    "swinir norms": SwinIRSpec(channels=6, depths=[1], heads=[1], window=4, tunable_norms=True),
     "resnet x4": ResNetSpec(channels=4, blocks=1, upscale=4),
 }
 # Every network in the shared form; what differs in the others, once.
-KINDS = [(name, "shared") for name in CONTINUING] + [
+KINDS = [(name, "shared" if "norms" not in name else "basis") for name in CONTINUING] + [
     ("nafnet", "basis"),
     ("swinir x2", "basis"),
     ("swinir x2", "folded"),

@@ -254,6 +254,22 @@ def test_torch_exports_it_with_omega_as_an_input(torch, arrays, tmp_path, name):
     assert relative_error(found, call(torch, network, x, omega_of("corner"))[""]) <= TOLERANCES["export"].limit
 
 
+@pytest.mark.parametrize("name", ["unet", "attention", "reused"])
+def test_mindspore_exports_it_with_omega_as_an_input(mindspore, arrays, tmp_path, name):
+    """As MINDIR, by MindSpore's own call; other omega than the one it was exported with."""
+    ms, path = mindspore.ms, tmp_path / "net.mindir"
+    network, _ = made(mindspore, name)
+    x = arrays(name)
+    with mindspore.module("ops").running("graph"):
+        example = mindspore.tensors([*x, omega_of("inside")])
+        ms.export(network, *example, file_name=str(path), file_format="MINDIR")
+        graph = ms.nn.GraphCell(ms.load(str(path)))
+        for label in ("corner", "inside", "origin"):
+            found = mindspore.array(graph(*mindspore.tensors([*x, omega_of(label)])))
+            wanted = call(mindspore, network, x, omega_of(label))[""]
+            assert relative_error(found, wanted) <= TOLERANCES["export"].limit, label
+
+
 def test_graph_mode_compiles_it_once(mindspore, arrays):
     """All networks in graph mode: equal to PyNative, and omega changes without a compilation."""
     for name in NAMES:
@@ -520,6 +536,57 @@ def test_what_becomes_tunable_can_be_said_by_name_class_and_predicate(twin):
     assert tunable(lambda name, layer: name == "proj" and isinstance(layer, linear)) == {"proj.weight", "proj.bias"}
     left = twin.impl.make_tunable(given, 2).left
     assert set(left) == {"positions", "norm1", "norm2"} and left["positions"] == "parameter: not asked for"
+
+
+def test_recomputation_inside_is_refused(torch):
+    """torch.utils.checkpoint would see the given weights in the backward pass; of the whole network it is right."""
+    checkpoint, nn = torch.torch.utils.checkpoint.checkpoint, torch.torch.nn
+
+    class Recomputed(nn.Module):
+        def __init__(self, within):
+            super().__init__()
+            self.conv, self.within = nn.Conv2d(3, 3, 3), within
+
+        def forward(self, x):
+            return checkpoint(self.conv, x, use_reentrant=False) if self.within else self.conv(x)
+
+    x, omega = torch.tensors([np.ones((2, 3, 5, 6), np.float32), np.float32([0.3, 0.8])])
+    inside, plain = (torch.impl.make_tunable(Recomputed(within), 2) for within in (True, False))
+    with pytest.raises(TunableError, match="Conv2d is run again in the backward pass"):
+        inside(x, omega).square().sum().backward()
+    gradients = []
+    for run in (plain, lambda x, omega: checkpoint(plain, x, omega, use_reentrant=False)):
+        plain.zero_grad()
+        run(x, omega).square().sum().backward()
+        gradients.append([torch.array(value.grad) for value in plain.parameters()])
+    assert all(np.array_equal(a, b) for a, b in zip(*gradients, strict=True)) and np.any(gradients[0][-1])
+    folded = inside.fold(omega)
+    folded(x).square().sum().backward()  # is an ordinary network again
+
+
+def test_one_parameter_under_two_attributes(torch):
+    """Both are the kernels' sum."""
+    nn = torch.torch.nn
+
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.there = nn.Parameter(torch.torch.ones(4, 4))
+            self.back = self.there
+
+        def forward(self, x):
+            return (x @ self.there) @ self.back
+
+    network = torch.impl.make_tunable(Twice(), 2, where="*")
+    network.assign(
+        {
+            name: value + np.arange(value.size).reshape(value.shape).astype("f")
+            for name, value in network.weights().items()
+        }
+    )
+    x, omega = torch.tensors([np.eye(4, dtype=np.float32), np.float32([0.3, 0.8])])
+    kernel = np.tensordot([1, 0.3, 0.8], network.weights()["there.weight"].astype(float), 1)
+    assert relative_error(torch.array(network(x, omega)), kernel @ kernel) <= NETWORK
 
 
 def test_shared_layers_stay_shared(twin):

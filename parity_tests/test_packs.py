@@ -48,6 +48,11 @@ def altered(pack, tmp_path):
     return write
 
 
+def without(metadata, *keys):
+    """The pack's network as JSON, some of its arguments not said: they have their defaults then."""
+    return json.dumps({key: value for key, value in json.loads(metadata["network"]).items() if key not in keys})
+
+
 def failed(certificate):
     return [row for row in certificate.rows if not row.passed]
 
@@ -61,6 +66,11 @@ def test_one_framework_alone_is_judged_by_it(twin, model, pack):
         "(0, 0)", "(0, 1)", "(1, 0)", "(1, 1)", "per sample"
     }  # fmt: skip
     assert certificate.recorded["torch"]["device"] == "cpu" and certificate.recorded["machine"]["numpy"]
+
+
+def test_a_pack_from_before_an_argument_is_read(torch, model, altered):
+    path = altered(lambda tensors, metadata: metadata.update(network=without(metadata, "mean", "residual_scale")))
+    assert verify(model, [torch.backend], against=path).passed
 
 
 def test_a_network_that_enlarges_and_is_judged(torch, twin, weights_file, tmp_path):
@@ -199,7 +209,8 @@ def test_a_value_changed_by_hand_is_refused(twin, model, altered, capsys):
         (lambda t, m: t.pop("output"), "'output'"),
         (lambda t, m: m.update(recipe='{"task": "fly"}'), "task"),
         (lambda t, m: m.update(weights='"0"'), "recorded from other weights"),
-        (lambda t, m: m.update(network='{"name": "other"}'), "recorded from another network"),
+        (lambda t, m: m.update(network='{"name": "other"}'), "not a pack that this version can read.*other"),
+        (lambda t, m: m.update(network=without(m, "channels")), "recorded from another network.*'channels': 64"),
     ],
 )
 def test_a_pack_that_cannot_be_used(twin, model, altered, change, message):

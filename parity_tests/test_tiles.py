@@ -50,7 +50,7 @@ def test_a_halo(twin, form, tmp_path, rng, monkeypatch):
 
 
 def test_a_halo_of_a_network_that_enlarges(torch, tmp_path, rng, monkeypatch):
-    """MindSpore exports none."""
+    """Of any size, which MindSpore does not write as ONNX."""
     check_halo(torch, "shared", ResNetSpec(channels=4, blocks=1, upscale=2), tmp_path, rng, monkeypatch)
 
 

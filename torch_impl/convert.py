@@ -14,7 +14,7 @@ from torch_impl import ops, parameters
 from torch_impl.layers import Tunable
 from torch_impl.layers.phi import make_phi
 from tunable_core import checkpoint, tuned
-from tunable_core.errors import OmegaError
+from tunable_core.errors import OmegaError, TunableError
 
 
 class _Kernels(nn.Module):
@@ -115,6 +115,8 @@ class TunedNetwork(nn.Module):
         given = parameters.held(network)
         self.layers = nn.ModuleList(_Layer(place, given, plan, seed) for place in places if place.tensors)
         self._uses = [use for use in _uses(network) if use[2] in plan.tensors]
+        for module in {id(module): module for module, _, _ in self._uses}.values():
+            module.register_forward_pre_hook(_refuse_recomputation)
         self._trained = {name: each.value.requires_grad for name, each in given.items()}
         for name in tuned.frozen(plan, given):
             given[name].value.requires_grad_(False)
@@ -160,11 +162,13 @@ class TunedNetwork(nn.Module):
         # What torch.func.functional_call does too, with look-ups that cost half a millisecond for 68 parameters.
         found = self._tensors(omega)
         given = [module._parameters[local] for module, local, _ in self._uses]
+        _running.append(self)
         try:
             for module, local, name in self._uses:
                 module._parameters[local] = found[name]
             return self.network(*inputs, **options)
         finally:
+            _running.pop()
             for (module, local, _), value in zip(self._uses, given, strict=True):
                 module._parameters[local] = value
 
@@ -173,7 +177,7 @@ class TunedNetwork(nn.Module):
         self._check(omega, (1,))
         with torch.no_grad():
             found = self._tensors(omega)
-            folded = parameters.copied(self.network)
+            folded = _unguarded(parameters.copied(self.network))
             for name, each in parameters.held(folded).items():
                 each.value.requires_grad_(self._trained.get(name, True))  # what was lazy has no entry
                 if name in found:
@@ -277,13 +281,34 @@ def load(path: str | Path, *, base: nn.Module) -> TunedNetwork:
     return network
 
 
+_running: list[TunedNetwork] = []  # whose kernels are in place now
+
+
+def _refuse_recomputation(module: nn.Module, inputs) -> None:
+    """A forward hook of layers whose kernels are in place only while the network runs: TunableError in a backward."""
+    if not torch.compiler.is_compiling() and not _running and torch._C._current_graph_task_id() != -1:
+        raise TunableError(
+            f"{type(module).__name__} is run again in the backward pass, where it has not the kernels of omega: inside "
+            "a tuned network torch.utils.checkpoint cannot be used; checkpoint(tuned, x, omega) can"
+        )
+
+
+def _unguarded(network: nn.Module) -> nn.Module:
+    """The network without the hook, in place."""
+    for module in network.modules():
+        for key in [key for key, hook in module._forward_pre_hooks.items() if hook is _refuse_recomputation]:
+            del module._forward_pre_hooks[key]
+    return network
+
+
 def _uses(network: nn.Module) -> list[tuple[nn.Module, str, str]]:
     """Every (layer, attribute, name in the network) of a parameter; a layer of several names stands once."""
     names = {id(value): name for name, value in network.named_parameters()}
     return [
         (module, local, names[id(value)])
         for module in network.modules()
-        for local, value in module.named_parameters(recurse=False)
+        for local, value in module._parameters.items()  # one may stand here twice
+        if value is not None
     ]
 
 

@@ -122,7 +122,7 @@ def tried_export(
     source = model if omega is None else model.fold(omega)
     tunable = bool(source.objectives)
     made = folder / ("model" + SUFFIXES[format])
-    header = dataclasses.replace(source.header, size=size)
+    header = dataclasses.replace(source.header, size=tuple(size) if size else None)
     metadata = {**header.to_metadata(), "scale": json.dumps(header.network.scale)}
     model.backend.export(source.network, made, format, form, metadata, size)
     if half:

@@ -149,7 +149,7 @@ def to_levels(picture: np.ndarray, dtype=np.uint8) -> np.ndarray:
         return (picture // 257 + (picture % 257 > 128)).astype(np.uint8)
     if picture.dtype == np.uint8:
         return picture.astype(np.uint16) * 257
-    levels = np.clip(picture, 0, 1)
+    levels = np.clip(picture, np.float32(0), np.float32(1))
     levels *= np.iinfo(dtype).max
     return np.rint(levels, out=levels).astype(dtype)
 

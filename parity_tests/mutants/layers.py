@@ -50,6 +50,10 @@ CONVOLUTION_FAULTS = {
         torch=edited(CONV, (".transpose(0, 1).flatten(0, 2)", ".flatten(0, 2)")),
         mindspore=edited(CONV, ("stacked.swapaxes(0, 1).reshape", "stacked.reshape")),
     ),
+    "basis of a depth-wise layer: its input after itself, not each channel": each(
+        torch=edited(CONV, ("x.repeat_interleave(split // groups, 1)", "torch.cat([x] * (split // groups), 1)")),
+        mindspore=edited(CONV, ("_ops.gather(x, _repeated(groups, split // groups), 1)", "_ops.concat([x] * k, 1)")),
+    ),
     "basis weighed by the first sample": each(
         torch=edited("ops:_basis", ("* mix)", "* mix[:1])")),
         mindspore=edited("ops:_mixed", ("own)[:, i]", "own)[:1, i]")),

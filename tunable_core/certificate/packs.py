@@ -24,6 +24,7 @@ from tunable_core.certificate.inputs import Inputs
 from tunable_core.certificate.programs import Reading, Steps, Tensors, Weights
 from tunable_core.certificate.truth import Exact
 from tunable_core.errors import CheckpointError
+from tunable_core.networks import NetworkSpec
 from tunable_core.recipe import Recipe, parse
 from tunable_core.schema import Section
 from tunable_core.tolerances import TOLERANCES
@@ -40,7 +41,7 @@ class _Stored(Section):
     """A pack's metadata, each value JSON."""
 
     weights: str
-    network: dict
+    network: NetworkSpec
     recipe: dict
     size: int = Field(ge=1)
     gaps: dict[str, float]
@@ -155,7 +156,7 @@ class Recorder:
             told["data"] = {"train": "bundled", "degradation": whole["data"].get("degradation", [])}
         stored = _Stored(
             weights=digest(self._weights.tensors),
-            network=self._weights.header.network.model_dump(mode="json"),
+            network=self._weights.header.network,
             recipe={**told, "steps": len(self._inputs.steps)} if told else {},
             size=self.size,
             gaps={stage: gap for stage, gap in self.gaps.items() if TOLERANCES[stage].most},
@@ -163,7 +164,7 @@ class Recorder:
             facts=facts,
             writer=f"tunable-convolutions {__version__}",
         )
-        metadata = {key: json.dumps(value) for key, value in stored.model_dump().items()}
+        metadata = {key: json.dumps(value) for key, value in stored.model_dump(mode="json").items()}
         metadata |= {"format": FORMAT, "names": json.dumps(list(tensors))}
         checkpoint.save_tensors(path, tensors, {**metadata, "digest": digest(tensors, metadata)})
 
@@ -192,9 +193,9 @@ def read_pack(path: str | Path, weights: Weights) -> Pack:
     except (KeyError, ValueError, ValidationError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{path} is not a pack that this version can read: {reason}") from None
-    current = weights.header.network.model_dump(mode="json")
-    if {"tunable_norms": False, **stored.network} != {"tunable_norms": False, **current}:  # older packs lack it
-        raise CheckpointError(f"{path} was recorded from another network than {weights.source}: {stored.network}")
+    if stored.network != weights.header.network:
+        told = stored.network.model_dump(mode="json")
+        raise CheckpointError(f"{path} was recorded from another network than {weights.source}: {told}")
     if stored.weights != digest(weights.tensors):
         raise CheckpointError(f"{path} was recorded from other weights than those of {weights.source}")
     pack = Pack(tensors, stored, inputs, recipe)

@@ -145,12 +145,13 @@ def exported(trial: Trial) -> None:
         with tempfile.TemporaryDirectory(prefix="tunable-verify-") as folder:
             for form in FORMS:
                 try:
-                    (path,), report = _tried(trial, program, format, folder, form)
+                    (path,), report, size = _tried(trial, program, format, folder, form)
                 except BackendError as error:
                     trial.certificate.not_judged.append(f"{compared}, form {form}: {error}")
                     continue
+                fixed = " at {}x{}".format(*size) if size else ""
                 faults = dict.fromkeys(report.faults, 1.0) or {"graph": 0.0}
-                trial.certificate.add("export graph", f"{compared} : rules", form, faults)
+                trial.certificate.add("export graph", f"{compared}{fixed} : rules", form, faults)
                 if report.faults:
                     continue
                 exported = load(path, "onnx" if format == "onnx" else program.model.backend)
@@ -159,15 +160,18 @@ def exported(trial: Trial) -> None:
                         error = relative_error(
                             exported.run(trial.inputs.degraded, omega), trial.outputs[program.name, label]
                         )
-                        trial.certificate.add("export", f"{compared} : live", label, {"output": error})
+                        trial.certificate.add("export", f"{compared}{fixed} : live", label, {"output": error})
 
 
 def _tried(trial: Trial, program: Program, format: str, folder: str, form: str):
-    """`tried_export`, for the size of the trial's pictures where the framework cannot leave the size open."""
+    """`tried_export`, and the size: None, or that of the trial's pictures where the framework wants one."""
     try:
-        return tried_export(program.model, format, folder, form=form)
+        return *tried_export(program.model, format, folder, form=form), None
     except BackendError:
-        return tried_export(program.model, format, folder, form=form, size=trial.inputs.degraded.shape[2:])
+        if program.model.backend.extends_any:
+            raise
+        size = trial.inputs.degraded.shape[2:]
+        return *tried_export(program.model, format, folder, form=form, size=size), size
 
 
 STAGES: tuple[Callable[[Trial], None], ...] = (weights, over_omega, steps, folded, exported)

@@ -34,7 +34,7 @@ from tunable_core.tiling import DEFAULT_TILE, run_tiled
 
 
 def add_arguments(parser):
-    parser.add_argument("model", metavar="MODEL", help="a weights file")
+    parser.add_argument("model", metavar="MODEL", help="a weights file, or an exported one (.onnx, .mindir)")
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="pictures, or folders of pictures (these need -o)")
     parser.add_argument("--omega", metavar="A,B", help="the knobs, one value per objective; none for a plain network")
     parser.add_argument(
@@ -57,7 +57,8 @@ def add_arguments(parser):
         type=at_least(16),
         metavar="N",
         help=f"restore in tiles of N pixels, to bound the memory (default {DEFAULT_TILE}; "
-        "whole where a pixel depends on the whole picture; given, such a network's tiles are blended)",
+        "whole where a pixel depends on the whole picture; given, such a network's tiles are blended; a file exported "
+        "for one size has its own)",
     )
     parser.add_argument(
         "--resume", action="store_true", help="leave out pictures whose restored file is there: go on with a folder"
