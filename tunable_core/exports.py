@@ -147,12 +147,10 @@ def _check_request(model: Model, format: str, omega, form: str, half: bool, size
         raise TunableError(f"float16 is for format onnx, not {format}")
     if model.exported:
         raise TunableError("an exported model cannot be exported again: load the weights that it was made from")
-    if size is not None and (format == "dni" or min(size) < 1):
-        raise TunableError(
-            f"a size is at least 1x1 pixels, not {size[0]}x{size[1]}"
-            if format != "dni"
-            else "a size is for a graph, onnx or mindir: format dni writes weights"
-        )
+    if size is not None and format == "dni":
+        raise TunableError("a size is for a graph, onnx or mindir: format dni writes weights")
+    if size is not None and min(size) < 1:
+        raise TunableError(f"a size is at least 1x1 pixels, not {size[0]}x{size[1]}")
     if omega is not None and not model.objectives:
         raise TunableError("a plain network takes no omega: it is exported as it is")
     if form == "basis" and (omega is not None or format == "dni" or not model.objectives):

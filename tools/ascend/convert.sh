@@ -5,7 +5,8 @@
 #     tools/ascend/convert.sh net.mindir net_ascend     MindSpore Lite: net_ascend.mindir, a compiled model inside it
 #     SOC=Ascend310P3 tools/ascend/convert.sh net.onnx net_ascend     ATC: net_ascend.om
 #
-# Sizes stand in om.cfg, and below for ATC. Compare the result with `tunable restore` before trusting it.
+# Sizes stand in om.cfg, and below for ATC; a file of `tunable export --size HxW` has that size alone: write it in the
+# place of both -1, and leave the list of sizes out. Compare the result with `tunable restore` before trusting it.
 set -euo pipefail
 model=${1:?usage: convert.sh MODEL.mindir|MODEL.onnx OUT}
 out=${2:?usage: convert.sh MODEL.mindir|MODEL.onnx OUT}
