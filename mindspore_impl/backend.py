@@ -21,6 +21,7 @@ class Backend:
     formats = ("onnx", "mindir")
     extends_any = False
     opens = (".mindir",)
+    folds_files = False
 
     def __init__(self, device: str | None = None, mode: str | None = None):
         self.mode = choose(self.name, "mode", mode, self.modes)

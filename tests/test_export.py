@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from prepared import MODEL, P, answer, contents
 
-from tunable_core import checkpoint, exports
+from tunable_core import checkpoint, exports, graphs, onnx_runtime
 from tunable_core.backends import get_backend, load
 from tunable_core.errors import BackendError, CheckpointError, TunableError
+from tunable_core.pictures import read_picture
 from tunable_core.tolerances import TOLERANCES, relative_error
 
 ROOT = Path(__file__).parent.parent
@@ -130,9 +131,32 @@ def test_run(exported, model, rng):
     assert facts["device"] == "cpu" and re.match(r"\d+\.\d+", facts["onnxruntime"])
 
 
-def test_restore(exported, tunable, place, tmp_path):
-    words = (place / "pictures" / "a.png", "--omega", "1,0", "-o", tmp_path / "a.png", "--backend", "onnx")
-    assert tunable("restore", exported, *words)[0] == 0 and (tmp_path / "a.png").exists()
+def test_one_omega_for_good(exported, model, rng, tmp_path, refused):
+    """A plain model whose kernels depend on no input; of the file, as long as it is there."""
+    path = tmp_path / "net.onnx"
+    path.write_bytes(exported.read_bytes())
+    net, image = load(path, backend="onnx"), rng.uniform(size=(2, 3, 9, 14)).astype(np.float32)
+    assert not graphs.faults(net.backend.graph(path), tunable=True)
+    folded = net.fold([0.7, 0.3])
+    assert (
+        folded.objectives == () and not folded.folds and folded.header.recipe["folded_at"] == pytest.approx([0.7, 0.3])
+    )
+    assert relative_error(folded.run(image), model.run(image, [0.7, 0.3])) <= LIMIT
+    path.write_bytes(folded.network.model)
+    assert not graphs.faults(net.backend.graph(path), tunable=False)
+    path.unlink()
+    with refused(CheckpointError, f"{path} is no longer readable"):
+        net.fold([0.7, 0.3])
+
+
+def test_restore(exported, tunable, place, tmp_path, monkeypatch):
+    """The same picture with omega an input of the file, and as a constant."""
+    words = (place / "pictures" / "a.png", "--omega", "1,0", "--backend", "onnx")
+    assert tunable("restore", exported, *words, "-o", tmp_path / "a.png")[0] == 0
+    monkeypatch.setattr(onnx_runtime.Backend, "folds_files", False)  # onnx itself is not installed
+    assert tunable("restore", exported, *words, "-o", tmp_path / "b.png")[0] == 0
+    first, second = (read_picture(tmp_path / name)[0].astype(int) for name in ("a.png", "b.png"))
+    assert np.abs(first - second).max() <= 1
 
 
 def test_what_load_refuses(exported, backend, tmp_path, refused):

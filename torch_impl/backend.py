@@ -19,6 +19,7 @@ class Backend:
     formats = ("onnx",)
     extends_any = True
     opens = ()
+    folds_files = False
 
     def __init__(self, device: str | None = None, mode: str | None = None):
         self.mode = choose(self.name, "mode", mode, self.modes)

@@ -4,6 +4,7 @@ A twin's `backend` module has one class `Backend` that follows the protocol belo
 (commands, certificate, evaluation, training loop) is written once against it, with numpy arrays.
 """
 
+import dataclasses
 import importlib
 import importlib.util
 import os
@@ -91,6 +92,7 @@ class Backend(Protocol):
     formats: tuple[str, ...]  # what `export` writes: onnx, mindir
     extends_any: bool  # whether the graph of a network that continues its input can leave height and width open
     opens: tuple[str, ...]  # suffixes of exported files that `open` reads
+    folds_files: bool  # whether `fold` takes what `open` returned
 
     def __init__(self, device: str | None = None, mode: str | None = None): ...
 
@@ -202,11 +204,16 @@ class Model:
     backend: Backend
     network: Any
     header: checkpoint.Header
-    exported: bool = False  # a graph without parameters: it runs, and that is all
+    exported: bool = False  # a graph without parameters: it runs, in onnxruntime at one omega too, and that is all
 
     @property
     def objectives(self) -> tuple[str, ...]:
         return self.header.objectives
+
+    @property
+    def folds(self) -> bool:
+        """Whether there is an omega to `fold` at, and a way."""
+        return bool(self.objectives) and (self.backend.folds_files or not self.exported)
 
     def run(self, degraded: np.ndarray, omega=None) -> np.ndarray:
         """Restore pictures.
@@ -239,7 +246,8 @@ class Model:
 
     def fold(self, omega) -> "Model":
         """A plain model equal to this one at omega (p,)."""
-        self._check_weights("fold")
+        if not self.backend.folds_files:
+            self._check_weights("fold")
         if not self.objectives:
             raise TunableError("this network is plain already: there is nothing to fold")
         omega = check_omega(omega, len(self.objectives))
@@ -248,7 +256,8 @@ class Model:
         network = self.backend.fold(self.network, omega)
         spec = self.header.network.model_copy(update={"tunable": False})
         recipe = {**self.header.recipe, "folded_at": omega.tolist()}
-        return Model(self.backend, network, checkpoint.Header(spec, (), (), recipe))
+        header = dataclasses.replace(self.header, network=spec, objectives=(), omega_range=(), recipe=recipe)
+        return dataclasses.replace(self, network=network, header=header)
 
     def _check_weights(self, verb: str) -> None:
         if self.exported:

@@ -3,7 +3,9 @@
 import importlib.util
 from pathlib import Path
 
-from tunable_core.errors import BackendError, TunableError
+import numpy as np
+
+from tunable_core.errors import BackendError, CheckpointError, TunableError
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
@@ -60,6 +62,20 @@ def to_float16(path: str | Path) -> None:
     model = onnx_model.OnnxModel(float16.convert_float_to_float16(onnx.load(path), keep_io_types=True))
     model.topological_sort()  # the conversion of an input is put after the nodes that use it
     _save(model.model, path)
+
+
+def with_constant(path: str | Path, name: str, value: np.ndarray) -> bytes:
+    """The file's model with the input `name` a constant. Raises CheckpointError where the file is gone."""
+    import onnx
+
+    try:
+        model = onnx.load(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} is no longer readable: {error}") from None
+    (given,) = (one for one in model.graph.input if one.name == name)
+    model.graph.input.remove(given)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    return model.SerializeToString()
 
 
 def _save(model, path) -> None:

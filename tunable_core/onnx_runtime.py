@@ -1,16 +1,27 @@
 """Exported ONNX files behind the protocol of tunable_core.backends, as far as a file can follow it: it runs."""
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-from tunable_core import graphs
+from tunable_core import graphs, onnx_files
 from tunable_core.backends import choose
 from tunable_core.checkpoint import Header
 from tunable_core.errors import BackendError, CheckpointError
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class Session(onnxruntime.InferenceSession):
+    """Runs a model, a path or bytes, and remembers which."""
+
+    def __init__(self, model: str | Path | bytes, device: str):
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # what goes wrong is raised as well
+        super().__init__(model, options, providers=[_PROVIDERS[device]])
+        self.model = model
 
 
 class Backend:
@@ -21,6 +32,7 @@ class Backend:
     formats = ()
     extends_any = True
     opens = (".onnx",)
+    folds_files = importlib.util.find_spec("onnx") is not None
 
     def __init__(self, device: str | None = None, mode: str | None = None):
         self.mode = choose(self.name, "mode", mode, self.modes)
@@ -41,10 +53,8 @@ class Backend:
         """An exported file as (session, header); CheckpointError if it is not one."""
         if not Path(path).is_file():
             raise CheckpointError(f"no such exported file: {path}")
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # what goes wrong is raised as well
         try:
-            session = onnxruntime.InferenceSession(path, options, providers=[_PROVIDERS[self.device]])
+            session = Session(path, self.device)
         except Exception as error:  # onnxruntime's own exceptions share no narrower base
             reason = " ".join(str(error).split())
             raise CheckpointError(f"{path} is not a readable ONNX file: {reason}") from None
@@ -54,6 +64,13 @@ class Backend:
         if found != wanted:
             raise CheckpointError(f"{path} has inputs {found}, but its header wants {wanted}")
         return session, header
+
+    def fold(self, network, omega: np.ndarray):
+        """A session whose omega (p,) is a constant, so that kernels are mixed once and then are constants too.
+
+        onnxruntime computes these faster, on blocks of channels.
+        """
+        return Session(onnx_files.with_constant(network.model, "omega", omega[None]), self.device)
 
     def graph(self, path: str | Path) -> graphs.Graph:
         return graphs.read_onnx(path)
