@@ -220,8 +220,8 @@ are summed anew in every call, whatever the picture's size; wanted are at most 2
 The package's own network exported by `tunable export`, form `shared`, and folded at one ω. At most 1.1 is wanted. *ω
 kept*: the same file with ω made a constant as it is opened, which `Model.fold` does, and `tunable restore` for all
 tiles and pictures of a run. *ω an input*, another in every call: there 1.1 is not kept. onnxruntime computes
-convolutions on blocks of channels where kernels are constants, and cannot where they are computed. *No blocks*: the first, but
-both sides do without (graph optimisation `ORT_ENABLE_EXTENDED`): the rest that ω costs.
+convolutions on blocks of channels where kernels are constants, and cannot where they are computed. *No blocks*: the
+first, but both sides do without (graph optimisation `ORT_ENABLE_EXTENDED`); that is what ω itself costs.
 
 {exported(rows)}
 """
