@@ -281,6 +281,8 @@ def test_graph_mode_compiles_it_once(mindspore, arrays):
                 for place, value in call(mindspore, network, x, omega_of(label)).items():
                     assert relative_error(value, wanted[label][place]) <= NETWORK, (name, label, place)
                 assert len(network.compile_cache) == 1, "omega changed, and it was compiled again"
+            if name not in SOME:  # a graph of its own
+                continue
             for place, value in call(mindspore, network, x, omega_of("per sample")).items():
                 assert relative_error(value, wanted["per sample"][place]) <= NETWORK, (name, place)
 

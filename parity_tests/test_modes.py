@@ -259,9 +259,13 @@ def auto_errors(mindspore, phi, form, mode):
     return errors
 
 
-@pytest.mark.parametrize("mode", ["pynative", "graph"])
-@pytest.mark.parametrize("phi", PHI)
-@pytest.mark.parametrize("form", ["grouped", "loop"])
+@pytest.mark.parametrize(
+    ("form", "phi", "mode"),
+    [
+        *((form, phi, "pynative") for form in ("grouped", "loop") for phi in PHI),
+        *zip(("grouped", "loop"), PHI, ("graph", "graph"), strict=True),
+    ],
+)
 def test_mindspore_auto(mindspore, monkeypatch, phi, form, mode):
     """As test_autocast; the control is a sum of kernels that is a matrix product."""
     ops, limit = mindspore.module("ops"), TOLERANCES["float16"].limit

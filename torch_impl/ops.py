@@ -116,9 +116,9 @@ def _aggregated(run, x, alpha, weight, bias, groups, options, form):
 def _basis(run, x, alpha, stacked, bias, k, groups, options):
     """All k kernels, their outputs ordered (group, kernel, out / group) so that the groups stay; then the sum."""
     y = run(x, stacked, **options)
-    mix = alpha.reshape(len(alpha), 1, k, *[1] * (y.ndim - 1))
+    mix = alpha.reshape(alpha.shape[0], 1, k, *[1] * (y.ndim - 1))
     y = (y.unflatten(1, (groups, k, -1)) * mix).sum(2).flatten(1, 2)
-    return y if bias is None else y + aggregate(alpha, bias).reshape(len(alpha), -1, *[1] * (y.ndim - 2))
+    return y if bias is None else y + aggregate(alpha, bias).reshape(alpha.shape[0], -1, *[1] * (y.ndim - 2))
 
 
 def _pointwise(x, alpha, weight, bias, stride, groups):
@@ -176,7 +176,7 @@ def linear(x, alpha, weight, bias):
     if alpha.ndim == 1:
         return functional.linear(x, kernel, offset)
     offset = None if offset is None else offset[:, None]
-    return _products(x.reshape(len(x), -1, x.shape[-1]), kernel.mT, offset).reshape(*x.shape[:-1], -1)
+    return _products(x.reshape(x.shape[0], -1, x.shape[-1]), kernel.mT, offset).reshape(*x.shape[:-1], -1)
 
 
 _AXES = {"layer_norm": (-1,), "layer_norm2d": (1,), "instance_norm2d": (2, 3), "batch_norm2d": (0, 2, 3)}
@@ -191,7 +191,7 @@ def normalise(x: torch.Tensor, kind: str, eps: float) -> torch.Tensor:
 def scale_and_shift(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, kind: str) -> torch.Tensor:
     """x weight + bias per channel, (C,) or (N, C) each; channels on the last axis for layer_norm, else on axis 1."""
     rest = [1] * (x.ndim - 2)
-    rows = len(weight) if weight.ndim == 2 else 1
+    rows = weight.shape[0] if weight.ndim == 2 else 1
     shape = (rows, *rest, -1) if kind == "layer_norm" else (rows, -1, *rest)
     return x * weight.reshape(shape) + bias.reshape(shape)
 
@@ -231,8 +231,9 @@ def to_windows(x: torch.Tensor, window: int) -> torch.Tensor:
 
 def from_windows(x: torch.Tensor, window: int, height: int, width: int) -> torch.Tensor:
     """The inverse of `to_windows`."""
-    x = x.reshape(len(x), height // window, width // window, window, window, x.shape[-1])
-    return x.swapaxes(2, 3).reshape(len(x), height, width, x.shape[-1])
+    n, channels = x.shape[0], x.shape[-1]
+    x = x.reshape(n, height // window, width // window, window, window, channels)
+    return x.swapaxes(2, 3).reshape(n, height, width, channels)
 
 
 def relative_bias(table: torch.Tensor, window: int) -> torch.Tensor:
@@ -240,7 +241,7 @@ def relative_bias(table: torch.Tensor, window: int) -> torch.Tensor:
     index = torch.from_numpy(relative_position_index(window)).flatten().to(table.device)
     rows = table.reshape(-1, *table.shape[-2:])
     bias = rows.index_select(1, index).swapaxes(1, 2)
-    return bias.reshape(len(rows), 1, -1, window**2, window**2)
+    return bias.reshape(rows.shape[0], 1, -1, window**2, window**2)
 
 
 def shift_mask(x: torch.Tensor, window: int, shift: int) -> torch.Tensor:
