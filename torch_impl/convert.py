@@ -84,10 +84,11 @@ class _Layer(nn.Module):
 
     def values(self, given: dict[str, torch.Tensor], omega: torch.Tensor) -> dict[str, torch.Tensor]:
         """Its tensors at omega (p,), by name in the network."""
-        omega = omega.to(given[next(iter(self.names.values()))])
-        alpha = omega if self.phi is None else self.phi(omega)
-        kernels = self.kernels
-        return {full: kernels[local].value(given[full], alpha) for local, full in self.names.items()}
+        names, phi = self.names, self.phi
+        omega = omega.to(given[next(iter(names.values()))])
+        alpha = omega if phi is None else phi(omega)
+        kernels = self.kernels._modules
+        return {full: kernels[local].value(given[full], alpha) for local, full in names.items()}
 
     def parts(self) -> tuned.LayerParts:
         """What files hold of it."""

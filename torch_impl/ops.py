@@ -36,10 +36,11 @@ def aggregate(alpha: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
 
 
 def displaced(base: torch.Tensor, alpha: torch.Tensor, differences: torch.Tensor) -> torch.Tensor:
-    """base + sum_i alpha_i differences[i]: base (*shape), alpha (k,), differences (k, *shape) -> (*shape)."""
-    with no_autocast(base):
-        rows = differences.reshape(len(differences), -1)
-        return torch.addmv(base.reshape(-1), rows.T, alpha).reshape(base.shape)
+    """base + sum_i alpha_i differences[i]: base (*shape), alpha (k,), differences (k, *shape) -> (*shape).
+
+    Where autocast is on, inside `no_autocast`.
+    """
+    return torch.addmv(base.reshape(-1), differences.reshape(alpha.shape[0], -1).T, alpha).reshape(base.shape)
 
 
 def low_rank(alpha: torch.Tensor, up: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
