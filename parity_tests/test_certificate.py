@@ -127,6 +127,31 @@ def test_the_limit_follows_the_model(certified, twins, monkeypatch):
     assert limits["gradient"] == TOLERANCES["gradient"].limit
 
 
+def test_a_faulty_program_does_not_excuse_itself(torch, small_network, monkeypatch):
+    """Gradients that are wrong by a thousandth in float32, in every run of it: the gap is not theirs."""
+    kind = torch.module("training").Trainer
+    real = kind.gradients
+
+    def wrong(self, batch):
+        report = real(self, batch)
+        off = {name: value * np.float32(1.001) for name, value in report.gradients.items() if value.dtype == np.float32}
+        return report._replace(gradients={**report.gradients, **off})
+
+    monkeypatch.setattr(kind, "gradients", wrong)
+    certificate = verify(small_network("affine"), [torch.backend], points=2)
+    assert {row.stage for row in certificate.rows if not row.passed} == {"gradients", "gradient"}
+    assert 0 < certificate.gaps["gradients"] < 1e-5 and 0 < certificate.gaps["steps: weights"] < 1e-5
+
+
+def test_a_state_may_be_twice_as_far_as_gradients(torch, small_network, monkeypatch):
+    """Steps see a few gradients, a ReLU decides otherwise in one of the many that were looked at."""
+    from tunable_core.certificate import truth
+
+    monkeypatch.setattr(truth, "gradient_distances", lambda a, b: {"gradients": {"all together": 1e-4}})
+    gaps = verify(small_network("affine"), [torch.backend], points=2).gaps
+    assert gaps["gradients"] == 1e-4 and gaps["optimizer state"] == 2e-4
+
+
 def test_the_truth_itself_is_judged(certified, twins, monkeypatch):
     """A truth that computes in float32 is none."""
     monkeypatch.setattr(type(twins[0].backend), "in_float64", lambda self: type(self)("cpu"))

@@ -17,10 +17,9 @@ from tunable_core.files import write_text
 from tunable_core.initial import starting_weights
 from tunable_core.recipe import Recipe, load_recipe
 from tunable_core.reports import tables
-from tunable_core.tolerances import joint_error
+from tunable_core.tolerances import NUDGE, joint_error
 
 STEPS = 50
-NUDGE = 1e-7
 SHORT = (f"steps={STEPS}", "schedule={kind: cosine, warmup: 10}")
 
 

@@ -82,8 +82,12 @@ class Program(NamedTuple):
         """Run the network, its loss and its gradient at omega (p,) or (N, p)."""
         calls = self.model.backend.trace(self.model.network, inputs.degraded, omega)
         output = self.model.run(inputs.degraded, omega)
-        report = self.trainer.gradients(inputs.batch(omega)) if self.trainer else None
+        report = self.gradients(inputs, omega) if self.trainer else None
         return Reading({name: call.output for name, call in calls.items()}, output, report, calls)
+
+    def gradients(self, inputs: Inputs, omega: np.ndarray) -> LossReport:
+        """The loss and its gradient at omega (p,) or (N, p)."""
+        return self.trainer.gradients(inputs.batch(omega))
 
     def steps(self, inputs: Inputs) -> Steps:
         """Train from the weights as they are on the inputs' pictures, then put the weights back."""
@@ -112,12 +116,20 @@ def distances(a: Reading, b: Reading) -> Distances:
             "multi-loss": relative_error(a.report.loss, b.report.loss),
             "terms": relative_error(a.report.terms, b.report.terms),
         }
-        first, second = a.report.gradients, b.report.gradients
-        if any(np.any(value) for value in second.values()):  # at omega = 0 there is none, as the loss shows
-            whole = float(np.sqrt(sum(np.sum(np.square(value, dtype=np.float64)) for value in second.values())))
-            found["gradients"] = {"all together": joint_error(first, second)}
-            found["gradient"] = {name: _gradient_error(first.get(name), value, whole) for name, value in second.items()}
+        found |= gradient_distances(a.report, b.report)
     return found
+
+
+def gradient_distances(a: LossReport, b: LossReport) -> Distances:
+    """How far the gradients of `a` are from those of `b`, which is nearer to the truth."""
+    first, second = a.gradients, b.gradients
+    if not any(np.any(value) for value in second.values()):  # at omega = 0 there is none, as the loss shows
+        return {}
+    whole = float(np.sqrt(sum(np.sum(np.square(value, dtype=np.float64)) for value in second.values())))
+    return {
+        "gradients": {"all together": joint_error(first, second)},
+        "gradient": {name: _gradient_error(first.get(name), value, whole) for name, value in second.items()},
+    }
 
 
 def step_distances(a: Steps, b: Steps) -> Distances:

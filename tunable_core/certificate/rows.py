@@ -63,7 +63,7 @@ class Certificate:
     facts     of every framework: versions, device, every switch that changes numbers
     machine   what it ran on
     recorded  the same facts of the machine that recorded the pack, {} without one
-    gaps      of the stages whose limit follows the model: how far float32 is from float64 in the truth's framework
+    gaps      of the stages whose limit follows the model, see tunable_core.certificate.truth.Exact
     zeros     parameters whose true gradient is zero -> the reason
     """
 
@@ -91,16 +91,11 @@ class Certificate:
         """Add a negative control: `change` must reach `limit`."""
         self.rows.append(Row(stage, compared, omega, where, float(change), limit, at_least=True))
 
-    def settle(self, gaps: dict[str, float], *, judged: bool = False) -> None:
-        """Give every row its limit, now that the model's gaps are known, and put the rows in the order of stages.
-
-        judged  see `limit_of`
-        """
+    def settle(self, gaps: dict[str, float]) -> None:
+        """Give every row its limit, now that the model's gaps are known, and put the rows in the order of stages."""
         self.gaps = {stage: gap for stage, gap in gaps.items() if TOLERANCES[stage].most}
         self.rows = [
-            replace(row, limit=limit_of(row.stage, self.gaps.get(row.stage), judged=judged))
-            if np.isnan(row.limit)
-            else row
+            replace(row, limit=limit_of(row.stage, self.gaps.get(row.stage))) if np.isnan(row.limit) else row
             for row in self.rows
         ]
         place = {stage: index for index, stage in enumerate(ORDER)}

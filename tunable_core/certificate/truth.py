@@ -1,4 +1,4 @@
-"""The float64 truth of a whole network, computed by a framework that can, and the model's own float32-float64 gap."""
+"""The float64 truth of a whole network, computed by a framework that can, and the model's own gaps from it."""
 
 from collections.abc import Iterable
 
@@ -16,20 +16,26 @@ from tunable_core.certificate.programs import (
     decay_of,
     distances,
     exempt_weights,
+    gradient_distances,
     step_distances,
     zero_gradients,
 )
 from tunable_core.errors import BackendError
 from tunable_core.recipe import Recipe
+from tunable_core.tolerances import NUDGE
 
 ZERO_REASON = "zero in float64 at every omega: the loss does not depend on it (as on a bias before a norm)"
 PART_REASON = "{} of its {} values zero in float64 (behind a ReLU that is off; the key's part of a qkv bias)"
 
 
 class Exact:
-    """The network in float64, and beside it in float32 in the same framework on the CPU: their distance is the gap.
+    """The network in float64, and two others beside it, whose distances from it are the model's gaps.
 
-    gaps   stage -> the largest error of float32 that was seen
+    Of outputs: the network in float32, in the same framework on the CPU. Of gradients and of training steps: float64
+    again with weights that differ by a float32's rounding. Whatever such a difference does by way of ReLUs and maxima
+    that decide otherwise, no two programs can be told apart by; and a faulty float32 program has no part in it.
+
+    gaps   stage -> the largest error that was seen
     zeros  parameters whose true gradient is zero -> the reason, complete after `steps`
     exempt, resting  masks of such weights, and of those among them that stay where they are, after `steps`
     """
@@ -37,7 +43,8 @@ class Exact:
     def __init__(self, backend: Backend, weights: Weights, recipe: Recipe | None):
         self.name = f"{backend.name}64"
         self.exact = Program.of(self.name, backend.in_float64(), weights, recipe)
-        self.plain = Program.of(backend.name, get_backend(backend.name, "cpu"), weights, recipe)
+        self.nudged = Program.of(self.name, backend.in_float64(), nudged(weights), recipe)
+        self.plain = Program.of(backend.name, get_backend(backend.name, "cpu"), weights, None)
         self._start = weights.tensors
         self.gaps: dict[str, float] = {}
         self.zeros: dict[str, str] = {}
@@ -49,6 +56,8 @@ class Exact:
         """The truth at setting `index` of the inputs, which is omega."""
         found = self.exact.read(inputs, omega)
         self._widen(distances(self.plain.read(inputs, omega), found))
+        if found.report:
+            self._widen(gradient_distances(self.nudged.gradients(inputs, omega), found.report))
         if found.report and found.report.loss:
             zeros = zero_gradients(found.report)
             self._always_zero = zeros if self._always_zero is None else self._always_zero & zeros
@@ -63,8 +72,11 @@ class Exact:
         for name, mask in self.exempt.items():
             self.zeros[name] = PART_REASON.format(int(mask.sum()), mask.size)
         self.zeros.update(dict.fromkeys(sorted(self._always_zero or ()), ZERO_REASON))
-        self._widen(step_distances(self.reduced_steps(self.plain.steps(inputs)), self.reduced_steps(found)))
-        return self.reduced_steps(found)
+        found = self.reduced_steps(found)
+        self._widen(step_distances(self.reduced_steps(self.nudged.steps(inputs)), found))
+        # A state is made of one or two of the many gradients that were looked at, its second moments of their squares.
+        self._widen({"optimizer state": {"twice the gradients": 2 * self.gaps.get("gradients", 0.0)}})
+        return found
 
     def reduced(self, reading: Reading) -> Reading:
         """What of a program's reading the truth can judge: all of it."""
@@ -77,6 +89,13 @@ class Exact:
     def _widen(self, found: Distances) -> None:
         for stage, parts in found.items():
             self.gaps[stage] = max([self.gaps.get(stage, 0.0), *parts.values()])
+
+
+def nudged(weights: Weights) -> Weights:
+    """The weights with relative noise of NUDGE."""
+    rng = np.random.default_rng(5)
+    noisy = {k: v * (1 + NUDGE * rng.standard_normal(v.shape)).astype(v.dtype) for k, v in weights.tensors.items()}
+    return weights._replace(tensors=noisy)
 
 
 def exact_backend(backends: Iterable[Backend]) -> Backend | None:
