@@ -17,7 +17,7 @@ from mindspore_impl import ops, parameters
 from mindspore_impl.layers import Tunable
 from mindspore_impl.layers.phi import make_phi
 from tunable_core import checkpoint, tuned
-from tunable_core.errors import OmegaError
+from tunable_core.errors import OmegaError, TunableError
 
 _SUM = "_sum_of_"
 
@@ -144,6 +144,7 @@ def _put(network: nn.Cell, kernels: dict[str, _Kernels]) -> None:
             _rename(cell, attribute, parameters.GIVEN + attribute)
             object.__setattr__(cell, _SUM + attribute, kernels[name])
             members[attribute] = property(_reader(_SUM + attribute))
+        members["__call__"] = _guarded(kind)
         cell.__class__ = type(kind.__name__, (kind,), {**members, "__module__": kind.__module__, "_given_class": kind})
 
 
@@ -160,6 +161,24 @@ def _reader(attribute: str):
         return getattr(self, attribute).value()
 
     return read
+
+
+_running: list["TunedNetwork"] = []  # whose omega is in place now; graphs do without
+
+
+def _guarded(kind: type):
+    """`__call__` of cells of this kind, which graphs do not use: TunableError where they recompute, or run alone."""
+
+    def call(self, *inputs, **options):
+        if not _running or self._recompute_cell is not None:
+            raise TunableError(
+                f"{kind.__name__} is run without its tuned network, as in a backward pass that recomputes, where its "
+                "kernels get no gradient: in PyNative mode recompute cannot be used inside a tuned network, in graph "
+                "mode it can"
+            )
+        return kind.__call__(self, *inputs, **options)
+
+    return call
 
 
 def _taken_out(network: nn.Cell) -> nn.Cell:
@@ -226,7 +245,11 @@ class TunedNetwork(nn.Cell):
                     f"use one omega ({self.num_objectives},) for the batch, or put the batch norms in eval mode"
                 )
             tuned.check_rows(omega.shape[0], [*inputs, *options.values()], ms.Tensor)
-        return super().__call__(*inputs, omega, **options)
+        _running.append(self)
+        try:
+            return super().__call__(*inputs, omega, **options)
+        finally:
+            _running.pop()
 
     def construct(self, *inputs, **options):
         """inputs, options as the network takes them, the last of inputs omega, (p,), or (N, p).

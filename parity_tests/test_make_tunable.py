@@ -566,6 +566,41 @@ def test_recomputation_inside_is_refused(torch):
     folded(x).square().sum().backward()  # is an ordinary network again
 
 
+def test_recomputation_inside_in_mindspore(mindspore):
+    """Of a cell and by ms.recompute: refused in PyNative mode, where kernels would get no gradient; right in graphs."""
+    ms, nn = mindspore.ms, mindspore.ms.nn
+
+    class Whole(nn.Cell):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 3)
+
+        def construct(self, x):
+            return self.conv(x)
+
+    class ByFunction(Whole):  # which graphs do not know
+        def construct(self, x):
+            return ms.recompute(self.conv, x)
+
+    inputs = mindspore.tensors([np.ones((2, 3, 5, 6), np.float32), np.float32([0.3, 0.8])])
+
+    def gradient(tuned):
+        def loss(x, omega):
+            return (tuned(x, omega) ** 2).sum()
+
+        return [mindspore.array(v) for v in ms.value_and_grad(loss, None, list(tuned.trainable_params()))(*inputs)[1]]
+
+    plain, inside = (mindspore.impl.make_tunable(network, 2) for network in (Whole(), ByFunction()))
+    wanted = gradient(plain)
+    plain.network.conv.recompute()
+    for network in (plain, inside):
+        with pytest.raises(TunableError, match="Conv2d is run without its tuned network"):
+            gradient(network)
+    with mindspore.module("ops").running("graph"):
+        found = gradient(plain)
+    assert all(relative_error(a, b) <= GRADIENT and np.any(b) for a, b in zip(found, wanted, strict=True))
+
+
 def test_one_parameter_under_two_attributes(torch):
     """Both are the kernels' sum."""
     nn = torch.torch.nn
