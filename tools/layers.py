@@ -4,7 +4,8 @@
 
 Runs `tunable bench layers` per framework, in as many processes as TURNS says, whose rounds are joined. Keeps its CSV,
 and writes README.md and plot.png from that: overheads beside what is wanted and what the paper claims. A framework that
-the CSV holds already is not measured again. The machine should do nothing else meanwhile. Needs both frameworks.
+the CSV holds already is not measured again. The CSV of another measurement may lie beside it as again.csv: the page
+says where both agree. The machine should do nothing else meanwhile. Needs both frameworks.
 """
 
 import argparse
@@ -23,7 +24,6 @@ from tunable_core.reports import charts, layers, tables
 
 TURNS = {"torch": 1, "mindspore": 3}  # MindSpore's times differ from process to process
 WHOLE = ("kernel", "channels", "batch", "p", "rounds")
-PARTS = ("seconds", "ratio", "low", "median", "high")
 
 
 def main():
@@ -43,7 +43,8 @@ def main():
             part.unlink()
             write_text(path, tables.to_csv(rows))
     charts.layer_overheads(args.out / "plot.png", rows, layers.CLAIMS)
-    write_text(args.out / "README.md", page(rows))
+    again = args.out / "again.csv"
+    write_text(args.out / "README.md", page(rows, read(again) if again.is_file() else []))
 
 
 def read(path: Path) -> list[dict]:
@@ -52,12 +53,35 @@ def read(path: Path) -> list[dict]:
         rows = list(csv.DictReader(file))
     for row in rows:
         row.update({name: int(row[name]) for name in WHOLE})
-        row.update({name: float(row[name]) for name in PARTS if name in row})
+        row.update({name: float(row[name]) for name in ("seconds", "ratio", "low", "high")})
         row["backward"] = row["backward"] == "True"
     return rows
 
 
-def page(rows: list[dict]) -> str:
+def above(rows: list[dict], quantity: str) -> set[tuple]:
+    """The cases of which the median (ratio) or a quartile (low, high) lies above the limit."""
+    limits = ((row, layers.limit_of(row)) for row in rows)
+    return {
+        tuple(row[name] for name in ("backend", *layer_benchmark.Layer._fields, "form", "p"))
+        for row, limit in limits
+        if limit is not None and row[quantity] > 1 + limit
+    }
+
+
+def compared(rows: list[dict], again: list[dict]) -> str:
+    """What a second measurement says of those that exceed a limit."""
+    if not again:
+        return ""
+    first, second = above(rows, "ratio"), above(again, "ratio")
+    quartiles = len(above(rows, "low")), len(above(again, "low"))
+    return (
+        "A second measurement of everything ([again.csv](again.csv), by the same command into another folder, during\n"
+        f"which tests ran) has {len(second)} medians above their limits; {len(first & second)} of them exceed in the "
+        f"first too.\nLower quartiles above a limit: {quartiles[0]} in the first, {quartiles[1]} in the second.\n"
+    )
+
+
+def page(rows: list[dict], again: list[dict]) -> str:
     facts = [get_backend(name, "cpu").facts() for name in BACKENDS]
     versions = ", ".join(f"{name} {found[name]}" for name, found in zip(BACKENDS, facts, strict=True))
     size = layer_benchmark.SIZE
@@ -66,10 +90,9 @@ def page(rows: list[dict]) -> str:
 Made by `OMP_NUM_THREADS=1 python tools/layers.py --out docs/results/layers`, which runs `tunable bench layers` and
 keeps its numbers in [layers.csv](layers.csv). On a CPU with {os.cpu_count()} cores that other work shared; {versions};
 torch with one thread, MindSpore (graph mode) with its own pool. Maps of {size}x{size} pixels, linear layers on as many
-rows; p kernels and the paper's phi, affine. A layer's cases take turns, and every number is the least time of a case
-over the least of the ordinary layer, since what else runs on a machine only ever adds (medians and quartiles of the
-ratio within a round are in the CSV). *ordinary, again* is a second copy of the ordinary layer: what it differs by is
-noise.
+rows; p kernels and the paper's phi, affine. A layer's cases take turns in one process; every number is the median over
+rounds of a time over the ordinary layer's in the same round. *ordinary, again* is a second copy of the ordinary layer:
+what it differs by is noise.
 
 ![Overhead of one omega over channels, for kernels of 3, 5 and 7 pixels](plot.png)
 
@@ -83,6 +106,7 @@ left is the time to start some five operators more, which a layer of 16 channels
 be too short to hide. `basis` runs p convolutions: it is for devices and exported files that know no convolution with a
 kernel for each sample.
 
+{compared(rows, again)}
 torch keeps every limit. MindSpore's numbers are the noisier ones: its threads wait for each other where other work
 takes a core, and its point-wise and largest layers move by tens of per cent, up and down, from process to process; why
 is not known. A number above its limit means something only where the copy of the ordinary layer stays near 0 and the

@@ -1,7 +1,7 @@
 """Timing single layers (Fig. 3): what one omega costs, what omega per sample costs, and in which form the least.
 
-A layer's cases take turns, in an order drawn anew every round, and every number is the least time of a case over the
-least of the ordinary layer: what else runs on a machine only ever adds. That of the ordinary layer's second copy tells
+A layer's cases take turns in one process, in an order drawn anew every round, and every number is the median over
+rounds of a case's time over the ordinary layer's in the same round. That of the ordinary layer's second copy tells
 how far such a number is from the truth. phi is the paper's, affine: p kernels.
 """
 
@@ -113,10 +113,7 @@ def _seconds(call: Callable[[], None], repeats: int) -> float:
 
 
 def summary(name: str, rows: list[dict]) -> list[dict]:
-    """The rows of one framework, turns joined: `seconds`, their median, and `ratio`, of the least ones.
-
-    Beside it quartiles (low, median, high) of the ratios within a round.
-    """
+    """The rows of one framework, turns joined: medians of seconds and of the ratio, the ratio's quartiles."""
     joined: dict[tuple, dict] = {}
     for row in rows:
         known = joined.setdefault((*_layer(row), row["form"], row["p"]), {**row, "seconds": []})
@@ -126,10 +123,9 @@ def summary(name: str, rows: list[dict]) -> list[dict]:
     found = []
     for row in rows:
         ratios = np.array(row["seconds"]) / ordinary[_layer(row)]
-        quartiles = zip(("low", "median", "high"), np.percentile(ratios, (25, 50, 75)).tolist(), strict=True)
+        low, ratio, high = (float(value) for value in np.percentile(ratios, (25, 50, 75)))
         times = {"rounds": len(ratios), "seconds": float(np.median(row["seconds"]))}
-        times["ratio"] = min(row["seconds"]) / float(ordinary[_layer(row)].min())
-        found.append({"backend": name, **row, **times, **dict(quartiles)})
+        found.append({"backend": name, **row, **times, "ratio": ratio, "low": low, "high": high})
     return found
 
 

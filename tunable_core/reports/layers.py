@@ -47,9 +47,7 @@ def missed(rows: list[dict]) -> list[str]:
         limit = limit_of(row)
         if limit is not None and row["ratio"] > 1 + limit:
             kind = "one omega" if row["batch"] == 1 else "omega per sample"
-            middle = row.get("median", row["ratio"])  # in older files the ratio was the median
-            quartiles = ", ".join(_percent(value) for value in (row["low"], middle, row["high"]))
-            found = f"{_percent(row['ratio'])} (quartiles within a round {quartiles})"
+            found = f"{_percent(row['ratio'])} (quartiles {_percent(row['low'])}, {_percent(row['high'])})"
             lines.append(
                 f"- {row['backend']}, {_name(row)}, {row['channels']} channels, p = {row['p']}, {kind}: "
                 f"{found}, wanted at most {limit:.0%}"
