@@ -143,13 +143,17 @@ def test_a_faulty_program_does_not_excuse_itself(torch, small_network, monkeypat
     assert 0 < certificate.gaps["gradients"] < 1e-5 and 0 < certificate.gaps["steps: weights"] < 1e-5
 
 
-def test_a_state_may_be_twice_as_far_as_gradients(torch, small_network, monkeypatch):
+def test_steps_may_be_as_far_as_gradients(torch, small_network, monkeypatch):
     """Steps see a few gradients, a ReLU decides otherwise in one of the many that were looked at."""
     from tunable_core.certificate import truth
 
-    monkeypatch.setattr(truth, "gradient_distances", lambda a, b: {"gradients": {"all together": 1e-4}})
-    gaps = verify(small_network("affine"), [torch.backend], points=2).gaps
-    assert gaps["gradients"] == 1e-4 and gaps["optimizer state"] == 2e-4
+    kinked = {"gradients": {"all together": 1e-4}, "gradient": {"head.weight": 1e-3}}
+    monkeypatch.setattr(truth, "gradient_distances", lambda a, b: kinked)
+    certificate = verify(small_network("affine"), [torch.backend], points=2)
+    (moved,) = [row.error for row in certificate.rows if row.stage == "control: weights move"]
+    assert certificate.gaps["optimizer state"] == 2e-4
+    for stage in ("steps: loss", "steps: weights"):
+        assert certificate.gaps[stage] == pytest.approx(1e-3 * moved, rel=1e-3) and moved > 1e-4
 
 
 def test_the_truth_itself_is_judged(certified, twins, monkeypatch):

@@ -21,7 +21,7 @@ def test_limits():
     assert limit_of("layer", 1.0) == TOLERANCES["layer"].limit  # does not follow the model
     assert limit_of("gradients", 1.0) == KINK > 100 * most
     for stage, (limit, reason, most) in TOLERANCES.items():
-        assert reason and (most is None or limit < most <= 3e-3), stage
+        assert reason and (most is None or limit < most <= KINK), stage
 
 
 # --- rows

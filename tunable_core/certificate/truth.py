@@ -22,7 +22,7 @@ from tunable_core.certificate.programs import (
 )
 from tunable_core.errors import BackendError
 from tunable_core.recipe import Recipe
-from tunable_core.tolerances import NUDGE
+from tunable_core.tolerances import NUDGE, joint_error
 
 ZERO_REASON = "zero in float64 at every omega: the loss does not depend on it (as on a bias before a norm)"
 PART_REASON = "{} of its {} values zero in float64 (behind a ReLU that is off; the key's part of a qkv bias)"
@@ -72,10 +72,14 @@ class Exact:
         for name, mask in self.exempt.items():
             self.zeros[name] = PART_REASON.format(int(mask.sum()), mask.size)
         self.zeros.update(dict.fromkeys(sorted(self._always_zero or ()), ZERO_REASON))
+        moved = joint_error(found.weights, self._start)
         found = self.reduced_steps(found)
         self._widen(step_distances(self.reduced_steps(self.nudged.steps(inputs)), found))
-        # A state is made of one or two of the many gradients that were looked at, its second moments of their squares.
-        self._widen({"optimizer state": {"twice the gradients": 2 * self.gaps.get("gradients", 0.0)}})
+        # Few of the gradients that were looked at enter the steps, and which of them meet a kink is chance: a state may
+        # be as far off as any of these, its second moments twice, and what the steps move as far as a tensor's.
+        along = {"along the gradients": moved * self.gaps.get("gradient", 0.0)}
+        self._widen({"steps: loss": along, "steps: weights": along})
+        self._widen({"optimizer state": {"of the gradients": 2 * self.gaps.get("gradients", 0.0)}})
         return found
 
     def reduced(self, reading: Reading) -> Reading:
