@@ -203,7 +203,7 @@ def test_what_load_refuses(exported, backend, tmp_path, refused):
 
 def test_the_ten_lines(exported):
     """They run beside the exported file with nothing but onnxruntime and numpy."""
-    program, other = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    program, kept, other = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     lines = [line for line in program.splitlines() if line.strip()]
     assert len(lines) <= 10
     modules = {line.split()[1] for line in lines if line.startswith("import")}
@@ -211,6 +211,10 @@ def test_the_ten_lines(exported):
     done = subprocess.run([sys.executable, "-c", program], cwd=exported.parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("'fidelity'") == done.stdout.count("(2, 3, 40, 60)") == 3
+    done = subprocess.run(
+        [sys.executable, "-c", kept + "print(restored.shape)"], cwd=exported.parent, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "(2, 3, 40, 60)\n"), done.stderr
     used = "import numpy\ndegraded = numpy.zeros((1, 3, 8, 8))\n" + other + "print(restored.shape)"
     done = subprocess.run([sys.executable, "-c", used], cwd=exported.parent, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "(1, 3, 8, 8)\n"), done.stderr
