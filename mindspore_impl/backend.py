@@ -21,7 +21,6 @@ class Backend:
     formats = ("onnx", "mindir")
     extends_any = False
     opens = (".mindir",)
-    folds_files = False
 
     def __init__(self, device: str | None = None, mode: str | None = None):
         self.mode = choose(self.name, "mode", mode, self.modes)
@@ -76,6 +75,9 @@ class Backend:
     def fold(self, network, omega: np.ndarray):
         with ops.running("pynative"):  # each layer once: not worth a compilation
             return folding.fold(network, self._omega(omega))
+
+    def folds(self, network) -> bool:
+        return False
 
     def export(self, network, path, format: str, form: str, metadata: dict[str, str], size=None) -> None:
         write = export.export_onnx if format == "onnx" else export.export_mindir

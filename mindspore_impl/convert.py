@@ -163,7 +163,7 @@ def _reader(attribute: str):
     return read
 
 
-_running: list["TunedNetwork"] = []  # whose omega is in place now; graphs do without
+_running: list["TunedNetwork"] = []  # networks that are called now; graphs do without
 
 
 def _guarded(kind: type):
@@ -172,9 +172,9 @@ def _guarded(kind: type):
     def call(self, *inputs, **options):
         if not _running or self._recompute_cell is not None:
             raise TunableError(
-                f"{kind.__name__} is run without its tuned network, as in a backward pass that recomputes, where its "
-                "kernels get no gradient: in PyNative mode recompute cannot be used inside a tuned network, in graph "
-                "mode it can"
+                f"{kind.__name__} recomputes, or is run without its tuned network, as in a backward pass that "
+                "recomputes: its kernels would get no gradient; in PyNative mode recompute cannot be used inside a "
+                "tuned network, in graph mode it can"
             )
         return kind.__call__(self, *inputs, **options)
 

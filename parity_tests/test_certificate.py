@@ -10,7 +10,8 @@ from tunable_core.networks import ResNetSpec
 from tunable_core.tolerances import TOLERANCES
 
 STAGES = {
-    "weights", "layer", "truth", "layer output", "network", "control: omega matters", "loss", "gradients", "gradient",
+    "weights", "layer", "truth", "layer output", "network", "control: omega matters", "loss", "gradients",
+    "gradients: median", "gradient",
     "control: weights move", "optimizer state", "steps: loss", "steps: weights", "steps: at rest", "folded",
 }  # fmt: skip
 
@@ -139,8 +140,37 @@ def test_a_faulty_program_does_not_excuse_itself(torch, small_network, monkeypat
 
     monkeypatch.setattr(kind, "gradients", wrong)
     certificate = verify(small_network("affine"), [torch.backend], points=2)
-    assert {row.stage for row in certificate.rows if not row.passed} == {"gradients", "gradient"}
+    assert {row.stage for row in certificate.rows if not row.passed} == {
+        "gradients",
+        "gradients: median",
+        "gradient",
+    }
     assert 0 < certificate.gaps["gradients"] < 1e-5 and 0 < certificate.gaps["steps: weights"] < 1e-5
+
+
+def test_a_kink_does_not_excuse_a_fault(torch, small_network, monkeypatch):
+    """Where a ReLU decides otherwise at one omega, gradients that are wrong by a thousandth at all are still seen."""
+    from tunable_core.certificate import truth
+
+    kind, found = torch.module("training").Trainer, []
+    real, distances = kind.gradients, truth.gradient_distances
+
+    def wrong(self, batch):
+        report = real(self, batch)
+        off = {name: value * np.float32(1.001) for name, value in report.gradients.items() if value.dtype == np.float32}
+        return report._replace(gradients={**report.gradients, **off})
+
+    def kinked(a, b):
+        found.append(distances(a, b))
+        first = {stage: dict.fromkeys(parts, 5e-3) for stage, parts in found[-1].items()}
+        return first if len(found) == 2 else found[-1]  # at (0, 0) there is no gradient
+
+    monkeypatch.setattr(truth, "gradient_distances", kinked)
+    assert verify(small_network("affine"), [torch.backend], points=2).passed
+    monkeypatch.setattr(kind, "gradients", wrong)
+    found.clear()
+    certificate = verify(small_network("affine"), [torch.backend], points=2)
+    assert {row.stage for row in certificate.rows if not row.passed} == {"gradients: median"}
 
 
 def test_steps_may_be_as_far_as_gradients(torch, small_network, monkeypatch):

@@ -81,8 +81,8 @@ def check_file(model, exported, kind, path):
     # It runs, and that is all.
     with refused(TunableError, "only runs", "save"):
         exported.save(path)
-    if not exported.backend.folds_files:
-        with refused(TunableError, "only runs", "fold"):
+    if not exported.folds:
+        with refused(TunableError, "plain already" if folded else "only runs"):
             exported.fold(OMEGA)
     with refused(TunableError, "cannot be exported again"):
         checked_export(exported, path.suffix[1:], path)
@@ -99,10 +99,8 @@ def test_onnx(twin, phi, kind, tmp_path, rng):
     assert given.pop("image") == ["n", 3, "h", "w"]
     assert given == {"shared": {"omega": [1, 2]}, "basis": {"omega": ["n", 2]}, "folded": {}}[kind]
     assert json.loads(exported.network.get_modelmeta().custom_metadata_map["scale"]) == 1
-    if kind == "folded":
-        with refused(TunableError, "plain already"):
-            exported.fold(OMEGA)
-    else:
+    assert exported.folds == (kind == "shared")
+    if exported.folds:
         compare(model, exported.fold(OMEGA), "folded", rng, LIMIT)
 
 
@@ -162,6 +160,7 @@ KINDS = [
     ("swinir x2", "folded"),
     ("norms", "basis"),
     ("resnet x4", "shared"),
+    ("style", "shared"),
 ]
 
 

@@ -151,10 +151,21 @@ def test_one_omega_for_good(exported, model, rng, tmp_path, refused):
 
 def test_restore(exported, tunable, place, tmp_path, monkeypatch):
     """The same picture with omega an input of the file, and as a constant."""
-    words = (place / "pictures" / "a.png", "--omega", "1,0", "--backend", "onnx")
+    words, given, run = (
+        (place / "pictures" / "a.png", "--omega", "1,0", "--backend", "onnx"),
+        [],
+        onnx_runtime.Backend.run,
+    )
+
+    def noted(self, network, degraded, omega):
+        given.append(omega is None)
+        return run(self, network, degraded, omega)
+
+    monkeypatch.setattr(onnx_runtime.Backend, "run", noted)
     assert tunable("restore", exported, *words, "-o", tmp_path / "a.png")[0] == 0
-    monkeypatch.setattr(onnx_runtime.Backend, "folds_files", False)  # onnx itself is not installed
+    monkeypatch.setattr(onnx_runtime.Backend, "folds", lambda self, network: False)  # onnx itself is not installed
     assert tunable("restore", exported, *words, "-o", tmp_path / "b.png")[0] == 0
+    assert given == [True, False]  # whether omega was left out
     first, second = (read_picture(tmp_path / name)[0].astype(int) for name in ("a.png", "b.png"))
     assert np.abs(first - second).max() <= 1
 

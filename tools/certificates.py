@@ -39,7 +39,7 @@ def judge(recipe: str, out: Path) -> float:
         start = time.perf_counter()
         done = subprocess.run(command, cwd=run, stdout=subprocess.PIPE, text=True, check=False)
         seconds = time.perf_counter() - start
-    if done.returncode not in (0, 1):  # 1: a comparison failed, which the certificate says
+    if done.returncode and not done.stdout:  # else a comparison failed, which the certificate says
         raise subprocess.CalledProcessError(done.returncode, command)
     write_text(out, json.dumps(json.loads(done.stdout), separators=(",", ":"), ensure_ascii=False) + "\n")
     return seconds
@@ -58,7 +58,8 @@ def page(out: Path, seconds: dict[str, float]) -> str:
         stages += [f"\n## {name}\n", "| stage | compared | at ω | where | error | limit |", "|---|---|---|---|---|---|"]
         for row in held["stages"]:
             limit = f"{'at least ' if row['at_least'] else ''}{row['limit']:.1e}"
-            cells = (row["stage"], row["compared"], row["omega"], row["worst"], f"{row['error']:.1e}", limit)
+            error = "not finite" if row["error"] is None else f"{row['error']:.1e}"
+            cells = (row["stage"], row["compared"], row["omega"], row["worst"], error, limit)
             stages.append("| " + " | ".join(cells) + " |")
     return f"""# Certificates
 

@@ -107,11 +107,12 @@ be too short to hide. `basis` runs p convolutions: it is for devices and exporte
 kernel for each sample.
 
 {compared(rows, again)}
-torch keeps every limit. MindSpore's numbers are the noisier ones: its threads wait for each other where other work
-takes a core, and its point-wise and largest layers move by tens of per cent, up and down, from process to process; why
-is not known. A number above its limit means something only where the copy of the ordinary layer stays near 0 and the
-quartiles lie close. torch was measured in {TURNS["torch"]} process, MindSpore in {TURNS["mindspore"]}, whose rounds are
-joined. MindSpore's forms `grouped` and `matmul` are about equally fast on single points; `auto` stays `matmul` there.
+In the first torch keeps every limit. MindSpore's numbers are the noisier ones: its threads wait for each other where
+other work takes a core, and its point-wise and largest layers move by tens of per cent, up and down, from process to
+process; why is not known. A number above its limit means something only where the copy of the ordinary layer stays near
+0 and the quartiles lie close. torch was measured in {TURNS["torch"]} process, MindSpore in {TURNS["mindspore"]}, whose
+rounds are joined. MindSpore's forms `grouped` and `matmul` are about equally fast on single points; `auto` stays
+`matmul` there.
 
 [CUDA](../cuda/README.md) has a page of its own. Ascend is not measured: `tunable bench layers --device ascend` prints
 the line for `tunable_core/forms.py`.

@@ -19,7 +19,6 @@ class Backend:
     formats = ("onnx",)
     extends_any = True
     opens = ()
-    folds_files = False
 
     def __init__(self, device: str | None = None, mode: str | None = None):
         self.mode = choose(self.name, "mode", mode, self.modes)
@@ -78,6 +77,9 @@ class Backend:
 
     def fold(self, network, omega: np.ndarray):
         return folding.fold(network, self._omega(omega))
+
+    def folds(self, network) -> bool:
+        return False
 
     def export(self, network, path, format: str, form: str, metadata: dict[str, str], size=None) -> None:
         export.export_onnx(network, path, form, metadata, size)

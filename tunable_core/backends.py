@@ -92,7 +92,6 @@ class Backend(Protocol):
     formats: tuple[str, ...]  # what `export` writes: onnx, mindir
     extends_any: bool  # whether the graph of a network that continues its input can leave height and width open
     opens: tuple[str, ...]  # suffixes of exported files that `open` reads
-    folds_files: bool  # whether `fold` takes what `open` returned
 
     def __init__(self, device: str | None = None, mode: str | None = None): ...
 
@@ -128,6 +127,9 @@ class Backend(Protocol):
 
     def fold(self, network: Any, omega: np.ndarray) -> Any:
         """A plain network equal to `network` at omega (p,)."""
+
+    def folds(self, network: Any) -> bool:
+        """Whether `fold` takes this exported network."""
 
     def export(
         self,
@@ -204,7 +206,7 @@ class Model:
     backend: Backend
     network: Any
     header: checkpoint.Header
-    exported: bool = False  # a graph without parameters: it runs, in onnxruntime at one omega too, and that is all
+    exported: bool = False  # a graph without parameters, which runs and may fold, no more
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -213,7 +215,7 @@ class Model:
     @property
     def folds(self) -> bool:
         """Whether there is an omega to `fold` at, and a way."""
-        return bool(self.objectives) and (self.backend.folds_files or not self.exported)
+        return bool(self.objectives) and (not self.exported or self.backend.folds(self.network))
 
     def run(self, degraded: np.ndarray, omega=None) -> np.ndarray:
         """Restore pictures.
@@ -246,10 +248,10 @@ class Model:
 
     def fold(self, omega) -> "Model":
         """A plain model equal to this one at omega (p,)."""
-        if not self.backend.folds_files:
-            self._check_weights("fold")
         if not self.objectives:
             raise TunableError("this network is plain already: there is nothing to fold")
+        if not self.folds:
+            self._check_weights("fold")
         omega = check_omega(omega, len(self.objectives))
         if omega.ndim != 1:
             raise OmegaError(f"folding wants one omega ({len(self.objectives)},), not {omega.shape}")

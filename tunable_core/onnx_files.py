@@ -70,8 +70,8 @@ def with_constant(path: str | Path, name: str, value: np.ndarray) -> bytes:
 
     try:
         model = onnx.load(path)
-    except OSError as error:
-        raise CheckpointError(f"{path} is no longer readable: {error}") from None
+    except Exception as error:  # gone, or another file now: protobuf's exceptions share no narrower base
+        raise CheckpointError(f"{path} is no longer readable: {' '.join(str(error).split())}") from None
     (given,) = (one for one in model.graph.input if one.name == name)
     model.graph.input.remove(given)
     model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))

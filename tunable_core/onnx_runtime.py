@@ -32,7 +32,6 @@ class Backend:
     formats = ()
     extends_any = True
     opens = (".onnx",)
-    folds_files = importlib.util.find_spec("onnx") is not None
 
     def __init__(self, device: str | None = None, mode: str | None = None):
         self.mode = choose(self.name, "mode", mode, self.modes)
@@ -64,6 +63,10 @@ class Backend:
         if found != wanted:
             raise CheckpointError(f"{path} has inputs {found}, but its header wants {wanted}")
         return session, header
+
+    def folds(self, network) -> bool:
+        """Where kernels are mixed, in form `shared`; and where onnx is there to do it."""
+        return network.get_inputs()[1].shape[0] == 1 and importlib.util.find_spec("onnx") is not None
 
     def fold(self, network, omega: np.ndarray):
         """A session whose omega (p,) is a constant, so that kernels are mixed once and then are constants too.

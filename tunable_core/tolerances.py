@@ -16,9 +16,7 @@ class Tolerance(NamedTuple):
     most: float | None = None
 
 
-KINK = (
-    1e-2  # of a gradient: what one unit of some thousand is worth, where a ReLU or maximum is within rounding of a tie
-)
+KINK = 1e-2  # of a gradient: one unit of some thousand, whose ReLU or maximum is within rounding of a tie
 
 # In the order in which a certificate shows its stages.
 TOLERANCES = {
@@ -35,6 +33,9 @@ TOLERANCES = {
     "loss": Tolerance(5e-6, "a mean over float32 pixels against float64"),
     "gradients": Tolerance(
         1e-5, "all parameters together: one ReLU that rounding flips is worth 1e-5 (targets keep off L1 kinks)", KINK
+    ),
+    "gradients: median": Tolerance(
+        1e-5, "of all omega: a ReLU that rounding flips counts at one of them, a fault of a thousandth at all", KINK
     ),
     "gradient": Tolerance(2e-4, "one parameter tensor: the same flip is worth 2e-4 to the tensor behind it", KINK),
     "optimizer state": Tolerance(2e-5, "second moments are squares: twice `gradients`", KINK),

@@ -89,6 +89,16 @@ def over_omega(trial: Trial) -> None:
                 _add(trial, distances(trial.truth.reduced(own), true), f"{name} : {_short(trial.truth)}", label)
 
 
+def gradients(trial: Trial) -> None:
+    """The median over omega of how far all gradients together are: a fault shows at every omega, a kink at few."""
+    found: dict[str, list[float]] = {}
+    for row in trial.certificate.rows:
+        if row.stage == "gradients":
+            found.setdefault(row.compared, []).append(row.error)
+    for compared, errors in found.items():
+        trial.certificate.add("gradients: median", compared, "all", {"all together": float(np.median(errors))})
+
+
 def steps(trial: Trial) -> None:
     """Ten training steps from the file's weights, one omega per sample: optimizer state, losses, weights."""
     if not trial.recipe:
@@ -174,7 +184,7 @@ def _tried(trial: Trial, program: Program, format: str, folder: str, form: str):
         return *tried_export(program.model, format, folder, form=form, size=size), size
 
 
-STAGES: tuple[Callable[[Trial], None], ...] = (weights, over_omega, steps, folded, exported)
+STAGES: tuple[Callable[[Trial], None], ...] = (weights, over_omega, gradients, steps, folded, exported)
 
 
 def verify(

@@ -22,7 +22,7 @@ from tunable_core.certificate.programs import (
 )
 from tunable_core.errors import BackendError
 from tunable_core.recipe import Recipe
-from tunable_core.tolerances import NUDGE, joint_error
+from tunable_core.tolerances import KINK, NUDGE, joint_error
 
 ZERO_REASON = "zero in float64 at every omega: the loss does not depend on it (as on a bias before a norm)"
 PART_REASON = "{} of its {} values zero in float64 (behind a ReLU that is off; the key's part of a qkv bias)"
@@ -51,13 +51,17 @@ class Exact:
         self.exempt: Tensors = {}
         self.resting: Tensors = {}
         self._always_zero: set[str] | None = None
+        self._gradients: list[float] = []
 
     def read(self, inputs: Inputs, index: int, omega: np.ndarray) -> Reading:
         """The truth at setting `index` of the inputs, which is omega."""
         found = self.exact.read(inputs, omega)
         self._widen(distances(self.plain.read(inputs, omega), found))
         if found.report:
-            self._widen(gradient_distances(self.nudged.gradients(inputs, omega), found.report))
+            apart = gradient_distances(self.nudged.gradients(inputs, omega), found.report)
+            self._widen(apart)
+            self._gradients += apart.get("gradients", {}).values()
+            self.gaps["gradients: median"] = float(np.median(self._gradients or [0.0]))
         if found.report and found.report.loss:
             zeros = zero_gradients(found.report)
             self._always_zero = zeros if self._always_zero is None else self._always_zero & zeros
@@ -77,7 +81,7 @@ class Exact:
         self._widen(step_distances(self.reduced_steps(self.nudged.steps(inputs)), found))
         # Few of the gradients that were looked at enter the steps, and which of them meet a kink is chance: a state may
         # be as far off as any of these, its second moments twice, and what the steps move as far as a tensor's.
-        along = {"along the gradients": moved * self.gaps.get("gradient", 0.0)}
+        along = {"along the gradients": moved * min(self.gaps.get("gradient", 0.0), KINK)}
         self._widen({"steps: loss": along, "steps: weights": along})
         self._widen({"optimizer state": {"of the gradients": 2 * self.gaps.get("gradients", 0.0)}})
         return found

@@ -72,8 +72,6 @@ def run(args) -> int:
     paths, targets = _plan(args)
     model = load(args.model, backend_of(args))
     omegas = _omegas(args, model)
-    if model.folds and not args.sweep:
-        model, omegas = model.fold(omegas[0][0]), [[None]]  # kernels are mixed once, not for every tile
     written, failed = [], []
     if args.resume:
         there = sum(target.is_file() for target in targets)
@@ -81,6 +79,8 @@ def run(args) -> int:
             logging.info("resume: %d of %d pictures are restored already", there, len(paths))
         left = [(path, target) for path, target in zip(paths, targets, strict=True) if not target.is_file()]
         paths, targets = [path for path, _ in left], [target for _, target in left]
+    if paths and model.folds and not args.sweep:
+        model, omegas = model.fold(omegas[0][0]), [[None]]  # kernels are mixed once, not for every tile
     with progress("restore") as report:
         for done, (path, target) in enumerate(zip(paths, targets, strict=True), start=1):
             try:
