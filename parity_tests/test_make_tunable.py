@@ -567,7 +567,7 @@ def test_recomputation_inside_is_refused(torch):
 
 
 def test_recomputation_inside_in_mindspore(mindspore):
-    """Of a cell and by ms.recompute: refused in PyNative mode, where kernels would get no gradient; right in graphs."""
+    """Refused in PyNative mode, where kernels would get no gradient; right in graphs, and of the whole network."""
     ms, nn = mindspore.ms, mindspore.ms.nn
 
     class Whole(nn.Cell):
@@ -584,14 +584,15 @@ def test_recomputation_inside_in_mindspore(mindspore):
 
     inputs = mindspore.tensors([np.ones((2, 3, 5, 6), np.float32), np.float32([0.3, 0.8])])
 
-    def gradient(tuned):
+    def gradient(tuned, whole=False):
         def loss(x, omega):
-            return (tuned(x, omega) ** 2).sum()
+            return ((ms.recompute(tuned, x, omega) if whole else tuned(x, omega)) ** 2).sum()
 
         return [mindspore.array(v) for v in ms.value_and_grad(loss, None, list(tuned.trainable_params()))(*inputs)[1]]
 
     plain, inside = (mindspore.impl.make_tunable(network, 2) for network in (Whole(), ByFunction()))
     wanted = gradient(plain)
+    assert all(np.array_equal(a, b) for a, b in zip(gradient(plain, whole=True), wanted, strict=True))
     plain.network.conv.recompute()
     for network in (plain, inside):
         with pytest.raises(TunableError, match="Conv2d recomputes, or is run without its tuned network"):
