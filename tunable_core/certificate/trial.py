@@ -96,7 +96,7 @@ def gradients(trial: Trial) -> None:
         if row.stage == "gradients":
             found.setdefault(row.compared, []).append(row.error)
     for compared, errors in found.items():
-        trial.certificate.add("gradients: median", compared, "all", {"all together": float(np.median(errors))})
+        trial.certificate.add("gradients: median", compared, "", {"all together": float(np.median(errors))})
 
 
 def steps(trial: Trial) -> None:
