@@ -62,9 +62,10 @@ def test_one_framework_alone_is_judged_by_it(twin, model, pack):
     assert certificate.passed, failed(certificate)
     assert not certificate.not_judged and set(certificate.facts) == {twin.name}
     assert {row.stage for row in certificate.rows} == STAGES - {"truth"}
+    # the last is the median of gradients over omega
     assert {row.omega for row in certificate.rows if row.compared == f"{twin.name} : pack"} == {
         "(0, 0)", "(0, 1)", "(1, 0)", "(1, 1)", "per sample", ""
-    }  # fmt: skip; the last: the median of gradients
+    }  # fmt: skip
     assert certificate.recorded["torch"]["device"] == "cpu" and certificate.recorded["machine"]["numpy"]
 
 
