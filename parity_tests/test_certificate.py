@@ -129,7 +129,7 @@ def test_the_limit_follows_the_model(certified, twins, monkeypatch):
 
 
 def test_a_faulty_program_does_not_excuse_itself(torch, small_network, monkeypatch):
-    """Gradients that are wrong by a thousandth in float32, in every run of it: the gap is not theirs."""
+    """Gradients that are wrong by a thousandth in float32, in every run of it: neither bound nor median is theirs."""
     kind = torch.module("training").Trainer
     real = kind.gradients
 
@@ -140,16 +140,12 @@ def test_a_faulty_program_does_not_excuse_itself(torch, small_network, monkeypat
 
     monkeypatch.setattr(kind, "gradients", wrong)
     certificate = verify(small_network("affine"), [torch.backend], points=2)
-    assert {row.stage for row in certificate.rows if not row.passed} == {
-        "gradients",
-        "gradients: median",
-        "gradient",
-    }
-    assert 0 < certificate.gaps["gradients"] < 1e-5 and 0 < certificate.gaps["steps: weights"] < 1e-5
+    assert {row.stage for row in certificate.rows if not row.passed} == {"gradients", "gradients: median"}
+    assert 0 < certificate.gaps["gradients: median"] < 1e-5 < certificate.gaps["gradients"]
 
 
 def test_a_kink_does_not_excuse_a_fault(torch, small_network, monkeypatch):
-    """Where a ReLU decides otherwise at one omega, gradients that are wrong by a thousandth at all are still seen."""
+    """Where a ReLU decides otherwise at one omega, gradients that are wrong by 3e-4 at all are still seen."""
     from tunable_core.certificate import truth
 
     kind, found = torch.module("training").Trainer, []
@@ -157,7 +153,9 @@ def test_a_kink_does_not_excuse_a_fault(torch, small_network, monkeypatch):
 
     def wrong(self, batch):
         report = real(self, batch)
-        off = {name: value * np.float32(1.001) for name, value in report.gradients.items() if value.dtype == np.float32}
+        off = {
+            name: value * np.float32(1.0003) for name, value in report.gradients.items() if value.dtype == np.float32
+        }
         return report._replace(gradients={**report.gradients, **off})
 
     def kinked(a, b):

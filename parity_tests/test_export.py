@@ -161,6 +161,7 @@ KINDS = [
     ("norms", "basis"),
     ("resnet x4", "shared"),
     ("style", "shared"),
+    ("swinir", "shared"),
 ]
 
 

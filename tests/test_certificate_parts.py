@@ -7,7 +7,7 @@ from tunable_core.backends import LossReport
 from tunable_core.certificate import Certificate, Row
 from tunable_core.certificate.packs import NUMBERS, SIZES, digest, sketch
 from tunable_core.certificate.programs import Reading, Steps, distances, exempt_weights, unrest, zero_gradients
-from tunable_core.tolerances import FACTOR, KINK, TOLERANCES, limit_of, relative_error
+from tunable_core.tolerances import FACTOR, FOLLOW_GRADIENTS, KINK, TOLERANCES, limit_of, relative_error
 
 # --- limits
 
@@ -19,9 +19,13 @@ def test_limits():
     assert limit_of("network", 1.0) == most
     assert limit_of("network", float("inf")) == limit_of("network", float("nan")) == limit
     assert limit_of("layer", 1.0) == TOLERANCES["layer"].limit  # does not follow the model
-    assert limit_of("gradients", 1.0) == KINK > 100 * most
+    assert limit_of("gradients", 1.0, judged=True) == KINK and limit_of("network", 1.0, judged=True) == most
+    assert limit_of("gradients", 0.0, judged=True) == TOLERANCES["gradients"].limit
+    assert (
+        tuple(s for s, t in TOLERANCES.items() if t.most and s not in ("layer output", "network")) == FOLLOW_GRADIENTS
+    )
     for stage, (limit, reason, most) in TOLERANCES.items():
-        assert reason and (most is None or limit < most <= KINK), stage
+        assert reason and (most is None or limit < most <= (5e-3 if stage == "gradient" else 1e-3)), stage
 
 
 # --- rows

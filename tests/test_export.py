@@ -151,11 +151,8 @@ def test_one_omega_for_good(exported, model, rng, tmp_path, refused):
 
 def test_restore(exported, tunable, place, tmp_path, monkeypatch):
     """The same picture with omega an input of the file, and as a constant."""
-    words, given, run = (
-        (place / "pictures" / "a.png", "--omega", "1,0", "--backend", "onnx"),
-        [],
-        onnx_runtime.Backend.run,
-    )
+    words = (place / "pictures" / "a.png", "--omega", "1,0", "--backend", "onnx")
+    given, run = [], onnx_runtime.Backend.run
 
     def noted(self, network, degraded, omega):
         given.append(omega is None)

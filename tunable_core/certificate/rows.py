@@ -91,11 +91,16 @@ class Certificate:
         """Add a negative control: `change` must reach `limit`."""
         self.rows.append(Row(stage, compared, omega, where, float(change), limit, at_least=True))
 
-    def settle(self, gaps: dict[str, float]) -> None:
-        """Give every row its limit, now that the model's gaps are known, and put the rows in the order of stages."""
+    def settle(self, gaps: dict[str, float], *, judged: bool = False) -> None:
+        """Give every row its limit, now that the model's gaps are known, and put the rows in the order of stages.
+
+        judged  see `limit_of`
+        """
         self.gaps = {stage: gap for stage, gap in gaps.items() if TOLERANCES[stage].most}
         self.rows = [
-            replace(row, limit=limit_of(row.stage, self.gaps.get(row.stage))) if np.isnan(row.limit) else row
+            replace(row, limit=limit_of(row.stage, self.gaps.get(row.stage), judged=judged))
+            if np.isnan(row.limit)
+            else row
             for row in self.rows
         ]
         place = {stage: index for index, stage in enumerate(ORDER)}

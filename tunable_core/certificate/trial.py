@@ -232,7 +232,7 @@ def verify(
     trial = Trial(certificate, file.tensors, programs, inputs, truth, progress or (lambda _: None), exports)
     for stage in STAGES:
         stage(trial)
-    certificate.settle(truth.gaps if truth else {})
+    certificate.settle(truth.gaps if truth else {}, judged=bool(recipe and recipe.vgg))
     certificate.zeros = dict(truth.zeros) if truth else {}
     _say_what_is_missing(trial)
     if record and certificate.passed:

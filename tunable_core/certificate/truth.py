@@ -31,9 +31,10 @@ PART_REASON = "{} of its {} values zero in float64 (behind a ReLU that is off; t
 class Exact:
     """The network in float64, and two others beside it, whose distances from it are the model's gaps.
 
-    Of outputs: the network in float32, in the same framework on the CPU. Of gradients and of training steps: float64
-    again with weights that differ by a float32's rounding. Whatever such a difference does by way of ReLUs and maxima
-    that decide otherwise, no two programs can be told apart by; and a faulty float32 program has no part in it.
+    The one is the network in float32, in the same framework on the CPU; the other, of gradients and training steps,
+    float64 again with weights that differ by a float32's rounding: whatever that does by way of ReLUs and maxima that
+    decide otherwise, no two programs can be told apart by. The gap of the median over omega is the latter's alone: a
+    faulty float32 program has no part in it.
 
     gaps   stage -> the largest error that was seen
     zeros  parameters whose true gradient is zero -> the reason, complete after `steps`
@@ -44,7 +45,7 @@ class Exact:
         self.name = f"{backend.name}64"
         self.exact = Program.of(self.name, backend.in_float64(), weights, recipe)
         self.nudged = Program.of(self.name, backend.in_float64(), nudged(weights), recipe)
-        self.plain = Program.of(backend.name, get_backend(backend.name, "cpu"), weights, None)
+        self.plain = Program.of(backend.name, get_backend(backend.name, "cpu"), weights, recipe)
         self._start = weights.tensors
         self.gaps: dict[str, float] = {}
         self.zeros: dict[str, str] = {}
@@ -78,7 +79,8 @@ class Exact:
         self.zeros.update(dict.fromkeys(sorted(self._always_zero or ()), ZERO_REASON))
         moved = joint_error(found.weights, self._start)
         found = self.reduced_steps(found)
-        self._widen(step_distances(self.reduced_steps(self.nudged.steps(inputs)), found))
+        for other in (self.plain, self.nudged):
+            self._widen(step_distances(self.reduced_steps(other.steps(inputs)), found))
         # Few of the gradients that were looked at enter the steps, and which of them meet a kink is chance: a state may
         # be as far off as any of these, its second moments twice, and what the steps move as far as a tensor's.
         along = {"along the gradients": moved * min(self.gaps.get("gradient", 0.0), KINK)}

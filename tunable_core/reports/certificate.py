@@ -103,7 +103,6 @@ def context(certificate: Certificate) -> dict:
         "reasons": reasons,
         "factor": FACTOR,
         "followed": followed,
-        "most": {stage: TOLERANCES[stage].most for stage in followed},
         "maps": heat_maps(certificate),
         "bins": [name for _, name in BINS] + ["below -3", "equal to the bit"],
     }
