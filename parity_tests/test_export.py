@@ -7,6 +7,7 @@ see deliberate faults.
 import json
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
@@ -102,6 +103,27 @@ def test_onnx(twin, phi, kind, tmp_path, rng):
     assert exported.folds == (kind == "shared")
     if exported.folds:
         compare(model, exported.fold(OMEGA), "folded", rng, LIMIT)
+        blocked = load(tmp_path / "model.onnx", "onnx", mode="blocked")
+        compare(model, blocked, kind, rng, LIMIT)
+        check_blocked(blocked.network, affine=phi != "se")
+
+
+def check_blocked(session, affine):
+    """What onnxruntime makes of its folded file, and two operations for every kernel and bias; if they are affine."""
+    assert (session.blocked is session) != affine
+    if not affine:
+        return
+    with TemporaryDirectory() as folder:
+        session.fold(np.array(OMEGA), Path(folder, "folded.onnx"))
+        folded = onnx.load(Path(folder, "folded.onnx")).graph
+    blocked = onnx.load_model_from_string(session.blocked.model).graph
+    mixed = len(blocked.node) - len(folded.node)
+    assert [one.op_type for one in blocked.node] == ["Gemm", "Reshape"] * (mixed // 2) + [
+        one.op_type for one in folded.node
+    ]
+    computed = {one for node in blocked.node[:mixed] for one in node.output}
+    convolutions = [node for node in blocked.node if "Conv" in node.op_type]
+    assert convolutions and all(one in computed for node in convolutions for one in node.input[1:2])
 
 
 @pytest.mark.parametrize(
@@ -186,6 +208,9 @@ def test_networks_that_continue_their_input(twin, name, kind, tmp_path, rng):
             assert report.passed and report.worst <= LIMIT
             exported[size] = load(made, "onnx" if format == "onnx" else twin.backend)
             assert exported[size].header.size == size
+            if format == "onnx" and kind == "shared":
+                exported[size] = load(made, "onnx", mode="blocked")
+                check_blocked(exported[size].network, affine=True)
         for size in (SIZE, (3, 2), (8, 12))[: 3 if None in exported else 1]:
             image = rng.uniform(size=(2, 3, *size)).astype(np.float32)
             omega = {"shared": np.array([0.3, -0.7]), "basis": rng.uniform(size=(2, 2)), "folded": None}[kind]

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from prepared import MODEL, P, answer, contents
 
-from tunable_core import checkpoint, exports, graphs, onnx_runtime
+from tunable_core import checkpoint, exports, graphs, onnx_files, onnx_runtime
 from tunable_core.backends import get_backend, load
 from tunable_core.errors import BackendError, CheckpointError, TunableError
 from tunable_core.pictures import read_picture
@@ -147,6 +148,67 @@ def test_one_omega_for_good(exported, model, rng, tmp_path, refused):
     path.unlink()
     with refused(CheckpointError, f"{path} is no longer readable"):
         net.fold([0.7, 0.3])
+
+
+def test_blocked(exported, model, rng, tmp_path):
+    """A mode of its own: kernels laid out once, mixed at every omega, of the range or not."""
+    net, image = load(exported, "onnx", mode="blocked"), rng.uniform(size=(3, 3, 20, 11)).astype(np.float32)
+    for omega in ([0.7, 0.3], [0.1, 2.5], rng.uniform(size=(3, 2))):
+        assert relative_error(net.run(image, omega), model.run(image, omega)) <= LIMIT
+    assert net.network.blocked is not net.network and net.backend.facts()["mode"] == "blocked"
+    assert [one.name for one in net.network.blocked.get_inputs()] == ["image", "omega"]
+    for form in ({"form": "basis"}, {"omega": [0.7, 0.3]}):  # constants already: run as they are
+        exports.checked_export(model, "onnx", tmp_path / "a.onnx", **form)
+        other = load(tmp_path / "a.onnx", "onnx", mode="blocked")
+        assert (
+            relative_error(other.run(image, *other.objectives and [[0.7, 0.3]]), model.run(image, [0.7, 0.3])) <= LIMIT
+        )
+        assert "blocked" not in vars(other.network)
+
+
+def scaled(path, kernel, *, twice=False, dtype=np.float32):
+    """A file of one point-wise convolution of one channel, or of two of them, by a constant."""
+    from onnx import helper, numpy_helper
+
+    sides = [helper.make_tensor_value_info(name, 1, [1, 1, 1, 1]) for name in ("image", "restored")]
+    nodes = [helper.make_node("Conv", ["image", "kernel"], ["half" if twice else "restored"])]
+    if twice:
+        nodes.append(helper.make_node("Conv", ["half", "kernel"], ["restored"]))
+    constant = numpy_helper.from_array(np.full((1, 1, 1, 1), kernel, dtype), "kernel")
+    path.write_bytes(
+        helper.make_model(
+            helper.make_graph(nodes, "g", sides[:1], sides[1:], [constant]),
+            opset_imports=[helper.make_opsetid("", 18)],
+            ir_version=10,
+        ).SerializeToString()
+    )
+    return path
+
+
+def test_constants_that_are_affine_in_omega(tmp_path):
+    """Three at 0, five and two at the unit vectors: 3 + 2 a - b. Not so, or another graph: none."""
+
+    def given(name, *more, **options):
+        return scaled(tmp_path / f"{name}.onnx", *more, **options)
+
+    ends, at = [given("0", 3), given("a", 5), given("b", 2)], np.array([0.25, 0.5])
+    model = onnx_files.with_omega(ends, given("between", 3), at, 1e-6)
+    session = onnxruntime.InferenceSession(model)
+    for omega, wanted in (((0, 0), 3), ((1, 0), 5), ((0, 1), 2), ((2, 3), 4), ((-1, 0.5), 0.5)):
+        inputs = {"image": np.full((1, 1, 1, 1), 7, np.float32), "omega": np.array([omega], np.float32)}
+        assert session.run(None, inputs)[0] == pytest.approx(7 * wanted)
+    assert onnx_files.with_omega(ends, given("between", 3.00001), at, 1e-6) is None
+    assert onnx_files.with_omega(ends, given("between", 3, twice=True), at, 1e-6) is None
+    ends = [given(name, value, dtype=np.float16) for name, value in (("0", 3), ("a", 5), ("b", 2))]
+    assert onnx_files.with_omega(ends, given("between", 3, dtype=np.float16), at, 1e-6) is None
+
+
+def test_blocked_is_refused(exported, monkeypatch, refused):
+    with refused(BackendError, "mode 'blocked' on device 'cpu' only, not on 'cuda'"):
+        get_backend("onnx", "cuda", "blocked")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None if name == "onnx" else name)
+    with refused(BackendError, "mode 'blocked' of backend 'onnx' needs onnx, which is not installed", "[onnx]"):
+        get_backend("onnx", mode="blocked")
 
 
 def test_restore(exported, tunable, place, tmp_path, monkeypatch):

@@ -38,6 +38,7 @@ SIZE = 64  # pixels along each side
 ROUNDS = 61
 AT = [0.3, 0.8]  # the omega of what is folded
 CASES = ("given", "again", "folded", "tuned", "kept", "own")
+CASES_OF_EXPORTS = ("given", "again", "own", "kept", "blocked", "rows given", "rows own")
 MEASURED = ("seconds", "cpu", "faults")  # by the clock, of the processor; pages faulted in
 
 
@@ -80,9 +81,12 @@ def take_turns(calls: dict[str, Callable[[np.ndarray], object]]) -> list[dict]:
 def measure_exports(threads: int) -> list[dict]:
     """given: the package's own network folded, as ONNX; again: the same; own: omega its input; kept: that a constant.
 
+    blocked: own in the mode of this name
     rows given, rows own: the same without blocks of channels, a layout that onnxruntime gives to constant kernels only
     """
     import onnxruntime
+
+    from tunable_core import onnx_runtime
 
     levels = onnxruntime.GraphOptimizationLevel
     levels = {"": levels.ORT_ENABLE_ALL, "rows ": levels.ORT_ENABLE_EXTENDED}
@@ -91,12 +95,18 @@ def measure_exports(threads: int) -> list[dict]:
     x = np.random.default_rng(1).uniform(size=(1, 3, SIZE, SIZE)).astype(np.float32)
     calls = {}
     with tempfile.TemporaryDirectory() as folder:
-        for case, at in (("given", AT), ("again", AT), ("own", None), ("kept", None)):
+        for case, at in (("given", AT), ("again", AT), ("own", None), ("kept", None), ("blocked", None)):
             (path,), report = tried_export(own, "onnx", folder, at)
             if not report.passed:
                 sys.exit(f"the export is off by {report.worst}")
-            model = with_constant(path, "omega", np.array([AT], np.float32)) if case == "kept" else path
+            model = path
+            if case == "kept":
+                model = with_constant(path, "omega", np.array([AT], np.float32))
+            if case == "blocked":
+                model = onnx_runtime.Session(path, "cpu").blocked.model
             for prefix, level in levels.items():
+                if prefix + case not in CASES_OF_EXPORTS:
+                    continue
                 options = onnxruntime.SessionOptions()
                 options.intra_op_num_threads, options.graph_optimization_level = threads, level
                 calls[prefix + case] = partial(answered, onnxruntime.InferenceSession(model, options), x)
@@ -168,12 +178,12 @@ def of(rows: list[dict], setting: Setting, case: str, what: str = "seconds") -> 
 def exported(rows: list[dict]) -> str:
     """A table: what omega as an input costs in onnxruntime."""
     lines = [
-        "| threads | folded | ω an input / folded | ω kept / folded | folded again / folded | no blocks | load |",
-        "|---|---|---|---|---|---|---|",
+        "| threads | folded | blocked | ω an input | ω kept | folded again | no blocks | load |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for one in EXPORTED:
-        taken = {case: of(rows, one, case) for case in ("given", "again", "own", "kept", "rows given", "rows own")}
-        ratios = (("own", "given"), ("kept", "given"), ("again", "given"), ("rows own", "rows given"))
+        taken = {case: of(rows, one, case) for case in CASES_OF_EXPORTS}
+        ratios = [(case, "given") for case in ("blocked", "own", "kept", "again")] + [("rows own", "rows given")]
         cells = [f"{1e3 * np.median(taken['given']):.0f} ms"]
         cells += [f"{np.median(taken[a] / taken[b]):.3f}" for a, b in ratios]
         lines.append(f"| {one.threads} | {' | '.join(cells)} | {np.median(of(rows, one, 'given', 'load')):.1f} |")
@@ -224,11 +234,18 @@ itself.
 
 ## In onnxruntime
 
-The package's own network exported by `tunable export`, form `shared`, and folded at one ω. At most 1.1 is wanted. *ω
-kept*: the same file with ω made a constant as it is opened, which `Model.fold` does, and `tunable restore` for all
-tiles and pictures of a run. *ω an input*, another in every call: there 1.1 is not kept. onnxruntime computes
-convolutions on blocks of channels where kernels are constants, and cannot where they are computed. *No blocks*: the
-first, but both sides do without (graph optimisation `ORT_ENABLE_EXTENDED`); that is what ω itself costs.
+The package's own network exported by `tunable export`, form `shared`, beside the file folded at one ω: times of it. At
+most 1.1 is wanted.
+
+* *Blocked*: ω another in every call, mode `blocked` of backend `onnx`. onnxruntime computes convolutions on blocks of
+  channels where it can lay out the kernels, constants, once; this mode lays out the kernels of every objective, and
+  mixes those.
+* *ω an input*, another in every call: the file as it is (mode `session`). Its kernels are computed in every call, and
+  not laid out.
+* *ω kept*: the same file with ω made a constant as it is opened, which `Model.fold` does, and `tunable restore` for all
+  tiles and pictures of a run.
+* *No blocks*: *ω an input*, but both sides do without blocks (graph optimisation `ORT_ENABLE_EXTENDED`); that is what ω
+  itself costs.
 
 {exported(rows)}
 """

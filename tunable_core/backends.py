@@ -88,7 +88,7 @@ class Backend(Protocol):
     """A framework. Networks are the framework's own objects; everything else is numpy."""
 
     name: str
-    modes: tuple[str, ...]  # ways to run, the default first: eager, compile; graph, pynative
+    modes: tuple[str, ...]  # ways to run, the default first: eager, compile; graph, pynative; session, blocked
     formats: tuple[str, ...]  # what `export` writes: onnx, mindir
     extends_any: bool  # whether the graph of a network that continues its input can leave height and width open
     opens: tuple[str, ...]  # suffixes of exported files that `open` reads

@@ -1,11 +1,13 @@
-"""Finishing an ONNX file that a framework's exporter wrote: names, metadata, float16."""
+"""ONNX models: finishing what a framework's exporter wrote (names, metadata, float16), omega a constant and back."""
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tunable_core.errors import BackendError, CheckpointError, TunableError
+from tunable_core.tolerances import relative_error
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
@@ -76,6 +78,53 @@ def with_constant(path: str | Path, name: str, value: np.ndarray) -> bytes:
     model.graph.input.remove(given)
     model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
     return model.SerializeToString()
+
+
+def with_omega(ends: Sequence[Path], between: Path, at: np.ndarray, limit: float) -> bytes | None:
+    """One model of omega (1, p) from files of what became of it with omega a constant.
+
+    ends     at omega = 0 and at the unit vectors
+    between  at `at` (p,): held against what the ends say of it
+    limit    what the relative error of a constant may be
+
+    A constant that depends on omega becomes its value at 0 plus omega times the differences. None where that is not
+    so: a constant is not affine in omega, or not the constants alone differ.
+    """
+    import onnx
+
+    origin, *others = (onnx.load(path) for path in (*ends, between))
+    if any(_operations(other) != _operations(origin) for other in others):
+        return None
+    tables = [{one.name: one for one in other.graph.initializer} for other in others]
+    constants, sums = [], []
+    for one in origin.graph.initializer:
+        base = onnx.numpy_helper.to_array(one)
+        *units, found = (onnx.numpy_helper.to_array(table[one.name]) for table in tables)
+        if all(np.array_equal(base, value) for value in (*units, found)):
+            constants.append(one)
+            continue
+        differences = np.stack([(value - base).ravel() for value in units])
+        predicted = base + (at @ differences).reshape(base.shape)
+        if base.dtype != np.float32 or relative_error(predicted, found) > limit:
+            return None
+        names = [f"{one.name}.{part}" for part in ("differences", "base", "shape", "sum")]
+        arrays = (differences, base.reshape(1, -1), np.array(base.shape, np.int64))
+        constants += map(onnx.numpy_helper.from_array, arrays, names[:3])
+        sums.append(onnx.helper.make_node("Gemm", ["omega", names[0], names[1]], [names[3]]))
+        sums.append(onnx.helper.make_node("Reshape", [names[3], names[2]], [one.name]))
+    graph = origin.graph
+    operations = [*sums, *graph.node]
+    graph.ClearField("initializer")
+    graph.ClearField("node")
+    graph.initializer.extend(constants)
+    graph.node.extend(operations)
+    graph.input.append(onnx.helper.make_tensor_value_info("omega", onnx.TensorProto.FLOAT, (1, len(at))))
+    return origin.SerializeToString()
+
+
+def _operations(model) -> list[tuple]:
+    """What the nodes do, whatever they are called."""
+    return [(one.op_type, *one.input, "to", *one.output, str(one.attribute)) for one in model.graph.node]
 
 
 def _save(model, path) -> None:

@@ -1,6 +1,8 @@
 """Exported ONNX files behind the protocol of tunable_core.backends, as far as a file can follow it: it runs."""
 
 import importlib.util
+import tempfile
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,25 +12,61 @@ from tunable_core import graphs, onnx_files
 from tunable_core.backends import choose
 from tunable_core.checkpoint import Header
 from tunable_core.errors import BackendError, CheckpointError
+from tunable_core.tolerances import TOLERANCES
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 class Session(onnxruntime.InferenceSession):
-    """Runs a model, a path or bytes, and remembers which."""
+    """Runs a model, a path or bytes, and remembers which.
 
-    def __init__(self, model: str | Path | bytes, device: str):
+    optimized  a file for what onnxruntime makes of the model
+    """
+
+    def __init__(self, model: str | Path | bytes, device: str, optimized: Path | None = None):
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is raised as well
+        if optimized is not None:
+            options.optimized_model_filepath = str(optimized)
         super().__init__(model, options, providers=[_PROVIDERS[device]])
-        self.model = model
+        self.model, self.device = model, device
+
+    @property
+    def mixes(self) -> bool:
+        """Whether omega is one for the batch, of which kernels are mixed: form `shared`."""
+        return self.get_inputs()[1].shape[0] == 1
+
+    def fold(self, omega: np.ndarray, optimized: Path | None = None) -> "Session":
+        """The same with omega (p,) a constant, so that kernels are mixed once and then are constants too."""
+        at = omega[None].astype(np.float32)
+        return Session(onnx_files.with_constant(self.model, "omega", at), self.device, optimized)
+
+    @cached_property
+    def blocked(self) -> "Session":
+        """The same whose kernels lie in blocks of channels before they are mixed; itself where they cannot.
+
+        On a processor onnxruntime is faster with such blocks, but makes them of constants only. What it makes of the
+        kernels at omega = 0 and at the unit vectors, where they are constants, can be mixed as they are.
+        """
+        p = self.get_inputs()[1].shape[1]
+        points = [np.zeros(p), *np.eye(p), np.linspace(0.3, 0.7, p)]
+        with tempfile.TemporaryDirectory(prefix="tunable-onnx-") as folder:
+            made = [Path(folder, f"{n}.onnx") for n in range(len(points))]
+            for omega, path in zip(points, made, strict=True):
+                self.fold(omega, path)
+            model = onnx_files.with_omega(made[:-1], made[-1], points[-1], TOLERANCES["export"].limit)
+        return self if model is None else Session(model, self.device)
 
 
 class Backend:
-    """onnxruntime on `cpu` or `cuda`; one mode."""
+    """onnxruntime on `cpu` or `cuda`.
+
+    Modes: session runs the file as it is; blocked, on a CPU, takes some seconds before the first picture and is
+    faster then, if omega is another in every call (docs/results/knobs).
+    """
 
     name = "onnx"
-    modes = ("session",)
+    modes = ("session", "blocked")
     formats = ()
     extends_any = True
     opens = (".onnx",)
@@ -36,6 +74,13 @@ class Backend:
     def __init__(self, device: str | None = None, mode: str | None = None):
         self.mode = choose(self.name, "mode", mode, self.modes)
         self.device = choose(self.name, "device", device, tuple(_PROVIDERS))
+        if self.mode == "blocked" and self.device != "cpu":
+            raise BackendError(f"backend 'onnx' has mode 'blocked' on device 'cpu' only, not on {self.device!r}")
+        if self.mode == "blocked" and importlib.util.find_spec("onnx") is None:
+            raise BackendError(
+                "mode 'blocked' of backend 'onnx' needs onnx, which is not installed: "
+                "pip install tunable-convolutions[onnx]"
+            )
         available = onnxruntime.get_available_providers()
         if _PROVIDERS[self.device] not in available:
             raise BackendError(
@@ -66,14 +111,11 @@ class Backend:
 
     def folds(self, network) -> bool:
         """Where kernels are mixed, in form `shared`; and where onnx is there to do it."""
-        return network.get_inputs()[1].shape[0] == 1 and importlib.util.find_spec("onnx") is not None
+        return network.mixes and importlib.util.find_spec("onnx") is not None
 
     def fold(self, network, omega: np.ndarray):
-        """A session whose omega (p,) is a constant, so that kernels are mixed once and then are constants too.
-
-        onnxruntime computes these faster, on blocks of channels.
-        """
-        return Session(onnx_files.with_constant(network.model, "omega", omega[None]), self.device)
+        """A session whose omega (p,) is a constant, so that kernels are mixed once and then are constants too."""
+        return network.fold(omega)
 
     def graph(self, path: str | Path) -> graphs.Graph:
         return graphs.read_onnx(path)
@@ -82,9 +124,10 @@ class Backend:
         image = np.ascontiguousarray(degraded)
         if omega is None:
             return _call(network, image=image)
-        if network.get_inputs()[1].shape[0] != 1:  # one omega per sample
+        if not network.mixes:  # one omega per sample
             rows = np.broadcast_to(omega, (len(image), omega.shape[-1]))
             return _call(network, image=image, omega=np.ascontiguousarray(rows))
+        network = network.blocked if self.mode == "blocked" else network
         if omega.ndim == 1:
             return _call(network, image=image, omega=omega[None])
         return np.concatenate(

@@ -25,7 +25,9 @@ def add_backend(parser: argparse.ArgumentParser, *, required: bool = False) -> N
     parser.add_argument(
         "--device", help="cpu, cuda, cuda:N (torch); cpu, ascend, gpu (mindspore); default: an accelerator if there"
     )
-    parser.add_argument("--mode", help="eager or compile (torch); graph or pynative (mindspore)")
+    parser.add_argument(
+        "--mode", help="eager or compile (torch); graph or pynative (mindspore); session or blocked (onnx)"
+    )
 
 
 def add_extrapolate(parser: argparse.ArgumentParser) -> None:
