@@ -229,6 +229,14 @@ def test_restore(exported, tunable, place, tmp_path, monkeypatch):
     assert np.abs(first - second).max() <= 1
 
 
+def test_fold_writes_weights(exported, tunable, tmp_path):
+    status, out, err = tunable(
+        "fold", exported, "--omega", "1,0", "--backend", "onnx", "-o", tmp_path / "a.safetensors"
+    )
+    assert (status, out) == (2, "") and err.count("\n") == 1 and not list(tmp_path.iterdir())
+    assert f"{exported} is an exported model: to fold it, load the weights" in err
+
+
 def test_what_load_refuses(exported, backend, tmp_path, refused):
     import onnx
 

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image, ImageCms
 from prepared import answer
 
-from tunable_core import checkpoint
-from tunable_core.pictures import from_network, read, read_bytes, to_network
+from tunable_core import checkpoint, tiling
+from tunable_core.commands import restore
+from tunable_core.pictures import from_network, read, read_bytes, to_network, write
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -32,6 +33,24 @@ def test_restore(tunable, weights_file, model, folder):
         assert (status, out, err) == (0, "", f"wrote {name}\n")
         np.testing.assert_allclose(read_bytes(name), restored(model, folder / "a.png", [1, 0]), atol=1)
     assert np.abs(read_bytes("x.bmp") - restored(model, folder / "a.png", [0, 1])).max() > 2
+
+
+def test_a_large_picture_where_pixels_depend_on_all(tunable, weights_file, model, folder, monkeypatch):
+    """In tiles, which is said; whole if it is asked for."""
+    monkeypatch.setattr(type(model.header.network), "halo", None)
+    monkeypatch.setattr(restore, "WHOLE", 20 * 16 - 1)
+    monkeypatch.setattr(restore, "DEFAULT_TILE", 16)
+    monkeypatch.setattr(tiling, "DEFAULT_TILE", 16)
+    path = folder / "a.png"
+    write(path, read_bytes(path)[:16, :20])
+    words = ("restore", weights_file, path, "--omega", "1,0", "-o")
+    said = f"{path} has more than 319 pixels: blended tiles of 16, each with its own averages; --tile 20: whole\n"
+    for name, more, line in (("a", (), said), ("b", ("--tile", "16"), ""), ("c", ("--tile", "20"), "")):
+        assert tunable(*words, f"{name}.png", *more) == (0, "", f"{line}wrote {name}.png\n")
+    tiled, asked, whole = (read_bytes(f"{name}.png").astype(int) for name in "abc")
+    np.testing.assert_array_equal(tiled, asked)
+    assert np.abs(tiled - whole).max() > 2
+    np.testing.assert_allclose(whole, restored(model, path, [1, 0]), atol=1)
 
 
 def test_restore_a_folder(tunable, weights_file, model, folder):

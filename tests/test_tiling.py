@@ -86,12 +86,15 @@ def test_scale():
 
 
 def test_a_network_with_global_reach_is_run_whole(model, monkeypatch):
-    """Unless tiles are asked for."""
+    """Up to a limit, and unless smaller tiles are asked for; above it in the tiles that the default would be."""
     monkeypatch.setattr(type(model.header.network), "halo", None)
     monkeypatch.setattr("tunable_core.tiling.DEFAULT_TILE", 16)
     picture = noise(20, 30)
-    np.testing.assert_array_equal(run_tiled(model, picture, OMEGA), model.run(picture, OMEGA))
-    np.testing.assert_array_equal(run_tiled(model, picture, OMEGA, 32), model.run(picture, OMEGA))
+    whole, blended = model.run(picture, OMEGA), run_tiled(model, picture, OMEGA, 16)
+    assert relative_error(blended, whole) > 50 * ROUNDING
+    for options in ({}, {"whole": 600}, {"tile": 32, "whole": 599}):
+        np.testing.assert_array_equal(run_tiled(model, picture, OMEGA, **options), whole)
+    np.testing.assert_array_equal(run_tiled(model, picture, OMEGA, whole=599), blended)
 
 
 @pytest.mark.parametrize(

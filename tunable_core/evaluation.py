@@ -105,7 +105,7 @@ def measure(
     model: Model, clean: np.ndarray, degraded: np.ndarray, omega, *, ssim: bool = True, tile: int | None = None
 ) -> dict[str, float]:
     """The metrics of one picture (H, W, 3) at one omega; omega None for a plain network."""
-    restored = from_network(run_tiled(model, to_network(degraded), omega, tile))
+    restored = from_network(run_tiled(model, to_network(degraded), omega, tile, whole=math.inf))
     values = {"psnr": metrics.psnr(restored, clean), "psnr_eta": np.nan, "psnr_gamma": np.nan, "residual": np.nan}
     values |= {"ssim": metrics.ssim(restored, clean) if ssim else np.nan, "ssim_eta": np.nan}
     specs = objectives_of(model.header.recipe)
@@ -126,7 +126,7 @@ def measure_enlarged(
     model: Model, clean: np.ndarray, shrunk: np.ndarray, omega, *, ssim: bool = True
 ) -> dict[str, float]:
     """The metrics of SHRUNK_PROTOCOL: clean (H, W, 3), shrunk (H / scale, W / scale, 3); omega None: plain network."""
-    restored = from_network(run_tiled(model, to_network(shrunk), omega))
+    restored = from_network(run_tiled(model, to_network(shrunk), omega, whole=math.inf))
     return compare_enlarged(restored, clean, model.header.network.scale, ssim=ssim)
 
 

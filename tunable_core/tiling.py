@@ -7,11 +7,13 @@ that, which is then cut off: interior pixels see exactly what they see in the wh
 pieces have one size, because a framework that compiles does so for every size it meets.
 
 Where every pixel depends on the whole picture (attention, global averages, instance norms) tiles change what is
-restored. Asked for all the same, pieces overlap and are blended, each counting less towards its border: no seams.
+restored: a picture up to WHOLE is restored whole. Of larger ones, or where tiles are asked for all the same, pieces
+overlap and are blended, each counting less towards its border: no seams.
 
 An exported file of one size gets pieces of that size, of a picture that is continued by reflection where it must be.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -21,14 +23,19 @@ from tunable_core.errors import DataError, TunableError
 from tunable_core.pictures import to_floats, to_levels
 
 DEFAULT_TILE = 512  # pixels a side
+WHOLE = (
+    2**20
+)  # pixels of a picture that is restored whole where a pixel depends on all of it, unless tiles are asked for
 
 
-def run_tiled(model: Model, degraded: np.ndarray, omega, tile: int | None = None) -> np.ndarray:
+def run_tiled(
+    model: Model, degraded: np.ndarray, omega, tile: int | None = None, *, whole: float = WHOLE
+) -> np.ndarray:
     """`model.run` on (N, C, H, W) in tiles of at most `tile` pixels a side (without their halo).
 
     degraded  floats in 0..1 -> float32; or levels, uint8 or uint16 -> the same, clipped and rounded
-    tile      None: DEFAULT_TILE, but whole where a pixel depends on the whole picture; given, such a network's pieces
-              of half a tile more along each side are blended
+    tile      None: DEFAULT_TILE; where a pixel depends on the whole picture, pieces of half a tile more along each side
+              are blended, if there are more than `whole` pixels or a tile is given
 
     Raises TunableError for a tile below 1 pixel, for any where the model has a size, and for a size that is too small
     for tiles; DataError where levels become values that are not finite.
@@ -42,10 +49,12 @@ def run_tiled(model: Model, degraded: np.ndarray, omega, tile: int | None = None
         if lengths != model.header.size:
             return _of_one_size(model, degraded, omega)
         return _as(degraded, _run(model, degraded, omega))
-    if max(lengths) <= (tile or DEFAULT_TILE) or (network.halo is None and tile is None):
+    if network.halo is None and tile is None and math.prod(lengths) <= whole:
+        tile = max(lengths)
+    tile = tile or DEFAULT_TILE
+    if max(lengths) <= tile:
         return _as(degraded, _run(model, degraded, omega))
     if network.halo is not None:
-        tile = tile or DEFAULT_TILE
         return _cut(model, degraded, omega, [-(-length // -(-length // tile)) for length in lengths])
     multiple = network.multiple_inside  # pieces begin at its multiples: windows lie as in the whole picture
     overlap = -(-max(tile // 4, 1) // multiple) * multiple

@@ -35,6 +35,8 @@ def run(args) -> int:
     model = load(args.model, backend_of(args))
     if not model.objectives:
         raise TunableError(f"{args.model} holds a plain network already: there is nothing to fold")
+    if model.exported:
+        raise TunableError(f"{args.model} is an exported model: to fold it, load the weights that it was made from")
     omegas = [read_omega(text, model.header, args.extrapolate) for text in args.omega]
     for path, omega in zip(paths, omegas, strict=True):
         folded = model.fold(omega)

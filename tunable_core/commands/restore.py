@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import math
 from pathlib import Path
 
 from PIL import Image
@@ -30,7 +31,7 @@ from tunable_core.pictures import (
     write,
 )
 from tunable_core.sweep import cell_sheet, contact_sheet, write_animation
-from tunable_core.tiling import DEFAULT_TILE, run_tiled
+from tunable_core.tiling import DEFAULT_TILE, WHOLE, run_tiled
 
 
 def add_arguments(parser):
@@ -56,9 +57,8 @@ def add_arguments(parser):
         "--tile",
         type=at_least(16),
         metavar="N",
-        help=f"restore in tiles of N pixels, to bound the memory (default {DEFAULT_TILE}; "
-        "whole where a pixel depends on the whole picture; given, such a network's tiles are blended; a file exported "
-        "for one size has its own)",
+        help=f"restore in tiles of N pixels, to bound the memory (default {DEFAULT_TILE}; where a pixel depends on the "
+        f"whole picture, whole up to {WHOLE:,} pixels, and tiles are blended; of files of one size: theirs)",
     )
     parser.add_argument(
         "--resume", action="store_true", help="leave out pictures whose restored file is there: go on with a folder"
@@ -112,10 +112,16 @@ def _points(text: str) -> tuple[int, bool]:
 def _restore(model, path, target, rows, args) -> None:
     levels, alpha, profile = read_picture(path)
     check_writable(target)
+    lengths = levels.shape[:2]
+    if model.header.network.halo is None and not (args.tile or model.header.size) and math.prod(lengths) > WHOLE:
+        logging.info(
+            f"{path} has more than {WHOLE:,} pixels: blended tiles of {DEFAULT_TILE}, each with its own averages; "
+            f"--tile {max(lengths)}: whole"
+        )
 
     def at(omega):
         try:
-            return from_network(run_tiled(model, to_network(levels), omega, args.tile))
+            return from_network(run_tiled(model, to_network(levels), omega, args.tile, whole=WHOLE))
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
 
