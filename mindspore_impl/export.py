@@ -151,7 +151,7 @@ def _copied(network: Network, form: str) -> Network:
 def _exporting(size: tuple[int, int] | None):
     """BackendError where MindSpore cannot export a network."""
     try:
-        with ops.running("graph"):
+        with ops.running("graph"), ops.for_export():
             yield
     except RuntimeError as error:
         hint = "" if size else " (with a fixed size, --size HxW, it exports more)"

@@ -152,7 +152,7 @@ def _mixed(y, alpha, groups):
     total = 0
     for i in range(k):
         own = y[:, i * out : (i + 1) * out] if groups == 1 else _ops.gather(y, _channels_of(i, k, out, groups), 1)
-        total = total + own * _like(alpha, own)[:, i].reshape((-1,) + ones)
+        total = total + own * expanded(_like(alpha, own)[:, i].reshape((-1,) + ones), own)
     return total
 
 
@@ -170,7 +170,7 @@ def _add_bias(y, bias):
     """bias (out,) or (N, out)."""
     if bias.ndim == 1:
         return _ops.bias_add(y, _like(bias, y))  # on a CPU in half the time of a sum that broadcasts
-    return y + _like(bias, y).reshape((-1, y.shape[1]) + (1,) * (y.ndim - 2))
+    return y + expanded(_like(bias, y).reshape((-1, y.shape[1]) + (1,) * (y.ndim - 2)), y)
 
 
 def _convolve(x, kernel, stride, padding, dilation, groups):
@@ -399,8 +399,46 @@ def linear(x, alpha, weight, bias):
         return (y if bias is None else _add_bias(y, aggregate(alpha, bias))).reshape(shape)
     y = _ops.bmm(x.reshape(-1, _number_in(x.shape[1:-1]), x.shape[-1]), kernel.swapaxes(1, 2))
     if bias is not None:
-        y = y + _ops.expand_dims(_like(aggregate(alpha, bias), y), 1)
+        y = y + expanded(_ops.expand_dims(_like(aggregate(alpha, bias), y), 1), y)
     return y.reshape(shape)
+
+
+def expanded(x: ms.Tensor, like: ms.Tensor) -> ms.Tensor:
+    """x in the shape of `like`, with which it is combined.
+
+    A graph on a CPU keeps, for every sum and product that broadcasts, lists of indices four times as large as the
+    result. Elsewhere, and in an exported graph, they broadcast.
+    """
+    if not _expands():
+        return x
+    if x.shape[-2:] == (1, 1):  # single numbers: of these tile makes pixels one by one, broadcast_to of rows
+        return _ops.broadcast_to(x, like.shape)
+    return _ops.tile(x, _times(x.shape, like.shape))
+
+
+_for_export = False
+
+
+@_ops.constexpr
+def _times(shape, like):
+    """How often an array of `shape` stands in one of `like`, along each axis."""
+    return tuple(b // a for a, b in zip((1,) * (len(like) - len(shape)) + tuple(shape), like, strict=True))
+
+
+@contextmanager
+def for_export():
+    """Graphs compiled inside are for other machines."""
+    global _for_export
+    _for_export = True
+    try:
+        yield
+    finally:
+        _for_export = False
+
+
+@_ops.constexpr
+def _expands():
+    return ms.get_context("device_target") == "CPU" and not _for_export
 
 
 _AXES = {"layer_norm": (-1,), "layer_norm2d": (1,), "instance_norm2d": (2, 3), "batch_norm2d": (0, 2, 3)}
@@ -408,8 +446,10 @@ _AXES = {"layer_norm": (-1,), "layer_norm2d": (1,), "instance_norm2d": (2, 3), "
 
 def normalise(x: ms.Tensor, kind: str, eps: float) -> ms.Tensor:
     """(x - mean) / sqrt(variance + eps) over the axes of a kind of norm, variance biased."""
-    centred = x - x.mean(_AXES[kind], keep_dims=True)
-    return centred / _ops.sqrt((centred * centred).mean(_AXES[kind], keep_dims=True) + eps)
+    mean = x.mean(_AXES[kind], keep_dims=True)
+    centred = x - expanded(mean, x)
+    deviation = _ops.sqrt((centred * centred).mean(_AXES[kind], keep_dims=True) + eps)
+    return centred / expanded(deviation, x)
 
 
 def scale_and_shift(x: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor, kind: str) -> ms.Tensor:
@@ -417,7 +457,8 @@ def scale_and_shift(x: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor, kind: str)
     rest = (1,) * (x.ndim - 2)
     channels = weight.shape[-1]
     shape = (-1,) + rest + (channels,) if kind == "layer_norm" else (-1, channels) + rest
-    return x * weight.reshape(shape) + bias.reshape(shape)
+    weight, bias = expanded(weight.reshape(shape), x), expanded(bias.reshape(shape), x)
+    return x * weight + bias
 
 
 def global_mean(x: ms.Tensor) -> ms.Tensor:
@@ -427,8 +468,8 @@ def global_mean(x: ms.Tensor) -> ms.Tensor:
 
 def softmax(x: ms.Tensor) -> ms.Tensor:
     """Over the last axis, by powers of e: MindSpore's exp is off by 4e-6 on a CPU, its pow by 1.4e-7."""
-    powers = _ops.pow(math.e, x - _ops.stop_gradient(x.max(-1, keepdims=True)))
-    return powers / powers.sum(-1, keepdims=True)
+    powers = _ops.pow(math.e, x - expanded(_ops.stop_gradient(x.max(-1, keepdims=True)), x))
+    return powers / expanded(powers.sum(-1, keepdims=True), x)
 
 
 class Softmax(nn.Cell):

@@ -324,3 +324,54 @@ def test_timed_layers_run(twin, layer, monkeypatch):
     monkeypatch.setattr(layer_benchmark, "SIZE", 6)
     for case in layer_benchmark.cases(layer, "cpu"):
         twin.backend.layer_call(layer, *case)()
+
+
+@pytest.mark.parametrize(
+    ("shape", "like"),
+    [
+        ((2, 1, 5), (2, 3, 5)),
+        ((5,), (2, 3, 5)),
+        ((2, 3, 1), (2, 3, 5)),
+        ((4, 1, 1), (2, 4, 3, 5)),
+        ((2, 4, 1, 1), (2, 4, 3, 5)),
+        ((1, 1, 2, 3, 3), (2, 4, 2, 3, 3)),
+        ((4, 1, 3, 3), (2, 4, 2, 3, 3)),
+        ((2, 3), (2, 3)),
+    ],
+)
+def test_what_mindspore_broadcasts_on_a_cpu(mindspore, shape, like, rng):
+    """Is as large before it is combined, but in a graph for other machines."""
+    ops, values = mindspore.impl.ops, rng.standard_normal(shape).astype(np.float32)
+    small, large = mindspore.tensors([values, np.zeros(like, np.float32)])
+    np.testing.assert_array_equal(mindspore.array(ops.expanded(small, large)), np.broadcast_to(values, like))
+    with ops.for_export():
+        assert ops.expanded(small, large).shape == shape
+
+
+MEMORY = """
+import resource, sys
+import mindspore_impl
+import mindspore as ms
+import numpy as np
+from mindspore_impl import ops
+
+class Norms(ms.nn.Cell):
+    def construct(self, x, weight):
+        for _ in range(10):
+            x = ops.scale_and_shift(ops.normalise(x, "layer_norm2d", 1e-6), weight, weight, "layer_norm2d")
+        return x
+
+x = ms.Tensor(np.random.default_rng(0).uniform(size=(1, 16, 512, 512)).astype(np.float32))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with ops.running("graph"):
+    Norms()(x, ms.Tensor(np.ones(16, np.float32))).asnumpy()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / x.nbytes)
+"""
+
+
+def test_a_graph_keeps_no_indices(mindspore, tmp_path):
+    """Ten norms of 17 MB: with lists of indices for the forty sums and products 160 times that; the means keep 40."""
+    program = tmp_path / "memory.py"
+    program.write_text(MEMORY)
+    done = subprocess.run([sys.executable, program], check=True, capture_output=True, text=True)
+    assert float(done.stdout) < 80

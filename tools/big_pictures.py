@@ -59,9 +59,9 @@ def timed(words: list[str]) -> None:
     """`tunable restore` in this process; prints the seconds that the restoration took within it, as JSON."""
     whole, seconds = restore.run_tiled, []
 
-    def run_tiled(*arguments):
+    def run_tiled(*arguments, **options):
         start = time.perf_counter(), time.process_time()
-        restored = whole(*arguments)
+        restored = whole(*arguments, **options)
         seconds.append((time.perf_counter() - start[0], time.process_time() - start[1]))
         return restored
 

@@ -180,13 +180,20 @@ def linear(x, alpha, weight, bias):
     return _products(x.reshape(x.shape[0], -1, x.shape[-1]), kernel.mT, offset).reshape(*x.shape[:-1], -1)
 
 
+def expanded(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """x where it is combined with `like`: as it is, for torch broadcasts well."""
+    return x
+
+
 _AXES = {"layer_norm": (-1,), "layer_norm2d": (1,), "instance_norm2d": (2, 3), "batch_norm2d": (0, 2, 3)}
 
 
 def normalise(x: torch.Tensor, kind: str, eps: float) -> torch.Tensor:
     """(x - mean) / sqrt(variance + eps) over the axes of a kind of norm, variance biased."""
-    centred = x - x.mean(_AXES[kind], keepdim=True)
-    return centred / torch.sqrt(centred.square().mean(_AXES[kind], keepdim=True) + eps)
+    mean = x.mean(_AXES[kind], keepdim=True)
+    centred = x - mean
+    deviation = torch.sqrt(centred.square().mean(_AXES[kind], keepdim=True) + eps)
+    return centred / deviation
 
 
 def scale_and_shift(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, kind: str) -> torch.Tensor:
@@ -194,7 +201,8 @@ def scale_and_shift(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, k
     rest = [1] * (x.ndim - 2)
     rows = weight.shape[0] if weight.ndim == 2 else 1
     shape = (rows, *rest, -1) if kind == "layer_norm" else (rows, -1, *rest)
-    return x * weight.reshape(shape) + bias.reshape(shape)
+    weight, bias = weight.reshape(shape), bias.reshape(shape)
+    return x * weight + bias
 
 
 def global_mean(x: torch.Tensor) -> torch.Tensor:

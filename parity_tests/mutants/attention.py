@@ -18,12 +18,10 @@ def _softmax_over(axis):
 NORM_FAULTS = {
     "eps x 10": given(NORMALISE, eps=lambda a: 10 * a.eps),
     "eps of MindSpore's default": given(NORMALISE, eps=lambda a: 1e-7),
-    "eps outside the root": edited(
-        NORMALISE, ("return centred / ", "return centred / (eps + "), ("=True) + eps)", "=True)))")
-    ),
+    "eps outside the root": edited(NORMALISE, ("deviation = ", "deviation = eps + "), ("=True) + eps)", "=True))")),
     "eps squared": edited(NORMALISE, ("=True) + eps)", "=True) + eps**2)")),
     "mean not taken off": edited(NORMALISE, ("return centred", "return x")),
-    "variance about zero": edited(NORMALISE, ("centred = x - x.mean", "centred = x - 0 * x.mean")),
+    "variance about zero": edited(NORMALISE, ("mean = x.mean", "mean = 0 * x.mean")),
     "variance unbiased": edited(
         NORMALISE, ("=True) + eps)", "=True) * x.shape[_AXES[kind][0]] / (x.shape[_AXES[kind][0]] - 1) + eps)")
     ),
@@ -42,14 +40,14 @@ NORM_FAULTS = {
         "ops:_AXES", {"layer_norm": (-2, -1), "layer_norm2d": (1,), "instance_norm2d": (2, 3)}
     ),
     "statistics constant": each(
-        torch=edited(NORMALISE, ("x - x.mean", "x - x.detach().mean")),
-        mindspore=edited(NORMALISE, ("x - x.mean", "x - _ops.stop_gradient(x).mean")),
+        torch=edited(NORMALISE, ("mean = x.mean", "mean = x.detach().mean")),
+        mindspore=edited(NORMALISE, ("mean = x.mean", "mean = _ops.stop_gradient(x).mean")),
     ),
     "scale dropped": given(SCALE, weight=lambda a: a.weight * 0 + 1),
     "scale counted from one": given(SCALE, weight=lambda a: 1 + a.weight),
     "shift dropped": given(SCALE, bias=lambda a: a.bias * 0),
     "scale and shift exchanged": given(SCALE, weight=lambda a: a.bias, bias=lambda a: a.weight),
-    "shift scaled": edited(SCALE, ("x * weight.reshape(shape) + bias", "(x + bias.reshape(shape)) * weight")),
+    "shift scaled": edited(SCALE, ("x * weight + bias", "(x + bias) * weight")),
     "scale of the next sample": given(SCALE, weight=lambda a: of_next_sample(a.weight)),
     "channels in reverse order": given(SCALE, weight=lambda a: reversed_along(a.weight, -1)),
     "scale not tunable": edited(
@@ -76,14 +74,14 @@ ATTENTION_FAULTS = {
         WINDOWS, (".swapaxes(2, 3).reshape(-1, count, pixels, channels)", ".reshape(-1, count, pixels, channels)")
     ),
     "position bias dropped": edited(
-        WINDOWS, ("weights = weights + ops.relative_bias", "weights = weights + 0 * ops.relative_bias")
+        WINDOWS, ("weights = weights + ops.expanded(bias", "weights = weights + 0 * ops.expanded(bias")
     ),
     "position bias with pixels exchanged": returned("ops:relative_bias", lambda bias, a: bias.swapaxes(-1, -2)),
     "position bias of another head": returned("ops:relative_bias", lambda bias, a: reversed_along(bias, 2)),
     "position bias of the next sample": given(
         "ops:relative_bias", table=lambda a: a.table if a.table.ndim == 2 else reversed_along(a.table, 0)
     ),
-    "mask dropped": edited(WINDOWS, ("weights = weights + mask", "pass")),
+    "mask dropped": edited(WINDOWS, ("weights = weights + ops.expanded(mask, weights)", "pass")),
     "mask the other way round": returned("ops:shift_mask", lambda mask, a: -100 - mask),
     "mask of a tenth": returned("ops:shift_mask", lambda mask, a: mask / 10),
     "mask of another shift": given("ops:shift_mask", shift=lambda a: a.window - a.shift),
