@@ -25,6 +25,8 @@ class Backend:
     def __init__(self, device: str | None = None, mode: str | None = None):
         self.mode = choose(self.name, "mode", mode, self.modes)
         self.device = ops.device_of(device)
+        # A graph on a CPU keeps what its kernels prepare for the shapes of their inputs.
+        self.lean = "pynative" if self.device.startswith("cpu") else "graph"
         ops.full_precision()
 
     def in_float64(self) -> "Backend":

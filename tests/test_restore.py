@@ -39,8 +39,8 @@ def test_a_large_picture_where_pixels_depend_on_all(tunable, weights_file, model
     """In tiles, which is said; whole if it is asked for."""
     monkeypatch.setattr(type(model.header.network), "halo", None)
     monkeypatch.setattr(restore, "WHOLE", 20 * 16 - 1)
-    monkeypatch.setattr(restore, "DEFAULT_TILE", 16)
-    monkeypatch.setattr(tiling, "DEFAULT_TILE", 16)
+    monkeypatch.setattr(restore, "BLENDED_TILE", 16)
+    monkeypatch.setattr(tiling, "BLENDED_TILE", 16)
     path = folder / "a.png"
     write(path, read_bytes(path)[:16, :20])
     words = ("restore", weights_file, path, "--omega", "1,0", "-o")

@@ -86,9 +86,10 @@ def test_scale():
 
 
 def test_a_network_with_global_reach_is_run_whole(model, monkeypatch):
-    """Up to a limit, and unless smaller tiles are asked for; above it in the tiles that the default would be."""
+    """Up to a limit, and unless smaller tiles are asked for; above it in tiles of a size of its own."""
     monkeypatch.setattr(type(model.header.network), "halo", None)
-    monkeypatch.setattr("tunable_core.tiling.DEFAULT_TILE", 16)
+    monkeypatch.setattr("tunable_core.tiling.DEFAULT_TILE", 8)
+    monkeypatch.setattr("tunable_core.tiling.BLENDED_TILE", 16)
     picture = noise(20, 30)
     whole, blended = model.run(picture, OMEGA), run_tiled(model, picture, OMEGA, 16)
     assert relative_error(blended, whole) > 50 * ROUNDING

@@ -23,6 +23,7 @@ class Backend:
     def __init__(self, device: str | None = None, mode: str | None = None):
         self.mode = choose(self.name, "mode", mode, self.modes)
         self.device = ops.device_of(device)
+        self.lean = "eager"
         self._dtype = torch.float32
         ops.full_precision()
 

@@ -88,6 +88,8 @@ class Backend(Protocol):
     """A framework. Networks are the framework's own objects; everything else is numpy."""
 
     name: str
+    mode: str  # one of `modes`
+    lean: str  # the mode that takes least memory on this device, for pictures that are restored whole
     modes: tuple[str, ...]  # ways to run, the default first: eager, compile; graph, pynative; session, blocked
     formats: tuple[str, ...]  # what `export` writes: onnx, mindir
     extends_any: bool  # whether the graph of a network that continues its input can leave height and width open

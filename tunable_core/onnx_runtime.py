@@ -67,6 +67,7 @@ class Backend:
 
     name = "onnx"
     modes = ("session", "blocked")
+    lean = "session"
     formats = ()
     extends_any = True
     opens = (".onnx",)

@@ -23,9 +23,9 @@ from tunable_core.errors import DataError, TunableError
 from tunable_core.pictures import to_floats, to_levels
 
 DEFAULT_TILE = 512  # pixels a side
-WHOLE = (
-    2**20
-)  # pixels of a picture that is restored whole where a pixel depends on all of it, unless tiles are asked for
+# Where a pixel depends on the whole picture, whose memory attention multiplies:
+WHOLE = 2**19  # pixels of the largest picture that is restored whole, unless tiles are asked for
+BLENDED_TILE = 256  # pixels a side, of larger ones
 
 
 def run_tiled(
@@ -34,8 +34,8 @@ def run_tiled(
     """`model.run` on (N, C, H, W) in tiles of at most `tile` pixels a side (without their halo).
 
     degraded  floats in 0..1 -> float32; or levels, uint8 or uint16 -> the same, clipped and rounded
-    tile      None: DEFAULT_TILE; where a pixel depends on the whole picture, pieces of half a tile more along each side
-              are blended, if there are more than `whole` pixels or a tile is given
+    tile      None: DEFAULT_TILE; where a pixel depends on the whole picture, the whole, or BLENDED_TILE if there are
+              more than `whole` pixels. Such a network's pieces, of half a tile more along each side, are blended
 
     Raises TunableError for a tile below 1 pixel, for any where the model has a size, and for a size that is too small
     for tiles; DataError where levels become values that are not finite.
@@ -49,9 +49,10 @@ def run_tiled(
         if lengths != model.header.size:
             return _of_one_size(model, degraded, omega)
         return _as(degraded, _run(model, degraded, omega))
-    if network.halo is None and tile is None and math.prod(lengths) <= whole:
-        tile = max(lengths)
-    tile = tile or DEFAULT_TILE
+    if tile is None and network.halo is not None:
+        tile = DEFAULT_TILE
+    elif tile is None:
+        tile = BLENDED_TILE if math.prod(lengths) > whole else max(lengths)
     if max(lengths) <= tile:
         return _as(degraded, _run(model, degraded, omega))
     if network.halo is not None:

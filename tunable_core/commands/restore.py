@@ -31,7 +31,7 @@ from tunable_core.pictures import (
     write,
 )
 from tunable_core.sweep import cell_sheet, contact_sheet, write_animation
-from tunable_core.tiling import DEFAULT_TILE, WHOLE, run_tiled
+from tunable_core.tiling import BLENDED_TILE, DEFAULT_TILE, WHOLE, run_tiled
 
 
 def add_arguments(parser):
@@ -58,7 +58,7 @@ def add_arguments(parser):
         type=at_least(16),
         metavar="N",
         help=f"restore in tiles of N pixels, to bound the memory (default {DEFAULT_TILE}; where a pixel depends on the "
-        f"whole picture, whole up to {WHOLE:,} pixels, and tiles are blended; of files of one size: theirs)",
+        f"whole picture, whole up to {WHOLE:,} pixels, else {BLENDED_TILE} and blended; of files of one size: theirs)",
     )
     parser.add_argument(
         "--resume", action="store_true", help="leave out pictures whose restored file is there: go on with a folder"
@@ -71,6 +71,8 @@ def add_arguments(parser):
 def run(args) -> int:
     paths, targets = _plan(args)
     model = load(args.model, backend_of(args))
+    if not args.mode and model.header.network.halo is None:
+        model.backend.mode = model.backend.lean
     omegas = _omegas(args, model)
     written, failed = [], []
     if args.resume:
@@ -115,7 +117,7 @@ def _restore(model, path, target, rows, args) -> None:
     lengths = levels.shape[:2]
     if model.header.network.halo is None and not (args.tile or model.header.size) and math.prod(lengths) > WHOLE:
         logging.info(
-            f"{path} has more than {WHOLE:,} pixels: blended tiles of {DEFAULT_TILE}, each with its own averages; "
+            f"{path} has more than {WHOLE:,} pixels: blended tiles of {BLENDED_TILE}, each with its own averages; "
             f"--tile {max(lengths)}: whole"
         )
 
