@@ -96,3 +96,25 @@ def test_without_a_halo(tmp_path, rng):
         assert np.abs(found[name] - wanted).max() <= 1  # a sum in another order, rounded
     np.testing.assert_allclose(found["whole"], 65535 * from_network(mean_run(x / np.float32(65535), [0.4])), atol=1)
     assert np.abs(found["tiled"] - found["whole"]).max() > 5000
+
+
+@pytest.mark.parametrize("spec", [ResNetSpec(channels=2, blocks=1), NAFNetSpec(width=2, middle=0)])
+def test_the_lean_mode(twin, spec, tmp_path, rng, monkeypatch):
+    """For what is restored whole, unless a mode is asked for: on a CPU without a graph."""
+    network = twin.backend.build(spec, 2)
+    Model(twin.backend, network, Header(spec, ("a", "b"), ((0.0, 1.0),) * 2)).save(tmp_path / "a.safetensors")
+    write(tmp_path / "in.png", levels(rng, 9, 8))
+    kind = type(twin.backend)
+    modes, run = [], kind.run
+
+    def noted(self, *arguments):
+        modes.append(self.mode)
+        return run(self, *arguments)
+
+    monkeypatch.setattr(kind, "run", noted)
+    words = ["restore", tmp_path / "a.safetensors", tmp_path / "in.png", "--omega", "1,0", "--device", "cpu"]
+    words += ["--backend", kind.name, "-o", tmp_path / "out.png"]
+    for more in ([], ["--mode", kind.modes[0]]):
+        assert main([str(word) for word in words + more]) == 0
+    default = kind.modes[0]
+    assert modes == [default if spec.halo else {"torch": "eager", "mindspore": "pynative"}[kind.name], default]
