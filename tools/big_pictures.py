@@ -144,7 +144,7 @@ def page(rows: list[dict]) -> str:
         "[processes.csv](processes.csv). The mini ResNet of [denoise_mini](../denoise_mini/README.md) restores a "
         f"photograph of Kodak24, continued by its mirror images, of {width}x{height} pixels and of {small}x{small}, "
         f"from PNG to PNG, by `tunable restore` in tiles of at most {DEFAULT_TILE} pixels, each in a process of its "
-        f"own, {ROUNDS} rounds. On two CPU cores that other work shared: torch with one thread, the other two with "
+        f"own, {ROUNDS} rounds. On two CPU cores: torch with one thread, the other two with "
         "their own pools.\n",
         f"Largest peak memory of the whole process (wanted with torch: at most {MEMORY} GB for 24 megapixels); "
         f"torch with 16 bits per channel: {values('torch', 24, 16, 'peak_mb').max() / 1000:.2f} GB.\n",
