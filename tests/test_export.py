@@ -204,6 +204,14 @@ def test_constants_that_are_affine_in_omega(tmp_path):
 
 
 def test_blocked_is_refused(exported, monkeypatch, refused):
+    def full(**_):
+        raise OSError(28, "No space left on device")
+
+    net = load(exported, "onnx", mode="blocked")
+    with monkeypatch.context() as patch:
+        patch.setattr(onnx_runtime.tempfile, "TemporaryDirectory", full)
+        with refused(BackendError, "cannot lay out this model's kernels: [Errno 28] No space left on device"):
+            net.run(np.zeros((1, 3, 8, 8), np.float32), [1, 0])
     with refused(BackendError, "mode 'blocked' on device 'cpu' only, not on 'cuda'"):
         get_backend("onnx", "cuda", "blocked")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None if name == "onnx" else name)

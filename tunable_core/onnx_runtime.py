@@ -128,12 +128,22 @@ class Backend:
         if not network.mixes:  # one omega per sample
             rows = np.broadcast_to(omega, (len(image), omega.shape[-1]))
             return _call(network, image=image, omega=np.ascontiguousarray(rows))
-        network = network.blocked if self.mode == "blocked" else network
+        if self.mode == "blocked":
+            network = _blocked(network)
         if omega.ndim == 1:
             return _call(network, image=image, omega=omega[None])
         return np.concatenate(
             [_call(network, image=image[n : n + 1], omega=omega[n : n + 1]) for n in range(len(image))]
         )
+
+
+def _blocked(session: Session) -> Session:
+    try:
+        return session.blocked
+    except CheckpointError:
+        raise
+    except Exception as error:  # as above: no room for files
+        raise BackendError(f"onnxruntime cannot lay out this model's kernels: {' '.join(str(error).split())}") from None
 
 
 def _call(session, **inputs: np.ndarray) -> np.ndarray:
