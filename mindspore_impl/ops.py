@@ -404,7 +404,7 @@ def linear(x, alpha, weight, bias):
 
 
 def expanded(x: ms.Tensor, like: ms.Tensor) -> ms.Tensor:
-    """x in the shape of `like`, with which it is combined.
+    """x, of a shape that broadcasts to that of `like`, in the shape of `like`, with which it is combined.
 
     A graph on a CPU keeps, for every sum and product that broadcasts, lists of indices four times as large as the
     result. Elsewhere, and in an exported graph, they broadcast.

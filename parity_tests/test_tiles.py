@@ -112,9 +112,14 @@ def test_the_lean_mode(twin, spec, tmp_path, rng, monkeypatch):
         return run(self, *arguments)
 
     monkeypatch.setattr(kind, "run", noted)
-    words = ["restore", tmp_path / "a.safetensors", tmp_path / "in.png", "--omega", "1,0", "--device", "cpu"]
-    words += ["--backend", kind.name, "-o", tmp_path / "out.png"]
-    for more in ([], ["--mode", kind.modes[0]]):
-        assert main([str(word) for word in words + more]) == 0
+    given = [tmp_path / "a.safetensors", "--omega", "1,0", "--device", "cpu", "--backend", kind.name]
     default = kind.modes[0]
-    assert modes == [default if spec.halo else {"torch": "eager", "mindspore": "pynative"}[kind.name], default]
+    lean = default if spec.halo else {"torch": "eager", "mindspore": "pynative"}[kind.name]
+    for verb, *words in (
+        ("restore", tmp_path / "in.png", "-o", tmp_path / "out.png"),
+        ("evaluate", "--data", tmp_path, "--no-ssim"),
+    ):
+        for wanted, more in ((lean, []), (default, ["--mode", default])):
+            modes.clear()
+            assert main([str(word) for word in [verb, given[0], *words, *given[1:], *more]]) == 0
+            assert set(modes) == {wanted}

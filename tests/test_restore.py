@@ -38,8 +38,8 @@ def test_restore(tunable, weights_file, model, folder):
 def test_a_large_picture_where_pixels_depend_on_all(tunable, weights_file, model, folder, monkeypatch):
     """In tiles, which is said; whole if it is asked for."""
     monkeypatch.setattr(type(model.header.network), "halo", None)
-    monkeypatch.setattr(restore, "WHOLE", 20 * 16 - 1)
-    monkeypatch.setattr(restore, "BLENDED_TILE", 16)
+    for module in (tiling, restore):
+        monkeypatch.setattr(module, "WHOLE", 20 * 16 - 1)
     monkeypatch.setattr(tiling, "BLENDED_TILE", 16)
     path = folder / "a.png"
     write(path, read_bytes(path)[:16, :20])

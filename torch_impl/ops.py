@@ -181,7 +181,7 @@ def linear(x, alpha, weight, bias):
 
 
 def expanded(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """x where it is combined with `like`: as it is, for torch broadcasts well."""
+    """x, of a shape that broadcasts to that of `like`, with which it is combined: as it is, torch broadcasts well."""
     return x
 
 

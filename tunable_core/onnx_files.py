@@ -103,9 +103,11 @@ def with_omega(ends: Sequence[Path], between: Path, at: np.ndarray, limit: float
         if all(np.array_equal(base, value) for value in (*units, found)):
             constants.append(one)
             continue
+        if base.dtype != np.float32:
+            return None
         differences = np.stack([(value - base).ravel() for value in units])
         predicted = base + (at @ differences).reshape(base.shape)
-        if base.dtype != np.float32 or relative_error(predicted, found) > limit:
+        if relative_error(predicted, found) > limit:
             return None
         names = [f"{one.name}.{part}" for part in ("differences", "base", "shape", "sum")]
         arrays = (differences, base.reshape(1, -1), np.array(base.shape, np.int64))

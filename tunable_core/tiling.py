@@ -28,14 +28,24 @@ WHOLE = 2**19  # pixels of the largest picture that is restored whole, unless ti
 BLENDED_TILE = 256  # pixels a side, of larger ones
 
 
+def default_tile(model: Model, lengths: tuple[int, int], whole: float | None = None) -> int:
+    """The side of tiles of a picture of these height and width, in pixels, where nobody asks for another.
+
+    whole  pixels up to which it is the whole picture where a pixel depends on all of it; None: WHOLE
+    """
+    if model.header.network.halo is not None:
+        return DEFAULT_TILE
+    return BLENDED_TILE if math.prod(lengths) > (WHOLE if whole is None else whole) else max(lengths)
+
+
 def run_tiled(
-    model: Model, degraded: np.ndarray, omega, tile: int | None = None, *, whole: float = WHOLE
+    model: Model, degraded: np.ndarray, omega, tile: int | None = None, *, whole: float | None = None
 ) -> np.ndarray:
     """`model.run` on (N, C, H, W) in tiles of at most `tile` pixels a side (without their halo).
 
     degraded  floats in 0..1 -> float32; or levels, uint8 or uint16 -> the same, clipped and rounded
-    tile      None: DEFAULT_TILE; where a pixel depends on the whole picture, the whole, or BLENDED_TILE if there are
-              more than `whole` pixels. Such a network's pieces, of half a tile more along each side, are blended
+    tile      None: `default_tile`, of `whole`. Where a pixel depends on the whole picture, pieces of half a tile more
+              along each side are blended
 
     Raises TunableError for a tile below 1 pixel, for any where the model has a size, and for a size that is too small
     for tiles; DataError where levels become values that are not finite.
@@ -49,10 +59,7 @@ def run_tiled(
         if lengths != model.header.size:
             return _of_one_size(model, degraded, omega)
         return _as(degraded, _run(model, degraded, omega))
-    if tile is None and network.halo is not None:
-        tile = DEFAULT_TILE
-    elif tile is None:
-        tile = BLENDED_TILE if math.prod(lengths) > whole else max(lengths)
+    tile = tile or default_tile(model, lengths, whole)
     if max(lengths) <= tile:
         return _as(degraded, _run(model, degraded, omega))
     if network.halo is not None:

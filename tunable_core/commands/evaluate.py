@@ -3,13 +3,12 @@
 import logging
 from pathlib import Path
 
-from tunable_core.backends import load
 from tunable_core.commands.shared import (
     add_backend,
     add_extrapolate,
     add_json,
     at_least,
-    backend_of,
+    model_of,
     numbers,
     print_json,
     progress,
@@ -63,7 +62,7 @@ def add_arguments(parser):
 def run(args) -> int:
     for name in tables.FILES if args.out else ():
         check_writable(Path(args.out) / name)
-    model = load(args.model, backend_of(args))
+    model = model_of(args)
     with progress(f"evaluate ({model.backend.name})") as report:
         rows = evaluate(
             model, args.data, _omegas(args, model), args.sigma, args.rho, ssim=not args.no_ssim, progress=report

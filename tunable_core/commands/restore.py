@@ -2,18 +2,16 @@
 
 import argparse
 import logging
-import math
 from pathlib import Path
 
 from PIL import Image
 
-from tunable_core.backends import load
 from tunable_core.commands.shared import (
     add_backend,
     add_extrapolate,
     add_json,
     at_least,
-    backend_of,
+    model_of,
     print_json,
     progress,
     read_omega,
@@ -31,7 +29,7 @@ from tunable_core.pictures import (
     write,
 )
 from tunable_core.sweep import cell_sheet, contact_sheet, write_animation
-from tunable_core.tiling import BLENDED_TILE, DEFAULT_TILE, WHOLE, run_tiled
+from tunable_core.tiling import BLENDED_TILE, DEFAULT_TILE, WHOLE, default_tile, run_tiled
 
 
 def add_arguments(parser):
@@ -70,9 +68,7 @@ def add_arguments(parser):
 
 def run(args) -> int:
     paths, targets = _plan(args)
-    model = load(args.model, backend_of(args))
-    if not args.mode and model.header.network.halo is None:
-        model.backend.mode = model.backend.lean
+    model = model_of(args)
     omegas = _omegas(args, model)
     written, failed = [], []
     if args.resume:
@@ -114,16 +110,17 @@ def _points(text: str) -> tuple[int, bool]:
 def _restore(model, path, target, rows, args) -> None:
     levels, alpha, profile = read_picture(path)
     check_writable(target)
-    lengths = levels.shape[:2]
-    if model.header.network.halo is None and not (args.tile or model.header.size) and math.prod(lengths) > WHOLE:
+    lengths, header = levels.shape[:2], model.header
+    tile = default_tile(model, lengths)
+    if header.network.halo is None and not (args.tile or header.size) and tile < max(lengths):
         logging.info(
-            f"{path} has more than {WHOLE:,} pixels: blended tiles of {BLENDED_TILE}, each with its own averages; "
+            f"{path} has more than {WHOLE:,} pixels: blended tiles of {tile}, each with its own averages; "
             f"--tile {max(lengths)}: whole"
         )
 
     def at(omega):
         try:
-            return from_network(run_tiled(model, to_network(levels), omega, args.tile, whole=WHOLE))
+            return from_network(run_tiled(model, to_network(levels), omega, args.tile))
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
 

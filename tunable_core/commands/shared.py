@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from tunable_core.backends import BACKENDS, Backend, get_backend, requested
+from tunable_core.backends import BACKENDS, Backend, Model, get_backend, load, requested
 from tunable_core.checkpoint import Header
 from tunable_core.errors import TunableError
 from tunable_core.omega import check_range, parse_omega
@@ -46,6 +46,14 @@ def backend_of(args: argparse.Namespace) -> Backend:
     if name is None:
         raise TunableError(f"no framework is installed; install one of {', '.join(BACKENDS)}")
     return get_backend(name, args.device, args.mode)
+
+
+def model_of(args: argparse.Namespace) -> Model:
+    """`args.model` in the backend that they name; what runs on whole pictures, in its lean mode if they name none."""
+    model = load(args.model, backend_of(args))
+    if not args.mode and model.header.network.halo is None:
+        model.backend.mode = model.backend.lean
+    return model
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
