@@ -2,12 +2,13 @@
 
 import json
 import os
+import re
 import struct
 
 import numpy as np
 import pytest
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from tunable_core import checkpoint
 from tunable_core.checkpoint import FORMAT, Header, check_tensors
@@ -61,6 +62,7 @@ def test_metadata_is_as_documented(path):
     with safe_open(path, framework="numpy") as file:
         metadata = file.metadata()
     assert metadata.pop("format") == "tunable-convolutions/1" == FORMAT
+    assert re.fullmatch("[0-9a-f]{64}", metadata.pop("digest"))
     values = {key: json.loads(value) for key, value in metadata.items()}
     assert values.keys() == {"network", "objectives", "omega_range", "recipe", "writer"}
     assert values["objectives"] == ["fidelity", "noise"] and values["network"]["name"] == "resnet"
@@ -185,35 +187,79 @@ def test_damaged_headers(key, value, fragment, tmp_path, header, refused):
 # --- atomic
 
 
-def half_write(error):
-    def save(_tensors, target, _metadata):
-        target.write_bytes(b"half")
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failing_write_leaves_the_old_file(error, path, tensors, header, monkeypatch):
+    def stop(descriptor):
         raise error
 
-    return save
-
-
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        (SafetensorError("Error while serializing: I/O error: No space left"), CheckpointError),
-        (OSError(28, "No space left on device"), TunableError),
-    ],
-)
-def test_a_failing_write_leaves_the_old_file(error, kind, path, tensors, header, monkeypatch, refused):
     before = path.read_bytes()
-    monkeypatch.setattr(checkpoint, "save_file", half_write(error))
-    with refused(kind, str(path), "No space left"):
+    monkeypatch.setattr(os, "fsync", stop)
+    with pytest.raises((TunableError, KeyboardInterrupt), match="No space left" if error.args else None):
         checkpoint.save(path, tensors, header)
     assert path.read_bytes() == before and os.listdir(path.parent) == [path.name]
 
 
-def test_an_interrupted_write_leaves_the_old_file(path, tensors, header, monkeypatch):
-    before = path.read_bytes()
-    monkeypatch.setattr(checkpoint, "save_file", half_write(KeyboardInterrupt()))
-    with pytest.raises(KeyboardInterrupt):
-        checkpoint.save(path, tensors, header)
-    assert path.read_bytes() == before and os.listdir(path.parent) == [path.name]
+# --- the same to the bit
+
+
+def test_equal_content_makes_equal_files(tmp_path, tensors, header):
+    """The library writes its metadata in a random order."""
+    contents = set()
+    for turn in (tensors, dict(reversed(tensors.items()))):
+        for _ in range(4):
+            checkpoint.save(tmp_path / "m.safetensors", turn, header)
+            contents.add((tmp_path / "m.safetensors").read_bytes())
+    assert len(contents) == 1
+
+
+def test_tensors_are_aligned(tmp_path, rng):
+    """As the format asks: the header is a multiple of 8 bytes, larger types come first; the library reads it."""
+    held = {"b": np.uint8([1, 2, 3]), "h": np.float16([4]), "w": rng.standard_normal(3), "i": np.int64([[7]])}
+    for extra in range(8):
+        path = tmp_path / "m.safetensors"
+        checkpoint.save_tensors(path, held, {"text": "ω" + "x" * extra, "format": FORMAT})
+        content = path.read_bytes()
+        size = int.from_bytes(content[:8], "little")
+        told = json.loads(content[8 : 8 + size])
+        assert size % 8 == 0 and told["__metadata__"]["text"] == "ω" + "x" * extra
+        assert [name for name in told if name != "__metadata__"] == sorted(held)
+        for name, value in held.items():
+            start = told[name]["data_offsets"][0]
+            assert start % value.itemsize == 0 and content[8 + size + start :].startswith(value.tobytes())
+        for found in (load_file(path), checkpoint.load_tensors(path)[0]):
+            assert all(
+                np.array_equal(found[name], value) and found[name].dtype == value.dtype for name, value in held.items()
+            )
+
+
+def test_every_flipped_bit_is_noticed(path, tmp_path, refused):
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    start = 8 + int.from_bytes(content[:8], "little")
+    damaged = tmp_path / "damaged.safetensors"
+    for bit in rng.integers(8 * start, 8 * len(content), size=400):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        damaged.write_bytes(flipped)
+        with refused(CheckpointError, str(damaged), "damaged", "digest"):
+            checkpoint.load(damaged)
+
+
+def test_a_header_changed_by_hand_is_noticed(path, tensors, refused):
+    metadata = checkpoint.load_tensors(path)[1]
+    save_file(tensors, path, {**metadata, "omega_range": "[[0, 2], [0, 1]]"})
+    with refused(CheckpointError, str(path), "damaged", "digest"):
+        checkpoint.load(path)
+    save_file({"other": tensors["head.bias"]}, path, metadata)
+    with refused(CheckpointError, str(path), "damaged", "digest"):
+        checkpoint.load(path)
+
+
+def test_files_without_a_digest(tmp_path, tensors, header):
+    """Those of earlier versions, and those of others, who may mean something else by the word."""
+    save_file(tensors, tmp_path / "old.safetensors", header.to_metadata())
+    assert checkpoint.load(tmp_path / "old.safetensors")[1] == header
+    save_file(tensors, tmp_path / "other.safetensors", {"format": "pt", "digest": "theirs"})
+    assert checkpoint.load_tensors(tmp_path / "other.safetensors")[1]["digest"] == "theirs"
 
 
 def test_header_names_follow_the_recipe(make_recipe):

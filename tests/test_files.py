@@ -1,11 +1,14 @@
 """Atomic output: a file appears whole, or what was there stays."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
+from tunable_core import files
 from tunable_core.errors import TunableError
-from tunable_core.files import atomic, write_text
+from tunable_core.files import atomic, check_writable, holding, sweep, write_text
 
 
 def test_write_and_replace(tmp_path):
@@ -69,3 +72,96 @@ def test_permissions_are_those_of_an_ordinary_file(tmp_path):
     finally:
         os.umask(mask)
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+
+
+def test_the_longest_names(tmp_path, refused):
+    """As long as the file system takes, 255 bytes here: the temporary name beside it is short."""
+    for name in ("a" * 251 + ".txt", "ω" * 125 + ".tiff", "a." + "b" * 253):
+        check_writable(tmp_path / name)
+        write_text(tmp_path / name, "x")
+        assert (tmp_path / name).read_text() == "x"
+    for write in (check_writable, lambda path: write_text(path, "x")):
+        with refused(TunableError, "cannot write", "too long"):
+            write(tmp_path / ("a" * 256))
+
+
+def test_the_folder_is_synced_after_the_file_has_its_name(tmp_path, monkeypatch):
+    def note(descriptor):
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        seen.append("folder" if os.path.isdir(path) else "file")
+        assert (tmp_path / "a.txt").exists() == os.path.isdir(path)
+
+    seen = []
+    monkeypatch.setattr(os, "fsync", note)
+    write_text(tmp_path / "a.txt", "x")
+    assert seen == ["file", "folder"]
+
+
+# --- what is left by a process that was killed
+
+
+def run(program, *words):
+    return subprocess.run([sys.executable, "-c", program, *map(str, words)], capture_output=True, text=True)
+
+
+KILLED = """
+import os, signal, sys
+from tunable_core.files import atomic
+with atomic(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_leftovers_go_with_the_next_write(tmp_path, monkeypatch):
+    """Nothing of a living process, and nothing that only looks like it."""
+    run(KILLED, tmp_path / "a.png")
+    assert len(os.listdir(tmp_path)) == 1
+    (tmp_path / ".mine-abcdefgh.png").touch()
+    monkeypatch.setattr(files, "_swept", set())
+    with atomic(tmp_path / "b.png") as temporary:
+        assert set(os.listdir(tmp_path)) == {".mine-abcdefgh.png", temporary.name}
+        temporary.write_text("whole")
+        run("import sys; from tunable_core.files import write_text; write_text(sys.argv[1], 'x')", tmp_path / "c.txt")
+        sweep(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".mine-abcdefgh.png", "b.png", "c.txt"]
+
+
+# --- one process at a time
+
+HOLD = """
+import os, pathlib, signal, sys
+from tunable_core.files import holding
+with holding(pathlib.Path(sys.argv[1])):
+    if sys.argv[2:]:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_folder_is_held_by_one_process(tmp_path, refused):
+    place = tmp_path / "new" / "run"
+    with holding(place):
+        done = run(HOLD, place)
+        assert done.returncode and f"{place} is in use by process {os.getpid()} on {os.uname().nodename}" in done.stderr
+        with refused(TunableError, str(place), "in use"), holding(place):  # threads of one process, too
+            pass
+    assert not os.listdir(tmp_path)  # made for nothing
+    assert run(HOLD, place, "killed").returncode == -9
+    with holding(place):  # the lock died with its process
+        (place / "a").touch()
+    assert os.listdir(place) == ["a"]
+
+
+def test_folders_that_cannot_be_held(tmp_path, monkeypatch, caplog, refused):
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        with refused(TunableError, "cannot write in", str(place)), holding(place):
+            pass
+
+    def no_locks(*_):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(files.fcntl, "flock", no_locks)
+    with holding(tmp_path / "run"):
+        write_text(tmp_path / "run" / "a.txt", "x")
+    assert os.listdir(tmp_path / "run") == ["a.txt"] and "cannot be locked (Operation not supported)" in caplog.text

@@ -5,6 +5,7 @@ metadata) says what the network is, so that one file is enough to restore a pict
 Pickle is never read.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save as serialised
 
 from tunable_core.errors import CheckpointError, nearest
 from tunable_core.files import atomic
@@ -24,6 +25,8 @@ from tunable_core.schema import Section
 from tunable_core.version import __version__
 
 FORMAT = "tunable-convolutions/1"
+FAMILY = FORMAT.partition("/")[0]  # how all formats of this project begin
+DIGEST = "digest"  # the metadata that holds what `digest` found when the file was written
 
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -113,12 +116,31 @@ def save(path: str | Path, tensors: dict[str, np.ndarray], header: Header) -> No
 
 
 def save_tensors(path: str | Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """Write any safetensors file atomically."""
-    try:
-        with atomic(path) as temporary:
-            save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, temporary, metadata)
-    except SafetensorError as error:  # a full disk, for one
-        raise CheckpointError(f"cannot write {path}: {' '.join(str(error).split())}") from None
+    """Write any safetensors file atomically, `digest` among its metadata; equal content makes equal files."""
+    metadata = _without_digest(metadata)
+    metadata[DIGEST] = digest(tensors, metadata)
+    content = serialised({name: np.ascontiguousarray(value) for name, value in tensors.items()}, metadata)
+    size = int.from_bytes(content[:8], "little")
+    # The library writes metadata in an order that changes from call to call.
+    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # tensors stay aligned
+    with atomic(path) as temporary, open(temporary, "wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.write(memoryview(content)[8 + size :])
+
+
+def _without_digest(metadata: dict[str, str]) -> dict[str, str]:
+    return {key: value for key, value in metadata.items() if key != DIGEST}
+
+
+def digest(tensors: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> str:
+    """SHA-256 of metadata, and of names, types, shapes and values in the order of names."""
+    found = hashlib.sha256(json.dumps(metadata or {}, sort_keys=True).encode())
+    for name in sorted(tensors):
+        value = np.ascontiguousarray(tensors[name])
+        found.update(f"{name} {value.dtype.str} {value.shape}".encode())
+        found.update(value.tobytes())
+    return found.hexdigest()
 
 
 def load(path: str | Path) -> tuple[dict[str, np.ndarray], Header]:
@@ -128,7 +150,10 @@ def load(path: str | Path) -> tuple[dict[str, np.ndarray], Header]:
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Read any safetensors file: its tensors and its metadata. Raises CheckpointError."""
+    """Read any safetensors file: its tensors and its metadata. Raises CheckpointError.
+
+    Also when one of this project's is not what was written; those of earlier versions have no digest.
+    """
     if not Path(path).is_file():
         raise CheckpointError(f"no such weights file: {path}")
     try:
@@ -137,9 +162,13 @@ def load_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str
             for name, value in tensors.items():
                 if value.dtype.kind == "V":  # a type that numpy lacks, and that another package has taught it
                     raise TypeError(f"tensor {name!r} is {value.dtype}")
-            return tensors, file.metadata() or {}
+            metadata = file.metadata() or {}
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:  # the last: 8-bit floats
         raise CheckpointError(f"{path} is not a readable safetensors file: {' '.join(str(error).split())}") from None
+    told, ours = metadata.get(DIGEST), metadata.get("format", "").startswith(FAMILY)  # others may mean something else
+    if ours and told is not None and told != digest(tensors, _without_digest(metadata)):
+        raise CheckpointError(f"{path} is damaged: its content is not what its digest says")
+    return tensors, metadata
 
 
 def check_tensors(tensors: dict[str, np.ndarray], specs: list[ParameterSpec], source: str | Path = "weights") -> None:

@@ -9,7 +9,6 @@ with signs that fall likewise. Every value enters one sum, and the sketch of a -
 data streams", 2002).
 """
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -155,7 +154,7 @@ class Recorder:
         if whole:  # a network that enlarges wants to know by how much pictures are shrunk
             told["data"] = {"train": "bundled", "degradation": whole["data"].get("degradation", [])}
         stored = _Stored(
-            weights=digest(self._weights.tensors),
+            weights=checkpoint.digest(self._weights.tensors),
             network=self._weights.header.network,
             recipe={**told, "steps": len(self._inputs.steps)} if told else {},
             size=self.size,
@@ -166,7 +165,7 @@ class Recorder:
         )
         metadata = {key: json.dumps(value) for key, value in stored.model_dump(mode="json").items()}
         metadata |= {"format": FORMAT, "names": json.dumps(list(tensors))}
-        checkpoint.save_tensors(path, tensors, {**metadata, "digest": digest(tensors, metadata)})
+        checkpoint.save_tensors(path, tensors, metadata)
 
 
 def read_pack(path: str | Path, weights: Weights) -> Pack:
@@ -180,8 +179,8 @@ def read_pack(path: str | Path, weights: Weights) -> Pack:
         newer = kind == FORMAT.rpartition("/")[0] and version.isdigit()
         what = "is a pack of a newer version of this program" if newer else "is not a pack that --record wrote"
         raise CheckpointError(f"{path} {what}: format {found or None!r}, wanted {FORMAT!r}")
-    if metadata.pop("digest", None) != digest(tensors, metadata):
-        raise CheckpointError(f"{path} is damaged: its content is not what its digest says; record it again")
+    if checkpoint.DIGEST not in metadata:
+        raise CheckpointError(f"{path} is damaged: it lacks its digest; record it again")
     try:
         stored = _Stored.model_validate({key: json.loads(metadata[key]) for key in _Stored.model_fields})
         tensors = {name: tensors[name] for name in json.loads(metadata["names"])}
@@ -196,7 +195,7 @@ def read_pack(path: str | Path, weights: Weights) -> Pack:
     if stored.network != weights.header.network:
         told = stored.network.model_dump(mode="json")
         raise CheckpointError(f"{path} was recorded from another network than {weights.source}: {told}")
-    if stored.weights != digest(weights.tensors):
+    if stored.weights != checkpoint.digest(weights.tensors):
         raise CheckpointError(f"{path} was recorded from other weights than those of {weights.source}")
     pack = Pack(tensors, stored, inputs, recipe)
     for kind in MASKS:
@@ -224,13 +223,3 @@ def _places(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     x ^= x >> np.uint64(31)
     return ((x >> np.uint64(1)) % np.uint64(size)).astype(np.int64), 1.0 - 2.0 * (x & np.uint64(1)).astype(float)
-
-
-def digest(tensors: Tensors, metadata: dict[str, str] | None = None) -> str:
-    """SHA-256 of names, types, shapes and values, in the order of names."""
-    found = hashlib.sha256(json.dumps(metadata or {}, sort_keys=True).encode())
-    for name in sorted(tensors):
-        value = np.ascontiguousarray(tensors[name])
-        found.update(f"{name} {value.dtype.str} {value.shape}".encode())
-        found.update(value.tobytes())
-    return found.hexdigest()
