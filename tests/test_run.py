@@ -12,7 +12,7 @@ from tunable_core import checkpoint, run
 from tunable_core.checkpoint import Header
 from tunable_core.data import Batches
 from tunable_core.degradations import protocol_noise
-from tunable_core.errors import CheckFailed, DataError
+from tunable_core.errors import CheckFailed, DataError, TunableError
 from tunable_core.initial import starting_weights
 from tunable_core.recipe import load_recipe
 from tunable_core.run import train
@@ -143,6 +143,23 @@ def test_a_cut_log_row_is_dropped(recipe_of, tmp_path, whole):
     assert_same_run(out, whole)
 
 
+@pytest.mark.parametrize("name", ["log.csv", "validation.csv"])
+def test_a_row_cut_within_its_last_number_is_dropped(name, recipe_of, tmp_path, whole):
+    """It has all its columns: only the missing end of line tells."""
+    out = tmp_path / "run"
+    with pytest.raises(RuntimeError):
+        train(recipe_of(), Numpy(at(9, fail)), out)
+    rows = (out / name).read_text()
+    assert rows.splitlines()[-1].startswith("8,")
+    (out / name).write_text(rows[:-3])
+    train(recipe_of(), Numpy(), out, resume=True)
+    assert (out / "validation.csv").read_text() == (whole / "validation.csv").read_text()  # made up for
+    wanted = (whole / "log.csv").read_text().splitlines(keepends=True)
+    if name == "log.csv":
+        wanted = [row for row in wanted if not row.startswith("8,")]
+    assert (out / "log.csv").read_text() == "".join(wanted)
+
+
 def test_resuming_a_finished_run_only_writes_the_model(recipe_of, tmp_path, whole):
     out = shutil.copytree(whole, tmp_path / "run")
     (out / "model.safetensors").unlink()
@@ -242,3 +259,69 @@ def test_bad_data_is_found_before_the_first_step(data, fragments, recipe_of, tmp
     with refused(DataError, *fragments):
         train(recipe_of(data=data), backend, tmp_path / "run")
     assert backend.received == [] and not (tmp_path / "run").exists()
+
+
+# --- one folder, one run
+
+
+def test_two_runs_into_one_folder(recipe_of, tmp_path, whole, refused):
+    """The second is refused, with and without --resume, whenever it begins; the first is not disturbed."""
+
+    def second():
+        for resume in (False, True):
+            with refused(TunableError, str(out), "in use", f"process {os.getpid()} on"):
+                train(recipe_of(seed=5), Numpy(), out, resume=resume)
+
+    out = tmp_path / "run"
+    train(recipe_of(), Numpy(lambda step: second() if step in (1, 6) else None), out)
+    assert_same_run(out, whole)
+
+
+def test_a_run_is_not_continued_unasked(recipe_of, tmp_path, whole, refused):
+    """Not even where its checkpoint appears after the folder was looked at, by a file system without locks."""
+    out = tmp_path / "run"
+
+    class Late(Numpy):
+        def build(self, spec, num_objectives):
+            shutil.copytree(whole / "checkpoints", out / "checkpoints")
+            return super().build(spec, num_objectives)
+
+    backend = Late()
+    train(recipe_of(), backend, out)
+    assert [batch.index for batch, _ in backend.received] == list(range(10))
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_leftovers_of_killed_saves_go(resume, recipe_of, tmp_path):
+    out = tmp_path / "run"
+    if resume:
+        with pytest.raises(RuntimeError):
+            train(recipe_of(), Numpy(at(5, fail)), out)
+    (out / "checkpoints").mkdir(exist_ok=True, parents=True)
+    checkpoints = out / "checkpoints"
+    for left in (
+        out / ".tunable-a1.yaml",
+        checkpoints / ".tunable-a1.safetensors",
+        checkpoints / ".step-4-a1.safetensors",
+    ):
+        left.write_text("half")
+    (out / "mine.safetensors").touch()
+    train(recipe_of(), Numpy(), out, resume=resume)
+    assert not [path for path in out.rglob(".*")] and (out / "mine.safetensors").exists()
+
+
+def test_folders_that_cannot_be_written(recipe_of, tmp_path, refused):
+    (tmp_path / "file").write_text("kept")
+    backend = Numpy()
+    for out in (tmp_path / "file", tmp_path / "file" / "run"):
+        with refused(TunableError, "cannot write in", str(out)):
+            train(recipe_of(), backend, out)
+    assert backend.received == [] and (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_run_that_was_moved_goes_on(recipe_of, tmp_path, whole):
+    with pytest.raises(RuntimeError):
+        train(recipe_of(), Numpy(at(7, fail)), tmp_path / "run")
+    shutil.move(tmp_path / "run", tmp_path / "elsewhere")
+    train(recipe_of(), Numpy(), tmp_path / "elsewhere", resume=True)
+    assert_same_run(tmp_path / "elsewhere", whole)

@@ -25,7 +25,7 @@ from tunable_core.data import Batches
 from tunable_core.errors import CheckFailed, CheckpointError, DataError, TunableError
 from tunable_core.evaluation import validate, validation_pictures
 from tunable_core.events import Events
-from tunable_core.files import write_text
+from tunable_core.files import holding, sweep, write_text
 from tunable_core.initial import ParameterSpec, starting_weights
 from tunable_core.interrupt import held_back
 from tunable_core.judges import DISCRIMINATOR
@@ -45,10 +45,16 @@ def train(
     resume  continue the newest sound checkpoint of DIR (start where there is none yet); without it, DIR must not
             hold a run
 
-    Raises CheckpointError when DIR holds a run (or, resuming, one of another recipe), CheckFailed when the
-    loss or the weights are not finite. On an interrupt (Ctrl-C) the step is finished and checkpointed first.
+    Raises TunableError when another process trains into DIR, CheckpointError when DIR holds a run (or, resuming, one
+    of another recipe), CheckFailed when the loss or the weights are not finite. On an interrupt (Ctrl-C) the step is
+    finished and checkpointed first.
     """
     out = Path(out)
+    with holding(out):
+        return _train(recipe, backend, out, resume, progress)
+
+
+def _train(recipe: Recipe, backend: Backend, out: Path, resume: bool, progress: Progress | None) -> Model:
     snapshots = Snapshots(out)
     _check_folder(out, snapshots, resume)
     batches = Batches(recipe)
@@ -57,13 +63,15 @@ def train(
     trainer = backend.trainer(network, recipe)
     specs = backend.specs(network)
     state = [ParameterSpec(name, value.shape, "zero") for name, value in trainer.state().items()]
-    found = snapshots.newest(recipe, specs, state)
+    found = snapshots.newest(recipe, specs, state) if resume else None
     backend.assign(network, found.weights if found else _start(recipe, specs))
     if found:
         trainer.load_state(found.state)
         log.info("continuing %s at step %d", out, found.step)
     first = found.step if found else 0
     model = Model(backend, network, checkpoint.Header.of(recipe))
+    sweep(out)
+    snapshots.sweep()
     write_text(out / "recipe.yaml", yaml.safe_dump(recipe.to_dict(), sort_keys=False))
     try:
         with _Log(out, recipe, first) as records:
@@ -166,8 +174,7 @@ class _Log:
 
     def validated(self, step: int) -> bool:
         """Whether validation.csv has the row of a step."""
-        path = self._out / "validation.csv"
-        return path.is_file() and f"\n{step}," in path.read_text(encoding="utf-8")
+        return any(row.startswith(f"{step},") for row in _rows(self._out / "validation.csv"))
 
     def validation(self, step: int, values: dict[str, float]) -> None:
         if not values:
@@ -185,10 +192,16 @@ class _Log:
 def _reopen(path: Path, columns: list[str], last: int):
     """Open a CSV for appending, keeping its rows up to step `last`."""
     kept = []
-    if last and path.is_file():
-        for row in path.read_text(encoding="utf-8").splitlines()[1:]:
-            step, *values = row.split(",")
-            if step.isdigit() and int(step) <= last and len(values) == len(columns) - 1:  # a kill cuts the last row
-                kept.append(row)
+    for row in _rows(path)[1:] if last else ():
+        step, *values = row.split(",")
+        if step.isdigit() and int(step) <= last and len(values) == len(columns) - 1:
+            kept.append(row)
     write_text(path, "\n".join([",".join(columns), *kept]) + "\n")
     return open(path, "a", encoding="utf-8")
+
+
+def _rows(path: Path) -> list[str]:
+    """The whole lines of a file, [] where there is none: a kill may cut the last anywhere, in a number too."""
+    if not path.is_file():
+        return []
+    return path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]

@@ -16,6 +16,7 @@ import numpy as np
 
 from tunable_core import checkpoint
 from tunable_core.errors import CheckFailed, CheckpointError, TunableError
+from tunable_core.files import sweep
 from tunable_core.initial import ParameterSpec
 from tunable_core.recipe import Recipe, parse
 
@@ -41,6 +42,12 @@ class Snapshots:
     def paths(self) -> list[Path]:
         found = self.folder.glob("step-*.safetensors")
         return sorted((path for path in found if re.fullmatch(r"step-\d+", path.stem)), key=_step)
+
+    def sweep(self) -> None:
+        """Remove what killed saves left; nobody else writes here. Versions before named it after the checkpoint."""
+        sweep(self.folder)
+        for path in self.folder.glob(".step-*.safetensors"):
+            path.unlink(missing_ok=True)
 
     def newest_step(self) -> int | None:
         paths = self.paths()
