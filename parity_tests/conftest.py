@@ -4,6 +4,8 @@
 (`torch`, `mindspore`) or both (`twins`) are not collected where these are not requested, and one line says how many.
 """
 
+import signal
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,9 @@ from parity_tests.twins import get_twin
 from tunable_core import checkpoint
 from tunable_core.backends import BACKENDS, requested
 from tunable_core.initial import starting_weights
+
+# Tests press Ctrl-C, which is ignored where a script starts them with `&`.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", params=requested())

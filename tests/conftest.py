@@ -1,5 +1,6 @@
 """What the neutral tests share: small pictures, a valid recipe, and the check that an error is one clear line."""
 
+import signal
 from contextlib import contextmanager
 
 import numpy as np
@@ -16,6 +17,9 @@ from tunable_core.errors import TunableError
 from tunable_core.initial import starting_weights
 from tunable_core.recipe import parse
 from tunable_core.run import train
+
+# Tests press Ctrl-C, which is ignored where a script starts them with `&`.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager

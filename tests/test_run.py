@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from fake import SPECS, Numpy, assert_same_run, at, fail, held, names, press
 
-from tunable_core import checkpoint, run
+from tunable_core import checkpoint, interrupt, run
 from tunable_core.checkpoint import Header
 from tunable_core.data import Batches
 from tunable_core.degradations import protocol_noise
 from tunable_core.errors import CheckFailed, DataError, TunableError
 from tunable_core.initial import starting_weights
+from tunable_core.interrupt import Stopped
 from tunable_core.recipe import load_recipe
 from tunable_core.run import train
 from tunable_core.snapshots import Snapshots
@@ -200,11 +201,26 @@ def test_weights_that_are_not_finite_are_not_kept(recipe_of, tmp_path, refused):
     assert held(tmp_path) == names(4)
 
 
-def test_a_second_interrupt_acts_at_once(recipe_of, tmp_path):
+def test_a_second_interrupt_acts_at_once(recipe_of, tmp_path, monkeypatch):
+    monkeypatch.setattr(interrupt, "TOGETHER", 0)  # as if more than a second lay between them
     with pytest.raises(KeyboardInterrupt):
         train(recipe_of(), Numpy(at(6, lambda: (press(), press()))), tmp_path)
     assert held(tmp_path) == names(4)  # step 6 is half done
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_while_a_checkpoint_is_written_leaves_it_whole(recipe_of, tmp_path, whole, monkeypatch):
+    """However often one presses, and without the validation that would follow."""
+    monkeypatch.setattr(interrupt, "TOGETHER", 0)
+    with monkeypatch.context() as patch:
+        save_file = checkpoint.save_file
+        patch.setattr(checkpoint, "save_file", lambda *args: (press(), press(), save_file(*args)))
+        with pytest.raises(Stopped) as stopped:
+            train(recipe_of(), Numpy(), tmp_path / "run")
+    assert stopped.value.number == signal.SIGINT
+    assert held(tmp_path / "run") == names(4) and not (tmp_path / "run" / "validation.csv").exists()
+    train(recipe_of(), Numpy(), tmp_path / "run", resume=True)
+    assert_same_run(tmp_path / "run", whole)
 
 
 @pytest.mark.parametrize("step", [4, 8, 10])

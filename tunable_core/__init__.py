@@ -1,7 +1,14 @@
 """Framework-neutral part of tunable convolutions: recipes, data, metrics, checkpoints, certificate, commands."""
 
-from tunable_core.backends import Model, load
 from tunable_core.errors import TunableError
 from tunable_core.version import __version__
 
 __all__ = ["Model", "TunableError", "__version__", "load"]
+
+
+def __getattr__(name: str):
+    if name not in ("Model", "load"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from tunable_core import backends  # now, with numpy and all else: the command line first takes care of Ctrl-C
+
+    return getattr(backends, name)

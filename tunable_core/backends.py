@@ -20,6 +20,7 @@ from tunable_core.data import Batch
 from tunable_core.errors import BackendError, OmegaError, TunableError, nearest
 from tunable_core.graphs import Graph
 from tunable_core.initial import ParameterSpec
+from tunable_core.interrupt import postponed
 from tunable_core.networks import NetworkSpec
 from tunable_core.omega import check_omega
 from tunable_core.recipe import Recipe
@@ -176,7 +177,8 @@ def get_backend(name: str, device: str | None = None, mode: str | None = None) -
             f"backend {name!r} needs {module}, which is not installed: pip install tunable-convolutions[{name}]"
         )
     try:
-        found = importlib.import_module(twin)
+        with postponed():
+            found = importlib.import_module(twin)
     except (ImportError, OSError) as error:  # a broken installation: a library that is missing or does not fit
         reason = " ".join(str(error).split())
         raise BackendError(f"backend {name!r}: {module} is installed but cannot be imported: {reason}") from None
@@ -187,7 +189,9 @@ def read_pickle(path: Path) -> dict[str, np.ndarray]:
     """Every tensor of a PyTorch pickle, as torch_impl.pickles reads it; BackendError where torch is missing."""
     if "torch" not in installed():
         raise BackendError(f"{path} needs torch, which is not installed: pip install tunable-convolutions[torch]")
-    return importlib.import_module("torch_impl.pickles").read_pickle(path)
+    with postponed():
+        pickles = importlib.import_module("torch_impl.pickles")
+    return pickles.read_pickle(path)
 
 
 def choose(name: str, kind: str, received: str | None, known: tuple[str, ...]) -> str:

@@ -1,41 +1,155 @@
-"""Ctrl-C at a moment of one's own choosing, so that what a checkpoint holds is a whole step."""
+"""Signals that end a program (Ctrl-C, SIGTERM, SIGHUP) at a moment of one's own choosing, and what they leave behind.
 
+A signal that is ignored stays ignored: SIGINT in what a script starts with `&`, SIGHUP under nohup. One that has a
+handler of someone's own keeps it, and outside the main thread nothing changes.
+
+MindSpore, while a compiled graph runs, puts a handler of its own in the place of Python's, which turns Ctrl-C into a
+SIGTERM to the process itself: it is taken as one.
+"""
+
+import contextlib
 import logging
+import os
 import signal
+import stat
+import subprocess
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 log = logging.getLogger(__name__)
 
+TOGETHER = 1.0  # seconds in which a further signal belongs to the first: schedulers and terminals send several at once
+PATIENCE = 30.0  # seconds for a child to end what it is doing
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the program to end; the exit status is then 128 + `number`, as a shell has it."""
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+class _Handler:
+    """What these signals do within a block; calling it says whether one has come."""
+
+    def __init__(self, holds: bool):
+        self._holds, self._kept, self._again = holds, 0, None
+        self.number, self._at = None, -TOGETHER
+
+    def __call__(self) -> bool:
+        return self.number is not None
+
+    def handle(self, number: int, frame) -> None:
+        if number == getattr(signal, "SIGHUP", None):
+            _let_go_of_terminal()
+        first, together = self.number is None, time.monotonic() - self._at < TOGETHER
+        if first:
+            self.number, self._at = number, time.monotonic()
+        elif together and number == signal.SIGTERM:  # in whatever order two at once arrive
+            self.number = number
+        if first and self._holds:
+            with contextlib.suppress(RuntimeError):  # it came while standard error was being written
+                log.warning("interrupted: finishing this step (Ctrl-C again stops at once)")
+        elif first or not together:
+            if self._kept:
+                self._again = number
+            else:
+                self._at = time.monotonic()
+                raise Stopped(number)
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Let no signal end the block in its midst; one that would have done so does at its end."""
+        self._kept += 1
+        try:
+            yield
+        finally:
+            self._kept -= 1
+        if self._again is not None and not self._kept:
+            raise Stopped(self._again)
+
+    def stop(self) -> None:
+        """End the program by the signal that came."""
+        raise Stopped(self.number)
+
 
 @contextmanager
-def held_back() -> Iterator[Callable[[], bool]]:
-    """Hold Ctrl-C back; yields a function that says whether it was pressed. A second one acts at once.
-
-    A request to terminate (SIGTERM) is taken the same way: it is what stops a job of a cluster, and MindSpore, whose
-    compiled graphs put their own handler in the place of Python's, turns Ctrl-C into one.
-    Where Ctrl-C does not raise KeyboardInterrupt (another thread, a handler of someone's own) it changes nothing.
-    """
-    here = threading.current_thread() is threading.main_thread()
-    if not here or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield lambda: False
+def _installed(handler: _Handler) -> Iterator[_Handler]:
+    if threading.current_thread() is not threading.main_thread():
+        yield handler
         return
-    pressed = False
-
-    def note(number, frame):
-        nonlocal pressed
-        if pressed:
-            signal.default_int_handler(number, frame)
-        pressed = True
-        log.warning("interrupted: finishing this step (Ctrl-C again stops at once)")
-
-    held = [signal.SIGINT]
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        held.append(signal.SIGTERM)
-    before = [(number, signal.signal(number, note)) for number in held]
+    found = {number: signal.getsignal(number) for number in SIGNALS}
+    plain = (signal.SIG_DFL, signal.default_int_handler)
+    before = {number: old for number, old in found.items() if old in plain or _is_ours(old)}
     try:
-        yield lambda: pressed
+        for number in before:
+            signal.signal(number, handler.handle)
+        yield handler
     finally:
-        for number, handler in before:
-            signal.signal(number, handler)
+        for number, old in before.items():
+            signal.signal(number, old)
+            if _is_ours(old) and handler.number is not None:  # what follows at once belongs to the same
+                old.__self__.number, old.__self__._at = handler.number, handler._at
+
+
+def _is_ours(handler) -> bool:
+    return isinstance(getattr(handler, "__self__", None), _Handler)
+
+
+@contextmanager
+def heeded() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the block as Ctrl-C does, by an exception (Stopped): what was begun is cleared away.
+
+    Further signals within a second of it do not disturb that.
+    """
+    with _installed(_Handler(holds=False)):
+        yield
+
+
+@contextmanager
+def held_back() -> Iterator[_Handler]:
+    """Hold these signals back; yields a function that says whether one came. A second one acts at once.
+
+    One that comes within a second of the first belongs to it; `whole()` of that function protects what must not be
+    cut short, and its `stop()` ends the program as the signal asked.
+    """
+    with _installed(_Handler(holds=True)) as handler:
+        yield handler
+
+
+@contextmanager
+def postponed() -> Iterator[None]:
+    """Let these signals act at the end of the block: imports of compiled modules abort where they raise."""
+    handler = _Handler(holds=False)
+    with _installed(handler), handler.whole():
+        yield
+
+
+def run_child(command: list[str], **options) -> subprocess.CompletedProcess:
+    """subprocess.run of a program that ends with this one: whatever stops the wait stops it too, by SIGTERM first."""
+    with subprocess.Popen(command, **options) as child:
+        try:
+            output, _ = child.communicate()
+        except BaseException:
+            child.terminate()
+            try:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(PATIENCE)
+            finally:
+                child.kill()
+            raise
+    return subprocess.CompletedProcess(command, child.returncode, output)
+
+
+def _let_go_of_terminal() -> None:
+    """Write to nowhere what would go to a terminal that was closed: it could only fail."""
+    for descriptor in (1, 2):
+        with contextlib.suppress(OSError):
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode) and not os.isatty(descriptor):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, descriptor)
+                os.close(nowhere)

@@ -46,8 +46,8 @@ def train(
             hold a run
 
     Raises TunableError when another process trains into DIR, CheckpointError when DIR holds a run (or, resuming, one
-    of another recipe), CheckFailed when the loss or the weights are not finite. On an interrupt (Ctrl-C) the step is
-    finished and checkpointed first.
+    of another recipe), CheckFailed when the loss or the weights are not finite. On an interrupt (Ctrl-C, SIGTERM,
+    SIGHUP) the step is finished and checkpointed first.
     """
     out = Path(out)
     with holding(out):
@@ -108,9 +108,10 @@ def _loop(recipe, batches, model, trainer, records, snapshots, first, progress):
 
     def save():
         nonlocal saved
-        records.flush()
-        snapshots.save(Snapshot(step, model.backend.parameters(model.network), trainer.state()), recipe)
-        saved = step
+        with interrupted.whole():
+            records.flush()
+            snapshots.save(Snapshot(step, model.backend.parameters(model.network), trainer.state()), recipe)
+            saved = step
 
     def due(at):
         return at % recipe.checkpoint.every == 0 or at == recipe.steps
@@ -129,14 +130,13 @@ def _loop(recipe, batches, model, trainer, records, snapshots, first, progress):
                 records.step(step, rate, report)
                 if progress:
                     progress(step, recipe.steps, report.loss)
-                stop = interrupted()
-                if due(step) or stop:
+                if due(step) or interrupted():
                     save()
+                if saved == step and interrupted():  # a validation that is due can wait: going on makes up for it
+                    log.info("stopped after step %d; --resume continues", step)
+                    interrupted.stop()
                 if due(step):
                     records.validation(step, validate(model, recipe))
-                if stop:
-                    log.info("stopped after step %d; --resume continues", step)
-                    raise KeyboardInterrupt
         except DataError:  # a damaged picture: the steps before it are whole
             if step > saved:
                 save()

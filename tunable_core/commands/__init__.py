@@ -1,7 +1,8 @@
 """The command line: `tunable VERB`, one module per verb.
 
 A verb's module has `add_arguments(parser)` and `run(args) -> int`, the exit status: 0 done, 1 a check
-failed or some of several inputs failed, 2 usage or bad input. Errors are one line on standard error.
+failed or some of several inputs failed, 2 usage or bad input, 128 + n ended by signal n. Errors are one line on
+standard error.
 """
 
 import argparse
@@ -9,9 +10,11 @@ import contextlib
 import importlib
 import logging
 import os
+import signal
 import sys
 
 from tunable_core.errors import CheckFailed, TunableError, nearest
+from tunable_core.interrupt import heeded, postponed
 from tunable_core.version import __version__
 
 VERBS = {
@@ -39,6 +42,15 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
+    try:
+        with heeded():
+            return _run(argv)
+    except KeyboardInterrupt as error:
+        verb = next((word for word in argv if word in VERBS), "")
+        return _fail(verb, "interrupted", 128 + getattr(error, "number", signal.SIGINT))
+
+
+def _run(argv: list[str]) -> int:
     parser = _Parser(prog="tunable", description="Tunable convolutions: networks with knobs, in two frameworks.")
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
@@ -46,7 +58,8 @@ def main(argv: list[str] | None = None) -> int:
     for verb, summary in VERBS.items():
         verb_parser = verbs.add_parser(verb, help=summary, description=summary[0].upper() + summary[1:] + ".")
         if verb == chosen:  # only this verb's module is imported
-            module = importlib.import_module(f"tunable_core.commands.{verb}")
+            with postponed():
+                module = importlib.import_module(f"tunable_core.commands.{verb}")
             module.add_arguments(verb_parser)
     if chosen is not None and chosen not in VERBS:
         parser.error(f"unknown verb {chosen!r}{nearest(chosen, VERBS)}; known: {', '.join(VERBS)}")
@@ -74,12 +87,10 @@ def main(argv: list[str] | None = None) -> int:
         if os.environ.get(SHOW):
             raise
         return _fail(args.verb, f"{_first_line(error)} ({SHOW}=1 shows where)", 1)
-    except KeyboardInterrupt:
-        return _fail(args.verb, "interrupted", 130)
 
 
 def _fail(verb: str, error, status: int) -> int:
-    print(f"tunable {verb}: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"tunable {verb}".rstrip() + f": {' '.join(str(error).split())}", file=sys.stderr)
     return status
 
 

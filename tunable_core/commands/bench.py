@@ -17,6 +17,7 @@ from tunable_core.backends import get_backend, requested
 from tunable_core.commands.shared import add_json, at_least, print_json
 from tunable_core.errors import CheckFailed, TunableError
 from tunable_core.files import write_text
+from tunable_core.interrupt import run_child
 from tunable_core.networks import ResNetSpec
 from tunable_core.recipe import load_recipe
 from tunable_core.reports import layers, tables
@@ -114,7 +115,7 @@ def _turn(args, name: str) -> benchmark.Times | list[dict]:
     command += ["--quick"] if args.quick else []
     for override in args.set:
         command += ["--set", override]
-    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+    done = run_child(command, stdout=subprocess.PIPE, text=True)
     if done.returncode == 2:
         raise TunableError(f"{name} could not be timed")  # its own line has said why
     if done.returncode:

@@ -6,7 +6,6 @@ other: an environment switch of one cannot slow the other.
 
 import logging
 import shutil
-import subprocess
 import sys
 import time
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from tunable_core.degradations import protocol_degraded
 from tunable_core.errors import CheckFailed, TunableError
 from tunable_core.evaluation import PROTOCOL, evaluate, summarise
 from tunable_core.files import write_text
+from tunable_core.interrupt import run_child
 from tunable_core.omega import format_omega, line
 from tunable_core.pictures import from_network, read, to_network, write
 from tunable_core.reports import certificate as certificate_report
@@ -86,7 +86,7 @@ def _train(name: str, out: Path, steps: int | None) -> None:
     command = [sys.executable, "-m", "tunable_core", "train", str(RECIPE), "--backend", name, "--out", str(out)]
     if steps:
         command += ["--set", f"steps={steps}"]
-    status = subprocess.run(command, check=False).returncode
+    status = run_child(command).returncode
     if status:
         raise CheckFailed(f"training with {name} failed with exit status {status}")
 
