@@ -59,7 +59,7 @@ def test_drawn_weights_keep_the_size():
 
 def tool(*arguments):
     command = [sys.executable, "tools/vgg19.py", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
 def test_from_torchvisions_file(tmp_path):
