@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from parity_tests.faults import FAULTS
+from tunable_core.backends import LossReport
 from tunable_core.certificate import Certificate, Row, verify
 from tunable_core.errors import BackendError, TunableError
 from tunable_core.networks import ResNetSpec
@@ -96,6 +97,69 @@ def test_a_wrong_export_is_red(torch, small_network, monkeypatch):
     assert certificate.passed and certificate.not_judged == [
         f"torch's onnx, form {form}: no such operator" for form in ("shared", "basis")
     ]
+
+
+class Second:
+    """A framework beside `backend`: the same, under another name, and wrong by a thousandth in all that it reports."""
+
+    name = "second"
+
+    def __init__(self, backend):
+        self._backend = backend
+
+    def __getattr__(self, name):
+        return getattr(self._backend, name)
+
+    def run(self, *arguments):
+        return self._backend.run(*arguments) * np.float32(1.001)
+
+    def trace(self, *arguments):
+        calls = self._backend.trace(*arguments)
+        return {name: call._replace(output=call.output * np.float32(1.001)) for name, call in calls.items()}
+
+    def trainer(self, network, recipe):
+        return _SecondTrainer(self._backend.trainer(network, recipe))
+
+
+class _SecondTrainer:
+    def __init__(self, trainer):
+        self._trainer = trainer
+
+    def gradients(self, batch):
+        loss, terms, gradients = self._trainer.gradients(batch)[:3]
+        longer = {name: value * np.float32(1.01) for name, value in gradients.items()}
+        return LossReport(loss * 1.001, terms * np.float32(1.001), longer)
+
+    def step(self, batch, rate):
+        report = self._trainer.step(batch, rate * 1.1)
+        return report._replace(loss=report.loss * 1.001)
+
+    def state(self):
+        return {name: value * np.float32(1.01) for name, value in self._trainer.state().items()}
+
+
+def test_every_pair_is_compared(torch, small_network):
+    """A program that is wrong fails beside the other program as beside the truth, by as much; the other does not."""
+    certificate = verify(small_network("affine"), [torch.backend, Second(torch.backend)], points=2)
+    rows = {(row.stage, row.compared, row.omega): row for row in certificate.rows if not row.at_least}
+    assert all(row.passed for key, row in rows.items() if key[1].startswith("torch"))
+    found = set()
+    for (stage, compared, omega), row in rows.items():
+        if compared == "second : float64" and stage != "steps: at rest":
+            beside = rows[stage, "second : torch", omega]
+            zero = not row.error  # the loss at omega = 0
+            assert zero or (not row.passed and not beside.passed), (stage, omega)
+            assert beside.error == pytest.approx(row.error, rel=0.02), (stage, omega)
+            assert beside.parts.keys() == row.parts.keys()
+            found.add(stage)
+    assert found == {
+        "layer output", "network", "loss", "gradients", "gradients: median", "gradient", "optimizer state",
+        "steps: loss", "steps: weights",
+    }  # fmt: skip
+    judged = {(row.stage, row.compared) for row in rows.values() if not row.passed}
+    assert {("layer", "second : oracle"), ("loss", "second : oracle")} <= judged
+    # outputs are wrong alike, folded or not; what is held is the file's
+    assert not {row.stage for row in rows.values() if not row.passed} & {"weights", "folded", "truth"}
 
 
 def test_one_twin_alone(twin, small_network):

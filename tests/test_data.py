@@ -61,6 +61,17 @@ def test_a_batch_is_a_function_of_seed_and_index(batches):
         assert not np.array_equal(noise, one[7].sample["degraded"] - one[7].sample["clean"])
 
 
+def test_batches_share_no_random_numbers(batches):
+    """Neither in place nor shifted: batches beside each other, seeds beside each other, the samples of one batch."""
+    noise = [{"kind": "gaussian_noise", "sigma": 25}]  # one level: equal draws are equal noise
+    runs = [batches(seed=seed, patch=16, batch=4, degradation=noise) for seed in (0, 1)]
+    made = [run[index] for run in runs for index in range(4)]
+    drawn = np.concatenate([(batch.sample["degraded"] - batch.sample["clean"]).ravel() for batch in made])
+    assert len(np.unique(drawn)) > 0.99 * drawn.size  # float32: a few are equal by chance
+    omegas = np.concatenate([run[index].omega for run in runs for index in range(20)])
+    assert len(np.unique(omegas)) == omegas.size
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_stream_equals_direct(workers, batches):
     direct, streamed = batches(), list(batches(workers=workers).stream(2, 12))

@@ -114,13 +114,24 @@ def test_blended_pieces_lie_where_they_belong(height, width, tile, scale):
     assert max(sizes[:-1]) <= tile + 2 * max(tile // 4, 1) and len(sizes) > 2
 
 
-def test_blending_leaves_no_seams():
-    """A network that adds something else to every piece: the step from pixel to pixel stays small."""
+@pytest.mark.parametrize(("tile", "size", "shared"), [(32, None, 16), (None, (32, 48), 8)])
+@pytest.mark.parametrize("scale", [1, 4])
+def test_blending_leaves_no_seams(scale, tile, size, shared):
+    """A network that adds something else to every piece: one gives way to the next evenly, pixel by pixel.
+
+    Over the pixels that they share, however many an enlarging network makes of them.
+    """
     shades = iter(np.tile([0.0, 1.0], 100))
     flat = np.zeros((1, 3, 64, 96), np.float32)
-    found = run_tiled(fake(lambda x, omega: x + np.float32(next(shades))), flat, None, 32)
+
+    def run(x, omega):
+        return x.repeat(scale, axis=2).repeat(scale, axis=3) + np.float32(next(shades))
+
+    network = fake(run, scale)
+    network.header.size = size
+    found = run_tiled(network, flat, None, tile)
     steps = max(np.abs(np.diff(found, axis=axis)).max() for axis in (2, 3))
-    assert np.ptp(found) > 0.9 and steps < 0.15
+    assert np.ptp(found) > 0.9 and 0.8 / (shared * scale) < steps <= 1 / (shared * scale)
 
 
 def test_windows_lie_as_in_the_whole_picture():
