@@ -213,8 +213,8 @@ def test_an_interrupt_while_a_checkpoint_is_written_leaves_it_whole(recipe_of, t
     """However often one presses, and without the validation that would follow."""
     monkeypatch.setattr(interrupt, "TOGETHER", 0)
     with monkeypatch.context() as patch:
-        save_file = checkpoint.save_file
-        patch.setattr(checkpoint, "save_file", lambda *args: (press(), press(), save_file(*args)))
+        serialised = checkpoint.serialised
+        patch.setattr(checkpoint, "serialised", lambda *args: (press(), press(), serialised(*args))[-1])
         with pytest.raises(Stopped) as stopped:
             train(recipe_of(), Numpy(), tmp_path / "run")
     assert stopped.value.number == signal.SIGINT
