@@ -149,7 +149,6 @@ PLACES = [
     (f"restore {MODEL} {P}/pictures/a.png --omega 1,0 -o {P}/pictures/a.png", ["one of the pictures to restore"]),
     (f"restore {MODEL} {P}/pictures {P}/cut --omega 1,0", ["pictures is a folder", "-o"]),
     (f"restore {MODEL} {P}/cut --omega 1,0 -o {P}/x.png", ["x.png names one picture", "folder"]),
-    (f"restore {MODEL} {P}/pictures {P}/cut --omega 1,0 -o {P}/new", ["would become", "new/a_restored.png"]),
 ]  # fmt: skip
 
 

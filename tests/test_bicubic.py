@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tunable_core.bicubic import cubic, shrink
-from tunable_core.pictures import list_pictures, read
+from tunable_core.folders import list_pictures
+from tunable_core.pictures import read
 
 # Halves of the cubic kernel at 1/4, 3/4, 5/4 and 7/4: what scale 2 gives the pixels around an output pixel.
 WEIGHTS = np.array([111, 29, -9, -3]) / 256

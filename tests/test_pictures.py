@@ -11,7 +11,6 @@ from PIL import Image
 from tunable_core.errors import DataError, TunableError
 from tunable_core.pictures import (
     from_network,
-    list_pictures,
     read,
     read_bytes,
     to_floats,
@@ -220,15 +219,3 @@ def test_layouts(rng):
     assert pictures.shape == (1, 3, 4, 5) and pictures.dtype == np.float32 and pictures.flags.c_contiguous
     assert pictures[0, 2, 1, 4] == np.float32(picture[1, 4, 2])
     np.testing.assert_array_equal(from_network(pictures), picture.astype(np.float32))
-
-
-def test_list_pictures(tmp_path, refused):
-    for name in ("b.png", "a.JPG", "c.txt", "d.webp", ".hidden", ".b-unfinished.png"):
-        (tmp_path / name).write_bytes(b"")
-    (tmp_path / "folder.png").mkdir()
-    assert [path.name for path in list_pictures(tmp_path)] == ["a.JPG", "b.png", "d.webp"]
-    with refused(DataError, "no pictures in", "folder.png", ".png, .jpg"):
-        list_pictures(tmp_path / "folder.png")
-    for name in ("absent", "b.png"):
-        with refused(DataError, "no such folder", name):
-            list_pictures(tmp_path / name)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,7 +76,81 @@ def test_resume_goes_on_with_a_folder(tunable, weights_file, folder):
     assert status == 0 and "resume: 1 of 2 pictures are restored already" in err and "wrote out/b_restored.png" in err
     assert os.stat("out/a_restored.png").st_mtime_ns == kept
     status, out, err = tunable(*words, "--resume")
-    assert (status, out, err) == (0, "", "resume: 2 of 2 pictures are restored already\n")
+    assert (status, out, err) == (0, "", f"{folder}: 2 pictures\nresume: 2 of 2 pictures are restored already\n")
+
+
+def test_resume_serves_nothing_of_other_settings(tunable, weights_file, folder):
+    """Another omega, model or option, and a picture that is another one by now; and back to what was there."""
+    shutil.copy(weights_file, "model.safetensors")
+    words = ["restore", "model.safetensors", folder, "-o", "out", "--resume", "--omega"]
+
+    def made_again(*options):
+        """How many of the two pictures a call makes."""
+        status, _, err = tunable(*words, *options)
+        assert status == 0, err
+        return sum(line.startswith("wrote") for line in err.splitlines())
+
+    assert made_again("0,1") == 2 and made_again("0,1") == 0
+    zero = Path("out/a_restored.png").read_bytes()
+    assert made_again("0.5,1") == 2
+    assert made_again("0.5,1", "--tile", "16") == 2 and made_again("0.5,1", "--tile", "16") == 0
+    assert made_again("0,1") == 2 and Path("out/a_restored.png").read_bytes() == zero
+    tensors, header = checkpoint.load("model.safetensors")
+    checkpoint.save("model.safetensors", {name: value / 2 for name, value in tensors.items()}, header)
+    assert made_again("0,1") == 2
+    kept = (folder / "a.png").stat()
+    Image.open(folder / "a.png").rotate(180).save(folder / "a.png")
+    os.utime(folder / "a.png", ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    assert made_again("0,1") == 1
+    os.utime(folder / "a.png")  # only touched
+    assert made_again("0,1") == 0
+
+
+def test_resume_after_a_kill_between_a_picture_and_its_record(tunable, weights_file, folder):
+    words = ["restore", weights_file, folder, "-o", "out", "--resume", "--omega"]
+    record = Path("out/.restored.jsonl")
+    assert tunable(*words, "0,1")[0] == 0
+    zero = record.read_text()
+    assert tunable(*words, "1,0")[0] == 0
+    record.write_text(zero[:-20])  # the pictures of (1, 0), and the record of (0, 1), whose last line was cut
+    status, _, err = tunable(*words, "0,1")
+    assert status == 0 and "resume: 0 of 2" in err and "2 made by other settings or of another picture" in err
+    assert tunable(*words, "0,1")[2].endswith("resume: 2 of 2 pictures are restored already\n")
+
+
+def test_resume_wants_a_folder(tunable, weights_file, folder):
+    status, out, err = tunable("restore", weights_file, folder / "a.png", "--omega", "1,0", "--resume")
+    assert (status, out, err.count("\n")) == (2, "", 1) and "--resume goes on with a folder" in err
+
+
+def test_names_that_would_be_one(tunable, weights_file, folder):
+    """Equal but for the suffix, for case, for the form of an accent, or for their folder; and one named twice."""
+    picture, other = Image.open(folder / "a.png"), folder.parent / "other"
+    other.mkdir()
+    names = ["a.bmp", "B.png", "\u00e9.png", "e\u0301.png", "c.png"]
+    for path in [*(folder / name for name in names), other / "a.png", other / "c.png"]:
+        picture.save(path)
+    status, _, err = tunable("restore", weights_file, folder, other, folder / "b.png", "--omega", "1,0", "-o", "out")
+    assert status == 0 and "pictures would share their names with others: theirs keep the suffix (" in err
+    assert sorted(path.name for path in Path("out").glob("*.png")) == sorted([
+        "a.bmp_restored.png", "a.png_restored.png", "a.png-2_restored.png", "B.png_restored.png",
+        "b.png-2_restored.png", "c.png_restored.png", "c.png-2_restored.png",
+        "e\u0301.png_restored.png", "\u00e9.png-2_restored.png",
+    ])  # fmt: skip
+
+
+def test_folders_in_a_folder(tunable, weights_file, folder):
+    """Their tree is kept, and what lies in it already is not restored again as a picture of its own."""
+    (folder / "one").mkdir()
+    os.rename(folder / "b.png", folder / "one" / "b.png")
+    words = ["restore", weights_file, folder, "--omega", "1,0", "-o", folder / "out"]
+    status, _, err = tunable(*words)
+    assert status == 0 and f"{folder}: 1 picture; left out: 1 in sub-folders (one/b.png); --recursive restores" in err
+    for _ in range(2):
+        status, _, err = tunable(*words, "--recursive")
+        assert status == 0 and f"{folder}: 2 pictures\n" in err
+    found = sorted(path.relative_to(folder / "out").as_posix() for path in (folder / "out").rglob("*.png"))
+    assert found == ["a_restored.png", "one/b_restored.png"]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".webp", ".jpg"])
@@ -146,7 +222,10 @@ def test_one_bad_picture_of_several(tunable, weights_file, folder):
     (folder / "aa.png").write_bytes((folder / "a.png").read_bytes()[:100])
     words = ["restore", weights_file, folder, "absent.png", "--omega", "1,0", "-o", "out", "--json"]
     status, out, err = tunable(*words)
-    assert status == 1 and sorted(os.listdir("out")) == ["a_restored.png", "b_restored.png"]
+    assert status == 1 and sorted(path.name for path in Path("out").glob("*.png")) == [
+        "a_restored.png",
+        "b_restored.png",
+    ]
     lines = [line for line in err.splitlines() if line.startswith("tunable restore: ")]
     assert len(lines) == 3 and "aa.png" in lines[0] and "no such picture: absent.png" in lines[1]
     assert lines[2] == "tunable restore: 2 of 4 pictures failed"

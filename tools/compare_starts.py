@@ -21,9 +21,10 @@ from tunable_core import metrics, oracle
 from tunable_core.backends import get_backend
 from tunable_core.data import Batches
 from tunable_core.degradations import protocol_degraded
+from tunable_core.folders import list_pictures
 from tunable_core.initial import starting_weights
 from tunable_core.omega import line
-from tunable_core.pictures import list_pictures, read
+from tunable_core.pictures import read
 from tunable_core.recipe import expand, load_recipe
 
 MINI = Path(__file__).parent.parent / "configs" / "denoise" / "mini.yaml"

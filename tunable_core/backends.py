@@ -89,6 +89,7 @@ class Backend(Protocol):
     """A framework. Networks are the framework's own objects; everything else is numpy."""
 
     name: str
+    device: str
     mode: str  # one of `modes`
     lean: str  # the mode that takes least memory on this device, for pictures that are restored whole
     modes: tuple[str, ...]  # ways to run, the default first: eager, compile; graph, pynative; session, blocked

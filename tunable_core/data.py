@@ -16,7 +16,8 @@ import numpy as np
 
 from tunable_core.degradations import degrade, margin_of, scale_of
 from tunable_core.errors import DataError
-from tunable_core.pictures import list_pictures, read_levels, size_of, to_floats
+from tunable_core.folders import list_pictures
+from tunable_core.pictures import read_levels, size_of, to_floats
 from tunable_core.recipe import Data, Recipe, expand
 
 BUNDLED = "bundled"

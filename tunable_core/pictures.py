@@ -214,20 +214,3 @@ def to_network(picture: np.ndarray) -> np.ndarray:
 def from_network(pictures: np.ndarray) -> np.ndarray:
     """(1, 3, H, W) -> (H, W, 3)."""
     return pictures[0].transpose(1, 2, 0)
-
-
-def list_pictures(folder: str | Path) -> list[Path]:
-    """The pictures directly inside `folder`, sorted by name, without hidden ones; DataError if there is none."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"no such folder: {folder}")
-    found = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
-    )
-    if not found:
-        inside = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_dir())[:4])
-        hint = f"; inside it are the folders {inside}" if inside else ""
-        raise DataError(f"no pictures in {folder} (looked for {', '.join(SUFFIXES)}){hint}")
-    return found

@@ -2,6 +2,8 @@
 
 import argparse
 import logging
+import unicodedata
+from collections import Counter
 from pathlib import Path
 
 from PIL import Image
@@ -18,23 +20,28 @@ from tunable_core.commands.shared import (
 )
 from tunable_core.errors import DataError, TunableError
 from tunable_core.files import check_writable
+from tunable_core.folders import find, some
 from tunable_core.omega import format_omega, sweep, tour
 from tunable_core.pictures import (
     ALPHA_SUFFIXES,
     SUFFIXES,
     from_network,
-    list_pictures,
     read_picture,
     to_network,
     write,
 )
+from tunable_core.restored import NAME, Record, file_hash
 from tunable_core.sweep import cell_sheet, contact_sheet, write_animation
 from tunable_core.tiling import BLENDED_TILE, DEFAULT_TILE, WHOLE, default_tile, run_tiled
+from tunable_core.version import __version__
 
 
 def add_arguments(parser):
     parser.add_argument("model", metavar="MODEL", help="a weights file, or an exported one (.onnx, .mindir)")
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="pictures, or folders of pictures (these need -o)")
+    parser.add_argument(
+        "--recursive", action="store_true", help="folders with all folders in them, which -o then holds too"
+    )
     parser.add_argument("--omega", metavar="A,B", help="the knobs, one value per objective; none for a plain network")
     parser.add_argument(
         "-o",
@@ -59,37 +66,62 @@ def add_arguments(parser):
         f"whole picture, whole up to {WHOLE:,} pixels, else {BLENDED_TILE} and blended; of files of one size: theirs)",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="leave out pictures whose restored file is there: go on with a folder"
+        "--resume",
+        action="store_true",
+        help="go on with a folder -o: keep what this command has made there of these pictures, and make the rest; "
+        f"what made it is noted in {NAME} there",
     )
     add_extrapolate(parser)
     add_backend(parser)
     add_json(parser)
 
 
+# What does not change a picture, of all that can be said on the command line.
+_NEUTRAL = (
+    "verb",
+    "model",
+    "images",
+    "recursive",
+    "omega",
+    "extrapolate",
+    "out",
+    "resume",
+    "json",
+    "backend",
+    "device",
+)
+
+
 def run(args) -> int:
-    paths, targets = _plan(args)
+    paths, targets, folder = _plan(args)
+    if args.resume and folder is None:
+        raise TunableError("--resume goes on with a folder of restored pictures: name it with -o")
     model = model_of(args)
     omegas = _omegas(args, model)
     written, failed = [], []
+    record = Record(folder, _settings(args, model, omegas)) if folder else None
     if args.resume:
-        there = sum(target.is_file() for target in targets)
-        if there:
-            logging.info("resume: %d of %d pictures are restored already", there, len(paths))
-        left = [(path, target) for path, target in zip(paths, targets, strict=True) if not target.is_file()]
-        paths, targets = [path for path, _ in left], [target for _, target in left]
+        paths, targets = _left(record, paths, targets)
     if paths and model.folds and not args.sweep:
         model, omegas = model.fold(omegas[0][0]), [[None]]  # kernels are mixed once, not for every tile
-    with progress("restore") as report:
-        for done, (path, target) in enumerate(zip(paths, targets, strict=True), start=1):
-            try:
-                _restore(model, path, target, omegas, args)
-                written.append({"picture": str(path), "restored": str(target)})
-            except TunableError as error:
-                if len(paths) == 1:
-                    raise
-                failed.append({"picture": str(path), "error": str(error)})
-            if len(paths) > 1:
-                report(done, len(paths))
+    try:
+        with progress("restore") as report:
+            for done, (path, target) in enumerate(zip(paths, targets, strict=True), start=1):
+                try:
+                    _restore(model, path, target, omegas, args)
+                    if record:
+                        record.add(path, target)
+                    written.append({"picture": str(path), "restored": str(target)})
+                except TunableError as error:
+                    if len(paths) == 1:
+                        raise
+                    failed.append({"picture": str(path), "error": str(error)})
+                if len(paths) > 1:
+                    report(done, len(paths))
+    except KeyboardInterrupt:
+        if folder:
+            logging.info("stopped after %d of %d pictures; --resume continues", len(written), len(paths))
+        raise
     if args.json:
         print_json({"written": written, "failed": failed})
     for failure in failed:
@@ -97,6 +129,25 @@ def run(args) -> int:
     if failed:
         logging.error("tunable restore: %d of %d pictures failed", len(failed), len(paths))
     return 0 if not failed else 1 if written else 2
+
+
+def _settings(args, model, omegas) -> dict:
+    """All that a restored picture depends on, but for the picture itself."""
+    options = {key: value for key, value in vars(args).items() if key not in _NEUTRAL}
+    backend = {"backend": model.backend.name, "device": model.backend.device, "mode": model.backend.mode}
+    knobs = [[None if omega is None else omega.tolist() for omega in row] for row in omegas]
+    return {**options, **backend, "model": file_hash(args.model), "omega": knobs, "writer": __version__}
+
+
+def _left(record: Record, paths: list[Path], targets: list[Path]) -> tuple[list[Path], list[Path]]:
+    """The pictures that are still to be restored, and what they become; says how many are kept."""
+    left = [pair for pair in zip(paths, targets, strict=True) if not record.holds(*pair)]
+    again = [target.name for _, target in left if target.is_file()]
+    kept = len(paths) - len(left)
+    if kept or again:
+        why = f"; {len(again)} made by other settings or of another picture are made again ({some(again)})"
+        logging.info(f"resume: {kept} of {len(paths)} pictures are restored already" + (why if again else ""))
+    return [path for path, _ in left], [target for _, target in left]
 
 
 def _points(text: str) -> tuple[int, bool]:
@@ -169,35 +220,81 @@ def _omegas(args, model) -> list:
     return [[read_omega(args.omega, model.header, args.extrapolate)]]
 
 
-def _plan(args) -> tuple[list[Path], list[Path]]:
-    """The pictures to restore and the file that each becomes; TunableError rather than overwrite one's own input."""
-    folders = [image for image in args.images if Path(image).is_dir()]
-    if folders and args.out is None:
-        raise TunableError(f"{folders[0]} is a folder: say with -o where its restored pictures go")
-    paths = [path for image in args.images for path in (list_pictures(image) if image in folders else [Path(image)])]
-    targets = _targets(args, paths, one=len(paths) == 1)
-    if len(set(targets)) != len(targets):
-        double = next(target for target in targets if targets.count(target) > 1)
-        raise TunableError(f"several of the pictures would become {double}; restore them one by one, with -o")
-    for target in targets:
-        if target.resolve() in {path.resolve() for path in paths}:
-            raise TunableError(f"{target} is one of the pictures to restore; choose another -o")
-    return paths, targets
+def _plan(args) -> tuple[list[Path], list[Path], Path | None]:
+    """The pictures to restore, the file that each becomes, and the folder of these if -o is one.
 
-
-def _targets(args, paths: list[Path], one: bool) -> list[Path]:
-    ending = "_restored.png" if not args.sweep else "_sweep.webp" if args.animate else "_sweep.png"
-    if args.out is None:
-        return [path.with_name(path.stem + ending) for path in paths]
-    out = Path(args.out)
-    if out.suffix.lower() in Image.registered_extensions() and not out.is_dir():  # the name of a picture
-        if not one:
+    TunableError rather than overwrite one's own input.
+    """
+    out = None if args.out is None else Path(args.out)
+    named: dict[Path, Path] = {}  # picture -> where it becomes a file, without suffix and within -o
+    for image in map(Path, args.images):
+        if not image.is_dir():
+            named.setdefault(image, Path(image.name))
+            continue
+        if out is None:
+            raise TunableError(f"{image} is a folder: say with -o where its restored pictures go")
+        found = find(image, args.recursive, without=out)
+        logging.info(found.describe() + _advice(found, args))
+        for path in found.pictures:
+            named.setdefault(path, path.relative_to(image))
+    paths = list(named)
+    if out is not None and _names_picture(out):
+        if len(paths) != 1:
             raise TunableError(f"-o {out} names one picture; several need a folder")
-        if out.suffix.lower() not in SUFFIXES:
-            raise TunableError(f"cannot write {out}: the suffix must be one of {', '.join(SUFFIXES)}")
-        if args.animate and out.suffix.lower() != ".webp":
-            raise TunableError(f"an animation is a .webp, not {out}")
-        return [out]
-    if out.exists() and not out.is_dir():
-        raise TunableError(f"-o {out} is a file, but neither a folder nor named like a picture")
-    return [out / (path.stem + ending) for path in paths]
+        targets, folder = [_one(args, out)], None
+    else:
+        if out is not None and out.exists() and not out.is_dir():
+            raise TunableError(f"-o {out} is a file, but neither a folder nor named like a picture")
+        places = list(named.values()) if out else paths
+        targets, folder = [(out or Path()) / place for place in _targets(args, places)], out
+    sources = {path.resolve() for path in paths}
+    for target in targets:
+        if target.resolve() in sources:
+            raise TunableError(f"{target} is one of the pictures to restore; choose another -o")
+    return paths, targets, folder
+
+
+def _advice(found, args) -> str:
+    there = not args.recursive and any("sub-folders" in reason for reason in found.left_out)
+    return "; --recursive restores those in sub-folders too" if there else ""
+
+
+def _names_picture(out: Path) -> bool:
+    return out.suffix.lower() in Image.registered_extensions() and not out.is_dir()
+
+
+def _one(args, out: Path) -> Path:
+    if out.suffix.lower() not in SUFFIXES:
+        raise TunableError(f"cannot write {out}: the suffix must be one of {', '.join(SUFFIXES)}")
+    if args.animate and out.suffix.lower() != ".webp":
+        raise TunableError(f"an animation is a .webp, not {out}")
+    return out
+
+
+def _targets(args, places: list[Path]) -> list[Path]:
+    """The file that each picture becomes; where several would become one, their suffix or a number is in its name."""
+    ending = "_restored.png" if not args.sweep else "_sweep.webp" if args.animate else "_sweep.png"
+    targets = [place.with_name(place.stem + ending) for place in places]
+    counts = Counter(map(_key, targets))
+    taken = {key for key, number in counts.items() if number == 1}
+    renamed = []
+    for i, place in enumerate(places):
+        if counts[_key(targets[i])] == 1:
+            continue
+        name, number = place.name, 1
+        while _key(target := place.with_name(name + ending)) in taken:
+            number += 1
+            name = f"{place.name}-{number}"
+        taken.add(_key(target))
+        targets[i] = target
+        renamed.append(target.name)
+    if renamed:
+        logging.info(
+            "%d pictures would share their names with others: theirs keep the suffix (%s)", len(renamed), some(renamed)
+        )
+    return targets
+
+
+def _key(path: Path) -> str:
+    """What a file system may take as the same: names equal but for case, or for the form of their accents."""
+    return unicodedata.normalize("NFC", str(path)).casefold()
