@@ -177,6 +177,7 @@ def refuses(place, tunable, backend, monkeypatch):
         *above, last = err.splitlines()
         assert found == status and out == "", (found, out, err)
         assert last.startswith("tunable") and "Traceback" not in err
+        assert last.isprintable() and len(last.encode()) < 2000
         assert all(not other.startswith("tunable") for other in above), err
         for fragment in fragments:
             assert fragment in last, f"{fragment!r} is not in {last!r}"

@@ -1,5 +1,6 @@
 """Choosing a framework, and what a model checks before it calls one (no framework is needed here)."""
 
+import dataclasses
 import importlib.util
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from tunable_core import checkpoint
 from tunable_core.backends import build, choose, get_backend, installed, load, requested
 from tunable_core.checkpoint import Header
 from tunable_core.errors import BackendError, CheckpointError, OmegaError, TunableError
-from tunable_core.initial import ParameterSpec
+from tunable_core.layouts import layout
 
 
 @pytest.fixture
@@ -107,16 +108,13 @@ def test_the_neutral_package_needs_no_framework():
 
 
 class Numpy:
-    """A backend whose network adds omega's sum, times one weight: {"gain": (1,)}."""
+    """A backend whose network adds omega's sum, times one of its weights, the first bias of the tail."""
 
     name = "numpy"
     opens = ()
 
     def build(self, spec, num_objectives):
         return {"p": num_objectives, "tensors": {}}
-
-    def specs(self, network):
-        return [ParameterSpec("gain", (1,), "kernel", 1)]
 
     def parameters(self, network):
         return dict(network["tensors"])
@@ -129,15 +127,24 @@ class Numpy:
         if omega is None:
             return degraded + network.get("offset", np.float32(0))
         total = np.broadcast_to(omega.sum(-1), len(degraded)).reshape(-1, 1, 1, 1)
-        return degraded + network["tensors"]["gain"] * total
+        return degraded + _gain(network) * total
 
     def fold(self, network, omega):
-        return {"p": 0, "tensors": {}, "offset": network["tensors"]["gain"] * omega.sum()}
+        return {"p": 0, "tensors": {}, "offset": _gain(network) * omega.sum()}
+
+
+def _gain(network):
+    return network["tensors"]["tail.bias"].flat[0]
 
 
 @pytest.fixture
 def model(make_recipe):
-    return build(Header.of(make_recipe()), {"gain": np.float32([2])}, Numpy())
+    header = Header.of(make_recipe())
+    return build(header, _twos(header), Numpy())
+
+
+def _twos(header):
+    return {name: np.full(shape, 2, np.float32) for name, shape in layout(header.network, header.num_objectives)}
 
 
 def test_run(model):
@@ -193,9 +200,23 @@ def test_save_and_load(model, tmp_path, refused):
 
 def test_build_is_strict(model, refused):
     for tensors, fragment in (
-        ({}, "lacks tensor 'gain'"),
-        ({"gain": np.zeros(2, np.float32)}, "(2,)"),
-        ({"gain": np.float32([np.nan])}, "not finite"),
+        ({}, "lacks tensor 'head.weight'"),
+        ({"tail.bias": np.zeros(2, np.float32)}, "(2,)"),
+        ({"tail.bias": np.full((3, 3), np.nan, np.float32)}, "not finite"),
     ):
         with refused(CheckpointError, "my file", fragment):
-            build(model.header, tensors, Numpy(), "my file")
+            build(model.header, {**_twos(model.header), **tensors} if tensors else {}, Numpy(), "my file")
+
+
+def test_nothing_is_built_for_a_header_that_promises_more_than_the_file_holds(model, refused):
+    class Never(Numpy):
+        def build(self, spec, num_objectives):
+            pytest.fail("built")
+
+    held = _twos(model.header)
+    larger = dataclasses.replace(model.header, network=model.header.network.model_copy(update={"blocks": 10_000}))
+    with refused(CheckpointError, "my file lacks tensor 'body.1.conv1.weight'"):
+        build(larger, held, Never(), "my file")
+    wider = dataclasses.replace(model.header, network=model.header.network.model_copy(update={"channels": 16_384}))
+    with refused(CheckpointError, "my file: tensor 'head.weight' has shape (3, 4, 3, 3, 3)", "(3, 16384, 3, 3, 3)"):
+        build(wider, held, Never(), "my file")

@@ -274,9 +274,9 @@ class Model:
 
 
 def build(header: checkpoint.Header, tensors: dict[str, np.ndarray], backend: Backend, source="weights") -> Model:
-    """Build the header's network in `backend` and give it `tensors` (strict; CheckpointError)."""
+    """Build the header's network in `backend` and give it `tensors` (strict; CheckpointError before it is built)."""
+    checkpoint.check_network(tensors, header, source)
     network = backend.build(header.network, header.num_objectives)
-    checkpoint.check_tensors(tensors, backend.specs(network), source)
     backend.assign(network, tensors)
     return Model(backend, network, header)
 

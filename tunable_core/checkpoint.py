@@ -7,18 +7,21 @@ Pickle is never read.
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialised
 
-from tunable_core.errors import CheckpointError, nearest
+from tunable_core.documents import read_json
+from tunable_core.errors import CheckpointError, nearest, shown
 from tunable_core.files import atomic
 from tunable_core.initial import ParameterSpec
+from tunable_core.layouts import Parameter, layout
 from tunable_core.networks import NetworkSpec
 from tunable_core.recipe import Recipe, location
 from tunable_core.schema import Section
@@ -32,15 +35,72 @@ DIGEST = "digest"  # the metadata that holds what `digest` found when the file w
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
+def _is_a_name(name: str) -> str:
+    """An objective's, or ValueError: recipes take letters, digits and "_"; programs that convert weights took any."""
+    if not name.isprintable():
+        raise ValueError(f"the name of an objective must be printable, which {shown(name)} is not")
+    return name
+
+
+_Name = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_is_a_name)]
+_Side = Annotated[int, Field(ge=1, le=2**16)]
+
+
+class _Told(BaseModel):
+    """Of a recipe in a header, what is read of it without parsing it; all else in it is free, and may be missing."""
+
+    class Objective(BaseModel):
+        name: str
+        kind: str
+
+    class Data(BaseModel):
+        class Step(BaseModel):
+            kind: str
+
+        train: list[str] = []
+        degradation: list[Step] = []
+
+    class Omega(BaseModel):
+        class Sampler(BaseModel):
+            value: list[_Finite] | None = None
+
+        sampler: Sampler = Sampler()
+
+    task: str = ""
+    objectives: list[Objective] = Field([], max_length=16)
+    data: Data = Data()
+    omega: Omega = Omega()
+    folded_at: list[_Finite] | None = None
+    steps: int = 0
+
+    @model_validator(mode="after")
+    def _as_many(self):
+        for place, found in (("omega.sampler.value", self.omega.sampler.value), ("folded_at", self.folded_at)):
+            if found is not None and self.objectives and len(found) != len(self.objectives):
+                raise ValueError(f"{place} has {len(found)} values for {len(self.objectives)} objectives")
+        return self
+
+
 class _Stored(Section):
     """The header as JSON values."""
 
     network: NetworkSpec
-    objectives: list[str]
-    omega_range: list[tuple[_Finite, _Finite]]
+    objectives: list[_Name] = Field(max_length=1000)
+    omega_range: list[tuple[_Finite, _Finite]] = Field(max_length=1000)
     recipe: dict[str, Any]
     writer: str
-    size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
+    size: tuple[_Side, _Side] | None = None
+
+    @field_validator("recipe")
+    @classmethod
+    def _told(cls, recipe):
+        try:
+            _Told.model_validate(recipe)
+        except ValidationError as error:
+            first = error.errors()[0]
+            message = first["msg"].removeprefix("Value error, ")
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {message}".removeprefix(": ")) from None
+        return recipe
 
 
 @dataclass(frozen=True)
@@ -90,7 +150,7 @@ class Header:
             raise CheckpointError(f"{source} is not {kind} of this project: format {found!r}, wanted {FORMAT!r}")
         try:
             kept = {key: field for key, field in _Stored.model_fields.items() if field.is_required() or key in metadata}
-            values = {key: json.loads(metadata[key]) for key in kept}
+            values = {key: read_json(metadata[key]) for key in kept}
             stored = _Stored.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
@@ -98,14 +158,19 @@ class Header:
             raise CheckpointError(f"{source} has a damaged header: {location(values, first)}: {message}") from None
         except KeyError as error:
             raise CheckpointError(f"{source} has a damaged header: it lacks {error}") from None
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise CheckpointError(f"{source} has a damaged header: not JSON: {error}") from None
         names, ranges = tuple(stored.objectives), tuple(stored.omega_range)
         header = cls(stored.network, names, ranges, stored.recipe, stored.writer, stored.size)
         if len(ranges) != len(names) or len(set(names)) != len(names) or header.network.tunable != bool(names):
             raise CheckpointError(
-                f"{source} has a damaged header: {len(ranges)} ranges, objectives {names}, "
+                f"{source} has a damaged header: {len(ranges)} ranges, objectives {shown(names)}, "
                 f"tunable {header.network.tunable}"
+            )
+        trained = stored.recipe.get("objectives")
+        if names and trained and len(trained) != len(names):
+            raise CheckpointError(
+                f"{source} has a damaged header: {len(names)} objectives, trained by a recipe of {len(trained)}"
             )
         return header
 
@@ -171,13 +236,23 @@ def load_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str
     return tensors, metadata
 
 
-def check_tensors(tensors: dict[str, np.ndarray], specs: list[ParameterSpec], source: str | Path = "weights") -> None:
+def check_network(tensors: dict[str, np.ndarray], header: Header, source: str | Path = "weights") -> None:
+    """Raise CheckpointError unless `tensors` are exactly what the header's network holds, which is not built for it."""
+    check_tensors(tensors, layout(header.network, header.num_objectives), source)
+
+
+def check_tensors(
+    tensors: dict[str, np.ndarray], specs: Iterable[ParameterSpec | Parameter], source: str | Path = "weights"
+) -> None:
     """Raise CheckpointError unless `tensors` are exactly what a network with `specs` holds.
+
+    specs  name and shape first; no more of them are asked for than there are tensors, but one
 
     Checked: names, shapes, float32, finite values; the message names the tensor.
     """
-    wanted = {spec.name: spec.shape for spec in specs}
-    for name in wanted:
+    wanted = {}
+    for name, shape, *_ in specs:
+        wanted[name] = shape
         if name not in tensors:
             raise CheckpointError(f"{source} lacks tensor {name!r}{nearest(name, tensors.keys() - wanted.keys())}")
     for name, value in tensors.items():

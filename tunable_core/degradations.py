@@ -6,6 +6,7 @@ A level may be a number or a range [low, high], from which it is drawn uniformly
 """
 
 import io
+import math
 from typing import Annotated, Literal
 
 import numpy as np
@@ -97,7 +98,7 @@ class GaussianBlur(_Degradation):
 
     kind: Literal["gaussian_blur"]
     sigma: Levels
-    size: Annotated[int, Field(ge=1), AfterValidator(_odd)] = 21
+    size: Annotated[int, Field(ge=1, le=1023), AfterValidator(_odd)] = 21
 
     @property
     def reach(self) -> int:
@@ -171,7 +172,7 @@ def degrade(pictures: np.ndarray, pipeline: list[Degradation], rng: np.random.Ge
 
 def scale_of(pipeline: list[Degradation]) -> int:
     """Clean pixels per degraded pixel along each side."""
-    return int(np.prod([degradation.factor for degradation in pipeline], dtype=int))
+    return math.prod(degradation.factor for degradation in pipeline)
 
 
 def margin_of(pipeline: list[Degradation]) -> int:

@@ -54,9 +54,9 @@ def check_writable(path: str | Path) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file atomically, UTF-8."""
+    """Write a text file atomically, UTF-8; what UTF-8 cannot say (of a file name that is none) as escapes."""
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def sweep(folder: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from tunable_core.errors import TunableError
-from tunable_core.schema import Section
+from tunable_core.schema import Place, Section
 
 ROLES = ("kernel", "bias", "phi", "one", "zero")
 
@@ -55,7 +55,7 @@ class Initial(Section):
     start: Literal["constant", "identity", "equal", "paper"] = "constant"
     phi_scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
     difference: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
-    weights: str | None = None
+    weights: Place | None = None
 
 
 def starting_weights(specs: list[ParameterSpec], seed: int, initial: Initial | None = None) -> dict[str, np.ndarray]:

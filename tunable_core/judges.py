@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from tunable_core.initial import ParameterSpec
 from tunable_core.optimizers import Adam, Optimizer, with_kind
-from tunable_core.schema import Section
+from tunable_core.schema import Place, Section
 
 DISCRIMINATOR = "discriminator"  # the column of its loss in a run's log
 WIDTH = 64  # channels of VGG-19's first stage
@@ -27,9 +27,9 @@ class VGG(Section):
     width    channels of the first stage; other than 64 only with `seed`
     """
 
-    weights: str | None = None
+    weights: Place | None = None
     seed: int | None = Field(None, ge=0, lt=2**32)
-    width: int = Field(WIDTH, ge=1)
+    width: int = Field(WIDTH, ge=1, le=2 * WIDTH)
 
     @model_validator(mode="after")
     def _one_of_both(self):
@@ -51,9 +51,9 @@ class Discriminator(Section):
     optimizer  its own; its learning rate follows the recipe's schedule
     """
 
-    channels: int = Field(64, ge=1)
+    channels: int = Field(64, ge=1, le=2**14)
     scales: int = Field(4, ge=1, le=8)
-    hidden: int = Field(100, ge=1)
+    hidden: int = Field(100, ge=1, le=2**14)
     optimizer: Annotated[Optimizer, BeforeValidator(with_kind)] = Adam()
 
     @property

@@ -1,6 +1,9 @@
 """What a recipe or a weights header may say of a network: its name, its arguments, its facts.
 
 Both twins build a network from one of these specifications, so arguments and facts stand here once.
+
+Every number has a largest value, far beyond what any network of these kinds has had: a specification comes from a file
+that anybody may have written, and its facts must be told at once, and a picture continued to its multiples.
 """
 
 from typing import Annotated, Literal
@@ -19,6 +22,17 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 def num_kernels(num_objectives: int, phi: str) -> int:
     """Kernels per tunable layer: p, and one more (the base kernel) for phi `base`; 0 for a plain layer."""
     return num_objectives + 1 if phi == "base" and num_objectives else num_objectives
+
+
+MOST_CHANNELS = 2**14
+MOST_BLOCKS = 10_000
+MOST_STAGES = 10  # each halves the picture: it is continued to a multiple of 1024 pixels at most
+MOST_GROUPS = 1000
+MOST_WINDOW = 64  # pixels a side; attention holds the fourth power of it for every window
+
+_Channels = Annotated[int, Field(ge=1, le=MOST_CHANNELS)]
+_Some = Annotated[int, Field(ge=1, le=MOST_BLOCKS)]
+_Any = Annotated[int, Field(ge=0, le=MOST_BLOCKS)]
 
 
 class _Network(Section):
@@ -59,8 +73,8 @@ class ResNetSpec(_Network):
     """
 
     name: Literal["resnet"] = "resnet"
-    channels: int = Field(64, ge=1)
-    blocks: int = Field(16, ge=1)
+    channels: _Channels = 64
+    blocks: _Some = 16
     upscale: Literal[1, 2, 3, 4] = 1
     head_relu: bool = False
     residual_scale: float = Field(1.0, allow_inf_nan=False)
@@ -92,10 +106,10 @@ class NAFNetSpec(_WithNorms):
     """
 
     name: Literal["nafnet"] = "nafnet"
-    width: int = Field(32, ge=1)
-    middle: int = Field(12, ge=0)
-    encoder: list[Annotated[int, Field(ge=0)]] = Field([2, 2, 4, 8], min_length=1)
-    decoder: list[Annotated[int, Field(ge=0)]] = Field([2, 2, 2, 2], min_length=1)
+    width: _Channels = 32
+    middle: _Any = 12
+    encoder: list[_Any] = Field([2, 2, 4, 8], min_length=1, max_length=MOST_STAGES)
+    decoder: list[_Any] = Field([2, 2, 2, 2], min_length=1, max_length=MOST_STAGES)
 
     @model_validator(mode="after")
     def _as_many(self):
@@ -138,14 +152,14 @@ class SwinIRSpec(_WithNorms):
     """
 
     name: Literal["swinir"] = "swinir"
-    channels: int = Field(180, ge=1)
-    depths: list[Annotated[int, Field(ge=1)]] = Field([6, 6, 6, 6, 6, 6], min_length=1)
-    heads: list[Annotated[int, Field(ge=1)]] = Field([6, 6, 6, 6, 6, 6], min_length=1)
-    window: int = Field(8, ge=2)
-    mlp_ratio: float = Field(2.0, gt=0, allow_inf_nan=False)
+    channels: _Channels = 180
+    depths: list[_Some] = Field([6, 6, 6, 6, 6, 6], min_length=1, max_length=MOST_GROUPS)
+    heads: list[_Channels] = Field([6, 6, 6, 6, 6, 6], min_length=1, max_length=MOST_GROUPS)
+    window: int = Field(8, ge=2, le=MOST_WINDOW)
+    mlp_ratio: float = Field(2.0, gt=0, le=100, allow_inf_nan=False)
     upscale: Literal[1, 2, 3, 4] = 1
     upsampler: Literal["", "pixelshuffle", "pixelshuffledirect", "nearest+conv"] = ""
-    features: int = Field(64, ge=1)
+    features: _Channels = 64
 
     @model_validator(mode="after")
     def _fits(self):
@@ -206,9 +220,9 @@ class StyleUNetSpec(_WithNorms):
     """
 
     name: Literal["style_unet"] = "style_unet"
-    channels: int = Field(64, ge=1)
-    scales: int = Field(2, ge=1)
-    blocks: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]] = (2, 6, 2)
+    channels: _Channels = 64
+    scales: int = Field(2, ge=1, le=MOST_STAGES)
+    blocks: tuple[_Some, _Any, _Some] = (2, 6, 2)
     normalise: bool = True
 
     @property

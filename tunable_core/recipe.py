@@ -10,25 +10,31 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from tunable_core.degradations import Degradation, scale_of
-from tunable_core.errors import RecipeError, nearest
+from tunable_core.documents import DEPTH, check_depth, read_yaml
+from tunable_core.errors import RecipeError, nearest, shown
 from tunable_core.initial import Initial
 from tunable_core.judges import DISCRIMINATOR, HOW, VGG, Discriminator
+from tunable_core.layouts import count, layout
 from tunable_core.networks import NetworkSpec
 from tunable_core.objectives import CONV5_4_SIZE, RELU3_3_SIZE, UNSHARP_SIZE
 from tunable_core.optimizers import KIND, Adam, Optimizer, with_kind
 from tunable_core.sampling import Fixed, Sampler, Uniform, named
 from tunable_core.schedule import Constant, Schedule
-from tunable_core.schema import Section
+from tunable_core.schema import MOST, Place, Section, check_path
+
+MOST_BYTES = 2**17  # of a recipe's file; the longest of this project has 2,000
+MOST_BASES = 20  # recipes that inherit from each other
+MOST_PARAMETERS = 2**30  # numbers that a network holds, and a discriminator: 4 GiB, and three times as much in training
+MOST_PIXELS = 2**26  # of the clean pictures of a batch: 0.8 GB as floats
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _Objective(Section):
-    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)
     weight: Weight = 1.0  # lambda_i of Eq. 7
 
 
@@ -78,8 +84,8 @@ class Style(_Objective):
     """
 
     kind: Literal["style"]
-    image: str
-    size: int = Field(512, ge=RELU3_3_SIZE)
+    image: Place
+    size: int = Field(512, ge=RELU3_3_SIZE, le=2**16)
     gram_weight: Weight = 1.0
     vgg_weight: Weight = 1.0
     tv_weight: Weight = 1.0
@@ -117,14 +123,14 @@ class Loss(Section):
 class Data(Section):
     """Where photographs come from and how batches are made; `bundled` means an installed dependency's."""
 
-    train: list[str] = Field(min_length=1)
-    validation: list[str] = Field([], alias="validate")
-    patch: int = Field(64, ge=1)  # pixels of the degraded picture along each side
-    batch: int = Field(16, ge=1)
+    train: list[Place] = Field(min_length=1)
+    validation: list[Place] = Field([], alias="validate")
+    patch: int = Field(64, ge=1, le=2**13)  # pixels of the degraded picture along each side
+    batch: int = Field(16, ge=1, le=2**20)
     flip: bool = True  # random flips and transposition
-    degradation: list[Degradation] = []
+    degradation: list[Degradation] = Field([], max_length=32)
     cache_gib: float = Field(2.0, ge=0)  # memory for decoded pictures
-    workers: int = Field(1, ge=1)  # threads that prepare batches ahead
+    workers: int = Field(1, ge=1, le=256)  # threads that prepare batches ahead
 
     @field_validator("train", "validation", mode="before")
     @classmethod
@@ -135,8 +141,8 @@ class Data(Section):
 class Checkpoint(Section):
     """A checkpoint every so many steps; the newest `keep` stay."""
 
-    every: int = Field(1000, ge=1)
-    keep: int = Field(3, ge=1)
+    every: int = Field(1000, ge=1, le=MOST)
+    keep: int = Field(3, ge=1, le=MOST)
 
 
 class Recipe(Section):
@@ -153,7 +159,7 @@ class Recipe(Section):
     data: Data
     optimizer: Annotated[Optimizer, BeforeValidator(with_kind)] = Adam()
     schedule: Annotated[Schedule, BeforeValidator(named)] = Constant()
-    steps: int = Field(ge=1)
+    steps: int = Field(ge=1, le=MOST)
     checkpoint: Checkpoint = Checkpoint()
     seed: int = Field(0, ge=0, lt=2**32)
 
@@ -177,7 +183,16 @@ class Recipe(Section):
                 f"data.degradation shrinks pictures by {shrunk} and the network {self.network.name} enlarges them by "
                 f"{enlarged}; they must be equal"
             )
-        size = self.data.patch * enlarged
+        size, batch = self.data.patch * enlarged, self.data.batch
+        if batch * size**2 > MOST_PIXELS:
+            raise ValueError(
+                f"data.batch {batch} of clean patches of {size}x{size} pixels has {batch * size**2} in all; "
+                f"the limit is {MOST_PIXELS}"
+            )
+        judged = ((name, shape) for name, shape, *_ in (self.discriminator.specs() if self.adversarial else ()))
+        for what, held in (("network", layout(self.network, self.network_objectives)), ("discriminator", judged)):
+            if count(held, MOST_PARAMETERS) > MOST_PARAMETERS:
+                raise ValueError(f"the {what} would hold more than {MOST_PARAMETERS} parameters, the limit")
         for spec in self.objectives:
             if spec.kind in ("noise", "blur") and enlarged > 1:
                 raise ValueError(
@@ -223,6 +238,10 @@ class Recipe(Section):
 def parse(values: dict[str, Any], source: str = "recipe") -> Recipe:
     """Validate `values`, or raise RecipeError naming the first key at fault."""
     try:
+        check_depth(values)
+    except ValueError as error:
+        raise RecipeError(f"{source}: {error}") from None
+    try:
         return Recipe.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
@@ -263,19 +282,19 @@ def _message(error: dict[str, Any]) -> str:
         known = re.findall(r"'([^']*)'", expected)
         word = received if kind == "literal_error" else error["ctx"]["tag"]
         what = "value" if kind == "literal_error" or error["ctx"]["discriminator"] == "'name'" else "kind"
-        return f"unknown {what} {word!r}{nearest(str(word), known)}; known: {', '.join(known)}"
+        return f"unknown {what} {shown(word)}{nearest(str(word), known)}; known: {', '.join(known)}"
     if kind == "union_tag_not_found" and error["ctx"]["discriminator"] == "'name'":
         return "is missing"
     if kind in ("union_tag_not_found", "model_attributes_type"):
-        return f"wants keys, one of them `kind`, not {received!r}"
+        return f"wants keys, one of them `kind`, not {shown(received)}"
     if kind in ("too_short", "too_long"):
         return error["msg"].replace(" after validation", "")
-    return f"{error['msg']}, not {received!r}"
+    return f"{error['msg']}, not {shown(received)}"
 
 
 def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     """Read a recipe with its bases, apply `a.b=value` overrides, validate."""
-    values = _read(Path(path), ())
+    values = _read(Path(path))
     for override in overrides or ():
         _override(values, override)
     return parse(values, str(path))
@@ -293,24 +312,57 @@ def expand(path: str) -> str:
     return os.path.expanduser(re.sub(r"\$\{(\w+)\}", value, path))
 
 
-def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    path = path.resolve()
-    if path in seen:
-        raise RecipeError(f"recipe {path} inherits from itself")
+def _read(path: Path) -> dict[str, Any]:
+    """The values of a recipe, merged over those of its bases."""
+    seen, layers = [], []
+    while path is not None:
+        path = _resolved(path)
+        if path in seen:
+            raise RecipeError(f"recipe {path} inherits from itself")
+        if len(seen) > MOST_BASES:
+            raise RecipeError(f"recipe {seen[0]} inherits from more than {MOST_BASES} others")
+        seen.append(path)
+        values = _read_one(path)
+        layers.append(values)
+        path = _base(path, values.pop("base", None))
+    merged = layers.pop()
+    while layers:
+        merged = _merge(merged, layers.pop())
+    return merged
+
+
+def _resolved(path: Path) -> Path:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle; NUL
+        raise RecipeError(f"cannot read recipe {path}: {error}") from None
+
+
+def _base(path: Path, base: Any) -> Path | None:
+    if base is None:
+        return None
+    if not isinstance(base, str):
+        raise RecipeError(f"{path}: base must be a path relative to this file, not {shown(base)}")
+    try:
+        return path.parent / check_path(base)
+    except ValueError as error:
+        raise RecipeError(f"{path}: base: {error}") from None
+
+
+def _read_one(path: Path) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            text = file.read(MOST_BYTES + 1)
+        if len(text) > MOST_BYTES:
+            raise RecipeError(f"recipe {path} has more than {MOST_BYTES} bytes")
+        values = read_yaml(text.decode("utf-8"))
     except OSError as error:
         raise RecipeError(f"cannot read recipe {path}: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: bad UTF-8, impossible dates
-        raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    except ValueError as error:
+        raise RecipeError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(values, dict):
         raise RecipeError(f"{path} must hold a mapping of keys, not {type(values).__name__}")
-    base = values.pop("base", None)
-    if base is None:
-        return values
-    if not isinstance(base, str):
-        raise RecipeError(f"{path}: base must be a path relative to this file, not {base!r}")
-    return _merge(_read(path.parent / base, (*seen, path)), values)
+    return values
 
 
 def _merge(below: dict, above: dict) -> dict:
@@ -326,23 +378,30 @@ def _merge(below: dict, above: dict) -> dict:
 def _override(values: dict[str, Any], text: str) -> None:
     path, equals, value = text.partition("=")
     if not equals or not path:
-        raise RecipeError(f"--set wants KEY=VALUE such as data.batch=8, not {text!r}")
+        raise RecipeError(f"--set wants KEY=VALUE such as data.batch=8, not {shown(text)}")
     *parents, last = path.split(".")
+    if len(parents) >= DEPTH:
+        raise RecipeError(f"--set {shown(text)}: a key of at most {DEPTH} parts is wanted, not of {len(parents) + 1}")
     place: Any = values
     for depth, key in enumerate(parents):
         if isinstance(place, dict):
             place = place.setdefault(key, {})
-        elif isinstance(place, list) and key.isdigit() and int(key) < len(place):
+        elif _holds(place, key):
             place = place[int(key)]
         else:
             raise RecipeError(f"--set {text}: nothing at {'.'.join(parents[: depth + 1])}")
     try:
-        parsed = yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError):
-        raise RecipeError(f"--set {text}: {value!r} is not a YAML value") from None
+        parsed = read_yaml(value)
+    except ValueError as error:
+        raise RecipeError(f"--set {text}: {shown(value)} is not a YAML value: {error}") from None
     if isinstance(place, dict):
         place[last] = parsed
-    elif isinstance(place, list) and last.isdigit() and int(last) < len(place):
+    elif _holds(place, last):
         place[int(last)] = parsed
     else:
         raise RecipeError(f"--set {text}: nothing at {path}")
+
+
+def _holds(place: Any, key: str) -> bool:
+    """Whether `key` counts an item of the list `place`."""
+    return isinstance(place, list) and key.isdecimal() and len(key) < 9 and int(key) < len(place)

@@ -69,7 +69,7 @@ class Fixed(_Sampler):
     """Always the same omega: an ordinary loss."""
 
     kind: Literal["fixed"] = "fixed"
-    value: list[Annotated[float, Field(ge=0, le=1)]] = Field(min_length=1)
+    value: list[Annotated[float, Field(ge=0, le=1)]] = Field(min_length=1, max_length=16)
 
     def draw(self, rng: np.random.Generator, n: int, p: int) -> np.ndarray:
         return np.tile(np.asarray(self.value, dtype=np.float32), (n, 1))
@@ -83,8 +83,8 @@ class Mixture(_Sampler):
     """Each draw comes from one of several samplers, chosen with probability `weights` (normalised)."""
 
     kind: Literal["mixture"] = "mixture"
-    weights: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(min_length=1)
-    of: list["Sampler"] = Field(min_length=1)
+    weights: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(min_length=1, max_length=64)
+    of: list["Sampler"] = Field(min_length=1, max_length=64)
 
     @model_validator(mode="after")
     def _same_length(self):

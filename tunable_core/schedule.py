@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tunable_core.schema import Section
+from tunable_core.schema import MOST, Section
 
 
 class _Schedule(Section):
-    warmup: int = Field(0, ge=0)  # steps of linear rise before the schedule proper
+    warmup: int = Field(0, ge=0, le=MOST)  # steps of linear rise before the schedule proper
 
     def factor(self, step: int, steps: int) -> float:
         """Factor at `step` (0-based) of a run of `steps` steps."""
@@ -41,7 +41,7 @@ class MultiStep(_Schedule):
     """Multiply by `gamma` at each of the milestones (steps after warm-up)."""
 
     kind: Literal["multistep"] = "multistep"
-    milestones: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    milestones: list[Annotated[int, Field(ge=1, le=MOST)]] = Field(min_length=1, max_length=1000)
     gamma: float = Field(0.5, gt=0, le=1)
 
     def _after_warmup(self, step: int, steps: int) -> float:

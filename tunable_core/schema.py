@@ -1,8 +1,13 @@
-"""The base of every recipe section: unknown keys are refused with the nearest valid one."""
+"""The base of every recipe section: unknown keys are refused with the nearest valid one. And a path, as a value."""
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from typing import Annotated
 
-from tunable_core.errors import nearest
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+
+from tunable_core.errors import nearest, shown
+
+LONGEST_PATH = 4096  # bytes; Linux opens no longer one
+MOST = 10**9  # of what is counted: steps, and what happens every so many of them
 
 
 class Section(BaseModel):
@@ -15,8 +20,24 @@ class Section(BaseModel):
     def _only_known_keys(cls, value):
         known = [field.alias or name for name, field in cls.model_fields.items()]
         if not isinstance(value, dict | cls):
-            raise ValueError(f"wants keys ({', '.join(known)}), not {value!r}")
+            raise ValueError(f"wants keys ({', '.join(known)}), not {shown(value)}")
         for key in value if isinstance(value, dict) else ():
             if key not in known:
-                raise ValueError(f"unknown key {key!r}{nearest(str(key), known)}; known: {', '.join(known)}")
+                raise ValueError(f"unknown key {shown(key)}{nearest(str(key), known)}; known: {', '.join(known)}")
         return value
+
+
+def check_path(path: str) -> str:
+    """Return a path, or raise ValueError for one that no system can open: with a NUL, not UTF-8, too long."""
+    try:
+        encoded = path.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(f"a path in a recipe must be UTF-8, which {shown(path)} is not") from None
+    if b"\0" in encoded:
+        raise ValueError(f"a path cannot hold the character NUL, as {shown(path)} does")
+    if len(encoded) > LONGEST_PATH:
+        raise ValueError(f"a path has at most {LONGEST_PATH} bytes, not {len(encoded)}")
+    return path
+
+
+Place = Annotated[str, AfterValidator(check_path)]  # a file or a folder

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tunable_core import checkpoint
+from tunable_core.documents import read_json
 from tunable_core.errors import CheckFailed, CheckpointError, TunableError
 from tunable_core.files import sweep
 from tunable_core.initial import ParameterSpec
@@ -121,7 +122,7 @@ def _read(path: Path) -> _File:
     if metadata.get("step") != str(_step(path)):
         raise CheckpointError(f"{path} says that it holds step {metadata.get('step')}")
     try:
-        recipe = parse(json.loads(metadata["recipe"]), str(path)).to_dict()
+        recipe = parse(read_json(metadata["recipe"]), str(path)).to_dict()
     except (KeyError, ValueError):
         raise CheckpointError(f"{path} holds no recipe") from None
     parts: dict[str, dict[str, np.ndarray]] = {"weights": {}, "state": {}}

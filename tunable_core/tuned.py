@@ -7,7 +7,6 @@ of a user's network read each other's, and a network of this project made tunabl
 
 import fnmatch
 import hashlib
-import json
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +14,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from tunable_core import checkpoint
+from tunable_core.documents import read_json
 from tunable_core.errors import CheckpointError, OmegaError, TunableError, nearest
 from tunable_core.initial import ParameterSpec, starting_weights
 from tunable_core.networks import PHI_FORMS
@@ -139,10 +139,10 @@ class Plan(Section):
     rank     of the differences, matrices of (first axis, the others); 0: any
     """
 
-    num_objectives: int = Field(ge=1)
+    num_objectives: int = Field(ge=1, le=1000)
     phi: Literal["affine", "identity", "se", "base"]
     train: Literal["all", "differences"] = "all"
-    rank: int = Field(0, ge=0)
+    rank: int = Field(0, ge=0, le=2**20)
     tensors: dict[str, str]
 
 
@@ -311,7 +311,7 @@ def load(path) -> tuple[dict[str, np.ndarray], Plan, str]:
             f"{path} is not the file of a network made tunable: format {metadata.get('format')!r}, wanted {FORMAT!r}"
         )
     try:
-        values = json.loads(metadata["plan"])
+        values = read_json(metadata["plan"])
         found = Plan.model_validate(values)
         return tensors, found, metadata["base"] if found.train == "differences" else ""
     except ValidationError as error:
@@ -320,7 +320,7 @@ def load(path) -> tuple[dict[str, np.ndarray], Plan, str]:
         raise CheckpointError(f"{path} has a damaged plan: {where + ': ' if where else ''}{message}") from None
     except KeyError as error:
         raise CheckpointError(f"{path} has a damaged header: it lacks {error}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise CheckpointError(f"{path} has a damaged plan: not JSON: {error}") from None
 
 

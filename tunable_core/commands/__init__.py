@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 
-from tunable_core.errors import CheckFailed, TunableError, nearest
+from tunable_core.errors import CheckFailed, TunableError, nearest, one_line, printable, shorten, shown
 from tunable_core.interrupt import heeded, postponed
 from tunable_core.version import __version__
 
@@ -36,7 +36,7 @@ _OWN = ("root", "tunable_core", "torch_impl", "mindspore_impl")
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str):
-        self.exit(2, f"{self.prog}: {message} (--help lists the arguments)\n")
+        self.exit(2, one_line(f"{self.prog}: {' '.join(message.split())} (--help lists the arguments)") + "\n")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,6 +53,12 @@ def main(argv: list[str] | None = None) -> int:
 def _run(argv: list[str]) -> int:
     parser = _Parser(prog="tunable", description="Tunable convolutions: networks with knobs, in two frameworks.")
     parser.add_argument("--version", action="version", version=__version__)
+    for word in argv:
+        try:
+            if b"\0" in os.fsencode(word):
+                parser.error(f"no argument can hold the character NUL, as {shown(word)} does")
+        except UnicodeEncodeError:
+            parser.error(f"the system has no such characters: {shown(word)}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
     chosen = next((word for word in argv if not word.startswith("-")), None)
     for verb, summary in VERBS.items():
@@ -62,7 +68,7 @@ def _run(argv: list[str]) -> int:
                 module = importlib.import_module(f"tunable_core.commands.{verb}")
             module.add_arguments(verb_parser)
     if chosen is not None and chosen not in VERBS:
-        parser.error(f"unknown verb {chosen!r}{nearest(chosen, VERBS)}; known: {', '.join(VERBS)}")
+        parser.error(f"unknown verb {shown(chosen)}{nearest(chosen, VERBS)}; known: {', '.join(VERBS)}")
     args = parser.parse_args(argv)
     if args.verb is None:
         parser.print_help(sys.stderr)
@@ -83,35 +89,45 @@ def _run(argv: list[str]) -> int:
         if error.filename is None:
             _abandon_stdout()
         return _fail(args.verb, f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), 2)
-    except (RuntimeError, MemoryError) as error:  # the framework's own: out of memory, a driver, a kernel
+    except Exception as error:  # the framework's own (out of memory, a driver, a kernel), or a fault of this program
         if os.environ.get(SHOW):
             raise
         return _fail(args.verb, f"{_first_line(error)} ({SHOW}=1 shows where)", 1)
 
 
 def _fail(verb: str, error, status: int) -> int:
-    print(f"tunable {verb}".rstrip() + f": {' '.join(str(error).split())}", file=sys.stderr)
+    line = f"tunable {verb}".rstrip() + f": {' '.join(str(error).split())}"
+    print(one_line(line), file=sys.stderr)
     return status
 
 
 def _first_line(error: Exception) -> str:
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return text or ("out of memory" if isinstance(error, MemoryError) else type(error).__name__)
+    if isinstance(error, MemoryError):
+        return text or "out of memory"
+    return text if text and isinstance(error, RuntimeError) else f"{type(error).__name__} {text}".rstrip()
 
 
 class _Stderr(logging.Handler):
     """Standard error as it is at that moment: a progress bar may have taken its place."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr, flush=True)
+        lines = self.format(record).splitlines() or [""]
+        print(shorten("\n".join(map(printable, lines))), file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def _messages():
-    """Show the project's messages, and the warnings of others, on standard error."""
+    """Show the project's messages, and the warnings of others, on standard error.
+
+    What standard output cannot write (half of a pair in a file's name, a letter that the terminal's set lacks) it
+    writes as an escape.
+    """
     handler, root = _Stderr(), logging.getLogger()
     handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.split(".")[0] in _OWN)
     level = root.level
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     try:

@@ -2,12 +2,11 @@
 
 import logging
 
-import yaml
-
 from tunable_core import checkpoint
 from tunable_core.backends import build, get_backend, requested
 from tunable_core.convert import SOURCES, convert, tunable_header, tunable_tensors
-from tunable_core.errors import TunableError, nearest
+from tunable_core.documents import read_yaml
+from tunable_core.errors import TunableError, nearest, shown
 from tunable_core.files import check_writable
 
 _PLAIN = ("plain", "endpoints")
@@ -44,7 +43,10 @@ def run(args) -> int:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise TunableError(f"--set wants KEY=VALUE such as residual_scale=1, not {text!r}")
-        overrides[name] = yaml.safe_load(value)
+        try:
+            overrides[name] = read_yaml(value)
+        except ValueError as error:
+            raise TunableError(f"--set {text}: {shown(value)} is not a YAML value: {error}") from None
     names = requested()
     if not names:
         raise TunableError("no framework is installed to try the weights in: pip install tunable-convolutions[torch]")

@@ -4,6 +4,7 @@ import math
 
 from tunable_core import checkpoint, vgg
 from tunable_core.commands.shared import add_json, print_json
+from tunable_core.errors import printable
 from tunable_core.evaluation import objectives_of
 from tunable_core.initial import ParameterSpec
 from tunable_core.omega import format_omega
@@ -17,6 +18,7 @@ def add_arguments(parser):
 
 def run(args) -> int:
     tensors, header = checkpoint.load(args.model)
+    checkpoint.check_network(tensors, header, args.model)
     facts = {
         "network": header.network.model_dump(mode="json"),
         "objectives": header.objectives,
@@ -32,7 +34,7 @@ def run(args) -> int:
         print_json(facts)
     else:
         for name, text in _lines(header, facts):
-            print(f"{name:<13} {text}")
+            print(f"{name:<13} {printable(text)}")
     return 0
 
 

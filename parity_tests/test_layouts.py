@@ -1,0 +1,51 @@
+"""What a specification alone says of a network's parameters: names and shapes as in both twins."""
+
+import itertools
+
+import pytest
+
+from tunable_core.layouts import count, layout
+from tunable_core.networks import PHI_FORMS, NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
+
+SWINIR = {"channels": 4, "depths": [1, 2], "heads": [2, 1], "window": 3, "mlp_ratio": 1.6, "features": 5}
+NETWORKS = {
+    **{f"resnet x{upscale}": (ResNetSpec, {"channels": 3, "blocks": 2, "upscale": upscale}) for upscale in range(1, 5)},
+    "nafnet": (NAFNetSpec, {"width": 2, "middle": 1, "encoder": [1, 2], "decoder": [3, 0]}),
+    "nafnet empty": (NAFNetSpec, {"width": 3, "middle": 0, "encoder": [0], "decoder": [0]}),
+    "style_unet": (StyleUNetSpec, {"channels": 2, "scales": 2, "blocks": [2, 1, 3]}),
+    "style_unet thin": (StyleUNetSpec, {"channels": 3, "scales": 1, "blocks": [1, 0, 1]}),
+    "swinir": (SwinIRSpec, SWINIR),
+    **{
+        f"swinir {upsampler} x{upscale}": (SwinIRSpec, {**SWINIR, "upsampler": upsampler, "upscale": upscale})
+        for upsampler, upscale in [
+            ("pixelshuffle", 2),
+            ("pixelshuffle", 3),
+            ("pixelshuffle", 4),
+            ("pixelshuffledirect", 3),
+            ("nearest+conv", 2),
+            ("nearest+conv", 4),
+        ]
+    },
+}
+FORMS = [("base", 0, False), ("base", 2, False), ("base", 2, True), ("affine", 3, True), ("se", 1, True)]
+FORMS += [("identity", 2, False)]
+
+
+def specs():
+    """Every network in every form of phi, plain too, norms tunable or not where a network has that choice."""
+    for (name, (kind, values)), (phi, p, norms) in itertools.product(NETWORKS.items(), FORMS):
+        choices = {"tunable_norms": norms} if "tunable_norms" in kind.model_fields else {}
+        yield pytest.param(kind(**values, phi=phi, tunable=p > 0, **choices), p, id=f"{name} {phi} {p} {norms}")
+
+
+def test_every_form_of_phi_is_looked_at():
+    assert {phi for phi, _, _ in FORMS} == set(PHI_FORMS)
+
+
+@pytest.mark.parametrize(("spec", "p"), list(specs()))
+def test_names_and_shapes_are_the_twins(twin, spec, p):
+    network = twin.backend.build(spec, p)
+    held = {name: shape for name, shape, *_ in twin.backend.specs(network)}
+    found = list(layout(spec, p))
+    assert dict(found) == held and len(found) == len(held)
+    assert count(layout(spec, p), 10**6) == sum(value.size for value in twin.backend.parameters(network).values())

@@ -1,0 +1,345 @@
+"""Files that anybody may have written: what they promise is checked before it costs anything, in one line."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+from prepared import P
+
+from tunable_core import checkpoint
+from tunable_core.checkpoint import FORMAT, Header
+from tunable_core.documents import DEPTH, NODES, check_depth, read_json, read_yaml
+from tunable_core.errors import CheckpointError, RecipeError
+from tunable_core.networks import NAFNetSpec
+from tunable_core.recipe import load_recipe, parse
+
+RESNET = {"name": "resnet", "channels": 8, "blocks": 1}
+# what a kilobyte can say, and what its reader has to say of it
+GIANTS = {
+    "scales": ({"name": "style_unet", "channels": 1, "scales": 20}, "network.scales"),
+    "blocks": ({**RESNET, "blocks": 2_000_000}, "network.blocks"),
+    "most blocks": ({**RESNET, "blocks": 10_000}, "lacks tensor 'head.bias'"),
+    "channels": ({**RESNET, "channels": 10**9}, "network.channels"),
+    "most channels": ({"name": "nafnet", "width": 2**14, "encoder": [9] * 10, "decoder": [9] * 10}, "lacks tensor"),
+    "stages": ({"name": "nafnet", "width": 1, "middle": 0, "encoder": [0] * 100, "decoder": [0] * 100}, "encoder"),
+    "groups": ({"name": "swinir", "channels": 1, "depths": [1] * 5000, "heads": [1] * 5000}, "network.depths"),
+    "window": ({"name": "swinir", "window": 10**6}, "network.window"),
+    "ratio": ({"name": "swinir", "mlp_ratio": 1e300}, "network.mlp_ratio"),
+    "features": ({"name": "swinir", "upscale": 2, "upsampler": "pixelshuffle", "features": 10**30}, "features"),
+}
+
+
+def promise(path, network=RESNET, objectives=("fidelity", "noise"), tensors=None, **changes):
+    """A weights file that holds one small tensor, or `tensors`, and says of itself what it likes."""
+    metadata = Header(NAFNetSpec()).to_metadata() | {
+        "network": json.dumps(network),
+        "objectives": json.dumps(list(objectives)),
+        "omega_range": json.dumps([[0.0, 1.0]] * len(objectives)),
+        **{key: json.dumps(value) for key, value in changes.items()},
+    }
+    checkpoint.save_tensors(path, tensors or {"head.weight": np.zeros((3, 8, 3, 3, 3), np.float32)}, metadata)
+    return path
+
+
+# --- sizes
+
+
+@pytest.mark.parametrize("name", GIANTS)
+def test_more_is_promised_than_the_file_holds(name, tmp_path, refuses):
+    network, fragment = GIANTS[name]
+    promise(tmp_path / "giant.safetensors", network)
+    for line in ("info {}", "fold {} --omega 1,0 -o x.safetensors", "export {} --format onnx -o x.onnx"):
+        refuses(line.format(tmp_path / "giant.safetensors"), "giant.safetensors", fragment)
+
+
+MEASURE = """
+import resource, sys, time
+import tunable_core.backends, tunable_core.commands.info
+from tunable_core.commands import main
+begun, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+status = [main(line.split("|")) for line in sys.argv[1:]]
+taken = time.perf_counter() - begun
+print(status, taken, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+def test_a_refusal_costs_neither_time_nor_memory(tmp_path):
+    """Of twelve files that promise terabytes: 10 MB, and far less than the second that each may take."""
+    lines = [f"info|{promise(tmp_path / f'{name}.safetensors', GIANTS[name][0])}" for name in GIANTS]
+    (tmp_path / "laughs.yaml").write_text(laughs(8))
+    (tmp_path / "deep.yaml").write_text("task: " + "[" * 3000 + "]" * 3000)
+    lines += [f"train|{tmp_path / name}|--out|{tmp_path / 'out'}" for name in ("laughs.yaml", "deep.yaml")]
+    done = subprocess.run([sys.executable, "-c", MEASURE, *lines], capture_output=True, text=True, check=True)
+    status, taken, grown = done.stdout.rsplit(maxsplit=2)
+    assert json.loads(status) == [2] * len(lines) and done.stderr.count("\n") == len(lines)
+    assert float(taken) < 12 and float(grown) < 60, done.stdout
+    assert all(len(line) < 2000 for line in done.stderr.encode().splitlines())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "fragment"),
+    [
+        ({"network": {"name": "resnet", "channels": 10**9}}, "network.channels"),
+        ({"network": {"name": "resnet", "blocks": 2_000_000}}, "network.blocks"),
+        ({"network": {"name": "resnet", "channels": 2**14, "blocks": 10}}, "more than 1073741824 parameters"),
+        ({"network": {"name": "nafnet", "encoder": [0] * 40, "decoder": [0] * 40}}, "network.encoder"),
+        ({"data.patch": 10**6}, "data.patch"),
+        ({"data.batch": 10**9}, "data.batch"),
+        ({"data.patch": 4096, "data.batch": 1024}, "17179869184 in all; the limit is 67108864"),
+        ({"data.workers": 10**6}, "data.workers"),
+        ({"data.degradation": [{"kind": "gaussian_noise", "sigma": 1}] * 1000}, "data.degradation"),
+        ({"data.degradation": [{"kind": "gaussian_blur", "sigma": 1, "size": 10**9 + 1}]}, "data.degradation.0.size"),
+        ({"data.degradation": [{"kind": "bicubic", "scale": 16}] * 16}, f"shrinks pictures by {2**64}"),
+        ({"steps": 10**30}, "steps"),
+        ({"checkpoint": {"every": 10**30}}, "checkpoint.every"),
+        ({"checkpoint": {"keep": 10**30}}, "checkpoint.keep"),
+        ({"schedule": {"kind": "multistep", "milestones": [1] * 1001}}, "schedule.milestones"),
+        ({"schedule": {"kind": "cosine", "warmup": 10**30}}, "schedule.warmup"),
+        ({"omega": {"sampler": {"kind": "fixed", "value": [1] * 1000}}}, "omega.sampler.value"),
+        ({"omega": {"sampler": {"kind": "mixture", "weights": [1] * 99, "of": ["cube"] * 99}}}, "omega.sampler"),
+        ({"vgg": {"seed": 0, "width": 10**6}}, "vgg.width"),
+        ({"discriminator": {"channels": 10**9}}, "discriminator.channels"),
+        ({"discriminator": {"hidden": 10**9}}, "discriminator.hidden"),
+        ({"objectives": [{"name": f"o{i}", "kind": "rec"} for i in range(10**5)]}, "objectives"),
+        ({"objectives": [{"name": "a" * 100, "kind": "rec"}]}, "objectives.0.name"),
+        ({"objectives": [{"name": "s", "kind": "style", "image": "x", "size": 10**30}]}, "objectives.0.size"),
+    ],
+)
+def test_a_recipe_asks_for_more_than_anybody_wants(change, fragment, values, refused):
+    with refused(RecipeError, fragment):
+        parse(changed(values, change))
+
+
+def test_a_discriminator_beyond_any_memory(values, refused):
+    values |= {"vgg": {"seed": 0}, "objectives": [{"name": "sharp", "kind": "gan"}]}
+    values["data"] = {**values["data"], "patch": 64}
+    parse(values)
+    with refused(RecipeError, "the discriminator would hold more than 1073741824 parameters"):
+        parse({**values, "discriminator": {"channels": 2**13, "scales": 6}})
+
+
+def changed(values, change):
+    for path, value in change.items():
+        place = values
+        *parents, last = path.split(".")
+        for key in parents:
+            place[key] = dict(place[key])
+            place = place[key]
+        place[last] = value
+    return values
+
+
+# --- YAML and JSON
+
+
+def laughs(levels):
+    """Nine words, nine times as many on every level: 461 bytes for 8 levels, gigabytes when written out."""
+    rows = ["n0: &n0 [" + ",".join(["lol"] * 9) + "]"]
+    rows += [f"n{i}: &n{i} [" + ",".join([f"*n{i - 1}"] * 9) + "]" for i in range(1, levels)]
+    return "task: {" + ", ".join(rows) + "}\nsteps: 10\n"
+
+
+def test_aliases_count_with_all_that_they_stand_for():
+    assert read_yaml(laughs(4))["task"]["n3"][8][8][8] == ["lol"] * 9  # 7,380 values
+    for levels in (5, 8, 30):
+        with pytest.raises(ValueError, match=f"more than {NODES} values"):
+            read_yaml(laughs(levels))
+    with pytest.raises(ValueError, match="inside itself"):
+        read_yaml("a: &a [1, *a]")
+    assert read_yaml("a: &x {k: 1}\nb: {<<: *x, c: *x}") == {"a": {"k": 1}, "b": {"k": 1, "c": {"k": 1}}}
+
+
+def test_depth_is_bounded():
+    for kind, text in (("[", "]"), ('{"a":', "}")):
+        inside = "1"
+        for _ in range(DEPTH - 1):
+            inside = kind + inside + text
+        assert read_yaml(inside) == read_json(inside)
+        for more in (DEPTH + 1, 3000, 100_000):
+            for read in (read_yaml, read_json):
+                with pytest.raises(ValueError, match=f"nested more than {DEPTH} deep"):
+                    read(kind * more + "1" + text * more)
+    with pytest.raises(ValueError, match="nested"):
+        read_yaml("a: &a " + "[" * 30 + "]" * 30 + "\nb: " + "[" * 30 + "*a" + "]" * 30)
+    shared = []
+    for _ in range(DEPTH - 1):
+        shared = [shared]
+    check_depth(shared)
+    with pytest.raises(ValueError, match="nested"):
+        check_depth([[shared]])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!!timestamp x",
+        "!!bool x",
+        "!!int ''",
+        "!!float x",
+        "!!binary é",
+        "0x" + "f" * 5000,
+        "9" * 5000,
+        "1:" * 4000 + "0",
+    ]
+    + ["1:" * 400 + "1.5", "!!python/object/apply:os.system [ls]", "2024-13-45", "{[a]: b}", "[", "\0", "*a", "!x 1"],
+)
+def test_what_yaml_cannot_say(text, tmp_path, refused, values):
+    with pytest.raises(ValueError, match=".") as caught:
+        read_yaml(text)
+    assert "\n" not in str(caught.value) and "<unicode string>" not in str(caught.value)
+    path = tmp_path / "r.yaml"
+    path.write_text(f"steps: {text}\n")
+    with refused(RecipeError, "r.yaml is not valid YAML"):
+        load_recipe(path)
+    path.write_text(yaml.safe_dump(values))
+    with refused(RecipeError, "--set steps=", "not a YAML value"):
+        load_recipe(path, [f"steps={text}"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2020-01-01", "!!set {a, b}", "!!binary aGVsbG8=", ".nan", "1e999", ".inf", "{1: 2}", "[[]]", "!!omap [a: 1]"]
+    + ["0x" + "f" * 90, "null", "-0", "1_0.5", "\ufeff", '"\\uD800"', '"\\0"', '"\\x1b]0;owned"'],
+)
+@pytest.mark.parametrize("key", ["steps", "task", "network", "objectives", "data", "base", "1", "omega.sampler.of"])
+def test_values_of_every_kind_in_every_place(key, text, tmp_path, values):
+    """A recipe that is valid, or one line; the message shows no character that moves the terminal."""
+    path = tmp_path / "r.yaml"
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    override = f"{key}={text}"
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path, [override])
+    assert str(caught.value).isprintable() and len(str(caught.value).encode()) < 2000
+
+
+def test_bases_in_a_long_row(tmp_path, values, refused):
+    for i in range(1200):
+        (tmp_path / f"{i}.yaml").write_text(f"base: {i + 1}.yaml\n")
+    (tmp_path / "1200.yaml").write_text(yaml.safe_dump(values))
+    assert load_recipe(tmp_path / "1181.yaml") == parse(values)
+    with refused(RecipeError, "inherits from more than 20 others"):
+        load_recipe(tmp_path / "0.yaml")
+
+
+@pytest.mark.parametrize("base", ['"\\0"', '"a\\0b.yaml"', '"\\uD800"', "x" * 5000, "/dev/zero", "[1]", "2020-01-01"])
+def test_bases_that_no_system_opens(base, tmp_path, refused):
+    path = tmp_path / "r.yaml"
+    path.write_text(f"task: denoise\nbase: {base}\n")
+    with refused(RecipeError):
+        load_recipe(path)
+
+
+@pytest.mark.parametrize("place", ["data.train", "data.validate", "initial.weights", "vgg.weights"])
+def test_paths_that_no_system_opens(place, values, refused):
+    section, key = place.split(".")
+    for path, fragment in (("a\0b", "NUL"), ("\ud800", "UTF-8"), ("x" * 5000, "4096 bytes")):
+        with refused(RecipeError, place, fragment):
+            parse({**values, section: {**values.get(section, {}), key: path}})
+    style = {"name": "s", "kind": "style", "image": "a\0b"}
+    with refused(RecipeError, "objectives.0.image", "NUL", r"'a\x00b'"):
+        parse({**values, "objectives": [style]})
+
+
+# --- headers
+
+
+@pytest.mark.parametrize(
+    ("change", "fragments"),
+    [
+        ({"objectives": ["\x1b]0;owned\x07", "b"]}, ["objectives.0", r"\x1b]0;owned\x07"]),
+        ({"objectives": ["a\nb", "b"]}, ["objectives.0", "printable"]),
+        ({"objectives": ["abc\u202egnp", "b"]}, ["objectives.0", r"\u202egnp"]),
+        ({"objectives": ["", "b"]}, ["objectives.0"]),
+        ({"objectives": ["a" * 1000, "b"]}, ["objectives.0"]),
+        ({"objectives": [f"o{i}" for i in range(10**5)]}, ["objectives"]),
+        ({"recipe": {"data": []}}, ["recipe: data"]),
+        ({"recipe": {"data": {"train": [1]}}}, ["recipe: data.train.0"]),
+        ({"recipe": {"data": {"degradation": ["blur"]}}}, ["recipe: data.degradation.0"]),
+        ({"recipe": {"objectives": "noise"}}, ["recipe: objectives"]),
+        ({"recipe": {"objectives": [{"name": "a"}]}}, ["recipe: objectives.0.kind"]),
+        ({"recipe": {"objectives": [{"name": "a", "kind": "rec"}]}}, ["2 objectives, trained by a recipe of 1"]),
+        ({"recipe": {"omega": {"sampler": {"value": "x"}}}}, ["recipe: omega.sampler.value"]),
+        ({"recipe": {"folded_at": [None]}}, ["recipe: folded_at.0"]),
+        ({"recipe": {"task": {"\x1b[2J": 1}}}, ["recipe: task"]),
+        ({"size": [10**9, 10**9]}, ["size"]),
+    ],
+)
+def test_headers_that_say_what_cannot_be(change, fragments, tmp_path, refused):
+    path = promise(tmp_path / "m.safetensors", **{"objectives": ("a", "b")} | change)
+    with refused(CheckpointError, "m.safetensors has a damaged header", *fragments):
+        checkpoint.load(path)
+
+
+def test_nested_headers(tmp_path, refused):
+    deep = "[" * 900 + "]" * 900
+    for key, text in (("recipe", f'{{"data": {deep}}}'), ("network", deep), ("writer", "[" * 10**5)):
+        metadata = {**Header(NAFNetSpec(tunable=False)).to_metadata(), key: text}
+        checkpoint.save_tensors(tmp_path / "m.safetensors", {"a": np.zeros(1, np.float32)}, metadata)
+        with refused(CheckpointError, "m.safetensors has a damaged header", f"nested more than {DEPTH} deep"):
+            checkpoint.load(tmp_path / "m.safetensors")
+
+
+def test_names_that_were_allowed_before_are_allowed(tmp_path):
+    """`convert --objectives` took any name."""
+    for name in ("Rauschen ü", "soft-ness", "x" * 64):
+        path = promise(tmp_path / "m.safetensors", objectives=[name])
+        assert checkpoint.load(path)[1].objectives == (name,)
+
+
+def test_another_format_is_named_by_its_beginning(tmp_path, refused):
+    checkpoint.save_tensors(tmp_path / "m.safetensors", {"a": np.zeros(1)}, {"format": "\x1b[2J" + "x" * 10**6})
+    with refused(CheckpointError, r"format '\x1b[2Jxxx", f"wanted '{FORMAT}'"):
+        checkpoint.load(tmp_path / "m.safetensors")
+
+
+def test_info_writes_no_character_that_moves_the_terminal(tmp_path, tunable):
+    """The writer and the recipe's folders are free text."""
+    recipe = {"task": "denoise\x1b[2J", "data": {"train": ["a\x9b31m", "\u202eb"]}, "steps": 3}
+    spec = {"name": "nafnet", "width": 1, "middle": 0, "encoder": [0], "decoder": [0], "tunable": False}
+    tensors = {name: np.zeros(shape, np.float32) for name, shape in layout_of(spec)}
+    path = promise(tmp_path / "m.safetensors", spec, (), tensors, recipe=recipe, writer="me\x1b]0;owned\x07\n")
+    status, out, err = tunable("info", path)
+    assert status == 0 and out.replace("\n", "").isprintable()
+    assert r"denoise\x1b[2J, 3 steps on a\x9b31m, \u202eb" in out and r"me\x1b]0;owned\x07\n" in out
+    status, out, err = tunable("info", path, "--json")
+    assert status == 0 and json.loads(out)["recipe"] == recipe and out.replace("\n", "").isprintable()
+
+
+def layout_of(spec):
+    from pydantic import TypeAdapter
+
+    from tunable_core.layouts import layout
+    from tunable_core.networks import NetworkSpec
+
+    return layout(TypeAdapter(NetworkSpec).validate_python(spec), 0)
+
+
+# --- words of the command line
+
+
+@pytest.mark.parametrize("verb", ["info {}", "train {} --out x", "fold {} --omega 1,0 -o y", "evaluate {} --data z"])
+@pytest.mark.parametrize(
+    ("word", "fragment"),
+    [("a\0b", "NUL"), ("\ud800", r"\ud800"), ("x" * 5000, "xxx"), ("\x1b]0;owned\x07", r"\x1b]0;owned\x07")],
+)
+def test_words_that_no_system_opens(verb, word, fragment, refuses):
+    refuses(verb.format(word), fragment)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{word}", "info --{word}", f"restore {P}/model.safetensors {P}/pictures/a.png --omega {{word}}",
+        f"restore {P}/model.safetensors {P}/pictures/a.png --omega 1,0 --tile {{word}}",
+        f"evaluate {P}/model.safetensors --data {{word}}", f"evaluate {P}/model.safetensors --data x --sigma {{word}}",
+        f"export {P}/model.safetensors --format {{word}} -o x", "info x --backend {word}",
+        f"train {P}/recipe.yaml --out x --set steps={{word}}", f"train {P}/recipe.yaml --out x --set {{word}}",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("word", ["x" * 100_000, "\x1b[2J\x9b\u202e", "٣" * 5000])
+def test_long_and_moving_words(line, word, refuses):
+    refuses(line.format(word=word, place="{place}"))
