@@ -13,6 +13,7 @@ from tunable_core import checkpoint
 from tunable_core.checkpoint import FORMAT, Header
 from tunable_core.documents import DEPTH, NODES, check_depth, read_json, read_yaml
 from tunable_core.errors import CheckpointError, RecipeError
+from tunable_core.foreign_files import read_foreign
 from tunable_core.networks import NAFNetSpec
 from tunable_core.recipe import load_recipe, parse
 
@@ -343,3 +344,51 @@ def test_words_that_no_system_opens(verb, word, fragment, refuses):
 @pytest.mark.parametrize("word", ["x" * 100_000, "\x1b[2J\x9b\u202e", "٣" * 5000])
 def test_long_and_moving_words(line, word, refuses):
     refuses(line.format(word=word, place="{place}"))
+
+
+# --- MindSpore's checkpoints
+
+
+def field(number, content):
+    """A field of a protobuf message: bytes, or an integer."""
+    if isinstance(content, int):
+        return varint(number << 3) + varint(content)
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def varint(value):
+    low = value & 127
+    return bytes([low]) if value < 128 else bytes([low | 128]) + varint(value >> 7)
+
+
+def ckpt(content=bytes(12), dims=(3,), tag=b"head.weight", kind=b"Float32"):
+    tensor = b"".join(field(1, dim) for dim in dims) + field(2, kind) + field(3, content)
+    return field(1, field(1, tag) + field(2, tensor))
+
+
+@pytest.mark.parametrize(
+    ("content", "fragments"),
+    [
+        (ckpt(bytes(15)), ["'head.weight'", "holds 3 values and 3 bytes for shape (3,)"]),
+        (ckpt(tag=b"\xff\xfe"), ["not a readable MindSpore checkpoint"]),
+        (ckpt(kind=b"\xff\xfe"), ["not a readable MindSpore checkpoint"]),
+        (ckpt(dims=(2**62, 4)), ["3 values for shape (4611686018427387904, 4)"]),
+        (ckpt(b"", dims=(2**32, 2**32)), ["0 values for shape (4294967296, 4294967296)"]),  # 2 ** 64 wraps to 0
+        (ckpt(dims=(2**64 - 3,)), ["3 values for shape (-3,)"]),
+        (ckpt(dims=(2**64 - 1, 2**64 - 3)), ["3 values for shape (-1, -3)"]),  # their product is right
+        (ckpt(dims=(1,) * 40 + (3,)), ["3 values for shape (1, 1"]),
+        (ckpt(tag=b"\x1b]0;owned\x07", dims=(5,)), [r"'\x1b]0;owned\x07'"]),
+        (ckpt(tag=b"x" * 10**6, dims=(5,)), ["xxx"]),
+        (ckpt()[:-3], ["not a readable MindSpore checkpoint"]),
+        (b"\x0a\xff\xff\xff\xff\x0f" + bytes(20), ["not a readable MindSpore checkpoint"]),  # 4 GB in 20 bytes
+        (b"\x0b" * 10**5, ["not a readable MindSpore checkpoint"]),  # groups inside each other
+    ],
+)
+def test_checkpoints_of_mindspore(content, fragments, tmp_path, refuses):
+    (tmp_path / "a.ckpt").write_bytes(content)
+    refuses(f"convert {tmp_path}/a.ckpt --from mindediting -o {tmp_path}/x.safetensors", "a.ckpt", *fragments)
+
+
+def test_a_checkpoint_as_it_should_be(tmp_path):
+    (tmp_path / "a.ckpt").write_bytes(ckpt(np.float32([1, 2, 3]).tobytes()))
+    assert read_foreign(tmp_path / "a.ckpt")["head.weight"].tolist() == [1, 2, 3]

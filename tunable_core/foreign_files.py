@@ -1,13 +1,15 @@
 """Reading the weights files of other programs: MindSpore's checkpoints, safetensors, PyTorch's pickles when asked."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 
 from tunable_core.backends import read_pickle
 from tunable_core.checkpoint import load_tensors
-from tunable_core.errors import CheckpointError
+from tunable_core.errors import CheckpointError, shown
 
+MOST_AXES = 8  # of a tensor; numpy itself knows 32
 _TYPES = {"Float32": np.float32, "Float16": np.float16, "Float64": np.float64, "Int32": np.int32, "Int64": np.int64}
 
 
@@ -44,11 +46,13 @@ def _read_ckpt(path: Path) -> dict[str, np.ndarray]:
     message = _checkpoint_message()()
     try:
         message.ParseFromString(path.read_bytes())
-    except DecodeError:
+        parts: dict[str, list] = {}
+        for value in message.value:
+            if isinstance(value.tag, bytes) or isinstance(value.tensor.tensor_type, bytes):
+                raise DecodeError("a string that is not UTF-8 comes as bytes, or as the error below")
+            parts.setdefault(value.tag, []).append(value.tensor)
+    except (DecodeError, UnicodeDecodeError):
         raise CheckpointError(f"{path} is not a readable MindSpore checkpoint") from None
-    parts: dict[str, list] = {}
-    for value in message.value:
-        parts.setdefault(value.tag, []).append(value.tensor)
     return {name: _joined(path, name, tensors) for name, tensors in parts.items()}
 
 
@@ -56,11 +60,12 @@ def _joined(path: Path, name: str, parts: list) -> np.ndarray:
     kind = _TYPES.get(parts[0].tensor_type)
     if kind is None:
         raise CheckpointError(f"{path}: tensor {name!r} is {parts[0].tensor_type}; known: {', '.join(_TYPES)}")
-    values = np.frombuffer(b"".join(part.tensor_content for part in parts), kind)
-    shape = tuple(parts[0].dims)
-    if values.size != np.prod(shape, dtype=int):
-        raise CheckpointError(f"{path}: tensor {name!r} holds {values.size} values for shape {shape}")
-    return values.reshape(shape).copy()
+    content, shape = b"".join(part.tensor_content for part in parts), tuple(parts[0].dims)
+    size, rest = divmod(len(content), np.dtype(kind).itemsize)
+    if rest or len(shape) > MOST_AXES or min(shape, default=0) < 0 or size != math.prod(shape):
+        held = f"{size} values" + (f" and {rest} bytes" if rest else "")
+        raise CheckpointError(f"{path}: tensor {name!r} holds {held} for shape {shown(shape)}")
+    return np.frombuffer(content, kind).reshape(shape).copy()
 
 
 def _checkpoint_message():
