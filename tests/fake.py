@@ -18,10 +18,13 @@ class Numpy:
     fault(step) is called in the middle of every step (1-based) and may raise, interrupt or return a loss.
     """
 
-    name = "numpy"
+    name, mode = "numpy", "eager"
 
     def __init__(self, fault=lambda step: None):
         self.fault, self.received = fault, []
+
+    def facts(self):
+        return {"numpy": "1", "mode": self.mode}
 
     def build(self, spec, num_objectives):
         return {"gain": np.zeros(1, np.float32)}

@@ -161,6 +161,36 @@ def test_train_and_resume(tunable, recipe_file, backend):
     assert Path("part/log.csv").read_text() == Path("whole/log.csv").read_text()
 
 
+# --- a checkpoint in the place of a weights file
+
+
+def test_a_checkpoint_serves_as_weights(tunable, recipe_file, place, backend):
+    """info, evaluate, restore, fold, verify, export and initial.weights take it: the weights after that step."""
+    words = ["--backend", backend.name]
+    assert tunable("train", recipe_file, *words, "--set", "data.batch=2", "--out", "run")[0] == 0
+    path = "run/checkpoints/step-00000002.safetensors"
+    found = answer(tunable("info", path, "--json"))
+    assert found["step"] == 2 and found["recipe"]["steps"] == 3 and found["history"] == []
+    assert "checkpoint    after step 2\n" in tunable("info", path)[1]
+    last = "run/checkpoints/step-00000003.safetensors"
+    tables = []
+    for model in (last, "run/model.safetensors"):
+        found = answer(
+            tunable("evaluate", model, "--data", place / "pictures", "--sigma", "15", "--no-ssim", "--json", *words)
+        )
+        tables.append(found["summary"])
+        name = f"{len(tables)}.png"
+        assert tunable("restore", model, place / "pictures" / "a.png", "--omega", "1,0", "-o", name, *words)[0] == 0
+        assert tunable("fold", model, "--omega", "1,0", "-o", f"{len(tables)}.safetensors", *words)[0] == 0
+    assert tables[0] == tables[1] and Path("1.png").read_bytes() == Path("2.png").read_bytes()
+    folded = [checkpoint.load(f"{i}.safetensors") for i in (1, 2)]
+    assert (folded[0][1].step, folded[1][1].step) == (3, None)
+    assert all(value.tobytes() == folded[1][0][name].tobytes() for name, value in folded[0][0].items())
+    assert tunable("verify", path, "--backends", backend.name, "--grid", "2")[0] == 0
+    slower = ["--set", f"initial.weights={path}", "--set", "optimizer.learning_rate=1e-5", "--set", "data.batch=2"]
+    assert tunable("train", recipe_file, *words, *slower, "--out", "slower")[0] == 0
+
+
 # --- info
 
 

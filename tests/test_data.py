@@ -105,8 +105,9 @@ def test_leaving_a_stream_drops_what_was_queued(make_recipe, folder, monkeypatch
             release.set()
             super().shutdown(*args, **options)
 
+    batches = Slow(make_recipe(data={"train": str(folder), "patch": 8}))
     monkeypatch.setattr(data, "ThreadPoolExecutor", Pool)
-    stream = Slow(make_recipe(data={"train": str(folder), "patch": 8})).stream(0, 10)
+    stream = batches.stream(0, 10)
     assert next(stream) == 0 and started.wait(60)  # batch 1 is being made, batch 2 waits
     stream.close()
     assert made == [0, 1]

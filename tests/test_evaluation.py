@@ -433,3 +433,11 @@ def test_style_transfer_has_nothing_to_measure(model_of, folder):
     assert validate(model, parse(model.header.recipe)) == {}
     with pytest.raises(TunableError, match="which style transfer has not"):
         evaluate(model, str(folder), np.eye(1), [15])
+
+
+def test_all_pictures_that_cannot_be_used_are_named(model, folder, refused):
+    """Before anything is measured."""
+    (folder / "b.png").write_bytes((folder / "b.png").read_bytes()[:-40])
+    Image.new("RGB", (9, 30)).save(folder / "c.png")
+    with refused(DataError, f"2 of 3 pictures of {folder} cannot be used", "b.png", "c.png is 9x30; SSIM needs 11x11"):
+        evaluate(model, str(folder), np.eye(2), progress=pytest.fail)

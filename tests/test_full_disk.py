@@ -47,7 +47,9 @@ def test_a_disk_that_fills_during_a_run(place, tunable, tmp_path, backend):
         status, _, err = tunable(*words)
     run = tmp_path / "run"
     assert status == 2 and err.splitlines()[-1].startswith(f"tunable train: cannot write {run}/checkpoints/step-")
-    assert sorted(path.name for path in run.iterdir()) == ["checkpoints", "events", "log.csv", "recipe.yaml"]
+    assert sorted(path.name for path in run.iterdir()) == [
+        "checkpoints", "events", "inputs.json", "log.csv", "recipe.yaml",
+    ]  # fmt: skip
     assert not list((run / "checkpoints").iterdir())
     assert tunable(*words, "--resume")[0] == 0
     assert len((run / "log.csv").read_text().splitlines()) == 1 + 4

@@ -7,12 +7,13 @@ import signal
 import numpy as np
 import pytest
 from fake import SPECS, Numpy, assert_same_run, at, fail, held, names, press
+from PIL import Image
 
 from tunable_core import checkpoint, interrupt, run
 from tunable_core.checkpoint import Header
 from tunable_core.data import Batches
 from tunable_core.degradations import protocol_noise
-from tunable_core.errors import CheckFailed, DataError, TunableError
+from tunable_core.errors import CheckFailed, CheckpointError, DataError, RecipeError, TunableError
 from tunable_core.initial import starting_weights
 from tunable_core.interrupt import Stopped
 from tunable_core.recipe import load_recipe
@@ -26,7 +27,7 @@ def test_files(recipe_of, tmp_path):
     recipe = recipe_of()
     model = train(recipe, Numpy(), tmp_path / "run")
     assert sorted(os.listdir(tmp_path / "run")) == [
-        "checkpoints", "events", "log.csv", "model.safetensors", "recipe.yaml", "validation.csv",
+        "checkpoints", "events", "inputs.json", "log.csv", "model.safetensors", "recipe.yaml", "validation.csv",
     ]  # fmt: skip
     assert load_recipe(tmp_path / "run" / "recipe.yaml") == recipe
     tensors, header = checkpoint.load(tmp_path / "run" / "model.safetensors")
@@ -170,12 +171,6 @@ def test_resuming_a_finished_run_only_writes_the_model(recipe_of, tmp_path, whol
     assert_same_run(out, whole)
 
 
-def test_a_longer_run_goes_on(recipe_of, whole):
-    backend = Numpy()
-    train(recipe_of(steps=12, keep=1, data={"workers": 3, "cache_gib": 0}), backend, whole, resume=True)
-    assert [batch.index for batch, _ in backend.received] == [10, 11] and held(whole) == names(12)
-
-
 def test_resuming_where_there_is_nothing_starts(recipe_of, tmp_path, whole):
     train(recipe_of(), Numpy(), tmp_path / "new", resume=True)
     assert_same_run(tmp_path / "new", whole)
@@ -275,6 +270,68 @@ def test_bad_data_is_found_before_the_first_step(data, fragments, recipe_of, tmp
     with refused(DataError, *fragments):
         train(recipe_of(data=data), backend, tmp_path / "run")
     assert backend.received == [] and not (tmp_path / "run").exists()
+
+
+def cut(path):
+    """Whole by its header, damaged at two thirds."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+
+
+@pytest.mark.parametrize("key", ["train", "validate"])
+def test_damaged_pictures_are_found_before_the_first_step(key, recipe_of, folder, tmp_path, refused):
+    """All are looked at: one is named with its fault, of several the number and the first few, in one short line."""
+    place = shutil.copytree(folder, tmp_path / "others")
+    cut(place / "b.png")
+    backend = Numpy()
+    with refused(DataError, "cannot read", "b.png", "truncated"):
+        train(recipe_of(data={key: str(place)}), backend, tmp_path / "run")
+    for i in range(40):
+        shutil.copy(place / "b.png", place / f"{'x' * 200}{i:02}.png")
+    with pytest.raises(
+        DataError, match=rf"^41 of 42 pictures of data.{key} cannot be used: .*b.png.*; and 37 more$"
+    ) as caught:
+        train(recipe_of(data={key: str(place)}), backend, tmp_path / "run")
+    assert len(str(caught.value)) < 2000
+    assert backend.received == [] and not (tmp_path / "run").exists()
+
+
+def test_all_pictures_below_the_patch_are_named(recipe_of, folder, tmp_path, refused):
+    for name, size in (("c", (7, 30)), ("d", (30, 6))):
+        Image.new("RGB", size).save(folder / f"{name}.png")
+    with refused(
+        DataError, "2 of 4 pictures of data.train", "c.png is 7x30", "d.png is 30x6, smaller than the patch of 8x8"
+    ):
+        train(recipe_of(), Numpy(), tmp_path / "run")
+
+
+def test_pictures_are_not_decoded_again_when_a_run_goes_on(recipe_of, tmp_path, whole, monkeypatch):
+    """Their content is that of before, which was sound."""
+    monkeypatch.setattr(Batches, "check", lambda self: fail())
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(recipe_of(), Numpy(), tmp_path / "run")
+    (whole / "model.safetensors").unlink()
+    train(recipe_of(), Numpy(), whole, resume=True)
+
+
+def test_given_weights_are_read_first(recipe_of, folder, tmp_path, refused):
+    """What a recipe names besides pictures is found wanting before any of them is decoded."""
+    (tmp_path / "given.safetensors").write_text("hello, this is text")
+    cut(folder / "b.png")
+
+    class Idle(Numpy):
+        def build(self, spec, num_objectives):
+            fail()
+
+    with refused(CheckpointError, "given.safetensors", "not a readable safetensors file"):
+        train(recipe_of(initial={"weights": str(tmp_path / "given.safetensors")}), Idle(), tmp_path / "run")
+    style = {"name": "style", "kind": "style", "image": str(folder / "b.png")}
+    style = {"objectives": [style], "vgg": {"seed": 0, "width": 1}, "task": "style_transfer"}
+    with refused(DataError, "b.png", "truncated"):
+        train(recipe_of(data={"patch": 16}, **style), Idle(), tmp_path / "run")
+    vgg = {**style, "vgg": {"weights": str(tmp_path / "given.safetensors")}}
+    with refused(RecipeError, "vgg.weights", "given.safetensors"):
+        train(recipe_of(data={"patch": 16}, **vgg), Idle(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 # --- one folder, one run

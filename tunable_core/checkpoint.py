@@ -7,7 +7,7 @@ Pickle is never read.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,16 +18,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialised
 
 from tunable_core.documents import read_json
-from tunable_core.errors import CheckpointError, nearest, shown
+from tunable_core.errors import CheckpointError, RecipeError, nearest, shown
 from tunable_core.files import atomic
 from tunable_core.initial import ParameterSpec
 from tunable_core.layouts import Parameter, layout
 from tunable_core.networks import NetworkSpec
-from tunable_core.recipe import Recipe, location
+from tunable_core.recipe import Recipe, location, parse
 from tunable_core.schema import Section
 from tunable_core.version import __version__
 
 FORMAT = "tunable-convolutions/1"
+STATE_FORMAT = "tunable-convolutions-state/1"  # of a run's checkpoint (tunable_core.snapshots)
+WEIGHTS = "weights."  # how the names of a network's tensors begin there
 FAMILY = FORMAT.partition("/")[0]  # how all formats of this project begin
 DIGEST = "digest"  # the metadata that holds what `digest` found when the file was written
 
@@ -90,6 +92,8 @@ class _Stored(Section):
     recipe: dict[str, Any]
     writer: str
     size: tuple[_Side, _Side] | None = None
+    history: list[dict[str, str]] = []
+    step: int | None = Field(None, ge=0)
 
     @field_validator("recipe")
     @classmethod
@@ -103,6 +107,38 @@ class _Stored(Section):
         return recipe
 
 
+class RunState(Section):
+    """What a checkpoint of a run says of itself.
+
+    inputs   digests of the files that its recipe names (tunable_core.sources), {} if unknown
+    history  facts of the frameworks and machines that trained, each with the step `from` which it did
+    loss     of the first step of all, None if unknown
+    """
+
+    step: int = Field(ge=0)
+    recipe: dict[str, Any]
+    inputs: dict[str, str] = {}
+    history: list[dict[str, str]] = []
+    loss: _Finite | None = None
+
+    def to_metadata(self) -> dict[str, str]:
+        return {"format": STATE_FORMAT, **{key: json.dumps(value) for key, value in self.model_dump().items()}}
+
+    @classmethod
+    def of(cls, metadata: dict[str, str], source: str | Path) -> "RunState":
+        """The inverse of `to_metadata`; CheckpointError for a file that is no checkpoint of a run."""
+        found = metadata.get("format")
+        if found != STATE_FORMAT:
+            raise CheckpointError(f"{source} is not a checkpoint of a run: format {found!r}, wanted {STATE_FORMAT!r}")
+        try:
+            return cls(**{key: read_json(metadata[key]) for key in cls.model_fields if key in metadata})
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise CheckpointError(f"{source} has a damaged header: {location({}, first)}: {first['msg']}") from None
+        except ValueError as error:
+            raise CheckpointError(f"{source} has a damaged header: not JSON: {error}") from None
+
+
 @dataclass(frozen=True)
 class Header:
     """What a weights file says of itself.
@@ -111,6 +147,9 @@ class Header:
     omega_range  the trained range, one [low, high] per objective
     recipe       the resolved recipe it was trained with, {} when unknown
     size         height and width that an exported graph is fixed to; None: any
+    history      where a run went on in another framework, version, device or mode: the facts of each, and the step
+                 `from` which it trained; () for a run that did not
+    step         of a run's checkpoint; None for finished weights
     """
 
     network: NetworkSpec
@@ -119,16 +158,22 @@ class Header:
     recipe: dict[str, Any] = field(default_factory=dict)
     writer: str = f"tunable-convolutions {__version__}"
     size: tuple[int, int] | None = None
+    history: tuple[dict[str, str], ...] = ()
+    step: int | None = None
 
     @property
     def num_objectives(self) -> int:
         return len(self.objectives)
 
     @classmethod
-    def of(cls, recipe: Recipe) -> "Header":
-        """The header of weights trained with `recipe`."""
+    def of(cls, recipe: Recipe, step: int | None = None, history: Sequence[dict[str, str]] = ()) -> "Header":
+        """The header of weights trained with `recipe`.
+
+        Only a history of several parts is kept: an undisturbed run has the same header on every machine.
+        """
         names = tuple(objective.name for objective in recipe.objectives) if recipe.network.tunable else ()
-        return cls(recipe.network, names, ((0.0, 1.0),) * len(names), recipe.to_dict())
+        history = tuple(history) if len(history) > 1 else ()
+        return cls(recipe.network, names, ((0.0, 1.0),) * len(names), recipe.to_dict(), history=history, step=step)
 
     def to_metadata(self) -> dict[str, str]:
         values = {
@@ -137,7 +182,7 @@ class Header:
             "omega_range": self.omega_range,
             "recipe": self.recipe,
             "writer": self.writer,
-            **({"size": self.size} if self.size else {}),
+            **{key: value for key in ("size", "history", "step") if (value := getattr(self, key))},
         }
         return {"format": FORMAT, **{key: json.dumps(value) for key, value in values.items()}}
 
@@ -161,7 +206,8 @@ class Header:
         except ValueError as error:
             raise CheckpointError(f"{source} has a damaged header: not JSON: {error}") from None
         names, ranges = tuple(stored.objectives), tuple(stored.omega_range)
-        header = cls(stored.network, names, ranges, stored.recipe, stored.writer, stored.size)
+        history = tuple(stored.history)
+        header = cls(stored.network, names, ranges, stored.recipe, stored.writer, stored.size, history, stored.step)
         if len(ranges) != len(names) or len(set(names)) != len(names) or header.network.tunable != bool(names):
             raise CheckpointError(
                 f"{source} has a damaged header: {len(ranges)} ranges, objectives {shown(names)}, "
@@ -209,9 +255,20 @@ def digest(tensors: dict[str, np.ndarray], metadata: dict[str, str] | None = Non
 
 
 def load(path: str | Path) -> tuple[dict[str, np.ndarray], Header]:
-    """Read a weights file: its tensors and its header. Raises CheckpointError."""
+    """Read a weights file, or the weights in a run's checkpoint: tensors and header. Raises CheckpointError."""
     tensors, metadata = load_tensors(path)
+    if metadata.get("format") == STATE_FORMAT:
+        return _weights_of_run(tensors, metadata, path)
     return tensors, Header.from_metadata(metadata, path)
+
+
+def _weights_of_run(tensors, metadata: dict[str, str], path: str | Path) -> tuple[dict[str, np.ndarray], Header]:
+    state = RunState.of(metadata, path)
+    try:
+        header = Header.of(parse(state.recipe, str(path)), state.step, state.history)
+    except RecipeError as error:
+        raise CheckpointError(f"{error}; it takes the version that made it to read it") from None
+    return {name.removeprefix(WEIGHTS): value for name, value in tensors.items() if name.startswith(WEIGHTS)}, header
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -5,22 +5,27 @@ degradation and omega all come from a counter-based generator (Philox) whose cou
 twins see the same batches, any number of workers gives the same run, and a resumed run is the same run.
 """
 
+import logging
+import os
 import threading
+import time
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tunable_core.degradations import degrade, margin_of, scale_of
-from tunable_core.errors import DataError
+from tunable_core.errors import DataError, shorten
 from tunable_core.folders import list_pictures
 from tunable_core.pictures import read_levels, size_of, to_floats
 from tunable_core.recipe import Data, Recipe, expand
 
 BUNDLED = "bundled"
+EXAMPLES = 4  # of pictures that cannot be used, in a message
+log = logging.getLogger(__name__)
 # Photographs (not drawings, textures or scientific images) that scikit-image's wheel carries.
 BUNDLED_TRAIN = (
     "astronaut.png", "rocket.jpg", "motorcycle_left.png", "motorcycle_right.png", "camera.png", "coins.png",
@@ -60,6 +65,41 @@ def find_pictures(folders: list[str]) -> list[Path]:
     return found
 
 
+def each(function: Callable[[Path], Any], paths: list[Path], what: str, every: float = 10) -> Iterator[Any]:
+    """function(path) of every path in order, by a few threads; says how far it is all `every` seconds."""
+    told = time.monotonic()
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="files") as pool:
+        futures = [pool.submit(function, path) for path in paths]
+        try:
+            for count, future in enumerate(futures, 1):
+                yield future.result()
+                if time.monotonic() - told > every:
+                    told = time.monotonic()
+                    log.info("%s: %d of %d", what, count, len(paths))
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def check_pictures(paths: list[Path], check: Callable[[Path], Any], where: str) -> None:
+    """Call check(path) for every picture; DataError that counts those for which it raises one, and names the first."""
+
+    def fault(path: Path) -> str:
+        try:
+            check(path)
+        except DataError as error:
+            return str(error)
+        return ""
+
+    faults = list(filter(None, each(fault, paths, f"checking the pictures of {where}")))
+    if len(faults) == 1:
+        raise DataError(faults[0])
+    if faults:
+        told = [shorten(text, 300) for text in faults[:EXAMPLES]]
+        told += [f"and {len(faults) - EXAMPLES} more"] if len(faults) > EXAMPLES else []
+        raise DataError(f"{len(faults)} of {len(paths)} pictures of {where} cannot be used: {'; '.join(told)}")
+
+
 class PictureCache:
     """Decoded pictures, the least recently used dropped beyond `limit` bytes. Thread-safe."""
 
@@ -91,8 +131,8 @@ class Batches:
     A patch is degraded with the pixels around it, which are then cut off: it is what the whole picture, degraded,
     would hold there, not what the patch's own borders make of it.
 
-    Raises DataError when a folder or a picture cannot be used or a picture is smaller than the patch; what is
-    damaged behind its header is found when its turn comes.
+    Raises DataError when a folder cannot be used or pictures are smaller than the patch; those that are damaged behind
+    their headers are found by `check`, or when their turn comes.
     """
 
     def __init__(self, recipe: Recipe):
@@ -101,15 +141,22 @@ class Batches:
         self._paths = find_pictures(recipe.data.train)
         self._scale, self._margin = scale_of(recipe.data.degradation), margin_of(recipe.data.degradation)
         patch = recipe.data.patch
-        self._size = size = (patch + 2 * self._margin) * self._scale  # clean pixels of a crop
-        wanted = f"the patch of {patch}x{patch}"
-        if size != patch:
-            wanted = f"the {size}x{size} pixels from which the degradations make a patch of {patch}x{patch}"
-        for path in self._paths:  # now, not when a batch happens to draw it
-            width, height = size_of(path)
-            if min(width, height) < size:
-                raise DataError(f"{path} is {width}x{height}, smaller than {wanted}")
+        self._size = (patch + 2 * self._margin) * self._scale  # clean pixels of a crop
+        check_pictures(self._paths, self._check_size, "data.train")  # now, not when a batch happens to draw one
         self._cache = PictureCache(recipe.data.cache_gib * 2**30)
+
+    def check(self) -> None:
+        """Decode every picture, so that a damaged one stops a run before its first step: DataError."""
+        check_pictures(self._paths, self._cache.read, "data.train")
+
+    def _check_size(self, path: Path) -> None:
+        size, patch = self._size, self._data.patch
+        width, height = size_of(path)
+        if min(width, height) < size:
+            wanted = f"the patch of {patch}x{patch}"
+            if size != patch:
+                wanted = f"the {size}x{size} pixels from which the degradations make a patch of {patch}x{patch}"
+            raise DataError(f"{path} is {width}x{height}, smaller than {wanted}")
 
     def __getitem__(self, index: int) -> Batch:
         recipe, data = self._recipe, self._data

@@ -8,13 +8,14 @@ import itertools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from tunable_core import metrics
 from tunable_core.backends import Model
-from tunable_core.data import BUNDLED, BUNDLED_TEST, bundled, find_pictures
+from tunable_core.data import BUNDLED, BUNDLED_TEST, bundled, check_pictures, find_pictures
 from tunable_core.degradations import PROTOCOL_BLUR, protocol_degraded, protocol_shrunk
 from tunable_core.errors import DataError, TunableError
 from tunable_core.pictures import from_network, read, read_bytes, to_network
@@ -180,8 +181,7 @@ def evaluate(
         rhos = RHOS if is_blurred(model.header.recipe) else (0.0,)
     levels = [(0.0, 0.0)] if scale != 1 else list(itertools.product(SIGMAS if sigmas is None else sigmas, rhos))
     paths = pictures_of([folder]) if isinstance(folder, str) else folder
-    for path in paths:
-        _check_usable(path, ssim, scale)
+    check_pictures(paths, partial(_check_usable, ssim=ssim, scale=scale), str(folder) if paths is not folder else "all")
     points = [None] if omegas is None else list(omegas)
     total, rows = len(paths) * len(levels) * len(points), []
     for index, path in enumerate(paths):
@@ -234,6 +234,12 @@ def summarise(rows: list[Measurement]) -> list[dict]:
 def validation_pictures(recipe: Recipe) -> list[Path]:
     """The pictures that `data.validate` names."""
     return pictures_of(recipe.data.validation)
+
+
+def check_validation(recipe: Recipe) -> None:
+    """Raise DataError for the pictures of `data.validate` that cannot be used."""
+    check = partial(_check_usable, ssim=False, scale=recipe.network.scale)
+    check_pictures(validation_pictures(recipe), check, "data.validate")
 
 
 def validate(model: Model, recipe: Recipe, pictures: int = 4, size: int = 256, sigma: float = 15) -> dict[str, float]:

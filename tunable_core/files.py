@@ -80,7 +80,7 @@ def holding(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = _take(path)
     except FileExistsError:
-        raise TunableError(f"cannot write in {folder}: it is a file, not a folder") from None
+        raise TunableError(f"cannot write in {folder}: {folder} is a file, not a folder") from None
     except OSError as error:
         raise TunableError(f"cannot write in {folder}: {error.strerror}") from None
     try:

@@ -1,6 +1,7 @@
 """A training run: a folder with the recipe, a log, TensorBoard events, checkpoints and the final weights.
 
     DIR/recipe.yaml                     the resolved recipe
+    DIR/inputs.json                     SHA-256 of every file that it names
     DIR/log.csv                         step, learning rate, loss, one column per objective, the discriminator's loss
     DIR/validation.csv                  PSNR at the corners of omega, at every checkpoint
     DIR/events/                         TensorBoard
@@ -17,20 +18,27 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
+import PIL
 import yaml
 
 from tunable_core import checkpoint
 from tunable_core.backends import Backend, Model, StepReport
 from tunable_core.data import Batches
 from tunable_core.errors import CheckFailed, CheckpointError, DataError, TunableError
-from tunable_core.evaluation import validate, validation_pictures
+from tunable_core.evaluation import check_validation, validate
 from tunable_core.events import Events
 from tunable_core.files import holding, sweep, write_text
 from tunable_core.initial import ParameterSpec, starting_weights
 from tunable_core.interrupt import held_back
 from tunable_core.judges import DISCRIMINATOR
 from tunable_core.recipe import Recipe, expand
-from tunable_core.snapshots import Snapshot, Snapshots
+from tunable_core.snapshots import Snapshot, Snapshots, changes
+from tunable_core.sources import digests, read_sources, write_sources
+from tunable_core.styles import style_picture
+from tunable_core.vgg import LAYERS
+from tunable_core.vgg import weights as vgg_weights
+
+DIVERGED = 1e4  # losses this many times that of the first step, or 1 where that is less, end a run
 
 log = logging.getLogger(__name__)
 
@@ -57,29 +65,64 @@ def train(
 def _train(recipe: Recipe, backend: Backend, out: Path, resume: bool, progress: Progress | None) -> Model:
     snapshots = Snapshots(out)
     _check_folder(out, snapshots, resume)
+    resumed = resume and snapshots.newest_step() is not None
+    _check_judges(recipe)
+    given = None if resumed else _given(recipe)
     batches = Batches(recipe)
-    validation_pictures(recipe)
+    if not resumed:  # later their digests tell whether they are still those
+        batches.check()
+        check_validation(recipe)
+    sources = read_sources(recipe)
     network = backend.build(recipe.network, recipe.network_objectives)
     trainer = backend.trainer(network, recipe)
     specs = backend.specs(network)
-    state = [ParameterSpec(name, value.shape, "zero") for name, value in trainer.state().items()]
-    found = snapshots.newest(recipe, specs, state) if resume else None
-    backend.assign(network, found.weights if found else _start(recipe, specs))
-    if found:
-        trainer.load_state(found.state)
-        log.info("continuing %s at step %d", out, found.step)
-    first = found.step if found else 0
-    model = Model(backend, network, checkpoint.Header.of(recipe))
+    if resumed:
+        state = [ParameterSpec(name, value.shape, "zero") for name, value in trainer.state().items()]
+        start = snapshots.newest(recipe, sources, specs, state)
+        trainer.load_state(start.state)
+        log.info("continuing %s at step %d", out, start.step)
+    else:
+        if given is not None:
+            checkpoint.check_tensors(given, specs, expand(recipe.initial.weights))
+        start = Snapshot(0, given or starting_weights(specs, recipe.seed, recipe.initial), {}, {}, [])
+    start = start._replace(inputs=start.inputs | digests(sources), history=_history(start, recipe, backend))
+    backend.assign(network, start.weights)
+    model = Model(backend, network, checkpoint.Header.of(recipe, history=start.history))
     sweep(out)
     snapshots.sweep()
     write_text(out / "recipe.yaml", yaml.safe_dump(recipe.to_dict(), sort_keys=False))
+    write_sources(out, sources)
     try:
-        with _Log(out, recipe, first) as records:
-            _loop(recipe, batches, model, trainer, records, snapshots, first, progress)
+        with _Log(out, recipe, start.step) as records:
+            _loop(recipe, batches, model, trainer, records, snapshots, start, progress)
     except OSError as error:  # a full disk
         raise TunableError(f"cannot write in {out}: {error.strerror or error}") from None
     model.save(out / "model.safetensors")
     return model
+
+
+def _history(start: Snapshot, recipe: Recipe, backend: Backend) -> list[dict[str, str]]:
+    """Who trained, and from now on trains: another framework, version, device or switch rounds differently."""
+    facts = {**backend.facts(), "numpy": np.__version__, "pillow": PIL.__version__}
+    if start.step == recipe.steps:
+        return start.history
+    leg = {"from": str(start.step + 1), **facts}
+    if not start.history:
+        return [leg]
+    changed = changes(start.history[-1], leg)
+    if not changed:
+        return start.history
+    log.warning("from step %d on, numbers are rounded otherwise: %s", start.step + 1, changed)
+    return [*start.history, leg]
+
+
+def _check_judges(recipe: Recipe) -> None:
+    """Read what judges besides the clean pictures, so that it is found wanting before anything heavy."""
+    if any(spec.kind in LAYERS for spec in recipe.objectives):
+        vgg_weights(recipe.vgg)
+    for spec in recipe.objectives:
+        if spec.kind == "style":
+            style_picture(spec)
 
 
 def _check_folder(out: Path, snapshots: Snapshots, resume: bool) -> None:
@@ -93,24 +136,21 @@ def _check_folder(out: Path, snapshots: Snapshots, resume: bool) -> None:
         raise CheckpointError(f"{out} already holds a model.safetensors without checkpoints; choose another folder")
 
 
-def _start(recipe: Recipe, specs: list[ParameterSpec]) -> dict[str, np.ndarray]:
-    """The weights that a run begins with: drawn, or those of the file that `initial.weights` names."""
-    if recipe.initial.weights is None:
-        return starting_weights(specs, recipe.seed, recipe.initial)
-    path = expand(recipe.initial.weights)
-    weights, _ = checkpoint.load(path)
-    checkpoint.check_tensors(weights, specs, path)
-    return weights
+def _given(recipe: Recipe) -> dict[str, np.ndarray] | None:
+    """The weights of the file that `initial.weights` names, None where a run begins with drawn ones."""
+    return None if recipe.initial.weights is None else checkpoint.load(expand(recipe.initial.weights))[0]
 
 
-def _loop(recipe, batches, model, trainer, records, snapshots, first, progress):
-    step = saved = first
+def _loop(recipe, batches, model, trainer, records, snapshots, start, progress):
+    step = saved = first = start.step
+    begun = start.loss  # the loss of the first step of all
 
     def save():
         nonlocal saved
         with interrupted.whole():
             records.flush()
-            snapshots.save(Snapshot(step, model.backend.parameters(model.network), trainer.state()), recipe)
+            weights, state = model.backend.parameters(model.network), trainer.state()
+            snapshots.save(start._replace(step=step, weights=weights, state=state, loss=begun), recipe)
             saved = step
 
     def due(at):
@@ -124,9 +164,10 @@ def _loop(recipe, batches, model, trainer, records, snapshots, first, progress):
                 rate = recipe.optimizer.learning_rate * recipe.schedule.factor(batch.index, recipe.steps)
                 report = trainer.step(batch, rate)
                 step = batch.index + 1
-                for name, loss in (("loss", report.loss), ("discriminator's loss", report.discriminator or 0)):
-                    if not np.isfinite(loss):
-                        raise CheckFailed(f"the {name} is {loss} at step {step}; {snapshots.describe()}")
+                begun = report.loss if begun is None else begun
+                _check_losses(report, step, begun, snapshots)
+                if saved == step - 1:  # older checkpoints go only now that the newest has been seen to go on
+                    snapshots.rotate(recipe.checkpoint.keep)
                 records.step(step, rate, report)
                 if progress:
                     progress(step, recipe.steps, report.loss)
@@ -137,10 +178,23 @@ def _loop(recipe, batches, model, trainer, records, snapshots, first, progress):
                     interrupted.stop()
                 if due(step):
                     records.validation(step, validate(model, recipe))
+            snapshots.rotate(recipe.checkpoint.keep)
         except DataError:  # a damaged picture: the steps before it are whole
             if step > saved:
                 save()
             raise
+
+
+def _check_losses(report: StepReport, step: int, begun: float, snapshots: Snapshots) -> None:
+    """Raise CheckFailed when a run has diverged: losses that are not finite, or far beyond where it began."""
+    for name, loss in (("loss", report.loss), ("discriminator's loss", report.discriminator or 0.0)):
+        if not np.isfinite(loss):
+            raise CheckFailed(f"the {name} is {loss} at step {step}; {snapshots.describe()}")
+    if report.loss > DIVERGED * max(begun, 1.0):
+        raise CheckFailed(
+            f"the loss is {report.loss:.3g} at step {step} and was {begun:.3g} at the first: the run has diverged; "
+            f"{snapshots.describe()}, from which initial.weights may start a run at a lower learning rate"
+        )
 
 
 class _Log:

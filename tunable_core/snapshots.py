@@ -1,12 +1,13 @@
 """The checkpoints of a run: weights, optimizer state and step, from which it continues bit for bit.
 
-    DIR/checkpoints/step-00000500.safetensors   tensors `weights.<name>` and `state.<name>`; step and recipe as metadata
+    DIR/checkpoints/step-00000500.safetensors   tensors `weights.<name>` and `state.<name>`; as metadata the step, the
+                                                recipe, digests of the files that it names (tunable_core.sources) and
+                                                who trained
 
-A run is a pure function of its recipe, so an older checkpoint leads to the same result as a newer one:
+A run is a pure function of its recipe and those files, so an older checkpoint leads to the same result as a newer one:
 where the newest is damaged, the one before it is taken.
 """
 
-import json
 import logging
 import re
 from pathlib import Path
@@ -15,30 +16,36 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tunable_core import checkpoint
-from tunable_core.documents import read_json
-from tunable_core.errors import CheckFailed, CheckpointError, TunableError
+from tunable_core.errors import CheckFailed, CheckpointError, RecipeError, TunableError
 from tunable_core.files import sweep
 from tunable_core.initial import ParameterSpec
 from tunable_core.recipe import Recipe, parse
+from tunable_core.sources import Sources
+from tunable_core.sources import difference as difference_of
 
-STATE_FORMAT = "tunable-convolutions-state/1"
-FREE = ("steps", "checkpoint", "data.workers", "data.cache_gib")  # may differ: they change no step
+# These may differ, for they change no step; `steps` where the schedule does not depend on it.
+FREE = ("steps", "checkpoint", "data.workers", "data.cache_gib")
+LARGEST = 1e8  # weight of a network: what has larger ones has diverged
 log = logging.getLogger(__name__)
 
 
 class Snapshot(NamedTuple):
-    """A run after `step` steps."""
+    """A run after `step` steps; the last three as checkpoint.RunState has them."""
 
     step: int
     weights: dict[str, np.ndarray]
     state: dict[str, np.ndarray]
+    inputs: dict[str, str]
+    history: list[dict[str, str]]
+    loss: float | None = None
 
 
 class Snapshots:
     """The checkpoints in the folder of a run, oldest first."""
 
     def __init__(self, out: str | Path):
-        self.folder = Path(out) / "checkpoints"
+        self.out = Path(out)
+        self.folder = self.out / "checkpoints"
 
     def paths(self) -> list[Path]:
         found = self.folder.glob("step-*.safetensors")
@@ -55,15 +62,25 @@ class Snapshots:
         return _step(paths[-1]) if paths else None
 
     def save(self, snapshot: Snapshot, recipe: Recipe) -> None:
-        """Write a checkpoint and drop the oldest beyond `checkpoint.keep`; CheckFailed when it is not finite."""
-        tensors = {"weights." + name: value for name, value in snapshot.weights.items()}
+        """Write a checkpoint; CheckFailed when its weights are not finite or beyond `LARGEST`."""
+        tensors = {checkpoint.WEIGHTS + name: value for name, value in snapshot.weights.items()}
         tensors |= {"state." + name: value for name, value in snapshot.state.items()}
         for name, value in tensors.items():
             if not np.isfinite(value).all():
                 raise CheckFailed(f"{name} is not finite after step {snapshot.step}; {self.describe()}")
-        metadata = {"format": STATE_FORMAT, "step": str(snapshot.step), "recipe": json.dumps(recipe.to_dict())}
+        for name, value in snapshot.weights.items():
+            if value.size and (found := np.abs(value).max()) > LARGEST:
+                raise CheckFailed(
+                    f"weights.{name} has a value of {found:.1e} after step {snapshot.step}: the run has diverged; "
+                    f"{self.describe()}"
+                )
+        told = {key: getattr(snapshot, key) for key in ("step", "inputs", "history", "loss")}
+        metadata = checkpoint.RunState(recipe=recipe.to_dict(), **told).to_metadata()
         checkpoint.save_tensors(self.folder / f"step-{snapshot.step:08d}.safetensors", tensors, metadata)
-        for path in self.paths()[: -recipe.checkpoint.keep]:
+
+    def rotate(self, keep: int) -> None:
+        """Drop all but the newest `keep` checkpoints."""
+        for path in self.paths()[:-keep]:
             path.unlink()
 
     def describe(self) -> str:
@@ -71,13 +88,16 @@ class Snapshots:
         paths = self.paths()
         return f"the newest checkpoint is {paths[-1]}" if paths else "no checkpoint was written before"
 
-    def newest(self, recipe: Recipe, weights: list[ParameterSpec], state: list[ParameterSpec]) -> Snapshot | None:
+    def newest(
+        self, recipe: Recipe, sources: Sources, weights: list[ParameterSpec], state: list[ParameterSpec]
+    ) -> Snapshot | None:
         """The newest checkpoint that can be read, None where there is none at all.
 
+        sources         the files that the recipe names, as they are now
         weights, state  what the network and its optimizer hold; a checkpoint that holds something else is damaged
 
         Damaged checkpoints are renamed to *.damaged. Raises CheckpointError when all are damaged, and when one
-        was made with another recipe (those in `FREE` may differ) or lies beyond its last step.
+        was made with another recipe (those in `FREE` may differ) or other files, or lies beyond its last step.
         """
         damaged: list[tuple[Path, str]] = []
         for path in reversed(self.paths()):
@@ -85,8 +105,10 @@ class Snapshots:
                 held = _read(path)
                 difference = _difference(held.recipe, recipe.to_dict())
                 if not difference:
-                    checkpoint.check_tensors(held.weights, weights, path)
-                    checkpoint.check_tensors(held.state, state, path)
+                    checkpoint.check_tensors(held.snapshot.weights, weights, path)
+                    checkpoint.check_tensors(held.snapshot.state, state, path)
+            except RecipeError as error:  # of another version: nothing is damaged
+                raise CheckpointError(f"{error}; it takes the version that made it to go on") from None
             except TunableError as error:
                 damaged.append((path, str(error)))
                 continue
@@ -94,19 +116,36 @@ class Snapshots:
                 raise CheckpointError(f"{path} was made with another recipe: {difference}")
             if _step(path) > recipe.steps:
                 raise CheckpointError(f"{path} is at step {_step(path)}, beyond the recipe's {recipe.steps}")
+            rates = _other_rates(held.recipe, recipe, _step(path))
+            if rates:
+                raise CheckpointError(f"{path} was made with another recipe: {rates}")
+            changed = difference_of(held.snapshot.inputs, sources, self.out)
+            if changed:
+                raise CheckpointError(f"{path} was made from other files: {changed}")
+            if not held.snapshot.inputs:
+                log.warning("%s, of an earlier version, does not say from which pictures it was made", path)
             for broken, reason in damaged:
                 broken.rename(broken.with_suffix(".damaged"))
                 log.warning("damaged, renamed to %s.damaged: %s", broken.stem, reason)
-            return Snapshot(_step(path), held.weights, held.state)
+            return held.snapshot
         if damaged:
             raise CheckpointError(f"no checkpoint in {self.folder} can be used; the newest: {damaged[0][1]}")
         return None
 
 
+def changes(before: dict[str, str], now: dict[str, str]) -> str:
+    """What differs between two parts of a history, "mode was eager, now compile"; "" if they are of one hand."""
+    keys = dict.fromkeys([*now, *before])
+    return ", ".join(
+        f"{key} was {before.get(key, 'absent')}, now {now.get(key, 'absent')}"
+        for key in keys
+        if key != "from" and before.get(key) != now.get(key)
+    )
+
+
 class _File(NamedTuple):
     recipe: dict[str, Any]
-    weights: dict[str, np.ndarray]
-    state: dict[str, np.ndarray]
+    snapshot: Snapshot
 
 
 def _step(path: Path) -> int:
@@ -116,22 +155,17 @@ def _step(path: Path) -> int:
 def _read(path: Path) -> _File:
     """A checkpoint as it stands; CheckpointError when it is none."""
     tensors, metadata = checkpoint.load_tensors(path)
-    found = metadata.get("format")
-    if found != STATE_FORMAT:
-        raise CheckpointError(f"{path} is not a checkpoint of a run: format {found!r}, wanted {STATE_FORMAT!r}")
-    if metadata.get("step") != str(_step(path)):
-        raise CheckpointError(f"{path} says that it holds step {metadata.get('step')}")
-    try:
-        recipe = parse(read_json(metadata["recipe"]), str(path)).to_dict()
-    except (KeyError, ValueError):
-        raise CheckpointError(f"{path} holds no recipe") from None
+    told = checkpoint.RunState.of(metadata, path)
+    if told.step != _step(path):
+        raise CheckpointError(f"{path} says that it holds step {told.step}")
+    recipe = parse(told.recipe, str(path)).to_dict()
     parts: dict[str, dict[str, np.ndarray]] = {"weights": {}, "state": {}}
     for name, value in tensors.items():
         kind, _, rest = name.partition(".")
         if kind not in parts:
             raise CheckpointError(f"{path} has a tensor {name!r} that belongs to no checkpoint")
         parts[kind][rest] = value
-    return _File(recipe, **parts)
+    return _File(recipe, Snapshot(told.step, **parts, inputs=told.inputs, history=told.history, loss=told.loss))
 
 
 def _difference(held: Any, wanted: Any, where: str = "") -> str:
@@ -146,3 +180,14 @@ def _difference(held: Any, wanted: Any, where: str = "") -> str:
     else:
         return f"{where} was {held!r}, now {wanted!r}"
     return next(filter(None, (_difference(*part) for part in parts)), "")
+
+
+def _other_rates(held: dict[str, Any], recipe: Recipe, done: int) -> str:
+    """What `_difference` says where the steps that were done would have had other learning rates."""
+    before, now, factor = held["steps"], recipe.steps, recipe.schedule.factor
+    if before == now or all(factor(step, before) == factor(step, now) for step in range(done)):
+        return ""
+    return (
+        f"steps was {before}, now {now}, and a {recipe.schedule.kind} schedule depends on it: the {done} steps done "
+        "would have had other learning rates"
+    )

@@ -1,5 +1,6 @@
-"""`tunable info MODEL`: what a weights file is, without any framework."""
+"""`tunable info MODEL`: what a weights file, or a checkpoint of a run, is, without any framework."""
 
+import itertools
 import math
 
 from tunable_core import checkpoint, vgg
@@ -9,10 +10,11 @@ from tunable_core.evaluation import objectives_of
 from tunable_core.initial import ParameterSpec
 from tunable_core.omega import format_omega
 from tunable_core.recipe import parse
+from tunable_core.snapshots import changes
 
 
 def add_arguments(parser):
-    parser.add_argument("model", metavar="MODEL", help="a weights file")
+    parser.add_argument("model", metavar="MODEL", help="a weights file, or a checkpoint of a run")
     add_json(parser)
 
 
@@ -29,6 +31,8 @@ def run(args) -> int:
         "judges": _judges(header.recipe),
         "writer": header.writer,
         "recipe": header.recipe,
+        "step": header.step,
+        "history": header.history,
     }
     if args.json:
         print_json(facts)
@@ -50,6 +54,10 @@ def _lines(header: checkpoint.Header, facts: dict):
     yield "multiply-adds", f"{facts['multiply_adds_per_pixel']:,} per pixel"
     yield from facts["judges"].items()
     yield "recipe", _recipe(header.recipe)
+    if header.step is not None:
+        yield "checkpoint", f"after step {header.step}"
+    for before, now in itertools.pairwise(header.history):
+        yield "history", f"from step {now['from']} on, {changes(before, now)}"
     yield "writer", header.writer
 
 
