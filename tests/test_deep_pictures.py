@@ -163,7 +163,8 @@ def test_orientation_is_as_for_8_bits(orientation, tmp_path):
 def test_grey_of_other_formats(tmp_path):
     samples = samples_of(1)
     (tmp_path / "a.pgm").write_bytes(b"P5 24 20 65535 " + samples.astype(">u2").tobytes())
-    Image.fromarray(samples[..., 0].astype(np.int32)).save(tmp_path / "32.tif")
+    top = 2**31 - 1
+    Image.fromarray(np.rint(samples[..., 0] * (top / 65535)).astype(np.int32)).save(tmp_path / "32.tif")
     Image.fromarray(samples[..., 0].astype(np.float32) / 65535).save(tmp_path / "float.tif")
     for name in ("a.pgm", "32.tif", "float.tif"):
         check(read_picture(tmp_path / name), samples)
@@ -197,7 +198,7 @@ def test_cut_files(make, count, tmp_path, refused):
 
 @pytest.mark.parametrize("make", [png, tiff, lambda samples: tiff(samples, compression="lzw")])
 def test_changed_files(make, tmp_path, rng, caplog):
-    """A changed byte: a picture, or one line; nothing is logged."""
+    """A changed byte: a picture, or one line; no library logs anything."""
     whole, path, failed = make(samples_of(4)), tmp_path / "a.any", 0
     for _ in range(300):
         changed = bytearray(whole)
@@ -210,7 +211,7 @@ def test_changed_files(make, tmp_path, rng, caplog):
             assert str(path) in str(error) and "\n" not in str(error)
         else:
             assert found.levels.dtype in (np.uint8, np.uint16) and found.levels.shape[2] == 3
-    assert failed > 20 and not caplog.records
+    assert failed > 20 and {record.name for record in caplog.records} <= {"tunable_core.pictures"}
 
 
 def test_too_many_pixels(tmp_path, refused):

@@ -1,12 +1,11 @@
-"""PNG and TIFF with 16 bits per channel, of which Pillow gives 8: read and written with imagecodecs and tifffile.
+"""What Pillow would read in 8 bits, or not at all: 16-bit PNG by imagecodecs; by tifffile TIFF of whole numbers of more
+than 8 bits, of signed ones and of floats.
 
-Samples are uint16 (H, W, S); S = 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
+Samples are (H, W, S); S = 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
 """
 
-import io
 import logging
-import struct
-import zlib
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,14 +13,19 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import tifffile
+from PIL import Image
 
-SUFFIXES = (".png", ".tif", ".tiff")  # the formats that are written with 16 bits
-_TOP = 65535
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_HEAD = 33  # bytes of the signature and of the header chunk
-_PNG_DEPTH = 24  # the place of the byte that says how many bits
+_PNG_DEPTH = 24  # the place of the byte that says how many bits; after it that of the colour type
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_DEFLATE = 1032  # bytes that one byte can hold, at the most
+_RATIOS = {1: 1, 5: 2731, 8: _DEFLATE, 32946: _DEFLATE, 32773: 64}  # the same by TIFF's compressions, where it is known
 _ORIENTATION, _PROFILE = 274, 34675  # tags
+_SHRUNK_OR_MASK = 1 | 4  # of a page's kind
+_TOP = 65535  # levels that are kept
+_BLOCK = 2**21  # values converted at a time
+_MOST_SAMPLES = 8
 
 for _name in ("imagecodecs", "tifffile", "PIL.TiffImagePlugin"):  # they log what they raise, and what does no harm
     logging.getLogger(_name).disabled = True
@@ -34,85 +38,221 @@ def is_png(path: str | Path) -> bool:
 
 
 def read_png(path: str | Path) -> np.ndarray:
-    """The samples of a PNG; one colour that it declares transparent becomes alpha."""
+    """The samples of a PNG of 16 bits; one colour that it declares transparent becomes alpha."""
     samples = imagecodecs.png_decode(Path(path).read_bytes())
     return samples.reshape(*samples.shape[:2], -1)
 
 
-def encode_png(samples: np.ndarray, profile: bytes | None = None) -> bytes:
-    """The file of samples, with an ICC profile."""
-    encoded = imagecodecs.png_encode(np.ascontiguousarray(samples))
-    if not profile:
-        return encoded
-    content = b"iCCPICC Profile\0\0" + zlib.compress(profile)
-    chunk = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
-    return encoded[:_PNG_HEAD] + chunk + encoded[_PNG_HEAD:]
-
-
-def encode_tiff(samples: np.ndarray, profile: bytes | None = None) -> bytes:
-    """The file of RGB samples, or RGB and alpha, with an ICC profile; not compressed."""
-    file, extra = io.BytesIO(), ["unassalpha"] * (samples.shape[2] - 3)
-    options = {"photometric": "rgb", "extrasamples": extra, "metadata": None, "software": False}
-    tifffile.imwrite(file, samples, iccprofile=profile, **options)
-    return file.getvalue()
+def png_bytes(path: str | Path, width: int, height: int) -> int:
+    """The bytes that a PNG of this size needs at the least, by its header's bits and channels."""
+    depth, kind = _head(path, _PNG_DEPTH + 2)[_PNG_DEPTH:]
+    return height * (1 + math.ceil(width * depth * _PNG_CHANNELS.get(kind, 1) / 8)) // _DEFLATE
 
 
 class Tiff:
-    """The first page of a TIFF with 16 bits per channel, grey or RGB.
+    """A page of a TIFF.
 
     size         (width, height)
     orientation  as EXIF counts
     profile      the ICC profile, None without
     """
 
-    def __init__(self, file: tifffile.TiffFile):
-        self._bytes, self._page = file.filehandle.size, file.pages[0]
-        self.size = (self._page.imagewidth, self._page.imagelength)
-        self.orientation = self._page.tags.valueof(_ORIENTATION, 1)
-        profile = self._page.tags.valueof(_PROFILE)
-        self.profile = profile if isinstance(profile, bytes) else None
+    def __init__(self, file: tifffile.TiffFile, page: tifffile.TiffPage):
+        self._file, self._page, self._bytes = file, page, file.filehandle.size
+        self.size = (page.imagewidth, page.imagelength)
+        self.orientation = page.tags.valueof(_ORIENTATION, 1)
+        self.profile = page.tags.valueof(_PROFILE)
+
+    def tags(self) -> Image.Exif:
+        """All tags, as Pillow has them."""
+        tags = Image.Exif()
+        tags.endian, tags.bigtiff = self._file.byteorder, self._file.is_bigtiff
+        tags.load_from_fp(self._file.filehandle, self._page.offset)
+        return tags
+
+    @property
+    def kind(self) -> str:
+        """Its type and photometry, for messages: "3 x float32, RGB"."""
+        page = self._page
+        photometric = getattr(page.photometric, "name", page.photometric)
+        return f"{page.samplesperpixel} x {self._type}, {photometric}"
+
+    @property
+    def _type(self) -> str:
+        page = self._page
+        names = {1: "uint", 2: "int", 3: "float", 4: "void", 5: "complex int", 6: "complex"}
+        return f"{names.get(page.sampleformat, 'unknown ')}{page.bitspersample}"
 
     @property
     def colours(self) -> int:
-        """Samples of a pixel without alpha; 0 in a file that is not for this class."""
+        """Samples of a pixel that are colours; 0 in a page that is not for this class."""
         page, kinds = self._page, tifffile.PHOTOMETRIC
         colours = {kinds.RGB: 3, kinds.MINISBLACK: 1, kinds.MINISWHITE: 1}.get(page.photometric, 0)
-        deep = page.bitspersample == 16 and page.dtype == np.uint16
-        return colours if deep and page.imagedepth == 1 and 0 <= page.samplesperpixel - colours <= 1 else 0
+        usable = page.dtype is not None and page.dtype.kind in "uif" and isinstance(page.bitspersample, int)
+        further = page.samplesperpixel - colours
+        if not colours or not usable or page.imagedepth != 1 or not 0 <= further <= _MOST_SAMPLES - colours:
+            return 0
+        return 0 if colours == 1 and further > 1 else colours  # channels of what, nobody can know
 
-    def read(self) -> np.ndarray:
-        """The samples; errors of many kinds where the file is damaged."""
-        page, colours, extra = self._page, self.colours, tifffile.EXTRASAMPLE
+    @property
+    def is_for_pillow(self) -> bool:
+        """Whether Pillow reads its values as they are, and so many of them."""
+        page, most = self._page, Image.MAX_IMAGE_PIXELS or math.inf
+        return not self.colours or (page.dtype.kind == "u" and page.bitspersample <= 8 and math.prod(self.size) <= most)
+
+    def check(self) -> None:
+        """ValueError where the file cannot hold so many pixels."""
+        page = self._page
         if any(not 0 < length <= self._bytes - start for start, length in self._segments()):
             raise ValueError("image file is truncated")  # a decoder may not notice
-        samples = page.asarray()
-        if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and page.samplesperpixel > 1:
-            samples = samples.transpose(1, 2, 0)
-        samples = samples.reshape(*self.size[::-1], -1)
-        kind = page.extrasamples[0] if page.extrasamples else extra.UNASSALPHA
+        ratio = _RATIOS.get(page.compression)
+        if ratio and page.photometric != tifffile.PHOTOMETRIC.YCBCR and isinstance(page.bitspersample, int):
+            needed = math.prod(self.size) * page.samplesperpixel * page.bitspersample // 8
+            if needed // ratio > sum(page.databytecounts):
+                raise ValueError("image file is truncated")
+
+    def read(self, most: int) -> tuple[np.ndarray, str | None]:
+        """The samples, uint16 (uint8 of up to 8 bits), and a line about values that were clipped.
+
+        Unsigned numbers of N bits span 0..2^N - 1, signed ones 0..2^(N-1) - 1, floats 0..1. Signed numbers and floats
+        in -1..2 of that range are clipped to it; beyond it ValueError. So is a strip or tile of more bytes than `most`
+        that has to be decoded in one piece; errors of many kinds where the file is damaged.
+        """
+        self.check()
+        page, colours, extra = self._page, self.colours, tifffile.EXTRASAMPLE
+        kinds = page.extrasamples or (extra.UNASSALPHA,) * (page.samplesperpixel - colours)
+        alphas = [place for place, kind in enumerate(kinds) if kind != extra.UNSPECIFIED][:1]
+        kept = [*range(colours), *(colours + place for place in alphas)]
+        levels = _Levels(page.dtype.kind, page.bitspersample, self._type)
+        samples = np.zeros((*self.size[::-1], len(kept)), levels.dtype)
+        for plane, top, left, values in self._pieces(most):
+            if plane is None:
+                values = values[:, :, kept] if len(kept) < values.shape[2] else values
+                samples[top : top + values.shape[0], left : left + values.shape[1]] = levels.of(values)
+            elif plane in kept:
+                target = samples[top : top + values.shape[0], left : left + values.shape[1], kept.index(plane)]
+                target[...] = levels.of(values[:, :, 0])
         colour, alpha = samples[:, :, :colours], samples[:, :, colours:]
         if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-            colour = _TOP - colour
-        if kind == extra.ASSOCALPHA:  # colours come multiplied by it
-            colour = np.minimum(np.rint(colour * (float(_TOP) / np.maximum(alpha, 1))), _TOP).astype(np.uint16)
-        return colour if kind == extra.UNSPECIFIED else np.concatenate([colour, alpha], axis=2)
+            np.subtract(levels.top, colour, out=colour)
+        if alphas and kinds[alphas[0]] == extra.ASSOCALPHA:  # colours come multiplied by it
+            for rows in _rows(samples):
+                plain = np.rint(colour[rows] * (float(levels.top) / np.maximum(alpha[rows], 1)))
+                colour[rows] = np.minimum(plain, levels.top)
+        return samples, levels.said()
+
+    def _pieces(self, most: int) -> Iterator[tuple[int | None, int, int, np.ndarray]]:
+        """Plane (None where the samples of a pixel are together), top, left and values (h, w, S) of every piece."""
+        page, (width, height) = self._page, self.size
+        together = page.planarconfig != tifffile.PLANARCONFIG.SEPARATE or page.samplesperpixel == 1
+        count = page.samplesperpixel if together else 1
+        if page.is_final and page.is_contiguous and page.dtype.itemsize * 8 == page.bitspersample:
+            dtype, at = page.dtype.newbyteorder(page.parent.byteorder), page.dataoffsets[0]
+            row = width * count * dtype.itemsize
+            step = max(_BLOCK // (width * count), 1)
+            for plane in range(1 if together else page.samplesperpixel):
+                for top in range(0, height, step):
+                    rows = min(step, height - top)
+                    page.parent.filehandle.seek(at + (plane * height + top) * row)
+                    raw = page.parent.filehandle.read(rows * row)
+                    yield None if together else plane, top, 0, np.frombuffer(raw, dtype).reshape(rows, width, count)
+            return
+        rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (min(page.rowsperstrip, height), width)
+        if rows * columns * count * page.dtype.itemsize > most:
+            raise ValueError(f"it is one piece of {rows * columns * count * page.dtype.itemsize:,} bytes")
+        for values, (plane, _, top, left, _), shape in page.segments(maxworkers=1):
+            values = values[0, : min(shape[1], height - top), : min(shape[2], width - left)]
+            yield None if together else plane, top, left, values
 
     def _segments(self):
         return zip(self._page.dataoffsets, self._page.databytecounts, strict=True)
 
 
+class _Levels:
+    """Values of a type as levels of 0..top, counting what lies outside its range."""
+
+    def __init__(self, kind: str, bits: int, name: str):
+        self._kind, self._name = kind, name
+        self._full = 1.0 if kind == "f" else float(2 ** (bits - (kind == "i")) - 1)
+        self._as_they_are = kind == "u" and bits in (8, 16)
+        self.dtype = np.dtype(np.uint8 if kind == "u" and bits <= 8 else np.uint16)
+        self.top = np.iinfo(self.dtype).max
+        self._low, self._high, self._outside, self._count = math.inf, -math.inf, 0, 0
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        """Levels of the same shape."""
+        if self._as_they_are:
+            return values
+        levels = np.empty(values.shape, self.dtype)
+        for rows in _rows(values):
+            part = values[rows].astype(np.float64)
+            self._look(part)
+            part /= self._full
+            levels[rows] = np.rint(np.clip(part, 0, 1, out=part) * self.top)
+        return levels
+
+    def _look(self, part: np.ndarray) -> None:
+        low, high = float(part.min()), float(part.max())
+        if not math.isfinite(low) or not math.isfinite(high):
+            raise ValueError("it has values that are not finite")
+        self._low, self._high = min(self._low, low), max(self._high, high)
+        if self._kind == "u":
+            return
+        if self._low < -1.001 * self._full or self._high > 2 * self._full:
+            raise ValueError(f"it holds {self._name} with values {self._span}; wanted 0 to {self._full:.10g}")
+        self._outside += np.count_nonzero(part < 0) + np.count_nonzero(part > self._full)
+        self._count += part.size
+
+    @property
+    def _span(self) -> str:
+        return f"from {self._low:.6g} to {self._high:.6g}"
+
+    def said(self) -> str | None:
+        """A line about what was clipped, or about whole numbers that use next to nothing of their range."""
+        if self._full > _TOP and self._high < self._full / 256:
+            return f"{self._name} values {self._span}, which is nearly black: the type's range is 0..{self._full:.10g}"
+        if not self._outside:
+            return None
+        share = 100 * self._outside / self._count
+        return f"{self._name} values {self._span} were clipped to 0..{self._full:.10g}: {share:.2g} % of them"
+
+
+def levels_of(values: np.ndarray) -> tuple[np.ndarray, str | None]:
+    """uint16 levels of floats, which span 0..1, and a line about what was clipped; ValueError as `Tiff.read`."""
+    levels = _Levels("f", 32, "float32")
+    return levels.of(values), levels.said()
+
+
+def _rows(values: np.ndarray) -> Iterator[slice]:
+    """Slices of rows of about `_BLOCK` values."""
+    step = max(_BLOCK // max(math.prod(values.shape[1:]), 1), 1)
+    return (slice(top, top + step) for top in range(0, len(values), step))
+
+
 @contextmanager
-def opened_tiff(path: str | Path) -> Iterator[Tiff | None]:
-    """The file if it is for `Tiff`, else None; OSError where there is none."""
+def opened_tiff(path: str | Path, frame: int = 0) -> Iterator[tuple[Tiff | None, list[int] | None]]:
+    """A page of a TIFF, and the places of its pages in the file; None for each that tifffile cannot tell.
+
+    Pages that are another's smaller version, or its mask, do not count. OSError where there is no file.
+    """
     with ExitStack() as stack:
-        page = None
+        page, places = None, None
         if _head(path, 4) in _TIFF_SIGNATURES:
             try:
-                page = Tiff(stack.enter_context(tifffile.TiffFile(path)))
-                page = page if page.colours else None
+                file = stack.enter_context(tifffile.TiffFile(path))
+                places = _pages(file)
+                page = Tiff(file, file.pages[places[frame]])
             except Exception:  # of many kinds: Pillow judges what tifffile cannot begin with
                 page = None
-        yield page
+        yield page, places
+
+
+def _pages(file: tifffile.TiffFile) -> list[int]:
+    count = len(file.pages)
+    if count == 1:
+        return [0]
+    places = [place for place in range(count) if not file.pages[place].subfiletype & _SHRUNK_OR_MASK]
+    return places or [0]
 
 
 def _head(path: str | Path, length: int) -> bytes:

@@ -4,96 +4,185 @@ In files and metrics a picture is (H, W, 3); networks take (N, 3, H, W). Values 
 file, uint8 or uint16, which stand for 0..1 too.
 """
 
+import functools
 import io
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+import logging
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
+import imagecodecs
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageCms
 
-from tunable_core import deep_pictures
+from tunable_core import deep_pictures, encoders
+from tunable_core.encoders import Sheet, Timing
 from tunable_core.errors import DataError
 from tunable_core.files import atomic
+from tunable_core.tags import NO_TAGS, Tags, tags_of
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+WRITTEN = tuple(encoders.FORMATS)  # the suffixes of what is written
+SUFFIXES = (*WRITTEN, ".pbm", ".pnm", ".gif")  # and of what is read
+_READ = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "AVIF", "GIF")  # Pillow's decoders of these: no other is called
 MAX_PIXELS = 100_000_000
-ALPHA_SUFFIXES = (".png", ".tif", ".tiff", ".webp")
-_PROFILE_SUFFIXES = (*ALPHA_SUFFIXES, ".jpg", ".jpeg")
+_PIXELS_PER_BYTE = {"PPM": 8, "JPEG": 1032, "BMP": 1032}  # that a file can hold, at the most
+_BLOCK = 2**20  # pixels converted at a time
+_SPACES = {True: b"GRAY", False: b"RGB "}  # what the profile of a grey and of a colour picture says at bytes 16 to 19
+
+log = logging.getLogger(__name__)
 
 
 class Picture(NamedTuple):
     """A picture as a file holds it, EXIF orientation applied.
 
-    levels   RGB (H, W, 3), uint8, or uint16 where the file has more than 8 bits per channel
-    alpha    (H, W) of the same type, None without transparency
-    profile  the ICC colour profile of the RGB values, None when the file has none
+    levels    RGB (H, W, 3), uint8, or uint16 where the file has more than 8 bits per channel
+    alpha     (H, W) of the same type, None without transparency
+    profile   the ICC colour profile of the values, of grey ones where `grey`; None when the file has none
+    grey      whether the file has one channel, which the three of `levels` repeat
+    tags      EXIF, XMP and resolution
+    frames    how many pictures the file holds, and whether they are an animation: else they are pages
+    duration  milliseconds of this frame of an animation, and how often it is played (0: for ever)
     """
 
     levels: np.ndarray
-    alpha: np.ndarray | None
-    profile: bytes | None
+    alpha: np.ndarray | None = None
+    profile: bytes | None = None
+    grey: bool = False
+    tags: Tags = NO_TAGS
+    frames: int = 1
+    animated: bool = False
+    duration: float = 0.0
+    loop: int = 0
 
 
-def read_picture(path: str | Path) -> Picture:
-    """Read a picture with all that it has, in the precision of its file.
+def read_picture(path: str | Path, max_pixels: int | None = None) -> Picture:
+    """Read a picture, the first of its file, with all that it has, in the precision of its file.
 
-    Grey, palette and CMYK pictures become RGB; EXIF orientation is applied. 16 bits stay 16 in PNG, in TIFF but for
-    CMYK, and in grey PNM; other kinds have 8. Floats in a grey TIFF get 16.
-    Raises DataError for what is no picture, is truncated or exceeds `MAX_PIXELS`.
+    The content, not the name, says which of the formats of `SUFFIXES` it is; nothing else is decoded. Grey, palette,
+    CMYK and Lab pictures become RGB; EXIF orientation is applied. 16 bits stay 16 in PNG, in grey and RGB TIFF and in
+    grey PNM; other kinds have 8. Whole numbers span their type's range, signed ones 0 to its largest, floats 0..1;
+    signed numbers and floats a little outside are clipped, which is logged (`deep_pictures.Tiff.read`).
+
+    max_pixels  refuse more than these (default `MAX_PIXELS`), before anything is decoded
+
+    Raises DataError for what is no picture, is truncated, has values far outside its range or too many pixels.
     """
-    with _opened(path) as picture:
-        if isinstance(picture, deep_pictures.Tiff):
-            return _of_samples(picture.read(), picture.orientation, picture.profile)
-        picture.load()
-        if deep_pictures.is_png(path):
-            orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
-            return _of_samples(deep_pictures.read_png(path), orientation, picture.info.get("icc_profile"))
-        # A profile describes the values of its own colour space: those that are converted to RGB leave it behind.
-        profile = picture.info.get("icc_profile") if picture.mode in ("RGB", "RGBA", "P") else None
-        picture = ImageOps.exif_transpose(picture)
-        if picture.mode.startswith("I") or picture.mode == "F":  # Pillow would clip them to 255
-            return _of_samples(_deep_grey(picture), 1, None)
-        alpha = None
-        if picture.has_transparency_data:
-            alpha = np.asarray(picture.convert("RGBA").getchannel("A"))
-        return Picture(np.asarray(_to_rgb(picture)), alpha, profile)
+    return _read(path, 0, max_pixels, tags=True)
 
 
-def read_levels(path: str | Path) -> np.ndarray:
-    """Read the RGB levels (H, W, 3) of a picture, uint8 or uint16; errors as `read_picture`."""
-    return read_picture(path).levels
+def read_frames(path: str | Path, max_pixels: int | None = None) -> Iterator[Picture]:
+    """The pages or frames of a file one after the other; `max_pixels` bounds them all together; else `read_picture`.
+
+    Frames of an animation have 8 bits per channel.
+    """
+    limit, first = _limit(max_pixels), read_picture(path, max_pixels)
+    yield first
+    total = first.levels.shape[0] * first.levels.shape[1]
+    if first.animated and total * first.frames > limit:
+        raise DataError(_too_many(path, f"{first.frames} frames of {total} pixels", limit))
+    for frame in range(1, first.frames):
+        width, height = _size(path, frame, max_pixels)
+        total += width * height
+        if total > limit:
+            raise DataError(_too_many(path, f"{frame + 1} pages or more, with {total} pixels", limit))
+        yield _read(path, frame, max_pixels, tags=True)
 
 
-def read(path: str | Path) -> np.ndarray:
-    """Read a picture as float32 RGB (H, W, 3) in 0..1, in the precision of its file; errors as `read_picture`."""
-    return to_floats(read_levels(path))
+def read_levels(path: str | Path, max_pixels: int | None = None) -> np.ndarray:
+    """Read the RGB levels (H, W, 3) of a picture, uint8 or uint16; arguments and errors as `read_picture`.
+
+    That further frames or pages are left out is logged.
+    """
+    picture = _read(path, 0, max_pixels, tags=False)
+    if picture.frames > 1:
+        _say_once(f"{path} holds {picture.frames} pictures: the first is taken")
+    return picture.levels
 
 
-def read_bytes(path: str | Path) -> np.ndarray:
-    """Read a picture as uint8 RGB (H, W, 3), 16 bits rounded; alpha is dropped, errors as `read_picture`."""
-    return to_levels(read_levels(path))
+def read(path: str | Path, max_pixels: int | None = None) -> np.ndarray:
+    """Read a picture as float32 RGB (H, W, 3) in 0..1, in the precision of its file; else as `read_levels`."""
+    return to_floats(read_levels(path, max_pixels))
 
 
-def size_of(path: str | Path) -> tuple[int, int]:
+def read_bytes(path: str | Path, max_pixels: int | None = None) -> np.ndarray:
+    """Read a picture as uint8 RGB (H, W, 3), 16 bits rounded; alpha is dropped, else as `read_levels`."""
+    return to_levels(read_levels(path, max_pixels))
+
+
+def size_of(path: str | Path, max_pixels: int | None = None) -> tuple[int, int]:
     """Width and height as the file's header has them (before EXIF orientation); errors as `read_picture`."""
-    with _opened(path) as picture:
+    return _size(path, 0, max_pixels)
+
+
+def _size(path: str | Path, frame: int, max_pixels: int | None) -> tuple[int, int]:
+    with _opened(path, frame, max_pixels) as (picture, _):
         return picture.size
 
 
+def _read(path: str | Path, frame: int, max_pixels: int | None, *, tags: bool) -> Picture:
+    with _opened(path, frame, max_pixels) as (source, places):
+        if isinstance(source, deep_pictures.Tiff):
+            samples, said = source.read(8 * _limit(max_pixels))
+            picture = _of_samples(samples, source.orientation, source.profile)._replace(frames=len(places))
+            exif, info = source.tags, {}
+        else:
+            picture, said = _of_pillow(path, source, places)
+            exif, info = source.getexif, source.info
+        if said:
+            _say_once(f"{path}: {said}")
+        if tags:
+            found, said = tags_of(exif, info)
+            picture = picture._replace(tags=found)
+            if said:
+                _say_once(f"{path}: {said}")
+        return picture
+
+
+@functools.lru_cache(maxsize=4096)
+def _say_once(line: str) -> None:
+    log.warning("%s", line)
+
+
+def _limit(max_pixels: int | None) -> int:
+    return MAX_PIXELS if max_pixels is None else max_pixels
+
+
+def _too_many(path: str | Path, what: str, limit: int) -> str:
+    return (
+        f"{path} has {what}; the limit is {limit} pixels (--max-megapixels sets another; in Python the argument "
+        "max_pixels)"
+    )
+
+
 @contextmanager
-def _opened(path: str | Path) -> Iterator[Image.Image | deep_pictures.Tiff]:
-    """A picture within the size limit; whatever goes wrong with it is a DataError."""
+def _opened(
+    path: str | Path, frame: int, max_pixels: int | None
+) -> Iterator[tuple[Image.Image | deep_pictures.Tiff, Sequence[int]]]:
+    """A page or frame within the size limit, and the places of all; whatever goes wrong with it is a DataError."""
+    limit = _limit(max_pixels)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with deep_pictures.opened_tiff(path) as tiff, nullcontext(tiff) if tiff else Image.open(path) as picture:
-                width, height = picture.size
-                if width * height > MAX_PIXELS:
-                    raise DataError(f"{path} has {width}x{height} pixels; the limit is {MAX_PIXELS}")
-                yield picture
+        with deep_pictures.opened_tiff(path, frame) as (tiff, places), open(path, "rb") as file:
+            if tiff:
+                _check_size(path, tiff.size, limit)
+                tiff.check()
+            picture = None if tiff and not tiff.is_for_pillow else _of_file(file, path)
+            if picture is None:
+                if not tiff:
+                    raise ValueError(f"cannot identify it as one of {', '.join(_READ)}")
+                if not tiff.colours:
+                    raise ValueError(f"it is a TIFF of {tiff.kind}; wanted grey or RGB, with or without alpha")
+                yield tiff, places
+                return
+            _check_size(path, picture.size, limit)
+            _check_bytes(path, picture)
+            places = places or _places(picture)
+            if places[frame]:
+                picture.seek(places[frame])
+                _check_size(path, picture.size, limit)
+            yield picture, places
     except DataError:
         raise
     except FileNotFoundError:
@@ -102,27 +191,114 @@ def _opened(path: str | Path) -> Iterator[Image.Image | deep_pictures.Tiff]:
         raise DataError(f"cannot read {path} as a picture: {' '.join(str(error).split())}") from None
 
 
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode == "P" and "transparency" in picture.info:  # Pillow warns when alpha is dropped in one step
-        picture = picture.convert("RGBA")
-    return picture.convert("RGB")
+def _of_file(file: BinaryIO, path: str | Path) -> Image.Image | None:
+    """What `Image.open(file, formats=_READ)` gives, but for Pillow's own limit of pixels; None for no picture."""
+    head = file.read(16)
+    Image.init()
+    for format in _READ:
+        decoder, accepts = Image.OPEN[format]
+        if accepts is None or accepts(head) is True:  # a message where Pillow is built without the format
+            file.seek(0)
+            try:
+                return decoder(file, os.fspath(path))
+            except (SyntaxError, IndexError, TypeError, struct.error):  # what Pillow takes for another format's file
+                continue
+    return None
 
 
-def _deep_grey(picture: Image.Image) -> np.ndarray:
-    """16- and 32-bit grey, whole or float, as uint16 (H, W, 1)."""
-    values = np.asarray(picture, dtype=np.float64)[:, :, None]
-    if not np.isfinite(values).all():
-        raise ValueError("it has values that are not finite")
-    return to_levels(values / (65535.0 if picture.mode != "F" else max(values.max(), 1.0)), np.uint16)
+def _places(picture: Image.Image) -> range:
+    """The frames of a file; the picture that an animated PNG shows where animations are not known is none."""
+    count = getattr(picture, "n_frames", 1)
+    return range(int(count > 1 and getattr(picture, "default_image", False)), count)
+
+
+def _check_size(path: str | Path, size: tuple[int, int], limit: int) -> None:
+    width, height = size
+    if width * height > limit:
+        raise DataError(_too_many(path, f"{width}x{height} pixels", limit))
+
+
+def _check_bytes(path: str | Path, picture: Image.Image) -> None:
+    """ValueError where a file is too small for so many pixels."""
+    (width, height), held = picture.size, os.path.getsize(path)
+    if picture.format == "PNG":
+        needed = deep_pictures.png_bytes(path, width, height)
+    else:
+        needed = width * height // _PIXELS_PER_BYTE.get(picture.format, width * height)
+    if needed > held:
+        raise ValueError(f"image file is truncated: {held} bytes cannot hold {width}x{height} pixels")
+
+
+def _of_pillow(path: str | Path, picture: Image.Image, places: Sequence[int]) -> tuple[Picture, str | None]:
+    """A picture that Pillow opened, without its tags, and a line about clipped values."""
+    info, said = picture.info, None
+    animated = len(places) > 1 and picture.format in (*encoders.ANIMATED, "GIF")
+    if picture.format == "WEBP" and not animated:  # in a third of the memory that Pillow takes
+        samples = imagecodecs.webp_decode(Path(path).read_bytes())
+    else:
+        picture.load()
+        if deep_pictures.is_png(path) and not animated:
+            samples = deep_pictures.read_png(path)
+        elif picture.mode.startswith("I"):  # 0 to 65535; Pillow would clip them to 255
+            samples, said = deep_pictures.levels_of(np.asarray(picture)[:, :, None] / 65535.0)
+        elif picture.mode == "F":
+            samples, said = deep_pictures.levels_of(np.asarray(picture)[:, :, None])
+        elif picture.mode == "CMYK" and info.get("icc_profile"):
+            samples = _of_ink(picture, info["icc_profile"])
+        else:
+            samples = _samples(picture)
+    profile = info.get("icc_profile")
+    found = _of_samples(samples, picture.getexif().get(ExifTags.Base.Orientation, 1), profile)
+    found = found._replace(frames=len(places), animated=animated)
+    if animated:
+        once = picture.format == "GIF"  # without a count it is shown once
+        found = found._replace(duration=float(info.get("duration", 0)), loop=int(info.get("loop", once)))
+    return found, said
+
+
+def _samples(picture: Image.Image) -> np.ndarray:
+    """uint8 (H, W, S) of a picture of 8 bits, block by block; a palette of greys, without a profile, counts as grey."""
+    grey = picture.mode in ("1", "L", "LA", "La")
+    if picture.mode in ("P", "PA") and not picture.info.get("icc_profile"):
+        colours = np.array(picture.getpalette("RGB")).reshape(-1, 3)
+        used = np.flatnonzero(picture.getchannel(0).histogram())
+        grey = bool((np.ptp(colours[used[used < len(colours)]], axis=1) == 0).all())
+    mode = ("L" if grey else "RGB") + ("A" if picture.has_transparency_data else "")
+    return _in_blocks(picture, lambda block: _converted(block, mode), len(mode))
+
+
+def _converted(block: Image.Image, mode: str) -> Image.Image:
+    if block.mode in ("P", "PA") and mode != "RGB":  # by way of RGBA Pillow keeps every kind of transparency
+        block = block.convert("RGBA")
+    return block.convert(mode)
+
+
+def _of_ink(picture: Image.Image, profile: bytes) -> np.ndarray:
+    """uint8 sRGB (H, W, 3) of CMYK, by its profile."""
+    source, target = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+    transform = ImageCms.buildTransform(source, target, "CMYK", "RGB")
+    return _in_blocks(picture, lambda block: ImageCms.applyTransform(block, transform), 3)
+
+
+def _in_blocks(picture: Image.Image, convert, count: int) -> np.ndarray:
+    """uint8 (H, W, count) of what `convert` makes of a picture: whole, its copies would need many times the memory."""
+    width, height = picture.size
+    samples = np.empty((height, width, count), np.uint8)
+    step = max(_BLOCK // width, 1)
+    for top in range(0, height, step):
+        block = picture.crop((0, top, width, min(top + step, height)))
+        samples[top : top + step] = np.asarray(convert(block)).reshape(-1, width, count)
+    return samples
 
 
 def _of_samples(samples: np.ndarray, orientation: int, profile: bytes | None) -> Picture:
-    """A picture of uint16 (H, W, S), as deep_pictures counts S."""
+    """A picture of uint8 or uint16 (H, W, S), as deep_pictures counts S."""
     samples = _turned(samples, orientation)
-    alpha = samples[:, :, -1] if samples.shape[2] in (2, 4) else None
-    if samples.shape[2] < 3:
-        return Picture(np.repeat(samples[:, :, :1], 3, axis=2), alpha, None)
-    return Picture(samples[:, :, :3], alpha, profile)
+    grey, alpha = samples.shape[2] < 3, samples[:, :, -1] if samples.shape[2] in (2, 4) else None
+    levels = np.repeat(samples[:, :, :1], 3, axis=2) if grey else samples[:, :, :3]
+    # A profile describes the values of its own colour space: those that were converted leave it behind.
+    fits = isinstance(profile, bytes) and profile[16:20] == _SPACES[grey]
+    return Picture(levels, alpha, profile if fits else None, grey)
 
 
 def _turned(samples: np.ndarray, orientation: int) -> np.ndarray:
@@ -138,7 +314,7 @@ def _turned(samples: np.ndarray, orientation: int) -> np.ndarray:
 
 def to_floats(levels: np.ndarray) -> np.ndarray:
     """uint8 or uint16 levels as float32 in 0..1."""
-    return levels.astype(np.float32) / np.float32(np.iinfo(levels.dtype).max)
+    return np.divide(levels, np.float32(np.iinfo(levels.dtype).max), dtype=np.float32)
 
 
 def to_levels(picture: np.ndarray, dtype=np.uint8) -> np.ndarray:
@@ -154,36 +330,98 @@ def to_levels(picture: np.ndarray, dtype=np.uint8) -> np.ndarray:
     return np.rint(levels, out=levels).astype(dtype)
 
 
-def write(path: str | Path, picture: np.ndarray, alpha: np.ndarray | None = None, profile: bytes | None = None) -> None:
-    """Write an (H, W, 3) picture atomically; the suffix names the format.
+def write(
+    path: str | Path,
+    picture: np.ndarray,
+    alpha: np.ndarray | None = None,
+    profile: bytes | None = None,
+    *,
+    grey: bool = False,
+    tags: Tags = NO_TAGS,
+    quality: int | None = None,
+) -> None:
+    """Write an (H, W, 3) picture atomically; the suffix names the format (`WRITTEN`).
 
-    picture  floats in 0..1 or uint8: 8 bits per channel; uint16: 16 where the format has them
-             (`deep_pictures.SUFFIXES`), else 8
+    picture  floats in 0..1 or uint8: 8 bits per channel; uint16: 16 where the format has them (PNG and TIFF), else 8
     alpha    uint8 or uint16 of any size, brought to that of the picture; left out where the format has none
-             (`ALPHA_SUFFIXES`)
-    profile  an ICC profile, likewise
+    profile  an ICC profile of the values that are written, likewise
+    grey     write one channel, the mean of the three, where the format has such pictures
+    tags     EXIF, XMP and resolution, as far as the format holds them; what it does not hold is logged
+    quality  1 to 100, of JPEG, AVIF (by default 95, colours in full resolution) and WebP (by default without loss)
     """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise DataError(f"cannot write {path}: the suffix must be one of {', '.join(SUFFIXES)}")
-    picture = np.asarray(picture)
-    if picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
-        raise DataError(f"cannot write {path}: a picture has shape (H, W, 3), not {picture.shape}")
-    if not np.isfinite(picture).all():
+    write_frames(path, [Picture(np.asarray(picture), alpha, profile, grey, tags)], quality=quality)
+
+
+def write_frames(path: str | Path, pictures: Sequence[Picture], *, quality: int | None = None) -> None:
+    """Write several pictures as pages of a TIFF, or as the animation that they are; else as `write`."""
+    format, first = encoders.format_of(path), pictures[0]
+    sheets = [_sheet(path, format, picture) for picture in pictures]
+    timing = None
+    if len(sheets) > 1 and not holds_frames(path, first):
+        raise DataError(f"cannot write {path}: its format does not hold {len(sheets)} pictures")
+    if len(sheets) > 1 and first.animated:
+        timing = Timing([picture.duration for picture in pictures], first.loop)
+        sheets = _alike(sheets)
+    with atomic(path) as temporary:
+        try:
+            encoded, lost = encoders.encode(format, sheets, quality, timing)
+        except (ValueError, TypeError, OverflowError, SystemError, struct.error) as error:
+            raise DataError(f"cannot write {path}: {' '.join(str(error).split())}") from None
+        temporary.write_bytes(encoded)
+    if lost:
+        log.warning("%s is without the %s of the picture: its format has no room for them", path, " and ".join(lost))
+
+
+def holds_frames(path: str | Path, picture: Picture) -> bool:
+    """Whether the format of a file holds all pages or frames of the file from which a picture came."""
+    return encoders.format_of(path) in (encoders.ANIMATED if picture.animated else ("TIFF",))
+
+
+def has_alpha(path: str | Path) -> bool:
+    """Whether the format of a file holds transparency."""
+    return encoders.format_of(path) in encoders.WITH_ALPHA
+
+
+def _sheet(path: str | Path, format: str, picture: Picture) -> Sheet:
+    """A picture as its format will hold it."""
+    levels, alpha, profile, grey, tags = picture[:5]
+    if levels.ndim != 3 or levels.shape[2] != 3 or not levels.size:
+        raise DataError(f"cannot write {path}: a picture has shape (H, W, 3), not {levels.shape}")
+    if levels.dtype.kind == "f" and not np.isfinite(levels).all():
         raise DataError(f"cannot write {path}: the picture has values that are not finite")
-    dtype = np.uint16 if picture.dtype == np.uint16 and suffix in deep_pictures.SUFFIXES else np.uint8
-    levels = to_levels(picture, dtype)
-    if alpha is not None and suffix in ALPHA_SUFFIXES:
+    encoders.check_size(path, levels.shape[1], levels.shape[0])
+    if grey:
+        levels = _mean(levels)
+        if format not in encoders.WITH_GREY:
+            levels, profile = np.repeat(levels, 3, axis=2), None
+    dtype = np.uint16 if levels.dtype == np.uint16 and format in encoders.DEEP and not picture.animated else np.uint8
+    levels = to_levels(levels, dtype)
+    if alpha is not None and format in encoders.WITH_ALPHA:
         levels = np.dstack([levels, _resized(to_levels(alpha, dtype), levels.shape[:2])])
-    profile = profile if suffix in _PROFILE_SUFFIXES else None
-    if dtype == np.uint16:
-        encode = deep_pictures.encode_png if suffix == ".png" else deep_pictures.encode_tiff
-        with atomic(path) as temporary:
-            temporary.write_bytes(encode(levels, profile))
-        return
-    options = {"icc_profile": profile} if profile else {}
-    save_image(path, Image.fromarray(levels), Image.registered_extensions()[suffix], **options)
+    return Sheet(levels, profile, tags)
+
+
+def _mean(levels: np.ndarray) -> np.ndarray:
+    """(H, W, 3) -> (H, W, 1) of the same type, rounded to the nearest level: of equal channels, the channel."""
+    if levels.dtype.kind == "f":
+        return levels.mean(axis=2, keepdims=True)
+    return ((levels.sum(axis=2, dtype=np.uint32, keepdims=True) + 1) // 3).astype(levels.dtype)
+
+
+def _alike(sheets: list[Sheet]) -> list[Sheet]:
+    """Sheets with the same channels: grey and opaque ones among others become as those."""
+    colour = any(sheet.samples.shape[2] > 2 for sheet in sheets)
+    alpha = any(sheet.samples.shape[2] in (2, 4) for sheet in sheets)
+
+    def brought(samples: np.ndarray) -> np.ndarray:
+        own = samples.shape[2] in (2, 4)
+        planes = samples[:, :, : samples.shape[2] - own]
+        planes = np.repeat(planes, 3, axis=2) if colour and planes.shape[2] == 1 else planes
+        if not alpha:
+            return planes
+        return np.dstack([planes, samples[:, :, -1] if own else np.full(planes.shape[:2], 255, np.uint8)])
+
+    return [sheet._replace(samples=brought(sheet.samples)) for sheet in sheets]
 
 
 def _resized(alpha: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -195,14 +433,6 @@ def _resized(alpha: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         return np.asarray(Image.fromarray(alpha).resize(size, Image.Resampling.BICUBIC))
     resized = np.asarray(Image.fromarray(to_floats(alpha)).resize(size, Image.Resampling.BICUBIC))
     return to_levels(resized, np.uint16)
-
-
-def save_image(path: str | Path, image: Image.Image, format: str, **options) -> None:
-    """Encode an image as Pillow's `format`, with its options, and write the file atomically."""
-    with atomic(path) as temporary:
-        encoded = io.BytesIO()  # given a file, Pillow overlooks that the last write was cut by a full disk
-        image.save(encoded, format=format, **options)
-        temporary.write_bytes(encoded.getvalue())
 
 
 def to_network(picture: np.ndarray) -> np.ndarray:

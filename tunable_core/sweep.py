@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tunable_core.pictures import save_image, to_levels
+from tunable_core.pictures import Picture, to_levels, write_frames
 
 _GAP = 6
 
@@ -60,11 +60,13 @@ def cell_sheet(rows: list[list[np.ndarray]], labels: list[list[str]]) -> np.ndar
     return np.concatenate(sheet)
 
 
-def write_animation(path: str | Path, frames: list[np.ndarray], labels: list[str]) -> None:
-    """An animated WebP of pictures (H, W, 3), each below its label, atomically; eight a second, for ever."""
-    pictures = [Image.fromarray(to_levels(cell_sheet([[f]], [[name]]))) for f, name in zip(frames, labels, strict=True)]
-    options = {"save_all": True, "append_images": pictures[1:], "duration": 125, "loop": 0, "quality": 90}
-    save_image(path, pictures[0], "WEBP", **options)
+def write_animation(path: str | Path, frames: list[np.ndarray], labels: list[str], quality: int | None = None) -> None:
+    """An animation of pictures (H, W, 3), each below its label, atomically; eight a second, for ever.
+
+    path, quality  as `pictures.write_frames`
+    """
+    sheets = [to_levels(cell_sheet([[frame]], [[label]])) for frame, label in zip(frames, labels, strict=True)]
+    write_frames(path, [Picture(sheet, animated=True, duration=125) for sheet in sheets], quality=quality)
 
 
 def _left(place: int, column: int) -> int:

@@ -23,9 +23,9 @@ from tunable_core.files import check_writable
 from tunable_core.folders import find, some
 from tunable_core.omega import format_omega, sweep, tour
 from tunable_core.pictures import (
-    ALPHA_SUFFIXES,
-    SUFFIXES,
+    WRITTEN,
     from_network,
+    has_alpha,
     read_picture,
     to_network,
     write,
@@ -159,7 +159,8 @@ def _points(text: str) -> tuple[int, bool]:
 
 
 def _restore(model, path, target, rows, args) -> None:
-    levels, alpha, profile = read_picture(path)
+    picture = read_picture(path)
+    levels, alpha, profile = picture[:3]
     check_writable(target)
     lengths, header = levels.shape[:2], model.header
     tile = default_tile(model, lengths)
@@ -186,8 +187,8 @@ def _restore(model, path, target, rows, args) -> None:
         else:
             write(target, cell_sheet([[levels], *restored], [[title], *labels]))
     else:
-        write(target, restored[0][0], alpha, profile)
-        if alpha is not None and target.suffix.lower() not in ALPHA_SUFFIXES:
+        write(target, restored[0][0], alpha, profile, grey=picture.grey, tags=picture.tags)
+        if alpha is not None and not has_alpha(target):
             logging.warning("%s is without the transparency of %s: its format has none", target, path)
     logging.info("wrote %s", target)
 
@@ -264,8 +265,8 @@ def _names_picture(out: Path) -> bool:
 
 
 def _one(args, out: Path) -> Path:
-    if out.suffix.lower() not in SUFFIXES:
-        raise TunableError(f"cannot write {out}: the suffix must be one of {', '.join(SUFFIXES)}")
+    if out.suffix.lower() not in WRITTEN:
+        raise TunableError(f"cannot write {out}: the suffix must be one of {', '.join(WRITTEN)}")
     if args.animate and out.suffix.lower() != ".webp":
         raise TunableError(f"an animation is a .webp, not {out}")
     return out
