@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 from parity_tests.faults import FAULTS
-from tunable_core.backends import LossReport
+from tunable_core import onnx_runtime
+from tunable_core.backends import LossReport, Model
 from tunable_core.certificate import Certificate, Row, verify
+from tunable_core.checkpoint import Header
 from tunable_core.errors import BackendError, TunableError
+from tunable_core.initial import starting_weights
 from tunable_core.networks import ResNetSpec
 from tunable_core.tolerances import TOLERANCES
 
@@ -67,6 +70,18 @@ def test_exports_are_judged(twins, small_network):
         assert sorted(found) == ["(0, 0)", "(0, 1)", "(1, 0)", "(1, 1)", "per sample"]
     graphs = [row for row in certificate.rows if row.stage == "export graph"]
     assert len(graphs) == 6 and {row.omega for row in graphs} == {"shared", "basis"}
+
+
+def test_exports_per_sample_are_red_by_themselves(torch, without_recipe, monkeypatch):
+    """A file that gives every picture of a batch the first one's omega."""
+    real = onnx_runtime.Backend.run
+
+    def run(self, network, degraded, omega):
+        return real(self, network, degraded, omega if omega.ndim == 1 else np.repeat(omega[:1], len(omega), axis=0))
+
+    monkeypatch.setattr(onnx_runtime.Backend, "run", run)
+    certificate = verify(without_recipe, [torch.backend], points=2, exports=("onnx",))
+    assert [(row.stage, row.omega) for row in certificate.rows if not row.passed] == [("export", "per sample")]
 
 
 def test_a_wrong_export_is_red(torch, small_network, monkeypatch):
@@ -160,6 +175,61 @@ def test_every_pair_is_compared(torch, small_network):
     assert {("layer", "second : oracle"), ("loss", "second : oracle")} <= judged
     # outputs are wrong alike, folded or not; what is held is the file's
     assert not {row.stage for row in rows.values() if not row.passed} & {"weights", "folded", "truth"}
+
+
+@pytest.fixture
+def without_recipe(torch, tmp_path):
+    """The weights file of a small network that says nothing of its training: judged in a moment."""
+    spec = ResNetSpec(channels=5, blocks=1)
+    network = torch.backend.build(spec, 2)
+    torch.backend.assign(network, starting_weights(torch.backend.specs(network), 1))
+    Model(torch.backend, network, Header(spec, ("a", "b"), ((0.0, 1.0),) * 2)).save(tmp_path / "a.safetensors")
+    return tmp_path / "a.safetensors"
+
+
+def test_weights_are_judged_to_the_bit(torch, without_recipe, monkeypatch):
+    """One weight is off by its last bit, which no other comparison sees."""
+    real = torch.backend.assign
+
+    def assign(network, tensors):
+        bias = tensors["tail.bias"].copy()
+        bias.flat[0] = np.nextafter(bias.flat[0], np.float32(np.inf))
+        real(network, tensors | {"tail.bias": bias})
+
+    assert verify(without_recipe, [torch.backend], points=2).passed
+    monkeypatch.setattr(torch.backend, "assign", assign)
+    failed = [row for row in verify(without_recipe, [torch.backend], points=2).rows if not row.passed]
+    assert [(row.stage, row.compared, row.worst, row.error) for row in failed] == [
+        ("weights", "torch : file", "tail.bias", 1)
+    ]
+
+
+def test_every_picture_of_a_batch_is_judged(torch, without_recipe, monkeypatch):
+    """The n-th layer is wrong in the n-th picture alone: seen at the n-th omega, and all of them per sample."""
+    real = torch.backend.trace
+
+    def trace(*arguments):
+        calls = real(*arguments)
+        for picture, name in enumerate(calls):
+            output = calls[name].output.copy()
+            output[picture] *= 1.001
+            calls[name] = calls[name]._replace(output=output)
+        return calls
+
+    monkeypatch.setattr(torch.backend, "trace", trace)
+    rows = [row for row in verify(without_recipe, [torch.backend], points=2).rows if row.stage == "layer"]
+    wrong = {row.omega: [name for name, error in row.parts.items() if error > row.limit] for row in rows}
+    layers = ["head", "body.0.conv1", "body.0.conv2", "tail"]
+    alone = [[name] for name in layers]
+    assert wrong == dict(zip(["(0, 0)", "(0, 1)", "(1, 0)", "(1, 1)", "per sample"], [*alone, layers], strict=True))
+
+
+@pytest.mark.parametrize("output", [0.0, 0.5, np.nan])
+def test_an_output_that_stays_is_no_change(torch, without_recipe, monkeypatch, output):
+    """Black, grey or not a number at every omega: the control is red throughout."""
+    monkeypatch.setattr(torch.backend, "run", lambda network, degraded, omega: np.full_like(degraded, output))
+    rows = verify(without_recipe, [torch.backend], points=2).rows
+    assert [row.passed for row in rows if row.stage == "control: omega matters"] == [False] * 4
 
 
 def test_one_twin_alone(twin, small_network):
