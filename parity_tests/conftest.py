@@ -11,9 +11,7 @@ import pytest
 
 from parity_tests import recipes
 from parity_tests.twins import get_twin
-from tunable_core import checkpoint
 from tunable_core.backends import BACKENDS, requested
-from tunable_core.initial import starting_weights
 
 # Tests press Ctrl-C, which is ignored where a script starts them with `&`.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -65,25 +63,16 @@ def weights_file(tmp_path_factory):
 
     def write(name, recipe, backend):
         path = folder / f"{name}.safetensors"
-        if not path.exists():
-            specs = backend.specs(backend.build(recipe.network, recipe.network_objectives))
-            checkpoint.save(path, starting_weights(specs, 1, recipe.initial), checkpoint.Header.of(recipe))
-        return path
+        return path if path.exists() else recipes.write_untrained(path, recipe, backend)
 
     return write
 
 
 @pytest.fixture(scope="session")
-def small_network(make_recipe, weights_file):
-    """small_network(phi, p=2): the weights file of a network that a certificate takes a second for."""
-    objectives = [{"name": "a", "kind": "rec", "weight": 0.8}, {"name": "b", "kind": "noise", "weight": 1.3}]
-
-    def make(phi, p=2):
-        network = {"name": "resnet", "channels": 5, "blocks": 1, "phi": phi}
-        recipe = make_recipe(network=network, objectives=objectives[:p])
-        return weights_file(f"small-{phi}-{p}", recipe, get_twin(requested()[0]).backend)
-
-    return make
+def small_network(weights_file):
+    """small_network(phi, p=2): the weights file of parity_tests.recipes.small_recipe."""
+    backend = get_twin(requested()[0]).backend
+    return lambda phi, p=2: weights_file(f"small-{phi}-{p}", recipes.small_recipe(phi, p), backend)
 
 
 @pytest.fixture(scope="session")

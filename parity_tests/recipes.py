@@ -1,5 +1,7 @@
-"""The small recipe that tests, and checks of mutants, train and judge with."""
+"""The small recipes that tests, and checks of mutants, train and judge with, and their weights files."""
 
+from tunable_core import checkpoint
+from tunable_core.initial import starting_weights
 from tunable_core.recipe import Recipe, parse
 
 _VALUES = {
@@ -14,3 +16,16 @@ _VALUES = {
 def make_recipe(**sections) -> Recipe:
     """make_recipe(loss={...}, ...): a small valid recipe with some sections replaced."""
     return parse({**_VALUES, **sections})
+
+
+def write_untrained(path, recipe: Recipe, backend):
+    """The weights file of a recipe's network, freshly initialised."""
+    specs = backend.specs(backend.build(recipe.network, recipe.network_objectives))
+    checkpoint.save(path, starting_weights(specs, 1, recipe.initial), checkpoint.Header.of(recipe))
+    return path
+
+
+def small_recipe(phi: str, p: int = 2) -> Recipe:
+    """Of a network that a certificate takes a second for."""
+    objectives = [{"name": "a", "kind": "rec", "weight": 0.8}, {"name": "b", "kind": "noise", "weight": 1.3}]
+    return make_recipe(network={"name": "resnet", "channels": 5, "blocks": 1, "phi": phi}, objectives=objectives[:p])

@@ -209,6 +209,9 @@ def test_networks_that_continue_their_input(twin, name, kind, tmp_path, rng):
             assert report.passed and report.worst <= LIMIT
             exported[size] = load(made, "onnx" if format == "onnx" else twin.backend)
             assert exported[size].header.size == size
+            if format == "onnx":  # what programs that know nothing of networks read
+                told = exported[size].network.get_modelmeta().custom_metadata_map
+                assert json.loads(told["scale"]) == model.header.network.scale
             if format == "onnx" and kind == "shared":
                 exported[size] = load(made, "onnx", mode="blocked")
                 check_blocked(exported[size].network, affine=True)

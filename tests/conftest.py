@@ -6,8 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from fake import Numpy
-from PIL import Image
-from prepared import contents, prepare
+from prepared import contents, prepare, two_pictures
 
 from tunable_core import checkpoint
 from tunable_core.backends import get_backend, load, requested
@@ -75,12 +74,9 @@ def make_recipe():
 @pytest.fixture
 def folder(tmp_path):
     """A folder with two tiny colour pictures, every pixel of both different."""
-    values = np.random.default_rng(3).permutation(2 * 20 * 24).reshape(2, 20, 24)
     place = tmp_path / "pictures"
     place.mkdir()
-    for name, picture in zip("ab", values, strict=True):
-        channels = np.stack([picture % 256, picture // 256, (picture * 7) % 251], axis=-1).astype(np.uint8)
-        Image.fromarray(channels).save(place / f"{name}.png")
+    two_pictures(place)
     return place
 
 

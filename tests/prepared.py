@@ -20,6 +20,14 @@ RESTORE = f"restore {MODEL} {P}/pictures/a.png -o {P}/x.png"
 FOLD = f"fold {MODEL} -o {P}/x.safetensors"
 
 
+def two_pictures(place):
+    """Two tiny colour pictures in a folder, every pixel of both different."""
+    values = np.random.default_rng(3).permutation(2 * 20 * 24).reshape(2, 20, 24)
+    for name, picture in zip("ab", values, strict=True):
+        channels = np.stack([picture % 256, picture // 256, (picture * 7) % 251], axis=-1).astype(np.uint8)
+        Image.fromarray(channels).save(place / f"{name}.png")
+
+
 def prepare(at, weights_file, backend, recipe_values):
     """Fill the folder `at`; command lines call it {place}."""
 

@@ -48,14 +48,19 @@ def test_rows_get_their_limits_in_the_end():
     certificate.add("network", "a : float64", "", {"output": 3e-6})
     certificate.add("layer", "a : oracle", "", {"head": 1e-7, "body": float("nan")})
     certificate.add("layer", "a : oracle", "", {})
+    certificate.add("gradients", "a : float64", "", {"all together": 1e-2})
     certificate.control("control: omega matters", "a", "", "output", 0.1, 1e-3)
     assert not any(row.passed for row in certificate.rows if not row.at_least)  # none without a limit
-    certificate.settle({"network": 1e-6, "loss": 1.0})
-    assert [row.stage for row in certificate.rows] == ["layer", "layer", "network", "control: omega matters", "folded"]
-    assert [row.passed for row in certificate.rows] == [False, False, True, True, True]
+    certificate.settle({"network": 1e-6, "loss": 1.0, "gradients": 1.0})
+    stages = ["layer", "layer", "network", "control: omega matters", "gradients", "folded"]
+    assert [row.stage for row in certificate.rows] == stages
+    assert [row.passed for row in certificate.rows] == [False, False, True, True, False, True]
     assert certificate.rows[0].worst == "body" and certificate.rows[1].worst == "nothing was compared"
     assert (
-        certificate.rows[2].limit == 8e-6 and certificate.rows[4].worst == "" and certificate.gaps == {"network": 1e-6}
+        certificate.rows[2].limit == 8e-6
+        and certificate.rows[4].limit == TOLERANCES["gradients"].most
+        and certificate.rows[5].worst == ""
+        and certificate.gaps == {"network": 1e-6, "gradients": 1.0}
     )
 
 

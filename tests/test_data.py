@@ -17,9 +17,8 @@ from tunable_core.pictures import read_bytes, write
 FIDELITY = [{"name": "l1", "kind": "rec"}, {"name": "l2", "kind": "rec", "distance": "l2"}]  # of any size
 
 
-@pytest.fixture
-def batches(make_recipe, folder):
-    """batches(seed=1, omega={...}, patch=4, ...): top-level keys of a recipe, others belong to `data`."""
+def maker(make_recipe, folder):
+    """make(seed=1, omega={...}, patch=4, ...): top-level keys of a recipe, others belong to `data`."""
 
     def make(**options):
         sections = {key: options.pop(key) for key in ("seed", "omega", "objectives") if key in options}
@@ -28,6 +27,11 @@ def batches(make_recipe, folder):
         return Batches(make_recipe(data=settings, **sections))
 
     return make
+
+
+@pytest.fixture
+def batches(make_recipe, folder):
+    return maker(make_recipe, folder)
 
 
 def assert_equal(first, second):
@@ -234,6 +238,13 @@ def test_degradation(batches):
     noise = (sample["degraded"] - sample["clean"]) * 255
     assert noise.std() == pytest.approx(25, rel=0.03)
     assert sample["degraded"].min() < 0 < 1 < sample["degraded"].max()
+
+
+def test_degradations_follow_the_recipes_order(batches):
+    blur, noise = {"kind": "gaussian_blur", "sigma": 3, "size": 7}, {"kind": "gaussian_noise", "sigma": 50}
+    made = [batches(patch=6, degradation=order)[0].sample["degraded"] for order in ([noise, blur], [blur, noise])]
+    smooth, rough = (np.abs(np.diff(degraded)).mean() for degraded in made)
+    assert smooth < rough / 3
 
 
 def test_omega_once_per_batch(batches):

@@ -85,6 +85,31 @@ def test_scale():
     np.testing.assert_array_equal(run_tiled(model, picture, None, 4), model.run(picture, None))
 
 
+@pytest.mark.parametrize("size", [None, (20, 26)])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_halo_is_as_wide_as_the_reach(scale, size):
+    """Sums of a cross of two pixels around, enlarged: to the bit, but not where the network reaches one further."""
+
+    def reaching(reach):
+        def run(x, omega):
+            inside, padded = (slice(reach, -reach),) * 2, np.pad(x, ((0, 0), (0, 0), (reach, reach), (reach, reach)))
+            shifts = [(by, axis) for by in range(-reach, reach + 1) for axis in (2, 3)]
+            y = sum(np.roll(padded, by, axis)[:, :, *inside] for by, axis in shifts)
+            return y.repeat(scale, axis=2).repeat(scale, axis=3)
+
+        return run
+
+    picture, tile = noise(41, 50), None if size else 9
+    for reach in (2, 3):
+        network = fake(reaching(reach), scale, halo=2)
+        network.header.size = size
+        rows, columns = (scale * (side - 2) for side in picture.shape[2:])  # a size continues the picture
+        found, wanted = (
+            one[:, :, :rows, :columns] for one in (run_tiled(network, picture, None, tile), network.run(picture, None))
+        )
+        assert np.array_equal(found, wanted) == (reach == 2)
+
+
 def test_a_network_with_global_reach_is_run_whole(model, monkeypatch):
     """Up to a limit, and unless smaller tiles are asked for; above it in tiles of a size of its own."""
     monkeypatch.setattr(type(model.header.network), "halo", None)

@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import io
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -10,9 +11,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 
 from parity_tests import (
     golden,
+    test_certificate,
+    test_export,
     test_golden,
     test_judges,
     test_layers,
@@ -24,18 +28,33 @@ from parity_tests import (
     test_training,
 )
 from parity_tests.cases import CASES, CONVOLUTIONS
-from parity_tests.recipes import make_recipe
+from parity_tests.recipes import make_recipe, small_recipe, write_untrained
 from tunable_core import vgg
 from tunable_core.tolerances import OPTIMIZER
+
+sys.path.append(str(Path(__file__).parents[2] / "tests"))  # which is no package
+
+import test_certificate_parts  # noqa: E402
+import test_data  # noqa: E402
+import test_export as test_onnx  # noqa: E402
+import test_tiling  # noqa: E402
+from prepared import two_pictures  # noqa: E402
 
 EAGER = "the mode that costs no compilation"  # as `which`, an index into the backend's modes
 
 
 class Check(NamedTuple):
-    """A test function and its arguments; what else it wants are fixtures, made here as conftest makes them."""
+    """A test function and its arguments; what else it wants are fixtures, made here as conftest makes them.
+
+    alone  the twin that it is run with; None: each
+    """
 
     function: Callable
     arguments: dict[str, Any]
+    alone: str | None = None
+
+    def concerns(self, backend: str) -> bool:
+        return self.alone in (None, backend)
 
     def run(self, twin) -> None:
         arguments = dict(self.arguments)
@@ -44,6 +63,7 @@ class Check(NamedTuple):
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
             fixtures = {
                 "twin": twin,
+                twin.name: twin,
                 "backend": twin.backend,
                 "rng": np.random.default_rng(5),
                 "make_recipe": make_recipe,
@@ -52,7 +72,21 @@ class Check(NamedTuple):
                 "recipes": test_judges.make_recipes(Path(folder)),
             }
             wanted = inspect.signature(self.function).parameters.keys() - arguments.keys()
-            self.function(**{name: fixtures[name] for name in wanted}, **arguments)
+            if "tmp_path" in wanted:
+                fixtures["tmp_path"] = Path(tempfile.mkdtemp(dir=folder))
+            if "batches" in wanted:
+                fixtures["folder"] = Path(tempfile.mkdtemp(dir=folder))
+                two_pictures(fixtures["folder"])
+                fixtures["batches"] = test_data.maker(make_recipe, fixtures["folder"])
+            if "small_network" in wanted:
+                path, recipe = Path(folder) / "small.safetensors", small_recipe("affine")
+                fixtures["small_network"] = lambda phi: write_untrained(path, recipe, twin.backend)
+            if "without_recipe" in wanted:
+                path = Path(folder) / "without.safetensors"
+                fixtures["without_recipe"] = test_certificate.write_without_recipe(path, twin.backend)
+            with pytest.MonkeyPatch.context() as monkeypatch:
+                fixtures["monkeypatch"] = monkeypatch
+                self.function(**{name: fixtures[name] for name in wanted}, **arguments)
 
     def __str__(self) -> str:
         values = ", ".join(str(value) for value in self.arguments.values() if value != EAGER)
@@ -79,6 +113,11 @@ def fifty_steps(twin, name: str) -> None:
 
 def _of_kind(*starts) -> list[str]:
     return [name for name, case in CASES.items() if case.kind.startswith(starts)]
+
+
+def _alone(*checks: Check) -> list[Check]:
+    """Of what both twins share: checked beside torch."""
+    return [check._replace(alone="torch") for check in checks]
 
 
 _PHI = ("affine", "base", "identity", "se")
@@ -182,4 +221,45 @@ CHECKS: dict[str, list[Check]] = {
         _check(test_layers.test_parameters, name="grouped", phi="se"),
         _check(test_limits.test_every_parameter_of_a_network_gets_a_gradient, phi="affine"),
     ],
+    "tiles": _alone(
+        _check(test_tiling.test_scale),
+        *(_check(test_tiling.test_a_halo_is_as_wide_as_the_reach, scale=2, size=size) for size in (None, (20, 26))),
+        *(
+            _check(test_tiling.test_blending_leaves_no_seams, scale=4, tile=tile, size=size, shared=shared)
+            for tile, size, shared in ((32, None, 16), (None, (32, 48), 8))
+        ),
+        _check(test_tiling.test_blended_pieces_lie_where_they_belong, height=33, width=47, tile=16, scale=2),
+        _check(test_tiling.test_windows_lie_as_in_the_whole_picture),
+        _check(test_tiling.test_a_size_blended, height=50, width=70, scale=2, multiple=8),
+        _check(test_tiling.test_levels_are_restored_as_levels, halo=None, tile=16, dtype=np.uint8),
+    ),
+    "batches": _alone(
+        _check(test_data.test_a_batch_is_a_function_of_seed_and_index),
+        _check(test_data.test_batches_share_no_random_numbers),
+        _check(test_data.test_samples_of_a_batch_differ),
+        _check(test_data.test_stream_equals_direct, workers=3),
+        _check(test_data.test_patches_are_turned_crops_of_the_pictures),
+        _check(test_data.test_a_patch_is_blurred_with_what_is_around_it),
+        _check(test_data.test_degradation),
+        _check(test_data.test_degradations_follow_the_recipes_order),
+        _check(test_data.test_omega_follows_the_sampler_and_p),
+    ),
+    "exports": _alone(
+        _check(test_export.test_dni, phi="base"),
+        _check(test_export.test_a_wrong_interpolation_is_not_kept),
+        _check(test_onnx.test_constants_that_are_affine_in_omega),
+        _check(test_export.test_other_numbers_of_objectives, p=3),
+        _check(test_export.test_networks_that_continue_their_input, name="resnet x4", kind="folded"),
+        _check(test_export.test_an_export_of_one_omega_for_all_is_not_kept),
+    ),
+    "certificate": _alone(
+        _check(test_certificate.test_weights_are_judged_to_the_bit),
+        _check(test_certificate.test_every_picture_of_a_batch_is_judged),
+        _check(test_certificate.test_an_output_that_stays_is_no_change, output=0.5),
+        _check(test_certificate.test_a_row_that_is_not_finite_never_passes),
+        _check(test_certificate.test_an_empty_certificate_does_not_pass),
+        _check(test_certificate_parts.test_rows_get_their_limits_in_the_end),
+        _check(test_certificate.test_every_pair_is_compared),
+        _check(test_certificate.test_weights_that_stay_are_red),
+    ),
 }

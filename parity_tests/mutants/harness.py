@@ -58,11 +58,14 @@ def broken(twin, mutant: Mutant):
 
 
 def judge(twin, mutant: Mutant) -> Verdict:
-    """Put the mutant into the twin and run every check, those of its kind first, until one fails."""
+    """Put the mutant into the twin and run every check, those of its kind first, until one fails.
+
+    What both twins share has checks of its own, which are for its mutants.
+    """
     try:
         with broken(twin, mutant):
             others = [check for kind, checks in CHECKS.items() if kind != mutant.kind for check in checks]
-            return run(twin, [*CHECKS[mutant.kind], *others])
+            return run(twin, [*CHECKS[mutant.kind], *(check for check in others if not check.alone)])
     except MutantError as error:
         return Verdict(None, str(error), error=True)
 
@@ -70,6 +73,8 @@ def judge(twin, mutant: Mutant) -> Verdict:
 def run(twin, checks: Iterable[Check]) -> Verdict:
     """The first check that fails."""
     for check in checks:
+        if not check.concerns(twin.name):
+            continue
         try:
             check.run(twin)
         except _OWN_FAULTS as error:

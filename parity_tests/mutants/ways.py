@@ -1,9 +1,10 @@
 """How a fault gets into a twin: wrong arguments, a wrong result, a wrong line.
 
 Each way makes a fault(twin, monkeypatch), like those of parity_tests.faults. A place is `module:name` in the twin,
-`ops:conv` or `layers.conv:TunableConv.forward` (MindSpore's `construct`).
+`ops:conv` or `layers.conv:TunableConv.forward` (MindSpore's `construct`); `core.tiling:run_tiled` is tunable_core's.
 """
 
+import importlib
 import inspect
 import textwrap
 from collections.abc import Callable
@@ -22,7 +23,8 @@ def find(twin, place: str) -> tuple:
     module, _, path = place.partition(":")
     *owners, name = path.split(".")
     try:
-        owner = twin.module(module)
+        neutral = module.startswith("core.")
+        owner = importlib.import_module(f"tunable_{module}") if neutral else twin.module(module)
         for each in owners:
             owner = getattr(owner, each)
         name = SYNONYMS.get(twin.name, {}).get(name, name)
