@@ -7,8 +7,9 @@ from contextlib import suppress
 import numpy as np
 import pytest
 from fake import Numpy, assert_same_run, at, fail, held, names
+from PIL import Image
 
-from tunable_core import checkpoint
+from tunable_core import checkpoint, data, run
 from tunable_core.checkpoint import Header
 from tunable_core.data import Batches
 from tunable_core.errors import CheckFailed, CheckpointError
@@ -152,6 +153,38 @@ def test_many_other_pictures_are_one_short_line(recipe_of, folder, tmp_path, ref
     with pytest.raises(CheckpointError, match="data.train: 00ω.* and 47 more added$") as caught:
         train(recipe_of(), Numpy(), tmp_path / "run", resume=True)
     assert len(str(caught.value).encode()) < 2000
+
+
+def test_other_judges_are_refused(recipe_of, folder, tmp_path, refused, monkeypatch):
+    """A style picture, and VGG-19's weights."""
+    style, vgg = tmp_path / "style.png", tmp_path / "vgg.safetensors"
+    Image.new("RGB", (16, 16)).save(style)
+    vgg.write_text("weights")
+    monkeypatch.setattr(run, "vgg_weights", lambda settings: None)
+    recipe = recipe_of(
+        task="style_transfer",
+        objectives=[{"name": "a", "kind": "rec"}, {"name": "b", "kind": "style", "image": str(style)}],
+        vgg={"weights": str(vgg)},
+        data={"patch": 16},
+    )
+    train(recipe, Numpy(), tmp_path / "run")
+    vgg.write_text("other weights")
+    with refused(CheckpointError, "made from other files: vgg.weights: vgg.safetensors changed"):
+        train(recipe, Numpy(), tmp_path / "run", resume=True)
+    vgg.write_text("weights")
+    Image.new("RGB", (16, 17)).save(style)
+    with refused(CheckpointError, "made from other files: objectives.1.image: style.png changed"):
+        train(recipe, Numpy(), tmp_path / "run", resume=True)
+
+
+def test_other_bundled_photographs_are_refused(recipe_of, folder, tmp_path, refused, monkeypatch):
+    """Those of another scikit-image."""
+    place = shutil.copytree(folder, tmp_path / "installed")
+    monkeypatch.setattr(data, "bundled", lambda names: sorted(place.iterdir()))
+    train(recipe_of(data={"train": "bundled"}), Numpy(), tmp_path / "run")
+    shutil.copy(place / "a.png", place / "b.png")
+    with refused(CheckpointError, "made from other files: data.train: b.png changed"):
+        train(recipe_of(data={"train": "bundled"}), Numpy(), tmp_path / "run", resume=True)
 
 
 def test_where_pictures_lie_is_free(recipe_of, folder, tmp_path, whole, monkeypatch):

@@ -181,7 +181,9 @@ def evaluate(
         rhos = RHOS if is_blurred(model.header.recipe) else (0.0,)
     levels = [(0.0, 0.0)] if scale != 1 else list(itertools.product(SIGMAS if sigmas is None else sigmas, rhos))
     paths = pictures_of([folder]) if isinstance(folder, str) else folder
-    check_pictures(paths, partial(_check_usable, ssim=ssim, scale=scale), str(folder) if paths is not folder else "all")
+    check_pictures(
+        paths, partial(_check_usable, ssim=ssim, scale=scale), str(folder) if isinstance(folder, str) else "the list"
+    )
     points = [None] if omegas is None else list(omegas)
     total, rows = len(paths) * len(levels) * len(points), []
     for index, path in enumerate(paths):

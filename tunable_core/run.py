@@ -193,7 +193,7 @@ def _check_losses(report: StepReport, step: int, begun: float, snapshots: Snapsh
     if report.loss > DIVERGED * max(begun, 1.0):
         raise CheckFailed(
             f"the loss is {report.loss:.3g} at step {step} and was {begun:.3g} at the first: the run has diverged; "
-            f"{snapshots.describe()}, from which initial.weights may start a run at a lower learning rate"
+            f"{snapshots.describe()}{', which initial.weights can begin from' if snapshots.paths() else ''}"
         )
 
 
