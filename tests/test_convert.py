@@ -1,4 +1,6 @@
-"""Foreign weights files: how they are read, what is found in them, and what is refused.."""
+"""Foreign weights files: how they are read, what is found in them, and what is refused."""
+
+import zipfile
 
 import numpy as np
 import pytest
@@ -28,15 +30,21 @@ def edsr(upsample=()):
     return tensors
 
 
-def write_ckpt(path, tensors, parts=1, kind="Float32"):
+def write_zip(path):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("a", "a")
+    return path
+
+
+def write_ckpt(path, tensors, parts=1, kind=None):
     message = foreign_files._checkpoint_message()()
     for name, value in tensors.items():
         content = value.tobytes()
-        step = -(-len(content) // parts)
-        for start in range(0, len(content), step):
+        step = max(-(-len(content) // parts), 1)
+        for start in range(0, max(len(content), 1), step):
             entry = message.value.add(tag=name)
             entry.tensor.dims.extend(value.shape)
-            entry.tensor.tensor_type = kind
+            entry.tensor.tensor_type = (kind or {}).get(name, "Float32")
             entry.tensor.tensor_content = content[start : start + step]
     path.write_bytes(message.SerializeToString())
     return path
@@ -45,7 +53,7 @@ def write_ckpt(path, tensors, parts=1, kind="Float32"):
 @pytest.mark.parametrize("parts", [1, 3])
 def test_a_checkpoint_is_read(tmp_path, parts):
     tensors = edsr()
-    found = read_foreign(write_ckpt(tmp_path / "a.ckpt", tensors, parts))
+    found = read_foreign(write_ckpt(tmp_path / "a.ckpt", tensors, parts)).tensors
     assert found.keys() == tensors.keys()
     for name, value in tensors.items():
         np.testing.assert_array_equal(found[name], value)
@@ -127,12 +135,17 @@ def test_what_is_refused(tmp_path, refused):
     (tmp_path / "empty.ckpt").write_bytes(b"")
     with refused(CheckpointError, "holds no tensors"):
         convert(tmp_path / "empty.ckpt", "mindediting")
-    with refused(CheckpointError, "must be .ckpt"):
-        convert(write_ckpt(tmp_path / "a.bin", edsr()), "mindediting")
-    with refused(CheckpointError, "is a pickle", "--allow-pickle"):
-        convert(write_ckpt(tmp_path / "a.pth", edsr()), "mindediting")
-    with refused(CheckpointError, "'head.weight' is BFloat16"):
-        read_foreign(write_ckpt(tmp_path / "b.ckpt", {"head.weight": draw(2)}, kind="BFloat16"))
+    for content, said in ((b"junk", "must be a .safetensors file"), (b"<!DOCTYPE html><p>", "is a web page")):
+        (tmp_path / "a.bin").write_bytes(content)
+        with refused(CheckpointError, said):
+            convert(tmp_path / "a.bin", "mindediting")
+    (tmp_path / "lfs.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with refused(CheckpointError, "pointer of Git LFS"):
+        convert(tmp_path / "lfs.safetensors", "swinir")
+    with refused(CheckpointError, "is a pickle of PyTorch's", "--allow-pickle"):
+        convert(write_zip(tmp_path / "a.pth"), "mindediting")
+    with refused(CheckpointError, "'tail.bias' is int4"):
+        convert(write_ckpt(tmp_path / "b.ckpt", edsr(), kind={"tail.bias": "Int4"}), "mindediting")
     cut = {"head.weight": draw(4)}
     path = write_ckpt(tmp_path / "c.ckpt", cut)
     message = foreign_files._checkpoint_message().FromString(path.read_bytes())

@@ -78,7 +78,7 @@ def test_from_torchvisions_file(tmp_path):
     np.testing.assert_array_equal(found["conv3_3.weight"], theirs["features.14.weight"])
     del theirs["features.7.bias"]
     checkpoint.save_tensors(source, theirs, {})
-    (tmp_path / "vgg.pth").write_bytes(b"x")
+    (tmp_path / "vgg.pth").write_bytes(b"\x80\x02x")
     for path, word in (
         (source, "features.7.bias"),
         (tmp_path / "vgg.pth", "--allow-pickle"),

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from tunable_core import checkpoint, vgg
-from tunable_core.backends import read_pickle
 from tunable_core.errors import CheckpointError, TunableError
+from tunable_core.foreign_files import as_float32, read_foreign
 
 STAGE_STARTS = (0, 5, 10, 19, 28)  # place of every stage's first convolution in torchvision's `features`
 
@@ -28,20 +28,14 @@ def torchvision_names() -> dict[str, str]:
 
 
 def convert(path: Path, out: Path, allow_pickle: bool) -> None:
-    if path.suffix == ".safetensors":
-        held, _ = checkpoint.load_tensors(path)
-    elif not path.is_file():
-        raise CheckpointError(f"no such weights file: {path}")
-    elif allow_pickle:
-        held = read_pickle(path)
-    else:
-        raise CheckpointError(f"{path} is a pickle: --allow-pickle reads its tensors, and only these")
+    held, types = read_foreign(path, allow_pickle=allow_pickle)
     tensors = {}
     for name, place in torchvision_names().items():
         for part in ("weight", "bias"):
             if f"{place}.{part}" not in held:
                 raise CheckpointError(f"{path} lacks tensor {place}.{part}; torchvision's VGG-19 has it")
-            tensors[f"{name}.{part}"] = held[f"{place}.{part}"]
+            theirs = f"{place}.{part}"
+            tensors[f"{name}.{part}"] = as_float32(theirs, held[theirs], types[theirs])
     checkpoint.check_tensors(tensors, vgg.specs(), path)
     checkpoint.save_tensors(out, tensors, {"format": vgg.FORMAT})
 

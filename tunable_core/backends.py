@@ -186,8 +186,8 @@ def get_backend(name: str, device: str | None = None, mode: str | None = None) -
     return found.Backend(device=device, mode=mode)
 
 
-def read_pickle(path: Path) -> dict[str, np.ndarray]:
-    """Every tensor of a PyTorch pickle, as torch_impl.pickles reads it; BackendError where torch is missing."""
+def read_pickle(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Every tensor of a PyTorch pickle and its type, as torch_impl.pickles; BackendError where torch is missing."""
     if "torch" not in installed():
         raise BackendError(f"{path} needs torch, which is not installed: pip install tunable-convolutions[torch]")
     with postponed():

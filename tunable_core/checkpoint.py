@@ -37,6 +37,9 @@ DIGEST = "digest"  # the metadata that holds what `digest` found when the file w
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
+_OTHERS_HINT = " (weights of other programs: tunable convert)"
+
+
 def _is_a_name(name: str) -> str:
     """An objective's, or ValueError: recipes take letters, digits and "_"; programs that convert weights took any."""
     if not name.isprintable():
@@ -192,7 +195,9 @@ class Header:
     ) -> "Header":
         found = (metadata or {}).get("format")
         if found != FORMAT:
-            raise CheckpointError(f"{source} is not {kind} of this project: format {found!r}, wanted {FORMAT!r}")
+            raise CheckpointError(
+                f"{source} is not {kind} of this project: format {found!r}, wanted {FORMAT!r}{_OTHERS_HINT}"
+            )
         try:
             kept = {key: field for key, field in _Stored.model_fields.items() if field.is_required() or key in metadata}
             values = {key: read_json(metadata[key]) for key in kept}
@@ -286,7 +291,10 @@ def load_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str
                     raise TypeError(f"tensor {name!r} is {value.dtype}")
             metadata = file.metadata() or {}
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:  # the last: 8-bit floats
-        raise CheckpointError(f"{path} is not a readable safetensors file: {' '.join(str(error).split())}") from None
+        hint = "" if Path(path).suffix.lower() == ".safetensors" else _OTHERS_HINT
+        raise CheckpointError(
+            f"{path} is not a readable safetensors file: {' '.join(str(error).split())}{hint}"
+        ) from None
     told, ours = metadata.get(DIGEST), metadata.get("format", "").startswith(FAMILY)  # others may mean something else
     if ours and told is not None and told != digest(tensors, _without_digest(metadata)):
         raise CheckpointError(f"{path} is damaged: its content is not what its digest says")

@@ -146,7 +146,8 @@ class SwinIRSpec(_WithNorms):
     """SwinIR (Tables 2a, 5): groups of window-attention blocks.
 
     channels     of the features (embedding); depths: blocks of every group; heads: attention heads of every group
-    window       pixels a side; mlp_ratio: hidden channels of the MLP over channels
+    window       pixels a side; shifted: whether every other block's windows lie half a window further
+    mlp_ratio    hidden channels of the MLP over channels
     upsampler    "" (scale 1), pixelshuffle, pixelshuffledirect or nearest+conv
     features     channels of the upsampling convs of pixelshuffle and nearest+conv
     """
@@ -156,8 +157,9 @@ class SwinIRSpec(_WithNorms):
     depths: list[_Some] = Field([6, 6, 6, 6, 6, 6], min_length=1, max_length=MOST_GROUPS)
     heads: list[_Channels] = Field([6, 6, 6, 6, 6, 6], min_length=1, max_length=MOST_GROUPS)
     window: int = Field(8, ge=2, le=MOST_WINDOW)
+    shifted: bool = True
     mlp_ratio: float = Field(2.0, gt=0, le=100, allow_inf_nan=False)
-    upscale: Literal[1, 2, 3, 4] = 1
+    upscale: Literal[1, 2, 3, 4, 8] = 1
     upsampler: Literal["", "pixelshuffle", "pixelshuffledirect", "nearest+conv"] = ""
     features: _Channels = 64
 
@@ -170,8 +172,8 @@ class SwinIRSpec(_WithNorms):
                 raise ValueError(f"channels {self.channels} must be a multiple of heads {heads}")
         if (self.upsampler == "") != (self.upscale == 1):
             raise ValueError(f"upscale {self.upscale} does not go with upsampler {self.upsampler!r}")
-        if self.upsampler == "nearest+conv" and self.upscale == 3:
-            raise ValueError("upsampler nearest+conv enlarges 2 or 4 times, not 3")
+        if self.upsampler == "nearest+conv" and self.upscale not in (2, 4):
+            raise ValueError(f"upsampler nearest+conv enlarges 2 or 4 times, not {self.upscale}")
         return self
 
     @property
@@ -254,7 +256,7 @@ def up_down(channels: int, convs: int) -> int:
 
 def shuffles(upscale: int) -> list[int]:
     """The factors of the pixel shuffles that enlarge `upscale` times."""
-    return {1: [], 2: [2], 3: [3], 4: [2, 2]}[upscale]
+    return {1: [], 2: [2], 3: [3], 4: [2, 2], 8: [2, 2, 2]}[upscale]
 
 
 NetworkSpec = Annotated[ResNetSpec | NAFNetSpec | SwinIRSpec | StyleUNetSpec, Field(discriminator="name")]

@@ -63,7 +63,7 @@ class SwinBlock(Composite):
 
 
 class ResidualGroup(Composite):
-    """Blocks, every other one shifted by half a window."""
+    """Blocks, every other one shifted by half a window where `shifted`."""
 
     def __init__(
         self,
@@ -75,6 +75,7 @@ class ResidualGroup(Composite):
         depth: int,
         heads: int,
         window: int,
+        shifted: bool,
         hidden: int,
     ):
         super().__init__(
@@ -85,12 +86,13 @@ class ResidualGroup(Composite):
             depth=depth,
             heads=heads,
             window=window,
+            shifted=shifted,
             hidden=hidden,
         )
         options = {"num_objectives": num_objectives, "phi": phi, "tunable_norms": tunable_norms}
         options |= {"heads": heads, "window": window, "hidden": hidden}
         self.blocks = nn.ModuleList(
-            [SwinBlock(channels, shift=window // 2 if i % 2 else 0, **options) for i in range(depth)]
+            [SwinBlock(channels, shift=window // 2 if shifted and i % 2 else 0, **options) for i in range(depth)]
         )
 
     def forward(
@@ -114,6 +116,7 @@ class ResidualSwinLayer(Composite):
         depth: int,
         heads: int,
         window: int,
+        shifted: bool,
         hidden: int,
     ):
         super().__init__(
@@ -124,10 +127,11 @@ class ResidualSwinLayer(Composite):
             depth=depth,
             heads=heads,
             window=window,
+            shifted=shifted,
             hidden=hidden,
         )
         options = {"num_objectives": num_objectives, "phi": phi}
-        parts = {"tunable_norms": tunable_norms, "heads": heads, "window": window, "hidden": hidden}
+        parts = {"tunable_norms": tunable_norms, "heads": heads, "window": window, "shifted": shifted, "hidden": hidden}
         self.residual_group = ResidualGroup(channels, depth=depth, **parts, **options)
         self.conv = conv2d(channels, channels, 3, **options)
 
@@ -143,7 +147,8 @@ class SwinIR(Network):
 
     num_objectives   p, or 0 for the plain form
     channels         of the features; depths, heads: blocks and attention heads of every group
-    window           pixels a side; mlp_ratio: hidden channels of the MLPs over channels
+    window           pixels a side; shifted: whether every other block's windows lie half a window further
+    mlp_ratio        hidden channels of the MLPs over channels
     upscale, upsampler, features   tunable_core.networks.SwinIRSpec
     phi              form of every layer's phi
     tunable_norms    whether omega sets the scales and shifts of the norms too
@@ -157,6 +162,7 @@ class SwinIR(Network):
         depths: tuple[int, ...] = (6, 6, 6, 6, 6, 6),
         heads: tuple[int, ...] = (6, 6, 6, 6, 6, 6),
         window: int = 8,
+        shifted: bool = True,
         mlp_ratio: float = 2.0,
         upscale: int = 1,
         upsampler: str = "",
@@ -170,6 +176,7 @@ class SwinIR(Network):
             depths=depths,
             heads=heads,
             window=window,
+            shifted=shifted,
             mlp_ratio=mlp_ratio,
             upscale=upscale,
             upsampler=upsampler,
@@ -188,7 +195,14 @@ class SwinIR(Network):
         self.layers = nn.ModuleList(
             [
                 ResidualSwinLayer(
-                    channels, depth=d, heads=h, window=window, hidden=hidden, tunable_norms=tunable_norms, **options
+                    channels,
+                    depth=d,
+                    heads=h,
+                    window=window,
+                    shifted=shifted,
+                    hidden=hidden,
+                    tunable_norms=tunable_norms,
+                    **options,
                 )
                 for d, h in zip(depths, heads, strict=True)
             ]

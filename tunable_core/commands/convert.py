@@ -4,7 +4,7 @@ import logging
 
 from tunable_core import checkpoint
 from tunable_core.backends import build, get_backend, requested
-from tunable_core.convert import SOURCES, convert, tunable_header, tunable_tensors
+from tunable_core.convert import SOURCES, check_fits, read_network, tunable_header, tunable_tensors
 from tunable_core.documents import read_yaml
 from tunable_core.errors import TunableError, nearest, shown
 from tunable_core.files import check_writable
@@ -14,7 +14,10 @@ _PLAIN = ("plain", "endpoints")
 
 def add_arguments(parser):
     parser.add_argument(
-        "files", metavar="FILE", nargs="+", help=".ckpt, .safetensors, or .pth with --allow-pickle; endpoints: several"
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="safetensors, a MindSpore checkpoint, or a PyTorch one with --allow-pickle; endpoints: several",
     )
     parser.add_argument(
         "--from",
@@ -31,7 +34,12 @@ def add_arguments(parser):
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="an argument of the network that FILE cannot say",
+        help="an argument of the network that FILE cannot say, such as img_range=255 for SwinIR",
+    )
+    parser.add_argument(
+        "--key",
+        metavar="NAME",
+        help="where FILE holds several networks, the name under which the wanted one lies, such as params_ema",
     )
     parser.add_argument("--allow-pickle", action="store_true", help="read the tensors, and only these, of a pickle")
 
@@ -55,21 +63,29 @@ def run(args) -> int:
         raise TunableError(f"unknown source {args.source!r}{nearest(args.source, known)}; known: {', '.join(known)}")
     if args.source in _PLAIN:
         tensors, header = _from_plain(args, names[0])
+        notes, assumed = [], []
     else:
         if len(args.files) > 1 or args.objectives:
             raise TunableError(f"--from {args.source} takes one file, and no --objectives")
-        tensors, header = convert(args.files[0], args.source, overrides, allow_pickle=args.allow_pickle)
+        path = args.files[0]
+        tensors, header, notes, assumed = read_network(
+            path, args.source, overrides, key=args.key, allow_pickle=args.allow_pickle
+        )
+        check_fits(tensors, header, args.source, path)
     for name in names:  # strict: every tensor is wanted and every wanted one is there
         build(header, tensors, get_backend(name, "cpu"), args.files[0])
+    for note in notes:
+        logging.info("%s: %s", args.files[0], note)
     checkpoint.save(args.out, tensors, header)
     kind = f"tunable, {header.num_objectives} objectives" if header.objectives else "plain"
-    logging.info("wrote %s: %s, %s; loads in %s", args.out, header.network.name, kind, " and ".join(names))
+    said = f"; assumed, for the file cannot say: {'; '.join(assumed)}" if assumed else ""
+    logging.info("wrote %s: %s, %s; loads in %s%s", args.out, header.network.name, kind, " and ".join(names), said)
     return 0
 
 
 def _from_plain(args, backend: str):
-    if args.set or args.allow_pickle:
-        raise TunableError(f"--from {args.source} takes neither --set nor --allow-pickle")
+    if args.set or args.allow_pickle or args.key is not None:
+        raise TunableError(f"--from {args.source} takes neither --set nor --allow-pickle nor --key")
     read = [checkpoint.load(path) for path in args.files]
     objectives = args.objectives.split(",") if args.objectives is not None else None
     header = tunable_header([header for _, header in read], args.source, objectives)
