@@ -56,6 +56,11 @@ def without(metadata, *keys):
     return json.dumps({key: value for key, value in json.loads(metadata["network"]).items() if key not in keys})
 
 
+def add(tensors, metadata, name, value):
+    tensors[name] = value
+    metadata["names"] = json.dumps([*json.loads(metadata["names"]), name])
+
+
 def failed(certificate):
     return [row for row in certificate.rows if not row.passed]
 
@@ -215,6 +220,22 @@ def test_a_value_changed_by_hand_is_refused(twin, model, altered, capsys):
         (lambda t, m: m.update(weights='"0"'), "recorded from other weights"),
         (lambda t, m: m.update(network='{"name": "other"}'), "not a pack that this version can read.*other"),
         (lambda t, m: m.update(network=without(m, "channels")), "recorded from another network.*'channels': 64"),
+        (lambda t, m: m.update(size="9999999999"), "size"),
+        (lambda t, m: m.update(gaps='{"network": NaN}'), "gaps.network"),
+        (lambda t, m: m.update(facts="[" * 900 + "]" * 900), "nested more than"),
+        (lambda t, m: m.update(names='{"a": 1}'), "list"),
+        (lambda t, m: t.update({"inputs/mixed": np.zeros((4, 5))}), r"inputs/mixed has shape \(4, 5\)"),
+        (lambda t, m: t.update({"inputs/clean": np.zeros(3)}), r"inputs/clean has shape \(3,\)"),
+        (lambda t, m: t.update({"inputs/degraded": np.zeros((0, 3, 4, 4))}), "inputs/degraded has shape"),
+        (lambda t, m: t.update(terms=t["terms"][:-1]), "terms has shape"),
+        (lambda t, m: t.update(losses=t["losses"][:-1]), "losses has shape"),
+        (lambda t, m: t.update(output=t["output"][:-1]), "output has shape"),
+        (lambda t, m: t.update({"layer/head": np.zeros(2)}), "layer/head has shape"),
+        (lambda t, m: t.update({"gradient/tail.bias": t["gradient/tail.bias"][1:]}), "gradient/tail.bias has shape"),
+        (lambda t, m: t.update(output=t["output"] * np.nan), "output is float64, or not finite"),
+        (lambda t, m: add(t, m, "exempt/head.weight", np.zeros(10**6, np.uint8)), "exempt/head.weight.*masks no"),
+        (lambda t, m: add(t, m, "resting/\x1b[2J", np.zeros(1, np.uint8)), r"resting/\\x1b\[2J.*masks no"),
+        (lambda t, m: add(t, m, "state/step 3/step", np.zeros(1)), "states of .*'step 3'"),
     ],
 )
 def test_a_pack_that_cannot_be_used(twin, model, altered, change, message):

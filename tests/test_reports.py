@@ -272,6 +272,19 @@ def test_brackets_in_a_name_are_no_markup(certificate, capsys):
     assert "runs/[bold]a[/]/model" in text and "body[/x]" in text and "[red]this[/red]" in text
 
 
+def test_what_a_pack_says_moves_no_terminal_and_is_no_html(certificate, capsys):
+    """Facts, reasons and notes are as free as names."""
+    wild = "\x1b]0;owned\x07<script>alert(1)</script>\u202e"
+    certificate.source = certificate.recorded["pack"] = wild
+    certificate.recorded = {"pack": {"torch": wild}, wild: {}}
+    certificate.zeros, certificate.notes, certificate.not_judged = {wild: wild}, [wild], [wild]
+    certificate.rows[1] = Row("layer", "torch : oracle", "(1, 0)", wild, 5e-6, 2e-6, parts={wild: 5e-6})
+    report.print_table(certificate)
+    text = capsys.readouterr().out
+    assert text.replace("\n", "").isprintable() and r"\x1b]0;owned\x07" in text
+    assert "<script>alert" not in report.page(certificate)
+
+
 def test_an_error_that_is_not_finite_fails(certificate):
     certificate.rows = [Row("layer", "torch : oracle", "(0, 1)", "head", float("inf"), 2e-6)]
     assert cells(report.page(certificate))[0][0] == "number fail"

@@ -1,18 +1,21 @@
 """Files that anybody may have written: what they promise is checked before it costs anything, in one line."""
 
 import json
+import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from prepared import P
 
 from tunable_core import checkpoint
+from tunable_core.backends import load
 from tunable_core.checkpoint import FORMAT, Header
 from tunable_core.documents import DEPTH, NODES, check_depth, read_json, read_yaml
-from tunable_core.errors import CheckpointError, RecipeError
+from tunable_core.errors import BackendError, CheckpointError, RecipeError
 from tunable_core.foreign_files import read_foreign
 from tunable_core.networks import NAFNetSpec
 from tunable_core.recipe import load_recipe, parse
@@ -319,7 +322,119 @@ def layout_of(spec):
     return layout(TypeAdapter(NetworkSpec).validate_python(spec), 0)
 
 
+# --- exported files
+
+
+def onnx_file(path, header, image=("n", 3, "h", "w"), omega=(1, 2), scale=1.0):
+    """A graph that returns its picture, enlarged without its header's knowledge."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, image)]
+    if omega is not None:
+        inputs.append(helper.make_tensor_value_info("omega", TensorProto.FLOAT, omega))
+    scales = helper.make_tensor("scales", TensorProto.FLOAT, [4], [1, 1, scale, scale])
+    nodes = [helper.make_node("Identity", ["image"], ["restored"])]
+    if scale != 1:
+        nodes = [helper.make_node("Resize", ["image", "", "scales"], ["restored"], mode="nearest")]
+    output = helper.make_tensor_value_info("restored", TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "g", inputs, [output], [scales])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, header)
+    onnx.save(model, path)
+    return path
+
+
+def header_of(**changes):
+    objectives = json.dumps(["a", "b"])
+    ranges = json.dumps([[0, 1], [0, 1]])
+    values = {"network": json.dumps(RESNET), "objectives": objectives, "omega_range": ranges}
+    return Header(NAFNetSpec()).to_metadata() | values | {key: json.dumps(value) for key, value in changes.items()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "graph", "fragments"),
+    [
+        ({"size": [8, 8]}, {}, ["takes pictures ('n', 3, 'h', 'w')", "('n', 3, 8, 8)"]),
+        ({"size": [10**9, 10**9]}, {}, ["damaged header", "size"]),
+        ({}, {"image": ("n", 3)}, ["takes pictures ('n', 3)"]),
+        ({}, {"omega": (1, 10**9)}, ["takes omega (1, 1000000000)", "(n, 2)"]),
+        ({}, {"omega": (1, "many")}, ["takes omega (1, 'many')"]),
+        ({}, {"omega": (2,)}, ["takes omega (2,)"]),
+        ({}, {"omega": None}, ["has inputs ['image']"]),
+        ({"network": {**RESNET, "blocks": 2_000_000}}, {}, ["damaged header", "network.blocks"]),
+        ({"network": {"name": "style_unet", "scales": 60}}, {}, ["damaged header", "network.scales"]),
+        ({"objectives": ["\x1b[2J", "b"]}, {}, ["damaged header", r"\x1b[2J"]),
+    ],
+)
+def test_exported_files_that_promise_what_they_are_not(changes, graph, fragments, tmp_path, refuses):
+    path = onnx_file(tmp_path / "m.onnx", header_of(**changes), **graph)
+    refuses(f"restore {path} {P}/pictures/a.png --omega 1,0 -o {tmp_path}/x.png --backend onnx", "m.onnx", *fragments)
+
+
+def test_an_exported_file_makes_another_size_than_it_promises(tmp_path, refused):
+    picture, omega = np.zeros((1, 3, 8, 8), np.float32), [1, 0]
+    right = load(onnx_file(tmp_path / "right.onnx", header_of()), "onnx")
+    assert right.run(picture, omega).shape == (1, 3, 8, 8)
+    wrong = load(onnx_file(tmp_path / "wrong.onnx", header_of(), scale=3.0), "onnx")
+    with refused(BackendError, "makes float32 of shape (1, 3, 24, 24)", "promises float32 of shape (1, 3, 8, 8)"):
+        wrong.run(picture, omega)
+
+
+def test_a_name_that_is_not_utf8(tmp_path, refused):
+    folder = tmp_path / os.fsdecode(b"f\xe4")
+    folder.mkdir()
+    path = onnx_file(tmp_path / "m.onnx", header_of()).rename(folder / "m.onnx")
+    with refused(CheckpointError, "whose names are UTF-8", r"f\udce4"):
+        load(path, "onnx")
+
+
+# --- folders whose names are not UTF-8
+
+
+def test_evaluate_into_a_folder_that_is_not_utf8(weights_file, backend, tmp_path, tunable, folder, monkeypatch):
+    """All is measured first, and must not be lost; what is printed and written stays UTF-8."""
+    monkeypatch.setenv("TUNABLE_BACKENDS", backend.name)
+    place = tmp_path / os.fsdecode(b"f\xe4\x1b[2J")
+    place.mkdir()
+    (folder / "a.png").rename(folder / os.fsdecode(b"\xe4.png"))
+    words = ["evaluate", weights_file, "--data", folder, "--sigma", "15", "--omega", "1,0", "--no-ssim"]
+    status, out, err = tunable(*words, "--out", place / "out")
+    assert status == 0 and err.replace("\n", "").isprintable() and r"f\udce4\x1b[2J" in err
+    names = ["plot.png", "summary.csv", "summary.md", "table.csv"]
+    assert sorted(path.name for path in (place / "out").iterdir()) == names
+    rows = (place / "out" / "table.csv").read_text(encoding="utf-8").splitlines()
+    assert sorted(row.partition(",")[0] for row in rows[1:]) == [r"\udce4.png", "b.png"]
+    assert tunable(*words, "--json")[0] == 0
+
+
 # --- words of the command line
+
+
+@pytest.mark.parametrize(
+    ("line", "fragments"),
+    [
+        (f"evaluate {P}/model.safetensors --data {P}/pictures --grid 1000000", ["1000000", "65536"]),
+        (f"evaluate {P}/model.safetensors --data {P}/pictures --grid 1" + "0" * 30, ["--grid", "at most 1000000000"]),
+        (f"evaluate {P}/model.safetensors --data {P}/pictures --line 100000000", ["100000000", "65536"]),
+        (f"restore {P}/model.safetensors {P}/pictures/a.png --sweep 100000 -o x.png", ["--sweep", "at most 100"]),
+        (f"restore {P}/model.safetensors {P}/pictures/a.png --sweep 10000x10000 -o x.png", ["--sweep", "at most 100"]),
+        (f"export {P}/model.safetensors --format onnx -o x.onnx --size 99999999x99999999", ["at most 100000000"]),
+        (f"export {P}/model.safetensors --format onnx -o x.onnx --size 1" + "0" * 5000 + "x1", ["must be HxW"]),
+        (f"verify {P}/model.safetensors --grid 100000", ["100000", "65536"]),
+        ("bench layers --rounds 1000000", ["--rounds", "at most 10000"]),
+    ],
+)
+def test_numbers_that_nobody_wants(line, fragments, refuses):
+    refuses(line, *fragments)
+
+
+def test_a_sheet_of_more_pixels_than_a_picture_may_have(tmp_path, refuses):
+    Image.new("RGB", (1200, 1100)).save(tmp_path / "a.png")
+    refuses(
+        f"restore {P}/model.safetensors {tmp_path}/a.png --sweep 100 -o {tmp_path}/x.png",
+        "101 pictures of 1200x1100", "100000000 pixels", status=2,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", ["info {}", "train {} --out x", "fold {} --omega 1,0 -o y", "evaluate {} --data z"])

@@ -17,7 +17,7 @@ import numpy as np
 
 from tunable_core import checkpoint
 from tunable_core.data import Batch
-from tunable_core.errors import BackendError, OmegaError, TunableError, nearest
+from tunable_core.errors import BackendError, OmegaError, TunableError, nearest, shown
 from tunable_core.graphs import Graph
 from tunable_core.initial import ParameterSpec
 from tunable_core.interrupt import postponed
@@ -242,11 +242,21 @@ class Model:
             )
         if not self.objectives:
             if omega is not None:
-                raise OmegaError(f"a plain network takes no omega, but received {omega!r}")
-            return self.backend.run(self.network, degraded, None)
-        if omega is None:
+                raise OmegaError(f"a plain network takes no omega, but received {shown(omega)}")
+        elif omega is None:
             raise OmegaError(f"a tunable network wants omega for {', '.join(self.objectives)}")
-        return self.backend.run(self.network, degraded, check_omega(omega, len(self.objectives), len(degraded)))
+        else:
+            omega = check_omega(omega, len(self.objectives), len(degraded))
+        restored = self.backend.run(self.network, degraded, omega)
+        if self.exported:  # a graph does what it likes, whatever its header says
+            scale, (count, channels, height, width) = self.header.network.scale, degraded.shape
+            wanted = (count, channels, scale * height, scale * width)
+            if restored.shape != wanted or restored.dtype != np.float32:
+                raise BackendError(
+                    f"the exported file makes {restored.dtype} of shape {restored.shape} of pictures {degraded.shape}; "
+                    f"its header promises float32 of shape {wanted}"
+                )
+        return restored
 
     def save(self, path: str | Path) -> None:
         """Write the weights file."""

@@ -7,6 +7,7 @@ Pickle is never read.
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from tunable_core.files import atomic
 from tunable_core.initial import ParameterSpec
 from tunable_core.layouts import Parameter, layout
 from tunable_core.networks import NetworkSpec
+from tunable_core.pictures import MAX_PIXELS
 from tunable_core.recipe import Recipe, location, parse
 from tunable_core.schema import Section
 from tunable_core.version import __version__
@@ -48,7 +50,7 @@ def _is_a_name(name: str) -> str:
 
 
 _Name = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_is_a_name)]
-_Side = Annotated[int, Field(ge=1, le=2**16)]
+_Side = Annotated[int, Field(ge=1, le=MAX_PIXELS)]
 
 
 class _Told(BaseModel):
@@ -97,6 +99,13 @@ class _Stored(Section):
     size: tuple[_Side, _Side] | None = None
     history: list[dict[str, str]] = []
     step: int | None = Field(None, ge=0)
+
+    @field_validator("size")
+    @classmethod
+    def _a_picture(cls, size):
+        if size and math.prod(size) > MAX_PIXELS:
+            raise ValueError(f"a picture of {size[0]}x{size[1]} pixels exceeds the limit, {MAX_PIXELS}")
+        return size
 
     @field_validator("recipe")
     @classmethod

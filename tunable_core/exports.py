@@ -9,6 +9,7 @@ dni            p + 1 plain weights files, at omega = 0 and at the unit vectors; 
 
 import dataclasses
 import json
+import math
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from tunable_core.errors import BackendError, CheckFailed, TunableError, nearest
 from tunable_core.files import atomic, check_writable
 from tunable_core.omega import format_omega
 from tunable_core.onnx_files import require_onnx, to_float16
+from tunable_core.pictures import MAX_PIXELS
 from tunable_core.tolerances import TOLERANCES, relative_error
 
 SUFFIXES = {"onnx": ".onnx", "mindir": ".mindir", "dni": ".safetensors"}
@@ -151,6 +153,8 @@ def _check_request(model: Model, format: str, omega, form: str, half: bool, size
         raise TunableError("a size is for a graph, onnx or mindir: format dni writes weights")
     if size is not None and min(size) < 1:
         raise TunableError(f"a size is at least 1x1 pixels, not {size[0]}x{size[1]}")
+    if size is not None and math.prod(size) > MAX_PIXELS:
+        raise TunableError(f"a size has at most {MAX_PIXELS} pixels, not {size[0]}x{size[1]}")
     if omega is not None and not model.objectives:
         raise TunableError("a plain network takes no omega: it is exported as it is")
     if form == "basis" and (omega is not None or format == "dni" or not model.objectives):

@@ -8,7 +8,10 @@ import itertools
 
 import numpy as np
 
-from tunable_core.errors import OmegaError
+from tunable_core.errors import OmegaError, shown
+
+MOST_POINTS = 2**16  # of a grid: the corners of the most objectives that a recipe may have
+MOST_SHOWN = 100  # along an edge of what is shown side by side
 
 
 def check_omega(omega, num_objectives: int, batch: int | None = None) -> np.ndarray:
@@ -23,7 +26,7 @@ def check_omega(omega, num_objectives: int, batch: int | None = None) -> np.ndar
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused below
             array = np.asarray(omega, dtype=np.float32)
     except (TypeError, ValueError):
-        raise OmegaError(f"omega must be numbers of shape (p,) or (N, p), not {omega!r}") from None
+        raise OmegaError(f"omega must be numbers of shape (p,) or (N, p), not {shown(omega)}") from None
     if array.ndim not in (1, 2) or array.shape[-1] != num_objectives:
         raise OmegaError(
             f"omega has shape {array.shape}; the network has {num_objectives} objectives, "
@@ -32,7 +35,7 @@ def check_omega(omega, num_objectives: int, batch: int | None = None) -> np.ndar
     if batch is not None and array.ndim == 2 and len(array) != batch:
         raise OmegaError(f"omega has {len(array)} rows for a batch of {batch}")
     if not np.isfinite(array).all():
-        raise OmegaError(f"omega must be finite, not {array.tolist()}")
+        raise OmegaError(f"omega must be finite, not {shown(array.tolist())}")
     return array
 
 
@@ -66,6 +69,10 @@ def grid(num_objectives: int, points: int) -> np.ndarray:
     """All omegas with each coordinate one of `points` even steps over [0, 1]: (points**p, p)."""
     if points < 2:
         raise OmegaError(f"a grid needs at least 2 points per axis, not {points}")
+    if points > MOST_POINTS or points**num_objectives > MOST_POINTS:
+        raise OmegaError(
+            f"{points} points along each of {num_objectives} axes are more than the {MOST_POINTS} that a grid may have"
+        )
     axis = np.linspace(0, 1, points, dtype=np.float32)
     return np.array(list(itertools.product(axis, repeat=num_objectives)), dtype=np.float32)
 
@@ -74,6 +81,8 @@ def line(points: int) -> np.ndarray:
     """The line omega_1 + omega_2 = 1 from (0, 1) to (1, 0): (points, 2)."""
     if points < 2:
         raise OmegaError(f"a line needs at least 2 points, not {points}")
+    if points > MOST_POINTS:
+        raise OmegaError(f"a line of {points} points has more than {MOST_POINTS}, the limit")
     first = np.linspace(0, 1, points)
     return np.stack([first, 1 - first], axis=1).astype(np.float32)
 
@@ -89,6 +98,8 @@ def sweep(num_objectives: int, points: int, *, square: bool = False) -> list[np.
     """
     if points < 2:
         raise OmegaError(f"a sweep needs at least 2 points, not {points}")
+    if points > MOST_SHOWN:
+        raise OmegaError(f"a sweep has at most {MOST_SHOWN} points along an edge, not {points}")
     if square and num_objectives != 2:
         raise OmegaError(f"a square sweep is for two objectives; this network has {num_objectives}")
     steps = np.linspace(0, 1, points, dtype=np.float32)

@@ -11,7 +11,7 @@ import onnxruntime
 from tunable_core import graphs, onnx_files
 from tunable_core.backends import choose
 from tunable_core.checkpoint import Header
-from tunable_core.errors import BackendError, CheckpointError
+from tunable_core.errors import BackendError, CheckpointError, shown
 from tunable_core.tolerances import TOLERANCES
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -99,15 +99,25 @@ class Backend:
         if not Path(path).is_file():
             raise CheckpointError(f"no such exported file: {path}")
         try:
+            str(path).encode("utf-8")
+        except UnicodeEncodeError:
+            raise CheckpointError(f"onnxruntime opens files only whose names are UTF-8, not {path}") from None
+        try:
             session = Session(path, self.device)
         except Exception as error:  # onnxruntime's own exceptions share no narrower base
             reason = " ".join(str(error).split())
             raise CheckpointError(f"{path} is not a readable ONNX file: {reason}") from None
         header = Header.from_metadata(session.get_modelmeta().custom_metadata_map, path, "an exported model")
         wanted = ["image", "omega"] if header.objectives else ["image"]
-        found = [one.name for one in session.get_inputs()]
-        if found != wanted:
-            raise CheckpointError(f"{path} has inputs {found}, but its header wants {wanted}")
+        found = {one.name: tuple(one.shape) for one in session.get_inputs()}
+        if list(found) != wanted:
+            raise CheckpointError(f"{path} has inputs {shown(list(found))}, but its header wants {wanted}")
+        image, omega, p = found["image"], found.get("omega"), header.num_objectives
+        if len(image) != 4 or header.size and image[2:] != header.size:
+            wanted = (*image[:2], *(header.size or ("h", "w")))
+            raise CheckpointError(f"{path} takes pictures {shown(image)}, but its header wants {shown(wanted)}")
+        if omega is not None and omega[1:] != (p,):
+            raise CheckpointError(f"{path} takes omega {shown(omega)}, but its header wants (n, {p})")
         return session, header
 
     def folds(self, network) -> bool:

@@ -10,19 +10,22 @@ data streams", 2002).
 """
 
 import json
+import math
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter
 
 from tunable_core import checkpoint
 from tunable_core.backends import LossReport
 from tunable_core.certificate.inputs import Inputs
 from tunable_core.certificate.programs import Reading, Steps, Tensors, Weights
 from tunable_core.certificate.truth import Exact
-from tunable_core.errors import CheckpointError
+from tunable_core.documents import read_json
+from tunable_core.errors import CheckpointError, RecipeError, shown
 from tunable_core.networks import NetworkSpec
 from tunable_core.recipe import Recipe, parse
 from tunable_core.schema import Section
@@ -32,6 +35,7 @@ from tunable_core.version import __version__
 FORMAT = "tunable-convolutions-pack/1"
 TOLD = ("task", "network", "objectives", "loss", "optimizer", "vgg", "discriminator")  # of the recipe
 MASKS = ("exempt", "resting")
+WHENS = ("step 1", "step 2")  # of which the optimizer's state is kept
 NUMBERS = 400_000  # float64 numbers that a pack may hold, about: 3 MB
 SIZES = (16, 64)  # of a sketch, at least and at most: errors are then known to 18 and to 9 %
 
@@ -42,8 +46,8 @@ class _Stored(Section):
     weights: str
     network: NetworkSpec
     recipe: dict
-    size: int = Field(ge=1)
-    gaps: dict[str, float]
+    size: int = Field(ge=1, le=4096)
+    gaps: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
     zeros: dict[str, str]
     facts: dict[str, dict[str, str]]
     writer: str
@@ -182,14 +186,17 @@ def read_pack(path: str | Path, weights: Weights) -> Pack:
     if checkpoint.DIGEST not in metadata:
         raise CheckpointError(f"{path} is damaged: it lacks its digest; record it again")
     try:
-        stored = _Stored.model_validate({key: json.loads(metadata[key]) for key in _Stored.model_fields})
-        tensors = {name: tensors[name] for name in json.loads(metadata["names"])}
+        stored = _Stored.model_validate({key: read_json(metadata[key]) for key in _Stored.model_fields})
+        names = TypeAdapter(list[str]).validate_python(read_json(metadata["names"]))
+        tensors = {name: tensors[name] for name in names}
         inputs = Inputs(**{name: tensors["inputs/" + name] for name in Inputs._fields})
         recipe = parse(stored.recipe, str(path)) if stored.recipe else None
         unknown = stored.gaps.keys() - {stage for stage, row in TOLERANCES.items() if row.most}
         if unknown:
             raise ValueError(f"gaps of unknown stages: {', '.join(sorted(unknown))}")
-    except (KeyError, ValueError, ValidationError) as error:
+    except KeyError as error:
+        raise CheckpointError(f"{path} is not a pack that this version can read: it lacks {error}") from None
+    except (ValueError, RecipeError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{path} is not a pack that this version can read: {reason}") from None
     if stored.network != weights.header.network:
@@ -198,12 +205,50 @@ def read_pack(path: str | Path, weights: Weights) -> Pack:
     if stored.weights != checkpoint.digest(weights.tensors):
         raise CheckpointError(f"{path} was recorded from other weights than those of {weights.source}")
     pack = Pack(tensors, stored, inputs, recipe)
+    if fault := _fault(pack, weights):
+        raise CheckpointError(f"{path} does not fit its own network: {fault}")
     for kind in MASKS:
         for name, packed in pack._under(f"{kind}/").items():
             shape = weights.tensors[name].shape
-            mask = np.unpackbits(packed, count=int(np.prod(shape))).astype(bool).reshape(shape)
-            getattr(pack, kind)[name] = mask
+            getattr(pack, kind)[name] = np.unpackbits(packed, count=math.prod(shape)).astype(bool).reshape(shape)
     return pack
+
+
+def _fault(pack: Pack, weights: Weights) -> str:
+    """What of a pack's tensors is not as `Recorder` writes them, so far as reading relies on it; "" when nothing is."""
+    held, p, scale = pack.tensors, weights.header.num_objectives, weights.header.network.scale
+    count, _, height, width = pack.inputs.degraded.shape if pack.inputs.degraded.ndim == 4 else (0,) * 4
+    settings, steps = len(pack.inputs.omegas), len(pack.inputs.steps)
+    wanted = {
+        "inputs/degraded": (count, 3, height, width),
+        "inputs/clean": (count, 3, scale * height, scale * width),
+        "inputs/omegas": (settings, p),
+        "inputs/mixed": (count, p),
+        "inputs/steps": (steps, count, p),
+    }
+    if pack.recipe:
+        wanted |= {"loss": (settings + 1,), "terms": (settings + 1, p), "losses": (steps,)}
+        if pack.recipe.num_objectives != p or pack.recipe.network.scale != scale:
+            return f"its recipe has {pack.recipe.num_objectives} objectives and scale {pack.recipe.network.scale}"
+    for name, shape in wanted.items():
+        found = held[name].shape if name in held else None
+        if found != shape or 0 in shape:
+            return f"{name} has shape {found}, where {shape} is wanted"
+    for name, value in held.items():
+        kind, _, rest = name.partition("/")
+        rows = settings + (f"mixed/{name}" not in held)
+        if (name == "output" or kind in ("layer", "gradient")) and (value.ndim != 2 or len(value) != rows):
+            return f"{name} has shape {value.shape}, where ({rows}, n) is wanted"
+        if kind in MASKS:
+            bits = math.prod(weights.tensors[rest].shape) if rest in weights.tensors else -1
+            if value.dtype != np.uint8 or value.shape != (-(-bits // 8),):
+                return f"{name} is {value.dtype} of shape {value.shape}, which masks no tensor of {weights.source}"
+        elif value.dtype.kind != "f" or not np.isfinite(value).all():
+            return f"{name} is {value.dtype}, or not finite, where finite numbers are wanted"
+    whens = {name.split("/")[1] for name in held if name.startswith("state/")}
+    if "output" not in held or any(f"state/{when}/step" not in held for when in whens) or whens - set(WHENS):
+        return f"it lacks the output, or has states of {shown(sorted(whens))}"
+    return ""
 
 
 def sketch(value: np.ndarray, size: int) -> np.ndarray:

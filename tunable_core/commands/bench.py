@@ -39,9 +39,11 @@ def add_arguments(parser):
     )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a recipe value")
     parser.add_argument(
-        "--rounds", type=at_least(3), metavar="N", help="rounds per turn (default 9; layers: 5 or more)"
+        "--rounds", type=at_least(3, 10_000), metavar="N", help="rounds per turn (default 9; layers: 5 or more)"
     )
-    parser.add_argument("--turns", type=at_least(1), metavar="N", help="turns per framework (default 2; layers: 1)")
+    parser.add_argument(
+        "--turns", type=at_least(1, 1000), metavar="N", help="turns per framework (default 2; layers: 1)"
+    )
     parser.add_argument("--quick", action="store_true", help="layers: four small ones, in a minute")
     parser.add_argument("--out", metavar="FILE", help="write the times there as CSV")
     parser.add_argument("--here", metavar="BACKEND", help="one turn of one framework in this process; prints JSON")

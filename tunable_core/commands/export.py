@@ -6,7 +6,7 @@ import re
 
 from tunable_core.backends import load
 from tunable_core.commands.shared import add_backend, add_extrapolate, add_json, backend_of, print_json, read_omega
-from tunable_core.errors import TunableError
+from tunable_core.errors import TunableError, shown
 from tunable_core.exports import FORMS, SUFFIXES, checked_export, targets
 from tunable_core.tolerances import TOLERANCES
 
@@ -37,9 +37,9 @@ def add_arguments(parser):
 
 
 def _size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    found = re.fullmatch(r"(\d{1,9})x(\d{1,9})", text)
     if not found:
-        raise argparse.ArgumentTypeError(f"must be HxW, height and width in pixels, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be HxW, height and width in pixels, not {shown(text)}")
     return int(found[1]), int(found[2])
 
 

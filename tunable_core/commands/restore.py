@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import math
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -21,8 +22,9 @@ from tunable_core.commands.shared import (
 from tunable_core.errors import DataError, TunableError
 from tunable_core.files import check_writable
 from tunable_core.folders import find, some
-from tunable_core.omega import format_omega, sweep, tour
+from tunable_core.omega import MOST_SHOWN, format_omega, sweep, tour
 from tunable_core.pictures import (
+    MAX_PIXELS,
     WRITTEN,
     from_network,
     has_alpha,
@@ -155,7 +157,7 @@ def _points(text: str) -> tuple[int, bool]:
     first, cross, second = text.partition("x")
     if cross and first != second:
         raise argparse.ArgumentTypeError(f"must be N or NxN, not {text!r}")
-    return at_least(2)(first), bool(cross)
+    return at_least(2, MOST_SHOWN)(first), bool(cross)
 
 
 def _restore(model, path, target, rows, args) -> None:
@@ -168,6 +170,13 @@ def _restore(model, path, target, rows, args) -> None:
         logging.info(
             f"{path} has more than {WHOLE:,} pixels: blended tiles of {tile}, each with its own averages; "
             f"--tile {max(lengths)}: whole"
+        )
+
+    shown = 1 + sum(map(len, rows))
+    if args.sweep and shown * math.prod(lengths) * header.network.scale**2 > MAX_PIXELS:
+        raise DataError(
+            f"{path}: {shown} pictures of {lengths[1]}x{lengths[0]} on a sheet are more than {MAX_PIXELS} pixels, "
+            "the limit: a smaller picture or fewer settings are wanted"
         )
 
     def at(omega):

@@ -11,8 +11,9 @@ import numpy as np
 
 from tunable_core.backends import BACKENDS, Backend, Model, get_backend, load, requested
 from tunable_core.checkpoint import Header
-from tunable_core.errors import TunableError
+from tunable_core.errors import TunableError, shown
 from tunable_core.omega import check_range, parse_omega
+from tunable_core.schema import MOST
 
 
 def add_backend(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
@@ -78,14 +79,14 @@ def numbers(text: str) -> list[float]:
     try:
         values = [float(part) for part in text.split(",")]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"wants numbers like 5,15,30, not {text!r}") from None
+        raise argparse.ArgumentTypeError(f"wants numbers like 5,15,30, not {shown(text)}") from None
     if not all(0 <= value < float("inf") for value in values):
-        raise argparse.ArgumentTypeError(f"wants finite numbers that are not negative, not {text!r}")
+        raise argparse.ArgumentTypeError(f"wants finite numbers that are not negative, not {shown(text)}")
     return values
 
 
-def at_least(low: int) -> Callable[[str], int]:
-    """argparse type: an integer >= low."""
+def at_least(low: int, most: int = MOST) -> Callable[[str], int]:
+    """argparse type: an integer >= low, and <= most."""
 
     def read(text: str) -> int:
         try:
@@ -93,7 +94,9 @@ def at_least(low: int) -> Callable[[str], int]:
         except ValueError:
             value = low - 1
         if value < low:
-            raise argparse.ArgumentTypeError(f"wants a whole number of at least {low}, not {text!r}")
+            raise argparse.ArgumentTypeError(f"wants a whole number of at least {low}, not {shown(text)}")
+        if value > most:
+            raise argparse.ArgumentTypeError(f"wants a whole number of at most {most}, not {shown(text)}")
         return value
 
     return read

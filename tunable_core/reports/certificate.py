@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tunable_core.certificate import Certificate, Row
+from tunable_core.errors import printable
 from tunable_core.reports.page import render
 from tunable_core.tolerances import FACTOR, TOLERANCES
 
@@ -37,7 +38,7 @@ def needed(row: Row) -> str:
 def print_table(certificate: Certificate) -> None:
     """The worst row of every stage and pair, what they mean and what ran, then the verdict; fits 100 columns."""
     console = Console(width=None if Console().is_terminal else 140, markup=False, emoji=False, highlight=False)
-    table = Table(title=Text(f"Parity of {certificate.source}"), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=Text(printable(f"Parity of {certificate.source}")), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("stage", "compared", "worst at ω", "where"):
         table.add_column(heading, overflow="fold", no_wrap=heading == "compared")
     for heading in ("error", "limit", "needs", "passed"):
@@ -48,11 +49,12 @@ def print_table(certificate: Certificate) -> None:
         verdict = Text(f"{passed}/{total}", "green") if passed == total else Text(f"FAIL {passed}/{total}", "bold red")
         limit = f"{'>' if row.at_least else ''}{row.limit:.1e}"
         stage, before = "" if row.stage == before else row.stage, row.stage
-        table.add_row(stage, row.compared, row.omega, row.worst, f"{row.error:.1e}", limit, needed(row), verdict)
+        worst = printable(row.worst)
+        table.add_row(stage, row.compared, row.omega, worst, f"{row.error:.1e}", limit, needed(row), verdict)
     console.print(table)
     console.print("Each line: the worst of all ω. Needs: the least limit that would pass (controls, >: the most).")
     for line in notes(certificate):
-        console.print(line)
+        console.print(printable(line))
     failed = sum(not row.passed for row in certificate.rows)
     console.print(
         Text.assemble(("PASSED", "green"), f": {len(certificate.rows)} comparisons")
