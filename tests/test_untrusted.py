@@ -430,10 +430,10 @@ def test_numbers_that_nobody_wants(line, fragments, refuses):
 
 
 def test_a_sheet_of_more_pixels_than_a_picture_may_have(tmp_path, refuses):
-    Image.new("RGB", (1200, 1100)).save(tmp_path / "a.png")
+    Image.new("RGB", (2600, 2000)).save(tmp_path / "a.png")
     refuses(
         f"restore {P}/model.safetensors {tmp_path}/a.png --sweep 100 -o {tmp_path}/x.png",
-        "101 pictures of 1200x1100", "100000000 pixels", status=2,
+        "101 pictures of 2600x2000", "500000000 pixels", status=2,
     )  # fmt: skip
 
 

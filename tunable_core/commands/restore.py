@@ -24,7 +24,6 @@ from tunable_core.files import check_writable
 from tunable_core.folders import find, some
 from tunable_core.omega import MOST_SHOWN, format_omega, sweep, tour
 from tunable_core.pictures import (
-    MAX_PIXELS,
     WRITTEN,
     from_network,
     has_alpha,
@@ -36,6 +35,8 @@ from tunable_core.restored import NAME, Record, file_hash
 from tunable_core.sweep import cell_sheet, contact_sheet, write_animation
 from tunable_core.tiling import BLENDED_TILE, DEFAULT_TILE, WHOLE, default_tile, run_tiled
 from tunable_core.version import __version__
+
+SHEET_PIXELS = 500_000_000  # of a contact sheet or all frames of an animation: 6 GB as floats
 
 
 def add_arguments(parser):
@@ -173,9 +174,9 @@ def _restore(model, path, target, rows, args) -> None:
         )
 
     shown = 1 + sum(map(len, rows))
-    if args.sweep and shown * math.prod(lengths) * header.network.scale**2 > MAX_PIXELS:
+    if args.sweep and shown * math.prod(lengths) * header.network.scale**2 > SHEET_PIXELS:
         raise DataError(
-            f"{path}: {shown} pictures of {lengths[1]}x{lengths[0]} on a sheet are more than {MAX_PIXELS} pixels, "
+            f"{path}: {shown} pictures of {lengths[1]}x{lengths[0]} on a sheet are more than {SHEET_PIXELS} pixels, "
             "the limit: a smaller picture or fewer settings are wanted"
         )
 
