@@ -48,6 +48,27 @@ def test_round_trip(path, tensors, header, make_recipe):
     check_tensors(held, SPECS, path)
 
 
+def test_every_bit_is_kept(tmp_path, header, rng):
+    """Of any finite float32: the smallest, the largest, zeros of both signs."""
+    drawn = rng.integers(2**32, size=5000, dtype=np.uint32).view(np.float32)
+    limits = np.finfo(np.float32)
+    values = np.concatenate([drawn[np.isfinite(drawn)], np.float32([0, -0.0, limits.max, limits.smallest_subnormal])])
+    checkpoint.save(tmp_path / "a.safetensors", {"w": values}, header)
+    assert checkpoint.load(tmp_path / "a.safetensors")[0]["w"].tobytes() == values.tobytes()
+
+
+def test_the_trained_range_is_the_samplers(make_recipe):
+    """Of a tunable network, one pair for every knob."""
+    fixed = [{"kind": "fixed", "value": value} for value in ([0.25, 1], [0.75, 0.5])]
+    mixed = {"kind": "mixture", "weights": [1, 1], "of": fixed}
+    for sampler, wanted in (
+        ("uniform", [(0, 1)] * 2),
+        (fixed[0], [(0.25,) * 2, (1, 1)]),
+        (mixed, [(0.25, 0.75), (0.5, 1)]),
+    ):
+        assert Header.of(make_recipe(omega={"sampler": sampler})).omega_range == tuple(wanted)
+
+
 def test_header_of_a_plain_network(tmp_path, tensors, make_recipe):
     recipe = make_recipe(
         network={"name": "resnet", "tunable": False}, omega={"sampler": {"kind": "fixed", "value": [1, 0]}}

@@ -33,6 +33,29 @@ def test_every_law(name):
     assert draw(ALL[name], 1).shape == (1, 3)
 
 
+BETWEEN = Mixture(weights=[1, 2], of=[Fixed(value=[0.1, 0.2, 0.3]), Fixed(value=[0.5, 0.5, 0.25])])
+
+
+@pytest.mark.parametrize(
+    ("sampler", "wanted"),
+    [
+        (Uniform(), [[0, 1]] * 3),
+        (Simplex(), [[0, 1]] * 3),
+        (Cube(), [[0, 1]] * 3),
+        (Corners(), [[1, 1]]),  # of one knob
+        (ALL["fixed"], [[0.1, 0.1], [0.2, 0.2], [0.3, 0.3]]),
+        (BETWEEN, [[0.1, 0.5], [0.2, 0.5], [0.25, 0.3]]),
+        (Mixture(weights=[1, 2], of=[BETWEEN, Uniform()]), [[0, 1]] * 3),
+    ],
+)
+def test_span(sampler, wanted):
+    """What is drawn lies within, and nearly reaches both ends."""
+    omega, (low, high) = draw(sampler, p=len(wanted)), np.transpose(wanted)
+    assert np.array_equal(sampler.span(len(wanted)), wanted)
+    assert (omega >= low - 1e-6).all() and (omega <= high + 1e-6).all()
+    assert (omega.min(0) <= low + 0.05).all() and (omega.max(0) >= high - 0.05).all()
+
+
 def test_uniform():
     omega = draw(Uniform())
     np.testing.assert_allclose(omega.mean(0), 0.5, atol=0.015)

@@ -185,7 +185,8 @@ class Header:
         """
         names = tuple(objective.name for objective in recipe.objectives) if recipe.network.tunable else ()
         history = tuple(history) if len(history) > 1 else ()
-        return cls(recipe.network, names, ((0.0, 1.0),) * len(names), recipe.to_dict(), history=history, step=step)
+        trained = recipe.omega.sampler.span(len(names)) if names else ()
+        return cls(recipe.network, names, trained, recipe.to_dict(), history=history, step=step)
 
     def to_metadata(self) -> dict[str, str]:
         values = {

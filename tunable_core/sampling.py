@@ -1,7 +1,7 @@
 """How training draws omega (SPEC 3): uniform as in the paper, or a law that visits the corners more.
 
-Every sampler is a small pydantic model, so that a recipe can hold it, with one method:
-`draw(rng, n, p) -> (n, p) float32`. A recipe may write a sampler that needs no values as its name.
+Every sampler is a small pydantic model, so that a recipe can hold it, with two methods: `draw(rng, n, p)` -> (n, p)
+float32, and `span(p)`, where what it draws lies. A recipe may write a sampler that needs no values as its name.
 """
 
 from typing import Annotated, Literal
@@ -15,6 +15,10 @@ from tunable_core.schema import Section
 class _Sampler(Section):
     def check(self, num_objectives: int) -> None:
         """Raise ValueError if this sampler cannot serve `num_objectives` objectives."""
+
+    def span(self, p: int) -> tuple[tuple[float, float], ...]:
+        """The least and the largest that each of p knobs can be."""
+        return ((0.0, 1.0),) * p
 
 
 class Uniform(_Sampler):
@@ -37,7 +41,14 @@ class Beta(_Sampler):
         return rng.beta(self.a, self.b, size=(n, p)).astype(np.float32)
 
 
-class Simplex(_Sampler):
+class _Reaching(_Sampler):
+    """One knob is the only one that it can draw: always 1."""
+
+    def span(self, p: int) -> tuple[tuple[float, float], ...]:
+        return super().span(p) if p > 1 else ((1.0, 1.0),)
+
+
+class Simplex(_Reaching):
     """omega ~ Dirichlet(1, ..., 1): non-negative with sum one; for p = 2 the line."""
 
     kind: Literal["simplex"] = "simplex"
@@ -46,7 +57,7 @@ class Simplex(_Sampler):
         return rng.dirichlet(np.ones(p), size=n).astype(np.float32)
 
 
-class Corners(_Sampler):
+class Corners(_Reaching):
     """One of the p unit vectors."""
 
     kind: Literal["corners"] = "corners"
@@ -55,7 +66,7 @@ class Corners(_Sampler):
         return np.eye(p, dtype=np.float32)[rng.integers(p, size=n)]
 
 
-class Cube(_Sampler):
+class Cube(_Reaching):
     """One of the vertices of [0, 1]^p but the origin."""
 
     kind: Literal["cube"] = "cube"
@@ -73,6 +84,9 @@ class Fixed(_Sampler):
 
     def draw(self, rng: np.random.Generator, n: int, p: int) -> np.ndarray:
         return np.tile(np.asarray(self.value, dtype=np.float32), (n, 1))
+
+    def span(self, p: int) -> tuple[tuple[float, float], ...]:
+        return tuple((value, value) for value in self.value)
 
     def check(self, num_objectives: int) -> None:
         if len(self.value) != num_objectives:
@@ -97,6 +111,11 @@ class Mixture(_Sampler):
         choice = rng.choice(len(self.of), size=n, p=probability)
         drawn = np.stack([sampler.draw(rng, n, p) for sampler in self.of])
         return drawn[choice, np.arange(n)]
+
+    def span(self, p: int) -> tuple[tuple[float, float], ...]:
+        spans = np.array([sampler.span(p) for sampler in self.of])
+        lows, highs = spans[..., 0].min(0), spans[..., 1].max(0)
+        return tuple(zip(lows.tolist(), highs.tolist(), strict=True))
 
     def check(self, num_objectives: int) -> None:
         for sampler in self.of:
