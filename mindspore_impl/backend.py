@@ -35,6 +35,7 @@ class Backend:
     def facts(self) -> dict[str, str]:
         return ops.facts(self.device, self.mode)
 
+    @ops.alone()
     def build(self, spec, num_objectives: int):
         network = NETWORKS[spec.name](num_objectives=num_objectives, **spec.arguments())
         initialise(network, 0)
@@ -43,9 +44,11 @@ class Backend:
     def specs(self, network):
         return parameter_specs(network)
 
+    @ops.alone()
     def parameters(self, network) -> dict[str, np.ndarray]:
         return {name: value.asnumpy().copy() for name, value in network.parameters_and_names()}
 
+    @ops.alone()
     def assign(self, network, tensors: dict[str, np.ndarray]) -> None:
         for name, value in network.parameters_and_names():
             ops.assign(value, tensors[name])
@@ -55,6 +58,7 @@ class Backend:
             x = ms.Tensor(np.ascontiguousarray(degraded))
             return network(x, self._omega(omega)).asnumpy()
 
+    @ops.alone()
     def trace(self, network, degraded: np.ndarray, omega: np.ndarray) -> dict[str, LayerCall]:
         calls, handles = {}, []
         for name, cell in network.cells_and_names():
@@ -68,6 +72,7 @@ class Backend:
                 handle.remove()
         return calls
 
+    @ops.alone()
     def trainer(self, network, recipe) -> Trainer:
         return Trainer(network, recipe, compiled=self.mode == "graph")
 
@@ -81,10 +86,12 @@ class Backend:
     def folds(self, network) -> bool:
         return False
 
+    @ops.alone()
     def export(self, network, path, format: str, form: str, metadata: dict[str, str], size=None) -> None:
         write = export.export_onnx if format == "onnx" else export.export_mindir
         write(network, path, form, metadata, size)
 
+    @ops.alone()
     def open(self, path):
         network = export.ExportedNetwork(path)
         return network, Header.from_metadata(network.metadata, path, "an exported model")

@@ -1,4 +1,4 @@
-"""Knobs for any network: layers become tunable where they stand, starting from its weights (DESIGN, decision 5).
+"""Knobs for any network: layers become tunable where they stand, starting from its weights.
 
 A tunable parameter of a cell becomes a property of that cell's class, the kernels' sum at the omega in one shared
 parameter, which is set before the network runs: nothing of its code has to know of omega, every use of the parameter is
@@ -6,6 +6,8 @@ reached, in graph mode too, and omega changes without a compilation.
 """
 
 import math
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import mindspore as ms
@@ -163,14 +165,14 @@ def _reader(attribute: str):
     return read
 
 
-_running: list["TunedNetwork"] = []  # networks that are called now; graphs do without
+_running: ContextVar[bool] = ContextVar("running", default=False)  # a network, in this thread; graphs do without
 
 
 def _guarded(kind: type):
     """`__call__` of cells of this kind, which graphs do not use: TunableError where they recompute, or run alone."""
 
     def call(self, *inputs, **options):
-        if not _running or self._recompute_cell is not None:
+        if not _running.get() or self._recompute_cell is not None:
             raise TunableError(
                 f"{kind.__name__} recomputes, or is run without its tuned network, as in a backward pass that "
                 "recomputes: its kernels would get no gradient; in PyNative mode recompute cannot be used inside a "
@@ -245,11 +247,8 @@ class TunedNetwork(nn.Cell):
                     f"use one omega ({self.num_objectives},) for the batch, or put the batch norms in eval mode"
                 )
             tuned.check_rows(omega.shape[0], [*inputs, *options.values()], ms.Tensor)
-        _running.append(self)
-        try:
+        with self._alone():
             return super().__call__(*inputs, omega, **options)
-        finally:
-            _running.pop()
 
     def construct(self, *inputs, **options):
         """inputs, options as the network takes them, the last of inputs omega, (p,), or (N, p).
@@ -269,6 +268,20 @@ class TunedNetwork(nn.Cell):
         first = self._untold(_ops.depend(inputs[0], _ops.assign(self.omega, omega)), omega)
         return self.network(first, *inputs[1:], **options)
 
+    @contextmanager
+    def _alone(self):
+        """No other thread uses MindSpore; a network that is called while it runs goes on at its own omega after."""
+        with ops.alone():
+            inside = _running.get()
+            before = self.omega * 1 if inside else None
+            token = _running.set(True)
+            try:
+                yield
+            finally:
+                _running.reset(token)
+                if inside:
+                    _ops.assign(self.omega, before)
+
     def _check(self, omega, axes: tuple[int, ...] = (1, 2)) -> None:
         wanted = " or ".join(f"({'N, ' * (n - 1)}{self.num_objectives}{',' * (n == 1)})" for n in axes)
         if not isinstance(omega, ms.Tensor):
@@ -279,26 +292,28 @@ class TunedNetwork(nn.Cell):
     def fold(self, omega: ms.Tensor) -> nn.Cell:
         """The ordinary network equal to this one at omega (p,): of the given network's class, with its names."""
         self._check(omega, (1,))
-        folded = _taken_out(parameters.copied(self.network))
-        with ops.running("pynative"):
+        with self._alone(), ops.running("pynative"):
+            folded = _taken_out(parameters.copied(self.network))
             _ops.assign(self.omega, omega)
             found = {
                 full: kernels.value().asnumpy()
                 for layer in self.layers
                 for full, kernels in zip(layer.names.values(), layer.kernels, strict=True)
             }
-        for name, each in parameters.held(folded).items():
-            each.value.requires_grad = self._trained[name]
-            if name in found:
-                parameters.set_value(each, found[name])
+            for name, each in parameters.held(folded).items():
+                each.value.requires_grad = self._trained[name]
+                if name in found:
+                    parameters.set_value(each, found[name])
         return folded
 
+    @ops.alone()
     def weights(self) -> dict[str, np.ndarray]:
         """Every tensor of the file, float32: see `save`."""
         return {
             name: tuned.stacked([parameters.array(part) for part in parts]) for name, parts in self._stored().items()
         }
 
+    @ops.alone()
     def assign(self, tensors: dict[str, np.ndarray], source: str | Path = "weights") -> None:
         """Take over what `weights` returned. Raises CheckpointError unless names and shapes are exactly those."""
         stored = self._stored()
@@ -312,6 +327,7 @@ class TunedNetwork(nn.Cell):
         layers = [layer.parts() for layer in self.layers]
         return tuned.stored(self.plan, layers, parameters.held(network), parameters.statistics(network))
 
+    @ops.alone()
     def save(self, path: str | Path) -> None:
         """Write the weights file (.safetensors), from which `load` makes this network again.
 

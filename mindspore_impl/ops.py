@@ -7,6 +7,7 @@ before MindSpore is imported.
 import math
 import os
 import sys
+import threading
 from contextlib import contextmanager
 
 if "mindspore" not in sys.modules:
@@ -677,15 +678,26 @@ def assign(parameter: ms.Parameter, value: np.ndarray) -> None:
     _ops.assign(parameter, ms.Tensor(held))
 
 
+_one_thread = threading.RLock()
+
+
+@contextmanager
+def alone():
+    """No other thread uses MindSpore meanwhile: two at once bring the process down. They wait for each other here."""
+    with _one_thread:
+        yield
+
+
 @contextmanager
 def running(mode: str):
-    """Run the body in `graph` or `pynative` mode; MindSpore's mode is one global switch."""
-    before = ms.get_context("mode")
-    ms.set_context(mode=_MODES[mode])
-    try:
-        yield
-    finally:
-        ms.set_context(mode=before)
+    """Run the body in `graph` or `pynative` mode, alone; MindSpore's mode is one global switch."""
+    with alone():
+        before = ms.get_context("mode")
+        ms.set_context(mode=_MODES[mode])
+        try:
+            yield
+        finally:
+            ms.set_context(mode=before)
 
 
 def device_of(name: str | None) -> str:

@@ -4,6 +4,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
+from mindspore_impl import ops
 from mindspore_impl.adversary import Adversary
 from mindspore_impl.objectives import make_loss
 from mindspore_impl.optimizers import Optimizer
@@ -51,6 +52,7 @@ class Trainer:
     def _tensors(self, batch: Batch):
         return ms.Tensor(batch.omega), ms.mutable({name: ms.Tensor(value) for name, value in batch.sample.items()})
 
+    @ops.alone()
     def step(self, batch: Batch, learning_rate: float) -> StepReport:
         """Take one step, the discriminator's after the network's if there is one."""
         self._optimizer.prepare(learning_rate)
@@ -59,16 +61,19 @@ class Trainer:
         loss, terms, *judged = self._update(*self._tensors(batch))
         return StepReport(float(loss.asnumpy()), terms.asnumpy(), *(float(value.asnumpy()) for value in judged))
 
+    @ops.alone()
     def gradients(self, batch: Batch) -> LossReport:
         """Loss and gradients on a batch, without moving anything."""
         (loss, terms, _), gradients = self._backward(*self._tensors(batch))
         named = {name: value.asnumpy().copy() for name, value in zip(self._parameters, gradients, strict=True)}
         return LossReport(float(loss.asnumpy()), terms.asnumpy(), named)
 
+    @ops.alone()
     def state(self) -> dict[str, np.ndarray]:
         """The optimizer's: `first.<name>`, `second.<name>` or `momentum.<name>`, `step`; the discriminator's."""
         return self._optimizer.state() | (self._adversary.state() if self._adversary else {})
 
+    @ops.alone()
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         """Continue from a state that `state` of either twin returned."""
         self._optimizer.load_state(state)

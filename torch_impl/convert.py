@@ -1,9 +1,13 @@
-"""Knobs for any network: layers become tunable where they stand, starting from its weights (DESIGN, decision 5).
+"""Knobs for any network: layers become tunable where they stand, starting from its weights.
 
-A network is called with the kernels of one omega in the place of its parameters, as torch.func.functional_call does:
+A network is called with the kernels of one omega in the place of its parameters, as by torch.func.functional_call:
 nothing of its code has to know of omega, every use of a parameter is reached, and gradients are exact, in omega too.
+Only the thread that runs it finds these kernels. All others find the parameters meanwhile, so that any number of
+threads may run one network, and nothing has to be put back.
 """
 
+from collections.abc import Iterable
+from contextvars import ContextVar
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +43,10 @@ class _Kernels(nn.Module):
             self.kernels = nn.Parameter(value.expand(p, *value.shape).clone())
         self.shape = given.shape
 
+    def _apply(self, fn, recurse=True):
+        # As in layers.tunable: a memory format is one for the tensor, which has an axis less.
+        return super()._apply(lambda tensor: fn(tensor.flatten()).reshape(tensor.shape), recurse)
+
     def value(self, given: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
         """The tensor at alpha (p,)."""
         if self.low_rank:
@@ -53,6 +61,55 @@ class _Kernels(nn.Module):
             name: tuned.Held(value, tuple(value.shape) if self.low_rank else (len(value), *self.shape))
             for name, value in self.named_parameters()
         }
+
+
+_running: ContextVar[dict[int, dict[str, torch.Tensor]] | None] = ContextVar("running", default=None)  # in this thread
+_calls: dict[int, dict[int, dict[str, torch.Tensor]]] = {}  # in all threads
+
+
+def _never_a_graph_of_its_own(function):
+    """A function that torch.compile takes into a graph of what calls it, or leaves to Python."""
+    compiler = torch._C._dynamo.eval_frame
+    skip = compiler._FrameExecStrategy(compiler._FrameAction.SKIP, compiler._FrameAction.DEFAULT)
+    compiler.set_code_exec_strategy(function.__code__, skip)
+    return function
+
+
+class _Parameters(dict):
+    """The parameters of a module by name, in whose places a thread finds the kernels that `_running` holds for them.
+
+    traced  what a compiler, which knows no ContextVar, finds in their places
+    """
+
+    def __init__(self, given: dict[str, nn.Parameter]):
+        super().__init__(given)
+        self.traced = None
+
+    @_never_a_graph_of_its_own
+    def __getitem__(self, name: str):
+        # What is compiled by itself, a part of a network say, has nothing there; asking the ContextVar cuts its graph.
+        if self.traced is not None and torch.compiler.is_dynamo_compiling():
+            kernels = self.traced
+        else:
+            running = _running.get()
+            kernels = None if running is None else running.get(id(self))
+        return super().__getitem__(name) if kernels is None or name not in kernels else kernels[name]
+
+    def get(self, name: str, default=None):
+        return self[name] if name in self else default  # noqa: SIM401  it is this that is meant
+
+    def items(self):
+        return [(name, self[name]) for name in self]
+
+    def values(self):
+        return [self[name] for name in self]
+
+    def given(self) -> dict[str, nn.Parameter]:
+        """The parameters themselves."""
+        return dict(super().items())
+
+    def __reduce__(self):
+        return _Parameters, (self.given(),)
 
 
 class _Layer(nn.Module):
@@ -115,9 +172,11 @@ class TunedNetwork(nn.Module):
         self.left = left
         given = parameters.held(network)
         self.layers = nn.ModuleList(_Layer(place, given, plan, seed) for place in places if place.tensors)
-        self._uses = [use for use in _uses(network) if use[2] in plan.tensors]
-        for module in {id(module): module for module, _, _ in self._uses}.values():
-            module.register_forward_pre_hook(_refuse_recomputation)
+        self._uses = []
+        for module, names in _uses(network, plan.tensors):
+            module._parameters = _Parameters(module._parameters)
+            module.register_forward_pre_hook(_refuse_elsewhere)
+            self._uses.append((module._parameters, names))
         self._trained = {name: each.value.requires_grad for name, each in given.items()}
         for name in tuned.frozen(plan, given):
             given[name].value.requires_grad_(False)
@@ -152,33 +211,45 @@ class TunedNetwork(nn.Module):
 
     def _tensors(self, omega: torch.Tensor) -> dict[str, torch.Tensor]:
         """The tunable parameters of the network at omega (p,), by name."""
-        given = {name: module._parameters[local] for module, local, name in self._uses}
+        given = {name: dict.__getitem__(held, local) for held, names in self._uses for local, name in names.items()}
         found = {}
         with ops.no_autocast(next(iter(given.values()))):  # phi too
             for layer in self.layers:
                 found.update(layer.values(given, omega))
+        if not torch.is_grad_enabled() and not torch.compiler.is_compiling() and not _transformed():
+            # Without gradients, too, products of matrices choose their way by this flag of a weight, or of what a view
+            # of it is from.
+            for name, value in found.items():
+                if value.ndim <= 2:
+                    (value if value._base is None else value._base).requires_grad_(self._trained[name])
         return found
 
+    @_never_a_graph_of_its_own  # in Python `traced` would be seen by all threads
     def _at(self, omega, inputs, options):
-        # What torch.func.functional_call does too, with look-ups that cost half a millisecond for 68 parameters.
         found = self._tensors(omega)
-        given = [module._parameters[local] for module, local, _ in self._uses]
-        _running.append(self)
+        if torch.compiler.is_dynamo_compiling():
+            for held, names in self._uses:
+                held.traced = {local: found[name] for local, name in names.items()}
+            try:
+                return self.network(*inputs, **options)
+            finally:
+                for held, _ in self._uses:
+                    held.traced = None
+        here = {id(held): {local: found[name] for local, name in names.items()} for held, names in self._uses}
+        token = _running.set({**(_running.get() or {}), **here})
+        _calls[id(here)] = here
         try:
-            for module, local, name in self._uses:
-                module._parameters[local] = found[name]
             return self.network(*inputs, **options)
         finally:
-            _running.pop()
-            for (module, local, _), value in zip(self._uses, given, strict=True):
-                module._parameters[local] = value
+            del _calls[id(here)]
+            _running.reset(token)
 
     def fold(self, omega: torch.Tensor) -> nn.Module:
         """The ordinary network equal to this one at omega (p,): of the given network's class, with its names."""
         self._check(omega, (1,))
         with torch.no_grad():
             found = self._tensors(omega)
-            folded = _unguarded(parameters.copied(self.network))
+            folded = _ordinary(parameters.copied(self.network))
             for name, each in parameters.held(folded).items():
                 each.value.requires_grad_(self._trained.get(name, True))  # what was lazy has no entry
                 if name in found:
@@ -282,35 +353,52 @@ def load(path: str | Path, *, base: nn.Module) -> TunedNetwork:
     return network
 
 
-_running: list[TunedNetwork] = []  # whose kernels are in place now
+def _transformed() -> bool:
+    """Whether a transformation of torch.func runs, in which no tensor may be told to require a gradient."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
-def _refuse_recomputation(module: nn.Module, inputs) -> None:
-    """A forward hook of layers whose kernels are in place only while the network runs: TunableError in a backward."""
-    if not torch.compiler.is_compiling() and not _running and torch._C._current_graph_task_id() != -1:
+def _refuse_elsewhere(module: nn.Module, inputs) -> None:
+    """A forward hook of layers whose kernels are in place only where the network runs.
+
+    TunableError in a backward pass that runs them again, and in a thread that the running network has started.
+    """
+    if torch.compiler.is_dynamo_compiling():
+        return
+    key, running = id(module._parameters), _running.get()
+    if running is not None and key in running:
+        return
+    if torch._C._current_graph_task_id() != -1:
         raise TunableError(
             f"{type(module).__name__} is run again in the backward pass, where it has not the kernels of omega: inside "
             "a tuned network torch.utils.checkpoint cannot be used; checkpoint(tuned, x, omega) can"
         )
+    if any(key in call for call in list(_calls.values())):
+        raise TunableError(
+            f"{type(module).__name__} is run by itself while its tuned network runs in another thread, whose omega it "
+            "would not follow: call tuned(x, omega) in every thread; fold(tuned, omega) gives an ordinary network"
+        )
 
 
-def _unguarded(network: nn.Module) -> nn.Module:
-    """The network without the hook, in place."""
+def _ordinary(network: nn.Module) -> nn.Module:
+    """The network without what `TunedNetwork` has put into it, in place."""
     for module in network.modules():
-        for key in [key for key, hook in module._forward_pre_hooks.items() if hook is _refuse_recomputation]:
+        if isinstance(module._parameters, _Parameters):
+            module._parameters = module._parameters.given()
+        for key in [key for key, hook in module._forward_pre_hooks.items() if hook is _refuse_elsewhere]:
             del module._forward_pre_hooks[key]
     return network
 
 
-def _uses(network: nn.Module) -> list[tuple[nn.Module, str, str]]:
-    """Every (layer, attribute, name in the network) of a parameter; a layer of several names stands once."""
-    names = {id(value): name for name, value in network.named_parameters()}
-    return [
-        (module, local, names[id(value)])
-        for module in network.modules()
-        for local, value in module._parameters.items()  # one may stand here twice
-        if value is not None
-    ]
+def _uses(network: nn.Module, tunable: Iterable[str]) -> list[tuple[nn.Module, dict[str, str]]]:
+    """Every layer that holds tunable parameters, once, and which: attribute -> name in the network."""
+    names = {id(value): name for name, value in network.named_parameters() if name in tunable}
+    found = []
+    for module in network.modules():
+        own = {local: names[id(value)] for local, value in module._parameters.items() if id(value) in names}
+        if own:
+            found.append((module, own))
+    return found
 
 
 def _sample(value, n: int):

@@ -2,7 +2,7 @@
 
 import importlib.util
 import tempfile
-from functools import cached_property
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ class Session(onnxruntime.InferenceSession):
             options.optimized_model_filepath = str(optimized)
         super().__init__(model, options, providers=[_PROVIDERS[device]])
         self.model, self.device = model, device
+        self._blocked, self._one_thread = None, threading.Lock()
 
     @property
     def mixes(self) -> bool:
@@ -41,13 +42,20 @@ class Session(onnxruntime.InferenceSession):
         at = omega[None].astype(np.float32)
         return Session(onnx_files.with_constant(self.model, "omega", at), self.device, optimized)
 
-    @cached_property
+    @property
     def blocked(self) -> "Session":
         """The same whose kernels lie in blocks of channels before they are mixed; itself where they cannot.
 
         On a processor onnxruntime is faster with such blocks, but makes them of constants only. What it makes of the
-        kernels at omega = 0 and at the unit vectors, where they are constants, can be mixed as they are.
+        kernels at omega = 0 and at the unit vectors, where they are constants, can be mixed as they are. Made once, by
+        the first thread that asks.
         """
+        with self._one_thread:
+            if self._blocked is None:
+                self._blocked = self._made_blocked()
+            return self._blocked
+
+    def _made_blocked(self) -> "Session":
         p = self.get_inputs()[1].shape[1]
         points = [np.zeros(p), *np.eye(p), np.linspace(0.3, 0.7, p)]
         with tempfile.TemporaryDirectory(prefix="tunable-onnx-") as folder:

@@ -24,7 +24,8 @@ class Network(Composite):
                 if omega is None
                 else "a plain network takes no omega"
             )
-        return super().__call__(x) if omega is None else super().__call__(x, omega)
+        with ops.alone():
+            return super().__call__(x) if omega is None else super().__call__(x, omega)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
         """x (N, C, H, W); omega (p,) or (N, p), None exactly when the network is plain."""
