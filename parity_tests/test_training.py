@@ -132,6 +132,23 @@ def check_resumed_run(backend, make_recipe, folder):
         assert value.tobytes() == second[name].tobytes(), name
 
 
+def test_a_run_goes_on_in_the_other_framework(twins, make_recipe, tmp_path, caplog):
+    """Three steps of six each: the weights of one framework, to rounding, and a header that says who took them."""
+    first, second = (twin.backend for twin in twins)
+    recipe = make_recipe(steps=6, checkpoint={"every": 3}, optimizer={"learning_rate": RATE})
+    train(recipe, first, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, first, tmp_path / "parts", progress=interrupt_after(3))
+    train(recipe, second, tmp_path / "parts", resume=True)
+    assert "from step 4 on, numbers are rounded otherwise" in caplog.text
+    (wanted, plain), (found, header) = (
+        checkpoint.load(tmp_path / run / "model.safetensors") for run in ("whole", "parts")
+    )
+    assert joint_error(found, wanted) <= WEIGHTS
+    assert [leg["from"] for leg in header.history] == ["1", "4"] and plain.history == ()
+    assert all(backend.name in leg for backend, leg in zip((first, second), header.history, strict=True))
+
+
 def interrupt_after(last):
     """A progress callback that presses Ctrl-C once."""
 

@@ -1,6 +1,7 @@
 """Batches: pure functions of (seed, index), whatever the order, the workers and the cache."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -8,7 +9,16 @@ from PIL import Image
 
 from tunable_core import data
 from tunable_core.bicubic import shrink
-from tunable_core.data import BUNDLED_TEST, BUNDLED_TRAIN, Batches, PictureCache, bundled, find_pictures
+from tunable_core.data import (
+    BUNDLED_TEST,
+    BUNDLED_TRAIN,
+    Batches,
+    PictureCache,
+    bundled,
+    check_pictures,
+    each,
+    find_pictures,
+)
 from tunable_core.errors import DataError, RecipeError
 from tunable_core.filters import gaussian_blur
 from tunable_core.networks import ResNetSpec
@@ -115,6 +125,31 @@ def test_leaving_a_stream_drops_what_was_queued(make_recipe, folder, monkeypatch
     assert next(stream) == 0 and started.wait(60)  # batch 1 is being made, batch 2 waits
     stream.close()
     assert made == [0, 1]
+
+
+def test_each_file_in_order_and_how_far(tmp_path, caplog):
+    caplog.set_level("INFO")
+    paths = [tmp_path / f"{i}.png" for i in range(20)]
+    assert list(each(lambda path: path.stem, paths, "reading", every=-1)) == [str(i) for i in range(20)]
+    assert "reading: 7 of 20" in caplog.text
+    caplog.clear()
+    assert list(each(lambda path: path.stem, paths[:2], "reading")) == ["0", "1"] and not caplog.text
+
+
+def test_large_pictures_are_decoded_one_at_a_time(folder, monkeypatch):
+    """However many threads there are: several at once would take as many times the memory."""
+    inside, most = [], []
+
+    def check(path):
+        inside.append(path)
+        most.append(len(inside))
+        time.sleep(0.02)
+        inside.remove(path)
+
+    paths = 4 * sorted(folder.iterdir())
+    monkeypatch.setattr(data, "LARGE", 20 * 24 - 1)
+    check_pictures(paths, check, "here")
+    assert max(most) == 1 and len(most) == 8
 
 
 def test_samples_of_a_batch_differ(batches):

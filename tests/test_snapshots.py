@@ -146,6 +146,14 @@ def test_other_pictures_are_refused(change, says, key, record, recipe_of, folder
         train(recipe_of(data=data), Numpy(), tmp_path / "run", resume=True)
 
 
+def test_folders_may_share_names(recipe_of, folder, tmp_path, refused):
+    both = {"train": [str(folder), str(shutil.copytree(folder, tmp_path / "others"))]}
+    train(recipe_of(data=both), Numpy(), tmp_path / "run")
+    shutil.copy(folder / "a.png", folder / "b.png")
+    with refused(CheckpointError, "data.train: b.png changed"):
+        train(recipe_of(data=both), Numpy(), tmp_path / "run", resume=True)
+
+
 def test_many_other_pictures_are_one_short_line(recipe_of, folder, tmp_path, refused):
     train(recipe_of(), Numpy(), tmp_path / "run")
     for i in range(50):

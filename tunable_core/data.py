@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from tunable_core.pictures import read_levels, size_of, to_floats
 from tunable_core.recipe import Data, Recipe, expand
 
 BUNDLED = "bundled"
+LARGE = 16_000_000  # pixels: larger pictures are decoded one at a time, for their memory
 EXAMPLES = 4  # of pictures that cannot be used, in a message
 log = logging.getLogger(__name__)
 # Photographs (not drawings, textures or scientific images) that scikit-image's wheel carries.
@@ -84,9 +86,13 @@ def each(function: Callable[[Path], Any], paths: list[Path], what: str, every: f
 def check_pictures(paths: list[Path], check: Callable[[Path], Any], where: str) -> None:
     """Call check(path) for every picture; DataError that counts those for which it raises one, and names the first."""
 
+    alone = threading.Lock()
+
     def fault(path: Path) -> str:
         try:
-            check(path)
+            width, height = size_of(path)
+            with alone if width * height > LARGE else nullcontext():
+                check(path)
         except DataError as error:
             return str(error)
         return ""

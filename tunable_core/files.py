@@ -112,8 +112,9 @@ def _take(path: Path) -> int:
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):
                 break
         os.close(descriptor)  # its holder ended meanwhile, and removed it
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+    with suppress(OSError):  # a full disk: what is written next says so
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
     return descriptor
 
 

@@ -35,6 +35,7 @@ from tunable_core.recipe import Recipe, expand
 from tunable_core.snapshots import Snapshot, Snapshots, changes
 from tunable_core.sources import digests, read_sources, write_sources
 from tunable_core.styles import style_picture
+from tunable_core.version import __version__
 from tunable_core.vgg import LAYERS
 from tunable_core.vgg import weights as vgg_weights
 
@@ -103,7 +104,7 @@ def _train(recipe: Recipe, backend: Backend, out: Path, resume: bool, progress: 
 
 def _history(start: Snapshot, recipe: Recipe, backend: Backend) -> list[dict[str, str]]:
     """Who trained, and from now on trains: another framework, version, device or switch rounds differently."""
-    facts = {**backend.facts(), "numpy": np.__version__, "pillow": PIL.__version__}
+    facts = {**backend.facts(), "numpy": np.__version__, "pillow": PIL.__version__, "program": __version__}
     if start.step == recipe.steps:
         return start.history
     leg = {"from": str(start.step + 1), **facts}

@@ -6,6 +6,7 @@ goes on from other ones than it began with. Where they lie, and what they are ca
 
 import hashlib
 import json
+from collections import Counter
 from pathlib import Path
 
 from tunable_core.data import each, find_pictures
@@ -74,11 +75,12 @@ def _changes(before: list[tuple[str, str]] | None, now: list[tuple[str, str]]) -
     """Which files came, went or changed, the first few by name."""
     if before is None:
         return f"not the files it began with (now {len(now)})"
-    old, new = dict(before), dict(now)
+    gone = [name for name, _ in (Counter(before) - Counter(now)).elements()]  # folders may share names
+    come = [name for name, _ in (Counter(now) - Counter(before)).elements()]
     kinds = {
-        "added": [name for name in new if name not in old],
-        "removed": [name for name in old if name not in new],
-        "changed": [name for name in new if name in old and new[name] != old[name]],
+        "added": [name for name in come if name not in gone],
+        "removed": [name for name in gone if name not in come],
+        "changed": [name for name in come if name in gone],
     }
     told = [f"{_some(names)} {kind}" for kind, names in kinds.items() if names]
     return ", ".join(told) or "the same files in another order"
