@@ -179,6 +179,15 @@ def test_shot_noise(gain):
     np.testing.assert_allclose(photons, np.round(photons), atol=1e-2)
 
 
+def test_shot_and_reading_noise_are_drawn_per_picture():
+    """Every picture has the variance of its own gain and sigma, drawn one after the other."""
+    clean = np.full((20, 1, 200, 200), 0.5, dtype=np.float32)
+    found = made("poisson_gaussian", gain=[0.5, 4], sigma=[1, 30]).apply(clean, np.random.default_rng(0)) - clean
+    rng = np.random.default_rng(0)
+    gains, sigmas = rng.uniform(0.5, 4, size=20), rng.uniform(1, 30, size=20)
+    np.testing.assert_allclose(found.var(axis=(1, 2, 3)) * 255**2, gains * 127.5 + sigmas**2, rtol=0.04)
+
+
 def test_reading_noise_and_limits():
     clean = np.full((2, 1, 200, 200), 0.5, dtype=np.float32)
     read = made("poisson_gaussian", gain=0, sigma=[4, 4]).apply(clean, np.random.default_rng(0)) - clean

@@ -31,6 +31,12 @@ def test_psnr_has_no_epsilon_and_is_float64():
     assert metrics.psnr(black, black + np.float32(1e-30)) == pytest.approx(600, abs=1e-4)
 
 
+def test_eight_bits_written_numbers():
+    """Clipped, rounded to the nearest."""
+    values = np.array([-0.3, 0, 0.4, 0.6, 1.4, 254.6, 255, 400]) / 255
+    assert (metrics.eight_bits(values) * 255).round(9).tolist() == [0, 0, 0, 1, 1, 255, 255, 255]
+
+
 def test_psnr_of_protocol_noise(photograph):
     """Noise of sigma 25 measures 20 log10(255 / 25) = 20.17 dB."""
     assert metrics.psnr(protocol_degraded(photograph, 25, 0), photograph) == pytest.approx(20.17, abs=0.15)
