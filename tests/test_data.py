@@ -303,7 +303,7 @@ def test_cache_limit(limit, reads, monkeypatch):
     """Room for `limit` pictures; the least recently used goes first. `reads` are the pictures decoded."""
     decoded = []
 
-    def decode(path):
+    def decode(path, _):
         decoded.append(path)
         return np.full((4, 5, 3), ord(path), dtype=np.uint8)
 

@@ -28,7 +28,7 @@ def test_restore(tunable, weights_file, model, folder):
         ([], folder / "a_restored.png"),
         (["-o", "x.bmp"], "x.bmp"),
         (["-o", "new/x.PNG"], "new/x.PNG"),
-        (["-o", "place.v2"], "place.v2/a_restored.png"),
+        (["-o", "place.v2/"], "place.v2/a_restored.png"),
         (["--tile", "16", "-o", "tiled.png"], "tiled.png"),
     ):
         status, out, err = tunable(*words, *more)

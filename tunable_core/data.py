@@ -109,8 +109,8 @@ def check_pictures(paths: list[Path], check: Callable[[Path], Any], where: str) 
 class PictureCache:
     """Decoded pictures, the least recently used dropped beyond `limit` bytes. Thread-safe."""
 
-    def __init__(self, limit: float):
-        self._limit = limit
+    def __init__(self, limit: float, max_pixels: int | None = None):
+        self._limit, self._max_pixels = limit, max_pixels
         self._held: OrderedDict[Path, np.ndarray] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
@@ -121,7 +121,7 @@ class PictureCache:
             if path in self._held:
                 self._held.move_to_end(path)
                 return self._held[path]
-        picture = read_levels(path)
+        picture = read_levels(path, self._max_pixels)
         with self._lock:
             if path not in self._held:
                 self._held[path] = picture
@@ -138,18 +138,18 @@ class Batches:
     would hold there, not what the patch's own borders make of it.
 
     Raises DataError when a folder cannot be used or pictures are smaller than the patch; those that are damaged behind
-    their headers are found by `check`, or when their turn comes.
+    their headers are found by `check`, or when their turn comes. `max_pixels` as `read_picture`.
     """
 
-    def __init__(self, recipe: Recipe):
-        self._recipe = recipe
+    def __init__(self, recipe: Recipe, max_pixels: int | None = None):
+        self._recipe, self.max_pixels = recipe, max_pixels
         self._data: Data = recipe.data
         self._paths = find_pictures(recipe.data.train)
         self._scale, self._margin = scale_of(recipe.data.degradation), margin_of(recipe.data.degradation)
         patch = recipe.data.patch
         self._size = (patch + 2 * self._margin) * self._scale  # clean pixels of a crop
         check_pictures(self._paths, self._check_size, "data.train")  # now, not when a batch happens to draw one
-        self._cache = PictureCache(recipe.data.cache_gib * 2**30)
+        self._cache = PictureCache(recipe.data.cache_gib * 2**30, max_pixels)
 
     def check(self) -> None:
         """Decode every picture, so that a damaged one stops a run before its first step: DataError."""
@@ -157,7 +157,7 @@ class Batches:
 
     def _check_size(self, path: Path) -> None:
         size, patch = self._size, self._data.patch
-        width, height = size_of(path)
+        width, height = size_of(path, self.max_pixels)
         if min(width, height) < size:
             wanted = f"the patch of {patch}x{patch}"
             if size != patch:

@@ -6,6 +6,7 @@ Samples are (H, W, S); S = 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
 
 import logging
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ _MOST_SAMPLES = 8
 
 for _name in ("imagecodecs", "tifffile", "PIL.TiffImagePlugin"):  # they log what they raise, and what does no harm
     logging.getLogger(_name).disabled = True
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")  # likewise, of single tags
 
 
 def is_png(path: str | Path) -> bool:

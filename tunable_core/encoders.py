@@ -25,7 +25,7 @@ WITH_QUALITY = ("JPEG", "WEBP", "AVIF")
 ANIMATED = ("PNG", "WEBP", "AVIF")
 _WITH_PROFILE = (*WITH_ALPHA, "JPEG")
 _SIDES = {"WEBP": 16383, "JPEG": 65500, "AVIF": 65535}  # pixels, at the most
-_QUALITY = 95
+_QUALITY = 98  # some 46 dB on photographs, with colours in full resolution; 95 has 41, Pillow's own 75 has 32
 _TOO_LONG = 65_500  # bytes of a JPEG's EXIF or XMP
 _STRIP_OFFSETS = 273
 _HEAD = 33  # bytes of a PNG's signature and header chunk
@@ -66,7 +66,7 @@ def encode(
 ) -> tuple[bytes, list[str]]:
     """The file of one picture, of pages (TIFF) or of an animation, and what it could not take along.
 
-    quality  1 to 100, of the formats that lose (`WITH_QUALITY`); by default JPEG and AVIF have 95 with colour in full
+    quality  1 to 100, of the formats that lose (`WITH_QUALITY`); by default JPEG and AVIF have 98 with colour in full
              resolution, WebP is without loss
     timing   of an animation (`ANIMATED`), whose sheets have one size and number of channels
     """
@@ -80,7 +80,8 @@ def encode(
         return _deep_png(samples, options), lost
     if timing:
         rest = [_image(sheet.samples) for sheet in sheets[1:]]
-        options |= {"save_all": True, "append_images": rest, "duration": timing.durations, "loop": timing.loop}
+        options |= {"save_all": True, "append_images": rest, "loop": timing.loop}
+        options["duration"] = timing.durations if format == "PNG" else [round(value) for value in timing.durations]
         options |= {"blend": 0, "disposal": 0} if format == "PNG" else {}
     file = io.BytesIO()  # given a file, Pillow overlooks that the last write was cut by a full disk
     _image(samples).save(file, format=format, **options)

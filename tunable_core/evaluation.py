@@ -163,11 +163,13 @@ def evaluate(
     *,
     ssim: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    max_pixels: int | None = None,
 ) -> list[Measurement]:
     """Measure every picture of a folder at every level and omega ((K, p); None: plain network).
 
     sigmas  noise levels, 1/255; None: SIGMAS
     rhos    blur levels, pixels; None: RHOS for a network trained on blurred pictures, else 0
+    max_pixels  as `read_picture`
 
     A network that enlarges is measured on shrunk pictures and knows no levels: TunableError where some are given.
     Every picture is read before any is measured: one that cannot be used (DataError) costs no work.
@@ -181,13 +183,12 @@ def evaluate(
         rhos = RHOS if is_blurred(model.header.recipe) else (0.0,)
     levels = [(0.0, 0.0)] if scale != 1 else list(itertools.product(SIGMAS if sigmas is None else sigmas, rhos))
     paths = pictures_of([folder]) if isinstance(folder, str) else folder
-    check_pictures(
-        paths, partial(_check_usable, ssim=ssim, scale=scale), str(folder) if isinstance(folder, str) else "the list"
-    )
+    check = partial(_check_usable, ssim=ssim, scale=scale, max_pixels=max_pixels)
+    check_pictures(paths, check, str(folder) if isinstance(folder, str) else "the list")
     points = [None] if omegas is None else list(omegas)
     total, rows = len(paths) * len(levels) * len(points), []
     for index, path in enumerate(paths):
-        picture = read(path)
+        picture = read(path, max_pixels)
         for sigma, rho in levels:
             if scale == 1:
                 clean, degraded, judge = picture, protocol_degraded(picture, sigma, index, rho), measure
@@ -203,8 +204,8 @@ def evaluate(
     return rows
 
 
-def _check_usable(path: Path, ssim: bool, scale: int) -> None:
-    height, width = read_bytes(path).shape[:2]
+def _check_usable(path: Path, ssim: bool, scale: int, max_pixels: int | None) -> None:
+    height, width = read_bytes(path, max_pixels).shape[:2]
     inside = min(height, width)
     if scale != 1:
         inside = inside // scale * scale - 2 * scale
@@ -238,13 +239,20 @@ def validation_pictures(recipe: Recipe) -> list[Path]:
     return pictures_of(recipe.data.validation)
 
 
-def check_validation(recipe: Recipe) -> None:
+def check_validation(recipe: Recipe, max_pixels: int | None = None) -> None:
     """Raise DataError for the pictures of `data.validate` that cannot be used."""
-    check = partial(_check_usable, ssim=False, scale=recipe.network.scale)
+    check = partial(_check_usable, ssim=False, scale=recipe.network.scale, max_pixels=max_pixels)
     check_pictures(validation_pictures(recipe), check, "data.validate")
 
 
-def validate(model: Model, recipe: Recipe, pictures: int = 4, size: int = 256, sigma: float = 15) -> dict[str, float]:
+def validate(
+    model: Model,
+    recipe: Recipe,
+    pictures: int = 4,
+    size: int = 256,
+    sigma: float = 15,
+    max_pixels: int | None = None,
+) -> dict[str, float]:
     """PSNR at the unit vectors of omega on central crops of the first validation pictures; {} without any.
 
     They are blurred (rho 2, the middle of Table 3's) where training blurs, shrunk instead of noisy where the network
@@ -257,7 +265,7 @@ def validate(model: Model, recipe: Recipe, pictures: int = 4, size: int = 256, s
         return {}
     values: dict[str, list[float]] = {}
     for index, path in enumerate(validation_pictures(recipe)[:pictures]):
-        clean = read(path)
+        clean = read(path, max_pixels)
         top, left = (max(side - size, 0) // 2 for side in clean.shape[:2])
         clean = clean[top : top + size, left : left + size]
         if scale == 1:

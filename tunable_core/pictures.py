@@ -118,23 +118,22 @@ def size_of(path: str | Path, max_pixels: int | None = None) -> tuple[int, int]:
 
 
 def _size(path: str | Path, frame: int, max_pixels: int | None) -> tuple[int, int]:
-    with _opened(path, frame, max_pixels) as (picture, _):
-        return picture.size
+    with _opened(path, frame, max_pixels) as (picture, tiff, _):
+        return picture.size if picture else tiff.size
 
 
 def _read(path: str | Path, frame: int, max_pixels: int | None, *, tags: bool) -> Picture:
-    with _opened(path, frame, max_pixels) as (source, places):
-        if isinstance(source, deep_pictures.Tiff):
-            samples, said = source.read(8 * _limit(max_pixels))
-            picture = _of_samples(samples, source.orientation, source.profile)._replace(frames=len(places))
-            exif, info = source.tags, {}
-        else:
-            picture, said = _of_pillow(path, source, places)
-            exif, info = source.getexif, source.info
+    with _opened(path, frame, max_pixels) as (source, tiff, places):
+        if source is None:
+            samples, said = tiff.read(8 * _limit(max_pixels))
+            picture = _of_samples(samples, tiff.orientation, tiff.profile)._replace(frames=len(places))
+        else:  # of a TIFF's later pages Pillow's `info` still says what the first ones said
+            profile = tiff.profile if tiff else source.info.get("icc_profile")
+            picture, said = _of_pillow(path, source, places, profile)
         if said:
             _say_once(f"{path}: {said}")
         if tags:
-            found, said = tags_of(exif, info)
+            found, said = tags_of(tiff.tags, {}) if tiff else tags_of(source.getexif, source.info)
             picture = picture._replace(tags=found)
             if said:
                 _say_once(f"{path}: {said}")
@@ -160,8 +159,11 @@ def _too_many(path: str | Path, what: str, limit: int) -> str:
 @contextmanager
 def _opened(
     path: str | Path, frame: int, max_pixels: int | None
-) -> Iterator[tuple[Image.Image | deep_pictures.Tiff, Sequence[int]]]:
-    """A page or frame within the size limit, and the places of all; whatever goes wrong with it is a DataError."""
+) -> Iterator[tuple[Image.Image | None, deep_pictures.Tiff | None, Sequence[int]]]:
+    """A page or frame within the size limit, and the places of all; whatever goes wrong with it is a DataError.
+
+    It is Pillow's picture, None where `Tiff` reads it; with the page of a TIFF beside it.
+    """
     limit = _limit(max_pixels)
     try:
         with deep_pictures.opened_tiff(path, frame) as (tiff, places), open(path, "rb") as file:
@@ -174,7 +176,7 @@ def _opened(
                     raise ValueError(f"cannot identify it as one of {', '.join(_READ)}")
                 if not tiff.colours:
                     raise ValueError(f"it is a TIFF of {tiff.kind}; wanted grey or RGB, with or without alpha")
-                yield tiff, places
+                yield None, tiff, places
                 return
             _check_size(path, picture.size, limit)
             _check_bytes(path, picture)
@@ -182,7 +184,7 @@ def _opened(
             if places[frame]:
                 picture.seek(places[frame])
                 _check_size(path, picture.size, limit)
-            yield picture, places
+            yield picture, tiff, places
     except DataError:
         raise
     except FileNotFoundError:
@@ -229,7 +231,7 @@ def _check_bytes(path: str | Path, picture: Image.Image) -> None:
         raise ValueError(f"image file is truncated: {held} bytes cannot hold {width}x{height} pixels")
 
 
-def _of_pillow(path: str | Path, picture: Image.Image, places: Sequence[int]) -> tuple[Picture, str | None]:
+def _of_pillow(path, picture: Image.Image, places: Sequence[int], profile) -> tuple[Picture, str | None]:
     """A picture that Pillow opened, without its tags, and a line about clipped values."""
     info, said = picture.info, None
     animated = len(places) > 1 and picture.format in (*encoders.ANIMATED, "GIF")
@@ -243,12 +245,11 @@ def _of_pillow(path: str | Path, picture: Image.Image, places: Sequence[int]) ->
             samples, said = deep_pictures.levels_of(np.asarray(picture)[:, :, None] / 65535.0)
         elif picture.mode == "F":
             samples, said = deep_pictures.levels_of(np.asarray(picture)[:, :, None])
-        elif picture.mode == "CMYK" and info.get("icc_profile"):
-            samples = _of_ink(picture, info["icc_profile"])
+        elif picture.mode == "CMYK" and profile:
+            samples = _of_ink(picture, profile)
         else:
-            samples = _samples(picture)
-    profile = info.get("icc_profile")
-    found = _of_samples(samples, picture.getexif().get(ExifTags.Base.Orientation, 1), profile)
+            samples = _samples(picture, bool(profile))
+    found = _of_samples(samples, _orientation(picture), profile)
     found = found._replace(frames=len(places), animated=animated)
     if animated:
         once = picture.format == "GIF"  # without a count it is shown once
@@ -256,10 +257,17 @@ def _of_pillow(path: str | Path, picture: Image.Image, places: Sequence[int]) ->
     return found, said
 
 
-def _samples(picture: Image.Image) -> np.ndarray:
+def _orientation(picture: Image.Image) -> int:
+    try:
+        return picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # of many kinds where the EXIF data are damaged, which `tags_of` says
+        return 1
+
+
+def _samples(picture: Image.Image, profiled: bool) -> np.ndarray:
     """uint8 (H, W, S) of a picture of 8 bits, block by block; a palette of greys, without a profile, counts as grey."""
     grey = picture.mode in ("1", "L", "LA", "La")
-    if picture.mode in ("P", "PA") and not picture.info.get("icc_profile"):
+    if picture.mode in ("P", "PA") and not profiled:
         colours = np.array(picture.getpalette("RGB")).reshape(-1, 3)
         used = np.flatnonzero(picture.getchannel(0).histogram())
         grey = bool((np.ptp(colours[used[used < len(colours)]], axis=1) == 0).all())
@@ -347,7 +355,7 @@ def write(
     profile  an ICC profile of the values that are written, likewise
     grey     write one channel, the mean of the three, where the format has such pictures
     tags     EXIF, XMP and resolution, as far as the format holds them; what it does not hold is logged
-    quality  1 to 100, of JPEG, AVIF (by default 95, colours in full resolution) and WebP (by default without loss)
+    quality  1 to 100, of JPEG, AVIF (by default 98, colours in full resolution) and WebP (by default without loss)
     """
     write_frames(path, [Picture(np.asarray(picture), alpha, profile, grey, tags)], quality=quality)
 

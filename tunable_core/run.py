@@ -47,12 +47,19 @@ Progress = Callable[[int, int, float], None]  # step (1-based), steps, loss
 
 
 def train(
-    recipe: Recipe, backend: Backend, out: str | Path, *, resume: bool = False, progress: Progress | None = None
+    recipe: Recipe,
+    backend: Backend,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+    max_pixels: int | None = None,
 ) -> Model:
     """Train a recipe and return the model; its weights are DIR/model.safetensors.
 
     resume  continue the newest sound checkpoint of DIR (start where there is none yet); without it, DIR must not
             hold a run
+    max_pixels  of a picture, as `pictures.read_picture`
 
     Raises TunableError when another process trains into DIR, CheckpointError when DIR holds a run (or, resuming, one
     of another recipe), CheckFailed when the loss or the weights are not finite. On an interrupt (Ctrl-C, SIGTERM,
@@ -60,19 +67,19 @@ def train(
     """
     out = Path(out)
     with holding(out):
-        return _train(recipe, backend, out, resume, progress)
+        return _train(recipe, backend, out, resume, progress, max_pixels)
 
 
-def _train(recipe: Recipe, backend: Backend, out: Path, resume: bool, progress: Progress | None) -> Model:
+def _train(recipe, backend, out: Path, resume: bool, progress: Progress | None, max_pixels: int | None) -> Model:
     snapshots = Snapshots(out)
     _check_folder(out, snapshots, resume)
     resumed = resume and snapshots.newest_step() is not None
     _check_judges(recipe)
     given = None if resumed else _given(recipe)
-    batches = Batches(recipe)
+    batches = Batches(recipe, max_pixels)
     if not resumed:  # later their digests tell whether they are still those
         batches.check()
-        check_validation(recipe)
+        check_validation(recipe, max_pixels)
     sources = read_sources(recipe)
     network = backend.build(recipe.network, recipe.network_objectives)
     trainer = backend.trainer(network, recipe)
@@ -160,7 +167,7 @@ def _loop(recipe, batches, model, trainer, records, snapshots, start, progress):
     with held_back() as interrupted:
         try:
             if first and due(first) and not records.validated(first):  # it stopped between checkpoint and validation
-                records.validation(first, validate(model, recipe))
+                records.validation(first, validate(model, recipe, max_pixels=batches.max_pixels))
             for batch in batches.stream(first, recipe.steps):
                 rate = recipe.optimizer.learning_rate * recipe.schedule.factor(batch.index, recipe.steps)
                 report = trainer.step(batch, rate)
@@ -178,7 +185,7 @@ def _loop(recipe, batches, model, trainer, records, snapshots, start, progress):
                     log.info("stopped after step %d; --resume continues", step)
                     interrupted.stop()
                 if due(step):
-                    records.validation(step, validate(model, recipe))
+                    records.validation(step, validate(model, recipe, max_pixels=batches.max_pixels))
             snapshots.rotate(recipe.checkpoint.keep)
         except DataError:  # a damaged picture: the steps before it are whole
             if step > saved:

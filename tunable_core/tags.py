@@ -2,7 +2,6 @@
 
 import math
 import re
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -37,15 +36,11 @@ def tags_of(read: Callable[[], Image.Exif], info: dict[str, Any]) -> tuple[Tags,
     read  gives the EXIF as Pillow reads it, or a whole TIFF directory
     info  Pillow's, {} for a TIFF that it did not read
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of single tags that are damaged: the others are read
-        try:
-            exif = read()
-            return _tags(exif, info), None
-        except Exception as error:  # of many kinds where it is damaged
-            return Tags(
-                dpi=_dpi(info.get("dpi"))
-            ), f"its EXIF tags cannot be read: {' '.join(str(error).split())[:200]}"
+    try:
+        return _tags(read(), info), None
+    except Exception as error:  # of many kinds where it is damaged
+        said = f"its EXIF tags cannot be read: {' '.join(str(error).split())[:200]}"
+        return Tags(dpi=_dpi(info.get("dpi"))), said
 
 
 def _tags(exif: Image.Exif, info: dict[str, Any]) -> Tags:

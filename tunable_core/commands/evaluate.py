@@ -7,6 +7,7 @@ from tunable_core.commands.shared import (
     add_backend,
     add_extrapolate,
     add_json,
+    add_max_pixels,
     at_least,
     model_of,
     numbers,
@@ -54,6 +55,7 @@ def add_arguments(parser):
     points.add_argument("--omega", action="append", metavar="A,B", help="omega: this point; may be repeated")
     parser.add_argument("--no-ssim", action="store_true", help="leave SSIM out (faster)")
     parser.add_argument("--out", metavar="DIR", help="write table.csv, summary.csv, summary.md and plot.png there")
+    add_max_pixels(parser)
     add_extrapolate(parser)
     add_backend(parser)
     add_json(parser)
@@ -65,7 +67,14 @@ def run(args) -> int:
     model = model_of(args)
     with progress(f"evaluate ({model.backend.name})") as report:
         rows = evaluate(
-            model, args.data, _omegas(args, model), args.sigma, args.rho, ssim=not args.no_ssim, progress=report
+            model,
+            args.data,
+            _omegas(args, model),
+            args.sigma,
+            args.rho,
+            ssim=not args.no_ssim,
+            progress=report,
+            max_pixels=args.max_pixels,
         )
     summary = summarise(rows)
     if args.out:

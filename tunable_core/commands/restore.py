@@ -3,16 +3,20 @@
 import argparse
 import logging
 import math
+import os
+import re
 import unicodedata
 from collections import Counter
 from pathlib import Path
 
 from PIL import Image
 
+from tunable_core import encoders
 from tunable_core.commands.shared import (
     add_backend,
     add_extrapolate,
     add_json,
+    add_max_pixels,
     at_least,
     model_of,
     print_json,
@@ -27,9 +31,11 @@ from tunable_core.pictures import (
     WRITTEN,
     from_network,
     has_alpha,
-    read_picture,
+    holds_frames,
+    read_frames,
     to_network,
     write,
+    write_frames,
 )
 from tunable_core.restored import NAME, Record, file_hash
 from tunable_core.sweep import cell_sheet, contact_sheet, write_animation
@@ -50,8 +56,16 @@ def add_arguments(parser):
         "-o",
         "--out",
         metavar="OUT",
-        help="the restored picture, or a folder; default: NAME_restored.png (NAME_sweep.png) beside each; pictures of "
-        "more than 8 bits per channel are written with 16 as PNG and TIFF, everything else and sheets with 8",
+        help="the restored picture, or a folder (one with an ending like a picture's has a slash behind it); default: "
+        "NAME_restored.png (NAME_sweep.png) beside each; pictures of more than 8 bits per channel are written with 16 "
+        "as PNG and TIFF, all else and sheets with 8; pages stay together in a TIFF, frames in a PNG, WebP or AVIF",
+    )
+    parser.add_argument(
+        "--quality",
+        type=_quality,
+        metavar="N",
+        help="of JPEG, AVIF and WebP, 1 to 100 (default: JPEG and AVIF 98, with colours in full resolution; WebP "
+        "without loss)",
     )
     parser.add_argument(
         "--sweep",
@@ -74,10 +88,13 @@ def add_arguments(parser):
         help="go on with a folder -o: keep what this command has made there of these pictures, and make the rest; "
         f"what made it is noted in {NAME} there",
     )
+    add_max_pixels(parser)
     add_extrapolate(parser)
     add_backend(parser)
     add_json(parser)
 
+
+_OTHERS = (".heic", ".heif", ".jxl", ".svg", ".raw", ".dng", ".exr", ".hdr")  # pictures that even Pillow does not write
 
 # What does not change a picture, of all that can be said on the command line.
 _NEUTRAL = (
@@ -92,6 +109,7 @@ _NEUTRAL = (
     "json",
     "backend",
     "device",
+    "max_pixels",
 )
 
 
@@ -161,11 +179,25 @@ def _points(text: str) -> tuple[int, bool]:
     return at_least(2, MOST_SHOWN)(first), bool(cross)
 
 
+def _quality(text: str) -> int:
+    value = at_least(1)(text)
+    if value > 100:
+        raise argparse.ArgumentTypeError(f"must be 1 to 100, not {text!r}")
+    return value
+
+
 def _restore(model, path, target, rows, args) -> None:
-    picture = read_picture(path)
-    levels, alpha, profile = picture[:3]
+    pictures = read_frames(path, args.max_pixels)
+    picture = next(pictures)
+    levels = picture.levels
     check_writable(target)
     lengths, header = levels.shape[:2], model.header
+    if not args.sweep:
+        scale = header.network.scale
+        encoders.check_size(target, lengths[1] * scale, lengths[0] * scale)
+    together = not args.sweep and holds_frames(target, picture)
+    if picture.frames > 1 and not together:
+        logging.warning(_left_out(path, target, picture, args))
     tile = default_tile(model, lengths)
     if header.network.halo is None and not (args.tile or header.size) and tile < max(lengths):
         logging.info(
@@ -180,27 +212,41 @@ def _restore(model, path, target, rows, args) -> None:
             "the limit: a smaller picture or fewer settings are wanted"
         )
 
-    def at(omega):
+    def at(omega, levels=levels):
         try:
             return from_network(run_tiled(model, to_network(levels), omega, args.tile))
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
 
+    if not args.sweep:
+        frames = [picture, *pictures] if together else [picture]
+        done = [frame._replace(levels=at(rows[0][0], frame.levels)) for frame in frames]
+        write_frames(target, done, quality=args.quality)
+        if picture.alpha is not None and not has_alpha(target):
+            logging.warning("%s is without the transparency of %s: its format has none", target, path)
+        logging.info("wrote %s", target)
+        return
     restored = [[at(omega) for omega in row] for row in rows]
     if args.animate:
-        write_animation(target, restored[0], [_knobs(model, omega) for omega in rows[0]])
-    elif args.sweep:
+        write_animation(target, restored[0], [_knobs(model, omega) for omega in rows[0]], args.quality)
+    else:
         title = f"{path.name}: omega = ({', '.join(model.objectives)})"
         labels = [[format_omega(omega) for omega in row] for row in rows]
         if len(rows) == 1:
-            write(target, contact_sheet([[levels, *restored[0]]], ["input", *labels[0]], [title]))
+            sheet = contact_sheet([[levels, *restored[0]]], ["input", *labels[0]], [title])
         else:
-            write(target, cell_sheet([[levels], *restored], [[title], *labels]))
-    else:
-        write(target, restored[0][0], alpha, profile, grey=picture.grey, tags=picture.tags)
-        if alpha is not None and not has_alpha(target):
-            logging.warning("%s is without the transparency of %s: its format has none", target, path)
+            sheet = cell_sheet([[levels], *restored], [[title], *labels])
+        write(target, sheet, quality=args.quality)
     logging.info("wrote %s", target)
+
+
+def _left_out(path, target, picture, args) -> str:
+    what = "frames" if picture.animated else "pages"
+    first = f"{target} shows the first of the {picture.frames} {what} of {path}"
+    if args.sweep:
+        return first
+    holders = encoders.ANIMATED if picture.animated else ("TIFF",)
+    return f"{first}: -o NAME.{' or NAME.'.join(holder.lower() for holder in holders)} holds all"
 
 
 def _knobs(model, omega) -> str:
@@ -249,7 +295,7 @@ def _plan(args) -> tuple[list[Path], list[Path], Path | None]:
         for path in found.pictures:
             named.setdefault(path, path.relative_to(image))
     paths = list(named)
-    if out is not None and _names_picture(out):
+    if out is not None and _names_picture(args, one=len(args.images) == 1 and not Path(args.images[0]).is_dir()):
         if len(paths) != 1:
             raise TunableError(f"-o {out} names one picture; several need a folder")
         targets, folder = [_one(args, out)], None
@@ -258,6 +304,9 @@ def _plan(args) -> tuple[list[Path], list[Path], Path | None]:
             raise TunableError(f"-o {out} is a file, but neither a folder nor named like a picture")
         places = list(named.values()) if out else paths
         targets, folder = [(out or Path()) / place for place in _targets(args, places)], out
+    lossless = next((target for target in targets if encoders.format_of(target) not in encoders.WITH_QUALITY), None)
+    if args.quality and lossless:
+        raise TunableError(f"--quality is of JPEG, WebP and AVIF; {lossless} is written without loss")
     sources = {path.resolve() for path in paths}
     for target in targets:
         if target.resolve() in sources:
@@ -270,13 +319,20 @@ def _advice(found, args) -> str:
     return "; --recursive restores those in sub-folders too" if there else ""
 
 
-def _names_picture(out: Path) -> bool:
-    return out.suffix.lower() in Image.registered_extensions() and not out.is_dir()
+def _names_picture(args, one: bool) -> bool:
+    """Whether -o is to be a file: no folder, and its ending a picture's; for one picture, anything like a format's."""
+    suffix = Path(args.out).suffix.lower()
+    if args.out.endswith(("/", os.sep)) or Path(args.out).is_dir():
+        return False
+    like = one and re.fullmatch(r"\.[a-z][a-z0-9]{1,4}", suffix)
+    return bool(like) or suffix in WRITTEN or suffix in _OTHERS or suffix in Image.registered_extensions()
 
 
 def _one(args, out: Path) -> Path:
     if out.suffix.lower() not in WRITTEN:
-        raise TunableError(f"cannot write {out}: the suffix must be one of {', '.join(WRITTEN)}")
+        raise TunableError(
+            f"cannot write {out}: the suffix must be one of {', '.join(WRITTEN)}; a folder of that name is {out}/"
+        )
     if args.animate and out.suffix.lower() != ".webp":
         raise TunableError(f"an animation is a .webp, not {out}")
     return out

@@ -13,6 +13,7 @@ from tunable_core.backends import BACKENDS, Backend, Model, get_backend, load, r
 from tunable_core.checkpoint import Header
 from tunable_core.errors import TunableError, shown
 from tunable_core.omega import check_range, parse_omega
+from tunable_core.pictures import MAX_PIXELS
 from tunable_core.schema import MOST
 
 
@@ -29,6 +30,22 @@ def add_backend(parser: argparse.ArgumentParser, *, required: bool = False) -> N
     parser.add_argument(
         "--mode", help="eager or compile (torch); graph or pynative (mindspore); session or blocked (onnx)"
     )
+
+
+def add_max_pixels(parser: argparse.ArgumentParser) -> None:
+    """--max-megapixels, whose value is `args.max_pixels`."""
+    parser.add_argument(
+        "--max-megapixels",
+        dest="max_pixels",
+        type=_megapixels,
+        metavar="N",
+        help=f"read pictures of up to N million pixels (default {MAX_PIXELS // 10**6}); larger ones are refused before "
+        "they take memory",
+    )
+
+
+def _megapixels(text: str) -> int:
+    return at_least(1)(text) * 10**6
 
 
 def add_extrapolate(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 
-from tunable_core.commands.shared import add_backend, backend_of, progress
+from tunable_core.commands.shared import add_backend, add_max_pixels, backend_of, progress
 from tunable_core.recipe import load_recipe
 from tunable_core.run import train
 
@@ -16,6 +16,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a recipe value: data.batch=8"
     )
+    add_max_pixels(parser)
     add_backend(parser)
 
 
@@ -23,6 +24,6 @@ def run(args) -> int:
     recipe = load_recipe(args.recipe, args.set)
     backend = backend_of(args)
     with progress(f"train ({backend.name})", every=0.05) as report:
-        train(recipe, backend, args.out, resume=args.resume, progress=report)
+        train(recipe, backend, args.out, resume=args.resume, progress=report, max_pixels=args.max_pixels)
     logging.info("wrote %s/model.safetensors", args.out)
     return 0
