@@ -266,13 +266,20 @@ def test_evaluate_enlarged_pictures(model_of, folder):
 
 
 def test_sharpness():
-    """One bright pixel of five: Laplacian 4 and four times 1; half as bright, half as sharp; a flat truth has none."""
+    """One bright pixel: Laplacian 4 and four times 1; half as bright, half as sharp; a flat truth has none.
+
+    An edge of five rows within the border: ten times 1.
+    """
     dot = np.zeros((7, 7, 3))
     dot[3, 3] = 0.8
     assert metrics.sharpness(dot, dot) == 1
     np.testing.assert_allclose(metrics.sharpness(dot / 2, dot), 0.5)
+    edge = np.zeros((7, 7, 3))
+    edge[:, 3:] = 0.8
+    np.testing.assert_allclose(metrics.sharpness(edge, dot), 10 / 8)
     assert metrics.sharpness(dot * 0 + 0.3, dot) < 1e-12
-    assert np.isnan(metrics.sharpness(dot, np.full_like(dot, 0)))
+    for shade in np.arange(0, 256, 15) / 255:
+        assert np.isnan(metrics.sharpness(dot, np.full_like(dot, shade)))
 
 
 def test_luma():

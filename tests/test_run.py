@@ -14,7 +14,7 @@ from tunable_core.checkpoint import Header
 from tunable_core.data import Batches
 from tunable_core.degradations import protocol_noise
 from tunable_core.errors import CheckFailed, CheckpointError, DataError, RecipeError, TunableError
-from tunable_core.initial import starting_weights
+from tunable_core.initial import Initial, starting_weights
 from tunable_core.interrupt import Stopped
 from tunable_core.recipe import load_recipe
 from tunable_core.run import train
@@ -51,17 +51,20 @@ def test_batches_and_learning_rates(recipe_of, tmp_path):
 
 
 def test_starting_weights(recipe_of, tmp_path):
-    """Drawn from the seed, or those of a file."""
-    wanted = starting_weights(SPECS, 7)["gain"]
+    """Drawn from the seed, by the recipe's options, or those of a file."""
+    specs = [SPECS[0]._replace(phi="base")]
+    options = [{}, {"start": "paper"}, {"weights": str(tmp_path / "given.safetensors")}]
+    wanted = [starting_weights(specs, 7, Initial(**one))["gain"] for one in options[:2]]
     seen = []
-    for sections in ({"seed": 7}, {"seed": 7, "initial": {"weights": str(tmp_path / "given.safetensors")}}):
+    for initial in options:
         backend = Numpy()
+        backend.specs = lambda network: specs
         backend.fault = lambda step, backend=backend: seen.append(float(backend.network["gain"][0]))
-        recipe = recipe_of(steps=1, **sections)
-        if "initial" in sections:
+        recipe = recipe_of(steps=1, seed=7, initial=initial)
+        if "weights" in initial:
             checkpoint.save(tmp_path / "given.safetensors", {"gain": np.float32([3])}, Header.of(recipe))
         train(recipe, backend, tmp_path / str(len(seen)))
-    assert seen == [float(wanted[0]), 3]
+    assert seen == [*np.ravel(wanted).tolist(), 3] and len(set(seen)) == 3
 
 
 def test_log(recipe_of, tmp_path):

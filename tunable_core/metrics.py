@@ -52,8 +52,12 @@ def eight_bits(picture: np.ndarray) -> np.ndarray:
 
 
 def luma(picture: np.ndarray) -> np.ndarray:
-    """BT.601's Y as MATLAB defines it, of 16 to 235, over 255: (H, W, 3) in [0, 1] -> (H, W, 1)."""
-    return (16 + np.asarray(picture, dtype=np.float64) @ LUMA)[..., None] / 255
+    """BT.601's Y as MATLAB defines it, of 16 to 235, over 255: (H, W, 3) in [0, 1] -> (H, W, 1).
+
+    Equal pixels have equal Y: a matrix product's rounding may depend on the place.
+    """
+    weighted = np.asarray(picture, dtype=np.float64) * LUMA
+    return (16 + weighted[..., :1] + weighted[..., 1:2] + weighted[..., 2:]) / 255
 
 
 def sharpness(restored: np.ndarray, clean: np.ndarray) -> float:
@@ -71,7 +75,7 @@ def sharpness(restored: np.ndarray, clean: np.ndarray) -> float:
 
 def _detail(picture: np.ndarray) -> float:
     y = luma(picture)[..., 0]
-    around = y[2:, 1:-1] + y[:-2, 1:-1] + y[1:-1, 2:] + y[1:-1, :-2]
+    around = (y[2:, 1:-1] + y[:-2, 1:-1]) + (y[1:-1, 2:] + y[1:-1, :-2])  # of equal values: four times, to the bit
     return float(np.mean(np.abs(around - 4 * y[1:-1, 1:-1])))
 
 
