@@ -102,6 +102,13 @@ def test_forms_are_compared_where_all_were_timed(rows):
     assert layer_benchmark.fastest(layer_benchmark.summary("torch", wide)) == {}
 
 
+def test_the_fastest_has_the_least_geometric_mean(rows):
+    """1.1 times 9 is less than 1.2 times 8.5; added up it is more."""
+    other = [row(ORDINARY, 0, [1.0], channels=64), row("grouped", 4, [9.0], channels=64)]
+    other += [row("loop", 4, [8.5], channels=64), row("basis", 4, [9.0], channels=64)]
+    assert layer_benchmark.fastest(layer_benchmark.summary("torch", rows + other))["cpu"]["dense"] == "grouped"
+
+
 class _Counting:
     """A backend that counts what it is asked for."""
 
