@@ -8,7 +8,7 @@ from mindspore_impl.layers import Tunable
 from mindspore_impl.networks import NETWORKS, initialise, parameter_specs
 from mindspore_impl.timing import layer_call
 from mindspore_impl.training import Trainer
-from tunable_core.backends import LayerCall, choose
+from tunable_core.backends import LayerCall, check_inputs, choose
 from tunable_core.checkpoint import Header
 from tunable_core.errors import BackendError
 
@@ -94,7 +94,9 @@ class Backend:
     @ops.alone()
     def open(self, path):
         network = export.ExportedNetwork(path)
-        return network, Header.from_metadata(network.metadata, path, "an exported model")
+        header = Header.from_metadata(network.metadata, path, "an exported model")
+        check_inputs(network.inputs, header, path)
+        return network, header
 
     def graph(self, path):
         return export.read_mindir(path)

@@ -81,7 +81,11 @@ class ExportedNetwork:
         """CheckpointError if the file cannot be read."""
         model = _parsed(path)
         self.metadata = dict(model.user_info)
-        self.per_sample = len(model.graph.input) > 1 and model.graph.input[1].tensor[0].dims[0] != 1
+        self.inputs = {
+            one.name.rpartition(":")[2]: tuple(dim for tensor in one.tensor[:1] for dim in tensor.dims)
+            for one in model.graph.input
+        }
+        self.per_sample = self.inputs.get("omega", (1,))[:1] != (1,)
         try:
             with ops.running("graph"):
                 self._graph = nn.GraphCell(ms.load(str(path)))

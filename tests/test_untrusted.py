@@ -381,6 +381,17 @@ def test_an_exported_file_makes_another_size_than_it_promises(tmp_path, refused)
         wrong.run(picture, omega)
 
 
+def test_names_inside_an_exported_file_that_are_not_utf8(tmp_path, refused, capfd):
+    """Of metadata, and of what the graph holds; onnxruntime itself would print such an error and try once more."""
+    content = onnx_file(tmp_path / "m.onnx", header_of()).read_bytes()
+    for word in (b"omega_range", b"Identity", b"omega\x12"):
+        assert word in content
+        (tmp_path / "m.onnx").write_bytes(content.replace(word, b"\xff" + word[1:]))
+        with refused(CheckpointError, "m.onnx"):
+            load(tmp_path / "m.onnx", "onnx").run(np.zeros((1, 3, 8, 8), np.float32), [1, 0])
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_name_that_is_not_utf8(tmp_path, refused):
     folder = tmp_path / os.fsdecode(b"f\xe4")
     folder.mkdir()

@@ -17,7 +17,7 @@ import numpy as np
 
 from tunable_core import checkpoint
 from tunable_core.data import Batch
-from tunable_core.errors import BackendError, OmegaError, TunableError, nearest, shown
+from tunable_core.errors import BackendError, CheckpointError, OmegaError, TunableError, nearest, shown
 from tunable_core.graphs import Graph
 from tunable_core.initial import ParameterSpec
 from tunable_core.interrupt import postponed
@@ -204,6 +204,22 @@ def choose(name: str, kind: str, received: str | None, known: tuple[str, ...]) -
             f"backend {name!r} has no {kind} {received!r}{nearest(received, known)}; known: {', '.join(known)}"
         )
     return received
+
+
+def check_inputs(found: dict[str, tuple], header: checkpoint.Header, source: str | Path) -> None:
+    """Raise CheckpointError unless an exported graph takes what its header says.
+
+    found  the shapes of its inputs by name, in order; sizes that may vary are no positive integers
+    """
+    wanted, p = ["image", "omega"] if header.objectives else ["image"], header.num_objectives
+    if list(found) != wanted:
+        raise CheckpointError(f"{source} has inputs {shown(list(found))}, but its header wants {wanted}")
+    image = found["image"]
+    if len(image) != 4 or header.size and image[2:] != header.size:
+        fixed = (*image[:2], *(header.size or ("h", "w")))
+        raise CheckpointError(f"{source} takes pictures {shown(image)}, but its header wants {shown(fixed)}")
+    if p and found["omega"][1:] != (p,):
+        raise CheckpointError(f"{source} takes omega {shown(found['omega'])}, but its header wants (n, {p})")
 
 
 @dataclass

@@ -9,9 +9,9 @@ import numpy as np
 import onnxruntime
 
 from tunable_core import graphs, onnx_files
-from tunable_core.backends import choose
+from tunable_core.backends import check_inputs, choose
 from tunable_core.checkpoint import Header
-from tunable_core.errors import BackendError, CheckpointError, shown
+from tunable_core.errors import BackendError, CheckpointError
 from tunable_core.tolerances import TOLERANCES
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -28,7 +28,8 @@ class Session(onnxruntime.InferenceSession):
         options.log_severity_level = 4  # what goes wrong is raised as well
         if optimized is not None:
             options.optimized_model_filepath = str(optimized)
-        super().__init__(model, options, providers=[_PROVIDERS[device]])
+        # Without a fallback: to the same provider once more, after printing what is wrong on standard output.
+        super().__init__(model, options, providers=[_PROVIDERS[device]], enable_fallback=0)
         self.model, self.device = model, device
         self._blocked, self._one_thread = None, threading.Lock()
 
@@ -112,20 +113,13 @@ class Backend:
             raise CheckpointError(f"onnxruntime opens files only whose names are UTF-8, not {path}") from None
         try:
             session = Session(path, self.device)
+            metadata = session.get_modelmeta().custom_metadata_map
+            found = {one.name: tuple(one.shape) for one in session.get_inputs()}
         except Exception as error:  # onnxruntime's own exceptions share no narrower base
             reason = " ".join(str(error).split())
             raise CheckpointError(f"{path} is not a readable ONNX file: {reason}") from None
-        header = Header.from_metadata(session.get_modelmeta().custom_metadata_map, path, "an exported model")
-        wanted = ["image", "omega"] if header.objectives else ["image"]
-        found = {one.name: tuple(one.shape) for one in session.get_inputs()}
-        if list(found) != wanted:
-            raise CheckpointError(f"{path} has inputs {shown(list(found))}, but its header wants {wanted}")
-        image, omega, p = found["image"], found.get("omega"), header.num_objectives
-        if len(image) != 4 or header.size and image[2:] != header.size:
-            wanted = (*image[:2], *(header.size or ("h", "w")))
-            raise CheckpointError(f"{path} takes pictures {shown(image)}, but its header wants {shown(wanted)}")
-        if omega is not None and omega[1:] != (p,):
-            raise CheckpointError(f"{path} takes omega {shown(omega)}, but its header wants (n, {p})")
+        header = Header.from_metadata(metadata, path, "an exported model")
+        check_inputs(found, header, path)
         return session, header
 
     def folds(self, network) -> bool:
