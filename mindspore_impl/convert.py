@@ -18,7 +18,7 @@ from mindspore import ops as _ops
 from mindspore_impl import ops, parameters
 from mindspore_impl.layers import Tunable
 from mindspore_impl.layers.phi import make_phi
-from tunable_core import checkpoint, tuned
+from tunable_core import tuned
 from tunable_core.errors import OmegaError, TunableError
 
 _SUM = "_sum_of_"
@@ -238,6 +238,8 @@ class TunedNetwork(nn.Cell):
         """Raise OmegaError as `construct` cannot: for a wrong omega, or where the network mixes samples."""
         # A compiled graph raises Python's own exceptions only.
         if omega is None:
+            if not inputs:
+                raise OmegaError(f"omega, the last input, is missing: a tensor ({self.num_objectives},)")
             *inputs, omega = inputs
         self._check(omega)
         if omega.ndim == 2:
@@ -247,6 +249,8 @@ class TunedNetwork(nn.Cell):
                     f"use one omega ({self.num_objectives},) for the batch, or put the batch norms in eval mode"
                 )
             tuned.check_rows(omega.shape[0], [*inputs, *options.values()], ms.Tensor)
+            if not omega.shape[0]:
+                raise OmegaError("omega has no rows: MindSpore computes with no empty batch")
         with self._alone():
             return super().__call__(*inputs, omega, **options)
 
@@ -308,7 +312,7 @@ class TunedNetwork(nn.Cell):
 
     @ops.alone()
     def weights(self) -> dict[str, np.ndarray]:
-        """Every tensor of the file, float32: see `save`."""
+        """Every tensor of the file, float32, or float64 where the network's are: see `save`."""
         return {
             name: tuned.stacked([parameters.array(part) for part in parts]) for name, parts in self._stored().items()
         }
@@ -317,7 +321,7 @@ class TunedNetwork(nn.Cell):
     def assign(self, tensors: dict[str, np.ndarray], source: str | Path = "weights") -> None:
         """Take over what `weights` returned. Raises CheckpointError unless names and shapes are exactly those."""
         stored = self._stored()
-        checkpoint.check_tensors(tensors, tuned.specs(stored), source)
+        tuned.check_tensors(tensors, tuned.specs(stored), source)
         for name, parts in stored.items():
             for part, value in zip(parts, tuned.unstacked(tensors[name], len(parts)), strict=True):
                 parameters.set_value(part, value)
@@ -363,7 +367,7 @@ def make_tunable(
     """
     copied = parameters.copied(network)
     tuned.check_ordinary(network, (Tunable, TunedNetwork), (cell for _, cell in copied.cells_and_names()))
-    places, left = tuned.chosen(parameters.places(copied), where)
+    places, left = tuned.chosen(parameters.places(copied, parameters.kept(network)), where)
     return TunedNetwork(copied, places, left, tuned.plan(places, num_objectives, phi, train, rank), seed)
 
 
@@ -374,14 +378,16 @@ def from_endpoints(*networks: nn.Cell) -> TunedNetwork:
 
     Raises TunableError unless there are two or more, with equal names and shapes, and equal running statistics.
     """
+    kept = {name: why for network in networks for name, why in parameters.kept(network).items()}
+    networks = [parameters.copied(network) for network in networks]
     held = [parameters.held(network) for network in networks]
-    first = parameters.copied(networks[0]) if networks else None
+    first = networks[0] if networks else None
     tuned.check_endpoints(
         [{name: each.shape for name, each in found.items()} for found in held],
         [{n: parameters.array(v) for n, v in parameters.statistics(network).items()} for network in networks],
     )
     tuned.check_ordinary(first, (Tunable, TunedNetwork), (cell for _, cell in first.cells_and_names()))
-    places, left = tuned.chosen(parameters.places(first), "*")
+    places, left = tuned.chosen(parameters.places(first, kept), "*")
     plan = tuned.interpolation(places, left, len(networks))
     network = TunedNetwork(first, places, left, plan, 0)
     weights = {name: np.stack([parameters.array(found[name]) for found in held]) for name in plan.tensors}
@@ -396,11 +402,14 @@ def load(path: str | Path, *, base: nn.Cell) -> TunedNetwork:
     """
     tensors, plan, wanted = tuned.load(path)
     copied = parameters.copied(base)
-    places = tuned.check_places(plan, parameters.places(copied), path)
+    held = parameters.held(copied)
+    tensors, plan, wrapper = tuned.unwrapped(tensors, plan, held)
+    found = parameters.places(copied, parameters.kept(base))
+    places = tuned.check_places(plan, found, path)
     if wanted:
-        tuned.check_base(parameters.digest(copied), wanted, path)
+        tuned.check_base(parameters.digest(copied, wrapper), wanted, path)
     names = {place.name for place in places}
-    left = {p.name: f"{p.kind}: not tunable in {path}" for p in parameters.places(copied) if p.name not in names}
+    left = {p.name: f"{p.kind}: not tunable in {path}" for p in found if p.name not in names}
     network = TunedNetwork(copied, places, left, plan, 0)
     network.assign(tensors, path)
     return network

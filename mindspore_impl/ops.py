@@ -674,8 +674,9 @@ def assign(parameter: ms.Parameter, value: np.ndarray) -> None:
     """Copy `value` into a parameter in place."""
     # Not set_data: a function compiled with ms.jit that has updated the parameter once never sees what that sets.
     # Tensor(value) copies; a view of a numpy array must be made contiguous first, which turns () into (1,).
-    held = np.ascontiguousarray(value, dtype=np.float32).reshape(parameter.shape)
-    _ops.assign(parameter, ms.Tensor(held))
+    kind = np.float64 if parameter.dtype == ms.float64 else np.float32
+    held = ms.Tensor(np.ascontiguousarray(value, dtype=kind).reshape(parameter.shape))
+    _ops.assign(parameter, _like(held, parameter))
 
 
 _one_thread = threading.RLock()

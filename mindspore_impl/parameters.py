@@ -5,7 +5,8 @@ beta are weight and bias, and one-dimensional layers, which store their kernels 
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import mindspore as ms
 import numpy as np
@@ -33,24 +34,31 @@ _NAMES = {
 _STATISTICS = ("moving_mean", "moving_variance")
 
 
-def places(network: nn.Cell) -> list[tuned.Place]:
-    """Every layer and free parameter of a network, in its order. A tensor held twice has its first name in both."""
+def places(network: nn.Cell, kept: Mapping[str, str] = MappingProxyType({})) -> list[tuned.Place]:
+    """Every layer and free parameter of a network, in its order. A tensor held twice has its first name in both.
+
+    kept  what `kept` returned, of the network that this one is a copy of
+    """
     names = {id(each.value): name for name, each in held(network).items()}
+
+    def unfit(value: ms.Parameter) -> str:
+        return _unfit(value) or kept.get(names[id(value)], "")
+
     found = []
-    for name, cell in network.cells_and_names():
+    for name, cell in _cells(network):
         own = {local: value for local, value in cell._params.items() if value is not None and id(value) in names}
         known, usual, obstacle = _names_of(cell), isinstance(cell, _USUAL), _obstacle(cell)
         framework = type(cell).__module__.startswith("mindspore.")
         inside = [local for local in own if local in ("weight", "bias")] if usual else list(own) if framework else []
         if obstacle or (own and (usual or framework)):
-            reason = obstacle or next(filter(None, (_unfit(own[local]) for local in inside)), "")
+            reason = obstacle or next(filter(None, (unfit(own[local]) for local in inside)), "")
             tensors = {known.get(local, local): names[id(own[local])] for local in inside}
             found.append(tuned.Place(name, type(cell).__name__, cell, tensors, usual, reason))
         for local, value in own.items():
             if local not in inside:
                 tensors = {"weight": names[id(value)]}
                 free = tuned.below(name, local)
-                found.append(tuned.Place(free, "parameter", cell, tensors, obstacle=obstacle or _unfit(value)))
+                found.append(tuned.Place(free, "parameter", cell, tensors, obstacle=obstacle or unfit(value)))
     return found
 
 
@@ -71,13 +79,49 @@ def _unfit(value: ms.Parameter) -> str:
 
 
 def copied(network: nn.Cell) -> nn.Cell:
-    """A copy that shares nothing with the network."""
+    """A copy that shares nothing with the network, without the wrapper that spreads it over devices."""
     if not isinstance(network, nn.Cell):
         raise TunableError(f"the network must be a mindspore.nn.Cell, not {type(network).__name__}")
     try:
-        return copy.deepcopy(network)
+        return copy.deepcopy(_unwrapped(network))
     except Exception as error:  # whatever a user's class raises
         raise TunableError(f"the network cannot be copied: {type(error).__name__} {error}") from None
+
+
+def _unwrapped(cell: nn.Cell) -> nn.Cell:
+    while type(cell).__name__ == "AutoParallel" and type(cell).__module__.startswith("mindspore."):
+        cell = cell.network
+    return cell
+
+
+def _cells(network: nn.Cell) -> Iterator[tuple[str, nn.Cell]]:
+    """Its cells by name; what mixed precision `O2` has put around it, for the sake of its outputs, gives no name."""
+    prefix = "_backbone" if type(network).__name__ == "_OutputTo32" else ""
+    for name, cell in network.cells_and_names():
+        yield name.removeprefix(prefix).removeprefix("." if prefix else ""), cell
+
+
+def kept(network: nn.Cell) -> dict[str, str]:
+    """The parameters that code can reach otherwise than as their layers' attributes, and why they cannot be tunable.
+
+    In lists, dictionaries, other objects, closures and cells that are not registered.
+    """
+    network = _unwrapped(network)
+    known = {id(cell) for _, cell in network.cells_and_names()}
+    names = {id(each.value): name for name, each in held(network).items()}
+    found = {}
+    for path, cell in _cells(network):
+        for attribute, own in vars(cell).items():
+            if attribute in ("_params", "_cells", "_exist_objs") or attribute in cell._params:
+                continue
+            for where, value in tuned.reachable(tuned.below(path, attribute), own, (nn.Cell, nn.Optimizer, ms.Tensor)):
+                values = [value]
+                if isinstance(value, nn.Cell):
+                    values = [] if id(value) in known else list(value.get_parameters())
+                for each in values:
+                    if id(each) in names:
+                        found.setdefault(names[id(each)], tuned.kept_reason(where.replace("._params_list", "")))
+    return found
 
 
 def held(network: nn.Cell) -> dict[str, tuned.Held]:
@@ -93,7 +137,7 @@ def statistics(network: nn.Cell) -> dict[str, tuned.Held]:
 def _all(network: nn.Cell) -> Iterator[tuple[str, str, tuned.Held]]:
     """(name, attribute, what is held), each parameter once."""
     known = set()
-    for path, cell in network.cells_and_names():
+    for path, cell in _cells(network):
         names = _names_of(cell)
         for local, value in cell._params.items():
             if value is not None and id(value) not in known:
@@ -104,14 +148,15 @@ def _all(network: nn.Cell) -> Iterator[tuple[str, str, tuned.Held]]:
                 yield ".".join(filter(None, (path, names.get(local, local)))), local, tuned.Held(value, shape)
 
 
-def digest(network: nn.Cell) -> str:
-    """What tells its parameters from others."""
-    return tuned.digest({name: array(each) for name, each in held(network).items()})
+def digest(network: nn.Cell, prefix: str = "") -> str:
+    """What tells its parameters, under names with a prefix, from others."""
+    return tuned.digest({prefix + name: array(each) for name, each in held(network).items()})
 
 
 def array(each: tuned.Held) -> np.ndarray:
-    """Its values, float32, a copy."""
-    return each.value.asnumpy().astype(np.float32).reshape(each.shape)
+    """Its values, a copy: float64 where it is that, else float32."""
+    kind = np.float64 if each.value.dtype == ms.float64 else np.float32
+    return each.value.asnumpy().astype(kind).reshape(each.shape)
 
 
 def set_value(each: tuned.Held, value: np.ndarray) -> None:

@@ -152,9 +152,9 @@ def gradients(twin, network, x, omega, weights):
         return sum((found[place] * factor).mean() for place, factor in factors.items())
 
     held = [each for parts in network._stored().values() for each in parts]
-    _, found = twin.differentiate(loss, [*x, omega], network)
-    owned = network.parameters() if twin.name == "torch" else network.get_parameters()
-    by_value = dict(zip(map(id, owned), found[len(x) + 1 :], strict=True))
+    owned = Trained(twin, network)
+    _, found = twin.differentiate(loss, [*x, omega], owned)
+    by_value = dict(zip(map(id, owned.found), found[len(x) + 1 :], strict=True))
     trained = {
         id(each.value): by_value[id(each.value)].reshape(each.shape) for each in held if id(each.value) in by_value
     }

@@ -6,6 +6,7 @@ Only the thread that runs it finds these kernels. All others find the parameters
 threads may run one network, and nothing has to be put back.
 """
 
+import inspect
 from collections.abc import Iterable
 from contextvars import ContextVar
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import nn
 from torch_impl import ops, parameters
 from torch_impl.layers import Tunable
 from torch_impl.layers.phi import make_phi
-from tunable_core import checkpoint, tuned
+from tunable_core import tuned
 from tunable_core.errors import OmegaError, TunableError
 
 
@@ -180,6 +181,15 @@ class TunedNetwork(nn.Module):
         self._trained = {name: each.value.requires_grad for name, each in given.items()}
         for name in tuned.frozen(plan, given):
             given[name].value.requires_grad_(False)
+        _sign(self)
+
+    def __reduce_ex__(self, protocol):
+        # Its class is made anew from the network, by __setstate__.
+        return _unsigned, (), *super().__reduce_ex__(protocol)[2:]
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        _sign(self)
 
     def forward(self, *inputs, omega: torch.Tensor | None = None, **options):
         """inputs, options as the network takes them; omega, the last of inputs unless named, (p,), or (N, p).
@@ -189,7 +199,14 @@ class TunedNetwork(nn.Module):
 
         Raises OmegaError for a wrong omega, or where the network mixes samples (batch norm in training).
         """
+        if getattr(self, "_is_replica", False):
+            raise TunableError(
+                "torch.nn.DataParallel runs copies, which would not follow omega: "
+                "use torch.nn.parallel.DistributedDataParallel"
+            )
         if omega is None:
+            if not inputs:
+                raise OmegaError(f"omega, the last input, is missing: a tensor ({self.num_objectives},)")
             *inputs, omega = inputs
         self._check(omega)
         if omega.ndim == 1:
@@ -200,6 +217,8 @@ class TunedNetwork(nn.Module):
                 f"use one omega ({self.num_objectives},) for the batch, or put the batch norms in eval mode"
             )
         tuned.check_rows(len(omega), [*inputs, *options.values()], torch.Tensor)
+        if not len(omega):
+            return self._at(omega.sum(0), inputs, options)  # any omega: there is no sample
         return _joined([self._at(omega[n], *_sample((inputs, options), n)) for n in range(len(omega))])
 
     def _check(self, omega, axes: tuple[int, ...] = (1, 2)) -> None:
@@ -257,7 +276,7 @@ class TunedNetwork(nn.Module):
         return folded
 
     def weights(self) -> dict[str, np.ndarray]:
-        """Every tensor of the file, float32: see `save`."""
+        """Every tensor of the file, float32, or float64 where the network's are: see `save`."""
         return {
             name: tuned.stacked([parameters.array(part) for part in parts]) for name, parts in self._stored().items()
         }
@@ -265,7 +284,7 @@ class TunedNetwork(nn.Module):
     def assign(self, tensors: dict[str, np.ndarray], source: str | Path = "weights") -> None:
         """Take over what `weights` returned. Raises CheckpointError unless names and shapes are exactly those."""
         stored = self._stored()
-        checkpoint.check_tensors(tensors, tuned.specs(stored), source)
+        tuned.check_tensors(tensors, tuned.specs(stored), source)
         for name, parts in stored.items():
             for part, value in zip(parts, tuned.unstacked(tensors[name], len(parts)), strict=True):
                 parameters.set_value(part, value)
@@ -282,6 +301,42 @@ class TunedNetwork(nn.Module):
         weights than the differences.
         """
         tuned.save(path, self.weights(), self.plan, parameters.digest(self.network))
+
+
+def _unsigned() -> TunedNetwork:
+    return TunedNetwork.__new__(TunedNetwork)
+
+
+def _sign(tuned_network: TunedNetwork) -> None:
+    tuned_network.__class__ = _signed(tuned_network.network)
+
+
+def _signed(network: nn.Module) -> type[TunedNetwork]:
+    """TunedNetwork whose forward tells the inputs' names, which exporters ask for: the network's own, then omega.
+
+    Those with a default are given by name. Where they cannot be told, TunedNetwork itself.
+    """
+    kind = inspect.Parameter
+    try:
+        inputs = list(inspect.signature(network.forward).parameters.values())
+    except (TypeError, ValueError):  # of a class that hides it
+        return TunedNetwork
+    if any(each.kind == kind.VAR_POSITIONAL or each.name in ("self", "omega") for each in inputs):
+        return TunedNetwork
+    named = [each for each in inputs if each.default is kind.empty and each.kind < kind.VAR_POSITIONAL]
+    rest = [
+        each if each.kind == kind.VAR_KEYWORD else each.replace(kind=kind.KEYWORD_ONLY)
+        for each in inputs
+        if each not in named
+    ]
+
+    def forward(self, *inputs, omega=None, **options):
+        return TunedNetwork.forward(self, *inputs, omega=omega, **options)
+
+    names = ["self", *(each.name for each in named), "omega"]
+    forward.__doc__ = TunedNetwork.forward.__doc__
+    forward.__signature__ = inspect.Signature([*(kind(name, kind.POSITIONAL_OR_KEYWORD) for name in names), *rest])
+    return type("TunedNetwork", (TunedNetwork,), {"__module__": __name__, "forward": forward})
 
 
 def make_tunable(
@@ -310,7 +365,7 @@ def make_tunable(
     """
     copied = parameters.copied(network)
     tuned.check_ordinary(network, (Tunable, TunedNetwork), copied.modules())
-    places, left = tuned.chosen(parameters.places(copied), where)
+    places, left = tuned.chosen(parameters.places(copied, parameters.kept(network)), where)
     return TunedNetwork(copied, places, left, tuned.plan(places, num_objectives, phi, train, rank), seed)
 
 
@@ -321,14 +376,16 @@ def from_endpoints(*networks: nn.Module) -> TunedNetwork:
 
     Raises TunableError unless there are two or more, with equal names and shapes, and equal running statistics.
     """
+    kept = {name: why for network in networks for name, why in parameters.kept(network).items()}
+    networks = [parameters.copied(network) for network in networks]
     held = [parameters.held(network) for network in networks]
-    first = parameters.copied(networks[0]) if networks else None
+    first = networks[0] if networks else None
     tuned.check_endpoints(
         [{name: each.shape for name, each in found.items()} for found in held],
         [{n: parameters.array(v) for n, v in parameters.statistics(network).items()} for network in networks],
     )
     tuned.check_ordinary(first, (Tunable, TunedNetwork), first.modules())
-    places, left = tuned.chosen(parameters.places(first), "*")
+    places, left = tuned.chosen(parameters.places(first, kept), "*")
     plan = tuned.interpolation(places, left, len(networks))
     network = TunedNetwork(first, places, left, plan, 0)
     weights = {name: np.stack([parameters.array(found[name]) for found in held]) for name in plan.tensors}
@@ -343,11 +400,14 @@ def load(path: str | Path, *, base: nn.Module) -> TunedNetwork:
     """
     tensors, plan, wanted = tuned.load(path)
     copied = parameters.copied(base)
-    places = tuned.check_places(plan, parameters.places(copied), path)
+    held = parameters.held(copied)
+    tensors, plan, wrapper = tuned.unwrapped(tensors, plan, held)
+    found = parameters.places(copied, parameters.kept(base))
+    places = tuned.check_places(plan, found, path)
     if wanted:
-        tuned.check_base(parameters.digest(copied), wanted, path)
+        tuned.check_base(parameters.digest(copied, wrapper), wanted, path)
     names = {place.name for place in places}
-    left = {p.name: f"{p.kind}: not tunable in {path}" for p in parameters.places(copied) if p.name not in names}
+    left = {p.name: f"{p.kind}: not tunable in {path}" for p in found if p.name not in names}
     network = TunedNetwork(copied, places, left, plan, 0)
     network.assign(tensors, path)
     return network

@@ -1,6 +1,8 @@
 """How networks of PyTorch hold their parameters: where, under which names, and what can become tunable."""
 
 import copy
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -8,16 +10,25 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
+from torch.optim.swa_utils import AveragedModel
 
 from torch_impl import ops
 from tunable_core import tuned
 from tunable_core.errors import TunableError
 
 _STATISTICS = ("running_mean", "running_var")
+_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
 
 
-def places(network: nn.Module) -> list[tuned.Place]:
-    """Every layer and free parameter of a network, in its order. A tensor held twice has its first name in both."""
+def places(network: nn.Module, kept: Mapping[str, str] = MappingProxyType({})) -> list[tuned.Place]:
+    """Every layer and free parameter of a network, in its order. A tensor held twice has its first name in both.
+
+    kept  what `kept` returned, of the network that this one is a copy of
+    """
+
+    def unfit(value: nn.Parameter) -> str:
+        return _unfit(value) or kept.get(names[id(value)], "")
+
     names = {id(value): name for name, value in network.named_parameters()}
     found = []
     for name, module in network.named_modules():
@@ -27,14 +38,14 @@ def places(network: nn.Module) -> list[tuned.Place]:
         obstacle = _obstacle(module, usual)
         inside = [local for local in own if local in ("weight", "bias")] if usual else list(own) if framework else []
         if own and (usual or framework or obstacle):
-            obstacle = obstacle or next(filter(None, (_unfit(own[local]) for local in inside)), "")
+            obstacle = obstacle or next(filter(None, (unfit(own[local]) for local in inside)), "")
             tensors = {local: names[id(own[local])] for local in inside}
             found.append(tuned.Place(name, type(module).__name__, module, tensors, usual, obstacle))
         for local, value in own.items():
             if local not in inside:
                 tensors = {"weight": names[id(value)]}
                 free = tuned.below(name, local)
-                found.append(tuned.Place(free, "parameter", module, tensors, obstacle=obstacle or _unfit(value)))
+                found.append(tuned.Place(free, "parameter", module, tensors, obstacle=obstacle or unfit(value)))
     return found
 
 
@@ -54,17 +65,76 @@ def _obstacle(module: nn.Module, usual: bool) -> str:
 def _unfit(value: torch.Tensor) -> str:
     if is_lazy(value):
         return "it has no shape yet: run the network once first"
+    if value.is_meta:
+        return "it has no values yet, being on the device meta"
     return "" if value.is_floating_point() else f"its values are {value.dtype}"
 
 
 def copied(network: nn.Module) -> nn.Module:
-    """A copy that shares nothing with the network."""
+    """A copy that shares nothing with the network, without the wrappers that compile it or spread it over devices."""
     if not isinstance(network, nn.Module):
         raise TunableError(f"the network must be a torch.nn.Module, not {type(network).__name__}")
     try:
-        return copy.deepcopy(network)
+        found = copy.deepcopy(_unwrapped(network))
     except Exception as error:  # whatever a user's class raises
         raise TunableError(f"the network cannot be copied: {type(error).__name__} {error}") from None
+    for module in list(found.modules()):
+        for name, child in module._modules.items():
+            module._modules[name] = _unwrapped(child)
+    return found
+
+
+def _unwrapped(module: nn.Module | None) -> nn.Module | None:
+    while True:
+        if isinstance(module, _WRAPPERS):
+            module = module.module
+        elif module is not None and "_orig_mod" in module._modules:  # torch.compile's, whose class costs an import
+            module = module._orig_mod
+        else:
+            return module
+
+
+def kept(network: nn.Module) -> dict[str, str]:
+    """The parameters that code can reach otherwise than as their layers' attributes, and why they cannot be tunable.
+
+    In lists, dictionaries, other objects, closures and layers that are not registered; as they are or as views.
+    """
+    network = _unwrapped(network)
+    known = {id(module) for module in network.modules()}
+    places = [(name, _place(value)) for name, value in network.named_parameters() if not is_lazy(value)]
+    stop = (nn.Module, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
+    found = {}
+    for path, module in network.named_modules():
+        own = {
+            name: value for name, value in vars(module).items() if name not in ("_parameters", "_modules", "_buffers")
+        }
+        for attribute, held in {**own, **module._buffers}.items():
+            for where, value in tuned.reachable(tuned.below(path, attribute), held, stop):
+                values = [value]
+                if isinstance(value, nn.Module):
+                    values = [] if id(value) in known else [part for _, part in value.named_parameters()]
+                spans = [_place(each) for each in values if isinstance(each, torch.Tensor | np.ndarray)]
+                for name, place in places if spans else ():
+                    if any(_overlap(place, span) for span in spans):
+                        found.setdefault(name, tuned.kept_reason(where))
+    return found
+
+
+def _place(value: torch.Tensor | np.ndarray) -> tuple[str, int, int]:
+    """Where in a device's memory a tensor lies: from, to. Nowhere: 0, 0."""
+    if isinstance(value, np.ndarray):
+        first = value.ctypes.data
+        return "cpu", first, first + value.nbytes
+    try:
+        first = value.data_ptr()
+        last = sum((size - 1) * step for size, step in zip(value.shape, value.stride(), strict=True))
+    except (RuntimeError, NotImplementedError):  # sparse, quantised, without memory
+        return "", 0, 0
+    return str(value.device), first, first + (last + 1) * value.element_size() if value.numel() and first else first
+
+
+def _overlap(a: tuple[str, int, int], b: tuple[str, int, int]) -> bool:
+    return a[0] == b[0] and a[1] < b[2] and b[1] < a[2]
 
 
 def held(network: nn.Module) -> dict[str, tuned.Held]:
@@ -83,14 +153,15 @@ def statistics(network: nn.Module) -> dict[str, tuned.Held]:
     }
 
 
-def digest(network: nn.Module) -> str:
-    """What tells its parameters from others."""
-    return tuned.digest({name: array(each) for name, each in held(network).items()})
+def digest(network: nn.Module, prefix: str = "") -> str:
+    """What tells its parameters, under names with a prefix, from others."""
+    return tuned.digest({prefix + name: array(each) for name, each in held(network).items()})
 
 
 def array(each: tuned.Held) -> np.ndarray:
-    """Its values, float32, a copy."""
-    return each.value.detach().float().cpu().numpy().copy()
+    """Its values, a copy: float64 where it is that, else float32."""
+    value = each.value.detach()
+    return (value if value.dtype == torch.float64 else value.float()).cpu().numpy().copy()
 
 
 def set_value(each: tuned.Held, value: np.ndarray) -> None:

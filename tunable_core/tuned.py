@@ -6,8 +6,11 @@ of a user's network read each other's, and a network of this project made tunabl
 """
 
 import fnmatch
+import functools
 import hashlib
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Container, Iterable, Mapping
+from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -71,6 +74,46 @@ class LayerParts(NamedTuple):
     names: dict[str, str]
     kernels: dict[str, dict[str, Held]]
     phi: dict[str, Held]
+
+
+def reachable(path: str, value: Any, stop: tuple[type, ...]) -> Iterable[tuple[str, Any]]:
+    """What can be reached from an attribute, by where it stands: contents of containers, attributes of objects, what
+    functions have closed over or take by default. The contents of `stop`, and of classes and modules, are left out."""
+    waiting, seen = [(path, value)], set()
+    while waiting:
+        path, value = waiting.pop()
+        if id(value) in seen or isinstance(value, type | ModuleType | str | bytes | int | float | None):
+            continue
+        seen.add(id(value))
+        yield path, value
+        if isinstance(value, stop):
+            continue
+        if isinstance(value, Mapping):
+            waiting += [(f"{path}[{key!r}]", part) for key, part in list(value.items())]
+        elif isinstance(value, list | tuple | set | frozenset | deque):
+            waiting += [(f"{path}[{n}]", part) for n, part in enumerate(list(value))]
+        elif isinstance(value, functools.partial):
+            waiting += [(f"{path}'s arguments", part) for part in (value.func, value.args, value.keywords)]
+        elif isinstance(value, MethodType):
+            waiting.append((f"{path}.__self__", value.__self__))
+        elif isinstance(value, FunctionType):
+            cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
+            waiting += [(f"{path}'s {name}", _content(cell)) for name, cell in cells]
+            waiting += [(f"{path}'s defaults", part) for part in (value.__defaults__, value.__kwdefaults__)]
+        elif hasattr(value, "__dict__"):
+            waiting += [(f"{path}.{name}", part) for name, part in list(vars(value).items())]
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # nothing yet
+        return None
+
+
+def kept_reason(where: str) -> str:
+    """Why a parameter that a network keeps elsewhere too cannot become tunable."""
+    return f"the network keeps it in {where} too, which would not follow omega: take it from its layer where it is used"
 
 
 Where = str | type | Callable[[str, Any], bool] | Iterable["Where"] | None
@@ -322,6 +365,30 @@ def load(path) -> tuple[dict[str, np.ndarray], Plan, str]:
         raise CheckpointError(f"{path} has a damaged header: it lacks {error}") from None
     except ValueError as error:
         raise CheckpointError(f"{path} has a damaged plan: not JSON: {error}") from None
+
+
+def unwrapped(
+    tensors: dict[str, np.ndarray], plan: Plan, names: Container[str]
+) -> tuple[dict[str, np.ndarray], Plan, str]:
+    """Tensors and plan of a network with parameters of these names, and the prefix that they had without being theirs.
+
+    Files of a network that a wrapper held were once written under its wrapper's name.
+    """
+    prefix = ""
+    for wrapper in ("module.", "_orig_mod.") * 2:
+        if all(full.startswith(prefix + wrapper) for full in plan.tensors):
+            prefix += wrapper
+    if not prefix or next(iter(plan.tensors), "") in names:
+        return tensors, plan, ""
+    renamed = {full.removeprefix(prefix): file.removeprefix(prefix) for full, file in plan.tensors.items()}
+    found = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    return found, plan.model_copy(update={"tensors": renamed}), prefix
+
+
+def check_tensors(tensors: dict[str, np.ndarray], specs: list[ParameterSpec], source) -> None:
+    """As tunable_core.checkpoint's: of networks that compute in float64 files hold that."""
+    exact = {name: value.astype(np.float32) if value.dtype == np.float64 else value for name, value in tensors.items()}
+    checkpoint.check_tensors(exact, specs, source)
 
 
 def check_base(found: str, wanted: str, path) -> None:
