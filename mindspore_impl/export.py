@@ -71,7 +71,12 @@ def export_mindir(
         ms.export(_Exported(copy, form), *inputs.values(), file_name=str(path), file_format="MINDIR")
     model = _parsed(path)
     model.user_info.update(metadata or {})
-    Path(path).write_bytes(model.SerializeToString())
+    model.primitives.sort(key=lambda primitive: primitive.name)  # they are named, and come in any order
+    for graph in (model.graph, *model.functions):
+        for attribute in graph.attribute:
+            if attribute.name == "compile_phase":  # the time, and an address
+                attribute.s = b"export"
+    Path(path).write_bytes(model.SerializeToString(deterministic=True))
 
 
 class ExportedNetwork:

@@ -5,6 +5,8 @@ see deliberate faults.
 """
 
 import json
+import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -432,3 +434,17 @@ def test_refused_networks(twin, tmp_path):
 def test_mindir_is_mindspores(torch, tmp_path):
     with refused(TunableError, "backend 'torch' exports onnx, not mindir"):
         checked_export(model_of(torch), "mindir", tmp_path / "a.mindir")
+
+
+def test_equal_networks_make_equal_mindirs(mindspore, small_network, tmp_path):
+    """Two processes, the same bytes: no time, no address, no order by chance, of which MindSpore's own file has all."""
+    program = (
+        "import sys; from tunable_core.backends import load; model = load(sys.argv[1], 'mindspore');"
+        "model.backend.export(model.network, sys.argv[2], 'mindir', 'shared', model.header.to_metadata())"
+    )
+    paths = [tmp_path / name for name in ("a.mindir", "b.mindir")]
+    for path in paths:
+        words = [sys.executable, "-c", program, str(small_network("base")), str(path)]
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert paths[0].read_bytes() == paths[1].read_bytes()
