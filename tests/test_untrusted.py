@@ -287,6 +287,16 @@ def test_nested_headers(tmp_path, refused):
             checkpoint.load(tmp_path / "m.safetensors")
 
 
+def test_a_header_of_millions_of_tensors(tmp_path, refuses):
+    """The library itself allows 100 MB, which take 1.5 GB to read."""
+    head = (
+        b"{" + b",".join(b'"t%d":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}' % i for i in range(300_000)) + b"}"
+    )
+    (tmp_path / "m.safetensors").write_bytes(len(head).to_bytes(8, "little") + head + bytes(8))
+    for line in (f"info {tmp_path}/m.safetensors", f"convert {tmp_path}/m.safetensors --from nafnet -o {tmp_path}/x"):
+        refuses(line, "m.safetensors", "its header has", "the limit is 16777216")
+
+
 def test_names_that_were_allowed_before_are_allowed(tmp_path):
     """`convert --objectives` took any name."""
     for name in ("Rauschen ü", "soft-ness", "x" * 64):

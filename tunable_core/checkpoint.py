@@ -32,6 +32,7 @@ from tunable_core.version import __version__
 FORMAT = "tunable-convolutions/1"
 STATE_FORMAT = "tunable-convolutions-state/1"  # of a run's checkpoint (tunable_core.snapshots)
 WEIGHTS = "weights."  # how the names of a network's tensors begin there
+MOST_HEADER = 2**24  # bytes of a header in JSON: those of 100,000 tensors
 FAMILY = FORMAT.partition("/")[0]  # how all formats of this project begin
 DIGEST = "digest"  # the metadata that holds what `digest` found when the file was written
 
@@ -286,6 +287,14 @@ def _weights_of_run(tensors, metadata: dict[str, str], path: str | Path) -> tupl
     return {name.removeprefix(WEIGHTS): value for name, value in tensors.items() if name.startswith(WEIGHTS)}, header
 
 
+def check_header(path: str | Path) -> None:
+    """ValueError where the header of a safetensors file, which names its tensors, is longer than MOST_HEADER."""
+    with open(path, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    if MOST_HEADER < size < Path(path).stat().st_size:
+        raise ValueError(f"its header has {size} bytes, the limit is {MOST_HEADER}")
+
+
 def load_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Read any safetensors file: its tensors and its metadata. Raises CheckpointError.
 
@@ -294,6 +303,7 @@ def load_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str
     if not Path(path).is_file():
         raise CheckpointError(f"no such weights file: {path}")
     try:
+        check_header(path)
         with safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             for name, value in tensors.items():

@@ -15,7 +15,7 @@ import numpy as np
 from safetensors import SafetensorError, deserialize, safe_open
 
 from tunable_core.backends import read_pickle
-from tunable_core.checkpoint import FORMAT
+from tunable_core.checkpoint import FORMAT, check_header
 from tunable_core.errors import CheckpointError, nearest, shown
 
 FLOATS = {"float32": np.float32, "float16": np.float16, "bfloat16": np.uint16, "float64": np.float64}
@@ -165,6 +165,7 @@ def _listed(places: Iterable[str]) -> str:
 
 def _read_safetensors(path: Path) -> Foreign:
     try:
+        check_header(path)
         with safe_open(path, framework="numpy") as file:
             own = (file.metadata() or {}).get("format") == FORMAT
         entries = [] if own else deserialize(path.read_bytes())

@@ -23,7 +23,7 @@ from tunable_core.commands.shared import (
     progress,
     read_omega,
 )
-from tunable_core.errors import DataError, TunableError
+from tunable_core.errors import DataError, TunableError, printable
 from tunable_core.files import check_writable
 from tunable_core.folders import find, some
 from tunable_core.omega import MOST_SHOWN, format_omega, sweep, tour
@@ -230,7 +230,7 @@ def _restore(model, path, target, rows, args) -> None:
     if args.animate:
         write_animation(target, restored[0], [_knobs(model, omega) for omega in rows[0]], args.quality)
     else:
-        title = f"{path.name}: omega = ({', '.join(model.objectives)})"
+        title = printable(f"{path.name}: omega = ({', '.join(model.objectives)})")
         labels = [[format_omega(omega) for omega in row] for row in rows]
         if len(rows) == 1:
             sheet = contact_sheet([[levels, *restored[0]]], ["input", *labels[0]], [title])
