@@ -67,14 +67,14 @@ DATA = [
 
 OMEGA = [
     (RESTORE, ["--omega is needed", "2 values for fidelity, noise", "1,0"]),
-    (f"{RESTORE} --omega 1", ["'1' has 1 values", "2 objectives"]),
-    (f"{RESTORE} --omega 1,0,0", ["'1,0,0' has 3 values", "2 objectives"]),
-    (f"{RESTORE} --omega 1;0", ["2 numbers like 0.7,0.3", "'1;0'"]),
+    (f"{RESTORE} --omega 1", ["'1' has 1 value;", "2 (fidelity, noise): give 1,0 or fidelity=1,noise=0"]),
+    (f"{RESTORE} --omega 1,0,0", ["'1,0,0' has 3 values", "2 (fidelity, noise)"]),
+    (f"{RESTORE} --omega 1;0", ["'1;0' has 1 value"]),
     (f"{RESTORE} --omega 1,nan", ["finite"]),
     (f"{RESTORE} --omega 1,1.01", ["(1, 1.01) lies outside the trained range [0, 1], [0, 1]"]),
     (f"{RESTORE} --omega 1,inf --extrapolate", ["finite"]),
     (f"{RESTORE} --omega 1,0 --sweep 3", ["either --omega or --sweep"]),
-    (f"{EVALUATE} --omega 1,0,0", ["3 values", "2 objectives"]),
+    (f"{EVALUATE} --omega fidelity=1,nose=0", ["'nose'", "did you mean 'noise'"]),
     (f"{EVALUATE} --omega=-1,0", ["(-1, 0) lies outside"]),
     (f"{FOLD} --omega 2,0", ["(2, 0) lies outside"]),
     (f"{FOLD} --omega a,b", ["'a,b'"]),

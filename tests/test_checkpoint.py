@@ -85,7 +85,7 @@ def test_metadata_is_as_documented(path):
     assert metadata.pop("format") == "tunable-convolutions/1" == FORMAT
     assert re.fullmatch("[0-9a-f]{64}", metadata.pop("digest"))
     values = {key: json.loads(value) for key, value in metadata.items()}
-    assert values.keys() == {"network", "objectives", "omega_range", "recipe", "writer"}
+    assert values.keys() == {"network", "objectives", "omega_range", "recipe", "writer", "trained"}
     assert values["objectives"] == ["fidelity", "noise"] and values["network"]["name"] == "resnet"
     assert values["writer"].startswith("tunable-convolutions ")
 
@@ -187,6 +187,7 @@ def test_foreign_files(tmp_path, refused):
         ("objectives", '["only"]', "2 ranges"),
         ("objectives", "[]", "2 ranges"),
         ("omega_range", "5", "omega_range"),
+        ("trained", '[{"omega": "sum 2", "share": 1}]', "trained.0.omega"),
         ("omega_range", "[[0, 1]]", "1 ranges"),
         ("omega_range", "[[0, 1], [0]]", "omega_range.1"),
         ("omega_range", "[[0, 1], [0, NaN]]", "omega_range.1.1"),

@@ -205,8 +205,9 @@ def test_info(tunable, weights_file):
     status, out, err = tunable("info", weights_file)
     assert (status, err) == (0, "")
     assert out.splitlines()[0].startswith("network       resnet, tunable: phi base, channels 4, blocks 1, upscale 1, ")
-    assert out.splitlines()[1:4] == [
+    assert out.splitlines()[1:5] == [
         "omega         fidelity [0, 1], noise [0, 1]",
+        "trained at    omega anywhere in [0, 1]",
         f"parameters    {3 * (weights + biases):,} in 8 tensors",
         f"multiply-adds {weights:,} per pixel",
     ]
@@ -401,6 +402,7 @@ def test_doctor_finds_what_is_wrong(tunable, monkeypatch):
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     status, out, _ = tunable("doctor", "--json")
     checks = json.loads(out)["checks"]
+    assert checks["onnxruntime sends no data on its use"]["passed"]
     assert status == 1 and [name for name, check in checks.items() if not check["passed"]] == [
         "mindspore starts",
         "jax starts",
@@ -415,6 +417,24 @@ def test_doctor_finds_what_is_wrong(tunable, monkeypatch):
     monkeypatch.setattr(doctor, "requested", tuple)
     status, out, _ = tunable("doctor")
     assert status == 1 and "FAIL a framework is installed: none" in out
+
+
+def test_onnxruntime_keeps_no_data_on_its_use(tmp_path, tunable, monkeypatch):
+    """Nothing is left under HOME, unless the user has said so, which doctor reports."""
+    code = "import os, tunable_core, onnxruntime; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("ORT_", "XDG_"))}
+    for wish in ({}, {"ORT_DISABLE_TELEMETRY": "0"}):
+        home = tmp_path / f"home{len(wish)}"
+        home.mkdir()
+        command = [sys.executable, "-c", code]
+        found = subprocess.run(
+            command, env={**environment, "HOME": str(home), **wish}, check=True, stdout=subprocess.PIPE, text=True
+        )
+        assert found.stdout.strip() == wish.get("ORT_DISABLE_TELEMETRY", "1")
+        assert wish or not list(home.iterdir())
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    status, out, _ = tunable("doctor")
+    assert status == 1 and "FAIL onnxruntime sends no data on its use: ORT_DISABLE_TELEMETRY 0" in out
 
 
 def test_doctor_reads_the_switches(tunable, monkeypatch):

@@ -61,16 +61,38 @@ def test_range(refused):
             check_range(np.asarray(outside, dtype=np.float32), trained)
 
 
+NAMES = ("fidelity", "noise")
+
+
 def test_parse(refused):
-    np.testing.assert_array_equal(parse_omega("0.7, .3", 2), np.float32([0.7, 0.3]))
-    np.testing.assert_array_equal(parse_omega("1", 1), np.float32([1]))
-    for text in ("0.7;0.3", "", "0.7,", "a,b"):
-        with refused(OmegaError, repr(text), "0.7,0.3"):
-            parse_omega(text, 2)
-    with refused(OmegaError, "3 values", "2 objectives"):
-        parse_omega("1,2,3", 2)
+    np.testing.assert_array_equal(parse_omega("0.7, .3", NAMES), np.float32([0.7, 0.3]))
+    np.testing.assert_array_equal(parse_omega("1", ["sharp"]), np.float32([1]))
+    for text in ("0.7;0.3,", "0.7,", "a,b"):
+        with refused(OmegaError, repr(text), "1,0 or fidelity=1,noise=0"):
+            parse_omega(text, NAMES)
+    with refused(
+        OmegaError, "'1,2,3' has 3 values; the network has 2 (fidelity, noise): give 1,0 or fidelity=1,noise=0"
+    ):
+        parse_omega("1,2,3", NAMES)
+    with refused(OmegaError, "'' has 1 value; the network has 2 (fidelity, noise)"):
+        parse_omega("", NAMES)
     with refused(OmegaError, "finite"):
-        parse_omega("nan,0", 2)
+        parse_omega("nan,0", NAMES)
+
+
+def test_parse_names(refused):
+    for text in ("fidelity=0.7,noise=0.3", "noise=.3, fidelity = 0.7"):
+        np.testing.assert_array_equal(parse_omega(text, NAMES), np.float32([0.7, 0.3]))
+    for text, *fragments in (
+        ("noise=1", "lacks a value for fidelity", "fidelity=1,noise=0"),
+        ("noise=1,fidelty=0", "'fidelty'", "did you mean 'fidelity'", "the knobs are fidelity, noise"),
+        ("noise=1,fidelity=0,noise=1", "names noise twice"),
+        ("noise=1,0", "a value without a name"),
+        ("noise=1,fidelity=much", "2 numbers like 1,0 or fidelity=1,noise=0"),
+        ("noise=1,fidelity=", "2 numbers"),
+    ):
+        with refused(OmegaError, *fragments):
+            parse_omega(text, NAMES)
 
 
 def test_format():

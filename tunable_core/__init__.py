@@ -1,9 +1,14 @@
 """Framework-neutral part of tunable convolutions: recipes, data, metrics, checkpoints, certificate, commands."""
 
+import os
+
 from tunable_core.errors import TunableError
 from tunable_core.version import __version__
 
 __all__ = ["Model", "TunableError", "__version__", "load"]
+
+# onnxruntime, once imported, keeps data on its use and asks its maker's server; a value that the user has set stays.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str):

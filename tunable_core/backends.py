@@ -195,6 +195,11 @@ def read_pickle(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     return pickles.read_pickle(path)
 
 
+def backend_for(path: str | Path) -> str | None:
+    """The backend that opens an exported file of this suffix; None for weights files."""
+    return _EXPORTED.get(Path(path).suffix.lower())
+
+
 def choose(name: str, kind: str, received: str | None, known: tuple[str, ...]) -> str:
     """The requested device or mode of backend `name`, the first known one when None; BackendError if unknown."""
     if received is None:
@@ -262,7 +267,7 @@ class Model:
         elif omega is None:
             raise OmegaError(f"a tunable network wants omega for {', '.join(self.objectives)}")
         else:
-            omega = check_omega(omega, len(self.objectives), len(degraded))
+            omega = check_omega(omega, self.objectives, len(degraded))
         restored = self.backend.run(self.network, degraded, omega)
         if self.exported:  # a graph does what it likes, whatever its header says
             scale, (count, channels, height, width) = self.header.network.scale, degraded.shape
@@ -285,13 +290,15 @@ class Model:
             raise TunableError("this network is plain already: there is nothing to fold")
         if not self.folds:
             self._check_weights("fold")
-        omega = check_omega(omega, len(self.objectives))
+        omega = check_omega(omega, self.objectives)
         if omega.ndim != 1:
             raise OmegaError(f"folding wants one omega ({len(self.objectives)},), not {omega.shape}")
         network = self.backend.fold(self.network, omega)
         spec = self.header.network.model_copy(update={"tunable": False})
         recipe = {**self.header.recipe, "folded_at": omega.tolist()}
-        header = dataclasses.replace(self.header, network=spec, objectives=(), omega_range=(), recipe=recipe)
+        header = dataclasses.replace(
+            self.header, network=spec, objectives=(), omega_range=(), recipe=recipe, trained=None
+        )
         return dataclasses.replace(self, network=network, header=header)
 
     def _check_weights(self, verb: str) -> None:
@@ -308,15 +315,18 @@ def build(header: checkpoint.Header, tensors: dict[str, np.ndarray], backend: Ba
 
 
 def load(
-    path: str | Path, backend: str | Backend = "torch", device: str | None = None, mode: str | None = None
+    path: str | Path, backend: str | Backend | None = None, device: str | None = None, mode: str | None = None
 ) -> Model:
-    """Load a weights file into a framework; or an exported file, .onnx by backend "onnx", .mindir by "mindspore"."""
+    """Load a weights file into a framework, or an exported file: .onnx, .mindir.
+
+    backend  None: "onnx" for .onnx, "mindspore" for .mindir, else "torch"
+    """
+    wanted = backend_for(path)
+    backend = backend or wanted or "torch"
     chosen = get_backend(backend, device, mode) if isinstance(backend, str) else backend
-    suffix = Path(path).suffix
-    if suffix in chosen.opens:
+    if wanted and Path(path).suffix.lower() in chosen.opens:
         return Model(chosen, *chosen.open(path), exported=True)
-    if suffix in _EXPORTED:
-        wanted = _EXPORTED[suffix]
+    if wanted:
         raise TunableError(f"{path} is an exported model: it runs with backend {wanted!r}, not {chosen.name!r}")
     tensors, header = checkpoint.load(path)
     return build(header, tensors, chosen, path)

@@ -27,6 +27,7 @@ from tunable_core.networks import NetworkSpec
 from tunable_core.pictures import MAX_PIXELS
 from tunable_core.recipe import Recipe, location, parse
 from tunable_core.schema import Section
+from tunable_core.trained import MOST, Part, parts_of, parts_of_recipe
 from tunable_core.version import __version__
 
 FORMAT = "tunable-convolutions/1"
@@ -100,6 +101,7 @@ class _Stored(Section):
     size: tuple[_Side, _Side] | None = None
     history: list[dict[str, str]] = []
     step: int | None = Field(None, ge=0)
+    trained: Annotated[list[Part], Field(min_length=1, max_length=MOST)] | None = None
 
     @field_validator("size")
     @classmethod
@@ -163,6 +165,7 @@ class Header:
     history      where a run went on in another framework, version, device or mode: the facts of each, and the step
                  `from` which it trained; () for a run that did not
     step         of a run's checkpoint; None for finished weights
+    trained      where omega was in training (tunable_core.trained); None where that is unknown
     """
 
     network: NetworkSpec
@@ -173,6 +176,7 @@ class Header:
     size: tuple[int, int] | None = None
     history: tuple[dict[str, str], ...] = ()
     step: int | None = None
+    trained: tuple[Part, ...] | None = None
 
     @property
     def num_objectives(self) -> int:
@@ -186,8 +190,9 @@ class Header:
         """
         names = tuple(objective.name for objective in recipe.objectives) if recipe.network.tunable else ()
         history = tuple(history) if len(history) > 1 else ()
-        trained = recipe.omega.sampler.span(len(names)) if names else ()
-        return cls(recipe.network, names, trained, recipe.to_dict(), history=history, step=step)
+        ranges = recipe.omega.sampler.span(len(names)) if names else ()
+        trained = parts_of(recipe.omega.sampler) if names else None
+        return cls(recipe.network, names, ranges, recipe.to_dict(), history=history, step=step, trained=trained)
 
     def to_metadata(self) -> dict[str, str]:
         values = {
@@ -198,6 +203,8 @@ class Header:
             "writer": self.writer,
             **{key: value for key in ("size", "history", "step") if (value := getattr(self, key))},
         }
+        if self.trained:
+            values["trained"] = [part.model_dump() for part in self.trained]
         return {"format": FORMAT, **{key: json.dumps(value) for key, value in values.items()}}
 
     @classmethod
@@ -223,7 +230,10 @@ class Header:
             raise CheckpointError(f"{source} has a damaged header: not JSON: {error}") from None
         names, ranges = tuple(stored.objectives), tuple(stored.omega_range)
         history = tuple(stored.history)
-        header = cls(stored.network, names, ranges, stored.recipe, stored.writer, stored.size, history, stored.step)
+        found = tuple(stored.trained) if stored.trained else parts_of_recipe(stored.recipe) if names else None
+        header = cls(
+            stored.network, names, ranges, stored.recipe, stored.writer, stored.size, history, stored.step, found
+        )
         if len(ranges) != len(names) or len(set(names)) != len(names) or header.network.tunable != bool(names):
             raise CheckpointError(
                 f"{source} has a damaged header: {len(ranges)} ranges, objectives {shown(names)}, "

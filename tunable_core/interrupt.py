@@ -104,8 +104,8 @@ def _is_ours(handler) -> bool:
 def heeded() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the block as Ctrl-C does, by an exception (Stopped): what was begun is cleared away.
 
-    Further signals within a second of it do not disturb that. An ignored SIGINT is also blocked, in all threads to come:
-    MindSpore's handler would hear it.
+    Further signals within a second of it do not disturb that. An ignored SIGINT is also blocked, in all threads to
+    come: MindSpore's handler would hear it.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

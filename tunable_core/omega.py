@@ -5,21 +5,25 @@ and need not sum to one. How training draws them is in `sampling`.
 """
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
-from tunable_core.errors import OmegaError, shown
+from tunable_core.errors import OmegaError, nearest, shown
 
 MOST_POINTS = 2**16  # of a grid: the corners of the most objectives that a recipe may have
 MOST_SHOWN = 100  # along an edge of what is shown side by side
 
 
-def check_omega(omega, num_objectives: int, batch: int | None = None) -> np.ndarray:
+def check_omega(omega, objectives: int | Sequence[str], batch: int | None = None) -> np.ndarray:
     """Return `omega` as float32 of shape (p,) or (N, p), or raise OmegaError.
+
+    objectives  their names, or how many they are
 
     Any finite value passes (outside [0, 1] extrapolates); `check_range` is the stricter test.
     `batch`, when given, is the N that a per-sample omega must have.
     """
+    num_objectives, names = (objectives, "") if isinstance(objectives, int) else _named(objectives)
     try:
         if np.iscomplexobj(omega):
             raise TypeError
@@ -29,7 +33,7 @@ def check_omega(omega, num_objectives: int, batch: int | None = None) -> np.ndar
         raise OmegaError(f"omega must be numbers of shape (p,) or (N, p), not {shown(omega)}") from None
     if array.ndim not in (1, 2) or array.shape[-1] != num_objectives:
         raise OmegaError(
-            f"omega has shape {array.shape}; the network has {num_objectives} objectives, "
+            f"omega has shape {array.shape}; the network has {num_objectives} objectives{names}, "
             f"so it must be ({num_objectives},) or (N, {num_objectives})"
         )
     if batch is not None and array.ndim == 2 and len(array) != batch:
@@ -49,15 +53,50 @@ def check_range(omega: np.ndarray, omega_range) -> np.ndarray:
     return omega
 
 
-def parse_omega(text: str, num_objectives: int) -> np.ndarray:
-    """Read "0.7,0.3" as an omega (p,), or raise OmegaError."""
+def parse_omega(text: str, objectives: Sequence[str]) -> np.ndarray:
+    """Read "0.7,0.3", or "noise=0.3,fidelity=0.7" in any order, as an omega (p,); OmegaError."""
+    parts = [part.strip() for part in text.split(",")]
+    p, names = _named(objectives)
+    if "=" in text:
+        parts = _in_order(text, parts, objectives)
+    elif len(parts) != p:
+        count = "1 value" if len(parts) == 1 else f"{len(parts)} values"
+        raise OmegaError(f"omega {shown(text)} has {count}; the network has {p}{names}: give {example(objectives)}")
     try:
-        values = [float(part) for part in text.split(",")]
+        values = [float(part) for part in parts]
     except ValueError:
-        raise OmegaError(f"omega must be {num_objectives} numbers like 0.7,0.3, not {text!r}") from None
-    if len(values) != num_objectives:
-        raise OmegaError(f"omega {text!r} has {len(values)} values; the network has {num_objectives} objectives")
-    return check_omega(values, num_objectives)
+        raise OmegaError(f"omega must be {p} numbers like {example(objectives)}, not {shown(text)}") from None
+    return check_omega(values, objectives)
+
+
+def _in_order(text: str, parts: list[str], objectives: Sequence[str]) -> list[str]:
+    """The values of "b=2, a=1" in the order of the names."""
+    values: dict[str, str] = {}
+    for part in parts:
+        name, equals, value = (word.strip() for word in part.partition("="))
+        if not equals:
+            raise OmegaError(f"omega {shown(text)} has a value without a name: name all of them, or none")
+        if name not in objectives:
+            known = ", ".join(objectives)
+            raise OmegaError(f"omega names {shown(name)}{nearest(name, objectives)}; the knobs are {known}")
+        if name in values:
+            raise OmegaError(f"omega {shown(text)} names {name} twice")
+        values[name] = value
+    missing = [name for name in objectives if name not in values]
+    if missing:
+        raise OmegaError(f"omega {shown(text)} lacks a value for {', '.join(missing)}: give {example(objectives)}")
+    return [values[name] for name in objectives]
+
+
+def _named(objectives: Sequence[str]) -> tuple[int, str]:
+    return len(objectives), f" ({', '.join(objectives)})"
+
+
+def example(objectives: Sequence[str]) -> str:
+    """How an omega of these objectives may be written: "1,0 or fidelity=1,noise=0"."""
+    values = ["1", *"0" * (len(objectives) - 1)]
+    named = ",".join(f"{name}={value}" for name, value in zip(objectives, values, strict=True))
+    return f"{','.join(values)} or {named}"
 
 
 def format_omega(omega) -> str:

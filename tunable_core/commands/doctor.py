@@ -19,7 +19,7 @@ def add_arguments(parser):
 
 def run(args) -> int:
     backends = {name: _backend(name) for name in dict.fromkeys([*BACKENDS, *requested()])}
-    checks = {**_usable(backends), **_precision(backends), **_traps(backends)}
+    checks = {**_usable(backends), **_precision(backends), **_traps(backends), **_privacy()}
     found = {
         "tunable-convolutions": __version__,
         "python": platform.python_version(),
@@ -95,6 +95,13 @@ def _traps(backends: dict[str, dict[str, str]]) -> dict[str, dict]:
             not on_cpu or dispatch == "1", f"MS_DEV_HOST_BLOCKING_RUN {dispatch}"
         ),
     }
+
+
+def _privacy() -> dict[str, dict]:
+    """What would tell others of this machine's use: passed when it is switched off."""
+    switch = os.environ.get("ORT_DISABLE_TELEMETRY", "")
+    off = switch.lower() in ("1", "true", "yes", "on")
+    return {"onnxruntime sends no data on its use": _check(off, f"ORT_DISABLE_TELEMETRY {switch or 'empty'}")}
 
 
 def _has_avx512() -> bool:

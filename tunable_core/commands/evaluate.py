@@ -14,6 +14,7 @@ from tunable_core.commands.shared import (
     print_json,
     progress,
     read_omega,
+    warn_of_untrained,
 )
 from tunable_core.errors import TunableError
 from tunable_core.evaluation import evaluate, objectives_of, protocol, summarise
@@ -65,11 +66,13 @@ def run(args) -> int:
     for name in tables.FILES if args.out else ():
         check_writable(Path(args.out) / name)
     model = model_of(args)
+    omegas = _omegas(args, model)
+    warn_of_untrained([] if omegas is None else omegas, model.header)
     with progress(f"evaluate ({model.backend.name})") as report:
         rows = evaluate(
             model,
             args.data,
-            _omegas(args, model),
+            omegas,
             args.sigma,
             args.rho,
             ssim=not args.no_ssim,

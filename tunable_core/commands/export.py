@@ -5,7 +5,15 @@ import logging
 import re
 
 from tunable_core.backends import load
-from tunable_core.commands.shared import add_backend, add_extrapolate, add_json, backend_of, print_json, read_omega
+from tunable_core.commands.shared import (
+    add_backend,
+    add_extrapolate,
+    add_json,
+    backend_of,
+    print_json,
+    read_omega,
+    warn_of_untrained,
+)
 from tunable_core.errors import TunableError, shown
 from tunable_core.exports import FORMS, SUFFIXES, checked_export, targets
 from tunable_core.tolerances import TOLERANCES
@@ -50,6 +58,7 @@ def run(args) -> int:
         if not model.objectives:
             raise TunableError(f"{args.model} holds a plain network: it takes no --omega")
         omega = read_omega(args.omega, model.header, args.extrapolate)
+        warn_of_untrained([omega], model.header)
     report = checked_export(model, args.format, args.out, omega, form=args.form, half=args.float16, size=args.size)
     files = [str(path) for path in targets(model, args.format, args.out)]
     limit = TOLERANCES[report.limit].limit

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from tunable_core.backends import load
-from tunable_core.commands.shared import add_backend, add_extrapolate, backend_of, read_omega
+from tunable_core.commands.shared import add_backend, add_extrapolate, backend_of, read_omega, warn_of_untrained
 from tunable_core.errors import TunableError
 from tunable_core.files import check_writable
 from tunable_core.omega import format_omega
@@ -38,6 +38,7 @@ def run(args) -> int:
     if model.exported:
         raise TunableError(f"{args.model} is an exported model: to fold it, load the weights that it was made from")
     omegas = [read_omega(text, model.header, args.extrapolate) for text in args.omega]
+    warn_of_untrained(omegas, model.header)
     for path, omega in zip(paths, omegas, strict=True):
         folded = model.fold(omega)
         folded.save(path)

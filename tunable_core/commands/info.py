@@ -1,9 +1,10 @@
-"""`tunable info MODEL`: what a weights file, or a checkpoint of a run, is, without any framework."""
+"""`tunable info MODEL`: what a weights file or a checkpoint of a run is, without any framework; or an exported file."""
 
 import itertools
 import math
 
 from tunable_core import checkpoint, vgg
+from tunable_core.backends import backend_for, load
 from tunable_core.commands.shared import add_json, print_json
 from tunable_core.errors import printable
 from tunable_core.evaluation import objectives_of
@@ -11,22 +12,29 @@ from tunable_core.initial import ParameterSpec
 from tunable_core.omega import format_omega
 from tunable_core.recipe import parse
 from tunable_core.snapshots import changes
+from tunable_core.trained import describe
 
 
 def add_arguments(parser):
-    parser.add_argument("model", metavar="MODEL", help="a weights file, or a checkpoint of a run")
+    parser.add_argument("model", metavar="MODEL", help="a weights file, a checkpoint of a run, or an exported file")
     add_json(parser)
 
 
 def run(args) -> int:
-    tensors, header = checkpoint.load(args.model)
-    checkpoint.check_network(tensors, header, args.model)
+    exported = backend_for(args.model)
+    if exported:
+        tensors, header = None, load(args.model).header
+    else:
+        tensors, header = checkpoint.load(args.model)
+        checkpoint.check_network(tensors, header, args.model)
     facts = {
         "network": header.network.model_dump(mode="json"),
         "objectives": header.objectives,
         "omega_range": header.omega_range,
-        "parameters": sum(value.size for value in tensors.values()),
-        "tensors": len(tensors),
+        "exported": exported and {"runs with": exported, "size": header.size},
+        "trained": header.trained and [part.model_dump() for part in header.trained],
+        "parameters": sum(value.size for value in tensors.values()) if tensors else None,
+        "tensors": len(tensors) if tensors else None,
         "multiply_adds_per_pixel": header.network.multiply_adds,
         "judges": _judges(header.recipe),
         "writer": header.writer,
@@ -48,9 +56,15 @@ def _lines(header: checkpoint.Header, facts: dict):
     if header.objectives:
         ranges = zip(header.objectives, header.omega_range, strict=True)
         yield "omega", ", ".join(f"{name} [{low:g}, {high:g}]" for name, (low, high) in ranges)
+    if header.trained:
+        yield "trained at", f"omega {describe(header.trained)}"
     if "folded_at" in header.recipe:
         yield "folded at", format_omega(header.recipe["folded_at"])
-    yield "parameters", f"{facts['parameters']:,} in {facts['tensors']} tensors"
+    if facts["exported"]:
+        size = "{} x {} pixels, height x width".format(*header.size) if header.size else "any size"
+        yield "exported", f"for pictures of {size}; runs with backend {facts['exported']['runs with']}"
+    else:
+        yield "parameters", f"{facts['parameters']:,} in {facts['tensors']} tensors"
     yield "multiply-adds", f"{facts['multiply_adds_per_pixel']:,} per pixel"
     yield from facts["judges"].items()
     yield "recipe", _recipe(header.recipe)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from tunable_core import encoders
 from tunable_core.commands.shared import (
+    OMEGA,
     add_backend,
     add_extrapolate,
     add_json,
@@ -22,11 +23,12 @@ from tunable_core.commands.shared import (
     print_json,
     progress,
     read_omega,
+    warn_of_untrained,
 )
 from tunable_core.errors import DataError, TunableError, printable
 from tunable_core.files import check_writable
 from tunable_core.folders import find, some
-from tunable_core.omega import MOST_SHOWN, format_omega, sweep, tour
+from tunable_core.omega import MOST_SHOWN, example, format_omega, sweep, tour
 from tunable_core.pictures import (
     WRITTEN,
     from_network,
@@ -51,7 +53,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--recursive", action="store_true", help="folders with all folders in them, which -o then holds too"
     )
-    parser.add_argument("--omega", metavar="A,B", help="the knobs, one value per objective; none for a plain network")
+    parser.add_argument("--omega", metavar="A,B", help=OMEGA)
     parser.add_argument(
         "-o",
         "--out",
@@ -119,6 +121,7 @@ def run(args) -> int:
         raise TunableError("--resume goes on with a folder of restored pictures: name it with -o")
     model = model_of(args)
     omegas = _omegas(args, model)
+    warn_of_untrained([omega for row in omegas for omega in row if omega is not None], model.header)
     written, failed = [], []
     record = Record(folder, _settings(args, model, omegas)) if folder else None
     if args.resume:
@@ -272,8 +275,9 @@ def _omegas(args, model) -> list:
     if args.animate:
         raise TunableError("--animate wants --sweep N")
     if not args.omega:
-        example = ",".join("1" + "0" * (p - 1))
-        raise TunableError(f"--omega is needed: {p} values for {', '.join(model.objectives)}, such as {example}")
+        raise TunableError(
+            f"--omega is needed: {p} values for {', '.join(model.objectives)}, such as {example(model.objectives)}"
+        )
     return [[read_omega(args.omega, model.header, args.extrapolate)]]
 
 

@@ -2,19 +2,27 @@
 
 import argparse
 import json
+import logging
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 
-from tunable_core.backends import BACKENDS, Backend, Model, get_backend, load, requested
+from tunable_core.backends import BACKENDS, Backend, Model, backend_for, get_backend, load, requested
 from tunable_core.checkpoint import Header
 from tunable_core.errors import TunableError, shown
-from tunable_core.omega import check_range, parse_omega
+from tunable_core.folders import some
+from tunable_core.omega import check_range, format_omega, parse_omega
 from tunable_core.pictures import MAX_PIXELS
 from tunable_core.schema import MOST
+from tunable_core.trained import describe, doubt
+
+OMEGA = (
+    "the knobs: one value per objective, in order (0.7,0.3) or by name (noise=0.3,fidelity=0.7); none for a plain "
+    "network. `info` says where a network was trained; elsewhere a warning is given"
+)
 
 
 def add_backend(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
@@ -22,7 +30,8 @@ def add_backend(parser: argparse.ArgumentParser, *, required: bool = False) -> N
     parser.add_argument(
         "--backend",
         required=required,
-        help=f"one of {', '.join(BACKENDS)} (default: the first installed); onnx runs an exported .onnx file",
+        help=f"one of {', '.join(BACKENDS)} (default: the first installed); an exported file "
+        "says itself what runs it: onnx an .onnx, mindspore a .mindir",
     )
     parser.add_argument(
         "--device", help="cpu, cuda, cuda:N (torch); cpu, ascend, gpu (mindspore); default: an accelerator if there"
@@ -53,14 +62,32 @@ def add_extrapolate(parser: argparse.ArgumentParser) -> None:
 
 
 def read_omega(text: str, header: Header, extrapolate: bool) -> np.ndarray:
-    """ "0.7,0.3" as omega (p,) for the network of `header`; OmegaError outside its range unless `extrapolate`."""
-    omega = parse_omega(text, header.num_objectives)
+    """ "0.7,0.3" or "fidelity=0.7,noise=0.3" as omega (p,) for the network of `header`.
+
+    OmegaError outside its range unless `extrapolate`.
+    """
+    omega = parse_omega(text, header.objectives)
     return omega if extrapolate else check_range(omega, header.omega_range)
 
 
+def warn_of_untrained(omegas: Iterable[np.ndarray], header: Header) -> None:
+    """Say in one line which omega the network never or rarely saw in training."""
+    reasons: dict[str, list[str]] = {}
+    for omega in omegas:
+        if reason := doubt(omega, header.trained):
+            reasons.setdefault(reason, []).append(format_omega(omega))
+    if reasons:
+        which = "; ".join(f"{reason} trained at omega {some(found)}" for reason, found in reasons.items())
+        logging.warning(
+            "this network was %s; it saw omega %s: what it was not trained at may be worse, with a colour cast",
+            which, describe(header.trained),
+        )  # fmt: skip
+
+
 def backend_of(args: argparse.Namespace) -> Backend:
-    """The backend that the arguments name."""
-    name = args.backend or next(iter(requested()), None)
+    """The backend that the arguments name, or that opens the exported file which they name."""
+    model = getattr(args, "model", None)
+    name = args.backend or (model and backend_for(model)) or next(iter(requested()), None)
     if name is None:
         raise TunableError(f"no framework is installed; install one of {', '.join(BACKENDS)}")
     return get_backend(name, args.device, args.mode)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tunable_core.evaluation import Measurement, is_enlarged, protocol
 from tunable_core.files import write_text
 from tunable_core.omega import format_omega
 from tunable_core.reports import charts
+from tunable_core.trained import describe, doubt
 
 FILES = ("table.csv", "summary.csv", "summary.md", "plot.png")
 HEADINGS = {
@@ -40,7 +42,9 @@ def write(out: str | Path, rows: list[Measurement], summary: list[dict], model: 
 def document(summary: list[dict], model: Model) -> str:
     """The Markdown table with what its numbers mean: omega's names and the measuring protocol."""
     objectives = ", ".join(model.objectives) or "none (plain network)"
-    return f"{markdown(summary)}\nomega: {objectives}. Protocol: {protocol(summary)}\n"
+    doubtful = {row["omega"] for row in summary if row["omega"] and doubt(row["omega"], model.header.trained)}
+    note = f" *: hardly or never trained, which was {describe(model.header.trained)}." if doubtful else ""
+    return f"{markdown(summary, doubtful)}\nomega: {objectives}.{note} Protocol: {protocol(summary)}\n"
 
 
 def to_csv(rows: list[dict]) -> str:
@@ -60,8 +64,11 @@ def to_csv(rows: list[dict]) -> str:
     return text.getvalue()
 
 
-def markdown(summary: list[dict]) -> str:
-    """The means as a Markdown table, one row per omega, sigma and rho; what was not measured or varied is left out."""
+def markdown(summary: list[dict], marked: Collection[tuple] = ()) -> str:
+    """The means as a Markdown table, one row per omega, sigma and rho; what was not measured or varied is left out.
+
+    marked  omega that get an asterisk
+    """
     levels = {"sigma": "σ", "rho": "ρ"} if any(row["rho"] for row in summary) else {"sigma": "σ"}
     if is_enlarged(summary):
         levels, summary = {}, [row for row in summary if row["sigma"] == "mean"]
@@ -69,7 +76,7 @@ def markdown(summary: list[dict]) -> str:
     headings = ["ω", *levels.values(), "pictures", *(HEADINGS[name] for name in shown)]
     lines = ["| " + " | ".join(headings) + " |", "|---" * len(headings) + "|"]
     for row in summary:
-        cells = [format_omega(row["omega"]) if row["omega"] else "-"]
+        cells = [format_omega(row["omega"]) + "*" * (row["omega"] in marked) if row["omega"] else "-"]
         cells += [row[level] if isinstance(row[level], str) else f"{row[level]:g}" for level in levels]
         cells += [str(row["pictures"]), *(format(row[name], _FORMATS.get(name, ".2f")) for name in shown)]
         lines.append("| " + " | ".join(cells) + " |")
