@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,7 +85,7 @@ def test_a_failed_comparison(tunable, weights_file, backend, tmp_path, monkeypat
         (f"{EXPORT}.onnx", ["--format", "required"]),
         (f"{EXPORT}.onnx --format onx", ["unknown format 'onx'", "did you mean 'onnx'", "onnx, mindir, dni"]),
         (f"{EXPORT}.onnx --format onnx --form loop", ["unknown form 'loop'", "shared, basis"]),
-        (f"{EXPORT}.onnx --format onnx --omega 1", ["'1' has 1 values", "2 objectives"]),
+        (f"{EXPORT}.onnx --format onnx --omega 1", ["'1' has 1 value;", "2 (fidelity, noise)"]),
         (f"{EXPORT}.onnx --format onnx --omega 1,2", ["(1, 2) lies outside"]),
         (f"{EXPORT}.onnx --format onnx --omega 1,0 --form basis", ["form basis"]),
         (f"{EXPORT}.bin --format onnx", ["must be named *.onnx", "x.bin"]),
@@ -221,7 +222,7 @@ def test_blocked_is_refused(exported, monkeypatch, refused):
 
 def test_restore(exported, tunable, place, tmp_path, monkeypatch):
     """The same picture with omega an input of the file, and as a constant."""
-    words = (place / "pictures" / "a.png", "--omega", "1,0", "--backend", "onnx")
+    words = (place / "pictures" / "a.png", "--omega", "1,0")  # the suffix says which backend
     given, run = [], onnx_runtime.Backend.run
 
     def noted(self, network, degraded, omega):
@@ -237,10 +238,24 @@ def test_restore(exported, tunable, place, tmp_path, monkeypatch):
     assert np.abs(first - second).max() <= 1
 
 
+def test_the_suffix_says_what_runs_it(exported, tunable, place, tmp_path):
+    """In every verb that reads a model, and in upper case; another backend is refused."""
+    shutil.copy(exported, tmp_path / "NET.ONNX")
+    for path in (exported, tmp_path / "NET.ONNX"):
+        assert load(path).backend.name == "onnx"
+        status, out, err = tunable("info", path)
+        assert (status, err) == (0, "") and "trained at    omega anywhere in [0, 1]\n" in out
+        assert "exported      for pictures of any size; runs with backend onnx\n" in out
+        words = ("--data", place / "pictures", "--sigma", "15", "--omega", "noise=1,fidelity=0", "--no-ssim", "--json")
+        assert len(answer(tunable("evaluate", path, *words))["summary"]) == 2
+    status, _, err = tunable("export", exported, "--format", "onnx", "-o", tmp_path / "a.onnx")
+    assert status == 2 and err.count("\n") == 1 and "exported" in err
+    status, _, err = tunable("restore", exported, place / "pictures" / "a.png", "--omega", "1,0", "--backend", "torch")
+    assert status == 2 and "is an exported model: it runs with backend 'onnx', not 'torch'" in err
+
+
 def test_fold_writes_weights(exported, tunable, tmp_path):
-    status, out, err = tunable(
-        "fold", exported, "--omega", "1,0", "--backend", "onnx", "-o", tmp_path / "a.safetensors"
-    )
+    status, out, err = tunable("fold", exported, "--omega", "1,0", "-o", tmp_path / "a.safetensors")
     assert (status, out) == (2, "") and err.count("\n") == 1 and not list(tmp_path.iterdir())
     assert f"{exported} is an exported model: to fold it, load the weights" in err
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tunable_core.errors import DataError
+from tunable_core.errors import DataError, printable, shorten
 from tunable_core.pictures import SUFFIXES
 
 _LOOKED_AT = 10_000  # files of sub-folders, to say what is left there
@@ -93,4 +93,4 @@ def counted(number: int) -> str:
 
 def some(names: list[str]) -> str:
     """The first few of many names."""
-    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+    return ", ".join(shorten(printable(name), 80) for name in names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
