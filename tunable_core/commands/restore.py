@@ -100,6 +100,7 @@ _OTHERS = (".heic", ".heif", ".jxl", ".svg", ".raw", ".dng", ".exr", ".hdr")  # 
 
 # What does not change a picture, of all that can be said on the command line.
 _NEUTRAL = (
+    "max_pixels",
     "verb",
     "model",
     "images",
