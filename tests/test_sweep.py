@@ -42,6 +42,19 @@ def test_geometry(rows, columns, height, width, labelled):
     assert sheet[:line].min() < 0.5  # the columns' labels
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_labels_stand_above_what_they_name(place):
+    """One of three columns and one of three rows have a label: there is the ink."""
+    names = ["HHH" if other == place else "" for other in range(3)]
+    sheet = contact_sheet([[np.ones((40, 90, 3))] * 3] * 3, names, names)
+    line = 14 + 8
+    columns, rows = (
+        np.flatnonzero((part < 0.9).any(axis=axis)) for part, axis in ((sheet[:line], (0, 2)), (sheet[line:], (1, 2)))
+    )
+    assert columns.size and set((columns - GAP) // (90 + GAP)) == {place}
+    assert rows.size and set(rows // (line + 40 + GAP)) == {place} and (rows % (line + 40 + GAP) < line).all()
+
+
 def test_labels_do_not_overlap():
     """Columns of tiny pictures are as wide as their labels; the picture stands in the middle."""
     sheet = contact_sheet(pictures(1, 3, 8, 8), ["(0.25, 0.75)"] * 3)

@@ -141,6 +141,10 @@ def test_style_pictures(gan_values, tmp_path):
     found = style_picture(style(tmp_path / "grey.png", size=20))
     assert found.shape == (1, 3, 10, 20) and np.allclose(found, 128 / 255)
     assert style_picture(style(tmp_path / "grey.png")).shape == (1, 3, 30, 60)
+    levels = np.random.default_rng(0).integers(256, size=(9, 12, 3), dtype=np.uint8)
+    Image.fromarray(levels).save(tmp_path / "colours.png")
+    whole = style_picture(style(tmp_path / "colours.png"))
+    assert (np.rint(255 * whole[0].transpose(1, 2, 0)) == levels).all()
     Image.fromarray(np.zeros((2, 60), np.uint8)).save(tmp_path / "thin.png")
     for name, message in (("thin.png", "60x2; at least 4 pixels"), ("none.png", "no such picture")):
         with pytest.raises(DataError, match=message):
