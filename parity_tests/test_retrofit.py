@@ -104,6 +104,22 @@ def test_phi_learns(twin, rng, phi):
     assert len(each) == len(names) and all(id(value) in trained for value in each)
 
 
+@pytest.mark.parametrize("rank", [0, 2])
+def test_differences_start_at_nothing_and_learn(twin, rng, rank):
+    """Every omega gives the given network, to the bit, and the slope of every difference, or of one factor, is there."""
+    given = strangers.build("tied", twin.name)
+    network = twin.impl.make_tunable(given, 2, train="differences", rank=rank, seed=3)
+    x, omega = strangers.inputs("tied", rng), omega_of("inside")
+    wanted = call(twin, given, x)
+    for label in ("corner", "inside", "outside"):
+        found = call(twin, network, x, omega_of(label))
+        assert all(np.array_equal(value, wanted[place]) for place, value in found.items()), label
+    weights = {place: rng.standard_normal(value.shape) for place, value in wanted.items()}
+    slopes = gradients(twin, network, x, omega, weights)[2]
+    assert {name for name, slope in slopes.items() if not np.any(slope)} == {n for n in slopes if n.endswith(".down")}
+    assert len(slopes) == (4 if rank else 3)  # a weight of two factors, two biases
+
+
 def freeze(twin, network, names):
     for name, value in held(twin, network).items():
         if name in names:

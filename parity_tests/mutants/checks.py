@@ -15,16 +15,20 @@ import pytest
 
 from parity_tests import (
     golden,
+    strangers,
     test_certificate,
     test_export,
     test_golden,
     test_judges,
     test_layers,
     test_limits,
+    test_make_tunable,
     test_networks,
     test_objectives,
     test_optimizers,
+    test_retrofit,
     test_structure,
+    test_threads,
     test_training,
 )
 from parity_tests.cases import CASES, CONVOLUTIONS
@@ -61,11 +65,13 @@ class Check(NamedTuple):
         if arguments.get("which") == EAGER:
             arguments["which"] = twin.backend.modes.index(twin.backend.mode)
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+            rng = np.random.default_rng(5)
             fixtures = {
                 "twin": twin,
                 twin.name: twin,
                 "backend": twin.backend,
-                "rng": np.random.default_rng(5),
+                "rng": rng,
+                "arrays": partial(strangers.inputs, rng=rng),
                 "make_recipe": make_recipe,
                 "make_loss": partial(test_objectives.build_loss, twin, make_recipe),
                 "folder": Path(folder),
@@ -220,6 +226,39 @@ CHECKS: dict[str, list[Check]] = {
         _check(test_structure.test_trace),
         _check(test_layers.test_parameters, name="grouped", phi="se"),
         _check(test_limits.test_every_parameter_of_a_network_gets_a_gradient, phi="affine"),
+    ],
+    "make_tunable": [
+        *(
+            _check(function, name="tied", phi=phi)
+            for function in (
+                test_make_tunable.test_every_omega_starts_as_the_given_network,
+                test_make_tunable.test_what_is_learnt_is_the_sum_of_the_files_kernels,
+            )
+            for phi in ("base", "affine", "se")
+        ),
+        *(_check(test_make_tunable.test_differences_alone, rank=rank) for rank in (0, 1)),
+        *(_check(test_retrofit.test_differences_start_at_nothing_and_learn, rank=rank) for rank in (0, 2)),
+        *(_check(test_retrofit.test_phi_learns, phi=phi) for phi in ("affine", "se")),
+        _check(test_make_tunable.test_what_becomes_tunable_can_be_said_by_name_class_and_predicate),
+        _check(test_retrofit.test_a_kernel_that_is_kept_elsewhere, how="list"),
+        _check(test_make_tunable.test_batch_norms_in_training_take_one_omega),
+    ],
+    "tuned files": [
+        _check(test_make_tunable.test_folding_gives_the_given_class_back, name="tied"),
+        *(
+            _check(test_retrofit.test_a_fold_is_as_the_given_network_was, options={"phi": phi})
+            for phi in ("base", "se")
+        ),
+        _check(test_retrofit.test_a_fold_takes_the_running_statistics),
+        _check(test_retrofit.test_files_hold_every_bit),
+        _check(test_retrofit.test_running_statistics_move),
+        _check(test_make_tunable.test_differences_alone, rank=0),
+    ],
+    "tuned threads": [
+        _check(test_threads.test_a_network_made_tunable, label="one"),
+        _check(test_retrofit.test_a_wrapped_network_has_the_names_of_the_plain_one, name="DataParallel")._replace(
+            alone="torch"
+        ),
     ],
     "tiles": _alone(
         _check(test_tiling.test_scale),

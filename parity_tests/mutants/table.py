@@ -6,10 +6,11 @@ from parity_tests.mutants.layers import LAYERS
 from parity_tests.mutants.learning import LEARNING
 from parity_tests.mutants.networks import NETWORKS
 from parity_tests.mutants.neutral import NEUTRAL
+from parity_tests.mutants.retrofit import RETROFIT
 
 MUTANTS = [
     Mutant(f"{kind}: {name}", kind, fault)
-    for kinds in (LAYERS, ATTENTION, NETWORKS, LEARNING, NEUTRAL)
+    for kinds in (LAYERS, ATTENTION, NETWORKS, LEARNING, RETROFIT, NEUTRAL)
     for kind, faults in kinds.items()
     for name, fault in faults.items()
 ]
