@@ -421,6 +421,25 @@ def test_other_readers_say_that_there_is_more(caplog, tmp_path):
     assert caplog.text.count("a.webp holds 3 pictures: the first is taken") == 1
 
 
+def test_what_a_camera_adds_is_no_page(restore):
+    """A JPEG with a second picture in it, as telephones write them."""
+    first, second = (Image.fromarray(frame) for frame in flags(2))
+    first.save("in.jpg", "MPO", save_all=True, append_images=[second])
+    (line,) = restore("in.jpg", "out.tif")
+    assert line == "in.jpg holds 1 more, as cameras add previews and maps: the first picture is taken"
+    assert read_picture("out.tif").frames == 1
+
+
+def test_descriptions_of_arrays_are_dropped(restore):
+    """They would say another shape than the file has."""
+    tifffile.imwrite("in.tif", photograph(24), photometric="rgb")
+    tifffile.imwrite("j.tif", photograph(24)[..., 0], imagej=True)
+    for name in ("in.tif", "j.tif"):
+        restore(name, "out.tif")
+        with tifffile.TiffFile("out.tif") as file:
+            assert not file.pages[0].description and file.asarray().shape[:2] == (24, 24)
+
+
 def test_pictures_that_do_not_fit_together(tmp_path, refused):
     frames = [Picture(frame) for frame in flags()]
     with refused(DataError, "a.png", "3 pictures"):

@@ -152,7 +152,7 @@ def test_maximum_of_pnm(maximum, kind, tmp_path):
     raw = values.astype(np.uint8 if maximum < 256 else ">u2").tobytes()
     (tmp_path / "a.pnm").write_bytes(kind + b" 24 20 %d " % maximum + raw)
     found = read(tmp_path / "a.pnm")
-    step = 0.51 / (65535 if kind == b"P5" else 255)
+    step = 0.51 / (65535 if maximum > 255 else 255)
     np.testing.assert_allclose(found[..., 1], (values if truth is GREY else values[..., 1]) / maximum, atol=step)
 
 
@@ -173,6 +173,17 @@ def test_ink_and_lab(tmp_path, refused):
     tif(tmp_path / "d.tif", np.zeros((4, 4, 5), np.uint16), photometric="minisblack", planarconfig="contig")
     with refused(DataError, "d.tif", "5 x uint16, MINISBLACK"):
         read_levels(tmp_path / "d.tif")
+
+
+def test_ink_by_its_profile(tmp_path, caplog):
+    """A profile that is none of ink is said, and left."""
+    smooth = np.tile(np.array([200, 120, 40], dtype=np.uint8), (16, 16, 1))
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for name, held in (("a.jpg", profile), ("b.jpg", b"none")):
+        Image.fromarray(smooth).convert("CMYK").save(tmp_path / name, quality=98, icc_profile=held)
+        assert np.abs(read_levels(tmp_path / name).astype(int) - smooth).max() <= 4
+        assert f"{name}: its colour profile is not one of CMYK" in caplog.text
+    assert read_picture(tmp_path / "a.jpg").profile is None
 
 
 def test_large_pictures_in_blocks(tmp_path, monkeypatch):

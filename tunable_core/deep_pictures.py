@@ -51,6 +51,27 @@ def png_bytes(path: str | Path, width: int, height: int) -> int:
     return height * (1 + math.ceil(width * depth * _PNG_CHANNELS.get(kind, 1) / 8)) // _DEFLATE
 
 
+def read_pnm(path: str | Path, picture: Image.Image) -> np.ndarray | None:
+    """The samples of a binary PNM of more than 8 bits that Pillow opened; None of another file."""
+    codec, _, start, args = picture.tile[0]
+    if codec not in ("raw", "ppm") or (codec == "raw" and picture.mode != "I"):
+        return None
+    most = _TOP if codec == "raw" else args[-1]
+    if most < 256 or picture.mode not in ("I", "RGB"):
+        return None
+    count = 3 if picture.mode == "RGB" else 1
+    samples = np.fromfile(path, ">u2", math.prod(picture.size) * count, offset=start)
+    if samples.size < math.prod(picture.size) * count:
+        raise ValueError("image file is truncated")
+    samples = samples.reshape(*picture.size[::-1], count)
+    if most == _TOP:
+        return samples.astype(np.uint16)
+    levels = np.empty(samples.shape, np.uint16)
+    for rows in _rows(samples):
+        levels[rows] = np.rint(np.minimum(samples[rows], most) * (_TOP / most))
+    return levels
+
+
 class Tiff:
     """A page of a TIFF.
 
@@ -105,13 +126,14 @@ class Tiff:
     def check(self) -> None:
         """ValueError where the file cannot hold so many pixels."""
         page = self._page
-        if any(not 0 < length <= self._bytes - start for start, length in self._segments()):
-            raise ValueError("image file is truncated")  # a decoder may not notice
         ratio = _RATIOS.get(page.compression)
-        if ratio and page.photometric != tifffile.PHOTOMETRIC.YCBCR and isinstance(page.bitspersample, int):
+        shared = len(set(page.dataoffsets)) < len(page.dataoffsets)  # pieces that are alike
+        if not ratio or shared or page.photometric == tifffile.PHOTOMETRIC.YCBCR:
+            return
+        if isinstance(page.bitspersample, int):
             needed = math.prod(self.size) * page.samplesperpixel * page.bitspersample // 8
-            if needed // ratio > sum(page.databytecounts):
-                raise ValueError("image file is truncated")
+            if needed // ratio > self._bytes:
+                raise ValueError(f"image file is truncated: {self._bytes} bytes cannot hold {needed} of values")
 
     def read(self, most: int) -> tuple[np.ndarray, str | None]:
         """The samples, uint16 (uint8 of up to 8 bits), and a line about values that were clipped.
@@ -120,8 +142,9 @@ class Tiff:
         in -1..2 of that range are clipped to it; beyond it ValueError. So is a strip or tile of more bytes than `most`
         that has to be decoded in one piece; errors of many kinds where the file is damaged.
         """
-        self.check()
         page, colours, extra = self._page, self.colours, tifffile.EXTRASAMPLE
+        if any(not 0 < length <= self._bytes - start for start, length in self._segments()):
+            raise ValueError("image file is truncated")  # a decoder may not notice
         kinds = page.extrasamples or (extra.UNASSALPHA,) * (page.samplesperpixel - colours)
         alphas = [place for place, kind in enumerate(kinds) if kind != extra.UNSPECIFIED][:1]
         kept = [*range(colours), *(colours + place for place in alphas)]
@@ -157,6 +180,8 @@ class Tiff:
                     rows = min(step, height - top)
                     page.parent.filehandle.seek(at + (plane * height + top) * row)
                     raw = page.parent.filehandle.read(rows * row)
+                    if len(raw) < rows * row:
+                        raise ValueError("image file is truncated")
                     yield None if together else plane, top, 0, np.frombuffer(raw, dtype).reshape(rows, width, count)
             return
         rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (min(page.rowsperstrip, height), width)

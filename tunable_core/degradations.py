@@ -156,7 +156,7 @@ class Jpeg(_Degradation):
         Image.fromarray(values.squeeze(2) if values.shape[2] == 1 else values).save(
             file, "JPEG", quality=int(quality), subsampling=self.subsampling
         )
-        decoded = np.asarray(Image.open(file), dtype=np.float32) / np.float32(255)
+        decoded = np.asarray(Image.open(file, formats=("JPEG",)), dtype=np.float32) / np.float32(255)
         return decoded.reshape(values.shape).transpose(2, 0, 1)
 
 

@@ -62,8 +62,8 @@ def read_picture(path: str | Path, max_pixels: int | None = None) -> Picture:
     """Read a picture, the first of its file, with all that it has, in the precision of its file.
 
     The content, not the name, says which of the formats of `SUFFIXES` it is; nothing else is decoded. Grey, palette,
-    CMYK and Lab pictures become RGB; EXIF orientation is applied. 16 bits stay 16 in PNG, in grey and RGB TIFF and in
-    grey PNM; other kinds have 8. Whole numbers span their type's range, signed ones 0 to its largest, floats 0..1;
+    CMYK and Lab pictures become RGB; EXIF orientation is applied. 16 bits stay 16 in PNG and PNM, and in grey
+    and RGB TIFF; other kinds have 8. Whole numbers span their type's range, signed ones 0 to its largest, floats 0..1;
     signed numbers and floats a little outside are clipped, which is logged (`deep_pictures.Tiff.read`).
 
     max_pixels  refuse more than these (default `MAX_PIXELS`), before anything is decoded
@@ -133,6 +133,10 @@ def _read(path: str | Path, frame: int, max_pixels: int | None, *, tags: bool) -
         if said:
             _say_once(f"{path}: {said}")
         if tags:
+            if source is not None and source.format == "MPO":
+                _say_once(
+                    f"{path} holds {source.n_frames} pictures, as cameras add previews and maps: the first is taken"
+                )
             found, said = tags_of(tiff.tags, {}) if tiff else tags_of(source.getexif, source.info)
             picture = picture._replace(tags=found)
             if said:
@@ -209,8 +213,8 @@ def _of_file(file: BinaryIO, path: str | Path) -> Image.Image | None:
 
 
 def _places(picture: Image.Image) -> range:
-    """The frames of a file; the picture that an animated PNG shows where animations are not known is none."""
-    count = getattr(picture, "n_frames", 1)
+    """The frames of a file; neither what a camera adds to a JPEG nor what an animated PNG shows instead is one."""
+    count = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
     return range(int(count > 1 and getattr(picture, "default_image", False)), count)
 
 
@@ -235,9 +239,10 @@ def _of_pillow(path, picture: Image.Image, places: Sequence[int], profile) -> tu
     """A picture that Pillow opened, without its tags, and a line about clipped values."""
     info, said = picture.info, None
     animated = len(places) > 1 and picture.format in (*encoders.ANIMATED, "GIF")
+    samples = deep_pictures.read_pnm(path, picture) if picture.format == "PPM" else None
     if picture.format == "WEBP" and not animated:  # in a third of the memory that Pillow takes
         samples = imagecodecs.webp_decode(Path(path).read_bytes())
-    else:
+    elif samples is None:
         picture.load()
         if deep_pictures.is_png(path) and not animated:
             samples = deep_pictures.read_png(path)
@@ -246,9 +251,10 @@ def _of_pillow(path, picture: Image.Image, places: Sequence[int], profile) -> tu
         elif picture.mode == "F":
             samples, said = deep_pictures.levels_of(np.asarray(picture)[:, :, None])
         elif picture.mode == "CMYK" and profile:
-            samples = _of_ink(picture, profile)
+            samples, said = _of_ink(picture, profile)
         else:
             samples = _samples(picture, bool(profile))
+    profile = None if picture.mode in ("CMYK", "LAB") else profile
     found = _of_samples(samples, _orientation(picture), profile)
     found = found._replace(frames=len(places), animated=animated)
     if animated:
@@ -281,11 +287,14 @@ def _converted(block: Image.Image, mode: str) -> Image.Image:
     return block.convert(mode)
 
 
-def _of_ink(picture: Image.Image, profile: bytes) -> np.ndarray:
-    """uint8 sRGB (H, W, 3) of CMYK, by its profile."""
-    source, target = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
-    transform = ImageCms.buildTransform(source, target, "CMYK", "RGB")
-    return _in_blocks(picture, lambda block: ImageCms.applyTransform(block, transform), 3)
+def _of_ink(picture: Image.Image, profile: bytes) -> tuple[np.ndarray, str | None]:
+    """uint8 sRGB (H, W, 3) of CMYK by its profile, and a line where that is none."""
+    try:
+        source, target = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+        transform = ImageCms.buildTransform(source, target, "CMYK", "RGB")
+    except (OSError, ImageCms.PyCMSError):
+        return _samples(picture, True), "its colour profile is not one of CMYK: its colours are near"
+    return _in_blocks(picture, lambda block: ImageCms.applyTransform(block, transform), 3), None
 
 
 def _in_blocks(picture: Image.Image, convert, count: int) -> np.ndarray:

@@ -16,6 +16,7 @@ _DESCRIBING = {
 _XMP, _INTEROP = 700, 40965
 _SIZE = (40962, 40963)  # of the EXIF directory: width and height in pixels
 _XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:="|>))[0-9](?="|</tiff:Orientation>)')
+_STORED = ('{"shape"', "shape=", "ImageJ=", "<?xml")  # descriptions of how programs have stored arrays
 _PER_INCH = {1: None, 2: 1.0, 3: 2.54}
 
 
@@ -52,6 +53,8 @@ def _tags(exif: Image.Exif, info: dict[str, Any]) -> Tags:
                 del found[directory]
     if _INTEROP in found.get(IFD.Exif, {}):
         found[IFD.Exif][_INTEROP] = dict(exif.get_ifd(_INTEROP))
+    if str(found.get(Base.ImageDescription, "")).startswith(_STORED):
+        del found[Base.ImageDescription]
     if Base.Orientation in found:
         found[Base.Orientation] = 1
     _encoded(found)  # or it is none that can be written
