@@ -1,5 +1,4 @@
-"""What Pillow would read in 8 bits, or not at all: 16-bit PNG by imagecodecs; by tifffile TIFF of whole numbers of more
-than 8 bits, of signed ones and of floats.
+"""What Pillow reads in 8 bits or not at all: PNG and PNM of 16 bits, and grey and RGB TIFF of any numbers, by tifffile.
 
 Samples are (H, W, S); S = 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
 """
@@ -23,6 +22,7 @@ _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _DEFLATE = 1032  # bytes that one byte can hold, at the most
 _RATIOS = {1: 1, 5: 2731, 8: _DEFLATE, 32946: _DEFLATE, 32773: 64}  # the same by TIFF's compressions, where it is known
 _ORIENTATION, _PROFILE = 274, 34675  # tags
+_PILLOWS = (2, 3, 4, 6, 7)  # compressions
 _SHRUNK_OR_MASK = 1 | 4  # of a page's kind
 _TOP = 65535  # levels that are kept
 _BLOCK = 2**21  # values converted at a time
@@ -30,7 +30,7 @@ _MOST_SAMPLES = 8
 
 for _name in ("imagecodecs", "tifffile", "PIL.TiffImagePlugin"):  # they log what they raise, and what does no harm
     logging.getLogger(_name).disabled = True
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")  # likewise, of single tags
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.(Tiff|Png)ImagePlugin")  # likewise
 
 
 def is_png(path: str | Path) -> bool:
@@ -119,9 +119,10 @@ class Tiff:
 
     @property
     def is_for_pillow(self) -> bool:
-        """Whether Pillow reads its values as they are, and so many of them."""
+        """Whether Pillow's decoder is the one for it: it knows CCITT's and JPEG's compression, in 8 bits."""
         page, most = self._page, Image.MAX_IMAGE_PIXELS or math.inf
-        return not self.colours or (page.dtype.kind == "u" and page.bitspersample <= 8 and math.prod(self.size) <= most)
+        shallow = page.dtype is not None and page.dtype.kind == "u" and page.bitspersample in range(1, 9)
+        return not self.colours or (shallow and page.compression in _PILLOWS and math.prod(self.size) <= most)
 
     def check(self) -> None:
         """ValueError where the file cannot hold so many pixels."""
@@ -212,7 +213,8 @@ class _Levels:
             return values
         levels = np.empty(values.shape, self.dtype)
         for rows in _rows(values):
-            part = values[rows].astype(np.float64)
+            with np.errstate(invalid="ignore"):  # what is not finite is found next
+                part = values[rows].astype(np.float64)
             self._look(part)
             part /= self._full
             levels[rows] = np.rint(np.clip(part, 0, 1, out=part) * self.top)

@@ -7,6 +7,7 @@ file, uint8 or uint16, which stand for 0..1 too.
 import functools
 import io
 import logging
+import math
 import os
 import struct
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from tunable_core import deep_pictures, encoders
 from tunable_core.encoders import Sheet, Timing
-from tunable_core.errors import DataError
+from tunable_core.errors import DataError, shorten
 from tunable_core.files import atomic
 from tunable_core.tags import NO_TAGS, Tags, tags_of
 
@@ -78,11 +79,13 @@ def read_frames(path: str | Path, max_pixels: int | None = None) -> Iterator[Pic
 
     Frames of an animation have 8 bits per channel.
     """
-    limit, first = _limit(max_pixels), read_picture(path, max_pixels)
+    limit = _limit(max_pixels)
+    with _opened(path, 0, max_pixels) as (picture, tiff, places):
+        total, frames = math.prod((picture or tiff).size), len(places)
+    if not tiff and total * frames > limit:
+        raise DataError(_too_many(path, f"{frames} frames of {total} pixels", limit))
+    first = read_picture(path, max_pixels)
     yield first
-    total = first.levels.shape[0] * first.levels.shape[1]
-    if first.animated and total * first.frames > limit:
-        raise DataError(_too_many(path, f"{first.frames} frames of {total} pixels", limit))
     for frame in range(1, first.frames):
         width, height = _size(path, frame, max_pixels)
         total += width * height
@@ -134,9 +137,8 @@ def _read(path: str | Path, frame: int, max_pixels: int | None, *, tags: bool) -
             _say_once(f"{path}: {said}")
         if tags:
             if source is not None and source.format == "MPO":
-                _say_once(
-                    f"{path} holds {source.n_frames} pictures, as cameras add previews and maps: the first is taken"
-                )
+                added = source.n_frames - 1
+                _say_once(f"{path} holds {added} more, as cameras add previews and maps: the first picture is taken")
             found, said = tags_of(tiff.tags, {}) if tiff else tags_of(source.getexif, source.info)
             picture = picture._replace(tags=found)
             if said:
@@ -194,7 +196,7 @@ def _opened(
     except FileNotFoundError:
         raise DataError(f"no such picture: {path}") from None
     except Exception as error:  # Pillow raises many kinds on damaged files
-        raise DataError(f"cannot read {path} as a picture: {' '.join(str(error).split())}") from None
+        raise DataError(f"cannot read {path} as a picture: {shorten(' '.join(str(error).split()), 300)}") from None
 
 
 def _of_file(file: BinaryIO, path: str | Path) -> Image.Image | None:
