@@ -9,7 +9,7 @@ import pytest
 from fake import SPECS, Numpy, assert_same_run, at, fail, held, names, press
 from PIL import Image
 
-from tunable_core import checkpoint, interrupt, run
+from tunable_core import checkpoint, interrupt, pictures, run
 from tunable_core.checkpoint import Header
 from tunable_core.data import Batches
 from tunable_core.degradations import protocol_noise
@@ -335,6 +335,14 @@ def test_given_weights_are_read_first(recipe_of, folder, tmp_path, refused):
     with refused(RecipeError, "vgg.weights", "given.safetensors"):
         train(recipe_of(data={"patch": 16}, **vgg), Idle(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_more_pixels_than_usual_may_be_allowed(recipe_of, tmp_path, refused, monkeypatch):
+    """Of every picture that is looked at: those for training, and those for validation."""
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 479)
+    with refused(DataError, "2 of 2 pictures of data.train", "480"):
+        train(recipe_of(), Numpy(), tmp_path / "run")
+    train(recipe_of(), Numpy(), tmp_path / "run", max_pixels=480)
 
 
 # --- one folder, one run

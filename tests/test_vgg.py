@@ -13,6 +13,7 @@ from tunable_core.commands import main
 from tunable_core.errors import DataError, RecipeError
 from tunable_core.initial import ParameterSpec
 from tunable_core.judges import VGG, Discriminator
+from tunable_core.layouts import layout
 from tunable_core.recipe import parse
 from tunable_core.styles import style_picture
 
@@ -154,7 +155,9 @@ def test_style_pictures(gan_values, tmp_path):
 def test_info_counts_the_judges(gan_values, tmp_path, capsys):
     """Both that a model was trained with, in its file's recipe only: parameters and multiply-adds by hand."""
     gan_values["discriminator"] = {"channels": 2, "scales": 1, "hidden": 5}
-    checkpoint.save(tmp_path / "model.safetensors", {}, checkpoint.Header.of(parse(gan_values)))
+    header = checkpoint.Header.of(parse(gan_values))
+    tensors = {name: np.zeros(shape, np.float32) for name, shape in layout(header.network, header.num_objectives)}
+    checkpoint.save(tmp_path / "model.safetensors", tensors, header)
     assert main(["info", str(tmp_path / "model.safetensors")]) == 0
     lines = capsys.readouterr().out.splitlines()
     (judge,) = (line for line in lines if line.startswith("discriminator"))

@@ -83,14 +83,17 @@ def each(function: Callable[[Path], Any], paths: list[Path], what: str, every: f
                 future.cancel()
 
 
-def check_pictures(paths: list[Path], check: Callable[[Path], Any], where: str) -> None:
-    """Call check(path) for every picture; DataError that counts those for which it raises one, and names the first."""
+def check_pictures(paths: list[Path], check: Callable[[Path], Any], where: str, max_pixels: int | None = None) -> None:
+    """Call check(path) for every picture; DataError that counts those for which it raises one, and names the first.
+
+    max_pixels  as `read_picture`
+    """
 
     alone = threading.Lock()
 
     def fault(path: Path) -> str:
         try:
-            width, height = size_of(path)
+            width, height = size_of(path, max_pixels)
             with alone if width * height > LARGE else nullcontext():
                 check(path)
         except DataError as error:
@@ -148,12 +151,12 @@ class Batches:
         self._scale, self._margin = scale_of(recipe.data.degradation), margin_of(recipe.data.degradation)
         patch = recipe.data.patch
         self._size = (patch + 2 * self._margin) * self._scale  # clean pixels of a crop
-        check_pictures(self._paths, self._check_size, "data.train")  # now, not when a batch happens to draw one
+        check_pictures(self._paths, self._check_size, "data.train", max_pixels)  # now, not when one is drawn
         self._cache = PictureCache(recipe.data.cache_gib * 2**30, max_pixels)
 
     def check(self) -> None:
         """Decode every picture, so that a damaged one stops a run before its first step: DataError."""
-        check_pictures(self._paths, self._cache.read, "data.train")
+        check_pictures(self._paths, self._cache.read, "data.train", self.max_pixels)
 
     def _check_size(self, path: Path) -> None:
         size, patch = self._size, self._data.patch

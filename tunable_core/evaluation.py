@@ -184,7 +184,7 @@ def evaluate(
     levels = [(0.0, 0.0)] if scale != 1 else list(itertools.product(SIGMAS if sigmas is None else sigmas, rhos))
     paths = pictures_of([folder]) if isinstance(folder, str) else folder
     check = partial(_check_usable, ssim=ssim, scale=scale, max_pixels=max_pixels)
-    check_pictures(paths, check, str(folder) if isinstance(folder, str) else "the list")
+    check_pictures(paths, check, str(folder) if isinstance(folder, str) else "the list", max_pixels)
     points = [None] if omegas is None else list(omegas)
     total, rows = len(paths) * len(levels) * len(points), []
     for index, path in enumerate(paths):
@@ -242,7 +242,7 @@ def validation_pictures(recipe: Recipe) -> list[Path]:
 def check_validation(recipe: Recipe, max_pixels: int | None = None) -> None:
     """Raise DataError for the pictures of `data.validate` that cannot be used."""
     check = partial(_check_usable, ssim=False, scale=recipe.network.scale, max_pixels=max_pixels)
-    check_pictures(validation_pictures(recipe), check, "data.validate")
+    check_pictures(validation_pictures(recipe), check, "data.validate", max_pixels)
 
 
 def validate(
