@@ -340,7 +340,7 @@ def test_given_weights_are_read_first(recipe_of, folder, tmp_path, refused):
 def test_more_pixels_than_usual_may_be_allowed(recipe_of, tmp_path, refused, monkeypatch):
     """Of every picture that is looked at: those for training, and those for validation."""
     monkeypatch.setattr(pictures, "MAX_PIXELS", 479)
-    with refused(DataError, "2 of 2 pictures of data.train", "480"):
+    with refused(DataError, "2 of 2 pictures of data.train", "24x20 pixels; the limit is 479"):
         train(recipe_of(), Numpy(), tmp_path / "run")
     train(recipe_of(), Numpy(), tmp_path / "run", max_pixels=480)
 
