@@ -122,8 +122,8 @@ def test_a_discriminator_beyond_any_memory(values, refused):
     values |= {"vgg": {"seed": 0}, "objectives": [{"name": "sharp", "kind": "gan"}]}
     values["data"] = {**values["data"], "patch": 64}
     parse(values)
-    with refused(RecipeError, "the discriminator would hold more than 1073741824 parameters"):
-        parse({**values, "discriminator": {"channels": 2**13, "scales": 6}})
+    with refused(RecipeError, "the discriminator would hold more than 67108864 parameters"):
+        parse({**values, "discriminator": {"channels": 2**8, "scales": 6}})
 
 
 def changed(values, change):
@@ -323,13 +323,13 @@ def test_info_writes_no_character_that_moves_the_terminal(tmp_path, tunable):
     assert status == 0 and json.loads(out)["recipe"] == recipe and out.replace("\n", "").isprintable()
 
 
-def layout_of(spec):
+def layout_of(spec, p=0):
     from pydantic import TypeAdapter
 
     from tunable_core.layouts import layout
     from tunable_core.networks import NetworkSpec
 
-    return layout(TypeAdapter(NetworkSpec).validate_python(spec), 0)
+    return layout(TypeAdapter(NetworkSpec).validate_python(spec), p)
 
 
 # --- exported files
@@ -490,6 +490,14 @@ def test_words_that_no_system_opens(verb, word, fragment, refuses):
 @pytest.mark.parametrize("word", ["x" * 100_000, "\x1b[2J\x9b\u202e", "٣" * 5000])
 def test_long_and_moving_words(line, word, refuses):
     refuses(line.format(word=word, place="{place}"))
+
+
+def test_a_recipe_of_another_network_than_the_file_holds(tmp_path, values, refuses):
+    """Its losses would compare pictures of two sizes."""
+    spec = {"name": "resnet", "channels": 2, "blocks": 1, "upscale": 2}
+    tensors = {name: np.zeros(shape, np.float32) for name, shape in layout_of(spec, 2)}
+    path = promise(tmp_path / "m.safetensors", spec, ("fidelity", "noise"), tensors, recipe=parse(values).to_dict())
+    refuses(f"verify {path}", "enlarges 2 times", "recipe of one that enlarges 1 times")
 
 
 # --- MindSpore's checkpoints

@@ -27,7 +27,8 @@ from tunable_core.schema import MOST, Place, Section, check_path
 
 MOST_BYTES = 2**17  # of a recipe's file; the longest of this project has 2,000
 MOST_BASES = 20  # recipes that inherit from each other
-MOST_PARAMETERS = 2**30  # numbers that a network holds, and a discriminator: 4 GiB, and three times as much in training
+MOST_PARAMETERS = 2**30  # numbers that a network holds: 4 GiB, and three times as much in training
+MOST_JUDGING = 2**26  # those of a discriminator, which `verify` makes of the recipe in a file: 256 MiB
 MOST_PIXELS = 2**26  # of the clean pictures of a batch: 0.8 GB as floats
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -190,9 +191,13 @@ class Recipe(Section):
                 f"the limit is {MOST_PIXELS}"
             )
         judged = ((name, shape) for name, shape, *_ in (self.discriminator.specs() if self.adversarial else ()))
-        for what, held in (("network", layout(self.network, self.network_objectives)), ("discriminator", judged)):
-            if count(held, MOST_PARAMETERS) > MOST_PARAMETERS:
-                raise ValueError(f"the {what} would hold more than {MOST_PARAMETERS} parameters, the limit")
+        network = layout(self.network, self.network_objectives)
+        for what, held, most in (
+            ("network", network, MOST_PARAMETERS),
+            ("discriminator", judged, MOST_JUDGING),
+        ):
+            if count(held, most) > most:
+                raise ValueError(f"the {what} would hold more than {most} parameters, the limit")
         for spec in self.objectives:
             if spec.kind in ("noise", "blur") and enlarged > 1:
                 raise ValueError(

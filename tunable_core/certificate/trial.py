@@ -27,7 +27,7 @@ from tunable_core.certificate.programs import (
 )
 from tunable_core.certificate.rows import MOVE_CONTROL, OMEGA_CONTROL, Certificate
 from tunable_core.certificate.truth import Exact, exact_backend
-from tunable_core.errors import BackendError, TunableError
+from tunable_core.errors import BackendError, CheckpointError, TunableError
 from tunable_core.exports import FORMS, tried_export
 from tunable_core.recipe import parse
 from tunable_core.tolerances import CONTROL, MOVED, joint_error, relative_error
@@ -219,7 +219,12 @@ def verify(
         certificate.notes.append(f"the truth is that of {against}, tensors of over {truth.stored.size} values sketched")
     else:
         inputs = make_inputs(header.num_objectives, points, header.network.scale)
-        recipe = parse(header.recipe) if header.recipe else None
+        recipe = parse(header.recipe, f"{path}: its recipe") if header.recipe else None
+        if recipe and recipe.network.scale != header.network.scale:
+            raise CheckpointError(
+                f"{path} holds a network that enlarges {header.network.scale} times, trained by a recipe of one that "
+                f"enlarges {recipe.network.scale} times"
+            )
     programs = [Program.of(backend.name, backend, file, recipe) for backend in backends]
     exact = None if truth else exact_backend(backends)
     if exact:
