@@ -223,6 +223,8 @@ class Header:
         except ValidationError as error:
             first = error.errors()[0]
             message = first["msg"].removeprefix("Value error, ")
+            if first["type"] not in ("value_error", "missing"):
+                message += f", not {shown(first['input'])}"
             raise CheckpointError(f"{source} has a damaged header: {location(values, first)}: {message}") from None
         except KeyError as error:
             raise CheckpointError(f"{source} has a damaged header: it lacks {error}") from None
