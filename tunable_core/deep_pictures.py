@@ -111,7 +111,7 @@ class Tiff:
         """Samples of a pixel that are colours; 0 in a page that is not for this class."""
         page, kinds = self._page, tifffile.PHOTOMETRIC
         colours = {kinds.RGB: 3, kinds.MINISBLACK: 1, kinds.MINISWHITE: 1}.get(page.photometric, 0)
-        usable = page.dtype is not None and page.dtype.kind in "uif" and isinstance(page.bitspersample, int)
+        usable = page.dtype is not None and page.dtype.kind in "buif" and isinstance(page.bitspersample, int)
         further = page.samplesperpixel - colours
         if not colours or not usable or page.imagedepth != 1 or not 0 <= further <= _MOST_SAMPLES - colours:
             return 0
@@ -121,7 +121,7 @@ class Tiff:
     def is_for_pillow(self) -> bool:
         """Whether Pillow's decoder is the one for it: it knows CCITT's and JPEG's compression, in 8 bits."""
         page, most = self._page, Image.MAX_IMAGE_PIXELS or math.inf
-        shallow = page.dtype is not None and page.dtype.kind == "u" and page.bitspersample in range(1, 9)
+        shallow = page.dtype is not None and page.dtype.kind in "bu" and page.bitspersample in range(1, 9)
         return not self.colours or (shallow and page.compression in _PILLOWS and math.prod(self.size) <= most)
 
     def check(self) -> None:
@@ -149,7 +149,7 @@ class Tiff:
         kinds = page.extrasamples or (extra.UNASSALPHA,) * (page.samplesperpixel - colours)
         alphas = [place for place, kind in enumerate(kinds) if kind != extra.UNSPECIFIED][:1]
         kept = [*range(colours), *(colours + place for place in alphas)]
-        levels = _Levels(page.dtype.kind, page.bitspersample, self._type)
+        levels = _Levels(page.dtype.kind.replace("b", "u"), page.bitspersample, self._type)
         samples = np.zeros((*self.size[::-1], len(kept)), levels.dtype)
         for plane, top, left, values in self._pieces(most):
             if plane is None:
