@@ -1,9 +1,13 @@
 """Networks: twin to twin, both to float64, mode to mode; names, shapes, counts, and one network by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from parity_tests.twins import differ
+from tunable_core.backends import Model
+from tunable_core.checkpoint import Header
 from tunable_core.errors import OmegaError
 from tunable_core.initial import starting_weights
 from tunable_core.networks import PHI_FORMS, NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
@@ -193,3 +197,15 @@ def test_modes_are_equal(twin, phi, p, rng):
         for omega in omegas:
             x = picture(rng, "square")
             assert relative_error(compiled.run(network, x, omega), eager.run(network, x, omega)) <= limit
+
+
+@pytest.mark.parametrize("rows", [(2,), (0, 2)])
+def test_no_picture_at_all(twin, make_recipe, rows):
+    """Gives none, of the size that they would have; with a wrong omega an error as ever."""
+    spec = ResNetSpec(channels=4, blocks=1, upscale=2)
+    header = dataclasses.replace(Header.of(make_recipe()), network=spec)
+    model = Model(twin.backend, twin.backend.build(spec, 2), header)
+    restored = model.run(np.zeros((0, 3, 8, 12), np.float32), np.zeros(rows, np.float32))
+    assert restored.shape == (0, 3, 16, 24) and restored.dtype == np.float32
+    with pytest.raises(OmegaError, match="3"):
+        model.run(np.zeros((0, 3, 8, 12), np.float32), np.zeros((0, 3), np.float32))

@@ -106,7 +106,7 @@ def test_phi_learns(twin, rng, phi):
 
 @pytest.mark.parametrize("rank", [0, 2])
 def test_differences_start_at_nothing_and_learn(twin, rng, rank):
-    """Every omega gives the given network, to the bit, and the slope of every difference, or of one factor, is there."""
+    """Every omega gives the given network, to the bit; the slope of every difference, or of one factor, is there."""
     given = strangers.build("tied", twin.name)
     network = twin.impl.make_tunable(given, 2, train="differences", rank=rank, seed=3)
     x, omega = strangers.inputs("tied", rng), omega_of("inside")

@@ -218,7 +218,7 @@ def test_torch_compiled(torch, rng):
         return torch.array(network(x, *torch.tensors([omega])))
 
     def check(network, wanted):
-        for results, one in zip(in_threads([lambda o=o: run(network, o) for o in OMEGAS], 10), wanted, strict=True):
+        for results, one in zip(in_threads([lambda o=o: run(network, o) for o in OMEGAS], 5), wanted, strict=True):
             assert all(np.array_equal(result, one) for result in results)
 
     for cut in (False, True):

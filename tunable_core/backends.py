@@ -268,15 +268,17 @@ class Model:
             raise OmegaError(f"a tunable network wants omega for {', '.join(self.objectives)}")
         else:
             omega = check_omega(omega, self.objectives, len(degraded))
+        scale, (count, channels, height, width) = self.header.network.scale, degraded.shape
+        wanted = (count, channels, scale * height, scale * width)
+        if not count:  # not every framework computes with nothing
+            return np.zeros(wanted, np.float32)
         restored = self.backend.run(self.network, degraded, omega)
-        if self.exported:  # a graph does what it likes, whatever its header says
-            scale, (count, channels, height, width) = self.header.network.scale, degraded.shape
-            wanted = (count, channels, scale * height, scale * width)
-            if restored.shape != wanted or restored.dtype != np.float32:
-                raise BackendError(
-                    f"the exported file makes {restored.dtype} of shape {restored.shape} of pictures {degraded.shape}; "
-                    f"its header promises float32 of shape {wanted}"
-                )
+        # A graph does what it likes, whatever its header says.
+        if self.exported and (restored.shape != wanted or restored.dtype != np.float32):
+            raise BackendError(
+                f"the exported file makes {restored.dtype} of shape {restored.shape} of pictures {degraded.shape}; "
+                f"its header promises float32 of shape {wanted}"
+            )
         return restored
 
     def save(self, path: str | Path) -> None:
