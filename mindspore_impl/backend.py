@@ -1,5 +1,7 @@
 """This twin behind the protocol of tunable_core.backends: numpy in, numpy out."""
 
+from weakref import WeakKeyDictionary
+
 import mindspore as ms
 import numpy as np
 
@@ -27,6 +29,7 @@ class Backend:
         self.device = ops.device_of(device)
         # A graph on a CPU keeps what its kernels prepare for the shapes of their inputs.
         self.lean = "pynative" if self.device.startswith("cpu") else "graph"
+        self._compiled = WeakKeyDictionary()  # network -> sizes of inputs for which it was compiled
         ops.full_precision()
 
     def in_float64(self) -> "Backend":
@@ -54,7 +57,9 @@ class Backend:
             ops.assign(value, tensors[name])
 
     def run(self, network, degraded: np.ndarray, omega: np.ndarray | None) -> np.ndarray:
-        with ops.running(self.mode):
+        with ops.running(self._mode_for(network, degraded.shape)):
+            if ms.get_context("mode") == ms.PYNATIVE_MODE:
+                ops.make_room(degraded.shape)
             x = ms.Tensor(np.ascontiguousarray(degraded))
             return network(x, self._omega(omega)).asnumpy()
 
@@ -100,6 +105,17 @@ class Backend:
 
     def graph(self, path):
         return export.read_mindir(path)
+
+    @ops.alone()
+    def _mode_for(self, network, size: tuple[int, ...]) -> str:
+        """A graph keeps megabytes for a size of its inputs even when it is dropped, and takes seconds to compile: the
+        first sizes that a network meets are compiled, others run without."""
+        if self.mode != "graph" or isinstance(network, export.ExportedNetwork):  # which drops its own graphs
+            return self.mode
+        compiled = self._compiled.setdefault(network, set())
+        if len(compiled) < ops.MOST_SIZES:
+            compiled.add(size)
+        return "graph" if size in compiled else "pynative"
 
     def _omega(self, omega: np.ndarray | None) -> ms.Tensor | None:
         return None if omega is None else ms.Tensor(np.ascontiguousarray(omega))

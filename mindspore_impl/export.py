@@ -93,13 +93,15 @@ class ExportedNetwork:
         self.per_sample = self.inputs.get("omega", (1,))[:1] != (1,)
         try:
             with ops.running("graph"):
-                self._graph = nn.GraphCell(ms.load(str(path)))
+                self._graph, self._sizes = nn.GraphCell(ms.load(str(path))), ops.Sizes()
         except (RuntimeError, ValueError) as error:
             raise CheckpointError(f"{path} is not a readable MINDIR file: {_first_line(error)}") from None
 
     def __call__(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
         """x (n, c, h, w); omega (p,) or (n, p), None when the network is plain."""
         with ops.running("graph"):  # a reloaded graph knows no other mode
+            if self._sizes.full(x.shape):
+                ops.forget_graphs(self._graph)
             if omega is None:
                 return self._graph(x)
             if self.per_sample:

@@ -21,12 +21,14 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 from mindspore import ops as _ops
+from mindspore.common.api import _cell_graph_executor, _pynative_executor
 
 from tunable_core.errors import BackendError
 from tunable_core.forms import choose, kind_of
 from tunable_core.windows import check_windows, reflected, relative_position_index, shift_regions
 
 _TARGETS = {"cpu": "CPU", "ascend": "Ascend", "gpu": "GPU"}
+MOST_SIZES, MOST_PIXELS = 8, 2**20  # of inputs for which MindSpore may keep what it has prepared
 _MODES = {"graph": ms.GRAPH_MODE, "pynative": ms.PYNATIVE_MODE}
 
 
@@ -699,6 +701,37 @@ def running(mode: str):
             yield
         finally:
             ms.set_context(mode=before)
+
+
+class Sizes:
+    """The sizes of inputs for which something is kept: at most MOST_SIZES, and of MOST_PIXELS together."""
+
+    def __init__(self):
+        self._kept: dict[tuple[int, ...], int] = {}  # shape -> pixels
+
+    def full(self, size: tuple[int, ...]) -> bool:
+        """Whether what is kept must go before something runs with inputs of `size`, (N, C, H, W); keep that then."""
+        pixels, held = math.prod(size[:1] + size[2:]), len(self._kept)
+        full = size not in self._kept and (held >= MOST_SIZES or sum(self._kept.values()) + pixels > MOST_PIXELS)
+        if full:
+            self._kept.clear()
+        self._kept[size] = pixels
+        return full and held > 0
+
+
+_outside_graphs = Sizes()
+
+
+def make_room(size: tuple[int, ...]) -> None:
+    """Before a run in PyNative mode: drop what MindSpore keeps for sizes of inputs, megabytes for each, if too much."""
+    if _outside_graphs.full(size):
+        _pynative_executor.clear_res()
+
+
+def forget_graphs(cell: nn.Cell) -> None:
+    """Drop what a cell was compiled to."""
+    _cell_graph_executor.del_net_res(cell, cell.compile_cache)
+    cell.compile_cache.clear()
 
 
 def device_of(name: str | None) -> str:

@@ -108,7 +108,7 @@ def network_in(read: Foreign, marks: Iterable[str], key: str | None = None) -> F
     able = {place: full for place, full in places.items() if not _OF_AN_OPTIMIZER.search(place)}
     if not able:
         held = ", ".join(repr(name) for name in itertools.islice(names, 3))
-        raise CheckpointError(f"none of its {len(names)} tensors ({held}, ...) is a {' or '.join(marks)}")
+        raise CheckpointError(f"none of its {len(names)} tensors ({held}, ...) is named {' or '.join(marks)}")
     asked = [place for place, full in able.items() if key is None or f".{key}." in f".{full}"]
     if not asked:
         known = [name for full in able.values() for name in full.split(".")]
