@@ -377,6 +377,10 @@ def test_validate_blurs_where_training_does(model_of, folder):
     np.testing.assert_allclose(values["psnr_1_0"], np.mean(-10 * np.log10(errors)), atol=1e-4)
 
 
+def with_validation(recipe, **spec):
+    return parse({**recipe.to_dict(), "validation": spec})
+
+
 def test_validate(model_of, folder, make_recipe):
     """The corners, sigma 15, central crops of the first pictures."""
     model = model_of(lambda x, omega: x + omega[1])
@@ -387,7 +391,7 @@ def test_validate(model_of, folder, make_recipe):
         errors = [np.mean((protocol_noise(20, 24, index) * 15 / 255 + shift) ** 2) for index in (0, 1)]
         np.testing.assert_allclose(values[name], np.mean(-10 * np.log10(errors)), atol=1e-4)
     np.testing.assert_allclose(
-        validate(model, recipe, pictures=1, size=12)["psnr_1_0"],
+        validate(model, with_validation(recipe, pictures=1, size=12))["psnr_1_0"],
         -10 * np.log10(np.mean((protocol_noise(12, 12, 0) * 15 / 255) ** 2)),
         atol=1e-4,
     )
@@ -398,7 +402,7 @@ def test_validate_crops_the_middle(model_of, folder, make_recipe, monkeypatch):
     model, seen = model_of(lambda x, omega: x), []
     monkeypatch.setattr(evaluation, "measure", lambda model, clean, *_, **__: seen.append(clean) or {"psnr": 0})
     recipe = make_recipe(data={"train": "bundled", "validate": str(folder)})
-    validate(model, recipe, pictures=1, size=22)
+    validate(model, with_validation(recipe, pictures=1, size=22))
     np.testing.assert_array_equal(seen[0], read(folder / "a.png")[:, 1:23])
 
 

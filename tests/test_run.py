@@ -16,7 +16,7 @@ from tunable_core.degradations import protocol_noise
 from tunable_core.errors import CheckFailed, CheckpointError, DataError, RecipeError, TunableError
 from tunable_core.initial import Initial, starting_weights
 from tunable_core.interrupt import Stopped
-from tunable_core.recipe import load_recipe
+from tunable_core.recipe import load_recipe, parse
 from tunable_core.run import train
 from tunable_core.snapshots import Snapshots
 
@@ -100,6 +100,26 @@ def test_records_reach_the_disk_with_the_checkpoint(recipe_of, tmp_path):
     seen = []
     train(recipe_of(), Numpy(at(5, look)), tmp_path)
     assert seen
+
+
+def test_what_of_the_folders_is_used_is_said(recipe_of, folder, tmp_path, caplog):
+    """And a run from before `data.recursive` and `validation` goes on as it was."""
+    (folder / "more").mkdir()
+    shutil.copy(folder / "a.png", folder / "more" / "c.png")
+    (folder / "notes.txt").touch()
+    caplog.set_level("INFO")
+    train(recipe_of(steps=2, every=2), Numpy(), tmp_path / "run")
+    used = f"{folder}: 2 pictures; left out: 1 in sub-folders (more/c.png), 1 of other kinds (notes.txt)"
+    how = "; measured: the first 4, central 256x256 pixels, noise of 15/255"
+    assert f"training: {used}" in caplog.messages and f"validation: {used}{how}" in caplog.messages
+    recipe = recipe_of(steps=2, every=2, data={"recursive": True}, validation={"pictures": 1, "size": 8, "sigma": 5})
+    train(recipe, Numpy(), tmp_path / "all")
+    whole = f"{folder}: 3 pictures; left out: 1 of other kinds (notes.txt)"
+    how = "; measured: the first 1, central 8x8 pixels, noise of 5/255"
+    assert f"training: {whole}" in caplog.messages and f"validation: {whole}{how}" in caplog.messages
+    old = recipe_of(steps=3, every=2).to_dict()
+    del old["validation"], old["data"]["recursive"]
+    assert parse(old) == recipe_of(steps=3, every=2)
 
 
 def test_without_validation_there_is_no_table(recipe_of, tmp_path):

@@ -20,7 +20,7 @@ import numpy as np
 
 from tunable_core.degradations import degrade, margin_of, scale_of
 from tunable_core.errors import DataError, shorten
-from tunable_core.folders import list_pictures
+from tunable_core.folders import find, list_pictures
 from tunable_core.pictures import read_levels, size_of, to_floats
 from tunable_core.recipe import Data, Recipe, expand
 
@@ -59,12 +59,19 @@ def bundled(names: tuple[str, ...]) -> list[Path]:
     return [folder / name for name in names]
 
 
-def find_pictures(folders: list[str]) -> list[Path]:
+def find_pictures(folders: list[str], recursive: bool = False) -> list[Path]:
     """All pictures of the folders in order; the word `bundled` stands for scikit-image's photographs."""
     found = []
     for folder in folders:
-        found += bundled(BUNDLED_TRAIN) if folder == BUNDLED else list_pictures(expand(folder))
+        found += bundled(BUNDLED_TRAIN) if folder == BUNDLED else list_pictures(expand(folder), recursive)
     return found
+
+
+def say_what_is_used(what: str, folders: list[str], recursive: bool, more: str = "") -> None:
+    """Log how many pictures each folder has and what of it is left out."""
+    for folder in folders:
+        if folder != BUNDLED:
+            log.info("%s: %s%s", what, find(expand(folder), recursive).describe(), more)
 
 
 def each(function: Callable[[Path], Any], paths: list[Path], what: str, every: float = 10) -> Iterator[Any]:
@@ -147,7 +154,7 @@ class Batches:
     def __init__(self, recipe: Recipe, max_pixels: int | None = None):
         self._recipe, self.max_pixels = recipe, max_pixels
         self._data: Data = recipe.data
-        self._paths = find_pictures(recipe.data.train)
+        self._paths = find_pictures(recipe.data.train, recipe.data.recursive)
         self._scale, self._margin = scale_of(recipe.data.degradation), margin_of(recipe.data.degradation)
         patch = recipe.data.patch
         self._size = (patch + 2 * self._margin) * self._scale  # clean pixels of a crop

@@ -15,7 +15,7 @@ import numpy as np
 
 from tunable_core import metrics
 from tunable_core.backends import Model
-from tunable_core.data import BUNDLED, BUNDLED_TEST, bundled, check_pictures, find_pictures
+from tunable_core.data import BUNDLED, BUNDLED_TEST, bundled, check_pictures, find_pictures, say_what_is_used
 from tunable_core.degradations import PROTOCOL_BLUR, protocol_degraded, protocol_shrunk
 from tunable_core.errors import DataError, TunableError
 from tunable_core.pictures import from_network, read, read_bytes, to_network
@@ -147,10 +147,12 @@ def compare_enlarged(restored: np.ndarray, clean: np.ndarray, scale: int, *, ssi
     }
 
 
-def pictures_of(folders: list[str]) -> list[Path]:
+def pictures_of(folders: list[str], recursive: bool = False) -> list[Path]:
     """The pictures of folders, in order; the word `bundled` stands for the photographs that no recipe trains on."""
     return [
-        path for folder in folders for path in (bundled(BUNDLED_TEST) if folder == BUNDLED else find_pictures([folder]))
+        path
+        for folder in folders
+        for path in (bundled(BUNDLED_TEST) if folder == BUNDLED else find_pictures([folder], recursive))
     ]
 
 
@@ -236,7 +238,7 @@ def summarise(rows: list[Measurement]) -> list[dict]:
 
 def validation_pictures(recipe: Recipe) -> list[Path]:
     """The pictures that `data.validate` names."""
-    return pictures_of(recipe.data.validation)
+    return pictures_of(recipe.data.validation, recipe.data.recursive)
 
 
 def check_validation(recipe: Recipe, max_pixels: int | None = None) -> None:
@@ -245,31 +247,34 @@ def check_validation(recipe: Recipe, max_pixels: int | None = None) -> None:
     check_pictures(validation_pictures(recipe), check, "data.validate", max_pixels)
 
 
-def validate(
-    model: Model,
-    recipe: Recipe,
-    pictures: int = 4,
-    size: int = 256,
-    sigma: float = 15,
-    max_pixels: int | None = None,
-) -> dict[str, float]:
-    """PSNR at the unit vectors of omega on central crops of the first validation pictures; {} without any.
+def say_validation(recipe: Recipe) -> None:
+    """Log which pictures `validate` measures, and how."""
+    spec = recipe.validation
+    noise = f"noise of {spec.sigma:g}/255" if recipe.network.scale == 1 else "shrunk"
+    how = f"; measured: the first {spec.pictures}, central {spec.size}x{spec.size} pixels, {noise}"
+    if recipe.task != "style_transfer":
+        say_what_is_used("validation", recipe.data.validation, recipe.data.recursive, how)
 
-    They are blurred (rho 2, the middle of Table 3's) where training blurs, shrunk instead of noisy where the network
-    enlarges. Style transfer has no truth to measure against: {}.
+
+def validate(model: Model, recipe: Recipe, max_pixels: int | None = None) -> dict[str, float]:
+    """PSNR at the unit vectors of omega on what `recipe.validation` says; {} without pictures.
+
+    They are blurred where training blurs, shrunk instead of noisy where the network enlarges. Style transfer has no
+    truth to measure against: {}.
     Named "psnr" for a plain network, else by the corner: "psnr_1_0".
     """
     corners = np.eye(recipe.num_objectives, dtype=np.float32) if model.objectives else [None]
-    rho, scale = 2.0 if is_blurred(model.header.recipe) else 0.0, recipe.network.scale
+    spec, scale = recipe.validation, recipe.network.scale
+    size, rho = spec.size, spec.rho if is_blurred(model.header.recipe) else 0.0
     if recipe.task == "style_transfer":
         return {}
     values: dict[str, list[float]] = {}
-    for index, path in enumerate(validation_pictures(recipe)[:pictures]):
+    for index, path in enumerate(validation_pictures(recipe)[: spec.pictures]):
         clean = read(path, max_pixels)
         top, left = (max(side - size, 0) // 2 for side in clean.shape[:2])
         clean = clean[top : top + size, left : left + size]
         if scale == 1:
-            degraded = protocol_degraded(clean, sigma, index, rho)
+            degraded = protocol_degraded(clean, spec.sigma, index, rho)
         else:
             clean, degraded = protocol_shrunk(clean, scale)
         for omega in corners:

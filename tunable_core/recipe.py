@@ -126,6 +126,7 @@ class Data(Section):
 
     train: list[Place] = Field(min_length=1)
     validation: list[Place] = Field([], alias="validate")
+    recursive: bool = False  # whether folders are taken with all folders in them
     patch: int = Field(64, ge=1, le=2**13)  # pixels of the degraded picture along each side
     batch: int = Field(16, ge=1, le=2**20)
     flip: bool = True  # random flips and transposition
@@ -137,6 +138,15 @@ class Data(Section):
     @classmethod
     def _one_or_many(cls, value):
         return [value] if isinstance(value, str) else value
+
+
+class Validation(Section):
+    """What is measured at every checkpoint: the first so many pictures of `data.validate`, their central crops."""
+
+    pictures: int = Field(4, ge=1)
+    size: int = Field(256, ge=8)  # pixels along each side, at most
+    sigma: float = Field(15.0, ge=0, allow_inf_nan=False)  # noise, 1/255
+    rho: float = Field(2.0, ge=0, allow_inf_nan=False)  # blur, pixels, where training blurs
 
 
 class Checkpoint(Section):
@@ -162,6 +172,7 @@ class Recipe(Section):
     schedule: Annotated[Schedule, BeforeValidator(named)] = Constant()
     steps: int = Field(ge=1, le=MOST)
     checkpoint: Checkpoint = Checkpoint()
+    validation: Validation = Validation()
     seed: int = Field(0, ge=0, lt=2**32)
 
     @model_validator(mode="after")

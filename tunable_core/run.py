@@ -23,9 +23,9 @@ import yaml
 
 from tunable_core import checkpoint
 from tunable_core.backends import Backend, Model, StepReport
-from tunable_core.data import Batches
+from tunable_core.data import Batches, say_what_is_used
 from tunable_core.errors import CheckFailed, CheckpointError, DataError, TunableError
-from tunable_core.evaluation import check_validation, validate
+from tunable_core.evaluation import check_validation, say_validation, validate
 from tunable_core.events import Events
 from tunable_core.files import holding, sweep, write_text
 from tunable_core.initial import ParameterSpec, starting_weights
@@ -78,6 +78,8 @@ def _train(recipe, backend, out: Path, resume: bool, progress: Progress | None, 
     given = None if resumed else _given(recipe)
     batches = Batches(recipe, max_pixels)
     if not resumed:  # later their digests tell whether they are still those
+        say_what_is_used("training", recipe.data.train, recipe.data.recursive)
+        say_validation(recipe)
         batches.check()
         check_validation(recipe, max_pixels)
     sources = read_sources(recipe)

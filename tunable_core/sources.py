@@ -25,7 +25,8 @@ Sources = dict[str, list[tuple[str, str]]]  # recipe key -> name and SHA-256 of 
 
 def files_of(recipe: Recipe) -> dict[str, list[Path]]:
     """The files that each key of a recipe stands for."""
-    found = {"data.train": find_pictures(recipe.data.train), "data.validate": validation_pictures(recipe)}
+    trained = find_pictures(recipe.data.train, recipe.data.recursive)
+    found = {"data.train": trained, "data.validate": validation_pictures(recipe)}
     judged = any(one.kind in LAYERS for one in recipe.objectives)
     single = {START: recipe.initial.weights, "vgg.weights": recipe.vgg.weights if judged else None}
     single |= {f"objectives.{i}.image": one.image for i, one in enumerate(recipe.objectives) if one.kind == "style"}

@@ -16,8 +16,9 @@ from tunable_core.commands.shared import (
     read_omega,
     warn_of_untrained,
 )
+from tunable_core.data import say_what_is_used
 from tunable_core.errors import TunableError
-from tunable_core.evaluation import evaluate, objectives_of, protocol, summarise
+from tunable_core.evaluation import evaluate, objectives_of, pictures_of, protocol, summarise
 from tunable_core.files import check_writable
 from tunable_core.omega import grid, line
 from tunable_core.reports import tables
@@ -31,6 +32,7 @@ def add_arguments(parser):
         metavar="DIR",
         help="folder of clean pictures; `bundled`: two that scikit-image carries",
     )
+    parser.add_argument("--recursive", action="store_true", help="the folder with all folders in it")
     parser.add_argument(
         "--sigma",
         type=numbers,
@@ -65,13 +67,15 @@ def add_arguments(parser):
 def run(args) -> int:
     for name in tables.FILES if args.out else ():
         check_writable(Path(args.out) / name)
+    paths = pictures_of([args.data], args.recursive)
+    say_what_is_used("evaluate", [args.data], args.recursive)
     model = model_of(args)
     omegas = _omegas(args, model)
     warn_of_untrained([] if omegas is None else omegas, model.header)
     with progress(f"evaluate ({model.backend.name})") as report:
         rows = evaluate(
             model,
-            args.data,
+            paths,
             omegas,
             args.sigma,
             args.rho,
