@@ -67,10 +67,10 @@ def add_arguments(parser):
 def run(args) -> int:
     for name in tables.FILES if args.out else ():
         check_writable(Path(args.out) / name)
-    paths = pictures_of([args.data], args.recursive)
-    say_what_is_used("evaluate", [args.data], args.recursive)
     model = model_of(args)
     omegas = _omegas(args, model)
+    paths = pictures_of([args.data], args.recursive)
+    say_what_is_used("evaluate", [args.data], args.recursive)
     warn_of_untrained([] if omegas is None else omegas, model.header)
     with progress(f"evaluate ({model.backend.name})") as report:
         rows = evaluate(
