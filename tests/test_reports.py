@@ -13,6 +13,7 @@ from tunable_core.evaluation import PROTOCOL, Measurement, summarise
 from tunable_core.reports import certificate as report
 from tunable_core.reports import charts, page, tables
 from tunable_core.tolerances import TOLERANCES
+from tunable_core.trained import Part
 
 NAN = float("nan")
 ROWS = [
@@ -22,6 +23,14 @@ ROWS = [
 
 
 # --- tables
+
+
+def test_doubtful_points_are_marked():
+    """A network that saw the corners alone: (0.7, 0.3) has a star, and the line below says why."""
+    header = SimpleNamespace(trained=[Part(omega="unit vectors", share=1.0)])
+    text = tables.document(summarise(ROWS), SimpleNamespace(objectives=("fidelity", "noise"), header=header))
+    assert "| (0.7, 0.3)* | 15 |" in text
+    assert "*: hardly or never trained, which was one knob 1 and the others 0." in text
 
 
 def test_csv():
@@ -60,7 +69,7 @@ def test_markdown_of_a_plain_network_leaves_out_what_was_not_measured():
 
 def test_markdown_over_blur():
     rows = [Measurement("a.png", 15.0, rho, (1.0, 1.0), 30.0 - rho, 31.0, 20.0, NAN, NAN) for rho in (0.0, 2.0)]
-    model = SimpleNamespace(objectives=("noise", "blur"))
+    model = SimpleNamespace(objectives=("noise", "blur"), header=SimpleNamespace(trained=None))
     assert tables.document(summarise(rows), model).splitlines()[:5] == [
         "| ω | σ | ρ | pictures | PSNR | PSNR_η | PSNR_γ |",
         "|---|---|---|---|---|---|---|",
@@ -72,7 +81,7 @@ def test_markdown_over_blur():
 
 
 def test_files(tmp_path):
-    model = SimpleNamespace(objectives=("fidelity", "noise"))
+    model = SimpleNamespace(objectives=("fidelity", "noise"), header=SimpleNamespace(trained=None))
     tables.write(tmp_path / "new", ROWS, summarise(ROWS), model)
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(tables.FILES)
     text = (tmp_path / "new" / "summary.md").read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
 """Which part of the square (or cube) of omega a network saw in training, and whether an omega lies in it.
 
-A network answers any omega, but what it never saw it guesses. So docs/results/denoise_mini, trained almost always on
-omega that sum to 1, is 3 dB worse at (1, 1) than at (0.5, 0.5), which asks the same of it.
+A network answers any omega, but what it never saw it guesses: one that was trained on omega that sum to 1 may restore
+worse at (1, 1) than at (0.5, 0.5), which asks the same of it.
 """
 
 from collections.abc import Sequence
