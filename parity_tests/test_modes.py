@@ -47,6 +47,17 @@ def cancelling(twin, phi, form):
     return layer, x, oracle.layer("conv2d", phi, tensors, layer.options(), x, OMEGA)
 
 
+@pytest.mark.parametrize("told", [None, "mine"])
+def test_what_was_compiled_for_another_processor_is_not_taken(torch, told):
+    """In a fresh process, which is told of another: its own folder, unless the user has named one."""
+    environment = {**os.environ, "ATEN_CPU_CAPABILITY": "default"} | ({"TORCHINDUCTOR_CACHE_DIR": told} if told else {})
+    if not told:
+        environment.pop("TORCHINDUCTOR_CACHE_DIR", None)
+    program = "import os, torch_impl; print(os.environ['TORCHINDUCTOR_CACHE_DIR'])"
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == told if told else done.stdout.strip().endswith("_DEFAULT")
+
+
 @pytest.mark.parametrize("name", ["grouped", "linear on rows"])
 def test_torch_compile(torch, name):
     """One omega, then one per sample, compiled anew for its rank; gradients through the compiler's own backward."""

@@ -4,6 +4,7 @@ Aggregation of kernels (Eq. 3), and the layers' arithmetic in every form of tuna
 """
 
 import os
+import tempfile
 from contextlib import nullcontext
 
 import numpy as np
@@ -19,6 +20,12 @@ from tunable_core.windows import check_windows, relative_position_index
 # from it again: up to a fifth of a forward pass (docs/results/knobs). One larger block that has been freed, untouched,
 # makes it keep them (mallopt(3), M_MMAP_THRESHOLD: "dynamic"); what the user has set by MALLOC_* stays.
 torch.empty(30 * 2**20, dtype=torch.uint8, device="cpu")
+
+# The compiler keeps what it compiled, and takes it again for a processor that it was not made for: outputs are NaN, or
+# Python dies. Who tells torch of another processor (ATEN_CPU_CAPABILITY) gets another folder, unless one is named.
+if "ATEN_CPU_CAPABILITY" in os.environ:
+    _kept = f"torchinductor_{os.environ.get('USER', '')}_{torch.backends.cpu.get_cpu_capability()}".replace(" ", "_")
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.path.join(tempfile.gettempdir(), _kept))
 
 # The framework's own layers with a weight and a bias that are started as kernels.
 ORDINARY = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
