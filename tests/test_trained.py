@@ -5,6 +5,7 @@ import pytest
 
 from tunable_core import checkpoint
 from tunable_core.checkpoint import Header
+from tunable_core.commands import main
 from tunable_core.initial import starting_weights
 from tunable_core.recipe import parse
 from tunable_core.trained import describe, doubt
@@ -55,6 +56,22 @@ def test_draws_are_never_in_doubt(rng, values):
         recipe = parse({**values, "objectives": objectives, "omega": {"sampler": sampler}})
         trained = Header.of(recipe).trained
         assert all(doubt(omega, trained) is None for omega in recipe.omega.sampler.draw(rng, 100, 3))
+
+
+@pytest.mark.parametrize("sampler", ["uniform", "simplex", mixture("corners", "uniform", weights=[1, 1])])
+def test_beyond_the_square_nothing_is_trained(sampler, values):
+    """Where --extrapolate leads, also where the knobs still sum to 1."""
+    trained = header_of(values, sampler=sampler).trained
+    assert [doubt(omega, trained) for omega in ((2, 0), (2, -1), (1.5, -0.5), (0, 1.1))] == ["never"] * 4
+    assert doubt((1.01, 0), trained) is None  # as near as any other point
+
+
+def test_the_help_of_omega_names_the_trained_part(capsys):
+    for verb in ("restore", "fold", "export", "evaluate"):
+        with pytest.raises(SystemExit):
+            main([verb, "--help"])
+        text = " ".join(capsys.readouterr().out.split())
+        assert "by name (noise=0.3,fidelity=0.7)" in text and "`info` says where a network was trained" in text, verb
 
 
 def test_the_header_holds_it(values, tmp_path):

@@ -88,7 +88,9 @@ def describe(trained: Sequence[Part]) -> str:
 
 def doubt(omega, trained: Sequence[Part] | None) -> str | None:
     """Why a network may answer an omega (p,) badly: "never" or "rarely" trained; None if it need not, or is unknown."""
-    holding = [part for part in trained or () if part.holds(np.asarray(omega, dtype=np.float64))]
+    omega = np.asarray(omega, dtype=np.float64)
+    inside = bool(np.all((omega >= -_NEAR) & (omega <= 1 + _NEAR)))  # no sampler draws anything else
+    holding = [part for part in trained or () if inside and part.holds(omega)]
     if trained is None or any(part.omega != _WHOLE for part in holding):
         return None
     if not holding:

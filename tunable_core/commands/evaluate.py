@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from tunable_core.commands.shared import (
+    FORM_OF_OMEGA,
     add_backend,
     add_extrapolate,
     add_json,
@@ -55,7 +56,7 @@ def add_arguments(parser):
     points.add_argument(
         "--line", type=at_least(2), metavar="N", help="omega: N points from (0, 1) to (1, 0) (default 5 for p = 2)"
     )
-    points.add_argument("--omega", action="append", metavar="A,B", help="omega: this point; may be repeated")
+    points.add_argument("--omega", action="append", metavar="A,B", help=f"this point; may be repeated: {FORM_OF_OMEGA}")
     parser.add_argument("--no-ssim", action="store_true", help="leave SSIM out (faster)")
     parser.add_argument("--out", metavar="DIR", help="write table.csv, summary.csv, summary.md and plot.png there")
     add_max_pixels(parser)

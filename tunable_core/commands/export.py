@@ -6,6 +6,7 @@ import re
 
 from tunable_core.backends import load
 from tunable_core.commands.shared import (
+    FORM_OF_OMEGA,
     add_backend,
     add_extrapolate,
     add_json,
@@ -26,7 +27,9 @@ def add_arguments(parser):
         required=True,
         help=f"one of {', '.join(SUFFIXES)}; dni: one plain weights file at omega = 0 and at each unit vector",
     )
-    parser.add_argument("--omega", metavar="A,B", help="fold at this setting; default: omega stays an input")
+    parser.add_argument(
+        "--omega", metavar="A,B", help=f"fold at this setting; default: omega stays an input: {FORM_OF_OMEGA}"
+    )
     parser.add_argument(
         "--form",
         default=FORMS[0],

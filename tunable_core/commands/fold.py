@@ -4,7 +4,14 @@ import logging
 from pathlib import Path
 
 from tunable_core.backends import load
-from tunable_core.commands.shared import add_backend, add_extrapolate, backend_of, read_omega, warn_of_untrained
+from tunable_core.commands.shared import (
+    FORM_OF_OMEGA,
+    add_backend,
+    add_extrapolate,
+    backend_of,
+    read_omega,
+    warn_of_untrained,
+)
 from tunable_core.errors import TunableError
 from tunable_core.files import check_writable
 from tunable_core.omega import format_omega
@@ -13,7 +20,11 @@ from tunable_core.omega import format_omega
 def add_arguments(parser):
     parser.add_argument("model", metavar="MODEL", help="a weights file of a tunable network")
     parser.add_argument(
-        "--omega", required=True, action="append", metavar="A,B", help="the setting to keep; may be given several times"
+        "--omega",
+        required=True,
+        action="append",
+        metavar="A,B",
+        help=f"the setting to keep; may be given several times: {FORM_OF_OMEGA}",
     )
     parser.add_argument(
         "-o",

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tunable_core import encoders
 from tunable_core.commands.shared import (
-    OMEGA,
+    FORM_OF_OMEGA,
     add_backend,
     add_extrapolate,
     add_json,
@@ -53,7 +53,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--recursive", action="store_true", help="folders with all folders in them, which -o then holds too"
     )
-    parser.add_argument("--omega", metavar="A,B", help=OMEGA)
+    parser.add_argument("--omega", metavar="A,B", help=f"the knobs, none for a plain network: {FORM_OF_OMEGA}")
     parser.add_argument(
         "-o",
         "--out",

@@ -19,9 +19,9 @@ from tunable_core.pictures import MAX_PIXELS
 from tunable_core.schema import MOST
 from tunable_core.trained import describe, doubt
 
-OMEGA = (
-    "the knobs: one value per objective, in order (0.7,0.3) or by name (noise=0.3,fidelity=0.7); none for a plain "
-    "network. `info` says where a network was trained; elsewhere a warning is given"
+FORM_OF_OMEGA = (
+    "one value per objective, in order (0.7,0.3) or by name (noise=0.3,fidelity=0.7). `info` says where a network was "
+    "trained; elsewhere a warning is given"
 )
 
 
