@@ -118,6 +118,21 @@ def test_resume_after_a_kill_between_a_picture_and_its_record(tunable, weights_f
     assert tunable(*words, "0,1")[2].endswith("resume: 2 of 2 pictures are restored already\n")
 
 
+def test_answers_beside_their_pictures_are_no_pictures(tunable, weights_file, folder):
+    """With the folder itself as -o, a second call and --resume restore what they restored before, and only that."""
+    words = ["restore", weights_file, folder, "-o", folder, "--omega"]
+    assert tunable(*words, "0,1")[0] == 0
+    names = sorted(path.name for path in folder.iterdir())
+    first = f"{folder}: 2 pictures; left out: 2 restored here before (a_restored.png, b_restored.png)\n"
+    status, out, err = tunable(*words, "0,1", "--resume")
+    assert (status, out, err) == (0, "", first + "resume: 2 of 2 pictures are restored already\n")
+    status, _, err = tunable(*words, "1,0", "--recursive")
+    assert status == 0 and err.startswith(first) and err.count("wrote") == 2
+    assert sorted(path.name for path in folder.iterdir()) == names
+    status, _, err = tunable("restore", weights_file, folder, "-o", "elsewhere", "--omega", "1,0")
+    assert status == 0 and f"{folder}: 4 pictures\n" in err
+
+
 def test_resume_wants_a_folder(tunable, weights_file, folder):
     status, out, err = tunable("restore", weights_file, folder / "a.png", "--omega", "1,0", "--resume")
     assert (status, out, err.count("\n")) == (2, "", 1) and "--resume goes on with a folder" in err

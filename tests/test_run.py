@@ -110,7 +110,7 @@ def test_what_of_the_folders_is_used_is_said(recipe_of, folder, tmp_path, caplog
     caplog.set_level("INFO")
     train(recipe_of(steps=2, every=2), Numpy(), tmp_path / "run")
     used = f"{folder}: 2 pictures; left out: 1 in sub-folders (more/c.png), 1 of other kinds (notes.txt)"
-    how = "; measured: the first 4, central 256x256 pixels, noise of 15/255"
+    how = "; measured: all, central 256x256 pixels, noise of 15/255"
     assert f"training: {used}" in caplog.messages and f"validation: {used}{how}" in caplog.messages
     recipe = recipe_of(steps=2, every=2, data={"recursive": True}, validation={"pictures": 1, "size": 8, "sigma": 5})
     train(recipe, Numpy(), tmp_path / "all")

@@ -251,7 +251,8 @@ def say_validation(recipe: Recipe) -> None:
     """Log which pictures `validate` measures, and how."""
     spec = recipe.validation
     noise = f"noise of {spec.sigma:g}/255" if recipe.network.scale == 1 else "shrunk"
-    how = f"; measured: the first {spec.pictures}, central {spec.size}x{spec.size} pixels, {noise}"
+    which = f"the first {spec.pictures}" if len(validation_pictures(recipe)) > spec.pictures else "all"
+    how = f"; measured: {which}, central {spec.size}x{spec.size} pixels, {noise}"
     if recipe.task != "style_transfer":
         say_what_is_used("validation", recipe.data.validation, recipe.data.recursive, how)
 

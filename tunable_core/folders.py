@@ -1,7 +1,7 @@
 """Folders of pictures: which pictures a folder holds, and what of it is left out."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,12 @@ class Found:
     folder: Path
     pictures: list[Path]
     left_out: dict[str, list[str]] = field(default_factory=dict)
+
+    def leave(self, paths: Collection[Path], reason: str) -> None:
+        """Leave those of these pictures out that are in the folder."""
+        if left := [path for path in self.pictures if path in paths]:
+            self.left_out[reason] = [path.relative_to(self.folder).as_posix() for path in left]
+            self.pictures = [path for path in self.pictures if path not in paths]
 
     def describe(self) -> str:
         """ "photos: 24 pictures; left out: 2 of other kinds (a.txt, b.mp4)"."""

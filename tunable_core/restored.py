@@ -18,17 +18,7 @@ class Record:
     def __init__(self, folder: Path, settings: dict):
         self._folder, self._path = folder, folder / NAME
         self._by = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
-        self._lines = {}
-        try:
-            text = self._path.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return
-        for line in text.splitlines():
-            try:
-                found = json.loads(line)
-                self._lines[found["restored"]] = found
-            except (ValueError, TypeError, KeyError, RecursionError):  # cut by a kill; its picture is made again
-                continue
+        self._lines = _read(self._path)
 
     def holds(self, source: Path, target: Path) -> bool:
         """Whether `target` is there, whole, as these settings made it from `source` as it is now."""
@@ -51,6 +41,26 @@ class Record:
 
     def _name(self, target: Path) -> str:
         return target.relative_to(self._folder).as_posix()
+
+
+def made_in(folder: Path) -> set[Path]:
+    """The files that restored pictures became in a folder."""
+    return {folder / name for name in _read(folder / NAME) if isinstance(name, str)}
+
+
+def _read(path: Path) -> dict[str, dict]:
+    lines = {}
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return lines
+    for line in text.splitlines():
+        try:
+            found = json.loads(line)
+            lines[found["restored"]] = found
+        except (ValueError, TypeError, KeyError, RecursionError):  # cut by a kill; its picture is made again
+            continue
+    return lines
 
 
 def file_hash(path: str | Path) -> str:

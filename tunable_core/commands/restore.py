@@ -39,7 +39,7 @@ from tunable_core.pictures import (
     write,
     write_frames,
 )
-from tunable_core.restored import NAME, Record, file_hash
+from tunable_core.restored import NAME, Record, file_hash, made_in
 from tunable_core.sweep import cell_sheet, contact_sheet, write_animation
 from tunable_core.tiling import BLENDED_TILE, DEFAULT_TILE, WHOLE, default_tile, run_tiled
 from tunable_core.version import __version__
@@ -296,6 +296,8 @@ def _plan(args) -> tuple[list[Path], list[Path], Path | None]:
         if out is None:
             raise TunableError(f"{image} is a folder: say with -o where its restored pictures go")
         found = find(image, args.recursive, without=out)
+        if image.resolve() == out.resolve():
+            found.leave(made_in(image), "restored here before")
         logging.info(found.describe() + _advice(found, args))
         for path in found.pictures:
             named.setdefault(path, path.relative_to(image))
