@@ -768,6 +768,24 @@ def test_what_torch_cannot_make_tunable(torch):
             torch.impl.make_tunable(Odd(), 2, where=name)
 
 
+def test_a_kernel_that_was_taken_away_afterwards(torch):
+    """Pruning and parametrizations put something computed in its place, in which no omega would be."""
+    from torch.nn.utils import prune
+
+    nn = torch.torch.nn
+    x, omega = torch.tensors([np.ones((1, 3, 4, 4)), np.array([0.5, 0.5])])
+    for take in (
+        lambda layer: prune.l1_unstructured(layer, "weight", 0.5),
+        nn.utils.parametrizations.weight_norm,
+    ):
+        network = torch.impl.make_tunable(nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU(), nn.Conv2d(3, 3, 1)), 2)
+        take(network.network[2])
+        with pytest.raises(TunableError, match="2.weight is no longer a parameter.*fold"):
+            network(x, omega)
+        with pytest.raises(TunableError, match="2.weight is no longer a parameter.*fold"):
+            network.fold(omega)
+
+
 def test_what_mindspore_cannot_make_tunable(mindspore):
     nn = mindspore.ms.nn
 

@@ -245,17 +245,19 @@ def hooked(twin, network, layer, hook):
 
 
 def test_a_network_that_is_called_while_it_runs(twin, rng):
-    """By a hook, at another omega: both answers are right; so is a fold there."""
+    """By a hook, at another omega: both answers are right; so are a fold and what a file would hold there."""
     network, _ = made(twin, "unet", "*")
     x, parameters = strangers.inputs("unet", rng), twin.module("parameters")
     outer, inner = (call(twin, network, x, omega)[""] for omega in OMEGAS[:2])
     (at,) = twin.tensors([OMEGAS[2]])
     folded = {name: parameters.array(each) for name, each in parameters.held(network.fold(at)).items()}
-    seen, inside = [], []
+    seen, inside, stored = [], [], []
+    before = weights_of(twin, network)
 
     def hook():
         if not inside:
             inside.append(True)
+            stored.append(weights_of(twin, network))
             seen.append(call(twin, network, x, OMEGAS[1])[""])
             seen.append({n: parameters.array(each) for n, each in parameters.held(network.fold(at)).items()})
 
@@ -264,6 +266,7 @@ def test_a_network_that_is_called_while_it_runs(twin, rng):
     handle.remove()
     assert np.array_equal(seen[0], inner) and np.array_equal(found, outer)
     assert all(np.array_equal(seen[1][name], value) for name, value in folded.items())
+    assert all(np.array_equal(stored[0][name], value) for name, value in before.items())
 
 
 def test_a_thread_that_the_network_starts_is_refused(torch):

@@ -7,7 +7,8 @@ threads may run one network, and nothing has to be put back.
 """
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -66,6 +67,16 @@ class _Kernels(nn.Module):
 
 _running: ContextVar[dict[int, dict[str, torch.Tensor]] | None] = ContextVar("running", default=None)  # in this thread
 _calls: dict[int, dict[int, dict[str, torch.Tensor]]] = {}  # in all threads
+
+
+@contextmanager
+def _outside() -> Iterator[None]:
+    """This thread finds the parameters themselves, in a hook of a running network too."""
+    token = _running.set(None)
+    try:
+        yield
+    finally:
+        _running.reset(token)
 
 
 def _never_a_graph_of_its_own(function):
@@ -230,7 +241,14 @@ class TunedNetwork(nn.Module):
 
     def _tensors(self, omega: torch.Tensor) -> dict[str, torch.Tensor]:
         """The tunable parameters of the network at omega (p,), by name."""
-        given = {name: dict.__getitem__(held, local) for held, names in self._uses for local, name in names.items()}
+        try:
+            given = {name: dict.__getitem__(held, local) for held, names in self._uses for local, name in names.items()}
+        except KeyError:
+            gone = next(name for held, names in self._uses for local, name in names.items() if local not in held)
+            raise TunableError(
+                f"{gone} is no longer a parameter: pruning, say, or a parametrization has put in its place what it "
+                "computes. Do that to the network before make_tunable, or to what fold returns"
+            ) from None
         found = {}
         with ops.no_autocast(next(iter(given.values()))):  # phi too
             for layer in self.layers:
@@ -277,13 +295,16 @@ class TunedNetwork(nn.Module):
 
     def weights(self) -> dict[str, np.ndarray]:
         """Every tensor of the file, float32, or float64 where the network's are: see `save`."""
-        return {
-            name: tuned.stacked([parameters.array(part) for part in parts]) for name, parts in self._stored().items()
-        }
+        with _outside():
+            return {
+                name: tuned.stacked([parameters.array(part) for part in parts])
+                for name, parts in self._stored().items()
+            }
 
     def assign(self, tensors: dict[str, np.ndarray], source: str | Path = "weights") -> None:
         """Take over what `weights` returned. Raises CheckpointError unless names and shapes are exactly those."""
-        stored = self._stored()
+        with _outside():
+            stored = self._stored()
         tuned.check_tensors(tensors, tuned.specs(stored), source)
         for name, parts in stored.items():
             for part, value in zip(parts, tuned.unstacked(tensors[name], len(parts)), strict=True):
@@ -300,7 +321,8 @@ class TunedNetwork(nn.Module):
         It holds all weights, kernels stacked, and running statistics of norms; with train='differences' no other
         weights than the differences.
         """
-        tuned.save(path, self.weights(), self.plan, parameters.digest(self.network))
+        with _outside():
+            tuned.save(path, self.weights(), self.plan, parameters.digest(self.network))
 
 
 def _unsigned() -> TunedNetwork:
