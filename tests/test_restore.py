@@ -133,6 +133,16 @@ def test_answers_beside_their_pictures_are_no_pictures(tunable, weights_file, fo
     assert status == 0 and f"{folder}: 4 pictures\n" in err
 
 
+@pytest.mark.parametrize(("alpha", "said"), [(255, False), (254, True)])
+def test_only_transparency_that_there_is_is_missed(alpha, said, tunable, weights_file, folder):
+    """Animated WebP and screenshots have an alpha that is opaque everywhere."""
+    picture = Image.open(folder / "a.png").convert("RGBA")
+    picture.putpixel((0, 0), (9, 9, 9, alpha))
+    picture.save(folder / "a.png")
+    status, _, err = tunable("restore", weights_file, folder / "a.png", "--omega", "1,0", "-o", "a.jpg")
+    assert status == 0 and ("without the transparency" in err) == said
+
+
 def test_resume_wants_a_folder(tunable, weights_file, folder):
     status, out, err = tunable("restore", weights_file, folder / "a.png", "--omega", "1,0", "--resume")
     assert (status, out, err.count("\n")) == (2, "", 1) and "--resume goes on with a folder" in err

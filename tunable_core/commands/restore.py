@@ -35,6 +35,7 @@ from tunable_core.pictures import (
     has_alpha,
     holds_frames,
     read_frames,
+    to_floats,
     to_network,
     write,
     write_frames,
@@ -226,7 +227,7 @@ def _restore(model, path, target, rows, args) -> None:
         frames = [picture, *pictures] if together else [picture]
         done = [frame._replace(levels=at(rows[0][0], frame.levels)) for frame in frames]
         write_frames(target, done, quality=args.quality)
-        if picture.alpha is not None and not has_alpha(target):
+        if picture.alpha is not None and to_floats(picture.alpha).min() < 1 and not has_alpha(target):
             logging.warning("%s is without the transparency of %s: its format has none", target, path)
         logging.info("wrote %s", target)
         return
