@@ -11,6 +11,7 @@ from mindspore_impl import ops
 from mindspore_impl.layers import Tunable
 from mindspore_impl.networks import Network
 from tunable_core.errors import BackendError, CheckpointError
+from tunable_core.foreign_files import check_message
 from tunable_core.graphs import Graph, Node
 from tunable_core.onnx_files import finish, require_onnx
 
@@ -172,9 +173,12 @@ def _exporting(size: tuple[int, int] | None):
 def _parsed(path: str | Path) -> mind_ir_pb2.ModelProto:
     model = mind_ir_pb2.ModelProto()
     try:
+        check_message(Path(path), "MINDIR file")
         model.ParseFromString(Path(path).read_bytes())
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}") from None
+    except CheckpointError:
+        raise
     except Exception as error:  # protobuf's DecodeError; its module is no dependency of ours
         raise CheckpointError(f"{path} is not a readable MINDIR file: {_first_line(error)}") from None
     return model

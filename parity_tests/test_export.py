@@ -436,6 +436,14 @@ def test_mindir_is_mindspores(torch, tmp_path):
         checked_export(model_of(torch), "mindir", tmp_path / "a.mindir")
 
 
+def test_a_mindir_larger_than_its_format(mindspore, tmp_path):
+    """Refused before it is read: 6 GB of holes cost 6 GB of memory."""
+    with open(tmp_path / "a.mindir", "wb") as file:
+        file.truncate(6 * 2**30)
+    with refused(CheckpointError, "a.mindir is not a readable MINDIR file: it has 6442450944 bytes"):
+        mindspore.backend.graph(tmp_path / "a.mindir")
+
+
 def test_equal_networks_make_equal_mindirs(mindspore, small_network, tmp_path):
     """Two processes, the same bytes: no time, no address, no order by chance, of which MindSpore's own file has all."""
     program = (

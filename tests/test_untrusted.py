@@ -528,6 +528,8 @@ def ckpt(content=bytes(12), dims=(3,), tag=b"head.weight", kind=b"Float32"):
         (ckpt(kind=b"\xff\xfe"), ["not a readable MindSpore checkpoint"]),
         (ckpt(dims=(2**62, 4)), ["3 values for shape (4611686018427387904, 4)"]),
         (ckpt(b"", dims=(2**32, 2**32)), ["0 values for shape (4294967296, 4294967296)"]),  # 2 ** 64 wraps to 0
+        (ckpt(b"", dims=(0, 2**62)), ["0 values for shape (0, 4611686018427387904)"]),  # numpy has no such array
+        (ckpt(b"", dims=(0, 2**31, 2**31, 4)), ["0 values for shape (0, 2147483648, 2147483648, 4)"]),
         (ckpt(dims=(2**64 - 3,)), ["3 values for shape (-3,)"]),
         (ckpt(dims=(2**64 - 1, 2**64 - 3)), ["3 values for shape (-1, -3)"]),  # their product is right
         (ckpt(dims=(1,) * 40 + (3,)), ["3 values for shape (1, 1"]),
@@ -541,6 +543,14 @@ def ckpt(content=bytes(12), dims=(3,), tag=b"head.weight", kind=b"Float32"):
 def test_checkpoints_of_mindspore(content, fragments, tmp_path, refuses):
     (tmp_path / "a.ckpt").write_bytes(content)
     refuses(f"convert {tmp_path}/a.ckpt --from mindediting -o {tmp_path}/x.safetensors", "a.ckpt", *fragments)
+
+
+def test_checkpoints_larger_than_their_format(tmp_path, refuses):
+    """Refused before they are read: 6 GB of holes cost 6 GB of memory."""
+    with open(tmp_path / "a.ckpt", "wb") as file:
+        file.write(b"\n")
+        file.truncate(6 * 2**30)
+    refuses(f"convert {tmp_path}/a.ckpt --from nafnet -o {tmp_path}/x.safetensors", "a.ckpt", "6442450944 bytes")
 
 
 def test_a_checkpoint_as_it_should_be(tmp_path):

@@ -21,6 +21,7 @@ from tunable_core.errors import CheckpointError, nearest, shown
 FLOATS = {"float32": np.float32, "float16": np.float16, "bfloat16": np.uint16, "float64": np.float64}
 """What becomes float32 -> as which numpy holds it. The first three have no value that float32 lacks."""
 MOST_AXES = 8  # of a tensor; numpy itself knows 32
+MOST_VALUES = 2**31  # of a tensor of MindSpore's, whose files hold no more bytes
 _TYPES = {"Float32": np.float32, "Float16": np.float16, "Float64": np.float64, "BFloat16": np.uint16,
           "Int32": np.int32, "Int64": np.int64}  # fmt: skip
 _SAFETENSORS_TYPES = {"F32": "float32", "F16": "float16", "F64": "float64", "BF16": "bfloat16", "I64": "int64"}
@@ -185,6 +186,7 @@ def _read_ckpt(path: Path) -> Foreign:
     """A MindSpore checkpoint is one protobuf message; a large tensor may be spread over several values of one name."""
     from google.protobuf.message import DecodeError
 
+    check_message(path, "MindSpore checkpoint")
     message = _checkpoint_message()()
     try:
         message.ParseFromString(path.read_bytes())
@@ -199,13 +201,22 @@ def _read_ckpt(path: Path) -> Foreign:
     return Foreign(tensors, {name: own[0].tensor_type.lower() for name, own in parts.items()})
 
 
+def check_message(path: Path, kind: str) -> None:
+    """CheckpointError for a file that protobuf reads none of, being too large for it, before it takes memory."""
+    if (size := path.stat().st_size) >= 2**31:
+        raise CheckpointError(
+            f"{path} is not a readable {kind}: it has {size} bytes, the format's limit is {2**31 - 1}"
+        )
+
+
 def _joined(path: Path, name: str, parts: list) -> np.ndarray:
     kind = _TYPES.get(parts[0].tensor_type)
     if kind is None:  # refused where the network wants it
         return np.zeros(0, np.uint8)
     content, shape = b"".join(part.tensor_content for part in parts), tuple(parts[0].dims)
     size, rest = divmod(len(content), np.dtype(kind).itemsize)
-    if rest or len(shape) > MOST_AXES or min(shape, default=0) < 0 or size != math.prod(shape):
+    large = math.prod(side or 1 for side in shape) > MOST_VALUES  # an axis of 0 hides what numpy cannot hold
+    if rest or large or len(shape) > MOST_AXES or min(shape, default=0) < 0 or size != math.prod(shape):
         held = f"{size} values" + (f" and {rest} bytes" if rest else "")
         raise CheckpointError(f"{path}: tensor {name!r} holds {held} for shape {shown(shape)}")
     return np.frombuffer(content, kind).reshape(shape).copy()
