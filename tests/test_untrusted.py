@@ -1,6 +1,7 @@
 """Files that anybody may have written: what they promise is checked before it costs anything, in one line."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -543,6 +544,14 @@ def ckpt(content=bytes(12), dims=(3,), tag=b"head.weight", kind=b"Float32"):
 def test_checkpoints_of_mindspore(content, fragments, tmp_path, refuses):
     (tmp_path / "a.ckpt").write_bytes(content)
     refuses(f"convert {tmp_path}/a.ckpt --from mindediting -o {tmp_path}/x.safetensors", "a.ckpt", *fragments)
+
+
+@pytest.mark.parametrize("shape", [(0, 2**62), (1,) * 80])
+def test_shapes_that_no_array_has(shape, tmp_path, refuses):
+    size = 4 * math.prod(shape)
+    header = json.dumps({"intro.weight": {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}}).encode()
+    (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(size))
+    refuses(f"convert {tmp_path}/a.safetensors --from nafnet -o {tmp_path}/x.safetensors", "which no array has")
 
 
 def test_checkpoints_larger_than_their_format(tmp_path, refuses):

@@ -1,12 +1,13 @@
 """PyTorch's own files, which are pickles: only their tensors are read, and only when a user asks for it."""
 
+import math
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from tunable_core.errors import CheckpointError
+from tunable_core.errors import CheckpointError, shown
 
 _SETTINGS = (  # what published checkpoints hold beside tensors: read as something that does nothing
     "argparse.", "collections.", "datetime.", "easydict.", "enum.", "lightning.", "ml_collections.", "numpy.",
@@ -48,6 +49,8 @@ def read_pickle(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             kind = f"{kind} in a form that is not plain ({value.layout}, {value.device.type})"
         elif value.numel() * value.element_size() > value.untyped_storage().nbytes():
             kind = f"{kind}, more numbers than the file has"
+        elif value.ndim > 8 or math.prod(side or 1 for side in value.shape) > 2**40:  # beside an axis of 0
+            kind = f"{kind} of shape {shown(tuple(value.shape))}, which no array has"
         types[name] = kind
         value = value.detach()
         if kind == "bfloat16":

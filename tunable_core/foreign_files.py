@@ -21,7 +21,7 @@ from tunable_core.errors import CheckpointError, nearest, shown
 FLOATS = {"float32": np.float32, "float16": np.float16, "bfloat16": np.uint16, "float64": np.float64}
 """What becomes float32 -> as which numpy holds it. The first three have no value that float32 lacks."""
 MOST_AXES = 8  # of a tensor; numpy itself knows 32
-MOST_VALUES = 2**31  # of a tensor of MindSpore's, whose files hold no more bytes
+MOST_VALUES = 2**40  # of a tensor, an axis of 0 counted as 1: numpy holds no shape far beyond
 _TYPES = {"Float32": np.float32, "Float16": np.float16, "Float64": np.float64, "BFloat16": np.uint16,
           "Int32": np.int32, "Int64": np.int64}  # fmt: skip
 _SAFETENSORS_TYPES = {"F32": "float32", "F16": "float16", "F64": "float64", "BF16": "bfloat16", "I64": "int64"}
@@ -177,6 +177,8 @@ def _read_safetensors(path: Path) -> Foreign:
     tensors, types = {}, {}
     for name, entry in sorted(entries, key=lambda entry: entry[0]):  # the library's order changes
         kind = types[name] = _SAFETENSORS_TYPES.get(entry["dtype"], entry["dtype"])
+        if not is_a_shape(entry["shape"]):
+            kind = types[name] = f"{kind} of shape {shown(tuple(entry['shape']))}, which no array has"
         numbers = np.frombuffer(entry["data"], FLOATS.get(kind, np.uint8))
         tensors[name] = numbers.reshape(entry["shape"]) if kind in FLOATS else numbers
     return Foreign(tensors, types)
@@ -201,6 +203,12 @@ def _read_ckpt(path: Path) -> Foreign:
     return Foreign(tensors, {name: own[0].tensor_type.lower() for name, own in parts.items()})
 
 
+def is_a_shape(shape: Iterable[int]) -> bool:
+    """Whether a tensor of a network may have it; an axis of 0 hides sizes that numpy cannot hold."""
+    shape = tuple(shape)
+    return len(shape) <= MOST_AXES and math.prod(side or 1 for side in shape) <= MOST_VALUES
+
+
 def check_message(path: Path, kind: str) -> None:
     """CheckpointError for a file that protobuf reads none of, being too large for it, before it takes memory."""
     if (size := path.stat().st_size) >= 2**31:
@@ -215,8 +223,7 @@ def _joined(path: Path, name: str, parts: list) -> np.ndarray:
         return np.zeros(0, np.uint8)
     content, shape = b"".join(part.tensor_content for part in parts), tuple(parts[0].dims)
     size, rest = divmod(len(content), np.dtype(kind).itemsize)
-    large = math.prod(side or 1 for side in shape) > MOST_VALUES  # an axis of 0 hides what numpy cannot hold
-    if rest or large or len(shape) > MOST_AXES or min(shape, default=0) < 0 or size != math.prod(shape):
+    if rest or not is_a_shape(shape) or min(shape, default=0) < 0 or size != math.prod(shape):
         held = f"{size} values" + (f" and {rest} bytes" if rest else "")
         raise CheckpointError(f"{path}: tensor {name!r} holds {held} for shape {shown(shape)}")
     return np.frombuffer(content, kind).reshape(shape).copy()
