@@ -167,6 +167,13 @@ def test_run_refuses(model, refused):
         model.run(x[0], [1, 0])
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int64"])
+def test_whole_numbers_are_no_brightness(dtype, model, refused):
+    """0 to 255, as other programs read a picture, would be 255 times too bright."""
+    with refused(TunableError, "floats of 0 to 1", dtype):
+        model.run(np.zeros((1, 3, 4, 5), dtype), [1, 0])
+
+
 def test_fold(model, refused):
     folded = model.fold([0.5, 0.25])
     x = np.ones((1, 3, 2, 2), dtype=np.float32)

@@ -248,11 +248,16 @@ class Model:
     def run(self, degraded: np.ndarray, omega=None) -> np.ndarray:
         """Restore pictures.
 
-        degraded  float32 (N, C, H, W), 0..1
+        degraded  floats (N, C, H, W), 0..1; TunableError for whole numbers
         omega     (p,) or (N, p), any finite values; None for a plain network
         returns   float32 (N, C, scale H, scale W), not clipped
         """
-        degraded = np.asarray(degraded, dtype=np.float32)
+        degraded = np.asarray(degraded)
+        if degraded.dtype.kind in "iu":
+            raise TunableError(
+                f"pictures must be floats of 0 to 1, not {degraded.dtype}: divide those of 8 bits by 255"
+            )
+        degraded = degraded.astype(np.float32, copy=False)
         if degraded.ndim != 4:
             raise TunableError(f"pictures must be (N, C, H, W), not of shape {degraded.shape}")
         if self.header.size and degraded.shape[2:] != self.header.size:
