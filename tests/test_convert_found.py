@@ -182,6 +182,7 @@ def test_types_of_pickles(tmp_path, refused):
         (lambda value: value.to(torch.complex64), "complex64"),
         (lambda value: value.to_sparse(), "float32 in a form that is not plain"),
         (lambda value: torch.zeros(1).expand(10**9), "more numbers than the file has"),
+        (lambda value: torch.zeros(0).as_strided((0, 2**62), (1, 1)), "which no array has"),
     ):
         torch.save({**tensors, "intro.weight": change(tensors["intro.weight"])}, path)
         with refused(CheckpointError, "tensor 'intro.weight' is", said):
