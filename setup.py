@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-VERSION = runpy.run_path(str(HERE / "tunable_core" / "version.py"))["__version__"]
+VERSION = runpy.run_path(str(HERE / "tunable" / "version.py"))["__version__"]
 TORCH = ["torch>=2.10"]
 MINDSPORE = ["mindspore>=2.10,<2.11"]
 ONNX = ["onnx>=1.18", "ml_dtypes<0.6", "onnxruntime", "onnxscript"]  # a newer ml_dtypes wants numpy 2
@@ -20,8 +20,8 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
-    packages=find_packages(include=["tunable_core*", "torch_impl*", "mindspore_impl*"]),
-    package_data={"tunable_core": ["*.yaml", "reports/templates/*.j2"]},
+    packages=find_packages(include=["tunable*", "torch_impl*", "mindspore_impl*"]),
+    package_data={"tunable": ["*.yaml", "reports/templates/*.j2"]},
     install_requires=[
         "numpy<2",
         "safetensors",
@@ -44,5 +44,5 @@ setup(
         "test": TEST,
         "all": TORCH + MINDSPORE + TEST,
     },
-    entry_points={"console_scripts": ["tunable=tunable_core.commands:main"]},
+    entry_points={"console_scripts": ["tunable=tunable.commands:main"]},
 )

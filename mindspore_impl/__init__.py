@@ -1,7 +1,6 @@
 """The MindSpore twin: tunable layers, the parametric multi-loss, the networks and their training."""
 
 from mindspore_impl import ops  # noqa: F401  before all else: it prepares the environment for MindSpore
-from mindspore_impl.convert import TunedNetwork, from_endpoints, load, make_tunable
 from mindspore_impl.folding import fold
 from mindspore_impl.layers import (
     ChannelAttention,
@@ -24,6 +23,7 @@ from mindspore_impl.layers import (
 )
 from mindspore_impl.networks import NAFNet, ResNet, StyleUNet, SwinIR
 from mindspore_impl.objectives import MultiLoss, NoisePreservation, Reconstruction, Sharpening
+from mindspore_impl.retrofit import TunedNetwork, from_endpoints, load, make_tunable
 
 __all__ = [
     "ChannelAttention",

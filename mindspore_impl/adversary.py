@@ -8,7 +8,7 @@ from mindspore_impl import ops
 from mindspore_impl.networks import Discriminator, initialise
 from mindspore_impl.objectives import relativistic
 from mindspore_impl.optimizers import Optimizer
-from tunable_core.recipe import Recipe
+from tunable.specs.recipe import Recipe
 
 _PREFIX = "discriminator."
 

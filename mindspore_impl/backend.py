@@ -1,18 +1,19 @@
-"""This twin behind the protocol of tunable_core.backends: numpy in, numpy out."""
+"""This twin behind the protocol of tunable.backends.registry: numpy in, numpy out."""
 
 from weakref import WeakKeyDictionary
 
 import mindspore as ms
 import numpy as np
 
-from mindspore_impl import export, folding, ops
+from mindspore_impl import exports, folding, ops
 from mindspore_impl.layers import Tunable
 from mindspore_impl.networks import NETWORKS, initialise, parameter_specs
 from mindspore_impl.timing import layer_call
 from mindspore_impl.training import Trainer
-from tunable_core.backends import LayerCall, check_inputs, choose
-from tunable_core.checkpoint import Header
-from tunable_core.errors import BackendError
+from tunable.backends.protocol import LayerCall
+from tunable.backends.registry import check_inputs, choose
+from tunable.errors import BackendError
+from tunable.weights.storage import Header
 
 
 class Backend:
@@ -93,24 +94,24 @@ class Backend:
 
     @ops.alone()
     def export(self, network, path, format: str, form: str, metadata: dict[str, str], size=None) -> None:
-        write = export.export_onnx if format == "onnx" else export.export_mindir
+        write = exports.export_onnx if format == "onnx" else exports.export_mindir
         write(network, path, form, metadata, size)
 
     @ops.alone()
     def open(self, path):
-        network = export.ExportedNetwork(path)
+        network = exports.ExportedNetwork(path)
         header = Header.from_metadata(network.metadata, path, "an exported model")
         check_inputs(network.inputs, header, path)
         return network, header
 
     def graph(self, path):
-        return export.read_mindir(path)
+        return exports.read_mindir(path)
 
     @ops.alone()
     def _mode_for(self, network, size: tuple[int, ...]) -> str:
         """A graph keeps megabytes for a size of its inputs even when it is dropped, and takes seconds to compile: the
         first sizes that a network meets are compiled, others run without."""
-        if self.mode != "graph" or isinstance(network, export.ExportedNetwork):  # which drops its own graphs
+        if self.mode != "graph" or isinstance(network, exports.ExportedNetwork):  # which drops its own graphs
             return self.mode
         compiled = self._compiled.setdefault(network, set())
         if len(compiled) < ops.MOST_SIZES:

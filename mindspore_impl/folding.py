@@ -5,9 +5,9 @@ import numpy as np
 from mindspore import nn
 
 from mindspore_impl import ops
-from mindspore_impl.convert import TunedNetwork
 from mindspore_impl.layers import Tunable
 from mindspore_impl.networks import Network
+from mindspore_impl.retrofit import TunedNetwork
 
 
 def folded_weights(network: nn.Cell, omega: ms.Tensor) -> dict[str, np.ndarray]:

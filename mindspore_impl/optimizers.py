@@ -11,12 +11,12 @@ import numpy as np
 from mindspore import ops as framework
 
 from mindspore_impl import ops
-from tunable_core.optimizers import SGD, Adam, AdamW
+from tunable.specs.optimizers import SGD, Adam, AdamW
 
 
 @ms.jit_class
 class Optimizer:
-    """Moves named parameters as a recipe's section says (tunable_core.optimizers).
+    """Moves named parameters as a recipe's section says (tunable.specs.optimizers).
 
     `prepare` and `update` make a step; `update` may be part of a compiled function.
     """

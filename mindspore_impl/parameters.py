@@ -13,8 +13,8 @@ import numpy as np
 from mindspore import mint, nn
 
 from mindspore_impl import ops
-from tunable_core import tuned
-from tunable_core.errors import TunableError
+from tunable import retrofit
+from tunable.errors import TunableError
 
 GIVEN = "_given_"  # before the name of a parameter in whose place there is something else
 
@@ -34,7 +34,7 @@ _NAMES = {
 _STATISTICS = ("moving_mean", "moving_variance")
 
 
-def places(network: nn.Cell, kept: Mapping[str, str] = MappingProxyType({})) -> list[tuned.Place]:
+def places(network: nn.Cell, kept: Mapping[str, str] = MappingProxyType({})) -> list[retrofit.Place]:
     """Every layer and free parameter of a network, in its order. A tensor held twice has its first name in both.
 
     kept  what `kept` returned, of the network that this one is a copy of
@@ -53,12 +53,12 @@ def places(network: nn.Cell, kept: Mapping[str, str] = MappingProxyType({})) -> 
         if obstacle or (own and (usual or framework)):
             reason = obstacle or next(filter(None, (unfit(own[local]) for local in inside)), "")
             tensors = {known.get(local, local): names[id(own[local])] for local in inside}
-            found.append(tuned.Place(name, type(cell).__name__, cell, tensors, usual, reason))
+            found.append(retrofit.Place(name, type(cell).__name__, cell, tensors, usual, reason))
         for local, value in own.items():
             if local not in inside:
                 tensors = {"weight": names[id(value)]}
-                free = tuned.below(name, local)
-                found.append(tuned.Place(free, "parameter", cell, tensors, obstacle=obstacle or unfit(value)))
+                free = retrofit.below(name, local)
+                found.append(retrofit.Place(free, "parameter", cell, tensors, obstacle=obstacle or unfit(value)))
     return found
 
 
@@ -114,27 +114,29 @@ def kept(network: nn.Cell) -> dict[str, str]:
         for attribute, own in vars(cell).items():
             if attribute in ("_params", "_cells", "_exist_objs") or attribute in cell._params:
                 continue
-            for where, value in tuned.reachable(tuned.below(path, attribute), own, (nn.Cell, nn.Optimizer, ms.Tensor)):
+            for where, value in retrofit.reachable(
+                retrofit.below(path, attribute), own, (nn.Cell, nn.Optimizer, ms.Tensor)
+            ):
                 values = [value]
                 if isinstance(value, nn.Cell):
                     values = [] if id(value) in known else list(value.get_parameters())
                 for each in values:
                     if id(each) in names:
-                        found.setdefault(names[id(each)], tuned.kept_reason(where.replace("._params_list", "")))
+                        found.setdefault(names[id(each)], retrofit.kept_reason(where.replace("._params_list", "")))
     return found
 
 
-def held(network: nn.Cell) -> dict[str, tuned.Held]:
+def held(network: nn.Cell) -> dict[str, retrofit.Held]:
     """Parameters, by name."""
     return {name: each for name, local, each in _all(network) if local not in _STATISTICS}
 
 
-def statistics(network: nn.Cell) -> dict[str, tuned.Held]:
+def statistics(network: nn.Cell) -> dict[str, retrofit.Held]:
     """Running statistics of norms, by name."""
     return {name: each for name, local, each in _all(network) if local in _STATISTICS}
 
 
-def _all(network: nn.Cell) -> Iterator[tuple[str, str, tuned.Held]]:
+def _all(network: nn.Cell) -> Iterator[tuple[str, str, retrofit.Held]]:
     """(name, attribute, what is held), each parameter once."""
     known = set()
     for path, cell in _cells(network):
@@ -145,21 +147,21 @@ def _all(network: nn.Cell) -> Iterator[tuple[str, str, tuned.Held]]:
                 narrow = isinstance(cell, _NARROW) and value.ndim == 4
                 shape = tuple(value.shape[:2] + value.shape[3:] if narrow else value.shape)
                 local = local.removeprefix(GIVEN)
-                yield ".".join(filter(None, (path, names.get(local, local)))), local, tuned.Held(value, shape)
+                yield ".".join(filter(None, (path, names.get(local, local)))), local, retrofit.Held(value, shape)
 
 
 def digest(network: nn.Cell, prefix: str = "") -> str:
     """What tells its parameters, under names with a prefix, from others."""
-    return tuned.digest({prefix + name: array(each) for name, each in held(network).items()})
+    return retrofit.digest({prefix + name: array(each) for name, each in held(network).items()})
 
 
-def array(each: tuned.Held) -> np.ndarray:
+def array(each: retrofit.Held) -> np.ndarray:
     """Its values, a copy: float64 where it is that, else float32."""
     kind = np.float64 if each.value.dtype == ms.float64 else np.float32
     return each.value.asnumpy().astype(kind).reshape(each.shape)
 
 
-def set_value(each: tuned.Held, value: np.ndarray) -> None:
+def set_value(each: retrofit.Held, value: np.ndarray) -> None:
     """Take over a value in place."""
     ops.assign(each.value, value)
 

@@ -1,4 +1,4 @@
-"""Training: the multi-loss, one step at a time, state as arrays. The loop is tunable_core.run's."""
+"""Training: the multi-loss, one step at a time, state as arrays. The loop is tunable.training.loop's."""
 
 import mindspore as ms
 import numpy as np
@@ -8,9 +8,9 @@ from mindspore_impl import ops
 from mindspore_impl.adversary import Adversary
 from mindspore_impl.objectives import make_loss
 from mindspore_impl.optimizers import Optimizer
-from tunable_core.backends import LossReport, StepReport
-from tunable_core.data import Batch
-from tunable_core.recipe import Recipe
+from tunable.backends.protocol import LossReport, StepReport
+from tunable.data.patches import Batch
+from tunable.specs.recipe import Recipe
 
 
 class Trainer:

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tunable_core import oracle
-from tunable_core.networks import num_kernels
+from tunable import oracle
+from tunable.specs.networks import num_kernels
 
 BATCH = 3
 

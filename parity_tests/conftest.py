@@ -11,7 +11,7 @@ import pytest
 
 from parity_tests import recipes
 from parity_tests.twins import get_twin
-from tunable_core.backends import BACKENDS, requested
+from tunable.backends.registry import BACKENDS, requested
 
 # Tests press Ctrl-C, which is ignored where a script starts them with `&`.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -5,7 +5,7 @@ Tensors of both frameworks share the operators used here.
 
 import numpy as np
 
-from tunable_core.recipe import Recipe
+from tunable.specs.recipe import Recipe
 
 
 def in_conv(change):

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tunable_core.backends import get_backend
-from tunable_core.files import atomic
-from tunable_core.networks import NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
+from tunable.backends.registry import get_backend
+from tunable.files import atomic
+from tunable.specs.networks import NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
 
 FILE = Path(__file__).with_name("golden.npz")
 SWIN = {"channels": 8, "depths": [2], "heads": [2], "window": 4, "features": 6}

@@ -1,11 +1,11 @@
-"""The optimizers of tunable_core.optimizers in numpy float64, which the twins answer to, and faults for them."""
+"""The optimizers of tunable.specs.optimizers in numpy float64, which the twins answer to, and faults for them."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tunable_core.optimizers import SGD, Adam, AdamW
+from tunable.specs.optimizers import SGD, Adam, AdamW
 
 Tensors = dict[str, np.ndarray]
 

@@ -1,8 +1,8 @@
 """The small recipes that tests, and checks of mutants, train and judge with, and their weights files."""
 
-from tunable_core import checkpoint
-from tunable_core.initial import starting_weights
-from tunable_core.recipe import Recipe, parse
+from tunable.parameters.starts import starting_weights
+from tunable.specs.recipe import Recipe, parse
+from tunable.weights import storage
 
 _VALUES = {
     "task": "denoise",
@@ -21,7 +21,7 @@ def make_recipe(**sections) -> Recipe:
 def write_untrained(path, recipe: Recipe, backend):
     """The weights file of a recipe's network, freshly initialised."""
     specs = backend.specs(backend.build(recipe.network, recipe.network_objectives))
-    checkpoint.save(path, starting_weights(specs, 1, recipe.initial), checkpoint.Header.of(recipe))
+    storage.save(path, starting_weights(specs, 1, recipe.initial), storage.Header.of(recipe))
     return path
 
 

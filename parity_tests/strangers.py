@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 
-from tunable_core import oracle
+from tunable import oracle
 
 INPUTS = {
     "chain": [(2, 4, 9, 8)],

@@ -9,8 +9,8 @@ import inspect
 import pytest
 
 from parity_tests.cases import CASES, CONVOLUTIONS, build, inputs, omegas, truth
-from tunable_core.forms import FORMS
-from tunable_core.tolerances import TOLERANCES, relative_error
+from tunable.forms import FORMS
+from tunable.tolerances import TOLERANCES, relative_error
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def issued(mindspore, monkeypatch):
 @pytest.fixture
 def ascend(mindspore, monkeypatch):
     """The twin believes itself on Ascend; its kernels are the CPU's."""
-    monkeypatch.setattr(mindspore.module("ops"), "_device_in_use", lambda: "ascend")
+    monkeypatch.setattr(mindspore.module("ops.convolution"), "device_in_use", lambda: "ascend")
 
 
 def run(mindspore, name, form, label):

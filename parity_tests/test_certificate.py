@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 from parity_tests.faults import FAULTS
-from tunable_core import onnx_runtime
-from tunable_core.backends import LossReport, Model
-from tunable_core.certificate import Certificate, Row, verify
-from tunable_core.checkpoint import Header
-from tunable_core.errors import BackendError, TunableError
-from tunable_core.initial import starting_weights
-from tunable_core.networks import ResNetSpec
-from tunable_core.tolerances import TOLERANCES
+from tunable.backends import onnx_runtime
+from tunable.backends.model import Model
+from tunable.backends.protocol import LossReport
+from tunable.certificate import Certificate, Row, verify
+from tunable.errors import BackendError, TunableError
+from tunable.parameters.starts import starting_weights
+from tunable.specs.networks import ResNetSpec
+from tunable.tolerances import TOLERANCES
+from tunable.weights.storage import Header
 
 STAGES = {
     "weights", "layer", "truth", "layer output", "network", "control: omega matters", "loss", "gradients",
@@ -99,7 +100,7 @@ def test_a_wrong_export_is_red(torch, small_network, monkeypatch):
     failed = [row for row in certificate.rows if not row.passed]
     assert {row.stage for row in failed} == {"export"} and len(failed) == 5
     monkeypatch.setattr(torch.backend, "export", real)
-    monkeypatch.setattr("tunable_core.graphs.faults", lambda graph, tunable: ["a grouped convolution"])
+    monkeypatch.setattr("tunable.exports.graphs.faults", lambda graph, tunable: ["a grouped convolution"])
     certificate = verify(small_network("base"), [torch.backend], points=2, exports=("onnx",))
     failed = [row for row in certificate.rows if not row.passed]
     assert [(row.stage, row.worst) for row in failed] == [("export graph", "a grouped convolution")] * 2
@@ -256,7 +257,7 @@ def test_one_twin_alone(twin, small_network):
 
 def test_the_limit_follows_the_model(certified, twins, monkeypatch):
     """Eight times the model's own gap where that is more than the table's limit, but never beyond a bound."""
-    from tunable_core.certificate import truth
+    from tunable.certificate import truth
 
     real = truth.Exact._widen
 
@@ -289,7 +290,7 @@ def test_a_faulty_program_does_not_excuse_itself(torch, small_network, monkeypat
 
 def test_a_kink_does_not_excuse_a_fault(torch, small_network, monkeypatch):
     """Where a ReLU decides otherwise at one omega, gradients that are wrong by 3e-4 at all are still seen."""
-    from tunable_core.certificate import truth
+    from tunable.certificate import truth
 
     kind, found = torch.module("training").Trainer, []
     real, distances = kind.gradients, truth.gradient_distances
@@ -316,7 +317,7 @@ def test_a_kink_does_not_excuse_a_fault(torch, small_network, monkeypatch):
 
 def test_steps_may_be_as_far_as_gradients(torch, small_network, monkeypatch):
     """Steps see a few gradients, a ReLU decides otherwise in one of the many that were looked at."""
-    from tunable_core.certificate import truth
+    from tunable.certificate import truth
 
     kinked = {"gradients": {"all together": 1e-4}, "gradient": {"head.weight": 1e-3}}
     monkeypatch.setattr(truth, "gradient_distances", lambda a, b: kinked)

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from parity_tests.cases import CLASSES
 from parity_tests.twins import differ
-from tunable_core import oracle
-from tunable_core.forms import FORMS
-from tunable_core.networks import PHI_FORMS
-from tunable_core.tolerances import TOLERANCES, relative_error
+from tunable import oracle
+from tunable.forms import FORMS
+from tunable.specs.networks import PHI_FORMS
+from tunable.tolerances import TOLERANCES, relative_error
 
 LIMIT = TOLERANCES["layer"].limit
 KINDS = [kind for kind in CLASSES if kind.startswith("conv")]

@@ -16,14 +16,16 @@ import onnx
 import pytest
 
 from parity_tests.twins import differ
-from tunable_core import checkpoint, exports, graphs, onnx_runtime
-from tunable_core.backends import Model, load
-from tunable_core.checkpoint import Header
-from tunable_core.errors import BackendError, CheckFailed, CheckpointError, TunableError
-from tunable_core.exports import checked_export, tried_export
-from tunable_core.initial import starting_weights
-from tunable_core.networks import PHI_FORMS, NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
-from tunable_core.tolerances import TOLERANCES, relative_error
+from tunable.backends import onnx_runtime
+from tunable.backends.model import Model, load
+from tunable.errors import BackendError, CheckFailed, CheckpointError, TunableError
+from tunable.exports import graphs, judging
+from tunable.exports.judging import checked_export, tried_export
+from tunable.parameters.starts import starting_weights
+from tunable.specs.networks import PHI_FORMS, NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
+from tunable.tolerances import TOLERANCES, relative_error
+from tunable.weights import storage
+from tunable.weights.storage import Header
 
 LIMIT = TOLERANCES["export"].limit
 OMEGA = [0.3, 0.6]
@@ -265,7 +267,7 @@ def test_dni(twin, phi, tmp_path, rng):
     assert report.passed and report.form == "interpolated"
     paths = [tmp_path / f"net-{j}.safetensors" for j in range(3)]
     assert sorted(tmp_path.iterdir()) == paths
-    tensors, headers = zip(*(checkpoint.load(path) for path in paths), strict=True)
+    tensors, headers = zip(*(storage.load(path) for path in paths), strict=True)
     assert [header.recipe["folded_at"] for header in headers] == [[0, 0], [1, 0], [0, 1]]
     assert list(headers) == [model.fold(omega).header for omega in ([0, 0], [1, 0], [0, 1])]
     assert all(not header.objectives and not header.omega_range for header in headers)
@@ -418,7 +420,7 @@ def test_damaged_files(twin, tmp_path):
 )
 def test_refused(twin, format, options, fragments, tmp_path):
     with refused(TunableError, *fragments):
-        checked_export(model_of(twin), format, tmp_path / f"a{exports.SUFFIXES.get(format, '')}", **options)
+        checked_export(model_of(twin), format, tmp_path / f"a{judging.SUFFIXES.get(format, '')}", **options)
     assert not list(tmp_path.iterdir())
 
 
@@ -447,7 +449,7 @@ def test_a_mindir_larger_than_its_format(mindspore, tmp_path):
 def test_equal_networks_make_equal_mindirs(mindspore, small_network, tmp_path):
     """Two processes, the same bytes: no time, no address, no order by chance, of which MindSpore's own file has all."""
     program = (
-        "import sys; from tunable_core.backends import load; model = load(sys.argv[1], 'mindspore');"
+        "import sys; from tunable.backends.model import load; model = load(sys.argv[1], 'mindspore');"
         "model.backend.export(model.network, sys.argv[2], 'mindir', 'shared', model.header.to_metadata())"
     )
     paths = [tmp_path / name for name in ("a.mindir", "b.mindir")]

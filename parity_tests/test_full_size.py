@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tunable_core.data import Batch
-from tunable_core.initial import starting_weights
-from tunable_core.networks import NAFNetSpec, ResNetSpec, SwinIRSpec
-from tunable_core.recipe import load_recipe
-from tunable_core.tolerances import TOLERANCES, relative_error
+from tunable.data.patches import Batch
+from tunable.parameters.starts import starting_weights
+from tunable.specs.networks import NAFNetSpec, ResNetSpec, SwinIRSpec
+from tunable.specs.reading import load_recipe
+from tunable.tolerances import TOLERANCES, relative_error
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 TASKS = sorted(path.parent.name for path in CONFIGS.glob("*/paper.yaml"))

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from parity_tests import golden
-from tunable_core.backends import build
-from tunable_core.convert import convert
-from tunable_core.networks import NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
-from tunable_core.tolerances import CONTROL, TOLERANCES
+from tunable.backends.model import build
+from tunable.specs.networks import NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
+from tunable.tolerances import CONTROL, TOLERANCES
+from tunable.weights.conversion import convert
 
 GOLDEN = os.environ.get("TUNABLE_GOLDEN")
 SWIN = {"channels": 12, "depths": [2, 2], "heads": [2, 2]}

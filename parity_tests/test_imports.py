@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-CORE, TWINS = "tunable_core", ("torch_impl", "mindspore_impl")
+CORE, TWINS = "tunable", ("torch_impl", "mindspore_impl")
 FRAMEWORKS = {"torch_impl": "torch", "mindspore_impl": "mindspore"}
 
-# Inside a twin, part -> the parts it may import: ops <- layers <- networks <- training, folding, export <- backend.
+# Inside a twin, part -> the parts it may import: ops <- layers <- networks <- training, folding, exports <- backend.
 PARTS = {
     "ops": set(),
     "layers": {"ops"},
@@ -19,9 +19,9 @@ PARTS = {
     "objectives": {"ops", "layers", "networks"},
     "control": {"ops", "layers", "networks"},
     "parameters": {"ops"},
-    "convert": {"ops", "parameters", "layers"},
-    "folding": {"ops", "layers", "networks", "convert"},
-    "export": {"ops", "layers", "networks", "folding"},
+    "retrofit": {"ops", "parameters", "layers"},
+    "folding": {"ops", "layers", "networks", "retrofit"},
+    "exports": {"ops", "layers", "networks", "folding"},
     "optimizers": {"ops"},
     "pickles": set(),
     "timing": {"ops", "layers"},
@@ -32,7 +32,7 @@ PARTS["backend"] = set(PARTS)
 PARTS["__init__"] = set(PARTS) - {"backend"}
 
 # The only places that import by a name made at run time.
-BY_NAME = {"tunable_core/backends.py": "a twin, by its backend's name", "tunable_core/commands/__init__.py": "a verb"}
+BY_NAME = {"tunable/backends/registry.py": "a twin, by its backend's name", "tunable/commands/__init__.py": "a verb"}
 
 
 def imports(source: str) -> set[str]:
@@ -86,7 +86,7 @@ def test_twin_imports_downwards(path):
 @pytest.mark.parametrize(
     ("path", "line"),
     [
-        ("torch_impl/ops.py", "from torch_impl.layers import Tunable"),
+        ("torch_impl/ops/__init__.py", "from torch_impl.layers import Tunable"),
         ("torch_impl/layers/conv.py", "import mindspore"),
         ("torch_impl/training.py", "from mindspore_impl import ops"),
         ("mindspore_impl/layers/phi.py", "from mindspore_impl.networks.network import call"),
@@ -129,7 +129,7 @@ def circle(edges: dict[str, set[str]]) -> list[str]:
 
 def test_no_circles():
     edges = graph()
-    assert "tunable_core.errors" in edges["torch_impl.ops"] and "torch_impl.ops" in edges["torch_impl.layers.conv"]
+    assert "tunable.errors" in edges["torch_impl.ops.device"] and "torch_impl.ops" in edges["torch_impl.layers.conv"]
     assert not circle(edges)
     edges["torch_impl.ops"].add("torch_impl.training")
     assert "torch_impl.ops" in circle(edges)  # a circle would be seen
@@ -137,7 +137,7 @@ def test_no_circles():
 
 HELP = """
 import contextlib, io, sys
-from tunable_core.commands import VERBS, main
+from tunable.commands import VERBS, main
 text = io.StringIO()
 for arguments in (["--help"], *([verb, "--help"] for verb in VERBS)):
     with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):

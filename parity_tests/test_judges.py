@@ -5,11 +5,13 @@ import pytest
 from PIL import Image
 
 from parity_tests.recipes import make_recipe
-from tunable_core import oracle, vgg
-from tunable_core.data import Batch
-from tunable_core.initial import starting_weights
-from tunable_core.judges import VGG, Discriminator
-from tunable_core.tolerances import TOLERANCES, joint_error, relative_error
+from tunable import oracle
+from tunable.data.patches import Batch
+from tunable.parameters.starts import starting_weights
+from tunable.specs.discriminator import Discriminator
+from tunable.specs.feature_network import VGG
+from tunable.tolerances import TOLERANCES, joint_error, relative_error
+from tunable.weights import vgg
 
 NETWORK, LOSS = TOLERANCES["network"].limit, TOLERANCES["loss"].limit
 GRADIENT = TOLERANCES["gradients"].limit
@@ -89,7 +91,7 @@ def test_features(twin, rng, layer, size):
 
 @pytest.mark.parametrize("scales", [1, 4, 5])
 def test_discriminator(twin, rng, scales):
-    """Parameters as tunable_core declares them, their start to the bit, scores as the oracle's; any size."""
+    """Parameters as tunable declares them, their start to the bit, scores as the oracle's; any size."""
     settings = Discriminator(channels=4, scales=scales, hidden=5)
     network = discriminator(twin, settings, seed=3)
     assert twin.module("networks").parameter_specs(network) == settings.specs()

@@ -5,9 +5,9 @@ import pytest
 
 from parity_tests.cases import BATCH, CASES, CONVOLUTIONS, build, factor, inputs, omegas, shapes, true_gradients
 from parity_tests.cases import truth as true_output
-from tunable_core.forms import FORMS
-from tunable_core.networks import PHI_FORMS
-from tunable_core.tolerances import TOLERANCES, relative_error
+from tunable.forms import FORMS
+from tunable.specs.networks import PHI_FORMS
+from tunable.tolerances import TOLERANCES, relative_error
 
 LIMIT = TOLERANCES["layer"].limit
 GRADIENT_LIMIT = TOLERANCES["layer gradient"].limit

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from tunable_core.layouts import count, layout
-from tunable_core.networks import PHI_FORMS, NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
+from tunable.parameters.layouts import count, layout
+from tunable.specs.networks import PHI_FORMS, NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
 
 SWINIR = {"channels": 4, "depths": [1, 2], "heads": [2, 1], "window": 3, "mlp_ratio": 1.6, "features": 5}
 NETWORKS = {

@@ -5,9 +5,9 @@ import pytest
 
 from parity_tests.cases import BATCH, CASES, CONVOLUTIONS, build, factor, inputs, omegas, weights
 from parity_tests.twins import differ
-from tunable_core.forms import FORMS
-from tunable_core.networks import PHI_FORMS, ResNetSpec
-from tunable_core.tolerances import TOLERANCES, relative_error
+from tunable.forms import FORMS
+from tunable.specs.networks import PHI_FORMS, ResNetSpec
+from tunable.tolerances import TOLERANCES, relative_error
 
 LAYER, FOLDED = TOLERANCES["layer"].limit, TOLERANCES["folded"].limit
 OMEGA = np.array([0.3, 0.9], np.float32)

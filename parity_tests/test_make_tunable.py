@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from parity_tests import strangers
-from tunable_core import tuned
-from tunable_core.errors import CheckpointError, OmegaError, TunableError
-from tunable_core.networks import NAFNetSpec, ResNetSpec, SwinIRSpec
-from tunable_core.tolerances import TOLERANCES, joint_error, relative_error
+from tunable import retrofit
+from tunable.errors import CheckpointError, OmegaError, TunableError
+from tunable.specs.networks import NAFNetSpec, ResNetSpec, SwinIRSpec
+from tunable.tolerances import TOLERANCES, joint_error, relative_error
 
 NAMES = tuple(strangers.INPUTS)
 SOME = ("unet", "attention", "tied", "heads")
@@ -159,7 +159,7 @@ def gradients(twin, network, x, omega, weights):
         id(each.value): by_value[id(each.value)].reshape(each.shape) for each in held if id(each.value) in by_value
     }
     names = {
-        local: tuned.stacked([trained[id(each.value)] for each in parts])
+        local: retrofit.stacked([trained[id(each.value)] for each in parts])
         for local, parts in network._stored().items()
         if all(id(each.value) in trained for each in parts) and "running" not in local
     }
@@ -481,7 +481,7 @@ def test_it_learns(twin, rng):
 
             _, found = twin.differentiate(loss, [x, omegas[label]], trained)
             for value, gradient in zip(trained.get_parameters(), found[2:], strict=True):
-                each = tuned.Held(value, gradient.shape)
+                each = retrofit.Held(value, gradient.shape)
                 parameters.set_value(each, parameters.array(each) - 0.1 * gradient)
     assert all(distance(label) < 0.5 * started[label] for label in targets), "the knobs learnt nothing"
     after = {name: parameters.array(each) for name, each in parameters.held(network.network).items()}

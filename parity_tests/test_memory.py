@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 
 from parity_tests.recipes import make_recipe, write_untrained
-from tunable_core.backends import get_backend, load
-from tunable_core.data import Batches
-from tunable_core.initial import starting_weights
-from tunable_core.tolerances import TOLERANCES, relative_error
+from tunable.backends.model import load
+from tunable.backends.registry import get_backend
+from tunable.data.patches import Batches
+from tunable.parameters.starts import starting_weights
+from tunable.tolerances import TOLERANCES, relative_error
 
 # The most at the end of the run against the most in its middle: what is kept is dropped every eight sizes.
 RUN = """
 import sys
 import numpy as np
-from tunable_core.backends import load
+from tunable.backends.model import load
 
 path, backend, mode, turns = sys.argv[1], sys.argv[2], sys.argv[3] or None, int(sys.argv[4])
 model, omega = load(path, backend, "cpu", mode), np.float32([0.3, 0.8])

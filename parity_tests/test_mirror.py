@@ -19,26 +19,27 @@ SYNONYMS = {"construct": "forward", "Cell": "Module"}
 # "file: name" -> why only one twin has it, or why they differ
 EXCEPTIONS = {
     "pickles.py": "PyTorch's files are pickles; MindSpore's are read without it",
-    "ops.py: ORDINARY": "each framework's own classes",
-    "ops.py: OrdinaryConv": "MindSpore has no ordinary layer of these: one dimension, output padding, border modes",
-    "ops.py: parameter()": "a MindSpore parameter is made from data; torch's is made empty",
-    "ops.py: assign()": "in torch this is Tensor.copy_",
-    "ops.py: no_autocast()": "MindSpore casts cell by cell or operator by operator, and what that does is tested",
-    "ops.py: affine()": "torch's phi is nn.Linear with autocast switched off",
-    "ops.py: running()": "MindSpore's mode is one global switch",
-    "ops.py: alone()": "MindSpore dies of two threads at once; of torch's calls each thread has its own",
-    "ops.py: Sizes": "MindSpore keeps megabytes for every size of input; what torch keeps is bounded",
-    "ops.py: make_room()": "as Sizes",
-    "ops.py: forget_graphs()": "as Sizes",
-    "ops.py: Softmax": "MindSpore's own is not exact enough on a CPU; torch has nn.Softmax",
+    "ops/__init__.py: __all__": "the names of the files below",
+    "ops/device.py: device_in_use()": "a compiled MindSpore graph asks once, when it is compiled",
+    "ops/kernels.py: cast_like()": "torch's autocast casts; MindSpore's does not see every product",
+    "ops/convolution.py: ORDINARY": "each framework's own classes",
+    "ops/convolution.py: OrdinaryConv": "MindSpore has no such layers: 1-D, output padding, border modes",
+    "ops/parameters.py: parameter()": "a MindSpore parameter is made from data, torch's empty",
+    "ops/parameters.py: assign()": "in torch this is Tensor.copy_",
+    "ops/kernels.py: no_autocast()": "MindSpore casts cell by cell or by operator; both are tested",
+    "ops/kernels.py: affine()": "torch's phi is nn.Linear with autocast switched off",
+    "ops/device.py: running()": "MindSpore's mode is one global switch",
+    "ops/device.py: alone()": "MindSpore dies of two threads at once; of torch's calls each thread has its own",
+    "ops/memory.py": "MindSpore keeps megabytes for every size of input; what torch keeps is bounded",
+    "ops/attention.py: Softmax": "MindSpore's own is not exact enough on a CPU; torch has nn.Softmax",
     "networks/network.py: Network.__call__()": "a compiled MindSpore graph raises Python's own exceptions only",
-    "convert.py: TunedNetwork.__call__()": "a compiled MindSpore graph raises Python's own exceptions only",
-    "convert.py: TunedNetwork.forward()": "omega by name is taken by __call__ there",
-    "convert.py: TunedNetwork.__reduce_ex__()": "torch's class tells its exporter the inputs' names, and is made anew",
-    "convert.py: TunedNetwork.__setstate__()": "torch's class tells its exporter the inputs' names, and is made anew",
-    "convert.py: TunedNetwork.omega": "what the kernels' sums of a MindSpore graph are made at, and its gradient",
-    "ops.py: erf_replaced()": "MindSpore's ONNX exporter knows no Erf",
-    "ops.py: for_export()": "MindSpore's broadcasts keep memory on a CPU; exported graphs hold them as they are",
+    "retrofit.py: TunedNetwork.__call__()": "a compiled MindSpore graph raises Python's own exceptions only",
+    "retrofit.py: TunedNetwork.forward()": "omega by name is taken by __call__ there",
+    "retrofit.py: TunedNetwork.__reduce_ex__()": "torch's class tells its exporter the inputs' names, and is made anew",
+    "retrofit.py: TunedNetwork.__setstate__()": "torch's class tells its exporter the inputs' names, and is made anew",
+    "retrofit.py: TunedNetwork.omega": "what a MindSpore graph sums its kernels at, and its gradient",
+    "ops/pixels.py: erf_replaced()": "MindSpore's ONNX exporter knows no Erf",
+    "ops/broadcast.py: for_export()": "MindSpore's broadcasts keep memory on a CPU, not in exported graphs",
     "parameters.py: GIVEN": "a parameter of a MindSpore cell makes room for a property",
     "backend.py: Backend.name": "the name itself",
     "backend.py: Backend.modes": "eager and compile; graph and pynative",
@@ -47,9 +48,9 @@ EXCEPTIONS = {
     "backend.py: Backend.opens": "MINDIR is MindSpore's",
     "backend.py: Backend.open()": "MINDIR is MindSpore's, and runs in MindSpore",
     "backend.py: Backend.graph()": "MINDIR is MindSpore's, and its schema comes with it",
-    "export.py: export_mindir()": "MINDIR is MindSpore's",
-    "export.py: read_mindir()": "MINDIR is MindSpore's, and its schema comes with it",
-    "export.py: ExportedNetwork": "a MINDIR file is reloaded by MindSpore; an ONNX file by onnxruntime, for both twins",
+    "exports.py: export_mindir()": "MINDIR is MindSpore's",
+    "exports.py: read_mindir()": "MINDIR is MindSpore's, and its schema comes with it",
+    "exports.py: ExportedNetwork": "MINDIR files are reloaded by MindSpore, ONNX files by onnxruntime",
 }
 
 
@@ -139,7 +140,7 @@ def test_no_exception_is_stale():
 def test_the_twins_are_read():
     """What the comparison must have seen to mean anything."""
     files = read(TORCH)
-    assert {"ops.py", "layers/conv.py", "networks/resnet.py", "training.py", "backend.py"} <= files.keys()
+    assert {"ops/convolution.py", "layers/conv.py", "networks/resnet.py", "training.py", "backend.py"} <= files.keys()
     conv = files["layers/conv.py"]
     assert conv["TunableConv.forward()"] == "(self, x, omega)"
     assert "stride=1" in conv["TunableConv.__init__()"] and "TunableConv.weight" in conv

@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 
 from parity_tests.cases import build, factor, inputs, omegas
-from tunable_core import layer_benchmark, oracle
-from tunable_core.forms import FORMS
-from tunable_core.layer_benchmark import Layer
-from tunable_core.networks import ResNetSpec
-from tunable_core.tolerances import TOLERANCES, joint_error, relative_error
+from tunable import oracle
+from tunable.benchmark import layer_timing
+from tunable.benchmark.layer_timing import Layer
+from tunable.forms import FORMS
+from tunable.specs.networks import ResNetSpec
+from tunable.tolerances import TOLERANCES, joint_error, relative_error
 
 LAYER = TOLERANCES["layer"].limit
 KINDS = ("uneven", "1x1 strided", "1-d uneven", "3-d depth-wise", "transposed uneven", "linear on rows", "table")
@@ -147,7 +148,7 @@ def test_autocast(torch, monkeypatch, phi, form):
     """
     limit = TOLERANCES["autocast"].limit
     assert max(autocast_errors(torch, phi, form)) <= limit
-    monkeypatch.setattr(torch.module("ops"), "no_autocast", lambda tensor: nullcontext())
+    monkeypatch.setattr(torch.module("ops.kernels"), "no_autocast", lambda tensor: nullcontext())
     assert min(autocast_errors(torch, phi, form)) > 3 * limit
 
 
@@ -226,7 +227,8 @@ def test_float16_input(mindspore, monkeypatch, phi, form):
         with ops.running(mode):
             assert max(half_errors(mindspore, phi, form)) <= limit
     real, half = ops.aggregate, mindspore.ms.float16
-    monkeypatch.setattr(ops, "aggregate", lambda alpha, tensor: real(alpha.astype(half), tensor.astype(half)))
+    convolution = mindspore.module("ops.convolution")
+    monkeypatch.setattr(convolution, "aggregate", lambda alpha, tensor: real(alpha.astype(half), tensor.astype(half)))
     assert min(half_errors(mindspore, phi, form)) > 2 * limit
 
 
@@ -279,9 +281,9 @@ def auto_errors(mindspore, phi, form, mode):
 )
 def test_mindspore_auto(mindspore, monkeypatch, phi, form, mode):
     """As test_autocast; the control is a sum of kernels that is a matrix product."""
-    ops, limit = mindspore.module("ops"), TOLERANCES["float16"].limit
+    kernels, limit = mindspore.module("ops.kernels"), TOLERANCES["float16"].limit
     assert max(auto_errors(mindspore, phi, form, mode)) <= limit
-    monkeypatch.setattr(ops, "_product", ops._ops.matmul)
+    monkeypatch.setattr(kernels, "_product", kernels._ops.matmul)
     assert min(auto_errors(mindspore, phi, form, mode)) > 3 * limit
 
 
@@ -332,8 +334,8 @@ def test_mindspore_auto_network(mindspore, rng, mode):
 )
 def test_timed_layers_run(twin, layer, monkeypatch):
     """Every case that `tunable bench layers` times."""
-    monkeypatch.setattr(layer_benchmark, "SIZE", 6)
-    for case in layer_benchmark.cases(layer, "cpu"):
+    monkeypatch.setattr(layer_timing, "SIZE", 6)
+    for case in layer_timing.cases(layer, "cpu"):
         twin.backend.layer_call(layer, *case)()
 
 

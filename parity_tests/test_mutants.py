@@ -15,7 +15,7 @@ from parity_tests.mutants.checks import CHECKS
 from parity_tests.mutants.harness import broken, run
 from parity_tests.mutants.ways import both, edited, given, replaced, returned
 from parity_tests.twins import get_twin
-from tunable_core.backends import requested
+from tunable.backends.registry import requested
 
 PARTS = 3
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from parity_tests.twins import differ
-from tunable_core.backends import Model
-from tunable_core.checkpoint import Header
-from tunable_core.errors import OmegaError
-from tunable_core.initial import starting_weights
-from tunable_core.networks import PHI_FORMS, NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
-from tunable_core.omega import grid
-from tunable_core.tolerances import TOLERANCES, relative_error
+from tunable.backends.model import Model
+from tunable.errors import OmegaError
+from tunable.omega import grid
+from tunable.parameters.starts import starting_weights
+from tunable.specs.networks import PHI_FORMS, NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
+from tunable.tolerances import TOLERANCES, relative_error
+from tunable.weights.storage import Header
 
 LIMIT = TOLERANCES["network"].limit
 SIZES = {"square": (3, 3, 12, 12), "odd": (2, 3, 7, 13), "a line": (1, 3, 1, 9), "a pixel": (2, 3, 1, 1)}

@@ -5,8 +5,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from tunable_core import oracle
-from tunable_core.tolerances import TOLERANCES, relative_error
+from tunable import oracle
+from tunable.tolerances import TOLERANCES, relative_error
 
 LIMIT = TOLERANCES["loss"].limit
 OBJECTIVES = {

@@ -8,9 +8,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from parity_tests import official
-from tunable_core.backends import build, get_backend
-from tunable_core.convert import check_fits, convert
-from tunable_core.tolerances import CONTROL, TOLERANCES, relative_error
+from tunable.backends.model import build
+from tunable.backends.registry import get_backend
+from tunable.tolerances import CONTROL, TOLERANCES, relative_error
+from tunable.weights.conversion import check_fits, convert
 
 GOLDEN = os.environ.get("TUNABLE_GOLDEN")
 KINDS = {  # name -> arguments of the state, of the computation, and what --set says

@@ -8,9 +8,9 @@ import pytest
 from parity_tests.optimizers import FAULTS, SOUND, Reference
 from parity_tests.test_training import start
 from parity_tests.twins import get_twin
-from tunable_core.data import Batches
-from tunable_core.optimizers import SGD, Adam, AdamW
-from tunable_core.tolerances import OPTIMIZER, joint_error
+from tunable.data.patches import Batches
+from tunable.specs.optimizers import SGD, Adam, AdamW
+from tunable.tolerances import OPTIMIZER, joint_error
 
 STEPS = 50
 SETTINGS = {

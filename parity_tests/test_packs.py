@@ -12,10 +12,10 @@ from safetensors.numpy import save_file
 from parity_tests.faults import FAULTS
 from parity_tests.test_certificate import STAGES
 from parity_tests.test_judges import make_recipes
-from tunable_core import checkpoint
-from tunable_core.certificate import verify
-from tunable_core.commands import main
-from tunable_core.errors import CheckpointError, TunableError
+from tunable.certificate import verify
+from tunable.commands import main
+from tunable.errors import CheckpointError, TunableError
+from tunable.weights import storage
 
 ROOT = Path(__file__).parent.parent
 
@@ -39,11 +39,11 @@ def altered(pack, tmp_path):
     """altered(change): a pack with other content and a right digest; change(tensors, metadata) in place."""
 
     def write(change, sign=True):
-        tensors, metadata = checkpoint.load_tensors(pack)
+        tensors, metadata = storage.load_tensors(pack)
         change(tensors, metadata)
         path = tmp_path / "altered.safetensors"
         if sign:
-            checkpoint.save_tensors(path, tensors, metadata)
+            storage.save_tensors(path, tensors, metadata)
         else:
             save_file(tensors, path, metadata)
         return path
@@ -118,7 +118,7 @@ def test_errors_on_sketches_are_those_on_tensors(torch, model, pack):
 BLOCKED = """
 import sys
 sys.modules[sys.argv[1]] = None  # whoever imports it fails
-from tunable_core.commands import main
+from tunable.commands import main
 status = main(sys.argv[2:])
 assert sys.argv[1] + "_impl" not in sys.modules
 sys.exit(status)
@@ -254,9 +254,9 @@ def test_a_file_that_is_no_pack(twin, model, pack, tmp_path):
 
 
 def test_other_weights(twin, pack, model, tmp_path):
-    tensors, header = checkpoint.load(model)
+    tensors, header = storage.load(model)
     tensors["head.bias"][0, 0] += 1e-7
-    checkpoint.save(tmp_path / "other.safetensors", tensors, header)
+    storage.save(tmp_path / "other.safetensors", tensors, header)
     with pytest.raises(CheckpointError, match="was recorded from other weights than those of .*other.safetensors"):
         verify(tmp_path / "other.safetensors", [twin.backend], against=pack)
 
@@ -278,9 +278,9 @@ def test_nothing_is_recorded_of_what_fails(torch, model, monkeypatch, tmp_path):
 
 def test_a_file_without_recipe(torch, mindspore, model, tmp_path):
     """Layers and outputs are recorded and judged; the rest is said to be missing."""
-    tensors, header = checkpoint.load(model)
-    bare = checkpoint.Header(header.network, header.objectives, header.omega_range)
-    checkpoint.save(tmp_path / "bare.safetensors", tensors, bare)
+    tensors, header = storage.load(model)
+    bare = storage.Header(header.network, header.objectives, header.omega_range)
+    storage.save(tmp_path / "bare.safetensors", tensors, bare)
     verify(tmp_path / "bare.safetensors", [torch.backend], points=2, record=tmp_path / "pack.safetensors")
     certificate = verify(tmp_path / "bare.safetensors", [mindspore.backend], against=tmp_path / "pack.safetensors")
     assert certificate.passed and "no recipe" in certificate.not_judged[0]
@@ -291,7 +291,7 @@ def test_a_file_without_recipe(torch, mindspore, model, tmp_path):
 
 def test_gradients_that_are_truly_zero_are_carried(torch, mindspore, small_network, monkeypatch, tmp_path):
     """phi of one softmax logit, whose weights may go wherever rounding takes them (the network ignores omega)."""
-    monkeypatch.setattr("tunable_core.certificate.trial.CONTROL", -1.0)
+    monkeypatch.setattr("tunable.certificate.trial.CONTROL", -1.0)
     verify(small_network("se", p=1), [torch.backend], points=2, record=tmp_path / "pack.safetensors")
     trainer = mindspore.module("training").Trainer
     real = trainer.step

@@ -10,9 +10,10 @@ import pytest
 
 from parity_tests import strangers
 from parity_tests.test_make_tunable import GRADIENT, NETWORK, Trained, call, gradients, made, omega_of
-from tunable_core import checkpoint, tuned
-from tunable_core.errors import OmegaError, TunableError
-from tunable_core.tolerances import relative_error
+from tunable import retrofit
+from tunable.errors import OmegaError, TunableError
+from tunable.tolerances import relative_error
+from tunable.weights import storage
 
 
 def moved(twin, network, far=0.1):
@@ -175,7 +176,7 @@ def test_files_hold_every_bit(twin, tmp_path, rng):
         wanted = {name: rng.standard_normal(v.shape).astype(kind) for name, v in network.weights().items()}
         network.assign(wanted)
         network.save(tmp_path / "knobs.safetensors")
-        tensors, _ = checkpoint.load_tensors(tmp_path / "knobs.safetensors")
+        tensors, _ = storage.load_tensors(tmp_path / "knobs.safetensors")
         again = twin.impl.load(tmp_path / "knobs.safetensors", base=given)
         for found in (network.weights(), tensors, again.weights()):
             assert found.keys() == wanted.keys()
@@ -204,7 +205,7 @@ def test_networks_in_half(twin, tmp_path, kind):
     files, weights = network.plan.tensors, network.weights()
     for name, value in folded.items():
         exact = np.tensordot([1, 0.3, 0.8], weights[files[name]].astype(float), 1)
-        found = twin.module("parameters").array(tuned.Held(value, tuple(value.shape)))
+        found = twin.module("parameters").array(retrofit.Held(value, tuple(value.shape)))
         assert relative_error(found, exact) <= (2e-3 if kind == "float16" else 2e-2)
 
 
@@ -262,7 +263,7 @@ def test_a_wrapped_network_has_the_names_of_the_plain_one(torch, tmp_path, rng, 
     assert relative_error(call(torch, folded, x)[""], wanted) <= NETWORK
 
 
-@pytest.mark.parametrize("train", tuned.TRAIN)
+@pytest.mark.parametrize("train", retrofit.TRAIN)
 def test_files_with_a_wrappers_names_are_read(twin, tmp_path, rng, train):
     """As they were once written, of all weights and of differences, for the plain network."""
     given, parameters = strangers.build("unet", twin.name), twin.module("parameters")
@@ -271,8 +272,8 @@ def test_files_with_a_wrappers_names_are_read(twin, tmp_path, rng, train):
     plan = network.plan.model_copy(
         update={"tensors": {prefix + a: prefix + b for a, b in network.plan.tensors.items()}}
     )
-    digest = tuned.digest({prefix + name: parameters.array(each) for name, each in parameters.held(given).items()})
-    tuned.save(path, {prefix + name: value for name, value in network.weights().items()}, plan, digest)
+    digest = retrofit.digest({prefix + name: parameters.array(each) for name, each in parameters.held(given).items()})
+    retrofit.save(path, {prefix + name: value for name, value in network.weights().items()}, plan, digest)
     again, x = twin.impl.load(path, base=given), strangers.inputs("unet", rng)
     wanted = call(twin, network, x, omega_of("inside"))[""]
     assert again.plan == network.plan and np.array_equal(call(twin, again, x, omega_of("inside"))[""], wanted)
@@ -396,7 +397,7 @@ def test_what_forward_says_of_its_inputs(torch):
     assert str(inspect.signature(again.forward)) == "(x, omega)" and isinstance(again, torch.impl.TunedNetwork)
 
 
-@pytest.mark.parametrize("train", tuned.TRAIN)
+@pytest.mark.parametrize("train", retrofit.TRAIN)
 def test_torch_gives_the_networks_bits(torch, rng, train):
     """At the start, with gradients and without, of products of matrices on inputs in any order too."""
     framework = torch.torch

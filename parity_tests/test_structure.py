@@ -7,11 +7,11 @@ import pytest
 from parity_tests.cases import build as build_layer
 from parity_tests.test_networks import build, picture, settings
 from parity_tests.test_training import RATE, RECIPES, start
-from tunable_core import oracle
-from tunable_core.data import Batches
-from tunable_core.initial import starting_weights
-from tunable_core.networks import PHI_FORMS
-from tunable_core.tolerances import TOLERANCES, relative_error
+from tunable import oracle
+from tunable.data.patches import Batches
+from tunable.parameters.starts import starting_weights
+from tunable.specs.networks import PHI_FORMS
+from tunable.tolerances import TOLERANCES, relative_error
 
 LAYER, LIMIT, LOSS = (TOLERANCES[stage].limit for stage in ("layer", "network", "loss"))
 

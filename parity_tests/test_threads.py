@@ -11,10 +11,11 @@ from parity_tests import strangers
 from parity_tests.test_make_tunable import call, made
 from parity_tests.test_training import start
 from parity_tests.twins import get_twin
-from tunable_core import backends, checkpoint
-from tunable_core.backends import requested
-from tunable_core.data import Batches
-from tunable_core.errors import TunableError
+from tunable.backends import registry
+from tunable.backends.registry import requested
+from tunable.data.patches import Batches
+from tunable.errors import TunableError
+from tunable.weights import storage
 
 THREADS, CALLS = 4, 60
 OMEGAS = [np.array([i / THREADS, 1 - i / THREADS], np.float32) for i in range(THREADS)]
@@ -61,7 +62,7 @@ def test_a_model(name, mode, make_recipe, rng):
     backend = get_twin(name).in_mode(mode)
     recipe = make_recipe(network={"name": "resnet", "channels": 4, "blocks": 1})
     network = backend.build(recipe.network, 2)
-    model = backends.Model(backend, network, checkpoint.Header.of(recipe))
+    model = registry.Model(backend, network, storage.Header.of(recipe))
     x = rng.uniform(size=(1, 3, 12, 16)).astype(np.float32)
     before = backend.parameters(network)
     first = in_threads([lambda omega=omega: model.run(x, omega) for omega in OMEGAS], 1)
@@ -77,11 +78,11 @@ def test_an_exported_model(mode, tmp_path, make_recipe, rng):
     """onnxruntime lays out kernels once, however many threads are the first to ask for it."""
     backend = get_twin(requested()[0]).backend
     recipe = make_recipe(network={"name": "resnet", "channels": 4, "blocks": 1})
-    header = checkpoint.Header.of(recipe)
+    header = storage.Header.of(recipe)
     network = backend.build(recipe.network, 2)
     path = tmp_path / "net.onnx"
     backend.export(network, path, "onnx", "shared", header.to_metadata())
-    model = backends.load(path, "onnx", mode=mode)
+    model = registry.load(path, "onnx", mode=mode)
     x = rng.uniform(size=(1, 3, 12, 16)).astype(np.float32)
     first = in_threads([lambda omega=omega: (model.run(x, omega), model.network.blocked) for omega in OMEGAS], 1)
     assert len({id(results[0][1]) for results in first}) == 1, "kernels were laid out again"
@@ -140,7 +141,7 @@ def test_a_fold_and_a_file_beside_a_call(twin, rng, tmp_path):
 
     def save():
         network.save(tmp_path / "knobs.safetensors")
-        return checkpoint.load_tensors(tmp_path / "knobs.safetensors")[0]
+        return storage.load_tensors(tmp_path / "knobs.safetensors")[0]
 
     wanted = [fold(), save()]
     *_, folded, saved = in_threads([lambda: call(twin, network, x, OMEGAS[2]), fold, save], 8)

@@ -8,15 +8,15 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tunable_core.backends import Model, load
-from tunable_core.checkpoint import Header
-from tunable_core.commands import main
-from tunable_core.exports import tried_export
-from tunable_core.initial import starting_weights
-from tunable_core.networks import NAFNetSpec, ResNetSpec
-from tunable_core.pictures import from_network, read_picture, to_network, write
-from tunable_core.tiling import run_tiled
-from tunable_core.tolerances import TOLERANCES, relative_error
+from tunable.backends.model import Model, load
+from tunable.commands import main
+from tunable.exports.judging import tried_export
+from tunable.images.pictures import from_network, read_picture, to_network, write
+from tunable.images.tiling import run_tiled
+from tunable.parameters.starts import starting_weights
+from tunable.specs.networks import NAFNetSpec, ResNetSpec
+from tunable.tolerances import TOLERANCES, relative_error
+from tunable.weights.storage import Header
 
 LIMIT = TOLERANCES["export"].limit
 OMEGA = [0.3, 0.6]

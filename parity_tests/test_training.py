@@ -5,11 +5,11 @@ import signal
 import numpy as np
 import pytest
 
-from tunable_core import checkpoint
-from tunable_core.data import Batches
-from tunable_core.initial import starting_weights
-from tunable_core.run import train
-from tunable_core.tolerances import TOLERANCES, joint_error, relative_error
+from tunable.data.patches import Batches
+from tunable.parameters.starts import starting_weights
+from tunable.tolerances import TOLERANCES, joint_error, relative_error
+from tunable.training.loop import train
+from tunable.weights import storage
 
 RATE = 1e-4
 STEPS = 10
@@ -126,7 +126,7 @@ def check_resumed_run(backend, make_recipe, folder):
     train(recipe, backend, parts, resume=True, progress=lambda step, *_: taken.append(step))
     assert taken == [4, 5, 6]
     assert (whole / "log.csv").read_bytes() == (parts / "log.csv").read_bytes()
-    (first, header), (second, other) = (checkpoint.load(run / "model.safetensors") for run in (whole, parts))
+    (first, header), (second, other) = (storage.load(run / "model.safetensors") for run in (whole, parts))
     assert header == other
     for name, value in first.items():
         assert value.tobytes() == second[name].tobytes(), name
@@ -142,7 +142,7 @@ def test_a_run_goes_on_in_the_other_framework(twins, make_recipe, tmp_path, capl
     train(recipe, second, tmp_path / "parts", resume=True)
     assert "from step 4 on, numbers are rounded otherwise" in caplog.text
     (wanted, plain), (found, header) = (
-        checkpoint.load(tmp_path / run / "model.safetensors") for run in ("whole", "parts")
+        storage.load(tmp_path / run / "model.safetensors") for run in ("whole", "parts")
     )
     assert joint_error(found, wanted) <= WEIGHTS
     assert [leg["from"] for leg in header.history] == ["1", "4"] and plain.history == ()

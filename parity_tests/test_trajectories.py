@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from parity_tests.optimizers import FAULTS
-from tunable_core.certificate.programs import zero_gradients
-from tunable_core.certificate.truth import ZERO_REASON
-from tunable_core.data import Batches
-from tunable_core.initial import starting_weights
-from tunable_core.tolerances import DRIFT, KINK, SYNCHRONISED, joint_error, relative_error
+from tunable.certificate.programs import zero_gradients
+from tunable.certificate.truth import ZERO_REASON
+from tunable.data.patches import Batches
+from tunable.parameters.starts import starting_weights
+from tunable.tolerances import DRIFT, KINK, SYNCHRONISED, joint_error, relative_error
 
 STEPS = 200
 PERTURBATION = 1e-7

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tunable_core.backends import get_backend
-from tunable_core.tolerances import CONTROL, relative_error
+from tunable.backends.registry import get_backend
+from tunable.tolerances import CONTROL, relative_error
 
 
 def differ(a: np.ndarray, b: np.ndarray) -> bool:

@@ -8,14 +8,15 @@ import pytest
 from fake import Numpy
 from prepared import contents, prepare, two_pictures
 
-from tunable_core import checkpoint
-from tunable_core.backends import get_backend, load, requested
-from tunable_core.checkpoint import Header
-from tunable_core.commands import main
-from tunable_core.errors import TunableError
-from tunable_core.initial import starting_weights
-from tunable_core.recipe import parse
-from tunable_core.run import train
+from tunable.backends.model import load
+from tunable.backends.registry import get_backend, requested
+from tunable.commands import main
+from tunable.errors import TunableError
+from tunable.parameters.starts import starting_weights
+from tunable.specs.recipe import parse
+from tunable.training.loop import train
+from tunable.weights import storage
+from tunable.weights.storage import Header
 
 # Tests press Ctrl-C, which is ignored where a script starts them with `&`.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -110,7 +111,7 @@ def _untrained(backend, values, path):
     """A weights file of a recipe's network, at its start."""
     header = Header.of(parse(values))
     specs = backend.specs(backend.build(header.network, header.num_objectives))
-    checkpoint.save(path, starting_weights(specs, 0), header)
+    storage.save(path, starting_weights(specs, 0), header)
     return path
 
 

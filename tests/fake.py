@@ -4,10 +4,10 @@ import signal
 
 import numpy as np
 
-from tunable_core import checkpoint
-from tunable_core.backends import StepReport
-from tunable_core.initial import ParameterSpec
-from tunable_core.snapshots import Snapshots
+from tunable.backends.protocol import StepReport
+from tunable.parameters.specs import ParameterSpec
+from tunable.training.checkpoints import Snapshots
+from tunable.weights import storage
 
 SPECS = [ParameterSpec("gain", (1,), "kernel", 1)]
 
@@ -84,6 +84,6 @@ def press():
 def assert_same_run(out, whole):
     for name in ("log.csv", "validation.csv"):
         assert (out / name).read_text() == (whole / name).read_text()
-    found, wanted = (checkpoint.load(place / "model.safetensors")[0]["gain"] for place in (out, whole))
+    found, wanted = (storage.load(place / "model.safetensors")[0]["gain"] for place in (out, whole))
     np.testing.assert_array_equal(found, wanted)
     assert held(out)[-1] == held(whole)[-1]

@@ -18,15 +18,17 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from tunable_core import checkpoint, tuned
-from tunable_core.checkpoint import STATE_FORMAT, Header
-from tunable_core.commands import main
-from tunable_core.convert import SOURCES, convert
-from tunable_core.documents import read_yaml
-from tunable_core.errors import TunableError
-from tunable_core.layouts import layout
-from tunable_core.recipe import load_recipe, parse
-from tunable_core.snapshots import Snapshots
+from tunable import retrofit
+from tunable.commands import main
+from tunable.errors import TunableError
+from tunable.parameters.layouts import layout
+from tunable.specs.documents import read_yaml
+from tunable.specs.reading import load_recipe
+from tunable.specs.recipe import parse
+from tunable.training.checkpoints import Snapshots
+from tunable.weights import storage
+from tunable.weights.conversion import SOURCES, convert
+from tunable.weights.storage import STATE_FORMAT, Header
 
 RECIPE = {
     "task": "denoise",
@@ -140,9 +142,9 @@ def weights_header(folder: Path, rng):
     tensors, header = _weights()
     path = folder / "w.safetensors"
     metadata = _stored(header.to_metadata(), rng)
-    checkpoint.save_tensors(path, _other(tensors, rng), metadata)
-    read, found = checkpoint.load(path)
-    checkpoint.check_network(read, found, path)
+    storage.save_tensors(path, _other(tensors, rng), metadata)
+    read, found = storage.load(path)
+    storage.check_network(read, found, path)
     assert _printed(["info", str(path)]).replace("\n", "").isprintable()
 
 
@@ -187,12 +189,12 @@ def weights_bytes(folder: Path, rng):
     """Changed bytes of the file itself."""
     tensors, header = _weights()
     path = folder / "b.safetensors"
-    checkpoint.save(path, tensors, header)
+    storage.save(path, tensors, header)
     content = path.read_bytes()
     head = 8 + int.from_bytes(content[:8], "little")
     path.write_bytes(bytewise(content[:head], rng) + content[head:] if rng.random() < 0.7 else bytewise(content, rng))
-    read, found = checkpoint.load(path)
-    checkpoint.check_network(read, found, path)
+    read, found = storage.load(path)
+    storage.check_network(read, found, path)
 
 
 def _varint(value: int) -> bytes:
@@ -238,9 +240,9 @@ def foreign(folder: Path, rng):
             )
             for _ in range(int(rng.integers(1, 12)))
         }
-        checkpoint.save_tensors(path, tensors, {})
+        storage.save_tensors(path, tensors, {})
     tensors, header = convert(path, list(SOURCES)[rng.integers(len(SOURCES))])
-    checkpoint.check_network(tensors, header, path)
+    storage.check_network(tensors, header, path)
 
 
 def snapshot(folder: Path, rng):
@@ -258,7 +260,7 @@ def snapshot(folder: Path, rng):
         held_now = held
         if step == 2:
             metadata, held_now = _stored(metadata, rng), _other(held, rng)
-        checkpoint.save_tensors(out / f"step-{step:08d}.safetensors", held_now, metadata)
+        storage.save_tensors(out / f"step-{step:08d}.safetensors", held_now, metadata)
     found = Snapshots(folder / "run").newest(recipe, {}, specs, [])
     assert found.step in (1, 2)
 
@@ -266,15 +268,15 @@ def snapshot(folder: Path, rng):
 def made_tunable(folder: Path, rng):
     """The file of a network made tunable."""
     plan = {"num_objectives": 2, "phi": "base", "train": "all", "rank": 0, "tensors": {"a": "b"}}
-    metadata = {"format": tuned.FORMAT, "plan": json.dumps(plan), "writer": "x"}
-    checkpoint.save_tensors(folder / "t.safetensors", {"a": np.zeros(2, np.float32)}, _stored(metadata, rng))
-    tuned.load(folder / "t.safetensors")
+    metadata = {"format": retrofit.FORMAT, "plan": json.dumps(plan), "writer": "x"}
+    storage.save_tensors(folder / "t.safetensors", {"a": np.zeros(2, np.float32)}, _stored(metadata, rng))
+    retrofit.load(folder / "t.safetensors")
 
 
 def words(folder: Path, rng):
     """Words of a command line in any order, none of which reaches a framework."""
     tensors, header = _weights()
-    checkpoint.save(folder / "m.safetensors", tensors, header)
+    storage.save(folder / "m.safetensors", tensors, header)
     known = ["info", "convert", "train", "fold", "--help", "--version", "--json", "--omega", "1,0", "--set", "steps=1",
              "--from", "nafnet", "mindediting", "-o", "--out", str(folder / "m.safetensors"), str(folder / "no"),
              "--objectives", "--backend", "nothing", "--device", "-", "--", "-x", "", "--allow-pickle"]  # fmt: skip

@@ -7,9 +7,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from tunable_core import checkpoint
-from tunable_core.backends import load
-from tunable_core.commands import main
+from tunable.backends.model import load
+from tunable.commands import main
+from tunable.weights import storage
 
 NOT_A_PICTURE = "hello, this is text"
 P = "{place}"
@@ -66,19 +66,19 @@ def prepare(at, weights_file, backend, recipe_values):
     path("orphan.yaml", {"base": "absent.yaml"})
     path("circle.yaml", {"base": "circle.yaml"})
 
-    tensors, header = checkpoint.load(weights_file)
+    tensors, header = storage.load(weights_file)
     whole = weights_file.read_bytes()
 
     def weights(name, change, head=header):
         changed = {key: value.copy() for key, value in tensors.items()}
         change(changed)
-        checkpoint.save(at / name, changed, head)
+        storage.save(at / name, changed, head)
 
     path("model.safetensors", whole)
     load(weights_file, backend).fold([1, 0]).save(at / "plain.safetensors")
     path("short.safetensors", whole[:-40])
     path("stub.safetensors", whole[:5])
-    checkpoint.save_tensors(at / "foreign.safetensors", tensors, {"format": "pt"})
+    storage.save_tensors(at / "foreign.safetensors", tensors, {"format": "pt"})
     weights("nan.safetensors", lambda held: held["head.weight"].fill(np.nan))
     weights("missing.safetensors", lambda held: held.pop("tail.bias"))
     weights("extra.safetensors", lambda held: held.update(more=np.zeros(1, np.float32)))

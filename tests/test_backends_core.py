@@ -8,11 +8,12 @@ import sys
 import numpy as np
 import pytest
 
-from tunable_core import checkpoint
-from tunable_core.backends import build, choose, get_backend, installed, load, requested
-from tunable_core.checkpoint import Header
-from tunable_core.errors import BackendError, CheckpointError, OmegaError, TunableError
-from tunable_core.layouts import layout
+from tunable.backends.model import build, load
+from tunable.backends.registry import choose, get_backend, installed, requested
+from tunable.errors import BackendError, CheckpointError, OmegaError, TunableError
+from tunable.parameters.layouts import layout
+from tunable.weights import storage
+from tunable.weights.storage import Header
 
 
 @pytest.fixture
@@ -94,11 +95,11 @@ def test_the_neutral_package_needs_no_framework():
         "import pkgutil, sys\n"
         "for name in ('torch', 'mindspore', 'torch_impl', 'mindspore_impl'):\n"
         "    sys.modules[name] = None\n"
-        "import tunable_core\n"
-        "for module in pkgutil.walk_packages(tunable_core.__path__, 'tunable_core.'):\n"
+        "import tunable\n"
+        "for module in pkgutil.walk_packages(tunable.__path__, 'tunable.'):\n"
         "    if not module.name.endswith('__main__'):\n"
         "        __import__(module.name)\n"
-        "assert 'tunable_core.certificate' in sys.modules and 'tunable_core.commands.train' in sys.modules\n"
+        "assert 'tunable.certificate' in sys.modules and 'tunable.commands.train' in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -198,7 +199,7 @@ def test_save_and_load(model, tmp_path, refused):
     np.testing.assert_array_equal(again.run(x, [1, 1]), model.run(x, [1, 1]))
     folded = model.fold([1, 0])
     folded.save(tmp_path / "folded.safetensors")
-    assert checkpoint.load(tmp_path / "folded.safetensors")[1] == folded.header
+    assert storage.load(tmp_path / "folded.safetensors")[1] == folded.header
     with refused(BackendError, "unknown backend 'trch'"):
         load(path, "trch")
     with refused(CheckpointError, "no such weights file"):

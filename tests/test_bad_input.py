@@ -200,6 +200,6 @@ def test_a_broken_framework(error, refuses, monkeypatch):
     ],
 )
 def test_as_a_program(words, fragment, tmp_path):
-    done = subprocess.run([sys.executable, "-m", "tunable_core", *words], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "tunable", *words], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "") and fragment in done.stderr
     assert done.stderr.count("\n") == 1 and not list(tmp_path.iterdir())

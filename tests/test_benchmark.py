@@ -5,32 +5,37 @@ import json
 import numpy as np
 import pytest
 
-from tunable_core import benchmark
-from tunable_core.commands import bench, main
+from tunable.benchmark import network_timing
+from tunable.commands import bench, main
 
 
 def test_ratios_are_medians_over_rounds():
     times = {"plain": [1.0, 2.0, 4.0], "tunable": [1.1, 2.0, 6.0]}
-    assert benchmark.ratios(times, "plain") == {"plain": 1.0, "tunable": 1.1}  # of 1.1, 1.0, 1.5
+    assert network_timing.ratios(times, "plain") == {"plain": 1.0, "tunable": 1.1}  # of 1.1, 1.0, 1.5
 
 
 def test_cases_take_turns_and_the_order_reverses():
     order = []
-    times = benchmark._interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3)
-    assert order[: 2 * benchmark.WARM_UP] == ["a", "a", "b", "b"]
-    assert order[2 * benchmark.WARM_UP :] == ["a", "b", "b", "a", "a", "b"]
+    times = network_timing._interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3)
+    assert order[: 2 * network_timing.WARM_UP] == ["a", "a", "b", "b"]
+    assert order[2 * network_timing.WARM_UP :] == ["a", "b", "b", "a", "a", "b"]
     assert {name: len(seconds) for name, seconds in times.items()} == {"a": 3, "b": 3}
 
 
 @pytest.fixture
 def times():
     return {
-        "torch": {"plain": [2.0, 2.0], "tunable, one omega": [2.2, 2.2], benchmark.STEP: [4.0], benchmark.WAIT: [0.1]},
+        "torch": {
+            "plain": [2.0, 2.0],
+            "tunable, one omega": [2.2, 2.2],
+            network_timing.STEP: [4.0],
+            network_timing.WAIT: [0.1],
+        },
         "mindspore": {
             "plain": [3.0, 3.0],
             "tunable, one omega": [3.6, 3.6],
-            benchmark.STEP: [4.0],
-            benchmark.WAIT: [0],
+            network_timing.STEP: [4.0],
+            network_timing.WAIT: [0],
         },
     }
 
@@ -40,8 +45,8 @@ def test_rows(times):
     assert rows["torch", "tunable, one omega"]["over_plain"] == pytest.approx(1.1)
     assert rows["mindspore", "tunable, one omega"]["over_plain"] == pytest.approx(1.2)
     assert rows["mindspore", "plain"]["over_torch"] == pytest.approx(1.5)
-    assert rows["torch", benchmark.WAIT]["share_of_step"] == pytest.approx(0.025)
-    assert ("torch", benchmark.STEP) not in rows
+    assert rows["torch", network_timing.WAIT]["share_of_step"] == pytest.approx(0.025)
+    assert ("torch", network_timing.STEP) not in rows
 
 
 def test_every_backend_gets_its_turns(times, monkeypatch, tmp_path, capsys):
@@ -98,14 +103,14 @@ class _Steps:
 
 def test_what_is_timed(make_recipe):
     backend = _Counting()
-    times = benchmark.networks(backend, make_recipe().network, (3, 3, 8, 8), 3)
+    times = network_timing.networks(backend, make_recipe().network, (3, 3, 8, 8), 3)
     assert set(times) == {"plain", "tunable, one omega", "tunable, omega per sample", "folded"}
     assert backend.built == [0, 2]
     assert set(backend.ran) == {(0, None), (2, (2,)), (2, (3, 2))}
 
-    times = benchmark.training(backend, make_recipe(), 3)
+    times = network_timing.training(backend, make_recipe(), 3)
     assert backend.built[2:] == [0, 2, 2, 2]
     assert {(network, dims) for network, dims, _ in backend.steps} == {(0, 2), (2, 1), (2, 2)}
-    assert backend.steps[-1][2] == benchmark.WARM_UP + 2  # the last: fresh batches, as a run takes them
-    assert len(times[benchmark.STEP]) == len(times[benchmark.WAIT]) == 3
-    assert np.all(np.array(times[benchmark.WAIT]) <= np.array(times[benchmark.STEP]))
+    assert backend.steps[-1][2] == network_timing.WARM_UP + 2  # the last: fresh batches, as a run takes them
+    assert len(times[network_timing.STEP]) == len(times[network_timing.WAIT]) == 3
+    assert np.all(np.array(times[network_timing.WAIT]) <= np.array(times[network_timing.STEP]))

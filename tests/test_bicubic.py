@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tunable_core.bicubic import cubic, shrink
-from tunable_core.folders import list_pictures
-from tunable_core.pictures import read
+from tunable.data.bicubic import cubic, shrink
+from tunable.images.folders import list_pictures
+from tunable.images.pictures import read
 
 # Halves of the cubic kernel at 1/4, 3/4, 5/4 and 7/4: what scale 2 gives the pixels around an output pixel.
 WEIGHTS = np.array([111, 29, -9, -3]) / 256

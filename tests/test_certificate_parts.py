@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from tunable_core.backends import LossReport
-from tunable_core.certificate import Certificate, Row
-from tunable_core.certificate.packs import NUMBERS, SIZES, sketch
-from tunable_core.certificate.programs import Reading, Steps, distances, exempt_weights, unrest, zero_gradients
-from tunable_core.checkpoint import digest
-from tunable_core.tolerances import FACTOR, FOLLOW_GRADIENTS, KINK, TOLERANCES, limit_of, relative_error
+from tunable.backends.protocol import LossReport
+from tunable.certificate import Certificate, Row
+from tunable.certificate.packs import NUMBERS, SIZES, sketch
+from tunable.certificate.programs import Reading, Steps, distances, exempt_weights, unrest, zero_gradients
+from tunable.tolerances import FACTOR, FOLLOW_GRADIENTS, KINK, TOLERANCES, limit_of, relative_error
+from tunable.weights.storage import digest
 
 # --- limits
 

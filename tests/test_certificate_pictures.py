@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tunable_core import oracle
-from tunable_core.certificate import inputs
+from tunable import oracle
+from tunable.certificate import inputs
 
 
 @pytest.mark.parametrize("omega", [(1, 0), (0, 1), (0.5, 0.5), (1, 1)])

@@ -10,12 +10,12 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from tunable_core import checkpoint
-from tunable_core.checkpoint import FORMAT, Header, check_tensors
-from tunable_core.errors import CheckpointError, TunableError
-from tunable_core.initial import ParameterSpec
-from tunable_core.networks import ResNetSpec
-from tunable_core.recipe import parse
+from tunable.errors import CheckpointError, TunableError
+from tunable.parameters.specs import ParameterSpec
+from tunable.specs.networks import ResNetSpec
+from tunable.specs.recipe import parse
+from tunable.weights import storage
+from tunable.weights.storage import FORMAT, Header, check_tensors
 
 SPECS = [ParameterSpec("head.weight", (3, 4, 2), "kernel", 2, "base"), ParameterSpec("head.bias", (3, 4), "bias", 2)]
 
@@ -32,12 +32,12 @@ def header(make_recipe):
 
 @pytest.fixture
 def path(tmp_path, tensors, header):
-    checkpoint.save(tmp_path / "model.safetensors", tensors, header)
+    storage.save(tmp_path / "model.safetensors", tensors, header)
     return tmp_path / "model.safetensors"
 
 
 def test_round_trip(path, tensors, header, make_recipe):
-    held, read = checkpoint.load(path)
+    held, read = storage.load(path)
     assert read == header and held.keys() == tensors.keys()
     for name in tensors:
         assert held[name].dtype == np.float32
@@ -53,8 +53,8 @@ def test_every_bit_is_kept(tmp_path, header, rng):
     drawn = rng.integers(2**32, size=5000, dtype=np.uint32).view(np.float32)
     limits = np.finfo(np.float32)
     values = np.concatenate([drawn[np.isfinite(drawn)], np.float32([0, -0.0, limits.max, limits.smallest_subnormal])])
-    checkpoint.save(tmp_path / "a.safetensors", {"w": values}, header)
-    assert checkpoint.load(tmp_path / "a.safetensors")[0]["w"].tobytes() == values.tobytes()
+    storage.save(tmp_path / "a.safetensors", {"w": values}, header)
+    assert storage.load(tmp_path / "a.safetensors")[0]["w"].tobytes() == values.tobytes()
 
 
 def test_the_trained_range_is_the_samplers(make_recipe):
@@ -75,8 +75,8 @@ def test_header_of_a_plain_network(tmp_path, tensors, make_recipe):
     )
     header = Header.of(recipe)
     assert (header.objectives, header.omega_range, header.num_objectives) == ((), (), 0)
-    checkpoint.save(tmp_path / "plain.safetensors", tensors, header)
-    assert checkpoint.load(tmp_path / "plain.safetensors")[1] == header
+    storage.save(tmp_path / "plain.safetensors", tensors, header)
+    assert storage.load(tmp_path / "plain.safetensors")[1] == header
 
 
 def test_metadata_is_as_documented(path):
@@ -92,8 +92,8 @@ def test_metadata_is_as_documented(path):
 
 def test_any_memory_layout_is_stored(tmp_path, header):
     turned = np.arange(6, dtype=np.float32).reshape(2, 3).T
-    checkpoint.save(tmp_path / "m.safetensors", {"w": turned, "s": turned[::2]}, header)
-    held, _ = checkpoint.load(tmp_path / "m.safetensors")
+    storage.save(tmp_path / "m.safetensors", {"w": turned, "s": turned[::2]}, header)
+    held, _ = storage.load(tmp_path / "m.safetensors")
     np.testing.assert_array_equal(held["w"], turned)
     np.testing.assert_array_equal(held["s"], turned[::2])
 
@@ -141,7 +141,7 @@ def test_tensors_that_do_not_fit(change, fragments, tensors, refused):
 def test_damaged_files(damage, path, refused):
     path.write_bytes(damage(path.read_bytes()))
     with refused(CheckpointError, str(path), "not a readable safetensors file"):
-        checkpoint.load(path)
+        storage.load(path)
 
 
 @pytest.mark.parametrize(("dtype", "size"), [("BF16", 2), ("F8_E4M3", 1)])
@@ -151,26 +151,26 @@ def test_dtypes_that_numpy_lacks(dtype, size, tmp_path, header, refused):
     path = tmp_path / "other.safetensors"
     path.write_bytes(struct.pack("<Q", len(text)) + text + b"\0" * (2 * size))
     with refused(CheckpointError, str(path), "not a readable safetensors file"):
-        checkpoint.load(path)
+        storage.load(path)
 
 
 def test_missing_files(tmp_path, refused):
     for place in (tmp_path / "absent.safetensors", tmp_path):
         with refused(CheckpointError, "no such weights file", str(place)):
-            checkpoint.load(place)
+            storage.load(place)
 
 
 def test_foreign_files(tmp_path, refused):
     path = tmp_path / "foreign.safetensors"
     save_file({"w": np.zeros(2, np.float32)}, path)
     with refused(CheckpointError, str(path), "not a weights file of this project", "None", repr(FORMAT)):
-        checkpoint.load(path)
+        storage.load(path)
     save_file({"w": np.zeros(2, np.float32)}, path, {"format": "pt"})
     with refused(CheckpointError, "format 'pt'"):
-        checkpoint.load(path)
+        storage.load(path)
     save_file({"w": np.zeros(2, np.float32)}, path, {"format": "tunable-convolutions/2"})
     with refused(CheckpointError, "'tunable-convolutions/2'"):
-        checkpoint.load(path)
+        storage.load(path)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_damaged_headers(key, value, fragment, tmp_path, header, refused):
     metadata = {**header.to_metadata(), key: value}
     save_file({"w": np.zeros(2, np.float32)}, path, {k: v for k, v in metadata.items() if v is not None})
     with refused(CheckpointError, str(path), "damaged header", fragment):
-        checkpoint.load(path)
+        storage.load(path)
 
 
 # --- atomic
@@ -217,7 +217,7 @@ def test_a_failing_write_leaves_the_old_file(error, path, tensors, header, monke
     before = path.read_bytes()
     monkeypatch.setattr(os, "fsync", stop)
     with pytest.raises((TunableError, KeyboardInterrupt), match="No space left" if error.args else None):
-        checkpoint.save(path, tensors, header)
+        storage.save(path, tensors, header)
     assert path.read_bytes() == before and os.listdir(path.parent) == [path.name]
 
 
@@ -229,7 +229,7 @@ def test_equal_content_makes_equal_files(tmp_path, tensors, header):
     contents = set()
     for turn in (tensors, dict(reversed(tensors.items()))):
         for _ in range(4):
-            checkpoint.save(tmp_path / "m.safetensors", turn, header)
+            storage.save(tmp_path / "m.safetensors", turn, header)
             contents.add((tmp_path / "m.safetensors").read_bytes())
     assert len(contents) == 1
 
@@ -239,7 +239,7 @@ def test_tensors_are_aligned(tmp_path, rng):
     held = {"b": np.uint8([1, 2, 3]), "h": np.float16([4]), "w": rng.standard_normal(3), "i": np.int64([[7]])}
     for extra in range(8):
         path = tmp_path / "m.safetensors"
-        checkpoint.save_tensors(path, held, {"text": "ω" + "x" * extra, "format": FORMAT})
+        storage.save_tensors(path, held, {"text": "ω" + "x" * extra, "format": FORMAT})
         content = path.read_bytes()
         size = int.from_bytes(content[:8], "little")
         told = json.loads(content[8 : 8 + size])
@@ -248,7 +248,7 @@ def test_tensors_are_aligned(tmp_path, rng):
         for name, value in held.items():
             start = told[name]["data_offsets"][0]
             assert start % value.itemsize == 0 and content[8 + size + start :].startswith(value.tobytes())
-        for found in (load_file(path), checkpoint.load_tensors(path)[0]):
+        for found in (load_file(path), storage.load_tensors(path)[0]):
             assert all(
                 np.array_equal(found[name], value) and found[name].dtype == value.dtype for name, value in held.items()
             )
@@ -263,25 +263,25 @@ def test_every_flipped_bit_is_noticed(path, tmp_path, refused):
         flipped[bit // 8] ^= 1 << bit % 8
         damaged.write_bytes(flipped)
         with refused(CheckpointError, str(damaged), "damaged", "digest"):
-            checkpoint.load(damaged)
+            storage.load(damaged)
 
 
 def test_a_header_changed_by_hand_is_noticed(path, tensors, refused):
-    metadata = checkpoint.load_tensors(path)[1]
+    metadata = storage.load_tensors(path)[1]
     save_file(tensors, path, {**metadata, "omega_range": "[[0, 2], [0, 1]]"})
     with refused(CheckpointError, str(path), "damaged", "digest"):
-        checkpoint.load(path)
+        storage.load(path)
     save_file({"other": tensors["head.bias"]}, path, metadata)
     with refused(CheckpointError, str(path), "damaged", "digest"):
-        checkpoint.load(path)
+        storage.load(path)
 
 
 def test_files_without_a_digest(tmp_path, tensors, header):
     """Those of earlier versions, and those of others, who may mean something else by the word."""
     save_file(tensors, tmp_path / "old.safetensors", header.to_metadata())
-    assert checkpoint.load(tmp_path / "old.safetensors")[1] == header
+    assert storage.load(tmp_path / "old.safetensors")[1] == header
     save_file(tensors, tmp_path / "other.safetensors", {"format": "pt", "digest": "theirs"})
-    assert checkpoint.load_tensors(tmp_path / "other.safetensors")[1]["digest"] == "theirs"
+    assert storage.load_tensors(tmp_path / "other.safetensors")[1]["digest"] == "theirs"
 
 
 def test_header_names_follow_the_recipe(make_recipe):

@@ -16,10 +16,11 @@ import pytest
 import yaml
 from prepared import answer
 
-from tunable_core import certificate, checkpoint, commands
-from tunable_core.backends import load
-from tunable_core.commands import VERBS, shared
-from tunable_core.recipe import load_recipe
+from tunable import certificate, commands
+from tunable.backends.model import load
+from tunable.commands import VERBS, shared
+from tunable.specs.reading import load_recipe
+from tunable.weights import storage
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -43,19 +44,19 @@ def test_help_without_a_verb(tunable):
     for words, status in ((["--help"], 0), ([], 2)):
         found, out, err = tunable(*words)
         assert found == status and all(verb in out + err for verb in VERBS)
-    assert tunable("--version")[:2] == (0, importlib.import_module("tunable_core.version").__version__ + "\n")
+    assert tunable("--version")[:2] == (0, importlib.import_module("tunable.version").__version__ + "\n")
 
 
 def test_a_reader_that_leaves_is_no_error(weights_file):
     """`tunable info MODEL | head -0`: no complaint, whenever the pipe breaks."""
-    program = f"{sys.executable} -m tunable_core info {weights_file} --json | true"
+    program = f"{sys.executable} -m tunable info {weights_file} --json | true"
     done = subprocess.run(["bash", "-c", f"{program}; echo ${{PIPESTATUS[0]}}"], capture_output=True, text=True)
     assert done.stderr == "" and done.stdout in ("0\n", "1\n")
 
 
 def test_a_full_standard_output_is_one_line(weights_file):
     with open("/dev/full", "w") as full:
-        words = [sys.executable, "-m", "tunable_core", "info", str(weights_file)]
+        words = [sys.executable, "-m", "tunable", "info", str(weights_file)]
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (2, "tunable info: No space left on device\n")
 
@@ -64,15 +65,15 @@ def test_messages_of_others_are_left_out(tunable, weights_file, monkeypatch):
     import logging
 
     def run(args):
-        for name in ("tunable_core.run", "somebody.else"):
+        for name in ("tunable.training.loop", "somebody.else"):
             logging.getLogger(name).info("%s says", name)
             logging.getLogger(name).warning("%s warns", name)
         logging.info("done")
         return 0
 
-    monkeypatch.setattr("tunable_core.commands.info.run", run)
+    monkeypatch.setattr("tunable.commands.info.run", run)
     assert tunable("info", weights_file)[2].splitlines() == [
-        "tunable_core.run says", "tunable_core.run warns", "somebody.else warns", "done",
+        "tunable.training.loop says", "tunable.training.loop warns", "somebody.else warns", "done",
     ]  # fmt: skip
 
 
@@ -88,7 +89,7 @@ def test_a_frameworks_own_error_is_one_line(tunable, weights_file, monkeypatch, 
     def run(args):
         raise error
 
-    monkeypatch.setattr("tunable_core.commands.info.run", run)
+    monkeypatch.setattr("tunable.commands.info.run", run)
     monkeypatch.delenv(commands.SHOW, raising=False)
     assert tunable("info", weights_file) == (1, "", f"tunable info: {said} ({commands.SHOW}=1 shows where)\n")
     monkeypatch.setenv(commands.SHOW, "1")
@@ -117,8 +118,8 @@ def test_progress_on_a_terminal():
     """A bar, and messages on lines of their own above it."""
     program = (
         "import logging\n"
-        "from tunable_core.commands import _messages\n"
-        "from tunable_core.commands.shared import progress\n"
+        "from tunable.commands import _messages\n"
+        "from tunable.commands.shared import progress\n"
         "with _messages(), progress('work') as report:\n"
         "    report(1, 2, 0.5)\n"
         "    logging.info('wrote a')\n"
@@ -155,7 +156,7 @@ def test_train_and_resume(tunable, recipe_file, backend):
     os.unlink("part/checkpoints/step-00000003.safetensors")
     status, _, err = tunable(*words, "--out", "part", "--resume")
     assert status == 0 and "continuing part at step 2" in err
-    first, second = (checkpoint.load(f"{place}/model.safetensors")[0] for place in ("whole", "part"))
+    first, second = (storage.load(f"{place}/model.safetensors")[0] for place in ("whole", "part"))
     for name in first:
         np.testing.assert_array_equal(second[name], first[name])
     assert Path("part/log.csv").read_text() == Path("whole/log.csv").read_text()
@@ -183,7 +184,7 @@ def test_a_checkpoint_serves_as_weights(tunable, recipe_file, place, backend):
         assert tunable("restore", model, place / "pictures" / "a.png", "--omega", "1,0", "-o", name, *words)[0] == 0
         assert tunable("fold", model, "--omega", "1,0", "-o", f"{len(tables)}.safetensors", *words)[0] == 0
     assert tables[0] == tables[1] and Path("1.png").read_bytes() == Path("2.png").read_bytes()
-    folded = [checkpoint.load(f"{i}.safetensors") for i in (1, 2)]
+    folded = [storage.load(f"{i}.safetensors") for i in (1, 2)]
     assert (folded[0][1].step, folded[1][1].step) == (3, None)
     assert all(value.tobytes() == folded[1][0][name].tobytes() for name, value in folded[0][0].items())
     assert tunable("verify", path, "--backends", backend.name, "--grid", "2")[0] == 0
@@ -217,7 +218,7 @@ def test_info(tunable, weights_file):
 def test_info_needs_no_framework(weights_file):
     program = (
         "import sys; sys.modules['torch'] = sys.modules['mindspore'] = None;"
-        "from tunable_core.commands import main; sys.exit(main(sys.argv[1:]))"
+        "from tunable.commands import main; sys.exit(main(sys.argv[1:]))"
     )
     done = subprocess.run([sys.executable, "-c", program, "info", str(weights_file)], capture_output=True, text=True)
     assert done.returncode == 0 and "resnet" in done.stdout, done.stderr
@@ -332,7 +333,7 @@ def rows(monkeypatch, tunable):
         progress(f"{path}, {points} points")
         return found
 
-    monkeypatch.setattr("tunable_core.commands.verify.verify", verify)
+    monkeypatch.setattr("tunable.commands.verify.verify", verify)
     return found.rows
 
 
@@ -353,7 +354,7 @@ def test_verify(tunable, rows, backend):
 
 def test_verify_chooses(monkeypatch):
     """Frameworks and exports by name, all that is installed by default."""
-    from tunable_core.commands import verify
+    from tunable.commands import verify
 
     monkeypatch.setenv("TUNABLE_BACKENDS", "torch")
     assert verify.chosen("mindspore, onnx,torch,onnx") == (["mindspore", "torch"], ("onnx",))
@@ -388,8 +389,8 @@ def test_doctor(tunable, backend, monkeypatch):
 
 def test_doctor_finds_what_is_wrong(tunable, monkeypatch):
     """A framework that is asked for and missing, a broken one, numpy 2 and the slow kernel beside MindSpore."""
-    from tunable_core.commands import doctor
-    from tunable_core.errors import BackendError
+    from tunable.commands import doctor
+    from tunable.errors import BackendError
 
     def get_backend(name):
         raise BackendError(f"{name}: libbroken.so is missing")
@@ -421,7 +422,7 @@ def test_doctor_finds_what_is_wrong(tunable, monkeypatch):
 
 def test_onnxruntime_keeps_no_data_on_its_use(tmp_path, tunable, monkeypatch):
     """Nothing is left under HOME, unless the user has said so, which doctor reports."""
-    code = "import os, tunable_core, onnxruntime; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    code = "import os, tunable, onnxruntime; print(os.environ['ORT_DISABLE_TELEMETRY'])"
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("ORT_", "XDG_"))}
     for wish in ({}, {"ORT_DISABLE_TELEMETRY": "0"}):
         home = tmp_path / f"home{len(wish)}"
@@ -439,7 +440,7 @@ def test_onnxruntime_keeps_no_data_on_its_use(tmp_path, tunable, monkeypatch):
 
 def test_doctor_reads_the_switches(tunable, monkeypatch):
     """TF32 left on, and a MindSpore on a CPU whose waiting thread spins."""
-    from tunable_core.commands import doctor
+    from tunable.commands import doctor
 
     facts = {"device": "cpu", "tf32 convolution": "True", "hf32 matmul": "False"}
     monkeypatch.setattr(doctor, "get_backend", lambda name: SimpleNamespace(facts=lambda: facts))

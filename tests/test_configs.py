@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-import tunable_core
-from tunable_core.backends import get_backend, requested
-from tunable_core.data import BUNDLED_TEST, bundled
-from tunable_core.networks import NAFNetSpec, SwinIRSpec
-from tunable_core.recipe import load_recipe
-from tunable_core.run import train
+import tunable
+from tunable.backends.registry import get_backend, requested
+from tunable.data.patches import BUNDLED_TEST, bundled
+from tunable.specs.networks import NAFNetSpec, SwinIRSpec
+from tunable.specs.reading import load_recipe
+from tunable.training.loop import train
 
 ROOT = Path(__file__).parent.parent
-DEMO = Path(tunable_core.__file__).parent / "demo.yaml"
+DEMO = Path(tunable.__file__).parent / "demo.yaml"
 RECIPES = [*sorted((ROOT / "configs").glob("*/*.yaml")), DEMO]
 
 

@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
-from tunable_core import foreign_files
-from tunable_core.backends import installed
-from tunable_core.convert import convert
-from tunable_core.errors import CheckpointError, TunableError
-from tunable_core.foreign_files import read_foreign
-from tunable_core.networks import ResNetSpec, SwinIRSpec
+from tunable.backends.registry import installed
+from tunable.errors import CheckpointError, TunableError
+from tunable.specs.networks import ResNetSpec, SwinIRSpec
+from tunable.weights import foreign
+from tunable.weights.conversion import convert
+from tunable.weights.foreign import read_foreign
 
 
 def draw(*shape):
@@ -37,7 +37,7 @@ def write_zip(path):
 
 
 def write_ckpt(path, tensors, parts=1, kind=None):
-    message = foreign_files._checkpoint_message()()
+    message = foreign._checkpoint_message()()
     for name, value in tensors.items():
         content = value.tobytes()
         step = max(-(-len(content) // parts), 1)
@@ -148,7 +148,7 @@ def test_what_is_refused(tmp_path, refused):
         convert(write_ckpt(tmp_path / "b.ckpt", edsr(), kind={"tail.bias": "Int4"}), "mindediting")
     cut = {"head.weight": draw(4)}
     path = write_ckpt(tmp_path / "c.ckpt", cut)
-    message = foreign_files._checkpoint_message().FromString(path.read_bytes())
+    message = foreign._checkpoint_message().FromString(path.read_bytes())
     message.value[0].tensor.dims[0] = 5
     path.write_bytes(message.SerializeToString())
     with refused(CheckpointError, "'head.weight' holds 4 values for shape (5,)"):

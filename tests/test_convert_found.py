@@ -9,10 +9,10 @@ import pytest
 from safetensors.numpy import save_file
 from test_convert import edsr, official_swinir, write_ckpt
 
-from tunable_core.backends import installed
-from tunable_core.convert import SOURCES, convert, read_network
-from tunable_core.errors import CheckpointError, TunableError
-from tunable_core.networks import NAFNetSpec
+from tunable.backends.registry import installed
+from tunable.errors import CheckpointError, TunableError
+from tunable.specs.networks import NAFNetSpec
+from tunable.weights.conversion import SOURCES, convert, read_network
 
 needs_torch = pytest.mark.skipif("torch" not in installed(), reason="torch is not installed: its pickles are not read")
 

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from tunable_core import checkpoint
-from tunable_core.backends import build, get_backend, load, requested
-from tunable_core.checkpoint import Header
-from tunable_core.commands import main
-from tunable_core.initial import starting_weights
-from tunable_core.networks import NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
-from tunable_core.tolerances import TOLERANCES, relative_error
+from tunable.backends.model import build, load
+from tunable.backends.registry import get_backend, requested
+from tunable.commands import main
+from tunable.parameters.starts import starting_weights
+from tunable.specs.networks import NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
+from tunable.tolerances import TOLERANCES, relative_error
+from tunable.weights import storage
+from tunable.weights.storage import Header
 
 SPECS = {
     "resnet": ResNetSpec(channels=6, blocks=1, tunable=False),
@@ -29,7 +30,7 @@ def plain(tmp_path):
         path = tmp_path / f"{name}-{seed}.safetensors"
         weights, draw = starting_weights(specs, seed), np.random.default_rng(seed)
         moved = {k: (v + 0.1 * draw.standard_normal(v.shape)).astype(np.float32) for k, v in weights.items()}
-        checkpoint.save(path, moved, Header(SPECS[name]))
+        storage.save(path, moved, Header(SPECS[name]))
         return path
 
     return write
@@ -61,7 +62,7 @@ def test_plain_weights_get_knobs_without_effect(plain, picture, tmp_path, name):
 def test_end_points_are_interpolated(plain, picture, tmp_path, name):
     paths, out = [plain(name, seed) for seed in range(3)], tmp_path / "net.safetensors"
     assert main(["convert", *map(str, paths), "--from", "endpoints", "-o", str(out)]) == 0
-    held = [checkpoint.load(path)[0] for path in paths]
+    held = [storage.load(path)[0] for path in paths]
     omega = np.array([0.2, 0.5, 0.3], np.float32)
     mean = {local: sum(w * t[local] for w, t in zip(omega, held, strict=True)).astype(np.float32) for local in held[0]}
     for backend in backends(name):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tunable_core import data
-from tunable_core.bicubic import shrink
-from tunable_core.data import (
+from tunable.data import patches
+from tunable.data.bicubic import shrink
+from tunable.data.filters import gaussian_blur
+from tunable.data.patches import (
     BUNDLED_TEST,
     BUNDLED_TRAIN,
     Batches,
@@ -19,10 +20,9 @@ from tunable_core.data import (
     each,
     find_pictures,
 )
-from tunable_core.errors import DataError, RecipeError
-from tunable_core.filters import gaussian_blur
-from tunable_core.networks import ResNetSpec
-from tunable_core.pictures import read_bytes, write
+from tunable.errors import DataError, RecipeError
+from tunable.images.pictures import read_bytes, write
+from tunable.specs.networks import ResNetSpec
 
 FIDELITY = [{"name": "l1", "kind": "rec"}, {"name": "l2", "kind": "rec", "distance": "l2"}]  # of any size
 
@@ -114,13 +114,13 @@ def test_leaving_a_stream_drops_what_was_queued(make_recipe, folder, monkeypatch
                 release.wait()
             return index
 
-    class Pool(data.ThreadPoolExecutor):
+    class Pool(patches.ThreadPoolExecutor):
         def shutdown(self, *args, **options):  # once what was queued has been dropped
             release.set()
             super().shutdown(*args, **options)
 
     batches = Slow(make_recipe(data={"train": str(folder), "patch": 8}))
-    monkeypatch.setattr(data, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(patches, "ThreadPoolExecutor", Pool)
     stream = batches.stream(0, 10)
     assert next(stream) == 0 and started.wait(60)  # batch 1 is being made, batch 2 waits
     stream.close()
@@ -147,7 +147,7 @@ def test_large_pictures_are_decoded_one_at_a_time(folder, monkeypatch):
         inside.remove(path)
 
     paths = 4 * sorted(folder.iterdir())
-    monkeypatch.setattr(data, "LARGE", 20 * 24 - 1)
+    monkeypatch.setattr(patches, "LARGE", 20 * 24 - 1)
     check_pictures(paths, check, "here")
     assert max(most) == 1 and len(most) == 8
 
@@ -307,7 +307,7 @@ def test_cache_limit(limit, reads, monkeypatch):
         decoded.append(path)
         return np.full((4, 5, 3), ord(path), dtype=np.uint8)
 
-    monkeypatch.setattr(data, "read_levels", decode)
+    monkeypatch.setattr(patches, "read_levels", decode)
     cache = PictureCache(limit * 60)
     for path in "abacab":
         assert cache.read(path)[0, 0, 0] == ord(path)

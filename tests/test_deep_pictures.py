@@ -10,9 +10,9 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
-from tunable_core import checkpoint
-from tunable_core.errors import DataError
-from tunable_core.pictures import MAX_PIXELS, read, read_bytes, read_picture, size_of, write
+from tunable.errors import DataError
+from tunable.images.pictures import MAX_PIXELS, read, read_bytes, read_picture, size_of, write
+from tunable.weights import storage
 
 TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # PNG's colour types, by samples of a pixel
 KINDS = pytest.mark.parametrize("count", [1, 2, 3, 4], ids=["grey", "grey+alpha", "rgb", "rgba"])
@@ -211,7 +211,7 @@ def test_changed_files(make, tmp_path, rng, caplog):
             assert str(path) in str(error) and "\n" not in str(error)
         else:
             assert found.levels.dtype in (np.uint8, np.uint16) and found.levels.shape[2] == 3
-    assert failed > 20 and {record.name for record in caplog.records} <= {"tunable_core.pictures"}
+    assert failed > 20 and {record.name for record in caplog.records} <= {"tunable.images.pictures"}
 
 
 def test_too_many_pixels(tmp_path, refused):
@@ -281,12 +281,12 @@ def test_alpha_of_another_size(tmp_path):
 @pytest.fixture
 def echo(weights_file, tmp_path):
     """A network that gives what it gets at omega 1,0, and half of it at 0,1."""
-    tensors, header = checkpoint.load(weights_file)
+    tensors, header = storage.load(weights_file)
     tensors = {name: np.zeros_like(value) for name, value in tensors.items()}
     for channel in range(3):  # phi `base`: kernels are the first and omega times the others; the long skip doubles
         tensors["head.weight"][:, channel, channel, 1, 1] = 1, 0, 0
         tensors["tail.weight"][:, channel, channel, 1, 1] = 0.5, 0, -0.25
-    checkpoint.save(tmp_path / "echo.safetensors", tensors, header)
+    storage.save(tmp_path / "echo.safetensors", tensors, header)
     return tmp_path / "echo.safetensors"
 
 

@@ -7,9 +7,8 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
-from tunable_core import bicubic
-from tunable_core.data import bundled
-from tunable_core.degradations import (
+from tunable.data import bicubic
+from tunable.data.degradations import (
     Degradation,
     degrade,
     margin_of,
@@ -18,9 +17,10 @@ from tunable_core.degradations import (
     protocol_shrunk,
     scale_of,
 )
-from tunable_core.errors import TunableError
-from tunable_core.filters import gaussian_blur
-from tunable_core.pictures import read
+from tunable.data.filters import gaussian_blur
+from tunable.data.patches import bundled
+from tunable.errors import TunableError
+from tunable.images.pictures import read
 
 
 @pytest.fixture(scope="module")

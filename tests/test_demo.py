@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from tunable_core.commands import demo
-from tunable_core.errors import CheckFailed
+from tunable.commands import demo
+from tunable.errors import CheckFailed
 
 pytestmark = pytest.mark.usefixtures("here")
 

@@ -4,8 +4,8 @@ import inspect
 
 import pytest
 
-from tunable_core import errors
-from tunable_core.errors import TunableError, nearest, printable, shown
+from tunable import errors
+from tunable.errors import TunableError, nearest, printable, shown
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, Exception)]
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tunable_core import evaluation, metrics
-from tunable_core.backends import Model
-from tunable_core.checkpoint import Header
-from tunable_core.data import BUNDLED_TEST, bundled
-from tunable_core.degradations import protocol_degraded, protocol_noise, protocol_shrunk
-from tunable_core.errors import DataError, TunableError
-from tunable_core.evaluation import (
+from tunable.backends.model import Model
+from tunable.data.degradations import protocol_degraded, protocol_noise, protocol_shrunk
+from tunable.data.filters import gaussian_blur
+from tunable.data.patches import BUNDLED_TEST, bundled
+from tunable.errors import DataError, TunableError
+from tunable.evaluation import measuring, metrics
+from tunable.evaluation.measuring import (
     PROTOCOL,
     SHRUNK_PROTOCOL,
     Measurement,
@@ -27,9 +27,9 @@ from tunable_core.evaluation import (
     trained_omega,
     validate,
 )
-from tunable_core.filters import gaussian_blur
-from tunable_core.pictures import read, to_network
-from tunable_core.recipe import parse
+from tunable.images.pictures import read, to_network
+from tunable.specs.recipe import parse
+from tunable.weights.storage import Header
 
 PLAIN = {"name": "resnet", "channels": 4, "blocks": 1, "tunable": False}
 
@@ -234,7 +234,7 @@ def test_a_picture_that_cannot_be_used_costs_no_work(name, content, fragments, i
         (folder / name).write_bytes(content)
     else:
         content.save(folder / name)
-    monkeypatch.setattr(evaluation, "measure", lambda *_, **__: pytest.fail("measured"))
+    monkeypatch.setattr(measuring, "measure", lambda *_, **__: pytest.fail("measured"))
     with refused(DataError, *fragments):
         evaluate(identity, str(folder), np.float32([[1, 0]]), [15])
 
@@ -400,7 +400,7 @@ def test_validate(model_of, folder, make_recipe):
 
 def test_validate_crops_the_middle(model_of, folder, make_recipe, monkeypatch):
     model, seen = model_of(lambda x, omega: x), []
-    monkeypatch.setattr(evaluation, "measure", lambda model, clean, *_, **__: seen.append(clean) or {"psnr": 0})
+    monkeypatch.setattr(measuring, "measure", lambda model, clean, *_, **__: seen.append(clean) or {"psnr": 0})
     recipe = make_recipe(data={"train": "bundled", "validate": str(folder)})
     validate(model, with_validation(recipe, pictures=1, size=22))
     np.testing.assert_array_equal(seen[0], read(folder / "a.png")[:, 1:23])
@@ -410,7 +410,7 @@ def test_validate_a_plain_network(model_of, folder, make_recipe):
     sections = {"network": PLAIN, "omega": {"sampler": {"kind": "fixed", "value": [1, 0]}}}
     recipe = make_recipe(data={"train": "bundled", "validate": [str(folder), "bundled"]}, **sections)
     assert list(validate(model_of(lambda x, omega: x, **sections), recipe)) == ["psnr"]
-    assert evaluation.validation_pictures(recipe)[2:] == bundled(BUNDLED_TEST)
+    assert measuring.validation_pictures(recipe)[2:] == bundled(BUNDLED_TEST)
 
 
 ENLARGING = {

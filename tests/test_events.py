@@ -6,7 +6,7 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import masked_crc32c
 
-from tunable_core.events import Events
+from tunable.training.tensorboard import Events
 
 
 def records(path):

@@ -12,11 +12,14 @@ import onnxruntime
 import pytest
 from prepared import MODEL, P, answer, contents
 
-from tunable_core import checkpoint, exports, graphs, onnx_files, onnx_runtime
-from tunable_core.backends import get_backend, load
-from tunable_core.errors import BackendError, CheckpointError, TunableError
-from tunable_core.pictures import read_picture
-from tunable_core.tolerances import TOLERANCES, relative_error
+from tunable.backends import onnx_runtime
+from tunable.backends.model import load
+from tunable.backends.registry import get_backend
+from tunable.errors import BackendError, CheckpointError, TunableError
+from tunable.exports import graphs, judging, onnx_files
+from tunable.images.pictures import read_picture
+from tunable.tolerances import TOLERANCES, relative_error
+from tunable.weights import storage
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
@@ -28,7 +31,7 @@ LIMIT = TOLERANCES["export"].limit
 def exported(weights_file, backend, tmp_path_factory):
     """net.onnx, omega an input, exported once."""
     path = tmp_path_factory.mktemp("exported") / "net.onnx"
-    exports.checked_export(load(weights_file, backend), "onnx", path)
+    judging.checked_export(load(weights_file, backend), "onnx", path)
     return path
 
 
@@ -61,7 +64,7 @@ def test_interpolation_set(tunable, weights_file, backend, tmp_path):
 def test_quiet_as_a_program(weights_file, backend, tmp_path):
     """Exporters speak on standard error, or worse, output: nobody hears them."""
     words = ["--format", "onnx", "--float16", "-o", tmp_path / "half.onnx"]
-    program = [sys.executable, "-m", "tunable_core", "export", weights_file, *words, "--backend", backend.name]
+    program = [sys.executable, "-m", "tunable", "export", weights_file, *words, "--backend", backend.name]
     done = subprocess.run(program, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     (line,) = done.stderr.splitlines()
@@ -71,7 +74,7 @@ def test_quiet_as_a_program(weights_file, backend, tmp_path):
 def test_a_failed_comparison(tunable, weights_file, backend, tmp_path, monkeypatch):
     """Status 1, one line, and the file that was there is as it was."""
     (tmp_path / "net.onnx").write_text("kept")
-    monkeypatch.setitem(exports.TOLERANCES, "export", TOLERANCES["export"]._replace(limit=1e-12))
+    monkeypatch.setitem(judging.TOLERANCES, "export", TOLERANCES["export"]._replace(limit=1e-12))
     words = ("--format", "onnx", "--omega", "1,0", "-o", tmp_path / "net.onnx", "--backend", backend.name)
     status, out, err = tunable("export", weights_file, *words)
     assert (status, out) == (1, "") and err.count("\n") == 1
@@ -159,7 +162,7 @@ def test_blocked(exported, model, rng, tmp_path):
     assert net.network.blocked is not net.network and net.backend.facts()["mode"] == "blocked"
     assert [one.name for one in net.network.blocked.get_inputs()] == ["image", "omega"]
     for form in ({"form": "basis"}, {"omega": [0.7, 0.3]}):  # constants already: run as they are
-        exports.checked_export(model, "onnx", tmp_path / "a.onnx", **form)
+        judging.checked_export(model, "onnx", tmp_path / "a.onnx", **form)
         other = load(tmp_path / "a.onnx", "onnx", mode="blocked")
         assert (
             relative_error(other.run(image, *other.objectives and [[0.7, 0.3]]), model.run(image, [0.7, 0.3])) <= LIMIT
@@ -286,8 +289,8 @@ def test_what_load_refuses(exported, backend, tmp_path, refused):
         load(changed(lambda held: onnx.helper.set_model_props(held, {})), "onnx")
     with refused(CheckpointError, "a.onnx has a damaged header", "it lacks 'recipe'"):
         load(changed(lambda held: onnx.helper.set_model_props(held, less)), "onnx")
-    plain = checkpoint.Header.from_metadata(metadata, "it").network.model_copy(update={"tunable": False})
-    other = checkpoint.Header(plain).to_metadata()
+    plain = storage.Header.from_metadata(metadata, "it").network.model_copy(update={"tunable": False})
+    other = storage.Header(plain).to_metadata()
     with refused(CheckpointError, "a.onnx has inputs ['image', 'omega'], but its header wants ['image']"):
         load(changed(lambda held: onnx.helper.set_model_props(held, other)), "onnx")
 

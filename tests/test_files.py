@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from tunable_core import files
-from tunable_core.errors import TunableError
-from tunable_core.files import atomic, check_writable, holding, sweep, write_text
+from tunable import files
+from tunable.errors import TunableError
+from tunable.files import atomic, check_writable, holding, sweep, write_text
 
 
 def test_write_and_replace(tmp_path):
@@ -107,7 +107,7 @@ def run(program, *words):
 
 KILLED = """
 import os, signal, sys
-from tunable_core.files import atomic
+from tunable.files import atomic
 with atomic(sys.argv[1]) as temporary:
     temporary.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -123,7 +123,7 @@ def test_leftovers_go_with_the_next_write(tmp_path, monkeypatch):
     with atomic(tmp_path / "b.png") as temporary:
         assert set(os.listdir(tmp_path)) == {".mine-abcdefgh.png", temporary.name}
         temporary.write_text("whole")
-        run("import sys; from tunable_core.files import write_text; write_text(sys.argv[1], 'x')", tmp_path / "c.txt")
+        run("import sys; from tunable.files import write_text; write_text(sys.argv[1], 'x')", tmp_path / "c.txt")
         sweep(tmp_path)
     assert sorted(os.listdir(tmp_path)) == [".mine-abcdefgh.png", "b.png", "c.txt"]
 
@@ -132,7 +132,7 @@ def test_leftovers_go_with_the_next_write(tmp_path, monkeypatch):
 
 HOLD = """
 import os, pathlib, signal, sys
-from tunable_core.files import holding
+from tunable.files import holding
 with holding(pathlib.Path(sys.argv[1])):
     if sys.argv[2:]:
         os.kill(os.getpid(), signal.SIGKILL)

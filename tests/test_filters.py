@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tunable_core.filters import gaussian_blur, gaussian_taps
-from tunable_core.tolerances import relative_error
+from tunable.data.filters import gaussian_blur, gaussian_taps
+from tunable.tolerances import relative_error
 
 
 def test_taps_written_numbers():

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from tunable_core.errors import DataError
-from tunable_core.folders import find, list_pictures
-from tunable_core.pictures import SUFFIXES
+from tunable.errors import DataError
+from tunable.images.folders import find, list_pictures
+from tunable.images.pictures import SUFFIXES
 
 
 def test_list_pictures(tmp_path, refused):
@@ -67,7 +67,7 @@ def test_every_suffix_that_is_read_is_found(suffix, tmp_path):
 
 
 def test_many_folders_are_not_all_looked_at(tree, monkeypatch):
-    monkeypatch.setattr("tunable_core.folders._LOOKED_AT", 1)
+    monkeypatch.setattr("tunable.images.folders._LOOKED_AT", 1)
     found = find(tree)
     assert len(found.pictures) == 3 and "or more in sub-folders" in found.left_out
 

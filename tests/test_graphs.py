@@ -5,8 +5,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tunable_core.errors import TunableError
-from tunable_core.graphs import convolutions, faults, read_onnx
+from tunable.errors import TunableError
+from tunable.exports.graphs import convolutions, faults, read_onnx
 
 N = ["n", 4, "h", "w"]
 

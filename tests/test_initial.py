@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from tunable_core.errors import TunableError
-from tunable_core.initial import Initial, ParameterSpec, starting_weights
+from tunable.errors import TunableError
+from tunable.parameters.specs import ParameterSpec
+from tunable.parameters.starts import Initial, starting_weights
 
 
 def conv(phi="", p=2, name="layer", out=32, fan_in=144):

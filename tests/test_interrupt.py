@@ -11,11 +11,12 @@ import pytest
 import yaml
 from fake import press
 
-from tunable_core import backends, interrupt
-from tunable_core.backends import get_backend
-from tunable_core.commands import main
-from tunable_core.interrupt import Stopped, heeded, held_back, postponed
-from tunable_core.snapshots import Snapshots
+from tunable.backends import registry
+from tunable.backends.registry import get_backend
+from tunable.commands import main
+from tunable.training import interrupts
+from tunable.training.checkpoints import Snapshots
+from tunable.training.interrupts import Stopped, heeded, held_back, postponed
 
 INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
@@ -39,7 +40,7 @@ def test_one_is_noted_and_a_later_one_acts(number, handlers, monkeypatch):
         signal.raise_signal(number)
         signal.raise_signal(number)  # at once: as schedulers and terminals do
         assert asked()
-        monkeypatch.setattr(interrupt, "TOGETHER", 0)
+        monkeypatch.setattr(interrupts, "TOGETHER", 0)
         signal.raise_signal(TERM)
     assert stopped.value.number == TERM
     with pytest.raises(Stopped) as stopped, held_back() as asked:
@@ -49,7 +50,7 @@ def test_one_is_noted_and_a_later_one_acts(number, handlers, monkeypatch):
 
 
 def test_what_is_whole_ends_first(handlers, monkeypatch):
-    monkeypatch.setattr(interrupt, "TOGETHER", 0)
+    monkeypatch.setattr(interrupts, "TOGETHER", 0)
     done = []
     with pytest.raises(Stopped), held_back() as asked:
         with asked.whole():
@@ -117,7 +118,7 @@ def test_a_framework_is_imported_to_its_end(handlers, tmp_path, monkeypatch):
     """Where Python raises in the midst of MindSpore's import it aborts the process."""
     (tmp_path / "pressed_in.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\nwhole = True\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(backends._MODULES, "pressed", ("json", "pressed_in"))
+    monkeypatch.setitem(registry._MODULES, "pressed", ("json", "pressed_in"))
     with pytest.raises(Stopped):
         get_backend("pressed")
     assert sys.modules.pop("pressed_in").whole
@@ -128,7 +129,7 @@ def test_a_framework_is_imported_to_its_end(handlers, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("number", "status"), [(INT, 130), (TERM, 143), (HUP, 129)])
 def test_every_verb_ends_in_one_line(number, status, handlers, capsys, monkeypatch):
-    monkeypatch.setattr("tunable_core.commands.info.run", lambda args: signal.raise_signal(number))
+    monkeypatch.setattr("tunable.commands.info.run", lambda args: signal.raise_signal(number))
     assert main(["info", "a.safetensors"]) == status
     assert capsys.readouterr() == ("", "tunable info: interrupted\n")
 
@@ -139,7 +140,7 @@ TRAINING = """
 import sys, time
 sys.path.insert(0, {tests!r})
 from fake import Numpy
-from tunable_core.commands import main, shared
+from tunable.commands import main, shared
 
 def fault(step):
     print(step, flush=True)
@@ -201,7 +202,7 @@ def test_a_training_ends_with_its_step(ignored, sent, status, start, recipe_of, 
 
 PARENT = """
 import sys
-from tunable_core.interrupt import heeded, run_child, Stopped
+from tunable.training.interrupts import heeded, run_child, Stopped
 try:
     with heeded():
         run_child([sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(60)"])
@@ -222,7 +223,7 @@ def test_a_child_ends_with_its_parent(start):
 
 STARTING = """
 import signal, sys
-from tunable_core.commands import main
+from tunable.commands import main
 assert "numpy" not in sys.modules  # what takes long is imported where an interrupt is one line already
 
 class Press:

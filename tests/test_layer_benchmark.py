@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from tunable_core import layer_benchmark
-from tunable_core.commands import bench, main
-from tunable_core.forms import FORMS, KINDS, choose, kind_of, runnable
-from tunable_core.layer_benchmark import AGAIN, ORDINARY, SHARED, Case, Layer
-from tunable_core.reports import layers
+from tunable.benchmark import layer_timing
+from tunable.benchmark.layer_timing import AGAIN, ORDINARY, SHARED, Case, Layer
+from tunable.commands import bench, main
+from tunable.forms import FORMS, KINDS, choose, kind_of, runnable
+from tunable.reports import layers
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def rows():
 
 
 def test_summary_joins_turns(rows):
-    found = {(r["batch"], r["form"]): r for r in layer_benchmark.summary("torch", rows)}
+    found = {(r["batch"], r["form"]): r for r in layer_timing.summary("torch", rows)}
     assert len(found) == 7
     grouped = found[4, "grouped"]  # of 1.1, 1.1, 1.5
     assert (grouped["backend"], grouped["rounds"], grouped["seconds"]) == ("torch", 3, 2.2)
@@ -78,8 +78,8 @@ def test_summary_joins_turns(rows):
 
 
 def test_fastest_and_limits(rows):
-    summary = layer_benchmark.summary("torch", rows)
-    assert layer_benchmark.fastest(summary) == {"cpu": {"dense": "grouped"}}
+    summary = layer_timing.summary("torch", rows)
+    assert layer_timing.fastest(summary) == {"cpu": {"dense": "grouped"}}
     assert layers.auto(summary) == ['    "cpu": {"dense": "grouped"},  # torch']
     limits = {(r["batch"], r["form"]): layers.limit_of(r) for r in summary}
     assert limits == {
@@ -90,7 +90,7 @@ def test_fastest_and_limits(rows):
     }
     assert layers.missed(summary) == ["Every one of the 2 that have a limit keeps it."]
     rows[1]["seconds"] = [1.2, 2.2]
-    missed = layers.missed(layer_benchmark.summary("torch", rows))
+    missed = layers.missed(layer_timing.summary("torch", rows))
     assert missed[0].startswith("1 of the 2") and "grouped" not in missed[1] and "+20.0 %" in missed[1]
 
 
@@ -98,15 +98,15 @@ def test_forms_are_compared_where_all_were_timed(rows):
     """A layer that only some forms ran must not decide: there loop is the faster."""
     wide = [row(ORDINARY, 0, [1.0], channels=64), row("grouped", 4, [9.0], channels=64)]
     wide += [row("loop", 4, [1.0], channels=64)]
-    assert layer_benchmark.fastest(layer_benchmark.summary("torch", rows + wide))["cpu"]["dense"] == "grouped"
-    assert layer_benchmark.fastest(layer_benchmark.summary("torch", wide)) == {}
+    assert layer_timing.fastest(layer_timing.summary("torch", rows + wide))["cpu"]["dense"] == "grouped"
+    assert layer_timing.fastest(layer_timing.summary("torch", wide)) == {}
 
 
 def test_the_fastest_has_the_least_geometric_mean(rows):
     """1.1 times 9 is less than 1.2 times 8.5; added up it is more."""
     other = [row(ORDINARY, 0, [1.0], channels=64), row("grouped", 4, [9.0], channels=64)]
     other += [row("loop", 4, [8.5], channels=64), row("basis", 4, [9.0], channels=64)]
-    assert layer_benchmark.fastest(layer_benchmark.summary("torch", rows + other))["cpu"]["dense"] == "grouped"
+    assert layer_timing.fastest(layer_timing.summary("torch", rows + other))["cpu"]["dense"] == "grouped"
 
 
 class _Counting:
@@ -124,7 +124,7 @@ class _Counting:
 
 def test_every_case_is_timed():
     backend = _Counting()
-    rows = list(layer_benchmark.measure(backend, [Layer("dense", 3, 32, 4)], 5, seconds=0))
+    rows = list(layer_timing.measure(backend, [Layer("dense", 3, 32, 4)], 5, seconds=0))
     forms = ("grouped", "loop", "basis")
     wanted = {Case(ORDINARY), Case(AGAIN), *(Case(form, p) for form in forms for p in (2, 4, 8))} - {Case("basis", 8)}
     assert {case for _, case in backend.asked} == wanted == {Case(r["form"], r["p"]) for r in rows}

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from tunable_core import metrics
-from tunable_core.data import bundled
-from tunable_core.degradations import protocol_degraded
-from tunable_core.errors import TunableError
-from tunable_core.pictures import read
-from tunable_core.tolerances import relative_error
+from tunable.data.degradations import protocol_degraded
+from tunable.data.patches import bundled
+from tunable.errors import TunableError
+from tunable.evaluation import metrics
+from tunable.images.pictures import read
+from tunable.tolerances import relative_error
 
 
 @pytest.fixture(scope="module")

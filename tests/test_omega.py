@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tunable_core.errors import OmegaError
-from tunable_core.omega import check_omega, check_range, format_omega, grid, line, parse_omega, sweep, tour
+from tunable.errors import OmegaError
+from tunable.omega import check_omega, check_range, format_omega, grid, line, parse_omega, sweep, tour
 
 
 @pytest.mark.parametrize(

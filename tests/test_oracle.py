@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.signal import correlate
 
-from tunable_core import oracle
-from tunable_core.errors import TunableError
-from tunable_core.recipe import parse
-from tunable_core.tolerances import relative_error
+from tunable import oracle
+from tunable.errors import TunableError
+from tunable.specs.recipe import parse
+from tunable.tolerances import relative_error
 
 ROUNDING = 1e-14  # of a tensor, by its norm: float64 sums of some dozen terms in whatever order a BLAS has
 NINE = np.arange(9.0).reshape(3, 3)

@@ -11,10 +11,12 @@ from PIL import Image, ImageCms, PngImagePlugin
 from PIL.ExifTags import GPS, IFD, Base
 from PIL.TiffImagePlugin import IFDRational, ImageFileDirectory_v2
 
-from tunable_core import checkpoint, metrics, pictures
-from tunable_core.errors import DataError
-from tunable_core.pictures import Picture, read, read_frames, read_picture, to_floats, write, write_frames
-from tunable_core.tags import Tags
+from tunable.errors import DataError
+from tunable.evaluation import metrics
+from tunable.images import pictures
+from tunable.images.pictures import Picture, read, read_frames, read_picture, to_floats, write, write_frames
+from tunable.images.tags import Tags
+from tunable.weights import storage
 
 COLOURS = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 GREYS = COLOURS[:16] + b"GRAY" + COLOURS[20:]
@@ -29,12 +31,12 @@ def said():
 @pytest.fixture
 def echo(weights_file, tmp_path):
     """A network that gives what it gets at omega 1,0; at 0,1 half of red, and green and blue as they are."""
-    tensors, header = checkpoint.load(weights_file)
+    tensors, header = storage.load(weights_file)
     tensors = {name: np.zeros_like(value) for name, value in tensors.items()}
     for channel in range(3):  # phi `base`: kernels are the first and omega times the others; the long skip doubles
         tensors["head.weight"][:, channel, channel, 1, 1] = 1, 0, 0
         tensors["tail.weight"][:, channel, channel, 1, 1] = 0.5, 0, -0.25 * (channel == 0)
-    checkpoint.save(tmp_path / "echo.safetensors", tensors, header)
+    storage.save(tmp_path / "echo.safetensors", tensors, header)
     return tmp_path / "echo.safetensors"
 
 

@@ -15,9 +15,9 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
-from tunable_core import pictures
-from tunable_core.errors import DataError
-from tunable_core.pictures import SUFFIXES, read, read_levels, read_picture, size_of
+from tunable.errors import DataError
+from tunable.images import pictures
+from tunable.images.pictures import SUFFIXES, read, read_levels, read_picture, size_of
 
 GREY = np.linspace(0, 1, 20 * 24).reshape(20, 24)
 COLOUR = np.stack([GREY, GREY[::-1], GREY**2], axis=2)
@@ -257,8 +257,8 @@ def test_an_offered_format_under_another_name_is_read(tmp_path):
 SIDE = 3000
 MEASURE = """
 import re, sys
-from tunable_core import pictures
-from tunable_core.errors import DataError
+from tunable.images import pictures
+from tunable.errors import DataError
 
 
 def most(path="/proc/self/status"):

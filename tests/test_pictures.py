@@ -8,16 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tunable_core.errors import DataError, TunableError
-from tunable_core.pictures import (
-    from_network,
-    read,
-    read_bytes,
-    to_floats,
-    to_levels,
-    to_network,
-    write,
-)
+from tunable.errors import DataError, TunableError
+from tunable.images.pictures import from_network, read, read_bytes, to_floats, to_levels, to_network, write
 
 RGB = np.array([[[255, 0, 0], [0, 255, 0], [9, 8, 7]], [[0, 0, 255], [10, 20, 30], [1, 2, 3]]], dtype=np.uint8)
 GREY = np.array([[0, 100, 17], [200, 255, 3]], dtype=np.uint8)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tunable_core.backends import requested
-from tunable_core.commands import VERBS
+from tunable.backends.registry import requested
+from tunable.commands import VERBS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

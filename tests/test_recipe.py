@@ -3,11 +3,12 @@
 import pytest
 import yaml
 
-from tunable_core.errors import RecipeError
-from tunable_core.optimizers import SGD, Adam, AdamW
-from tunable_core.recipe import Recipe, expand, load_recipe, parse
-from tunable_core.sampling import Beta, Corners, Uniform
-from tunable_core.schedule import Cosine
+from tunable.errors import RecipeError
+from tunable.specs.optimizers import SGD, Adam, AdamW
+from tunable.specs.reading import expand, load_recipe
+from tunable.specs.recipe import Recipe, parse
+from tunable.specs.samplers import Beta, Corners, Uniform
+from tunable.specs.schedules import Cosine
 
 
 @pytest.fixture

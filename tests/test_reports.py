@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tunable_core.certificate import Certificate, Row
-from tunable_core.evaluation import PROTOCOL, Measurement, summarise
-from tunable_core.reports import certificate as report
-from tunable_core.reports import charts, page, tables
-from tunable_core.tolerances import TOLERANCES
-from tunable_core.trained import Part
+from tunable.certificate import Certificate, Row
+from tunable.evaluation.measuring import PROTOCOL, Measurement, summarise
+from tunable.reports import certificate as report
+from tunable.reports import charts, page, tables
+from tunable.tolerances import TOLERANCES
+from tunable.trained import Part
 
 NAN = float("nan")
 ROWS = [

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image, ImageCms
 from prepared import answer
 
-from tunable_core import checkpoint, tiling
-from tunable_core.commands import restore
-from tunable_core.pictures import from_network, read, read_bytes, to_network, write
+from tunable.commands import restore
+from tunable.images import tiling
+from tunable.images.pictures import from_network, read, read_bytes, to_network, write
+from tunable.weights import storage
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -95,8 +96,8 @@ def test_resume_serves_nothing_of_other_settings(tunable, weights_file, folder):
     assert made_again("0.5,1") == 2
     assert made_again("0.5,1", "--tile", "16") == 2 and made_again("0.5,1", "--tile", "16") == 0
     assert made_again("0,1") == 2 and Path("out/a_restored.png").read_bytes() == zero
-    tensors, header = checkpoint.load("model.safetensors")
-    checkpoint.save("model.safetensors", {name: value / 2 for name, value in tensors.items()}, header)
+    tensors, header = storage.load("model.safetensors")
+    storage.save("model.safetensors", {name: value / 2 for name, value in tensors.items()}, header)
     assert made_again("0,1") == 2
     kept = (folder / "a.png").stat()
     Image.open(folder / "a.png").rotate(180).save(folder / "a.png")
@@ -234,8 +235,8 @@ def test_restore_a_square_and_an_animation(tunable, weights_file, folder):
 
 
 def test_a_network_that_overflows(tunable, weights_file, folder):
-    tensors, header = checkpoint.load(weights_file)
-    checkpoint.save("huge.safetensors", {name: value * np.float32(1e30) for name, value in tensors.items()}, header)
+    tensors, header = storage.load(weights_file)
+    storage.save("huge.safetensors", {name: value * np.float32(1e30) for name, value in tensors.items()}, header)
     words = ("restore", "huge.safetensors", folder / "a.png", "--omega", "1,0", "-o", "x.png")
     for more in ((), ("--tile", "16")):
         status, _, err = tunable(*words, *more)

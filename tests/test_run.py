@@ -9,16 +9,19 @@ import pytest
 from fake import SPECS, Numpy, assert_same_run, at, fail, held, names, press
 from PIL import Image
 
-from tunable_core import checkpoint, interrupt, pictures, run
-from tunable_core.checkpoint import Header
-from tunable_core.data import Batches
-from tunable_core.degradations import protocol_noise
-from tunable_core.errors import CheckFailed, CheckpointError, DataError, RecipeError, TunableError
-from tunable_core.initial import Initial, starting_weights
-from tunable_core.interrupt import Stopped
-from tunable_core.recipe import load_recipe, parse
-from tunable_core.run import train
-from tunable_core.snapshots import Snapshots
+from tunable.data.degradations import protocol_noise
+from tunable.data.patches import Batches
+from tunable.errors import CheckFailed, CheckpointError, DataError, RecipeError, TunableError
+from tunable.images import pictures
+from tunable.parameters.starts import Initial, starting_weights
+from tunable.specs.reading import load_recipe
+from tunable.specs.recipe import parse
+from tunable.training import interrupts, loop
+from tunable.training.checkpoints import Snapshots
+from tunable.training.interrupts import Stopped
+from tunable.training.loop import train
+from tunable.weights import storage
+from tunable.weights.storage import Header
 
 # --- what a run leaves
 
@@ -30,7 +33,7 @@ def test_files(recipe_of, tmp_path):
         "checkpoints", "events", "inputs.json", "log.csv", "model.safetensors", "recipe.yaml", "validation.csv",
     ]  # fmt: skip
     assert load_recipe(tmp_path / "run" / "recipe.yaml") == recipe
-    tensors, header = checkpoint.load(tmp_path / "run" / "model.safetensors")
+    tensors, header = storage.load(tmp_path / "run" / "model.safetensors")
     assert header == model.header == Header.of(recipe)
     np.testing.assert_array_equal(tensors["gain"], model.network["gain"])
     (events,) = (tmp_path / "run" / "events").iterdir()
@@ -62,7 +65,7 @@ def test_starting_weights(recipe_of, tmp_path):
         backend.fault = lambda step, backend=backend: seen.append(float(backend.network["gain"][0]))
         recipe = recipe_of(steps=1, seed=7, initial=initial)
         if "weights" in initial:
-            checkpoint.save(tmp_path / "given.safetensors", {"gain": np.float32([3])}, Header.of(recipe))
+            storage.save(tmp_path / "given.safetensors", {"gain": np.float32([3])}, Header.of(recipe))
         train(recipe, backend, tmp_path / str(len(seen)))
     assert seen == [*np.ravel(wanted).tolist(), 3] and len(set(seen)) == 3
 
@@ -82,7 +85,7 @@ def test_validation(recipe_of, tmp_path):
     assert [row.split(",")[0] for row in rows[1:]] == ["4", "8", "10"]
     for row in rows[2:]:  # the checkpoint of step 4 was dropped
         step, *values = row.split(",")
-        (gain,) = checkpoint.load_tensors(tmp_path / "checkpoints" / names(int(step))[0])[0]["weights.gain"]
+        (gain,) = storage.load_tensors(tmp_path / "checkpoints" / names(int(step))[0])[0]["weights.gain"]
         errors = [np.mean((protocol_noise(20, 24, index) * 15 / 255 + float(gain)) ** 2) for index in (0, 1)]
         np.testing.assert_allclose([float(value) for value in values], np.mean(-10 * np.log10(errors)), atol=1e-3)
     assert rows[2].split(",")[1] != rows[3].split(",")[1]
@@ -220,7 +223,7 @@ def test_weights_that_are_not_finite_are_not_kept(recipe_of, tmp_path, refused):
 
 
 def test_a_second_interrupt_acts_at_once(recipe_of, tmp_path, monkeypatch):
-    monkeypatch.setattr(interrupt, "TOGETHER", 0)  # as if more than a second lay between them
+    monkeypatch.setattr(interrupts, "TOGETHER", 0)  # as if more than a second lay between them
     with pytest.raises(KeyboardInterrupt):
         train(recipe_of(), Numpy(at(6, lambda: (press(), press()))), tmp_path)
     assert held(tmp_path) == names(4)  # step 6 is half done
@@ -229,10 +232,10 @@ def test_a_second_interrupt_acts_at_once(recipe_of, tmp_path, monkeypatch):
 
 def test_an_interrupt_while_a_checkpoint_is_written_leaves_it_whole(recipe_of, tmp_path, whole, monkeypatch):
     """However often one presses, and without the validation that would follow."""
-    monkeypatch.setattr(interrupt, "TOGETHER", 0)
+    monkeypatch.setattr(interrupts, "TOGETHER", 0)
     with monkeypatch.context() as patch:
-        serialised = checkpoint.serialised
-        patch.setattr(checkpoint, "serialised", lambda *args: (press(), press(), serialised(*args))[-1])
+        serialised = storage.serialised
+        patch.setattr(storage, "serialised", lambda *args: (press(), press(), serialised(*args))[-1])
         with pytest.raises(Stopped) as stopped:
             train(recipe_of(), Numpy(), tmp_path / "run")
     assert stopped.value.number == signal.SIGINT
@@ -251,11 +254,11 @@ def test_a_validation_that_did_not_happen_is_made_up_for(step, recipe_of, tmp_pa
             fail()
         return real(*args)
 
-    real = run.validate
-    monkeypatch.setattr(run, "validate", validate)
+    real = loop.validate
+    monkeypatch.setattr(loop, "validate", validate)
     with pytest.raises(RuntimeError, match="power cut"):
         train(recipe_of(), Numpy(), tmp_path / "run")
-    monkeypatch.setattr(run, "validate", real)
+    monkeypatch.setattr(loop, "validate", real)
     train(recipe_of(), Numpy(), tmp_path / "run", resume=True)
     assert_same_run(tmp_path / "run", whole)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from tunable_core.sampling import Beta, Corners, Cube, Fixed, Mixture, Sampler, Simplex, Uniform, named
+from tunable.specs.samplers import Beta, Corners, Cube, Fixed, Mixture, Sampler, Simplex, Uniform, named
 
 N = 20_000  # a mean of N values in [0, 1] is within 0.015 of its expectation (more than four deviations)
 

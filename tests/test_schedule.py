@@ -3,7 +3,7 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from tunable_core.schedule import Constant, Cosine, MultiStep, Schedule
+from tunable.specs.schedules import Constant, Cosine, MultiStep, Schedule
 
 ROOT = 0.7071067811865476
 

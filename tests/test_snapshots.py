@@ -9,12 +9,14 @@ import pytest
 from fake import Numpy, assert_same_run, at, fail, held, names
 from PIL import Image
 
-from tunable_core import checkpoint, data, run
-from tunable_core.checkpoint import Header
-from tunable_core.data import Batches
-from tunable_core.errors import CheckFailed, CheckpointError
-from tunable_core.run import train
-from tunable_core.snapshots import FREE, Snapshots
+from tunable.data import patches
+from tunable.data.patches import Batches
+from tunable.errors import CheckFailed, CheckpointError
+from tunable.training import loop
+from tunable.training.checkpoints import FREE, Snapshots
+from tunable.training.loop import train
+from tunable.weights import storage
+from tunable.weights.storage import Header
 
 
 @pytest.mark.parametrize(
@@ -51,9 +53,9 @@ def test_a_folder_that_holds_a_run_is_refused(recipe_of, whole, refused):
 
 
 def rewrite(path, change):
-    tensors, metadata = checkpoint.load_tensors(path)
+    tensors, metadata = storage.load_tensors(path)
     change(tensors, metadata)
-    checkpoint.save_tensors(path, tensors, metadata)
+    storage.save_tensors(path, tensors, metadata)
 
 
 DAMAGES = {
@@ -100,7 +102,7 @@ def test_a_recipe_of_another_version_is_not_called_damaged(recipe_of, whole, ref
     with refused(CheckpointError, str(newest), "unknown key 'ema'", "version"):
         train(recipe_of(), Numpy(), whole, resume=True)
     with refused(CheckpointError, str(newest), "unknown key 'ema'", "version"):
-        checkpoint.load(newest)
+        storage.load(newest)
     assert held(whole) == names(8, 10)
 
 
@@ -168,7 +170,7 @@ def test_other_judges_are_refused(recipe_of, folder, tmp_path, refused, monkeypa
     style, vgg = tmp_path / "style.png", tmp_path / "vgg.safetensors"
     Image.new("RGB", (16, 16)).save(style)
     vgg.write_text("weights")
-    monkeypatch.setattr(run, "vgg_weights", lambda settings: None)
+    monkeypatch.setattr(loop, "vgg_weights", lambda settings: None)
     recipe = recipe_of(
         task="style_transfer",
         objectives=[{"name": "a", "kind": "rec"}, {"name": "b", "kind": "style", "image": str(style)}],
@@ -188,7 +190,7 @@ def test_other_judges_are_refused(recipe_of, folder, tmp_path, refused, monkeypa
 def test_other_bundled_photographs_are_refused(recipe_of, folder, tmp_path, refused, monkeypatch):
     """Those of another scikit-image."""
     place = shutil.copytree(folder, tmp_path / "installed")
-    monkeypatch.setattr(data, "bundled", lambda names: sorted(place.iterdir()))
+    monkeypatch.setattr(patches, "bundled", lambda names: sorted(place.iterdir()))
     train(recipe_of(data={"train": "bundled"}), Numpy(), tmp_path / "run")
     shutil.copy(place / "a.png", place / "b.png")
     with refused(CheckpointError, "made from other files: data.train: b.png changed"):
@@ -212,12 +214,12 @@ def test_other_starting_weights_are_refused(recipe_of, tmp_path, refused):
     """What a run begins with is in its recipe by name only; once begun, it goes on without the file."""
     given = tmp_path / "given.safetensors"
     recipe = recipe_of(initial={"weights": str(given)})
-    checkpoint.save(given, {"gain": np.float32([3])}, Header.of(recipe))
+    storage.save(given, {"gain": np.float32([3])}, Header.of(recipe))
     for place in ("whole", "run"):
         with suppress(RuntimeError):
             train(recipe, Numpy(at(7, fail) if place == "run" else lambda step: None), tmp_path / place)
     content = given.read_bytes()
-    checkpoint.save(given, {"gain": np.float32([4])}, Header.of(recipe))
+    storage.save(given, {"gain": np.float32([4])}, Header.of(recipe))
     with refused(CheckpointError, "initial.weights: given.safetensors changed"):
         train(recipe, Numpy(), tmp_path / "run", resume=True)
     given.unlink()
@@ -268,7 +270,7 @@ def test_free_settings_change_no_step(recipe_of, tmp_path, whole):
     train(recipe_of(every=3, keep=1, data=data), Numpy(), tmp_path / "run", resume=True)
     found, wanted = (place / "log.csv" for place in (tmp_path / "run", whole))
     assert found.read_text() == wanted.read_text()
-    (found, _), (wanted, _) = (checkpoint.load(place / "model.safetensors") for place in (tmp_path / "run", whole))
+    (found, _), (wanted, _) = (storage.load(place / "model.safetensors") for place in (tmp_path / "run", whole))
     assert found["gain"].tobytes() == wanted["gain"].tobytes()
     assert FREE == ("steps", "checkpoint", "data.workers", "data.cache_gib")
 
@@ -287,7 +289,7 @@ def test_another_hand_is_told(recipe_of, tmp_path, whole, caplog):
     backend.mode = "compile"
     train(recipe_of(), backend, tmp_path / "run", resume=True)
     assert "rounded" not in caplog.text
-    (_, found), (_, wanted) = (checkpoint.load(place / "model.safetensors") for place in (tmp_path / "run", whole))
+    (_, found), (_, wanted) = (storage.load(place / "model.safetensors") for place in (tmp_path / "run", whole))
     assert [(leg["from"], leg["mode"]) for leg in found.history] == [("1", "eager"), ("5", "compile")]
     assert wanted.history == () and found != wanted and found.recipe == wanted.recipe
 
@@ -351,7 +353,7 @@ def test_the_last_good_one_goes_only_after_a_good_step(recipe_of, tmp_path, refu
 def test_a_run_begins_from_a_checkpoint(recipe_of, whole, tmp_path):
     """With its weights, a new optimizer, and any recipe of the same network."""
     path = whole / "checkpoints" / names(8)[0]
-    wanted = checkpoint.load_tensors(path)[0]["weights.gain"]
+    wanted = storage.load_tensors(path)[0]["weights.gain"]
     seen, backend = [], Numpy()
     backend.fault = lambda step: seen.append((backend.network["gain"].copy(), backend.momentum.copy()))
     train(
@@ -362,7 +364,7 @@ def test_a_run_begins_from_a_checkpoint(recipe_of, whole, tmp_path):
 
 def test_a_checkpoint_is_read_as_weights(recipe_of, whole):
     path = whole / "checkpoints" / names(8)[0]
-    tensors, header = checkpoint.load(path)
+    tensors, header = storage.load(path)
     assert list(tensors) == ["gain"] and header == Header.of(recipe_of(), step=8)
-    checkpoint.save(whole / "kept.safetensors", tensors, header)
-    assert checkpoint.load(whole / "kept.safetensors")[1] == header and header.step == 8
+    storage.save(whole / "kept.safetensors", tensors, header)
+    assert storage.load(whole / "kept.safetensors")[1] == header and header.step == 8

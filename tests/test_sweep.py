@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tunable_core.sweep import cell_sheet, contact_sheet, write_animation
+from tunable.images.contact_sheets import cell_sheet, contact_sheet, write_animation
 
 GAP = 6
 

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tunable_core.backends import Model
-from tunable_core.errors import DataError, TunableError
-from tunable_core.networks import ResNetSpec
-from tunable_core.pictures import from_network, to_floats, to_levels, to_network
-from tunable_core.tiling import run_tiled
-from tunable_core.tolerances import relative_error
+from tunable.backends.model import Model
+from tunable.errors import DataError, TunableError
+from tunable.images.pictures import from_network, to_floats, to_levels, to_network
+from tunable.images.tiling import run_tiled
+from tunable.specs.networks import ResNetSpec
+from tunable.tolerances import relative_error
 
 ROUNDING = 2e-6  # a convolution of another size may sum in another order
 OMEGA = np.float32([0.7, 0.6])
@@ -113,8 +113,8 @@ def test_a_halo_is_as_wide_as_the_reach(scale, size):
 def test_a_network_with_global_reach_is_run_whole(model, monkeypatch):
     """Up to a limit, and unless smaller tiles are asked for; above it in tiles of a size of its own."""
     monkeypatch.setattr(type(model.header.network), "halo", None)
-    monkeypatch.setattr("tunable_core.tiling.DEFAULT_TILE", 8)
-    monkeypatch.setattr("tunable_core.tiling.BLENDED_TILE", 16)
+    monkeypatch.setattr("tunable.images.tiling.DEFAULT_TILE", 8)
+    monkeypatch.setattr("tunable.images.tiling.BLENDED_TILE", 16)
     picture = noise(20, 30)
     whole, blended = model.run(picture, OMEGA), run_tiled(model, picture, OMEGA, 16)
     assert relative_error(blended, whole) > 50 * ROUNDING
@@ -186,7 +186,7 @@ def test_a_size_with_a_halo(model, height, width, monkeypatch):
     if (height, width) != size:
         with pytest.raises(TunableError, match="exported for pictures of 32x48"):
             of_size(model, size).run(picture, OMEGA)
-    monkeypatch.setattr("tunable_core.tiling.DEFAULT_TILE", 20)  # the size may be larger
+    monkeypatch.setattr("tunable.images.tiling.DEFAULT_TILE", 20)  # the size may be larger
     restored, whole = run_tiled(of_size(model, size), picture, OMEGA), model.run(picture, OMEGA)
     assert restored.shape == whole.shape
     rows, columns = height - HALO * (height < 32), width - HALO * (width < 48)

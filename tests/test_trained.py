@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from tunable_core import checkpoint
-from tunable_core.checkpoint import Header
-from tunable_core.commands import main
-from tunable_core.initial import starting_weights
-from tunable_core.recipe import parse
-from tunable_core.trained import describe, doubt
+from tunable.commands import main
+from tunable.parameters.starts import starting_weights
+from tunable.specs.recipe import parse
+from tunable.trained import describe, doubt
+from tunable.weights import storage
+from tunable.weights.storage import Header
 
 CORNERS, LINE = [(1, 0), (0, 1)], [(0.5, 0.5), (0.25, 0.75), (0.33, 0.67), (0.995, 0)]
 OFF = [(0, 0), (1, 1), (0.5, 0), (0.2, 0.2), (1, 0.5)]
@@ -93,7 +93,7 @@ def on_the_line(values, backend, tmp_path):
     """A weights file trained on omega that sum to 1."""
     header = header_of(values, sampler="simplex")
     specs = backend.specs(backend.build(header.network, 2))
-    checkpoint.save(tmp_path / "line.safetensors", starting_weights(specs, 0), header)
+    storage.save(tmp_path / "line.safetensors", starting_weights(specs, 0), header)
     return tmp_path / "line.safetensors"
 
 
@@ -115,6 +115,6 @@ def test_the_command_line_says_it(on_the_line, tunable, folder, tmp_path):
 
 
 def test_a_plain_network_has_none(on_the_line, backend):
-    from tunable_core.backends import load
+    from tunable.backends.model import load
 
     assert load(on_the_line, backend).fold(np.float32([1, 0])).header.trained is None

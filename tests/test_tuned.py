@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from tunable_core import checkpoint, tuned
-from tunable_core.errors import CheckpointError, OmegaError, TunableError
-from tunable_core.tuned import Held, LayerParts, Place
+from tunable import retrofit
+from tunable.errors import CheckpointError, OmegaError, TunableError
+from tunable.retrofit import Held, LayerParts, Place
+from tunable.weights import storage
 
 PLACES = [
     Place("embed", "Embedding", "E", {"weight": "embed.weight"}),
@@ -19,7 +20,7 @@ PLACES = [
 
 
 def test_convolutions_and_linear_layers_are_chosen_unasked():
-    picked, left = tuned.chosen(PLACES, None)
+    picked, left = retrofit.chosen(PLACES, None)
     assert [place.name for place in picked] == ["conv", "head"]
     assert left == {
         "embed": "Embedding: shares embed.weight with head, and is tunable in that",
@@ -29,47 +30,47 @@ def test_convolutions_and_linear_layers_are_chosen_unasked():
 
 
 def test_a_shared_tensor_has_one_owner():
-    picked, _ = tuned.chosen(PLACES, "*")
+    picked, _ = retrofit.chosen(PLACES, "*")
     assert {place.name: list(place.tensors) for place in picked} == {
         "embed": ["weight"], "conv": ["weight", "bias"], "head": ["bias"], "scale": ["weight"]
     }  # fmt: skip
-    plan = tuned.plan(picked, 2, "base", "all", 0)
+    plan = retrofit.plan(picked, 2, "base", "all", 0)
     assert plan.tensors["embed.weight"] == "embed.weight" and plan.tensors["scale"] == "scale.weight"
-    assert tuned.check_places(plan, PLACES, "a file") == picked
+    assert retrofit.check_places(plan, PLACES, "a file") == picked
 
 
 def test_alphas_sum_to_one_at_every_omega():
     for p in (1, 2, 5):
-        phi = tuned.phi_start("phi", "affine", {"weight": (p, p), "bias": (p,)}, 0)
+        phi = retrofit.phi_start("phi", "affine", {"weight": (p, p), "bias": (p,)}, 0)
         omega = np.random.default_rng(p).uniform(-1, 2, (20, p))
         np.testing.assert_allclose((omega @ phi["weight"].T + phi["bias"]).sum(1), 1, atol=1e-6)
         assert p == 1 or np.ptp(omega @ phi["weight"].T, axis=0).min() > 0.1, "phi ignores omega"
 
 
 def test_the_product_of_a_low_rank_starts_at_zero():
-    assert tuned.is_low_rank((8, 3, 3, 3), 4) and not tuned.is_low_rank((8, 3, 3, 3), 8)
-    assert not tuned.is_low_rank((8,), 4) and not tuned.is_low_rank((8, 3, 3, 3), 0)
-    start = tuned.low_rank_start("conv.weight", (8, 3, 3, 3), 2, 4, 0)
+    assert retrofit.is_low_rank((8, 3, 3, 3), 4) and not retrofit.is_low_rank((8, 3, 3, 3), 8)
+    assert not retrofit.is_low_rank((8,), 4) and not retrofit.is_low_rank((8, 3, 3, 3), 0)
+    start = retrofit.low_rank_start("conv.weight", (8, 3, 3, 3), 2, 4, 0)
     assert start["up"].shape == (2, 8, 4) and start["down"].shape == (2, 4, 27)
     assert not start["up"].any() and np.abs(start["down"]).min() > 0 and np.abs(start["down"]).max() <= 27**-0.5
-    again = tuned.low_rank_start("conv.weight", (8, 3, 3, 3), 2, 4, 1)
+    again = retrofit.low_rank_start("conv.weight", (8, 3, 3, 3), 2, 4, 1)
     assert not np.array_equal(start["down"], again["down"])
 
 
 @pytest.mark.parametrize(("phi", "shapes"), [("base", [(4,), (2, 4)]), ("affine", [(2, 4)])])
 def test_what_stands_behind_the_tensors_of_the_file(phi, shapes):
-    plan = tuned.Plan(num_objectives=2, phi=phi, tensors={"conv.bias": "conv.bias"})
+    plan = retrofit.Plan(num_objectives=2, phi=phi, tensors={"conv.bias": "conv.bias"})
     kept = Held("other", (3,))
     held = {"conv.bias": Held("given", (4,)), "norm.weight": kept}
     layer = LayerParts("conv", {"bias": "conv.bias"}, {"bias": {"any": Held("learnt", (2, 4))}}, {})
-    stored = tuned.stored(plan, [layer], held, {})
+    stored = retrofit.stored(plan, [layer], held, {})
     assert stored["norm.weight"] == [kept] and [part.shape for part in stored["conv.bias"]] == shapes
-    specs = {spec.name: spec.shape for spec in tuned.specs(stored)}
+    specs = {spec.name: spec.shape for spec in retrofit.specs(stored)}
     assert specs == {"norm.weight": (3,), "conv.bias": (len(shapes) + 1, 4)}
     parts = [np.full(shape, i, np.float32) for i, shape in enumerate(shapes)]
-    tensor = tuned.stacked(parts)
+    tensor = retrofit.stacked(parts)
     assert tensor.shape == specs["conv.bias"]
-    assert all(np.array_equal(a, b) for a, b in zip(tuned.unstacked(tensor, len(parts)), parts, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(retrofit.unstacked(tensor, len(parts)), parts, strict=True))
 
 
 def test_a_digest_tells_names_shapes_and_values_apart():
@@ -79,40 +80,40 @@ def test_a_digest_tells_names_shapes_and_values_apart():
         {**tensors, "a": np.zeros((2, 2), np.float32)},
         {**tensors, "b": np.array([1, 1.0000001], np.float32)},
     ]
-    assert tuned.digest(tensors) == tuned.digest(dict(reversed(tensors.items())))
-    assert len({tuned.digest(each) for each in [tensors, *others]}) == 4
+    assert retrofit.digest(tensors) == retrofit.digest(dict(reversed(tensors.items())))
+    assert len({retrofit.digest(each) for each in [tensors, *others]}) == 4
 
 
 def test_rows_are_counted_wherever_tensors_stand():
-    tuned.check_rows(2, [np.zeros((2, 3)), {"a": [np.zeros((2, 1))]}, None, "word"], np.ndarray)
+    retrofit.check_rows(2, [np.zeros((2, 3)), {"a": [np.zeros((2, 1))]}, None, "word"], np.ndarray)
     for wrong in (np.zeros((3, 3)), np.zeros(()), {"a": (np.zeros((1, 2)),)}):
         with pytest.raises(OmegaError, match="omega has 2 rows, one per sample, but an input has shape"):
-            tuned.check_rows(2, [np.zeros((2, 3)), wrong], np.ndarray)
+            retrofit.check_rows(2, [np.zeros((2, 3)), wrong], np.ndarray)
 
 
 @pytest.fixture
 def file(tmp_path):
     """file(change): a weights file whose header a change has gone over."""
-    plan = tuned.plan(tuned.chosen(PLACES, "conv")[0], 2, "base", "differences", 0)
+    plan = retrofit.plan(retrofit.chosen(PLACES, "conv")[0], 2, "base", "differences", 0)
 
     def write(change=lambda metadata: None):
         path = tmp_path / "net.safetensors"
-        tuned.save(path, {"conv.bias.differences": np.zeros((2, 4), np.float32)}, plan, "some digest")
-        tensors, metadata = checkpoint.load_tensors(path)
+        retrofit.save(path, {"conv.bias.differences": np.zeros((2, 4), np.float32)}, plan, "some digest")
+        tensors, metadata = storage.load_tensors(path)
         change(metadata)
-        checkpoint.save_tensors(path, tensors, metadata)
+        storage.save_tensors(path, tensors, metadata)
         return path
 
     return write
 
 
 def test_a_file_comes_back(file):
-    tensors, plan, base = tuned.load(file())
+    tensors, plan, base = retrofit.load(file())
     assert list(tensors) == ["conv.bias.differences"] and base == "some digest" and plan.train == "differences"
     assert plan.tensors == {"conv.weight": "conv.weight", "conv.bias": "conv.bias"}
-    tuned.check_base("some digest", base, "net")
+    retrofit.check_base("some digest", base, "net")
     with pytest.raises(CheckpointError, match="differences from other weights than those of the base given"):
-        tuned.check_base("another", base, "net")
+        retrofit.check_base("another", base, "net")
 
 
 def changed(**values):
@@ -137,17 +138,17 @@ DAMAGE = {
 def test_damaged_files_are_refused_in_one_line(file, name):
     change, message = DAMAGE[name]
     with pytest.raises(CheckpointError, match=message) as caught:
-        tuned.load(file(change))
+        retrofit.load(file(change))
     assert "\n" not in str(caught.value)
 
 
 def test_plans_that_do_not_fit_a_network(file):
-    _, plan, _ = tuned.load(file())
+    _, plan, _ = retrofit.load(file())
     for places, message in (
         (PLACES[:1], "makes 'conv.weight' tunable, which the network does not hold"),
         ([PLACES[1]._replace(obstacle="it is lazy")], "makes 'conv' tunable, which cannot be: it is lazy"),
     ):
         with pytest.raises(CheckpointError, match=message):
-            tuned.check_places(plan, places, "a file")
+            retrofit.check_places(plan, places, "a file")
     with pytest.raises(TunableError, match="cannot be interpolated: lstm .LSTM: it remembers"):
-        tuned.interpolation(*tuned.chosen(PLACES[3:], "*"), 2)
+        retrofit.interpolation(*retrofit.chosen(PLACES[3:], "*"), 2)

@@ -12,14 +12,15 @@ import yaml
 from PIL import Image
 from prepared import P
 
-from tunable_core import checkpoint
-from tunable_core.backends import load
-from tunable_core.checkpoint import FORMAT, Header
-from tunable_core.documents import DEPTH, NODES, check_depth, read_json, read_yaml
-from tunable_core.errors import BackendError, CheckpointError, RecipeError
-from tunable_core.foreign_files import read_foreign
-from tunable_core.networks import NAFNetSpec
-from tunable_core.recipe import load_recipe, parse
+from tunable.backends.model import load
+from tunable.errors import BackendError, CheckpointError, RecipeError
+from tunable.specs.documents import DEPTH, NODES, check_depth, read_json, read_yaml
+from tunable.specs.networks import NAFNetSpec
+from tunable.specs.reading import load_recipe
+from tunable.specs.recipe import parse
+from tunable.weights import storage
+from tunable.weights.foreign import read_foreign
+from tunable.weights.storage import FORMAT, Header
 
 RESNET = {"name": "resnet", "channels": 8, "blocks": 1}
 # what a kilobyte can say, and what its reader has to say of it
@@ -45,7 +46,7 @@ def promise(path, network=RESNET, objectives=("fidelity", "noise"), tensors=None
         "omega_range": json.dumps([[0.0, 1.0]] * len(objectives)),
         **{key: json.dumps(value) for key, value in changes.items()},
     }
-    checkpoint.save_tensors(path, tensors or {"head.weight": np.zeros((3, 8, 3, 3, 3), np.float32)}, metadata)
+    storage.save_tensors(path, tensors or {"head.weight": np.zeros((3, 8, 3, 3, 3), np.float32)}, metadata)
     return path
 
 
@@ -62,8 +63,8 @@ def test_more_is_promised_than_the_file_holds(name, tmp_path, refuses):
 
 MEASURE = """
 import resource, sys, time
-import tunable_core.backends, tunable_core.commands.info
-from tunable_core.commands import main
+import tunable.backends.registry, tunable.commands.info
+from tunable.commands import main
 begun, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 status = [main(line.split("|")) for line in sys.argv[1:]]
 taken = time.perf_counter() - begun
@@ -276,16 +277,16 @@ def test_paths_that_no_system_opens(place, values, refused):
 def test_headers_that_say_what_cannot_be(change, fragments, tmp_path, refused):
     path = promise(tmp_path / "m.safetensors", **{"objectives": ("a", "b")} | change)
     with refused(CheckpointError, "m.safetensors has a damaged header", *fragments):
-        checkpoint.load(path)
+        storage.load(path)
 
 
 def test_nested_headers(tmp_path, refused):
     deep = "[" * 900 + "]" * 900
     for key, text in (("recipe", f'{{"data": {deep}}}'), ("network", deep), ("writer", "[" * 10**5)):
         metadata = {**Header(NAFNetSpec(tunable=False)).to_metadata(), key: text}
-        checkpoint.save_tensors(tmp_path / "m.safetensors", {"a": np.zeros(1, np.float32)}, metadata)
+        storage.save_tensors(tmp_path / "m.safetensors", {"a": np.zeros(1, np.float32)}, metadata)
         with refused(CheckpointError, "m.safetensors has a damaged header", f"nested more than {DEPTH} deep"):
-            checkpoint.load(tmp_path / "m.safetensors")
+            storage.load(tmp_path / "m.safetensors")
 
 
 def test_a_header_of_millions_of_tensors(tmp_path, refuses):
@@ -302,13 +303,13 @@ def test_names_that_were_allowed_before_are_allowed(tmp_path):
     """`convert --objectives` took any name."""
     for name in ("Rauschen ü", "soft-ness", "x" * 64):
         path = promise(tmp_path / "m.safetensors", objectives=[name])
-        assert checkpoint.load(path)[1].objectives == (name,)
+        assert storage.load(path)[1].objectives == (name,)
 
 
 def test_another_format_is_named_by_its_beginning(tmp_path, refused):
-    checkpoint.save_tensors(tmp_path / "m.safetensors", {"a": np.zeros(1)}, {"format": "\x1b[2J" + "x" * 10**6})
+    storage.save_tensors(tmp_path / "m.safetensors", {"a": np.zeros(1)}, {"format": "\x1b[2J" + "x" * 10**6})
     with refused(CheckpointError, r"format '\x1b[2Jxxx", f"wanted '{FORMAT}'"):
-        checkpoint.load(tmp_path / "m.safetensors")
+        storage.load(tmp_path / "m.safetensors")
 
 
 def test_info_writes_no_character_that_moves_the_terminal(tmp_path, tunable):
@@ -327,8 +328,8 @@ def test_info_writes_no_character_that_moves_the_terminal(tmp_path, tunable):
 def layout_of(spec, p=0):
     from pydantic import TypeAdapter
 
-    from tunable_core.layouts import layout
-    from tunable_core.networks import NetworkSpec
+    from tunable.parameters.layouts import layout
+    from tunable.specs.networks import NetworkSpec
 
     return layout(TypeAdapter(NetworkSpec).validate_python(spec), p)
 

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tunable_core import checkpoint, vgg
-from tunable_core.commands import main
-from tunable_core.errors import DataError, RecipeError
-from tunable_core.initial import ParameterSpec
-from tunable_core.judges import VGG, Discriminator
-from tunable_core.layouts import layout
-from tunable_core.recipe import parse
-from tunable_core.styles import style_picture
+from tunable.commands import main
+from tunable.data.styles import style_picture
+from tunable.errors import DataError, RecipeError
+from tunable.parameters.layouts import layout
+from tunable.parameters.specs import ParameterSpec
+from tunable.specs.discriminator import Discriminator
+from tunable.specs.feature_network import VGG
+from tunable.specs.recipe import parse
+from tunable.weights import storage, vgg
 
 ROOT = Path(__file__).parent.parent
 TORCHVISION = [0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34]  # torchvision's features that are convs
@@ -71,14 +72,14 @@ def test_from_torchvisions_file(tmp_path):
         theirs[f"features.{place}.{part}"] = rng.standard_normal(spec.shape, dtype=np.float32)
     theirs["classifier.0.bias"] = np.zeros(2, np.float32)
     source, out = tmp_path / "theirs.safetensors", tmp_path / "vgg19.safetensors"
-    checkpoint.save_tensors(source, theirs, {})
+    storage.save_tensors(source, theirs, {})
     done = tool(source, "-o", out)
     assert done.returncode == 0, done.stderr
     found = vgg.weights(VGG(weights=str(out)))
     np.testing.assert_array_equal(found["conv5_4.bias"], theirs["features.34.bias"])
     np.testing.assert_array_equal(found["conv3_3.weight"], theirs["features.14.weight"])
     del theirs["features.7.bias"]
-    checkpoint.save_tensors(source, theirs, {})
+    storage.save_tensors(source, theirs, {})
     (tmp_path / "vgg.pth").write_bytes(b"\x80\x02x")
     for path, word in (
         (source, "features.7.bias"),
@@ -94,7 +95,7 @@ def test_weights_that_cannot_be_had(tmp_path, monkeypatch):
     """Each says how to get them."""
     monkeypatch.delenv("NO_SUCH_VGG", raising=False)
     other = tmp_path / "other.safetensors"
-    checkpoint.save_tensors(other, {"a": np.zeros(1, np.float32)}, {"format": "something"})
+    storage.save_tensors(other, {"a": np.zeros(1, np.float32)}, {"format": "something"})
     for path, word in (("${NO_SUCH_VGG}/x", "NO_SUCH_VGG"), (tmp_path / "none", "no such"), (other, "not VGG-19")):
         with pytest.raises(RecipeError, match=word) as caught:
             vgg.weights(VGG(weights=str(path)))
@@ -155,9 +156,9 @@ def test_style_pictures(gan_values, tmp_path):
 def test_info_counts_the_judges(gan_values, tmp_path, capsys):
     """Both that a model was trained with, in its file's recipe only: parameters and multiply-adds by hand."""
     gan_values["discriminator"] = {"channels": 2, "scales": 1, "hidden": 5}
-    header = checkpoint.Header.of(parse(gan_values))
+    header = storage.Header.of(parse(gan_values))
     tensors = {name: np.zeros(shape, np.float32) for name, shape in layout(header.network, header.num_objectives)}
-    checkpoint.save(tmp_path / "model.safetensors", tensors, header)
+    storage.save(tmp_path / "model.safetensors", tensors, header)
     assert main(["info", str(tmp_path / "model.safetensors")]) == 0
     lines = capsys.readouterr().out.splitlines()
     (judge,) = (line for line in lines if line.startswith("discriminator"))

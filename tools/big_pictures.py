@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 import runs
 
-from tunable_core.commands import main as tunable
-from tunable_core.commands import restore
-from tunable_core.data import find_pictures
-from tunable_core.files import write_text
-from tunable_core.pictures import read_bytes, write
-from tunable_core.reports import tables
-from tunable_core.tiling import DEFAULT_TILE
+from tunable.commands import main as tunable
+from tunable.commands import restore
+from tunable.data.patches import find_pictures
+from tunable.files import write_text
+from tunable.images.pictures import read_bytes, write
+from tunable.images.tiling import DEFAULT_TILE
+from tunable.reports import tables
 
 MODEL = "docs/results/denoise_mini/torch.safetensors"
 PHOTOGRAPHS = "${TUNABLE_DATA}/Kodak24"
@@ -111,7 +111,7 @@ def measured(path: Path) -> None:
         # In a process of its own: a child's peak counts from that of the process that starts it.
         subprocess.run([sys.executable, __file__, "--pictures", name], check=True)
         export = ["export", MODEL, "--format", "onnx", "--backend", "torch", "-o", str(folder / "mini.onnx")]
-        subprocess.run([sys.executable, "-m", "tunable_core", *export], check=True)
+        subprocess.run([sys.executable, "-m", "tunable", *export], check=True)
         for index, backend, megapixels, bits in cases:
             rows.append(measure(folder, backend, megapixels, bits, index))
             print(rows[-1], flush=True)

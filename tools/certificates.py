@@ -18,8 +18,8 @@ from pathlib import Path
 
 import runs
 
-from tunable_core.files import write_text
-from tunable_core.reports import tables
+from tunable.files import write_text
+from tunable.reports import tables
 
 STEPS = 20
 SETTINGS = (f"steps={STEPS}", "data.batch=4", "data.train=${TUNABLE_DATA}/BSD432")
@@ -35,7 +35,7 @@ def judge(recipe: str, out: Path) -> float:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         runs.train(recipe, run, "torch", *SETTINGS)
-        command = [sys.executable, "-m", "tunable_core", "verify", "model.safetensors", "--grid", "5", "--json"]
+        command = [sys.executable, "-m", "tunable", "verify", "model.safetensors", "--grid", "5", "--json"]
         start = time.perf_counter()
         done = subprocess.run(command, cwd=run, stdout=subprocess.PIPE, text=True, check=False)
         seconds = time.perf_counter() - start

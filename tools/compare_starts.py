@@ -17,15 +17,16 @@ import numpy as np
 import runs
 import torch
 
-from tunable_core import metrics, oracle
-from tunable_core.backends import get_backend
-from tunable_core.data import Batches
-from tunable_core.degradations import protocol_degraded
-from tunable_core.folders import list_pictures
-from tunable_core.initial import starting_weights
-from tunable_core.omega import line
-from tunable_core.pictures import read
-from tunable_core.recipe import expand, load_recipe
+from tunable import oracle
+from tunable.backends.registry import get_backend
+from tunable.data.degradations import protocol_degraded
+from tunable.data.patches import Batches
+from tunable.evaluation import metrics
+from tunable.images.folders import list_pictures
+from tunable.images.pictures import read
+from tunable.omega import line
+from tunable.parameters.starts import starting_weights
+from tunable.specs.reading import expand, load_recipe
 
 MINI = Path(__file__).parent.parent / "configs" / "denoise" / "mini.yaml"
 UNIFORM = ["omega.sampler=uniform"]

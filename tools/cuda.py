@@ -15,15 +15,15 @@ from pathlib import Path
 import layers
 import speed
 
-from tunable_core.commands.bench import compare
-from tunable_core.files import write_text
-from tunable_core.reports import charts
-from tunable_core.reports import layers as report
+from tunable.commands.bench import compare
+from tunable.files import write_text
+from tunable.reports import charts
+from tunable.reports import layers as report
 
 SUITE = ("layers", "drawn", "limits", "objectives", "networks", "judges", "optimizers", "structure", "modes")
 SUITE += ("trajectories", "training")
 MODEL = "docs/results/denoise_mini/mindspore"
-TUNABLE = [sys.executable, "-m", "tunable_core"]
+TUNABLE = [sys.executable, "-m", "tunable"]
 TRAINED = ["--set", "data.train=${TUNABLE_DATA}/BSD432"]
 ON_CUDA = ["--backends", "torch", "--device", "cuda", "--rounds", "25", "--turns", "1"]
 TEXTS = {

@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import runs
 
-from tunable_core import checkpoint
-from tunable_core.evaluation import PROTOCOL
-from tunable_core.files import write_text
-from tunable_core.recipe import expand, load_recipe
-from tunable_core.tolerances import relative_error
+from tunable.evaluation.measuring import PROTOCOL
+from tunable.files import write_text
+from tunable.specs.reading import expand, load_recipe
+from tunable.tolerances import relative_error
+from tunable.weights import storage
 
 RECIPE = "configs/denoise/mini.yaml"
 PLAIN = ["network.tunable=false"]
@@ -44,7 +44,7 @@ WITHIN = 0.15  # dB; and twice the spread of nudged runs, where that is more
 def tunable(*arguments: str) -> None:
     print("tunable", *arguments, flush=True)
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # another number of threads rounds, and so drifts, otherwise
-    subprocess.run([sys.executable, "-m", "tunable_core", *arguments], check=True, env=one_thread)
+    subprocess.run([sys.executable, "-m", "tunable", *arguments], check=True, env=one_thread)
 
 
 def train(work: Path, name: str) -> None:
@@ -184,7 +184,7 @@ def monotone(eleven) -> list[str]:
 
 
 def weights(work: Path) -> list[str]:
-    held = {name: checkpoint.load(work / name / "model.safetensors")[0] for name in (*TWINS, *NUDGED)}
+    held = {name: storage.load(work / name / "model.safetensors")[0] for name in (*TWINS, *NUDGED)}
     joined = {name: np.concatenate([tensors[key].ravel() for key in sorted(tensors)]) for name, tensors in held.items()}
     gaps = [f"{name} {relative_error(joined[name], joined['torch']):.2f}" for name in ("mindspore", *NUDGED)]
     return [f"Relative distance of the final weights from torch's: {', '.join(gaps)}.\n"]

@@ -16,15 +16,15 @@ import numpy as np
 import runs
 from PIL import Image
 
-from tunable_core import load
-from tunable_core.data import find_pictures
-from tunable_core.degradations import protocol_shrunk
-from tunable_core.evaluation import SHRUNK_PROTOCOL, compare_enlarged, evaluate, summarise
-from tunable_core.files import write_text
-from tunable_core.omega import line
-from tunable_core.pictures import from_network, read, to_network, write
-from tunable_core.reports import tables
-from tunable_core.sweep import contact_sheet
+from tunable import load
+from tunable.data.degradations import protocol_shrunk
+from tunable.data.patches import find_pictures
+from tunable.evaluation.measuring import SHRUNK_PROTOCOL, compare_enlarged, evaluate, summarise
+from tunable.files import write_text
+from tunable.images.contact_sheets import contact_sheet
+from tunable.images.pictures import from_network, read, to_network, write
+from tunable.omega import line
+from tunable.reports import tables
 
 TASKS = {"super_resolution": "Table 4", "super_resolution_swinir": "Table 5"}
 SEEN = {  # what the sheets show

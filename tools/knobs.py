@@ -26,13 +26,14 @@ from typing import NamedTuple
 import numpy as np
 import runs
 
-from tunable_core.backends import BACKENDS, Model, get_backend
-from tunable_core.checkpoint import Header
-from tunable_core.exports import tried_export
-from tunable_core.files import write_text
-from tunable_core.networks import ResNetSpec
-from tunable_core.onnx_files import with_constant
-from tunable_core.reports import tables
+from tunable.backends.model import Model
+from tunable.backends.registry import BACKENDS, get_backend
+from tunable.exports.judging import tried_export
+from tunable.exports.onnx_files import with_constant
+from tunable.files import write_text
+from tunable.reports import tables
+from tunable.specs.networks import ResNetSpec
+from tunable.weights.storage import Header
 
 SIZE = 64  # pixels along each side
 ROUNDS = 61
@@ -86,7 +87,7 @@ def measure_exports(threads: int) -> list[dict]:
     """
     import onnxruntime
 
-    from tunable_core import onnx_runtime
+    from tunable.backends import onnx_runtime
 
     levels = onnxruntime.GraphOptimizationLevel
     levels = {"": levels.ORT_ENABLE_ALL, "rows ": levels.ORT_ENABLE_EXTENDED}
@@ -227,8 +228,8 @@ it is more than 2 ms. The sums read 14 MB of kernels and write 5 MB, more than t
 itself.
 
 * *Faults* of pages, of a call of the network made tunable: glibc returned the outputs of every layer and the kernels'
-  sums to the system, and took them back page by page; now torch's memory stays (`torch_impl/ops.py`), to the profit of
-  every network. *Memory returned* is the same with glibc set to what it comes to by itself.
+  sums to the system, and took them back page by page; now torch's memory stays (`torch_impl/ops/startup.py`), to
+  the profit of every network. *Memory returned* is the same with glibc set to what it comes to by itself.
 * MindSpore (graph mode) compiled each network once for all ω. There a kernel's sum is a matrix product and an addition,
   136 operators, each of which writes its result.
 

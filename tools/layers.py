@@ -17,10 +17,10 @@ from pathlib import Path
 
 import runs
 
-from tunable_core import layer_benchmark
-from tunable_core.backends import BACKENDS, get_backend
-from tunable_core.files import write_text
-from tunable_core.reports import charts, layers, tables
+from tunable.backends.registry import BACKENDS, get_backend
+from tunable.benchmark import layer_timing
+from tunable.files import write_text
+from tunable.reports import charts, layers, tables
 
 TURNS = {"torch": 1, "mindspore": 3}  # MindSpore's times differ from process to process
 WHOLE = ("kernel", "channels", "batch", "p", "rounds")
@@ -38,7 +38,7 @@ def main():
             options = f"--backends {name} --device cpu --turns {TURNS[name]}".split()
             command = ["bench", "layers", *options, "--out", str(part)]
             print("tunable", *command, flush=True)
-            subprocess.run([sys.executable, "-m", "tunable_core", *command], check=True)
+            subprocess.run([sys.executable, "-m", "tunable", *command], check=True)
             rows += read(part)
             part.unlink()
             write_text(path, tables.to_csv(rows))
@@ -62,7 +62,7 @@ def above(rows: list[dict], quantity: str) -> set[tuple]:
     """The cases of which the median (ratio) or a quartile (low, high) lies above the limit."""
     limits = ((row, layers.limit_of(row)) for row in rows)
     return {
-        tuple(row[name] for name in ("backend", *layer_benchmark.Layer._fields, "form", "p"))
+        tuple(row[name] for name in ("backend", *layer_timing.Layer._fields, "form", "p"))
         for row, limit in limits
         if limit is not None and row[quantity] > 1 + limit
     }
@@ -84,7 +84,7 @@ def compared(rows: list[dict], again: list[dict]) -> str:
 def page(rows: list[dict], again: list[dict]) -> str:
     facts = [get_backend(name, "cpu").facts() for name in BACKENDS]
     versions = ", ".join(f"{name} {found[name]}" for name, found in zip(BACKENDS, facts, strict=True))
-    size = layer_benchmark.SIZE
+    size = layer_timing.SIZE
     return f"""# What a tunable layer costs
 
 Made by `OMP_NUM_THREADS=1 python tools/layers.py --out docs/results/layers`, which runs `tunable bench layers` and
@@ -115,7 +115,7 @@ rounds are joined. MindSpore's forms `grouped` and `matmul` are about equally fa
 `matmul` there.
 
 [CUDA](../cuda/README.md) has a page of its own. Ascend is not measured: `tunable bench layers --device ascend` prints
-the line for `tunable_core/forms.py`.
+the line for `tunable/forms.py`.
 """
 
 

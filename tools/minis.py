@@ -17,14 +17,14 @@ from pathlib import Path
 import numpy as np
 import runs
 
-from tunable_core import load
-from tunable_core.data import find_pictures
-from tunable_core.degradations import PoissonGaussian, protocol_degraded
-from tunable_core.evaluation import BLUR_PROTOCOL, PROTOCOL, measure
-from tunable_core.files import write_text
-from tunable_core.omega import format_omega
-from tunable_core.pictures import from_network, read, to_network, write
-from tunable_core.sweep import contact_sheet
+from tunable import load
+from tunable.data.degradations import PoissonGaussian, protocol_degraded
+from tunable.data.patches import find_pictures
+from tunable.evaluation.measuring import BLUR_PROTOCOL, PROTOCOL, measure
+from tunable.files import write_text
+from tunable.images.contact_sheets import contact_sheet
+from tunable.images.pictures import from_network, read, to_network, write
+from tunable.omega import format_omega
 
 PLAIN = ["network.tunable=false", "omega.sampler={kind: fixed, value: [1, 0]}"]
 SENSOR = {"low": (1.0, 2.0), "middle": (2.5, 5.0), "high": (5.0, 10.0)}  # gain and sigma, 1/255

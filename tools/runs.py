@@ -10,14 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tunable_core import checkpoint
-from tunable_core.backends import get_backend
-from tunable_core.errors import TunableError
-from tunable_core.files import write_text
-from tunable_core.initial import starting_weights
-from tunable_core.recipe import Recipe, load_recipe
-from tunable_core.reports import tables
-from tunable_core.tolerances import NUDGE, joint_error
+from tunable.backends.registry import get_backend
+from tunable.errors import TunableError
+from tunable.files import write_text
+from tunable.parameters.starts import starting_weights
+from tunable.reports import tables
+from tunable.specs.reading import load_recipe
+from tunable.specs.recipe import Recipe
+from tunable.tolerances import NUDGE, joint_error
+from tunable.weights import storage
 
 STEPS = 50
 SHORT = (f"steps={STEPS}", "schedule={kind: cosine, warmup: 10}")
@@ -31,7 +32,7 @@ def train(recipe: str, out: Path, backend: str, *settings: str) -> None:
     for setting in settings:
         command += ["--set", setting]
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-m", "tunable_core", *command], check=True, env=one_thread)
+    subprocess.run([sys.executable, "-m", "tunable", *command], check=True, env=one_thread)
 
 
 def rows_of(path: Path) -> list[dict]:
@@ -52,7 +53,7 @@ def nudge(path: Path, recipe: Recipe, seed: int) -> None:
         key: (value * (1 + NUDGE * rng.standard_normal(value.shape))).astype(np.float32)
         for key, value in weights.items()
     }
-    checkpoint.save(path, nudged, checkpoint.Header.of(recipe))
+    storage.save(path, nudged, storage.Header.of(recipe))
 
 
 def beside(recipe: str, work: Path, out: Path, *settings: str) -> list[str]:
@@ -72,7 +73,7 @@ def beside(recipe: str, work: Path, out: Path, *settings: str) -> list[str]:
             train(recipe, run, "mindspore" if name == "mindspore" else "torch", *SHORT, *own)
             write_text(out / f"steps-{name}.csv", (run / "log.csv").read_text(encoding="utf-8"))
     if not (out / "steps-weights.csv").is_file():
-        weights = {name: checkpoint.load(run / "model.safetensors")[0] for name, run in found.items()}
+        weights = {name: storage.load(run / "model.safetensors")[0] for name, run in found.items()}
         apart = [{"run": name, "apart": joint_error(weights[name], weights["torch"])} for name in names[1:]]
         write_text(out / "steps-weights.csv", tables.to_csv(apart))
     apart = {row["run"]: float(row["apart"]) for row in rows_of(out / "steps-weights.csv")}

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import runs
 
-from tunable_core import benchmark
-from tunable_core.commands.bench import compare
-from tunable_core.files import write_text
+from tunable.benchmark import network_timing
+from tunable.commands.bench import compare
+from tunable.files import write_text
 
 MINI, PAPER = "configs/denoise/mini.yaml", "configs/denoise/paper.yaml"
 LARGER = ("denoise_swinir", "denoise_real_nafnet")  # networks of other layers than convolutions
@@ -54,16 +54,16 @@ BENCHES = {  # name of the CSV -> (arguments of `tunable bench`, title)
     },
 }
 WANTED = {  # (backend, case, ratio) -> at most
-    ("torch", benchmark.FOLDED, "over_plain"): 1.00,
-    ("mindspore", benchmark.FOLDED, "over_plain"): 1.00,
-    ("torch", benchmark.PER_SAMPLE, "over_plain"): 1.12,
-    ("mindspore", benchmark.PER_SAMPLE, "over_plain"): 1.20,
-    ("mindspore", benchmark.PLAIN, "over_torch"): 1.80,
-    ("mindspore", benchmark.PER_SAMPLE, "over_torch"): 1.80,
-    ("torch", benchmark.WAIT, "share_of_step"): 0.05,
-    ("mindspore", benchmark.WAIT, "share_of_step"): 0.05,
+    ("torch", network_timing.FOLDED, "over_plain"): 1.00,
+    ("mindspore", network_timing.FOLDED, "over_plain"): 1.00,
+    ("torch", network_timing.PER_SAMPLE, "over_plain"): 1.12,
+    ("mindspore", network_timing.PER_SAMPLE, "over_plain"): 1.20,
+    ("mindspore", network_timing.PLAIN, "over_torch"): 1.80,
+    ("mindspore", network_timing.PER_SAMPLE, "over_torch"): 1.80,
+    ("torch", network_timing.WAIT, "share_of_step"): 0.05,
+    ("mindspore", network_timing.WAIT, "share_of_step"): 0.05,
 }
-FORWARD = {(name, benchmark.SHARED, "over_plain"): 1.05 for name in ("torch", "mindspore")}
+FORWARD = {(name, network_timing.SHARED, "over_plain"): 1.05 for name in ("torch", "mindspore")}
 HEADINGS = {
     "over_plain": "time over the plain network's",
     "over_torch": "time over torch's",
@@ -86,17 +86,17 @@ def main():
         if not path.is_file():
             command = ["bench", *arguments, "--out", str(path)]
             print("tunable", *command, flush=True)
-            subprocess.run([sys.executable, "-m", "tunable_core", *command], check=True)
+            subprocess.run([sys.executable, "-m", "tunable", *command], check=True)
         wanted = {**WANTED, **FORWARD} if arguments[0] == "networks" else WANTED
         if any(task in name for task in LARGER):
-            wanted = {("torch", benchmark.PER_SAMPLE, "over_plain"): 1.25}
+            wanted = {("torch", network_timing.PER_SAMPLE, "over_plain"): 1.25}
         lines += [f"## {title}\n", *table(compare(times(path)), wanted, training=arguments[0] == "training")]
     write_text(args.out / "README.md", "\n".join(lines))
 
 
-def times(path: Path) -> dict[str, benchmark.Times]:
+def times(path: Path) -> dict[str, network_timing.Times]:
     """The raw times of a CSV: backend -> case -> seconds."""
-    found: dict[str, benchmark.Times] = {}
+    found: dict[str, network_timing.Times] = {}
     with open(path, encoding="utf-8") as file:
         for row in csv.DictReader(file):
             found.setdefault(row["backend"], {}).setdefault(row["case"], []).append(float(row["seconds"]))
@@ -108,12 +108,12 @@ def table(rows: list[dict], wanted: dict, *, training: bool) -> list[str]:
     for row in rows:
         for key, heading in HEADINGS.items():
             same = (key == "over_torch" and row["backend"] == "torch") or (
-                key == "over_plain" and row["case"] == benchmark.PLAIN
+                key == "over_plain" and row["case"] == network_timing.PLAIN
             )
             if key not in row or same:
                 continue
             limit = wanted.get((row["backend"], row["case"], key))
-            if not training and (key == "over_torch" or row["case"] == benchmark.PER_SAMPLE):
+            if not training and (key == "over_torch" or row["case"] == network_timing.PER_SAMPLE):
                 limit = None  # what is wanted of these concerns training
             shown = "" if limit is None else f"{limit:.2f}"
             lines.append(f"| {row['backend']} | {row['case']} | {row[key]:.3f} | {heading} | {shown} |")

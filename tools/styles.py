@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import runs
 
-from tunable_core import load, oracle
-from tunable_core.data import find_pictures
-from tunable_core.files import write_text
-from tunable_core.pictures import from_network, read, to_network, write
-from tunable_core.recipe import Recipe, load_recipe
-from tunable_core.reports import tables
-from tunable_core.sweep import contact_sheet
+from tunable import load, oracle
+from tunable.data.patches import find_pictures
+from tunable.files import write_text
+from tunable.images.contact_sheets import contact_sheet
+from tunable.images.pictures import from_network, read, to_network, write
+from tunable.reports import tables
+from tunable.specs.reading import load_recipe
+from tunable.specs.recipe import Recipe
 
 RECIPE = "configs/style_transfer/mini.yaml"
 ALONE = [(1, 0, 0), (0, 1, 0), (0, 0, 1)]

@@ -11,9 +11,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from tunable_core import checkpoint, vgg
-from tunable_core.errors import CheckpointError, TunableError
-from tunable_core.foreign_files import as_float32, read_foreign
+from tunable.errors import CheckpointError, TunableError
+from tunable.weights import storage, vgg
+from tunable.weights.foreign import as_float32, read_foreign
 
 STAGE_STARTS = (0, 5, 10, 19, 28)  # place of every stage's first convolution in torchvision's `features`
 
@@ -36,8 +36,8 @@ def convert(path: Path, out: Path, allow_pickle: bool) -> None:
                 raise CheckpointError(f"{path} lacks tensor {place}.{part}; torchvision's VGG-19 has it")
             theirs = f"{place}.{part}"
             tensors[f"{name}.{part}"] = as_float32(theirs, held[theirs], types[theirs])
-    checkpoint.check_tensors(tensors, vgg.specs(), path)
-    checkpoint.save_tensors(out, tensors, {"format": vgg.FORMAT})
+    storage.check_tensors(tensors, vgg.specs(), path)
+    storage.save_tensors(out, tensors, {"format": vgg.FORMAT})
 
 
 def main() -> int:

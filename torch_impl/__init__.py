@@ -1,6 +1,5 @@
 """The PyTorch twin: tunable layers, the parametric multi-loss, the networks and their training."""
 
-from torch_impl.convert import TunedNetwork, from_endpoints, load, make_tunable
 from torch_impl.folding import fold
 from torch_impl.layers import (
     ChannelAttention,
@@ -23,6 +22,7 @@ from torch_impl.layers import (
 )
 from torch_impl.networks import NAFNet, ResNet, StyleUNet, SwinIR
 from torch_impl.objectives import MultiLoss, NoisePreservation, Reconstruction, Sharpening
+from torch_impl.retrofit import TunedNetwork, from_endpoints, load, make_tunable
 
 __all__ = [
     "ChannelAttention",

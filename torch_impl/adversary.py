@@ -6,7 +6,7 @@ import torch
 from torch_impl.networks import Discriminator, initialise
 from torch_impl.objectives import relativistic
 from torch_impl.optimizers import Optimizer
-from tunable_core.recipe import Recipe
+from tunable.specs.recipe import Recipe
 
 _PREFIX = "discriminator."
 

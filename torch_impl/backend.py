@@ -1,14 +1,15 @@
-"""This twin behind the protocol of tunable_core.backends: numpy in, numpy out."""
+"""This twin behind the protocol of tunable.backends.registry: numpy in, numpy out."""
 
 import numpy as np
 import torch
 
-from torch_impl import export, folding, ops
+from torch_impl import exports, folding, ops
 from torch_impl.layers import Tunable
 from torch_impl.networks import NETWORKS, initialise, parameter_specs
 from torch_impl.timing import layer_call
 from torch_impl.training import Trainer
-from tunable_core.backends import LayerCall, choose
+from tunable.backends.protocol import LayerCall
+from tunable.backends.registry import choose
 
 
 class Backend:
@@ -83,7 +84,7 @@ class Backend:
         return False
 
     def export(self, network, path, format: str, form: str, metadata: dict[str, str], size=None) -> None:
-        export.export_onnx(network, path, form, metadata, size)
+        exports.export_onnx(network, path, form, metadata, size)
 
     def _omega(self, omega: np.ndarray | None) -> torch.Tensor | None:
         return None if omega is None else self._tensor(omega)

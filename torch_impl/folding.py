@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from torch_impl.convert import TunedNetwork
 from torch_impl.layers import Tunable
 from torch_impl.networks import Network
+from torch_impl.retrofit import TunedNetwork
 
 
 def folded_weights(network: nn.Module, omega: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -3,14 +3,14 @@
 import numpy as np
 import torch
 
-from tunable_core.optimizers import SGD, Adam, AdamW
+from tunable.specs.optimizers import SGD, Adam, AdamW
 
 _KINDS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 _BUFFERS = {"first": "exp_avg", "second": "exp_avg_sq", "momentum": "momentum_buffer"}
 
 
 class Optimizer:
-    """Moves named parameters as a recipe's section says (tunable_core.optimizers).
+    """Moves named parameters as a recipe's section says (tunable.specs.optimizers).
 
     `prepare` and `update` make a step.
     """

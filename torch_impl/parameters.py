@@ -13,14 +13,14 @@ from torch.nn.utils import parametrize
 from torch.optim.swa_utils import AveragedModel
 
 from torch_impl import ops
-from tunable_core import tuned
-from tunable_core.errors import TunableError
+from tunable import retrofit
+from tunable.errors import TunableError
 
 _STATISTICS = ("running_mean", "running_var")
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
 
 
-def places(network: nn.Module, kept: Mapping[str, str] = MappingProxyType({})) -> list[tuned.Place]:
+def places(network: nn.Module, kept: Mapping[str, str] = MappingProxyType({})) -> list[retrofit.Place]:
     """Every layer and free parameter of a network, in its order. A tensor held twice has its first name in both.
 
     kept  what `kept` returned, of the network that this one is a copy of
@@ -40,12 +40,12 @@ def places(network: nn.Module, kept: Mapping[str, str] = MappingProxyType({})) -
         if own and (usual or framework or obstacle):
             obstacle = obstacle or next(filter(None, (unfit(own[local]) for local in inside)), "")
             tensors = {local: names[id(own[local])] for local in inside}
-            found.append(tuned.Place(name, type(module).__name__, module, tensors, usual, obstacle))
+            found.append(retrofit.Place(name, type(module).__name__, module, tensors, usual, obstacle))
         for local, value in own.items():
             if local not in inside:
                 tensors = {"weight": names[id(value)]}
-                free = tuned.below(name, local)
-                found.append(tuned.Place(free, "parameter", module, tensors, obstacle=obstacle or unfit(value)))
+                free = retrofit.below(name, local)
+                found.append(retrofit.Place(free, "parameter", module, tensors, obstacle=obstacle or unfit(value)))
     return found
 
 
@@ -109,14 +109,14 @@ def kept(network: nn.Module) -> dict[str, str]:
             name: value for name, value in vars(module).items() if name not in ("_parameters", "_modules", "_buffers")
         }
         for attribute, held in {**own, **module._buffers}.items():
-            for where, value in tuned.reachable(tuned.below(path, attribute), held, stop):
+            for where, value in retrofit.reachable(retrofit.below(path, attribute), held, stop):
                 values = [value]
                 if isinstance(value, nn.Module):
                     values = [] if id(value) in known else [part for _, part in value.named_parameters()]
                 spans = [_place(each) for each in values if isinstance(each, torch.Tensor | np.ndarray)]
                 for name, place in places if spans else ():
                     if any(_overlap(place, span) for span in spans):
-                        found.setdefault(name, tuned.kept_reason(where))
+                        found.setdefault(name, retrofit.kept_reason(where))
     return found
 
 
@@ -137,17 +137,19 @@ def _overlap(a: tuple[str, int, int], b: tuple[str, int, int]) -> bool:
     return a[0] == b[0] and a[1] < b[2] and b[1] < a[2]
 
 
-def held(network: nn.Module) -> dict[str, tuned.Held]:
+def held(network: nn.Module) -> dict[str, retrofit.Held]:
     """Parameters, by name."""
     return {
-        name: tuned.Held(value, tuple(value.shape)) for name, value in network.named_parameters() if not is_lazy(value)
+        name: retrofit.Held(value, tuple(value.shape))
+        for name, value in network.named_parameters()
+        if not is_lazy(value)
     }
 
 
-def statistics(network: nn.Module) -> dict[str, tuned.Held]:
+def statistics(network: nn.Module) -> dict[str, retrofit.Held]:
     """Running statistics of norms, by name."""
     return {
-        name: tuned.Held(value, tuple(value.shape))
+        name: retrofit.Held(value, tuple(value.shape))
         for name, value in network.named_buffers()
         if name.rpartition(".")[2] in _STATISTICS
     }
@@ -155,16 +157,16 @@ def statistics(network: nn.Module) -> dict[str, tuned.Held]:
 
 def digest(network: nn.Module, prefix: str = "") -> str:
     """What tells its parameters, under names with a prefix, from others."""
-    return tuned.digest({prefix + name: array(each) for name, each in held(network).items()})
+    return retrofit.digest({prefix + name: array(each) for name, each in held(network).items()})
 
 
-def array(each: tuned.Held) -> np.ndarray:
+def array(each: retrofit.Held) -> np.ndarray:
     """Its values, a copy: float64 where it is that, else float32."""
     value = each.value.detach()
     return (value if value.dtype == torch.float64 else value.float()).cpu().numpy().copy()
 
 
-def set_value(each: tuned.Held, value: np.ndarray) -> None:
+def set_value(each: retrofit.Held, value: np.ndarray) -> None:
     """Take over a value in place."""
     with torch.no_grad():
         each.value.copy_(torch.from_numpy(np.ascontiguousarray(value)))

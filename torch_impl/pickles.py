@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tunable_core.errors import CheckpointError, shown
+from tunable.errors import CheckpointError, shown
 
 _SETTINGS = (  # what published checkpoints hold beside tensors: read as something that does nothing
     "argparse.", "collections.", "datetime.", "easydict.", "enum.", "lightning.", "ml_collections.", "numpy.",

@@ -7,7 +7,7 @@ from torch import nn
 
 from torch_impl import ops
 from torch_impl.layers import TunableConv2d, TunableLinear
-from tunable_core.layer_benchmark import AGAIN, ORDINARY, SHARED, Layer
+from tunable.benchmark.layer_timing import AGAIN, ORDINARY, SHARED, Layer
 
 
 def layer_call(layer: Layer, form: str, num_objectives: int, device: torch.device, mode: str) -> Callable[[], None]:

@@ -1,4 +1,4 @@
-"""Training: the multi-loss, one step at a time, state as arrays. The loop is tunable_core.run's."""
+"""Training: the multi-loss, one step at a time, state as arrays. The loop is tunable.training.loop's."""
 
 import numpy as np
 import torch
@@ -7,9 +7,9 @@ from torch import nn
 from torch_impl.adversary import Adversary
 from torch_impl.objectives import make_loss
 from torch_impl.optimizers import Optimizer
-from tunable_core.backends import LossReport, StepReport
-from tunable_core.data import Batch
-from tunable_core.recipe import Recipe
+from tunable.backends.protocol import LossReport, StepReport
+from tunable.data.patches import Batch
+from tunable.specs.recipe import Recipe
 
 
 class Trainer:

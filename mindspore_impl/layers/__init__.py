@@ -1,19 +1,7 @@
 """Tunable layers (SPEC 2), the ordinary norms, and what is built from both."""
 
-from mindspore_impl.layers.attention import (
-    ChannelAttention,
-    SimplifiedChannelAttention,
-    WindowAttention,
-)
-from mindspore_impl.layers.composite import (
-    Composite,
-    call,
-    conv2d,
-    held,
-    linear,
-    norm,
-    parameter,
-)
+from mindspore_impl.layers.attention import ChannelAttention, SimplifiedChannelAttention, WindowAttention
+from mindspore_impl.layers.composite import Composite, call, conv2d, held, linear, norm, parameter
 from mindspore_impl.layers.conv import (
     TunableConv1d,
     TunableConv2d,
@@ -22,9 +10,7 @@ from mindspore_impl.layers.conv import (
     TunableConvTranspose2d,
     TunableConvTranspose3d,
 )
-from mindspore_impl.layers.linear import (
-    TunableLinear,
-)
+from mindspore_impl.layers.linear import TunableLinear
 from mindspore_impl.layers.norm import (
     BatchNorm2d,
     InstanceNorm2d,
@@ -35,12 +21,8 @@ from mindspore_impl.layers.norm import (
     TunableLayerNorm,
     TunableLayerNorm2d,
 )
-from mindspore_impl.layers.parameter import (
-    TunableParameter,
-)
-from mindspore_impl.layers.tunable import (
-    Tunable,
-)
+from mindspore_impl.layers.parameter import TunableParameter
+from mindspore_impl.layers.tunable import Tunable
 
 __all__ = [
     "BatchNorm2d",

@@ -7,8 +7,8 @@ from mindspore import ops as _ops
 
 from mindspore_impl import ops
 from mindspore_impl.layers.composite import Composite, call, conv2d, held, linear, parameter
-from tunable_core.errors import TunableError
-from tunable_core.networks import DEFAULT_PHI
+from tunable.errors import TunableError
+from tunable.specs.networks import DEFAULT_PHI
 
 
 class WindowAttention(Composite):

@@ -8,7 +8,7 @@ from mindspore_impl.layers.conv import TunableConv2d
 from mindspore_impl.layers.linear import TunableLinear
 from mindspore_impl.layers.norm import Norm, TunableInstanceNorm2d, TunableLayerNorm, TunableLayerNorm2d
 from mindspore_impl.layers.parameter import TunableParameter
-from tunable_core.networks import DEFAULT_PHI
+from tunable.specs.networks import DEFAULT_PHI
 
 _TUNABLE_NORMS = {kind.ordinary: kind for kind in (TunableInstanceNorm2d, TunableLayerNorm, TunableLayerNorm2d)}
 

@@ -5,7 +5,7 @@ from mindspore import nn
 
 from mindspore_impl import ops
 from mindspore_impl.layers.tunable import Tunable
-from tunable_core.networks import DEFAULT_PHI
+from tunable.specs.networks import DEFAULT_PHI
 
 
 class TunableLinear(Tunable):

@@ -4,7 +4,7 @@ import mindspore as ms
 
 from mindspore_impl import ops
 from mindspore_impl.layers.tunable import Tunable
-from tunable_core.networks import DEFAULT_PHI
+from tunable.specs.networks import DEFAULT_PHI
 
 
 class TunableParameter(Tunable):

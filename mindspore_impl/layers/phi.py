@@ -5,8 +5,8 @@ from mindspore import nn
 from mindspore import ops as _ops
 
 from mindspore_impl import ops
-from tunable_core.errors import TunableError, nearest
-from tunable_core.networks import PHI_FORMS
+from tunable.errors import TunableError, nearest
+from tunable.specs.networks import PHI_FORMS
 
 
 class Phi(nn.Cell):

@@ -6,7 +6,7 @@ from mindspore import nn
 from mindspore_impl import ops
 from mindspore_impl.layers import Composite, LayerNorm2d, call, conv2d, held, norm, parameter
 from mindspore_impl.networks.network import Network
-from tunable_core.networks import DEFAULT_PHI
+from tunable.specs.networks import DEFAULT_PHI
 
 
 class NAFBlock(Composite):

@@ -7,7 +7,7 @@ from mindspore import ops as _ops
 from mindspore_impl import ops
 from mindspore_impl.layers import Composite, InstanceNorm2d, call, conv2d, norm
 from mindspore_impl.networks.network import Network
-from tunable_core.networks import DEFAULT_PHI, IMAGENET_MEAN, IMAGENET_STD
+from tunable.specs.networks import DEFAULT_PHI, IMAGENET_MEAN, IMAGENET_STD
 
 
 class ConvBlock(Composite):
@@ -69,7 +69,7 @@ class StyleUNet(Network):
     """Strided down, residual blocks, nearest-neighbour up, no skips; any size, inside reflected to a multiple.
 
     num_objectives   p, or 0 for the plain form
-    channels, scales, blocks, normalise   tunable_core.networks.StyleUNetSpec
+    channels, scales, blocks, normalise   tunable.specs.networks.StyleUNetSpec
     phi              form of every layer's phi
     tunable_norms    whether omega sets the scales and shifts of the norms too
     """

@@ -6,7 +6,7 @@ from mindspore import nn
 from mindspore_impl import ops
 from mindspore_impl.layers import Composite, LayerNorm, WindowAttention, call, conv2d, linear, norm
 from mindspore_impl.networks.network import Network
-from tunable_core.networks import DEFAULT_PHI, DIV2K_MEAN, shuffles
+from tunable.specs.networks import DEFAULT_PHI, DIV2K_MEAN, shuffles
 
 
 class MLP(Composite):
@@ -143,7 +143,7 @@ class SwinIR(Network):
     channels         of the features; depths, heads: blocks and attention heads of every group
     window           pixels a side; shifted: whether every other block's windows lie half a window further
     mlp_ratio        hidden channels of the MLPs over channels
-    upscale, upsampler, features   tunable_core.networks.SwinIRSpec
+    upscale, upsampler, features   tunable.specs.networks.SwinIRSpec
     phi              form of every layer's phi
     tunable_norms    whether omega sets the scales and shifts of the norms too
     """

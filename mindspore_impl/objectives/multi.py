@@ -9,11 +9,11 @@ from mindspore_impl.networks import VGG19
 from mindspore_impl.objectives.adversarial import Perceptual
 from mindspore_impl.objectives.restoration import NoisePreservation, Reconstruction, Sharpening
 from mindspore_impl.objectives.style import Style, gram
-from tunable_core.errors import TunableError
-from tunable_core.objectives import NORMALISE_FLOOR
-from tunable_core.recipe import Recipe, noise_place
-from tunable_core.styles import style_picture
-from tunable_core.vgg import LAYERS, weights
+from tunable.data.styles import style_picture
+from tunable.errors import TunableError
+from tunable.specs.objectives import NORMALISE_FLOOR, noise_place
+from tunable.specs.recipe import Recipe
+from tunable.weights.vgg import LAYERS, weights
 
 OBJECTIVES = {"rec": Reconstruction, "noise": NoisePreservation, "blur": Sharpening, "gan": Perceptual, "style": Style}
 _ELSEWHERE = {"name", "kind", "weight", "noise_objective", "image", "size"}  # of a recipe; no constructor takes these

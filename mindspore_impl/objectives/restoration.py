@@ -9,8 +9,8 @@ from mindspore import nn
 from mindspore import ops as _ops
 
 from mindspore_impl import ops
-from tunable_core.filters import gaussian_taps
-from tunable_core.objectives import CHARBONNIER_EPS, UNSHARP_SIGMA, UNSHARP_SIZE
+from tunable.data.filters import gaussian_taps
+from tunable.specs.objectives import CHARBONNIER_EPS, UNSHARP_SIGMA, UNSHARP_SIZE
 
 _TAPS = tuple(gaussian_taps(UNSHARP_SIGMA, UNSHARP_SIZE).tolist())
 

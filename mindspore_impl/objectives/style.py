@@ -6,7 +6,7 @@ from mindspore import ops as _ops
 
 from mindspore_impl import ops
 from mindspore_impl.objectives.restoration import mean_distance
-from tunable_core.objectives import UV
+from tunable.specs.objectives import UV
 
 
 def gram(x: ms.Tensor) -> ms.Tensor:

@@ -9,7 +9,7 @@ from parity_tests.mutants.checks import CHECKS
 from parity_tests.mutants.harness import judge, run
 from parity_tests.mutants.table import MUTANTS
 from parity_tests.twins import get_twin
-from tunable_core.backends import BACKENDS, requested
+from tunable.backends.registry import BACKENDS, requested
 
 
 def main(words: list[str]) -> int:

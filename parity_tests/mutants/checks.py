@@ -33,8 +33,8 @@ from parity_tests import (
 )
 from parity_tests.cases import CASES, CONVOLUTIONS
 from parity_tests.recipes import make_recipe, small_recipe, write_untrained
-from tunable_core import vgg
-from tunable_core.tolerances import OPTIMIZER
+from tunable.tolerances import OPTIMIZER
+from tunable.weights import vgg
 
 sys.path.append(str(Path(__file__).parents[2] / "tests"))  # which is no package
 

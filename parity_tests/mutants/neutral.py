@@ -9,12 +9,14 @@ import json
 import numpy as np
 
 from parity_tests.mutants.ways import each, given, replaced, returned
-from tunable_core.certificate import trial
+from tunable.certificate import trial
 
-BLENDED, WEIGHTED, EVEN, SPANS = ("core.tiling:" + name for name in ("_blended", "_weighted", "_even", "_spans"))
-BATCHES, DEGRADE = "core.data:Batches", "core.data:degrade"
-EXPORT, SAMPLES = "backend:Backend.export", "core.exports:_samples"
-CERTIFICATE = "core.certificate."
+BLENDED, WEIGHTED, EVEN, SPANS = (
+    "tunable.images.tiling:" + name for name in ("_blended", "_weighted", "_even", "_spans")
+)
+BATCHES, DEGRADE = "tunable.data.patches:Batches", "tunable.data.patches:degrade"
+EXPORT, SAMPLES = "backend:Backend.export", "tunable.exports.judging:_samples"
+CERTIFICATE = "tunable.certificate."
 
 
 def _moved(slices, by):
@@ -25,7 +27,7 @@ def _moved(slices, by):
 TILE_FAULTS = {
     "ramp without the scale": given(WEIGHTED, rise=lambda a: max(a.rise // a.scale, 1)),
     "ramp over half of what is shared": given(BLENDED, rise=lambda a: max(a.rise // 2, 1)),
-    "no ramp": returned("core.tiling:_ramp", lambda ramp, a: ramp * 0 + 1),
+    "no ramp": returned("tunable.images.tiling:_ramp", lambda ramp, a: ramp * 0 + 1),
     "weights that do not add up": returned(
         WEIGHTED, lambda found, a: [(span, place, weight * 0.99) for span, place, weight in found]
     ),
@@ -44,7 +46,7 @@ TILE_FAULTS = {
         SPANS, lambda found, a: [(*others, _moved(inner, inner.start > 0 and -1)) for *others, inner in found]
     ),
     "values cut off, not rounded": given(
-        "core.tiling:to_levels", picture=lambda a: a.picture - 0.5 / np.iinfo(a.dtype).max
+        "tunable.images.tiling:to_levels", picture=lambda a: a.picture - 0.5 / np.iinfo(a.dtype).max
     ),
 }
 
@@ -71,14 +73,16 @@ BATCH_FAULTS = {
     "two runs differ": _counted(lambda key, counter: {"key": None, "counter": 0}),
     "one patch for all samples": given(DEGRADE, pictures=lambda a: a.pictures * 0 + a.pictures[:1]),
     "one noise for all samples": returned(DEGRADE, lambda found, a: a.pictures + (found - a.pictures)[:1]),
-    "one omega for all samples": returned("core.sampling:Uniform.draw", lambda omega, a: omega * 0 + omega[:1]),
-    "omega of the sampler ignored": returned("core.sampling:Fixed.draw", lambda omega, a: omega * 0 + 0.5),
+    "one omega for all samples": returned(
+        "tunable.specs.samplers:Uniform.draw", lambda omega, a: omega * 0 + omega[:1]
+    ),
+    "omega of the sampler ignored": returned("tunable.specs.samplers:Fixed.draw", lambda omega, a: omega * 0 + 0.5),
     "degradations in reverse order": given(DEGRADE, pipeline=lambda a: a.pipeline[::-1]),
     "the last degradation left out": given(DEGRADE, pipeline=lambda a: a.pipeline[:-1]),
-    "no margin": returned("core.data:margin_of", lambda margin, a: 0),
+    "no margin": returned("tunable.data.patches:margin_of", lambda margin, a: 0),
     "never turned": given(f"{BATCHES}.__init__", recipe=lambda a: _with_data(a.recipe, flip=False)),
     "always the same way up": returned(f"{BATCHES}._patch", lambda patch, a: patch * 0 + np.sort(patch, axis=1)),
-    "the last picture never": returned("core.data:find_pictures", lambda paths, a: paths[:-1]),
+    "the last picture never": returned("tunable.data.patches:find_pictures", lambda paths, a: paths[:-1]),
     "a stream begins one batch late": given(f"{BATCHES}.stream", first=lambda a: a.first + (a.first < a.last)),
 }
 
@@ -101,17 +105,21 @@ EXPORT_FAULTS = {
     "this program's name for the writer's": _told(writer=lambda writer, a: "tunable-convolutions"),
     "scale always 1": _told(scale=lambda scale, a: 1),
     "omega in reverse order": given(
-        "core.onnx_runtime:Backend.run", omega=lambda a: None if a.omega is None else a.omega[..., ::-1]
+        "tunable.backends.onnx_runtime:Backend.run", omega=lambda a: None if a.omega is None else a.omega[..., ::-1]
     ),
-    "folded files forget where": returned("core.backends:Model.fold", lambda model, a: _without(model, "folded_at")),
-    "files of interpolation in another order": returned("core.exports:targets", lambda paths, a: paths[::-1]),
-    "exports compared with themselves": given("core.exports:relative_error", a=lambda a: a.b),
+    "folded files forget where": returned(
+        "tunable.backends.model:Model.fold", lambda model, a: _without(model, "folded_at")
+    ),
+    "files of interpolation in another order": returned(
+        "tunable.exports.judging:targets", lambda paths, a: paths[::-1]
+    ),
+    "exports compared with themselves": given("tunable.exports.judging:relative_error", a=lambda a: a.b),
     "exports compared at one omega for all": returned(
         SAMPLES, lambda samples, a: [(image, at) for image, at in samples if at is None or at.ndim == 1]
     ),
-    "mixed kernels compared with nothing": given("core.onnx_files:relative_error", a=lambda a: a.b),
+    "mixed kernels compared with nothing": given("tunable.exports.onnx_files:relative_error", a=lambda a: a.b),
     "kernels mixed by omega in reverse order": given(
-        "core.onnx_files:with_omega", ends=lambda a: [a.ends[0], *a.ends[:0:-1]], at=lambda a: a.at[::-1]
+        "tunable.exports.onnx_files:with_omega", ends=lambda a: [a.ends[0], *a.ends[:0:-1]], at=lambda a: a.at[::-1]
     ),
 }
 

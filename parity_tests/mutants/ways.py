@@ -1,11 +1,12 @@
 """How a fault gets into a twin: wrong arguments, a wrong result, a wrong line.
 
 Each way makes a fault(twin, monkeypatch), like those of parity_tests.faults. A place is `module:name` in the twin,
-`ops:conv` or `layers.conv:TunableConv.forward` (MindSpore's `construct`); `core.tiling:run_tiled` is tunable_core's.
+`ops:conv` or `layers.conv:TunableConv.forward` (MindSpore's `construct`); `tunable.images.tiling:run_tiled` is neutral.
 """
 
 import importlib
 import inspect
+import sys
 import textwrap
 from collections.abc import Callable
 from functools import wraps
@@ -23,8 +24,9 @@ def find(twin, place: str) -> tuple:
     module, _, path = place.partition(":")
     *owners, name = path.split(".")
     try:
-        neutral = module.startswith("core.")
-        owner = importlib.import_module(f"tunable_{module}") if neutral else twin.module(module)
+        neutral = module.startswith("tunable.")
+        owner = importlib.import_module(module) if neutral else twin.module(module)
+        owner = _file_of(owner, (owners or [name])[0])
         for each in owners:
             owner = getattr(owner, each)
         name = SYNONYMS.get(twin.name, {}).get(name, name)
@@ -32,6 +34,28 @@ def find(twin, place: str) -> tuple:
     except (ImportError, AttributeError) as error:
         raise MutantError(f"{twin.name} has no {place}: {error}") from None
     return owner, name
+
+
+def _file_of(module, name: str):
+    """The file of a package of functions, such as `ops`, that holds a name which the package itself does not show."""
+    if hasattr(module, name) or not hasattr(module, "__path__"):
+        return module
+    return next((file for file in _files(module) if hasattr(file, name)), module)
+
+
+def _files(module) -> list:
+    """The loaded modules of the package that a module is, or belongs to."""
+    package = module.__name__ if hasattr(module, "__path__") else module.__name__.rpartition(".")[0]
+    return [each for name, each in sys.modules.items() if f"{name}.".startswith(f"{package}.")]
+
+
+def put(twin, place: str, value: object, monkeypatch) -> None:
+    """Set what stands at `place`, and wherever else in the same package it has been imported under that name."""
+    owner, name = find(twin, place)
+    real = getattr(owner, name)
+    holders = [owner] if inspect.isclass(owner) else [m for m in _files(owner) if vars(m).get(name) is real] or [owner]
+    for holder in holders:
+        monkeypatch.setattr(holder, name, value)
 
 
 def given(place: str, **changes: Callable) -> Callable:
@@ -51,7 +75,7 @@ def given(place: str, **changes: Callable) -> Callable:
             bound.arguments.update({argument: _blamed(change, held) for argument, change in changes.items()})
             return real(*bound.args, **bound.kwargs)
 
-        monkeypatch.setattr(owner, name, wrong)
+        put(twin, place, wrong, monkeypatch)
 
     return fault
 
@@ -69,7 +93,7 @@ def returned(place: str, change: Callable) -> Callable:
             held = SimpleNamespace(twin=twin, **_bind(signature, args, kwargs).arguments)
             return _blamed(change, real(*args, **kwargs), held)
 
-        monkeypatch.setattr(owner, name, wrong)
+        put(twin, place, wrong, monkeypatch)
 
     return fault
 
@@ -89,7 +113,7 @@ def edited(place: str, *edits: tuple[str, str]) -> Callable:
         source = f"def make(__class__):\n{textwrap.indent(source, '    ')}\n    return {real.__name__}\n"
         made = {}
         exec(compile(source, f"<mutant of {place}>", "exec"), real.__globals__, made)
-        monkeypatch.setattr(owner, name, made["make"](owner))
+        put(twin, place, made["make"](owner), monkeypatch)
 
     return fault
 
@@ -98,7 +122,7 @@ def replaced(place: str, value: object) -> Callable:
     """Something else stands at `place`."""
 
     def fault(twin, monkeypatch):
-        monkeypatch.setattr(*find(twin, place), value)
+        put(twin, place, value, monkeypatch)
 
     return fault
 

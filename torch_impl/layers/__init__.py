@@ -1,19 +1,7 @@
 """Tunable layers (SPEC 2), the ordinary norms, and what is built from both."""
 
-from torch_impl.layers.attention import (
-    ChannelAttention,
-    SimplifiedChannelAttention,
-    WindowAttention,
-)
-from torch_impl.layers.composite import (
-    Composite,
-    call,
-    conv2d,
-    held,
-    linear,
-    norm,
-    parameter,
-)
+from torch_impl.layers.attention import ChannelAttention, SimplifiedChannelAttention, WindowAttention
+from torch_impl.layers.composite import Composite, call, conv2d, held, linear, norm, parameter
 from torch_impl.layers.conv import (
     TunableConv1d,
     TunableConv2d,
@@ -22,9 +10,7 @@ from torch_impl.layers.conv import (
     TunableConvTranspose2d,
     TunableConvTranspose3d,
 )
-from torch_impl.layers.linear import (
-    TunableLinear,
-)
+from torch_impl.layers.linear import TunableLinear
 from torch_impl.layers.norm import (
     BatchNorm2d,
     InstanceNorm2d,
@@ -35,12 +21,8 @@ from torch_impl.layers.norm import (
     TunableLayerNorm,
     TunableLayerNorm2d,
 )
-from torch_impl.layers.parameter import (
-    TunableParameter,
-)
-from torch_impl.layers.tunable import (
-    Tunable,
-)
+from torch_impl.layers.parameter import TunableParameter
+from torch_impl.layers.tunable import Tunable
 
 __all__ = [
     "BatchNorm2d",

@@ -7,9 +7,9 @@ from torch import nn
 
 from torch_impl import ops
 from torch_impl.layers.tunable import Tunable
-from tunable_core.errors import TunableError, nearest
-from tunable_core.forms import FORMS
-from tunable_core.networks import DEFAULT_PHI
+from tunable.errors import TunableError, nearest
+from tunable.forms import FORMS
+from tunable.specs.networks import DEFAULT_PHI
 
 PADDING_MODES = ("zeros", "reflect", "replicate")
 
@@ -25,7 +25,7 @@ class TunableConv(Tunable):
     num_objectives   p
     padding_mode     zeros, reflect or replicate
     phi              affine, identity, se or base
-    form             how per-sample omega is computed (tunable_core.forms)
+    form             how per-sample omega is computed (tunable.forms)
     seed             of the starting weights; None draws one from the framework's generator
 
     Raises TunableError for a value out of range, groups that do not divide the channels, an unknown name.

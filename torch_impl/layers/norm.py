@@ -5,7 +5,7 @@ from torch import nn
 
 from torch_impl import ops
 from torch_impl.layers.tunable import Tunable
-from tunable_core.networks import DEFAULT_PHI
+from tunable.specs.networks import DEFAULT_PHI
 
 
 class Norm(nn.Module):

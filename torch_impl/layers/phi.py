@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from tunable_core.errors import TunableError, nearest
-from tunable_core.networks import PHI_FORMS
+from tunable.errors import TunableError, nearest
+from tunable.specs.networks import PHI_FORMS
 
 
 class Phi(nn.Module):

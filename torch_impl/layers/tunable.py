@@ -5,9 +5,10 @@ from torch import nn
 
 from torch_impl import ops
 from torch_impl.layers.phi import make_phi
-from tunable_core.errors import TunableError
-from tunable_core.initial import ParameterSpec, starting_weights
-from tunable_core.networks import num_kernels
+from tunable.errors import TunableError
+from tunable.parameters.specs import ParameterSpec
+from tunable.parameters.starts import starting_weights
+from tunable.specs.networks import num_kernels
 
 
 class Tunable(nn.Module):

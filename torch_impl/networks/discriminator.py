@@ -26,7 +26,7 @@ class DiscriminatorBlock(Composite):
 class Discriminator(Composite):
     """Scores pictures: higher, the more they look like clean ones to it. Always plain.
 
-    widths  channels of every scale; hidden: units between the two linear layers (tunable_core.judges.Discriminator)
+    widths  channels of every scale; hidden: units between the two linear layers (tunable.specs.discriminator)
     """
 
     def __init__(self, *, widths: list[int], hidden: int):

@@ -6,7 +6,7 @@ from torch import nn
 from torch_impl import ops
 from torch_impl.layers import Composite, LayerNorm2d, call, conv2d, held, norm, parameter
 from torch_impl.networks.network import Network
-from tunable_core.networks import DEFAULT_PHI
+from tunable.specs.networks import DEFAULT_PHI
 
 
 class NAFBlock(Composite):

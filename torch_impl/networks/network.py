@@ -5,8 +5,9 @@ from torch import nn
 
 from torch_impl import ops
 from torch_impl.layers import Composite, Norm, Tunable
-from tunable_core.errors import OmegaError
-from tunable_core.initial import Initial, ParameterSpec, starting_weights
+from tunable.errors import OmegaError
+from tunable.parameters.specs import ParameterSpec
+from tunable.parameters.starts import Initial, starting_weights
 
 
 class Network(Composite):

@@ -6,7 +6,7 @@ from torch import nn
 from torch_impl import ops
 from torch_impl.layers import Composite, call, conv2d
 from torch_impl.networks.network import Network
-from tunable_core.networks import DEFAULT_PHI, DIV2K_MEAN, shuffles
+from tunable.specs.networks import DEFAULT_PHI, DIV2K_MEAN, shuffles
 
 
 class ResidualBlock(Composite):
@@ -29,7 +29,7 @@ class ResNet(Network):
     num_objectives  p, or 0 for the plain form
     channels        width; blocks: depth (the paper: 64 and 16, 1,185,219 parameters when plain)
     upscale         1, 2, 3 or 4: the output is that many times as high and wide
-    head_relu, residual_scale, mean   tunable_core.networks.ResNetSpec
+    head_relu, residual_scale, mean   tunable.specs.networks.ResNetSpec
     phi             form of every layer's phi
     """
 

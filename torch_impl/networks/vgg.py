@@ -6,14 +6,14 @@ from torch import nn
 
 from torch_impl import ops
 from torch_impl.layers import conv2d
-from tunable_core.networks import IMAGENET_MEAN, IMAGENET_STD
-from tunable_core.vgg import DEPTH, conv_names
+from tunable.specs.networks import IMAGENET_MEAN, IMAGENET_STD
+from tunable.weights.vgg import DEPTH, conv_names
 
 
 class VGG19(nn.Module):
     """The network up to `layer`, frozen.
 
-    weights  by name, as tunable_core.vgg.weights gives them
+    weights  by name, as tunable.weights.vgg.weights gives them
     layer    relu3_3, after the ReLU, or conv5_4, before it
     like     a parameter of the network on trial: this one stands beside it
     """

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from torch_impl import ops
-from tunable_core.filters import gaussian_taps
-from tunable_core.objectives import CHARBONNIER_EPS, UNSHARP_SIGMA, UNSHARP_SIZE
+from tunable.data.filters import gaussian_taps
+from tunable.specs.objectives import CHARBONNIER_EPS, UNSHARP_SIGMA, UNSHARP_SIZE
 
 _TAPS = tuple(gaussian_taps(UNSHARP_SIGMA, UNSHARP_SIZE).tolist())
 

@@ -5,7 +5,7 @@ from torch import nn
 
 from torch_impl import ops
 from torch_impl.objectives.restoration import mean_distance
-from tunable_core.objectives import UV
+from tunable.specs.objectives import UV
 
 
 def gram(x: torch.Tensor) -> torch.Tensor:

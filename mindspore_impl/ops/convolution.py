@@ -1,0 +1,334 @@
+"""Convolutions and linear layers with aggregated kernels, in every form of tunable.forms, and the ordinary ones."""
+
+import math
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+from mindspore import ops as _ops
+
+from mindspore_impl.ops.broadcast import expanded
+from mindspore_impl.ops.device import device_in_use
+from mindspore_impl.ops.kernels import aggregate, cast_like
+from mindspore_impl.ops.parameters import parameter
+from tunable.forms import choose, kind_of
+
+
+def conv(x, alpha, weight, bias, stride, padding, dilation, groups, form):
+    """A convolution of one to three dimensions with kernels aggregated by alpha.
+
+    x       (N, C, *size)
+    alpha   (k,): one kernel for the batch; (N, k): one per sample
+    weight  (k, out, C / groups, *kernel size); bias (k, out) or None
+    stride, padding (zeros), dilation: one integer per dimension
+    form    one of tunable.forms.FORMS
+    """
+    form = _choose(form, alpha.ndim == 2, device_in_use(), weight.shape[1:], groups, padding)
+    k, out = weight.shape[:2]
+    if form == "matmul":
+        y = _pointwise(x, alpha, weight, stride, groups)
+    elif form == "basis":
+        stacked = weight.reshape((k, groups, out // groups) + weight.shape[2:])
+        stacked = stacked.swapaxes(0, 1).reshape((k * out,) + weight.shape[2:])
+        split = groups
+        if groups > 1 and x.shape[1] == groups and x.ndim < 5:
+            split = k * out  # repeated, its input stays depth-wise: Ascend runs no other groups
+            x = _ops.gather(x, _repeated(groups, split // groups), 1)
+        y = _mixed(_convolve(x, stacked, stride, padding, dilation, split), alpha, groups)
+    else:
+        kernel = aggregate(alpha, weight)
+        if form == "shared":
+            y = _convolve(x, kernel, stride, padding, dilation, groups)
+        elif form == "loop":
+            rows = []
+            for n in range(x.shape[0]):
+                rows.append(_convolve(x[n : n + 1], kernel[n], stride, padding, dilation, groups))
+            y = _ops.concat(rows, 0)
+        else:
+            kernel = kernel.reshape((-1,) + kernel.shape[2:])
+            y = _convolve(_as_channels(x), kernel, stride, padding, dilation, x.shape[0] * groups)
+            if bias is not None:  # before the samples part: for channels there is the fast bias
+                y = _add_bias(y, aggregate(alpha, bias).reshape(-1))
+            return y.reshape((x.shape[0], -1) + y.shape[2:])
+    return y if bias is None else _add_bias(y, aggregate(alpha, bias))
+
+
+def conv_transpose(x, alpha, weight, bias, stride, padding, output_padding, dilation, groups, form):
+    """A transposed convolution of one to three dimensions with kernels aggregated by alpha.
+
+    weight  (k, C, out / groups, *kernel size); output_padding: rows added at the end of every dimension
+    The others as for `conv`; a point-wise kernel is not special, `matmul` means `auto`.
+    """
+    # MindSpore's own has no groups on Ascend, and takes no output padding in one dimension: an ordinary convolution
+    # of the input with zeros between its pixels, kernels turned round, is the same on every device.
+    size = weight.shape[3:]
+    dims = len(size)
+    x = _stuffed(x, stride)
+    for axis in range(dims):
+        before = dilation[axis] * (size[axis] - 1) - padding[axis]
+        x = _padded(x, axis + 2, before, before + output_padding[axis])
+    kernel = _ops.flip(weight, tuple(range(3, 3 + dims)))
+    k, channels, out = weight.shape[0], weight.shape[1], weight.shape[2]
+    kernel = kernel.reshape((k, groups, channels // groups, out) + size).swapaxes(2, 3)
+    kernel = kernel.reshape((k, groups * out, channels // groups) + size)
+    form = "auto" if form == "matmul" else form
+    return conv(x, alpha, kernel, bias, (1,) * dims, (0,) * dims, dilation, groups, form)
+
+
+def _as_channels(x):
+    """(N, C, ...) -> (1, N C, ...): every sample its own group of channels."""
+    return x.reshape((1, x.shape[0] * x.shape[1]) + x.shape[2:])
+
+
+def _mixed(y, alpha, groups):
+    """The alpha-weighted sum of the outputs of all kernels, channels ordered (group, kernel, out / group)."""
+    # Kernel by kernel, not by one reshape: ONNX export knows no reshape to several sizes that it learns at run time.
+    k = alpha.shape[1]
+    out = y.shape[1] // k
+    ones = (1,) * (y.ndim - 1)
+    total = 0
+    for i in range(k):
+        own = y[:, i * out : (i + 1) * out] if groups == 1 else _ops.gather(y, _channels_of(i, k, out, groups), 1)
+        total = total + own * expanded(cast_like(alpha, own)[:, i].reshape((-1,) + ones), own)
+    return total
+
+
+def _pointwise(x, alpha, weight, stride, groups):
+    """A convolution by single points: for every sample and group a matrix, (N g, out / g, C / g)."""
+    for axis, step in enumerate(stride):
+        x = _every(x, axis + 2, step)
+    n, c = x.shape[:2]
+    kernel = aggregate(alpha, weight).reshape(n * groups, weight.shape[1] // groups, c // groups)
+    y = _ops.bmm(cast_like(kernel, x), x.reshape(n * groups, c // groups, -1))
+    return y.reshape((n, weight.shape[1]) + x.shape[2:])
+
+
+def _add_bias(y, bias):
+    """bias (out,) or (N, out)."""
+    if bias.ndim == 1:
+        return _ops.bias_add(y, cast_like(bias, y))  # on a CPU in half the time of a sum that broadcasts
+    return y + expanded(cast_like(bias, y).reshape((-1, y.shape[1]) + (1,) * (y.ndim - 2)), y)
+
+
+def _convolve(x, kernel, stride, padding, dilation, groups):
+    """An ordinary convolution: one dimension as a picture of one row, three as the taps of the first as channels."""
+    kernel = cast_like(kernel, x)
+    dims = kernel.ndim - 2
+    if dims == 2:
+        return _convolve2d(x, kernel, stride, padding, dilation, groups)
+    if dims == 1:
+        stride, padding, dilation = (1,) + tuple(stride), (0,) + tuple(padding), (1,) + tuple(dilation)
+        x, kernel = _ops.expand_dims(x, 2), _ops.expand_dims(kernel, 2)
+        return _convolve2d(x, kernel, stride, padding, dilation, groups).squeeze(2)
+    # Conv3D has no groups on Ascend. Every tap of the kernel along the depth becomes a channel, every depth a picture.
+    taps, step, gap = kernel.shape[2], stride[0], dilation[0]
+    x = _padded(x, 2, padding[0], padding[0])
+    n, c, depth = x.shape[:3]
+    depth = (depth - gap * (taps - 1) - 1) // step + 1
+    seen = []
+    for tap in range(taps):
+        first = tap * gap
+        seen.append(_every(x[:, :, first : first + (depth - 1) * step + 1], 2, step))
+    x = _ops.stack(seen, 2).transpose(0, 3, 1, 2, 4, 5).reshape((n * depth, c * taps) + x.shape[3:])
+    kernel = kernel.reshape((kernel.shape[0], kernel.shape[1] * taps) + kernel.shape[3:])
+    y = _convolve2d(x, kernel, stride[1:], padding[1:], dilation[1:], groups)
+    return y.reshape((n, depth) + y.shape[1:]).swapaxes(1, 2)
+
+
+def _convolve2d(x, kernel, stride, padding, dilation, groups):
+    """An ordinary convolution. Ascend runs groups only when groups = channels in = channels out.
+
+    There a convolution with one input channel per group repeats its input until it is depth-wise, and any
+    other with groups is split into dense ones.
+    """
+    # ops.conv2d, not mint's (no CPU kernel), nor the primitive (its ONNX export fails on a computed kernel).
+    # pad_mode must be said: its default differs from nn.Conv2d's.
+    channels, out = x.shape[1], kernel.shape[0]
+    ascend = device_in_use() == "ascend"
+    if ascend and groups > 1 and channels == groups:
+        if out != groups:
+            x = _ops.gather(x, _repeated(groups, out // groups), 1)
+        groups = out
+    elif ascend and groups > 1:
+        inputs, rows = channels // groups, out // groups
+        parts = []
+        for g in range(groups):
+            part, own = x[:, g * inputs : (g + 1) * inputs], kernel[g * rows : (g + 1) * rows]
+            parts.append(_ops.conv2d(part, own, None, stride, "pad", padding, dilation, 1))
+        return _ops.concat(parts, 1)
+    return _ops.conv2d(x, kernel, None, stride, "pad", padding, dilation, groups)
+
+
+def _every(x, axis, step):
+    """Every `step`-th entry along an axis, the first included."""
+    # Not a slice with a step: its gradient dies on a CPU ("StridedSliceGrad ... memory out of bounds").
+    if step == 1:
+        return x
+    x = _padded(x, axis, 0, -x.shape[axis] % step)
+    before, size, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
+    x = x.reshape(before + (size // step, step) + after)
+    return x[(slice(None),) * (axis + 1) + (0,)]
+
+
+def _padded(x, axis, before, after):
+    """Zeros before and after along an axis; negative numbers cut."""
+    size = x.shape[axis]
+    if before < 0 or after < 0:
+        x = x[(slice(None),) * axis + (slice(max(-before, 0), size - max(-after, 0)),)]
+    shape = x.shape
+    parts = [x]
+    if before > 0:
+        parts = [_ops.zeros(shape[:axis] + (before,) + shape[axis + 1 :], x.dtype)] + parts
+    if after > 0:
+        parts = parts + [_ops.zeros(shape[:axis] + (after,) + shape[axis + 1 :], x.dtype)]
+    return x if len(parts) == 1 else _ops.concat(parts, axis)
+
+
+def _stuffed(x, stride):
+    """`stride - 1` zeros between neighbours along every dimension."""
+    for axis, step in enumerate(stride):
+        if step > 1:
+            shape = x.shape
+            at = axis + 2
+            spread = _padded(_ops.expand_dims(x, at + 1), at + 1, 0, step - 1)
+            spread = spread.reshape(shape[:at] + (shape[at] * step,) + shape[at + 1 :])
+            x = _padded(spread, at, 0, 1 - step)
+    return x
+
+
+def pad(x: ms.Tensor, padding: tuple[int, ...], mode: str) -> ms.Tensor:
+    """x (N, C, *size) with `padding` pixels at both ends of every dimension; mode `reflect` or `replicate`."""
+    for axis, size in enumerate(padding):
+        if size:
+            x = _ops.gather(x, _outside(x.shape[axis + 2], size, mode), axis + 2)
+    return x
+
+
+@_ops.constexpr
+def _outside(size, padding, mode):
+    """Which entries a padded axis holds. MindSpore's own reflection ends at two dimensions."""
+    inside = np.arange(size, dtype=np.int32)
+    return ms.Tensor(np.pad(inside, padding, "reflect" if mode == "reflect" else "edge"))
+
+
+@_ops.constexpr
+def _channels_of(kernel, k, out, groups):
+    """Where the channels of one kernel stand among those of all."""
+    return ms.Tensor(np.arange(k * out, dtype=np.int32).reshape(groups, k, -1)[:, kernel].ravel())
+
+
+@_ops.constexpr
+def _number_in(sizes):
+    return math.prod(sizes)
+
+
+@_ops.constexpr
+def _repeated(size, times):
+    """Every entry of an axis `times` times."""
+    return ms.Tensor(np.arange(size, dtype=np.int32).repeat(times))
+
+
+@_ops.constexpr
+def _choose(form, per_sample, device, kernel, groups, padding):
+    return choose(form, per_sample, device, kind_of(kernel, groups, padding))
+
+
+def ordinary_conv(
+    in_channels,
+    out_channels,
+    kernel_size,
+    *,
+    stride,
+    padding,
+    dilation,
+    groups,
+    bias,
+    padding_mode="zeros",
+    output_padding=None,
+) -> nn.Cell:
+    """The ordinary convolution, transposed when output_padding is given; tuples of one to three numbers.
+
+    nn.Conv2d where it means the same, else OrdinaryConv.
+    """
+    if len(kernel_size) != 2 or padding_mode != "zeros" or output_padding is not None:
+        options = (stride, padding, dilation, groups, bias, padding_mode, output_padding)
+        return OrdinaryConv(in_channels, out_channels, kernel_size, *options)
+    # Every argument by name: defaults differ from PyTorch's (padding "same", no bias) and are announced to change.
+    # Four paddings, for MindSpore counts the sides: top, bottom, left, right.
+    return nn.Conv2d(
+        in_channels=in_channels,
+        out_channels=out_channels,
+        kernel_size=kernel_size,
+        stride=stride,
+        pad_mode="pad",
+        padding=(padding[0], padding[0], padding[1], padding[1]),
+        dilation=dilation,
+        group=groups,
+        has_bias=bias,
+    )
+
+
+class OrdinaryConv(nn.Cell):
+    """The ordinary convolutions that MindSpore's own layers are not: theirs in one dimension stores its kernel with an
+    axis more, its transposed ones know no output padding, and none reflects or replicates its border.
+
+    Parameters as in PyTorch: weight (out, in / groups, *kernel size), transposed (in, out / groups, *kernel size).
+    """
+
+    def __init__(
+        self,
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride,
+        padding,
+        dilation,
+        groups,
+        bias,
+        padding_mode,
+        output_padding,
+    ):
+        super().__init__()
+        first, second = (in_channels, out_channels) if output_padding is not None else (out_channels, in_channels)
+        self.weight = parameter((first, second // groups) + kernel_size)
+        self.bias = parameter((out_channels,)) if bias else None
+        self.stride = stride
+        self.padding = padding
+        self.dilation = dilation
+        self.groups = groups
+        self.padding_mode = padding_mode
+        self.output_padding = output_padding
+
+    def construct(self, x):
+        one = _ops.ones((1,), x.dtype)
+        weight = _ops.expand_dims(self.weight, 0)
+        bias = None if self.bias is None else _ops.expand_dims(self.bias, 0)
+        if self.output_padding is not None:
+            options = (self.stride, self.padding, self.output_padding, self.dilation, self.groups)
+            return conv_transpose(x, one, weight, bias, *options, "shared")
+        padding = self.padding
+        if self.padding_mode != "zeros":
+            x = pad(x, padding, self.padding_mode)
+            padding = (0,) * len(padding)
+        return conv(x, one, weight, bias, self.stride, padding, self.dilation, self.groups, "shared")
+
+
+# The ordinary layers with a weight and a bias that are started as kernels.
+ORDINARY = (nn.Conv2d, nn.Dense, OrdinaryConv)
+
+
+def linear(x, alpha, weight, bias):
+    """A linear layer with kernels aggregated by alpha.
+
+    x (N, ..., in), alpha (k,) or (N, k), weight (k, out, in), bias (k, out) or None -> (N, ..., out).
+    Per-sample kernels run as one batched matrix product.
+    """
+    kernel = cast_like(aggregate(alpha, weight), x)
+    shape = (-1,) + x.shape[1:-1] + (weight.shape[1],)
+    if alpha.ndim == 1:
+        y = _ops.matmul(x.reshape(-1, x.shape[-1]), kernel.swapaxes(0, 1))
+        return (y if bias is None else _add_bias(y, aggregate(alpha, bias))).reshape(shape)
+    y = _ops.bmm(x.reshape(-1, _number_in(x.shape[1:-1]), x.shape[-1]), kernel.swapaxes(1, 2))
+    if bias is not None:
+        y = y + expanded(_ops.expand_dims(cast_like(aggregate(alpha, bias), y), 1), y)
+    return y.reshape(shape)

@@ -1,0 +1,95 @@
+"""Devices, precision switches, and what a run on them depends on."""
+
+import os
+import threading
+from contextlib import contextmanager
+
+import mindspore as ms
+from mindspore import ops as _ops
+
+from tunable.errors import BackendError
+
+_TARGETS = {"cpu": "CPU", "ascend": "Ascend", "gpu": "GPU"}
+_MODES = {"graph": ms.GRAPH_MODE, "pynative": ms.PYNATIVE_MODE}
+
+
+@_ops.constexpr
+def device_in_use():
+    """The device's name. A constant of the compiled graph, which cannot ask for it itself."""
+    return ms.get_context("device_target").lower()
+
+
+_one_thread = threading.RLock()
+
+
+@contextmanager
+def alone():
+    """No other thread uses MindSpore meanwhile: two at once bring the process down. They wait for each other here."""
+    with _one_thread:
+        yield
+
+
+@contextmanager
+def running(mode: str):
+    """Run the body in `graph` or `pynative` mode, alone; MindSpore's mode is one global switch."""
+    with alone():
+        before = ms.get_context("mode")
+        ms.set_context(mode=_MODES[mode])
+        try:
+            yield
+        finally:
+            ms.set_context(mode=before)
+
+
+def device_of(name: str | None) -> str:
+    """The MindSpore device for `cpu`, `ascend`, `gpu` or `ascend:1`, made current; None: ascend when there is one."""
+    name = name or ("ascend" if _available("ascend") else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in _TARGETS or (index and not index.isdigit()) or (":" in name and not index):
+        raise BackendError(f"mindspore has no device {name!r}; known: cpu, ascend, gpu, ascend:N, gpu:N")
+    if not _available(kind):
+        raise BackendError(
+            f"mindspore device {name!r} was requested, but this mindspore ({ms.__version__}) sees no such device"
+        )
+    if kind == "cpu":
+        # Single-threaded dispatch: by default the Python thread spins while it waits for a graph, and with as few
+        # cores as kernels have threads it starves them (a training step on two cores took twice as long).
+        os.environ.setdefault("MS_DEV_HOST_BLOCKING_RUN", "1")
+    try:
+        ms.set_device(_TARGETS[kind], int(index or 0))
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BackendError(f"mindspore device {name!r} cannot be used: {reason}") from None
+    return name
+
+
+def _available(kind: str) -> bool:
+    """Whether MindSpore has the device: asking for one that it was built without is a RuntimeError."""
+    try:
+        return bool(getattr(ms.device_context, kind).is_available())
+    except (RuntimeError, AttributeError):
+        return False
+
+
+def full_precision() -> None:
+    """float32 means float32: no HF32 (11-bit mantissa) in convolutions and matrix products, Ascend's default."""
+    if device_in_use() == "ascend":
+        ms.device_context.ascend.op_precision.conv_allow_hf32(False)
+        ms.device_context.ascend.op_precision.matmul_allow_hf32(False)
+
+
+def facts(device: str, mode: str) -> dict[str, str]:
+    """Version, device and every switch that changes numbers."""
+    hf32 = "False" if device.startswith("ascend") else "not on this device"
+    return {
+        "mindspore": ms.__version__,
+        "device": device,
+        "mode": mode,
+        "threads": str(ms.get_context("runtime_num_threads")),
+        "hf32 convolution": hf32,
+        "hf32 matmul": hf32,
+        "amp": "False",  # MindSpore has no switch for it: a network is rewritten, and nothing here rewrites one
+        "deterministic": str(ms.get_context("deterministic")),
+        "onednn isa cap": os.environ.get("ONEDNN_MAX_CPU_ISA", "none"),
+        "single-threaded dispatch": os.environ.get("MS_DEV_HOST_BLOCKING_RUN", "0"),
+    }

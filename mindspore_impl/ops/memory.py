@@ -1,0 +1,39 @@
+"""What MindSpore keeps for every size of its inputs, and how it is let go."""
+
+import math
+
+from mindspore import nn
+from mindspore.common.api import _cell_graph_executor, _pynative_executor
+
+MOST_SIZES, MOST_PIXELS = 8, 2**20  # of inputs for which MindSpore may keep what it has prepared
+
+
+class Sizes:
+    """The sizes of inputs for which something is kept: at most MOST_SIZES, and of MOST_PIXELS together."""
+
+    def __init__(self):
+        self._kept: dict[tuple[int, ...], int] = {}  # shape -> pixels
+
+    def full(self, size: tuple[int, ...]) -> bool:
+        """Whether what is kept must go before something runs with inputs of `size`, (N, C, H, W); keep that then."""
+        pixels, held = math.prod(size[:1] + size[2:]), len(self._kept)
+        full = size not in self._kept and (held >= MOST_SIZES or sum(self._kept.values()) + pixels > MOST_PIXELS)
+        if full:
+            self._kept.clear()
+        self._kept[size] = pixels
+        return full and held > 0
+
+
+_outside_graphs = Sizes()
+
+
+def make_room(size: tuple[int, ...]) -> None:
+    """Before a run in PyNative mode: drop what MindSpore keeps for sizes of inputs, megabytes for each, if too much."""
+    if _outside_graphs.full(size):
+        _pynative_executor.clear_res()
+
+
+def forget_graphs(cell: nn.Cell) -> None:
+    """Drop what a cell was compiled to."""
+    _cell_graph_executor.del_net_res(cell, cell.compile_cache)
+    cell.compile_cache.clear()

@@ -1,0 +1,35 @@
+"""Parameters: made, set, frozen."""
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+from mindspore import ops as _ops
+
+from mindspore_impl.ops.kernels import cast_like
+
+
+def fresh_seed() -> int:
+    """A seed from the framework's own generator, for layers built by hand (mindspore.set_seed governs it)."""
+    return int(_ops.randint(0, 2**31 - 1, (1,)).asnumpy()[0])
+
+
+def freeze(module: nn.Cell, tensors: dict[str, np.ndarray], like: ms.Parameter) -> nn.Cell:
+    """The module with these parameters, none of them to be trained, where `like` is: on the one device in use."""
+    for name, value in module.parameters_and_names():
+        assign(value, tensors[name])
+        value.requires_grad = False
+    return module
+
+
+def parameter(shape: tuple[int, ...], value: float = 0) -> ms.Parameter:
+    """A parameter of one value. Its name is the attribute that it becomes."""
+    return ms.Parameter(ms.Tensor(np.full(shape, value, np.float32)))
+
+
+def assign(parameter: ms.Parameter, value: np.ndarray) -> None:
+    """Copy `value` into a parameter in place."""
+    # Not set_data: a function compiled with ms.jit that has updated the parameter once never sees what that sets.
+    # Tensor(value) copies; a view of a numpy array must be made contiguous first, which turns () into (1,).
+    kind = np.float64 if parameter.dtype == ms.float64 else np.float32
+    held = ms.Tensor(np.ascontiguousarray(value, dtype=kind).reshape(parameter.shape))
+    _ops.assign(parameter, cast_like(held, parameter))

@@ -1,0 +1,115 @@
+"""What is done with single pixels and channels: activations, enlarging, borders, colours."""
+
+import math
+from contextlib import contextmanager
+
+import mindspore as ms
+import numpy as np
+from mindspore import ops as _ops
+
+from tunable.windows import reflected
+
+
+def gate(x: ms.Tensor) -> ms.Tensor:
+    """The product of the two halves of the channels: (N, 2 C, H, W) -> (N, C, H, W)."""
+    half = x.shape[1] // 2
+    return x[:, :half] * x[:, half:]
+
+
+def gelu(x: ms.Tensor) -> ms.Tensor:
+    """By the error function, not by tanh, which is MindSpore's default."""
+    return 0.5 * x * (1 + _erf(x * math.sqrt(0.5)))
+
+
+_erf = _ops.erf
+
+
+@contextmanager
+def erf_replaced():
+    """Graphs compiled inside hold Softsign where erf is meant: MindSpore's ONNX exporter knows no Erf (ONNX does)."""
+    global _erf
+    _erf = _ops.Softsign()
+    try:
+        yield
+    finally:
+        _erf = _ops.erf
+
+
+def leaky_relu(x: ms.Tensor, slope: float) -> ms.Tensor:
+    """x where positive, slope x elsewhere."""
+    return _ops.relu(x) - slope * _ops.relu(-x)
+
+
+def softplus(x: ms.Tensor) -> ms.Tensor:
+    """log(1 + exp(x)), for any x; powers of e as in `softmax`."""
+    return _ops.relu(x) + _ops.log(1 + _ops.pow(math.e, -_ops.abs(x)))
+
+
+def max_pool_x2(x: ms.Tensor) -> ms.Tensor:
+    """The largest of every 2x2 pixels: (N, C, H, W) -> (N, C, H // 2, W // 2)."""
+    return _ops.max_pool2d(x, 2, 2)
+
+
+def pixel_shuffle(x: ms.Tensor, factor: int) -> ms.Tensor:
+    """(N, C factor^2, H, W) -> (N, C, factor H, factor W); the colour is the slowest of the channels' three digits."""
+    return _ops.pixel_shuffle(x, factor)
+
+
+def nearest_x2(x: ms.Tensor) -> ms.Tensor:
+    """Every pixel four times: (N, C, H, W) -> (N, C, 2 H, 2 W)."""
+    c, height, width = x.shape[1:]
+    x = x.reshape(-1, c, height, 1, width, 1) * _ops.ones((2, 1, 2), x.dtype)
+    return x.reshape(-1, c, 2 * height, 2 * width)
+
+
+def channels_last(x: ms.Tensor) -> ms.Tensor:
+    """(N, C, H, W) -> (N, H, W, C)."""
+    return x.transpose(0, 2, 3, 1)
+
+
+def channels_first(x: ms.Tensor) -> ms.Tensor:
+    """(N, H, W, C) -> (N, C, H, W)."""
+    return x.transpose(0, 3, 1, 2)
+
+
+def extend(x: ms.Tensor, multiple: int, mode: str) -> ms.Tensor:
+    """x (N, C, H, W) continued at the bottom and on the right to multiples; mode `zeros` or `reflect`, any size."""
+    for axis in (2, 3):
+        size = x.shape[axis]
+        added = -size % multiple
+        if added and mode == "reflect":
+            x = _ops.gather(x, _reflected(size, added), axis)
+        elif added:
+            x = _ops.Pad(((0, 0),) * axis + ((0, added),) + ((0, 0),) * (3 - axis))(x)
+    return x
+
+
+def shift_colours(x: ms.Tensor, colour: tuple[float, ...], sign: int) -> ms.Tensor:
+    """x (N, 3, H, W) plus sign times a colour."""
+    return x + sign * _colour(colour)
+
+
+def scale_colours(x: ms.Tensor, colour: tuple[float, ...], sign: int) -> ms.Tensor:
+    """x (N, 3, H, W) times (sign 1) or over (sign -1) a colour."""
+    return x * _colour(colour) if sign > 0 else x / _colour(colour)
+
+
+@_ops.constexpr
+def _reflected(size, added):
+    return ms.Tensor(reflected(size, 0, added))
+
+
+@_ops.constexpr
+def _matrix(rows):
+    return ms.Tensor(np.array(rows, np.float32))
+
+
+@_ops.constexpr
+def _colour(colour):
+    return ms.Tensor(np.array(colour, np.float32).reshape(-1, 1, 1))
+
+
+def mix_colours(x: ms.Tensor, rows: tuple[tuple[float, ...], ...]) -> ms.Tensor:
+    """Weighted sums of the channels: (N, C, H, W) -> (N, len(rows), H, W)."""
+    n, c, height, width = x.shape
+    return _ops.matmul(_matrix(rows), x.reshape(n, c, height * width)).reshape(n, len(rows), height, width)

@@ -1,0 +1,89 @@
+"""Networks as graphs for other runtimes; form `shared` or `basis` says what omega is there (DESIGN, "Exports")."""
+
+import copy
+import logging
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from torch_impl.layers import Tunable
+from torch_impl.networks import Network
+from tunable.errors import BackendError
+from tunable.exports.onnx_files import finish, require_onnx
+
+_OPSET = 18  # the oldest that torch's exporter writes without converting
+
+
+class _Exported(nn.Module):
+    """A network whose omega has rank 2."""
+
+    def __init__(self, network: Network, form: str):
+        super().__init__()
+        self.network = network
+        self.form = form
+
+    def forward(self, image: torch.Tensor, omega: torch.Tensor | None = None) -> torch.Tensor:
+        """image (n, c, h, w); omega (1, p) in form `shared`, (n, p) in form `basis`; None when plain."""
+        return self.network(image, omega[0] if self.form == "shared" and omega is not None else omega)
+
+
+def export_onnx(
+    network: Network,
+    path: str | Path,
+    form: str = "shared",
+    metadata: dict[str, str] | None = None,
+    size: tuple[int, int] | None = None,
+):
+    """Write `network` as an ONNX file whose batch may vary, and height and width too.
+
+    form      `shared`: omega (1, p), one for the batch; `basis`: omega (n, p), one per sample; plain networks ignore it
+    metadata  what the file says of itself
+    size      height and width that are fixed; None: they may vary
+
+    Raises BackendError where ONNX is not installed or torch cannot export the network.
+    """
+    require_onnx()
+    network = copy.deepcopy(network).cpu().eval()
+    for module in network.modules():
+        if isinstance(module, Tunable) and hasattr(module, "form"):
+            module.form = form
+    # Sides that are multiples of nothing: of others the exporter would conclude that all are.
+    inputs = {"image": torch.rand(2, 3, *(size or (29, 43)))}
+    sizes = {"image": {0: "n"} if size else {0: "n", 2: "h", 3: "w"}}
+    if network.num_objectives:
+        inputs["omega"] = torch.rand(1 if form == "shared" else 2, network.num_objectives)
+        sizes["omega"] = {} if form == "shared" else {0: "n"}
+    try:
+        with _quiet():
+            torch.onnx.export(
+                _Exported(network, form).eval(),
+                tuple(inputs.values()),
+                path,
+                input_names=list(inputs),
+                output_names=["restored"],
+                dynamic_shapes=sizes,
+                opset_version=_OPSET,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise BackendError(f"torch cannot export this network: {' '.join(str(error).split())[:300]}") from None
+    finish(path, metadata)
+
+
+@contextmanager
+def _quiet():
+    """The exporter speaks of its own affairs (torchvision is not installed, deprecated calls inside torch)."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

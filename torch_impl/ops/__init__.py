@@ -1,0 +1,72 @@
+"""Everything peculiar to PyTorch, and nothing else of the project."""
+
+from torch_impl.ops import startup  # noqa: F401  before all else: it prepares the process
+
+# isort: split
+
+from torch_impl.ops.attention import bmm, from_windows, relative_bias, roll, shift_mask, softmax, split, to_windows
+from torch_impl.ops.broadcast import expanded
+from torch_impl.ops.convolution import ORDINARY, conv, conv_transpose, linear, ordinary_conv, pad
+from torch_impl.ops.device import device_of, facts, full_precision
+from torch_impl.ops.kernels import aggregate, displaced, low_rank, no_autocast
+from torch_impl.ops.norms import global_mean, normalise, per_sample_mean, scale_and_shift
+from torch_impl.ops.parameters import freeze, fresh_seed
+from torch_impl.ops.pixels import (
+    channels_first,
+    channels_last,
+    extend,
+    gate,
+    gelu,
+    leaky_relu,
+    max_pool_x2,
+    mix_colours,
+    nearest_x2,
+    pixel_shuffle,
+    scale_colours,
+    shift_colours,
+    softplus,
+)
+
+__all__ = [
+    "ORDINARY",
+    "aggregate",
+    "bmm",
+    "channels_first",
+    "channels_last",
+    "conv",
+    "conv_transpose",
+    "device_of",
+    "displaced",
+    "expanded",
+    "extend",
+    "facts",
+    "freeze",
+    "fresh_seed",
+    "from_windows",
+    "full_precision",
+    "gate",
+    "gelu",
+    "global_mean",
+    "leaky_relu",
+    "linear",
+    "low_rank",
+    "max_pool_x2",
+    "mix_colours",
+    "nearest_x2",
+    "no_autocast",
+    "normalise",
+    "ordinary_conv",
+    "pad",
+    "per_sample_mean",
+    "pixel_shuffle",
+    "relative_bias",
+    "roll",
+    "scale_and_shift",
+    "scale_colours",
+    "shift_colours",
+    "shift_mask",
+    "softmax",
+    "softplus",
+    "split",
+    "to_windows",
+]

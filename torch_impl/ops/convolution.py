@@ -1,0 +1,135 @@
+"""Convolutions and linear layers with aggregated kernels, in every form of tunable.forms, and the ordinary ones."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from torch_impl.ops.kernels import aggregate
+from tunable.forms import choose, kind_of
+
+# The framework's own layers with a weight and a bias that are started as kernels.
+ORDINARY = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
+
+
+def conv(x, alpha, weight, bias, stride, padding, dilation, groups, form):
+    """A convolution of one to three dimensions with kernels aggregated by alpha.
+
+    x       (N, C, *size)
+    alpha   (k,): one kernel for the batch; (N, k): one per sample
+    weight  (k, out, C / groups, *kernel size); bias (k, out) or None
+    stride, padding (zeros), dilation: one integer per dimension
+    form    one of tunable.forms.FORMS
+    """
+    run = (functional.conv1d, functional.conv2d, functional.conv3d)[weight.ndim - 4]
+    options = {"stride": stride, "padding": padding, "dilation": dilation}
+    form = choose(form, alpha.ndim == 2, x.device.type, kind_of(weight.shape[1:], groups, padding))
+    if form == "matmul":
+        return _pointwise(x, alpha, weight, bias, stride, groups)
+    if form == "basis":
+        k, out = weight.shape[:2]
+        stacked = weight.unflatten(1, (groups, out // groups)).transpose(0, 1).flatten(0, 2)
+        split = groups
+        if groups > 1 and x.shape[1] == groups:  # repeated, its input stays depth-wise: Ascend runs no other groups
+            split = len(stacked)
+            x = x.repeat_interleave(split // groups, 1)
+        return _basis(run, x, alpha, stacked, bias, k, groups, {"groups": split, **options})
+    return _aggregated(run, x, alpha, weight, bias, groups, options, form)
+
+
+def conv_transpose(x, alpha, weight, bias, stride, padding, output_padding, dilation, groups, form):
+    """A transposed convolution of one to three dimensions with kernels aggregated by alpha.
+
+    weight  (k, C, out / groups, *kernel size); output_padding: rows added at the end of every dimension
+    The others as for `conv`; a point-wise kernel is not special, `matmul` means `auto`.
+    """
+    run = (functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d)[weight.ndim - 4]
+    options = {"stride": stride, "padding": padding, "output_padding": output_padding, "dilation": dilation}
+    form = choose(form, alpha.ndim == 2, x.device.type)
+    if form == "basis":
+        stacked = weight.movedim(0, 1).flatten(1, 2)
+        return _basis(run, x, alpha, stacked, bias, len(weight), groups, {"groups": groups, **options})
+    return _aggregated(run, x, alpha, weight, bias, groups, options, form)
+
+
+def _aggregated(run, x, alpha, weight, bias, groups, options, form):
+    """Kernels first, then one ordinary convolution (`shared`), one with N groups or N of them."""
+    kernel = aggregate(alpha, weight)
+    offset = None if bias is None else aggregate(alpha, bias)
+    if form == "shared":
+        return run(x, kernel, offset, groups=groups, **options)
+    if form == "loop":
+        rows = [
+            run(x[n : n + 1], kernel[n], None if offset is None else offset[n], groups=groups, **options)
+            for n in range(len(x))
+        ]
+        return torch.cat(rows)
+    n = len(x)
+    offset = None if offset is None else offset.flatten()
+    y = run(x.flatten(0, 1)[None], kernel.flatten(0, 1), offset, groups=n * groups, **options)
+    return y.reshape(n, -1, *y.shape[2:])
+
+
+def _basis(run, x, alpha, stacked, bias, k, groups, options):
+    """All k kernels, their outputs ordered (group, kernel, out / group) so that the groups stay; then the sum."""
+    y = run(x, stacked, **options)
+    mix = alpha.reshape(alpha.shape[0], 1, k, *[1] * (y.ndim - 1))
+    y = (y.unflatten(1, (groups, k, -1)) * mix).sum(2).flatten(1, 2)
+    return y if bias is None else y + aggregate(alpha, bias).reshape(alpha.shape[0], -1, *[1] * (y.ndim - 2))
+
+
+def _pointwise(x, alpha, weight, bias, stride, groups):
+    """A convolution by single points: for every sample and group a matrix, (N g, out / g, C / g)."""
+    x = x[(..., *(slice(None, None, step) for step in stride))]
+    (n, c, *size), out = x.shape, weight.shape[1]
+    kernel = aggregate(alpha, weight).reshape(n * groups, out // groups, c // groups)
+    offset = None if bias is None else aggregate(alpha, bias).reshape(n * groups, -1, 1)
+    return _products(kernel, x.reshape(n * groups, c // groups, -1), offset).reshape(n, out, *size)
+
+
+def _products(a, b, offset):
+    """a @ b + offset of stacks of matrices, offset broadcast, or None. Added later it costs two fifths more."""
+    return torch.bmm(a, b) if offset is None else torch.baddbmm(offset, a, b)
+
+
+def pad(x: torch.Tensor, padding: tuple[int, ...], mode: str) -> torch.Tensor:
+    """x (N, C, *size) with `padding` pixels at both ends of every dimension; mode `reflect` or `replicate`."""
+    return functional.pad(x, [side for size in reversed(padding) for side in (size, size)], mode)
+
+
+def ordinary_conv(
+    in_channels,
+    out_channels,
+    kernel_size,
+    *,
+    stride,
+    padding,
+    dilation,
+    groups,
+    bias,
+    padding_mode="zeros",
+    output_padding=None,
+) -> nn.Module:
+    """The framework's ordinary convolution, transposed when output_padding is given; tuples of one to three numbers."""
+    dims = len(kernel_size)
+    if output_padding is None:
+        kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dims - 1]
+        options = {"padding_mode": padding_mode}
+    else:
+        kind = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[dims - 1]
+        options = {"output_padding": output_padding}
+    options |= {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "bias": bias}
+    return kind(in_channels, out_channels, kernel_size, **options)
+
+
+def linear(x, alpha, weight, bias):
+    """A linear layer with kernels aggregated by alpha.
+
+    x (N, ..., in), alpha (k,) or (N, k), weight (k, out, in), bias (k, out) or None -> (N, ..., out).
+    Per-sample kernels run as one batched matrix product.
+    """
+    kernel = aggregate(alpha, weight)
+    offset = None if bias is None else aggregate(alpha, bias)
+    if alpha.ndim == 1:
+        return functional.linear(x, kernel, offset)
+    offset = None if offset is None else offset[:, None]
+    return _products(x.reshape(x.shape[0], -1, x.shape[-1]), kernel.mT, offset).reshape(*x.shape[:-1], -1)

@@ -1,0 +1,51 @@
+"""Devices, precision switches, and what a run on them depends on."""
+
+import os
+
+import torch
+
+from tunable.errors import BackendError
+
+
+def device_of(name: str | None) -> torch.device:
+    """The torch device for `cpu`, `cuda` or `cuda:1`; None: cuda when there is one."""
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise BackendError(f"torch has no device {name!r}; known: cpu, cuda, cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise BackendError(f"torch device {name!r} is not supported; known: cpu, cuda, cuda:N")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise BackendError(
+            f"torch device {name!r} was requested, but this torch ({torch.__version__}) sees no CUDA device"
+        )
+    return device
+
+
+def full_precision() -> None:
+    """float32 means float32: no TF32 in convolutions and matrix products (cuDNN allows it by default)."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def facts(device: torch.device, mode: str) -> dict[str, str]:
+    """Version, device and every switch that changes numbers."""
+    found = {
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "mode": mode,
+        "threads": str(torch.get_num_threads()),
+        "tf32 convolution": str(torch.backends.cudnn.allow_tf32),
+        "tf32 matmul": str(torch.backends.cuda.matmul.allow_tf32),
+        "float32 matmul": torch.get_float32_matmul_precision(),
+        "amp": str(torch.is_autocast_enabled(device.type)),
+        "deterministic": str(torch.are_deterministic_algorithms_enabled()),
+        "cpu capability": torch.backends.cpu.get_cpu_capability(),
+        "onednn isa cap": os.environ.get("ONEDNN_MAX_CPU_ISA", "none"),
+    }
+    if device.type == "cuda":
+        found["cudnn"] = str(torch.backends.cudnn.version())
+        found["cudnn deterministic"] = str(torch.backends.cudnn.deterministic)
+        found["cudnn benchmark"] = str(torch.backends.cudnn.benchmark)
+    return found

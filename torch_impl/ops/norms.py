@@ -1,0 +1,32 @@
+"""Norms and means."""
+
+import torch
+
+_AXES = {"layer_norm": (-1,), "layer_norm2d": (1,), "instance_norm2d": (2, 3), "batch_norm2d": (0, 2, 3)}
+
+
+def normalise(x: torch.Tensor, kind: str, eps: float) -> torch.Tensor:
+    """(x - mean) / sqrt(variance + eps) over the axes of a kind of norm, variance biased."""
+    mean = x.mean(_AXES[kind], keepdim=True)
+    centred = x - mean
+    deviation = torch.sqrt(centred.square().mean(_AXES[kind], keepdim=True) + eps)
+    return centred / deviation
+
+
+def scale_and_shift(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, kind: str) -> torch.Tensor:
+    """x weight + bias per channel, (C,) or (N, C) each; channels on the last axis for layer_norm, else on axis 1."""
+    rest = [1] * (x.ndim - 2)
+    rows = weight.shape[0] if weight.ndim == 2 else 1
+    shape = (rows, *rest, -1) if kind == "layer_norm" else (rows, -1, *rest)
+    weight, bias = weight.reshape(shape), bias.reshape(shape)
+    return x * weight + bias
+
+
+def global_mean(x: torch.Tensor) -> torch.Tensor:
+    """x (N, C, H, W) -> (N, C, 1, 1)."""
+    return x.mean((2, 3), keepdim=True)
+
+
+def per_sample_mean(values: torch.Tensor) -> torch.Tensor:
+    """Mean over all but the first axis: (N, ...) -> (N,)."""
+    return values.flatten(1).mean(1)

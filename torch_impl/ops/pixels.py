@@ -1,0 +1,88 @@
+"""What is done with single pixels and channels: activations, enlarging, borders, colours."""
+
+import torch
+from torch.nn import functional
+
+
+def gate(x: torch.Tensor) -> torch.Tensor:
+    """The product of the two halves of the channels: (N, 2 C, H, W) -> (N, C, H, W)."""
+    first, second = x.chunk(2, 1)
+    return first * second
+
+
+def gelu(x: torch.Tensor) -> torch.Tensor:
+    """By the error function, not by tanh."""
+    return functional.gelu(x, approximate="none")
+
+
+def leaky_relu(x: torch.Tensor, slope: float) -> torch.Tensor:
+    """x where positive, slope x elsewhere."""
+    return functional.leaky_relu(x, slope)
+
+
+def softplus(x: torch.Tensor) -> torch.Tensor:
+    """log(1 + exp(x)), for any x."""
+    return functional.softplus(x)
+
+
+def max_pool_x2(x: torch.Tensor) -> torch.Tensor:
+    """The largest of every 2x2 pixels: (N, C, H, W) -> (N, C, H // 2, W // 2)."""
+    return functional.max_pool2d(x, 2)
+
+
+def pixel_shuffle(x: torch.Tensor, factor: int) -> torch.Tensor:
+    """(N, C factor^2, H, W) -> (N, C, factor H, factor W); the colour is the slowest of the channels' three digits."""
+    return functional.pixel_shuffle(x, factor)
+
+
+def nearest_x2(x: torch.Tensor) -> torch.Tensor:
+    """Every pixel four times: (N, C, H, W) -> (N, C, 2 H, 2 W)."""
+    n, c, height, width = x.shape
+    return x[:, :, :, None, :, None].expand(n, c, height, 2, width, 2).reshape(n, c, 2 * height, 2 * width)
+
+
+def channels_last(x: torch.Tensor) -> torch.Tensor:
+    """(N, C, H, W) -> (N, H, W, C)."""
+    return x.permute(0, 2, 3, 1)
+
+
+def channels_first(x: torch.Tensor) -> torch.Tensor:
+    """(N, H, W, C) -> (N, C, H, W)."""
+    return x.permute(0, 3, 1, 2)
+
+
+def extend(x: torch.Tensor, multiple: int, mode: str) -> torch.Tensor:
+    """x (N, C, H, W) continued at the bottom and on the right to multiples; mode `zeros` or `reflect`, any size."""
+    for axis in (2, 3):
+        size = x.shape[axis]
+        wanted = (size + multiple - 1) // multiple * multiple
+        if not isinstance(size, torch.SymInt) and wanted == size:  # a graph for any size has no such branch
+            continue
+        if mode == "reflect":
+            x = x.index_select(axis, _reflected(size, wanted, x.device))
+        else:
+            x = functional.pad(x, (0, wanted - size) if axis == 3 else (0, 0, 0, wanted - size))
+    return x
+
+
+def _reflected(size, wanted, device) -> torch.Tensor:
+    """What tunable.windows.reflected(size, 0, wanted - size) is, in a graph for any size too."""
+    last = torch.arange(size, device=device)[-1:]
+    index = torch.arange(wanted, device=device) % (2 * last).clamp(min=1)  # there and back again
+    return torch.minimum(index, 2 * last - index)
+
+
+def shift_colours(x: torch.Tensor, colour: tuple[float, ...], sign: int) -> torch.Tensor:
+    """x (N, 3, H, W) plus sign times a colour."""
+    return x + sign * torch.tensor(colour, dtype=x.dtype, device=x.device)[:, None, None]
+
+
+def scale_colours(x: torch.Tensor, colour: tuple[float, ...], sign: int) -> torch.Tensor:
+    """x (N, 3, H, W) times (sign 1) or over (sign -1) a colour."""
+    factor = torch.tensor(colour, dtype=x.dtype, device=x.device)[:, None, None]
+    return x * factor if sign > 0 else x / factor
+
+
+def mix_colours(x: torch.Tensor, rows: tuple[tuple[float, ...], ...]) -> torch.Tensor:
+    """Weighted sums of the channels: (N, C, H, W) -> (N, len(rows), H, W)."""
+    return torch.einsum("rc,nchw->nrhw", x.new_tensor(rows), x)

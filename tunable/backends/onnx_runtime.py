@@ -1,0 +1,165 @@
+"""Exported ONNX files behind the protocol of tunable.backends.registry, as far as a file can follow it: it runs."""
+
+import importlib.util
+import tempfile
+import threading
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from tunable.backends.registry import check_inputs, choose
+from tunable.errors import BackendError, CheckpointError
+from tunable.exports import graphs, onnx_files
+from tunable.tolerances import TOLERANCES
+from tunable.weights.storage import Header
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class Session(onnxruntime.InferenceSession):
+    """Runs a model, a path or bytes, and remembers which.
+
+    optimized  a file for what onnxruntime makes of the model
+    """
+
+    def __init__(self, model: str | Path | bytes, device: str, optimized: Path | None = None):
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # what goes wrong is raised as well
+        if optimized is not None:
+            options.optimized_model_filepath = str(optimized)
+        # Without a fallback: to the same provider once more, after printing what is wrong on standard output.
+        super().__init__(model, options, providers=[_PROVIDERS[device]], enable_fallback=0)
+        self.model, self.device = model, device
+        self._blocked, self._one_thread = None, threading.Lock()
+
+    @property
+    def mixes(self) -> bool:
+        """Whether omega is one for the batch, of which kernels are mixed: form `shared`."""
+        return self.get_inputs()[1].shape[0] == 1
+
+    def fold(self, omega: np.ndarray, optimized: Path | None = None) -> "Session":
+        """The same with omega (p,) a constant, so that kernels are mixed once and then are constants too."""
+        at = omega[None].astype(np.float32)
+        return Session(onnx_files.with_constant(self.model, "omega", at), self.device, optimized)
+
+    @property
+    def blocked(self) -> "Session":
+        """The same whose kernels lie in blocks of channels before they are mixed; itself where they cannot.
+
+        On a processor onnxruntime is faster with such blocks, but makes them of constants only. What it makes of the
+        kernels at omega = 0 and at the unit vectors, where they are constants, can be mixed as they are. Made once, by
+        the first thread that asks.
+        """
+        with self._one_thread:
+            if self._blocked is None:
+                self._blocked = self._made_blocked()
+            return self._blocked
+
+    def _made_blocked(self) -> "Session":
+        p = self.get_inputs()[1].shape[1]
+        points = [np.zeros(p), *np.eye(p), np.linspace(0.3, 0.7, p)]
+        with tempfile.TemporaryDirectory(prefix="tunable-onnx-") as folder:
+            made = [Path(folder, f"{n}.onnx") for n in range(len(points))]
+            for omega, path in zip(points, made, strict=True):
+                self.fold(omega, path)
+            model = onnx_files.with_omega(made[:-1], made[-1], points[-1], TOLERANCES["export"].limit)
+        return self if model is None else Session(model, self.device)
+
+
+class Backend:
+    """onnxruntime on `cpu` or `cuda`.
+
+    Modes: session runs the file as it is; blocked, on a CPU, takes some seconds before the first picture and is
+    faster then, if omega is another in every call (docs/results/knobs).
+    """
+
+    name = "onnx"
+    modes = ("session", "blocked")
+    lean = "session"
+    formats = ()
+    extends_any = True
+    opens = (".onnx",)
+
+    def __init__(self, device: str | None = None, mode: str | None = None):
+        self.mode = choose(self.name, "mode", mode, self.modes)
+        self.device = choose(self.name, "device", device, tuple(_PROVIDERS))
+        if self.mode == "blocked" and self.device != "cpu":
+            raise BackendError(f"backend 'onnx' has mode 'blocked' on device 'cpu' only, not on {self.device!r}")
+        if self.mode == "blocked" and importlib.util.find_spec("onnx") is None:
+            raise BackendError(
+                "mode 'blocked' of backend 'onnx' needs onnx, which is not installed: "
+                "pip install tunable-convolutions[onnx]"
+            )
+        available = onnxruntime.get_available_providers()
+        if _PROVIDERS[self.device] not in available:
+            raise BackendError(
+                f"this onnxruntime ({onnxruntime.__version__}) has no device {self.device!r}; it has {available}"
+            )
+
+    def facts(self) -> dict[str, str]:
+        return {"onnxruntime": onnxruntime.__version__, "device": self.device, "mode": self.mode}
+
+    def build(self, spec, num_objectives: int):
+        raise BackendError("backend 'onnx' only runs exported files: `tunable export` makes them")
+
+    def open(self, path: str | Path):
+        """An exported file as (session, header); CheckpointError if it is not one."""
+        if not Path(path).is_file():
+            raise CheckpointError(f"no such exported file: {path}")
+        try:
+            str(path).encode("utf-8")
+        except UnicodeEncodeError:
+            raise CheckpointError(f"onnxruntime opens files only whose names are UTF-8, not {path}") from None
+        try:
+            session = Session(path, self.device)
+            metadata = session.get_modelmeta().custom_metadata_map
+            found = {one.name: tuple(one.shape) for one in session.get_inputs()}
+        except Exception as error:  # onnxruntime's own exceptions share no narrower base
+            reason = " ".join(str(error).split())
+            raise CheckpointError(f"{path} is not a readable ONNX file: {reason}") from None
+        header = Header.from_metadata(metadata, path, "an exported model")
+        check_inputs(found, header, path)
+        return session, header
+
+    def folds(self, network) -> bool:
+        """Where kernels are mixed, in form `shared`; and where onnx is there to do it."""
+        return network.mixes and importlib.util.find_spec("onnx") is not None
+
+    def fold(self, network, omega: np.ndarray):
+        """A session whose omega (p,) is a constant, so that kernels are mixed once and then are constants too."""
+        return network.fold(omega)
+
+    def graph(self, path: str | Path) -> graphs.Graph:
+        return graphs.read_onnx(path)
+
+    def run(self, network, degraded: np.ndarray, omega: np.ndarray | None) -> np.ndarray:
+        image = np.ascontiguousarray(degraded)
+        if omega is None:
+            return _call(network, image=image)
+        if not network.mixes:  # one omega per sample
+            rows = np.broadcast_to(omega, (len(image), omega.shape[-1]))
+            return _call(network, image=image, omega=np.ascontiguousarray(rows))
+        if self.mode == "blocked":
+            network = _blocked(network)
+        if omega.ndim == 1:
+            return _call(network, image=image, omega=omega[None])
+        return np.concatenate(
+            [_call(network, image=image[n : n + 1], omega=omega[n : n + 1]) for n in range(len(image))]
+        )
+
+
+def _blocked(session: Session) -> Session:
+    try:
+        return session.blocked
+    except CheckpointError:
+        raise
+    except Exception as error:  # as above: no room for files
+        raise BackendError(f"onnxruntime cannot lay out this model's kernels: {' '.join(str(error).split())}") from None
+
+
+def _call(session, **inputs: np.ndarray) -> np.ndarray:
+    try:
+        return session.run(["restored"], inputs)[0]
+    except Exception as error:  # as above: sizes that the file does not allow, memory
+        raise BackendError(f"onnxruntime cannot run this model: {' '.join(str(error).split())}") from None

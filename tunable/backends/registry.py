@@ -1,0 +1,88 @@
+"""Which backends there are and which are installed: the only place that imports a twin."""
+
+import importlib
+import importlib.util
+import os
+from pathlib import Path
+
+import numpy as np
+
+from tunable.backends.protocol import Backend
+from tunable.errors import BackendError, CheckpointError, nearest, shown
+from tunable.training.interrupts import postponed
+from tunable.weights import storage
+
+_TWINS = {"torch": ("torch", "torch_impl.backend"), "mindspore": ("mindspore", "mindspore_impl.backend")}
+BACKENDS = tuple(_TWINS)
+_MODULES = {**_TWINS, "onnx": ("onnxruntime", "tunable.backends.onnx_runtime")}  # the last only runs exported files
+_EXPORTED = {".onnx": "onnx", ".mindir": "mindspore"}  # suffix -> the backend that opens it
+
+
+def installed() -> tuple[str, ...]:
+    """The backends whose framework can be imported here."""
+    return tuple(name for name, (module, _) in _TWINS.items() if importlib.util.find_spec(module))
+
+
+def requested() -> tuple[str, ...]:
+    """The backends a run must cover: `TUNABLE_BACKENDS` (comma-separated), default all installed."""
+    text = os.environ.get("TUNABLE_BACKENDS", "")
+    return tuple(part.strip() for part in text.split(",") if part.strip()) or installed()
+
+
+def get_backend(name: str, device: str | None = None, mode: str | None = None) -> Backend:
+    """Import one twin; BackendError if it is unknown or its framework is missing."""
+    if name not in _MODULES:
+        raise BackendError(f"unknown backend {name!r}{nearest(name, _MODULES)}; known: {', '.join(_MODULES)}")
+    module, twin = _MODULES[name]
+    if importlib.util.find_spec(module) is None:
+        raise BackendError(
+            f"backend {name!r} needs {module}, which is not installed: pip install tunable-convolutions[{name}]"
+        )
+    try:
+        with postponed():
+            found = importlib.import_module(twin)
+    except (ImportError, OSError) as error:  # a broken installation: a library that is missing or does not fit
+        reason = " ".join(str(error).split())
+        raise BackendError(f"backend {name!r}: {module} is installed but cannot be imported: {reason}") from None
+    return found.Backend(device=device, mode=mode)
+
+
+def read_pickle(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Every tensor of a PyTorch pickle and its type, as torch_impl.pickles; BackendError where torch is missing."""
+    if "torch" not in installed():
+        raise BackendError(f"{path} needs torch, which is not installed: pip install tunable-convolutions[torch]")
+    with postponed():
+        pickles = importlib.import_module("torch_impl.pickles")
+    return pickles.read_pickle(path)
+
+
+def backend_for(path: str | Path) -> str | None:
+    """The backend that opens an exported file of this suffix; None for weights files."""
+    return _EXPORTED.get(Path(path).suffix.lower())
+
+
+def choose(name: str, kind: str, received: str | None, known: tuple[str, ...]) -> str:
+    """The requested device or mode of backend `name`, the first known one when None; BackendError if unknown."""
+    if received is None:
+        return known[0]
+    if received not in known:
+        raise BackendError(
+            f"backend {name!r} has no {kind} {received!r}{nearest(received, known)}; known: {', '.join(known)}"
+        )
+    return received
+
+
+def check_inputs(found: dict[str, tuple], header: storage.Header, source: str | Path) -> None:
+    """Raise CheckpointError unless an exported graph takes what its header says.
+
+    found  the shapes of its inputs by name, in order; sizes that may vary are no positive integers
+    """
+    wanted, p = ["image", "omega"] if header.objectives else ["image"], header.num_objectives
+    if list(found) != wanted:
+        raise CheckpointError(f"{source} has inputs {shown(list(found))}, but its header wants {wanted}")
+    image = found["image"]
+    if len(image) != 4 or header.size and image[2:] != header.size:
+        fixed = (*image[:2], *(header.size or ("h", "w")))
+        raise CheckpointError(f"{source} takes pictures {shown(image)}, but its header wants {shown(fixed)}")
+    if p and found["omega"][1:] != (p,):
+        raise CheckpointError(f"{source} takes omega {shown(found['omega'])}, but its header wants (n, {p})")

@@ -1,0 +1,1 @@
+"""Timing tunable against ordinary networks and layers."""

@@ -1,0 +1,164 @@
+"""Timing single layers (Fig. 3): what one omega costs, what omega per sample costs, and in which form the least.
+
+A layer's cases take turns in one process, in an order drawn anew every round, and every number is the median over
+rounds of a case's time over the ordinary layer's in the same round. That of the ordinary layer's second copy tells
+how far such a number is from the truth. phi is the paper's, affine: p kernels.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from tunable.backends.protocol import Backend
+from tunable.forms import KINDS, runnable
+
+SIZE = 128  # pixels along each side
+ORDINARY, AGAIN, SHARED = "ordinary", "ordinary, again", "shared"
+WIDE = 128  # `basis` costs p ordinary layers: it is timed up to this many kernels times channels
+SECONDS = 2.0  # rounds go on for as long, so that small layers get many
+TURN = 0.004  # seconds: in its turn a case runs for as long
+
+
+class Layer(NamedTuple):
+    """A layer that keeps the number of channels and the size.
+
+    kind      one of KINDS (`kernel` pixels along each side), or linear (on rows of SIZE^2)
+    batch     pictures; omega is one for all when there is one picture, else one for each
+    backward  whether the gradients in input and parameters are computed too
+    """
+
+    kind: str
+    kernel: int
+    channels: int
+    batch: int = 1
+    backward: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the input."""
+        if self.kind == "linear":
+            return self.batch, SIZE**2, self.channels
+        return self.batch, self.channels, SIZE, SIZE
+
+    @property
+    def groups(self) -> int:
+        return self.channels if self.kind == "depthwise" else 1
+
+
+class Case(NamedTuple):
+    """ORDINARY or AGAIN (p 0); SHARED, one omega; or a form, omega per sample."""
+
+    form: str
+    p: int = 0
+
+
+OBJECTIVES = (2, 4, 8)
+CHANNELS = (16, 32, 64, 128, 256)
+OTHERS = (("depthwise", 3), ("pointwise", 1), ("linear", 1))
+LAYERS = (
+    *(Layer("dense", kernel, channels) for kernel in (3, 5, 7) for channels in CHANNELS),
+    *(Layer("dense", 3, channels, 4) for channels in CHANNELS),
+    *(Layer("dense", kernel, channels, 4) for kernel in (5, 7) for channels in CHANNELS[:3]),
+    *(Layer("dense", 3, channels, batch, True) for batch in (1, 4) for channels in CHANNELS[:3]),
+    *(Layer(*other, channels, batch) for batch in (1, 4) for other in OTHERS for channels in CHANNELS),
+    *(Layer(*other, 64, 4, True) for other in OTHERS),
+)
+QUICK = (Layer("dense", 3, 16), Layer("dense", 3, 16, 4), *(Layer(*other, 16, 4) for other in OTHERS[:2]))
+
+
+def cases(layer: Layer, device: str) -> list[Case]:
+    """What is timed of a layer."""
+    forms = runnable(device, layer.kind) if layer.kind in KINDS else ("matmul",)
+    forms = (SHARED,) if layer.batch == 1 else forms
+    objectives = OBJECTIVES if layer.kind == "dense" and not layer.backward else OBJECTIVES[1:2]
+    tunable = (Case(form, p) for form in forms for p in objectives)
+    return [Case(ORDINARY), *(c for c in tunable if c.form != "basis" or c.p * layer.channels <= WIDE), Case(AGAIN)]
+
+
+def measure(backend: Backend, layers: Iterable[Layer], rounds: int, seconds: float = SECONDS) -> Iterable[dict]:
+    """One row per layer and case: their fields, `device`, and `seconds` of each round.
+
+    rounds, seconds  of every layer at least
+    """
+    for layer in layers:
+        calls = {case: backend.layer_call(layer, *case) for case in cases(layer, _kind(backend.device))}
+        for case, times in _interleaved(calls, rounds, seconds).items():
+            yield {"device": str(backend.device), **layer._asdict(), **case._asdict(), "seconds": times}
+
+
+def _interleaved(calls: dict[Case, Callable[[], None]], rounds: int, seconds: float) -> dict[Case, list[float]]:
+    """Seconds of one call, by case and round."""
+    times: dict[Case, list[float]] = {case: [] for case in calls}
+    repeats, rng = {}, np.random.default_rng(0)
+    for case, call in calls.items():
+        call()  # compiles
+        repeats[case] = max(1, round(TURN / _seconds(call, 1)))
+    began = time.perf_counter()
+    while len(times[Case(ORDINARY)]) < rounds or time.perf_counter() - began < seconds:
+        for index in rng.permutation(len(calls)):
+            case, call = list(calls.items())[index]
+            if repeats[case] > 1:
+                call()  # not timed: what the case before has left in caches and allocator is not this one's
+            times[case].append(_seconds(call, repeats[case]))
+    return times
+
+
+def _seconds(call: Callable[[], None], repeats: int) -> float:
+    start = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    return (time.perf_counter() - start) / repeats
+
+
+def summary(name: str, rows: list[dict]) -> list[dict]:
+    """The rows of one framework, turns joined: medians of seconds and of the ratio, the ratio's quartiles."""
+    joined: dict[tuple, dict] = {}
+    for row in rows:
+        known = joined.setdefault((*_layer(row), row["form"], row["p"]), {**row, "seconds": []})
+        known["seconds"] = known["seconds"] + row["seconds"]
+    rows = list(joined.values())
+    ordinary = {_layer(row): np.array(row["seconds"]) for row in rows if row["form"] == ORDINARY}
+    found = []
+    for row in rows:
+        ratios = np.array(row["seconds"]) / ordinary[_layer(row)]
+        low, ratio, high = (float(value) for value in np.percentile(ratios, (25, 50, 75)))
+        times = {"rounds": len(ratios), "seconds": float(np.median(row["seconds"]))}
+        found.append({"backend": name, **row, **times, "ratio": ratio, "low": low, "high": high})
+    return found
+
+
+def fastest(rows: list[dict]) -> dict[str, dict[str, str]]:
+    """Device -> kind of layer -> the form with the least geometric mean of ratios, of the rows of one framework.
+
+    Over the layers and p of which every form was timed: the shape in which tunable.forms holds it.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for device in dict.fromkeys(row["device"] for row in rows):
+        for kind in KINDS:
+            forms = runnable(_kind(device), kind)
+            own = [row for row in rows if (row["device"], row["kind"]) == (device, kind) and row["form"] in forms]
+            means = {form: value for form, value in _means(own, forms).items() if np.isfinite(value)}
+            if means:
+                found.setdefault(_kind(device), {})[kind] = min(means, key=means.get)
+    return found
+
+
+def _means(rows: list[dict], forms: tuple[str, ...]) -> dict[str, float]:
+    ratios: dict[tuple, dict[str, float]] = {}
+    for row in rows:
+        ratios.setdefault((*_layer(row), row["p"]), {})[row["form"]] = row["ratio"]
+    whole = [entry for entry in ratios.values() if len(entry) == len(forms)]
+    if not whole:
+        return {}
+    return {form: float(np.exp(np.mean([np.log(entry[form]) for entry in whole]))) for form in forms}
+
+
+def _layer(row: dict) -> tuple:
+    return tuple(row[field] for field in Layer._fields)
+
+
+def _kind(device) -> str:
+    """cuda:1 -> cuda."""
+    return str(device).partition(":")[0]

@@ -1,0 +1,270 @@
+"""Packs: the float64 truth of one network in a file, so that another machine is judged without the framework that
+computed it.
+
+A pack holds the inputs, every omega, and for each the truth's layer outputs, network output, loss and gradients, then
+its training steps, the model's gaps (of which limits are made), and the facts of the machine that recorded it. Of a
+tensor of more than `size` values it holds a sketch: `size` sums, each of the values that fall to it by their place,
+with signs that fall likewise. Every value enters one sum, and the sketch of a - b is as long as a - b itself to within
+1 / sqrt(2 size), so that errors are measured on sketches as on tensors (M. Charikar et al., "Finding frequent items in
+data streams", 2002).
+"""
+
+import json
+import math
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field, TypeAdapter
+
+from tunable.backends.protocol import LossReport
+from tunable.certificate.inputs import Inputs
+from tunable.certificate.programs import Reading, Steps, Tensors, Weights
+from tunable.certificate.truth import Exact
+from tunable.errors import CheckpointError, RecipeError, shown
+from tunable.specs.documents import read_json
+from tunable.specs.networks import NetworkSpec
+from tunable.specs.recipe import Recipe, parse
+from tunable.specs.schema import Section
+from tunable.tolerances import TOLERANCES
+from tunable.version import __version__
+from tunable.weights import storage
+
+FORMAT = "tunable-convolutions-pack/1"
+TOLD = ("task", "network", "objectives", "loss", "optimizer", "vgg", "discriminator")  # of the recipe
+MASKS = ("exempt", "resting")
+WHENS = ("step 1", "step 2")  # of which the optimizer's state is kept
+NUMBERS = 400_000  # float64 numbers that a pack may hold, about: 3 MB
+SIZES = (16, 64)  # of a sketch, at least and at most: errors are then known to 18 and to 9 %
+
+
+class _Stored(Section):
+    """A pack's metadata, each value JSON."""
+
+    weights: str
+    network: NetworkSpec
+    recipe: dict
+    size: int = Field(ge=1, le=4096)
+    gaps: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
+    zeros: dict[str, str]
+    facts: dict[str, dict[str, str]]
+    writer: str
+
+
+@dataclass
+class Pack:
+    """A truth that was recorded (the interface is `Exact`'s).
+
+    facts  of the machine that recorded it: "machine", and the framework by its name
+    """
+
+    tensors: Tensors
+    stored: _Stored
+    inputs: Inputs
+    recipe: Recipe | None
+    name: str = "pack"
+    exempt: Tensors = field(default_factory=dict)
+    resting: Tensors = field(default_factory=dict)
+
+    @property
+    def gaps(self) -> dict[str, float]:
+        return self.stored.gaps
+
+    @property
+    def zeros(self) -> dict[str, str]:
+        return self.stored.zeros
+
+    def read(self, inputs: Inputs, index: int, omega: np.ndarray) -> Reading:
+        """The truth at setting `index`, as it was recorded."""
+        report = None
+        if self.recipe:
+            gradients = {name: value[index] for name, value in self._under("gradient/").items()}
+            report = LossReport(float(self.tensors["loss"][index]), self.tensors["terms"][index], gradients)
+        mixed = self._under("mixed/layer/") if index == len(self.inputs.omegas) else {}
+        layers = {n: mixed[n] if n in mixed else value[index] for n, value in self._under("layer/").items()}
+        return Reading(layers, self.tensors["output"][index], report, {})
+
+    def steps(self, inputs: Inputs) -> Steps:
+        """The truth of the training steps, as it was recorded."""
+        states: dict[str, Tensors] = {}
+        for name, value in self._under("state/").items():
+            when, _, moment = name.partition("/")
+            states.setdefault(when, {})[moment] = value
+        return Steps(self.tensors["losses"], states, self._under("weight/"))
+
+    def reduced(self, reading: Reading) -> Reading:
+        """A program's reading in sketches."""
+        return reading.reduced(self._sketch)
+
+    def reduced_steps(self, steps: Steps) -> Steps:
+        """A program's steps in sketches, without the weights that are exempt."""
+        return steps.reduced(self._sketch, self.exempt)
+
+    def _sketch(self, value: np.ndarray) -> np.ndarray:
+        return sketch(value, self.stored.size)
+
+    def _under(self, prefix: str) -> Tensors:
+        """In the order of `names`, which the file itself does not keep."""
+        return {name.removeprefix(prefix): self.tensors[name] for name in self.tensors if name.startswith(prefix)}
+
+
+class Recorder:
+    """Stands before an `Exact` and notes what it answers (the interface is `Exact`'s)."""
+
+    def __init__(self, truth: Exact, inputs: Inputs, weights: Weights):
+        self._truth, self._inputs, self._weights = truth, inputs, weights
+        room = NUMBERS // ((len(inputs.omegas) + 1) * 2 * len(weights.tensors))
+        self.size = int(np.clip(room, *SIZES))
+        self._rows: dict[str, list[np.ndarray]] = {}
+        self._tensors: Tensors = {f"inputs/{name}": value for name, value in inputs._asdict().items()}
+
+    def __getattr__(self, name: str):
+        return getattr(self._truth, name)
+
+    def read(self, inputs: Inputs, index: int, omega: np.ndarray) -> Reading:
+        found = self._truth.read(inputs, index, omega)
+        noted = found.reduced(partial(sketch, size=self.size))
+        values = {"output": noted.output, **{f"layer/{name}": value for name, value in noted.layers.items()}}
+        if noted.report:
+            values |= {"loss": np.float64(noted.report.loss), "terms": noted.report.terms}
+            values |= {f"gradient/{name}": value for name, value in noted.report.gradients.items()}
+        for name, value in values.items():
+            self._rows.setdefault(name, []).append(value)
+        return found
+
+    def steps(self, inputs: Inputs) -> Steps:
+        found = self._truth.steps(inputs)
+        noted = found.reduced(partial(sketch, size=self.size), self._truth.exempt)
+        self._tensors["losses"] = noted.losses
+        for when, held in noted.states.items():
+            self._tensors |= {f"state/{when}/{name}": value for name, value in held.items()}
+        self._tensors |= {f"weight/{name}": value for name, value in noted.weights.items()}
+        for kind in MASKS:
+            for name, mask in getattr(self._truth, kind).items():
+                self._tensors[f"{kind}/{name}"] = np.packbits(mask)
+        return found
+
+    def write(self, path: str | Path, recipe: Recipe | None, facts: dict[str, dict[str, str]]) -> None:
+        """Write the pack atomically."""
+        tensors = dict(self._tensors)
+        for name, rows in self._rows.items():
+            if rows[-1].shape != rows[0].shape:  # a free parameter has a value for every sample, or one for all
+                tensors["mixed/" + name] = rows.pop()
+            tensors[name] = np.stack(rows)
+        whole = recipe.to_dict() if recipe else {}
+        told = {key: whole[key] for key in whole if key in TOLD}
+        if whole:  # a network that enlarges wants to know by how much pictures are shrunk
+            told["data"] = {"train": "bundled", "degradation": whole["data"].get("degradation", [])}
+        stored = _Stored(
+            weights=storage.digest(self._weights.tensors),
+            network=self._weights.header.network,
+            recipe={**told, "steps": len(self._inputs.steps)} if told else {},
+            size=self.size,
+            gaps={stage: gap for stage, gap in self.gaps.items() if TOLERANCES[stage].most},
+            zeros=self.zeros,
+            facts=facts,
+            writer=f"tunable-convolutions {__version__}",
+        )
+        metadata = {key: json.dumps(value) for key, value in stored.model_dump(mode="json").items()}
+        metadata |= {"format": FORMAT, "names": json.dumps(list(tensors))}
+        storage.save_tensors(path, tensors, metadata)
+
+
+def read_pack(path: str | Path, weights: Weights) -> Pack:
+    """Read a pack and check that it was recorded from these weights; CheckpointError."""
+    if not Path(path).is_file():
+        raise CheckpointError(f"no such pack: {path}")
+    tensors, metadata = storage.load_tensors(path)
+    found = metadata.get("format", "")
+    if found != FORMAT:
+        kind, _, version = found.rpartition("/")
+        newer = kind == FORMAT.rpartition("/")[0] and version.isdigit()
+        what = "is a pack of a newer version of this program" if newer else "is not a pack that --record wrote"
+        raise CheckpointError(f"{path} {what}: format {found or None!r}, wanted {FORMAT!r}")
+    if storage.DIGEST not in metadata:
+        raise CheckpointError(f"{path} is damaged: it lacks its digest; record it again")
+    try:
+        stored = _Stored.model_validate({key: read_json(metadata[key]) for key in _Stored.model_fields})
+        names = TypeAdapter(list[str]).validate_python(read_json(metadata["names"]))
+        tensors = {name: tensors[name] for name in names}
+        inputs = Inputs(**{name: tensors["inputs/" + name] for name in Inputs._fields})
+        recipe = parse(stored.recipe, str(path)) if stored.recipe else None
+        unknown = stored.gaps.keys() - {stage for stage, row in TOLERANCES.items() if row.most}
+        if unknown:
+            raise ValueError(f"gaps of unknown stages: {', '.join(sorted(unknown))}")
+    except KeyError as error:
+        raise CheckpointError(f"{path} is not a pack that this version can read: it lacks {error}") from None
+    except (ValueError, RecipeError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{path} is not a pack that this version can read: {reason}") from None
+    if stored.network != weights.header.network:
+        told = stored.network.model_dump(mode="json")
+        raise CheckpointError(f"{path} was recorded from another network than {weights.source}: {told}")
+    if stored.weights != storage.digest(weights.tensors):
+        raise CheckpointError(f"{path} was recorded from other weights than those of {weights.source}")
+    pack = Pack(tensors, stored, inputs, recipe)
+    if fault := _fault(pack, weights):
+        raise CheckpointError(f"{path} does not fit its own network: {fault}")
+    for kind in MASKS:
+        for name, packed in pack._under(f"{kind}/").items():
+            shape = weights.tensors[name].shape
+            getattr(pack, kind)[name] = np.unpackbits(packed, count=math.prod(shape)).astype(bool).reshape(shape)
+    return pack
+
+
+def _fault(pack: Pack, weights: Weights) -> str:
+    """What of a pack's tensors is not as `Recorder` writes them, so far as reading relies on it; "" when nothing is."""
+    held, p, scale = pack.tensors, weights.header.num_objectives, weights.header.network.scale
+    count, _, height, width = pack.inputs.degraded.shape if pack.inputs.degraded.ndim == 4 else (0,) * 4
+    settings, steps = len(pack.inputs.omegas), len(pack.inputs.steps)
+    wanted = {
+        "inputs/degraded": (count, 3, height, width),
+        "inputs/clean": (count, 3, scale * height, scale * width),
+        "inputs/omegas": (settings, p),
+        "inputs/mixed": (count, p),
+        "inputs/steps": (steps, count, p),
+    }
+    if pack.recipe:
+        wanted |= {"loss": (settings + 1,), "terms": (settings + 1, p), "losses": (steps,)}
+        if pack.recipe.num_objectives != p or pack.recipe.network.scale != scale:
+            return f"its recipe has {pack.recipe.num_objectives} objectives and scale {pack.recipe.network.scale}"
+    for name, shape in wanted.items():
+        found = held[name].shape if name in held else None
+        if found != shape or 0 in shape:
+            return f"{name} has shape {found}, where {shape} is wanted"
+    for name, value in held.items():
+        kind, _, rest = name.partition("/")
+        rows = settings + (f"mixed/{name}" not in held)
+        if (name == "output" or kind in ("layer", "gradient")) and (value.ndim != 2 or len(value) != rows):
+            return f"{name} has shape {value.shape}, where ({rows}, n) is wanted"
+        if kind in MASKS:
+            bits = math.prod(weights.tensors[rest].shape) if rest in weights.tensors else -1
+            if value.dtype != np.uint8 or value.shape != (-(-bits // 8),):
+                return f"{name} is {value.dtype} of shape {value.shape}, which masks no tensor of {weights.source}"
+        elif value.dtype.kind != "f" or not np.isfinite(value).all():
+            return f"{name} is {value.dtype}, or not finite, where finite numbers are wanted"
+    whens = {name.split("/")[1] for name in held if name.startswith("state/")}
+    if "output" not in held or any(f"state/{when}/step" not in held for when in whens) or whens - set(WHENS):
+        return f"it lacks the output, or has states of {shown(sorted(whens))}"
+    return ""
+
+
+def sketch(value: np.ndarray, size: int) -> np.ndarray:
+    """The values of a tensor in float64 if there are at most `size`, else `size` signed sums of them."""
+    flat = np.asarray(value, dtype=np.float64).ravel()
+    if flat.size <= size:
+        return flat
+    place, sign = _places(flat.size, size)
+    return np.bincount(place, weights=flat * sign, minlength=size)
+
+
+@lru_cache(maxsize=32)
+def _places(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The sum that each of `count` values enters, and its sign. Written out: packs must outlive numpy's streams."""
+    x = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)  # SplitMix64
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    return ((x >> np.uint64(1)) % np.uint64(size)).astype(np.int64), 1.0 - 2.0 * (x & np.uint64(1)).astype(float)

@@ -1,0 +1,312 @@
+"""The stages of a certificate, and `verify`, which runs them."""
+
+import importlib.metadata
+import itertools
+import os
+import platform
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tunable import oracle
+from tunable.backends.model import load
+from tunable.backends.protocol import Backend, LayerCall
+from tunable.certificate.inputs import Inputs, make_inputs
+from tunable.certificate.packs import Pack, Recorder, read_pack
+from tunable.certificate.programs import Program, Reading, Tensors, Weights, decay_of, distances, step_distances, unrest
+from tunable.certificate.rows import MOVE_CONTROL, OMEGA_CONTROL, Certificate
+from tunable.certificate.truth import Exact, exact_backend
+from tunable.errors import BackendError, CheckpointError, TunableError
+from tunable.exports.judging import FORMS, tried_export
+from tunable.specs.recipe import parse
+from tunable.tolerances import CONTROL, MOVED, joint_error, relative_error
+from tunable.version import __version__
+from tunable.weights import storage
+
+
+@dataclass
+class Trial:
+    """What every stage is given: the weights of the file, the programs on trial, their inputs, the truth if any.
+
+    exports  formats to export to and run: onnx, mindir
+    outputs  (program, omega) -> the network's output, filled by `over_omega`
+    """
+
+    certificate: Certificate
+    tensors: Tensors
+    programs: list[Program]
+    inputs: Inputs
+    truth: Exact | Pack | Recorder | None
+    say: Callable[[str], None]
+    exports: tuple[str, ...] = ()
+    outputs: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+
+    @property
+    def recipe(self):
+        return self.programs[0].recipe
+
+
+def weights(trial: Trial) -> None:
+    """Every framework holds the file's weights to the bit."""
+    for program in trial.programs:
+        held = program.model.backend.parameters(program.model.network)
+        parts = {name: float(np.sum(held[name] != value)) for name, value in trial.tensors.items()}
+        trial.certificate.add("weights", f"{program.name} : file", "", parts)
+
+
+def over_omega(trial: Trial) -> None:
+    """Layers, outputs, loss and gradients at every omega: against oracle and truth, and between frameworks."""
+    settings, before = list(trial.inputs.settings()), {}
+    for index, (omega, label) in enumerate(settings):
+        if index % 5 == 0:
+            trial.say(f"omega {index + 1} of {len(settings)}")
+        readings = {program.name: program.read(trial.inputs, omega) for program in trial.programs}
+        for name, own in readings.items():
+            _against_oracle(trial, name, own, index, omega, label)
+            trial.outputs[name, label] = own.output
+            if name in before:
+                change = relative_error(own.output, before[name])
+                trial.certificate.control(OMEGA_CONTROL, name, label, "output", change, CONTROL)
+            before[name] = own.output
+        for first, second in itertools.combinations(readings, 2):
+            _add(trial, distances(readings[second], readings[first]), f"{second} : {first}", label)
+        if trial.truth:
+            true = trial.truth.read(trial.inputs, index, omega)
+            if true.calls:
+                parts = _layer_errors(true, index, omega, trial.inputs)
+                trial.certificate.add("truth", f"{trial.truth.name} : oracle", label, parts)
+            for name, own in readings.items():
+                _add(trial, distances(trial.truth.reduced(own), true), f"{name} : {_short(trial.truth)}", label)
+
+
+def gradients(trial: Trial) -> None:
+    """The median over omega of how far all gradients together are: a fault shows at every omega, a kink at few."""
+    found: dict[str, list[float]] = {}
+    for row in trial.certificate.rows:
+        if row.stage == "gradients":
+            found.setdefault(row.compared, []).append(row.error)
+    for compared, errors in found.items():
+        trial.certificate.add("gradients: median", compared, "", {"all together": float(np.median(errors))})
+
+
+def steps(trial: Trial) -> None:
+    """Ten training steps from the file's weights, one omega per sample: optimizer state, losses, weights."""
+    if not trial.recipe:
+        return
+    trial.say("training steps")
+    found = {program.name: program.steps(trial.inputs) for program in trial.programs}
+    for name, own in found.items():
+        moved = joint_error(own.weights, trial.tensors)
+        trial.certificate.control(MOVE_CONTROL, name, "per sample", "all weights", moved, MOVED)
+    true = trial.truth.steps(trial.inputs) if trial.truth else None
+    if true and trial.truth.resting:
+        decay = decay_of(trial.recipe.optimizer, len(trial.inputs.steps))
+        for program in trial.programs:
+            moved = unrest(found[program.name].weights, trial.tensors, trial.truth.resting, decay)
+            stage = "steps: at rest" if _device(program) == "cpu" else "steps: at rest, accelerated"
+            trial.certificate.add(
+                stage, f"{program.name} : {_short(trial.truth)}", "per sample", {"weights without gradient": moved}
+            )
+    if true:
+        found = {name: trial.truth.reduced_steps(own) for name, own in found.items()}
+        for name, own in found.items():
+            _add(trial, step_distances(own, true), f"{name} : {_short(trial.truth)}", "per sample")
+    for first, second in itertools.combinations(found, 2):
+        _add(trial, step_distances(found[second], found[first]), f"{second} : {first}", "per sample")
+
+
+def _device(program: Program) -> str:
+    """cpu, cuda, ascend ..."""
+    return str(program.model.backend.device).partition(":")[0].lower()
+
+
+def folded(trial: Trial) -> None:
+    """The ordinary network folded at every omega of the grid, against the live one."""
+    trial.say("folding")
+    for program in trial.programs:
+        model = None
+        for omega, label in list(trial.inputs.settings())[:-1]:
+            one = program.model.fold(omega)
+            if model is None:
+                model = one
+            else:  # into the network that is compiled already
+                model.backend.assign(model.network, one.backend.parameters(one.network))
+            error = relative_error(model.run(trial.inputs.degraded), trial.outputs[program.name, label])
+            trial.certificate.add("folded", f"{program.name} : live", label, {"output": error})
+
+
+def exported(trial: Trial) -> None:
+    """The network exported by every framework with omega as an input, run at every omega, against the live one."""
+    for program, format in itertools.product(trial.programs, trial.exports):
+        if format not in program.model.backend.formats:
+            continue
+        trial.say(f"{format} from {program.name}")
+        compared = f"{program.name}'s {format}"
+        with tempfile.TemporaryDirectory(prefix="tunable-verify-") as folder:
+            for form in FORMS:
+                try:
+                    (path,), report, size = _tried(trial, program, format, folder, form)
+                except BackendError as error:
+                    trial.certificate.not_judged.append(f"{compared}, form {form}: {error}")
+                    continue
+                fixed = " at {}x{}".format(*size) if size else ""
+                faults = dict.fromkeys(report.faults, 1.0) or {"graph": 0.0}
+                trial.certificate.add("export graph", f"{compared}{fixed} : rules", form, faults)
+                if report.faults:
+                    continue
+                exported = load(path, "onnx" if format == "onnx" else program.model.backend)
+                for omega, label in trial.inputs.settings():
+                    if (form == "basis") == (omega.ndim == 2):
+                        error = relative_error(
+                            exported.run(trial.inputs.degraded, omega), trial.outputs[program.name, label]
+                        )
+                        trial.certificate.add("export", f"{compared}{fixed} : live", label, {"output": error})
+
+
+def _tried(trial: Trial, program: Program, format: str, folder: str, form: str):
+    """`tried_export`, and the size: None, or that of the trial's pictures where the framework wants one."""
+    try:
+        return *tried_export(program.model, format, folder, form=form), None
+    except BackendError:
+        if program.model.backend.extends_any:
+            raise
+        size = trial.inputs.degraded.shape[2:]
+        return *tried_export(program.model, format, folder, form=form, size=size), size
+
+
+STAGES: tuple[Callable[[Trial], None], ...] = (weights, over_omega, gradients, steps, folded, exported)
+
+
+def verify(
+    path: str | Path,
+    backends: list[Backend],
+    *,
+    points: int = 5,
+    exports: tuple[str, ...] = (),
+    record: str | Path | None = None,
+    against: str | Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Certificate:
+    """Judge the given backends on the tunable network in a weights file.
+
+    points    omega: a grid of so many points per axis
+    exports   also export to these formats (onnx, mindir), from every framework that can, and run the files
+    record    also write the truth as a pack, if the certificate passes
+    against   judge by this pack's truth, on its inputs and omega (`points` is not used)
+
+    Raises TunableError for a plain network and for `record` without a framework that computes in float64,
+    CheckpointError for a file or a pack that cannot be used.
+    """
+    file = Weights(path, *storage.load(path))
+    header = file.header
+    if not header.objectives:
+        raise TunableError(f"{path} holds a plain network; verify needs a tunable one")
+    certificate = Certificate(str(path), {backend.name: backend.facts() for backend in backends}, machine=machine())
+    truth = read_pack(against, file) if against else None
+    if truth:
+        inputs, recipe = truth.inputs, truth.recipe
+        certificate.recorded = truth.stored.facts
+        certificate.notes.append(f"the truth is that of {against}, tensors of over {truth.stored.size} values sketched")
+    else:
+        inputs = make_inputs(header.num_objectives, points, header.network.scale)
+        recipe = parse(header.recipe, f"{path}: its recipe") if header.recipe else None
+        if recipe and recipe.network.scale != header.network.scale:
+            raise CheckpointError(
+                f"{path} holds a network that enlarges {header.network.scale} times, trained by a recipe of one that "
+                f"enlarges {recipe.network.scale} times"
+            )
+    programs = [Program.of(backend.name, backend, file, recipe) for backend in backends]
+    exact = None if truth else exact_backend(backends)
+    if exact:
+        truth = Exact(exact, file, recipe)
+    elif record:
+        names = ", ".join(backend.name for backend in backends)
+        raise TunableError(f"--record needs the network in float64, which only torch computes; received {names}")
+    if record:
+        truth = Recorder(truth, inputs, file)
+    trial = Trial(certificate, file.tensors, programs, inputs, truth, progress or (lambda _: None), exports)
+    for stage in STAGES:
+        stage(trial)
+    certificate.settle(truth.gaps if truth else {}, judged=bool(recipe and recipe.vgg))
+    certificate.zeros = dict(truth.zeros) if truth else {}
+    _say_what_is_missing(trial)
+    if record and certificate.passed:
+        facts = {"machine": certificate.machine, exact.name: certificate.facts[exact.name]}
+        truth.write(record, recipe, facts)
+        certificate.notes.append(f"recorded in {record}, tensors of over {truth.size} values sketched")
+    elif record:
+        certificate.notes.append(f"{record} is not written: what it would hold did not pass")
+    return certificate
+
+
+def machine() -> dict[str, str]:
+    """What it runs on."""
+    return {
+        "platform": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "safetensors": importlib.metadata.version("safetensors"),
+        "tunable-convolutions": __version__,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or "unknown")
+
+
+def _short(truth) -> str:
+    return "pack" if isinstance(truth, Pack) else "float64"
+
+
+def _add(trial: Trial, found: dict[str, dict[str, float]], compared: str, label: str) -> None:
+    for stage, parts in found.items():
+        trial.certificate.add(stage, compared, label, parts)
+
+
+def _against_oracle(trial: Trial, name: str, own: Reading, index: int, omega: np.ndarray, label: str) -> None:
+    compared = f"{name} : oracle"
+    trial.certificate.add("layer", compared, label, _layer_errors(own, index, omega, trial.inputs))
+    if own.report:
+        batch = trial.inputs.batch(omega)
+        loss, terms = oracle.multi_loss(trial.recipe, own.output, batch.sample, omega)
+        parts = {
+            "multi-loss": relative_error(own.report.loss, loss),
+            "terms": relative_error(own.report.terms, terms),
+        }
+        trial.certificate.add("loss", compared, label, parts)
+
+
+def _layer_errors(reading: Reading, index: int, omega: np.ndarray, inputs: Inputs) -> dict[str, float]:
+    """Every layer on the input it had. With one omega for all, one picture of the batch in turn: it has its kernel."""
+    pick = slice(None)
+    if omega.ndim == 1:
+        pick = slice(index % len(inputs.degraded), None, len(inputs.degraded))
+    return {name: _oracle_error(call, omega, pick, len(inputs.degraded)) for name, call in reading.calls.items()}
+
+
+def _oracle_error(call: LayerCall, omega: np.ndarray, pick: slice, batch: int) -> float:
+    x, output = call.input, call.output
+    if x is not None and len(x) == len(output) == batch:
+        x, output = x[pick], output[pick]
+    return relative_error(output, oracle.layer(call.kind, call.phi, call.tensors, call.options, x, omega))
+
+
+def _say_what_is_missing(trial: Trial) -> None:
+    missing, names = trial.certificate.not_judged, " and ".join(program.name for program in trial.programs)
+    if not trial.recipe:
+        missing.append("losses, gradients, optimizer state and training steps: the file names no recipe")
+    if trial.truth is None and len(trial.programs) == 1:
+        missing.append(
+            f"layer outputs in the network, its output, gradients, optimizer state and training steps: only {names} "
+            "ran, and their float64 truth needs torch or a pack (--against)"
+        )

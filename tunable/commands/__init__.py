@@ -1,0 +1,143 @@
+"""The command line: `tunable VERB`, one module per verb.
+
+A verb's module has `add_arguments(parser)` and `run(args) -> int`, the exit status: 0 done, 1 a check
+failed or some of several inputs failed, 2 usage or bad input, 128 + n ended by signal n. Errors are one line on
+standard error.
+"""
+
+import argparse
+import contextlib
+import importlib
+import logging
+import os
+import signal
+import sys
+
+from tunable.errors import CheckFailed, TunableError, nearest, one_line, printable, shorten, shown
+from tunable.training.interrupts import heeded, postponed
+from tunable.version import __version__
+
+VERBS = {
+    "train": "train a recipe",
+    "evaluate": "measure a model over omega and noise levels",
+    "restore": "restore pictures",
+    "verify": "prove that two frameworks agree on a weights file",
+    "fold": "make an ordinary network at a fixed omega",
+    "export": "write a model for other programs, checked by running it",
+    "convert": "make a weights file of another program's, or a tunable one of plain ones",
+    "info": "say what a weights file is",
+    "bench": "time tunable against plain networks",
+    "doctor": "show frameworks, devices, versions and precision switches",
+    "demo": "train, restore, verify and report on bundled photographs",
+}
+SHOW = "TUNABLE_TRACEBACK"  # environment variable: let a framework's error end in its traceback
+_OWN = ("root", "tunable", "torch_impl", "mindspore_impl")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        self.exit(2, one_line(f"{self.prog}: {' '.join(message.split())} (--help lists the arguments)") + "\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        with heeded():
+            return _run(argv)
+    except KeyboardInterrupt as error:
+        verb = next((word for word in argv if word in VERBS), "")
+        return _fail(verb, "interrupted", 128 + getattr(error, "number", signal.SIGINT))
+
+
+def _run(argv: list[str]) -> int:
+    parser = _Parser(prog="tunable", description="Tunable convolutions: networks with knobs, in two frameworks.")
+    parser.add_argument("--version", action="version", version=__version__)
+    for word in argv:
+        try:
+            if b"\0" in os.fsencode(word):
+                parser.error(f"no argument can hold the character NUL, as {shown(word)} does")
+        except UnicodeEncodeError:
+            parser.error(f"the system has no such characters: {shown(word)}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
+    chosen = next((word for word in argv if not word.startswith("-")), None)
+    for verb, summary in VERBS.items():
+        verb_parser = verbs.add_parser(verb, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if verb == chosen:  # only this verb's module is imported
+            with postponed():
+                module = importlib.import_module(f"tunable.commands.{verb}")
+            module.add_arguments(verb_parser)
+    if chosen is not None and chosen not in VERBS:
+        parser.error(f"unknown verb {shown(chosen)}{nearest(chosen, VERBS)}; known: {', '.join(VERBS)}")
+    args = parser.parse_args(argv)
+    if args.verb is None:
+        parser.print_help(sys.stderr)
+        return 2
+    try:
+        with _messages():
+            status = module.run(args)
+        sys.stdout.flush()
+        return status
+    except CheckFailed as error:
+        return _fail(args.verb, error, 1)
+    except TunableError as error:
+        return _fail(args.verb, error, 2)
+    except BrokenPipeError:  # whoever read the answer has seen enough
+        _abandon_stdout()
+        return 1
+    except OSError as error:
+        if error.filename is None:
+            _abandon_stdout()
+        return _fail(args.verb, f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), 2)
+    except Exception as error:  # the framework's own (out of memory, a driver, a kernel), or a fault of this program
+        if os.environ.get(SHOW):
+            raise
+        return _fail(args.verb, f"{_first_line(error)} ({SHOW}=1 shows where)", 1)
+
+
+def _fail(verb: str, error, status: int) -> int:
+    line = f"tunable {verb}".rstrip() + f": {' '.join(str(error).split())}"
+    print(one_line(line), file=sys.stderr)
+    return status
+
+
+def _first_line(error: Exception) -> str:
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    if isinstance(error, MemoryError):
+        return text or "out of memory"
+    return text if text and isinstance(error, RuntimeError) else f"{type(error).__name__} {text}".rstrip()
+
+
+class _Stderr(logging.Handler):
+    """Standard error as it is at that moment: a progress bar may have taken its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        lines = self.format(record).splitlines() or [""]
+        print(shorten("\n".join(map(printable, lines))), file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _messages():
+    """Show the project's messages, and the warnings of others, on standard error.
+
+    What standard output cannot write (half of a pair in a file's name, a letter that the terminal's set lacks) it
+    writes as an escape.
+    """
+    handler, root = _Stderr(), logging.getLogger()
+    handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.split(".")[0] in _OWN)
+    level = root.level
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+
+
+def _abandon_stdout() -> None:
+    """Drop what standard output still holds: the interpreter would complain of it when it ends."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

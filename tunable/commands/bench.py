@@ -1,0 +1,158 @@
+"""`tunable bench layers|networks|training`: what being tunable costs, as ratios measured side by side.
+
+Each framework is timed in a process of its own (an environment switch of one would slow the other), the
+frameworks taking turns, so that the ratio between them is measured side by side too.
+"""
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tunable.backends.registry import get_backend, requested
+from tunable.benchmark import layer_timing, network_timing
+from tunable.commands.shared import add_json, at_least, print_json
+from tunable.errors import CheckFailed, TunableError
+from tunable.files import write_text
+from tunable.reports import layers, tables
+from tunable.specs.networks import ResNetSpec
+from tunable.specs.reading import load_recipe
+from tunable.training.interrupts import run_child
+
+SIZE = (1, 3, 256, 256)
+
+
+def add_arguments(parser):
+    parser.add_argument(
+        "what",
+        choices=("layers", "networks", "training"),
+        help="single layers in every form, forward passes, or training steps",
+    )
+    parser.add_argument("--backends", metavar="A,B", help="frameworks to time; default: all installed")
+    parser.add_argument("--device", help="cpu, cuda, ascend, ...; default: an accelerator if there")
+    parser.add_argument("--mode", help="eager or compile (torch); graph or pynative (mindspore)")
+    parser.add_argument(
+        "--recipe", metavar="FILE", help="training: the recipe whose steps to time (default: the demo's)"
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a recipe value")
+    parser.add_argument(
+        "--rounds", type=at_least(3, 10_000), metavar="N", help="rounds per turn (default 9; layers: 5 or more)"
+    )
+    parser.add_argument(
+        "--turns", type=at_least(1, 1000), metavar="N", help="turns per framework (default 2; layers: 1)"
+    )
+    parser.add_argument("--quick", action="store_true", help="layers: four small ones, in a minute")
+    parser.add_argument("--out", metavar="FILE", help="write the times there as CSV")
+    parser.add_argument("--here", metavar="BACKEND", help="one turn of one framework in this process; prints JSON")
+    add_json(parser)
+
+
+def run(args) -> int:
+    rounds, turns = (5, 1) if args.what == "layers" else (9, 2)
+    args.rounds, args.turns = args.rounds or rounds, args.turns or turns
+    if args.here:
+        print_json(_measure(args))
+        return 0
+    names = [part.strip() for part in args.backends.split(",")] if args.backends else requested()
+    if not names:
+        raise TunableError("no framework is installed: pip install tunable-convolutions[torch,mindspore]")
+    return (_layers if args.what == "layers" else _networks)(args, names)
+
+
+def _networks(args, names: list[str]) -> int:
+    times: dict[str, network_timing.Times] = {name: {} for name in names}
+    for name, found in _turns(args, names):
+        for case, seconds in found.items():
+            times[name].setdefault(case, []).extend(seconds)
+    if args.out:
+        _write(args.out, times)
+    found = compare(times)
+    if args.json:
+        print_json(found)
+    else:
+        _print(found)
+    return 0
+
+
+def _layers(args, names: list[str]) -> int:
+    measured: dict[str, list[dict]] = {name: [] for name in names}
+    for name, found in _turns(args, names):
+        measured[name] += found
+    rows = [row for name in names for row in layer_timing.summary(name, measured[name])]
+    if args.out:
+        write_text(args.out, tables.to_csv(rows))
+    if args.json:
+        found = {name: layer_timing.fastest([row for row in rows if row["backend"] == name]) for name in names}
+        print_json({"layers": rows, "fastest": found})
+    else:
+        print(layers.document(rows))
+    return 0
+
+
+def _turns(args, names: list[str]):
+    for turn in range(args.turns):
+        for name in names:
+            logging.info("bench %s: %s, turn %d of %d", args.what, name, turn + 1, args.turns)
+            yield name, _turn(args, name)
+
+
+def _measure(args) -> network_timing.Times | list[dict]:
+    backend = get_backend(args.here, args.device, args.mode)
+    if args.what == "layers":
+        chosen = layer_timing.QUICK if args.quick else layer_timing.LAYERS
+        return list(layer_timing.measure(backend, chosen, args.rounds))
+    if args.what == "networks":
+        return network_timing.networks(backend, ResNetSpec(), SIZE, args.rounds)
+    recipe = load_recipe(args.recipe or Path(__file__).parent.parent / "demo.yaml", args.set)
+    return network_timing.training(backend, recipe, args.rounds)
+
+
+def _turn(args, name: str) -> network_timing.Times | list[dict]:
+    command = [sys.executable, "-m", "tunable", "bench", args.what, "--here", name, "--rounds", str(args.rounds)]
+    for option, value in (("--device", args.device), ("--mode", args.mode), ("--recipe", args.recipe)):
+        command += [option, value] if value else []
+    command += ["--quick"] if args.quick else []
+    for override in args.set:
+        command += ["--set", override]
+    done = run_child(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode == 2:
+        raise TunableError(f"{name} could not be timed")  # its own line has said why
+    if done.returncode:
+        raise CheckFailed(f"timing {name} failed with exit status {done.returncode}")
+    return json.loads(done.stdout)
+
+
+def compare(times: dict[str, network_timing.Times]) -> list[dict]:
+    """One row per backend and case: its time over the plain one's, and over the first backend's."""
+    rows, first = [], next(iter(times))
+    for name, cases in times.items():
+        compared = {case: cases[case] for case in cases if case not in (network_timing.STEP, network_timing.WAIT)}
+        for case, ratio in network_timing.ratios(compared, network_timing.PLAIN).items():
+            other = float(np.median(cases[case]) / np.median(times[first][case]))
+            rows.append({"backend": name, "case": case, "over_plain": ratio, f"over_{first}": other})
+        if network_timing.WAIT in cases:
+            share = float(np.sum(cases[network_timing.WAIT]) / np.sum(cases[network_timing.STEP]))
+            rows.append({"backend": name, "case": network_timing.WAIT, "share_of_step": share})
+    return rows
+
+
+def _print(rows: list[dict]) -> None:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    print("| " + " | ".join(columns) + " |")
+    print("|---" * len(columns) + "|")
+    for row in rows:
+        values = [row.get(key, "") for key in columns]
+        print("| " + " | ".join(f"{value:.3f}" if isinstance(value, float) else value for value in values) + " |")
+
+
+def _write(path: str, times: dict[str, network_timing.Times]) -> None:
+    rows = [
+        {"backend": name, "case": case, "round": number, "seconds": value}
+        for name, cases in times.items()
+        for case, seconds in cases.items()
+        for number, value in enumerate(seconds)
+    ]
+    write_text(path, tables.to_csv(rows))

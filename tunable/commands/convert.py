@@ -1,0 +1,97 @@
+"""`tunable convert FILE... --from SOURCE -o OUT`: other programs' weights as this project's, plain ones as tunable."""
+
+import logging
+
+from tunable.backends.model import build
+from tunable.backends.registry import get_backend, requested
+from tunable.errors import TunableError, nearest, shown
+from tunable.files import check_writable
+from tunable.specs.documents import read_yaml
+from tunable.weights import storage
+from tunable.weights.conversion import SOURCES, check_fits, read_network, tunable_header, tunable_tensors
+
+_PLAIN = ("plain", "endpoints")
+
+
+def add_arguments(parser):
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="safetensors, a MindSpore checkpoint, or a PyTorch one with --allow-pickle; endpoints: several",
+    )
+    parser.add_argument(
+        "--from",
+        dest="source",
+        required=True,
+        metavar="SOURCE",
+        help=", ".join(SOURCES) + "; plain, a plain weights file of this project that gets knobs without effect yet; "
+        "endpoints, several that the knobs interpolate",
+    )
+    parser.add_argument("--objectives", metavar="A,B", help="plain and endpoints: names of the knobs")
+    parser.add_argument("-o", "--out", required=True, metavar="OUT", help="the weights file to write (.safetensors)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an argument of the network that FILE cannot say, such as img_range=255 for SwinIR",
+    )
+    parser.add_argument(
+        "--key",
+        metavar="NAME",
+        help="where FILE holds several networks, the name under which the wanted one lies, such as params_ema",
+    )
+    parser.add_argument("--allow-pickle", action="store_true", help="read the tensors, and only these, of a pickle")
+
+
+def run(args) -> int:
+    check_writable(args.out)
+    overrides = {}
+    for text in args.set:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise TunableError(f"--set wants KEY=VALUE such as residual_scale=1, not {text!r}")
+        try:
+            overrides[name] = read_yaml(value)
+        except ValueError as error:
+            raise TunableError(f"--set {text}: {shown(value)} is not a YAML value: {error}") from None
+    names = requested()
+    if not names:
+        raise TunableError("no framework is installed to try the weights in: pip install tunable-convolutions[torch]")
+    known = (*SOURCES, *_PLAIN)
+    if args.source not in known:
+        raise TunableError(f"unknown source {args.source!r}{nearest(args.source, known)}; known: {', '.join(known)}")
+    if args.source in _PLAIN:
+        tensors, header = _from_plain(args, names[0])
+        notes, assumed = [], []
+    else:
+        if len(args.files) > 1 or args.objectives:
+            raise TunableError(f"--from {args.source} takes one file, and no --objectives")
+        path = args.files[0]
+        tensors, header, notes, assumed = read_network(
+            path, args.source, overrides, key=args.key, allow_pickle=args.allow_pickle
+        )
+        check_fits(tensors, header, args.source, path)
+    for name in names:  # strict: every tensor is wanted and every wanted one is there
+        build(header, tensors, get_backend(name, "cpu"), args.files[0])
+    for note in notes:
+        logging.info("%s: %s", args.files[0], note)
+    storage.save(args.out, tensors, header)
+    kind = f"tunable, {header.num_objectives} objectives" if header.objectives else "plain"
+    said = f"; assumed, for the file cannot say: {'; '.join(assumed)}" if assumed else ""
+    logging.info("wrote %s: %s, %s; loads in %s%s", args.out, header.network.name, kind, " and ".join(names), said)
+    return 0
+
+
+def _from_plain(args, backend: str):
+    if args.set or args.allow_pickle or args.key is not None:
+        raise TunableError(f"--from {args.source} takes neither --set nor --allow-pickle nor --key")
+    read = [storage.load(path) for path in args.files]
+    objectives = args.objectives.split(",") if args.objectives is not None else None
+    header = tunable_header([header for _, header in read], args.source, objectives)
+    chosen = get_backend(backend, "cpu")
+    for path, (tensors, plain) in zip(args.files, read, strict=True):
+        build(plain, tensors, chosen, path)
+    specs = chosen.specs(chosen.build(header.network, header.num_objectives))
+    return tunable_tensors([tensors for tensors, _ in read], specs), header

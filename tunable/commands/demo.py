@@ -1,0 +1,155 @@
+"""`tunable demo`: train a small tunable denoiser in both frameworks, restore, verify, and leave a page.
+
+Each framework trains in a process of its own, as a user would run it (`tunable train`), one after the
+other: an environment switch of one cannot slow the other.
+"""
+
+import logging
+import shutil
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from tunable.backends.model import load
+from tunable.backends.registry import get_backend, requested
+from tunable.certificate import verify
+from tunable.commands.shared import at_least, progress
+from tunable.data.degradations import protocol_degraded
+from tunable.data.patches import BUNDLED_TEST, bundled
+from tunable.errors import CheckFailed, TunableError
+from tunable.evaluation import metrics
+from tunable.evaluation.measuring import PROTOCOL, evaluate, summarise
+from tunable.files import write_text
+from tunable.images.contact_sheets import contact_sheet
+from tunable.images.pictures import from_network, read, to_network, write
+from tunable.omega import format_omega, line
+from tunable.reports import certificate as certificate_report
+from tunable.reports import charts, page, tables
+from tunable.training.interrupts import run_child
+
+RECIPE = Path(__file__).parent.parent / "demo.yaml"
+SIGMAS = (15, 25)
+SHOWN_SIGMA = 25
+CROP = 200  # pixels of each picture on the contact sheet
+
+
+def add_arguments(parser):
+    parser.add_argument(
+        "--out", default="demo_output", metavar="DIR", help="where everything is left (default demo_output); replaced"
+    )
+    parser.add_argument("--steps", type=at_least(1), metavar="N", help="train for N steps instead of the recipe's")
+
+
+def run(args) -> int:
+    backends = requested()
+    if not backends:
+        raise TunableError("no framework is installed: pip install tunable-convolutions[torch,mindspore]")
+    out = Path(args.out)
+    _clear(out)
+    times: dict[str, float] = {}
+    for name in backends:
+        with _timed(times, f"training, {name}"):
+            _train(name, out / name, args.steps)
+    with _timed(times, "restoring and measuring"):
+        models = [load(out / name / "model.safetensors", name) for name in backends]
+        summaries = {model.backend.name: _evaluate(model, out) for model in models}
+        write(out / "sweep.png", _sheet(models[0]))
+        curves = {
+            name: np.loadtxt(out / name / "log.csv", delimiter=",", skiprows=1, ndmin=2)[:, 2] for name in backends
+        }
+        charts.loss_curves(out / "loss.png", curves)
+    with _timed(times, "parity certificate"):
+        chosen = [get_backend(name) for name in backends]
+        certificate = verify(
+            f"{out / backends[0]}/model.safetensors", chosen, progress=lambda stage: logging.info("verify: %s", stage)
+        )
+    certificate_report.print_table(certificate)
+    write_text(out / "index.html", _page(out, backends, summaries, certificate, times, len(curves[backends[0]])))
+    logging.info("demo: open %s", out / "index.html")
+    if not certificate.passed:
+        raise CheckFailed(f"the parity certificate failed; see {out / 'index.html'}")
+    return 0
+
+
+def _clear(out: Path) -> None:
+    """Empty a folder that an earlier demo left; refuse any other that holds something."""
+    if out.is_dir() and any(out.iterdir()):
+        if not (out / "demo.marker").is_file():
+            raise TunableError(f"{out} holds files that no earlier demo wrote; choose another folder with --out")
+        shutil.rmtree(out)
+    write_text(out / "demo.marker", "The folder of a demo: the next demo replaces it.\n")
+
+
+def _train(name: str, out: Path, steps: int | None) -> None:
+    command = [sys.executable, "-m", "tunable", "train", str(RECIPE), "--backend", name, "--out", str(out)]
+    if steps:
+        command += ["--set", f"steps={steps}"]
+    status = run_child(command).returncode
+    if status:
+        raise CheckFailed(f"training with {name} failed with exit status {status}")
+
+
+def _evaluate(model, out: Path) -> list[dict]:
+    with progress(f"evaluate ({model.backend.name})", every=0.25) as report:
+        rows = evaluate(model, bundled(BUNDLED_TEST), line(5), SIGMAS, progress=report)
+    summary = summarise(rows)
+    tables.write(out / model.backend.name, rows, summary, model)
+    return summary
+
+
+def _sheet(model) -> np.ndarray:
+    rows, omegas = [], line(5)
+    for index, path in enumerate(bundled(BUNDLED_TEST)):
+        clean = read(path)
+        degraded = protocol_degraded(clean, SHOWN_SIGMA, index)
+        top, left = ((side - CROP) // 2 for side in clean.shape[:2])
+        crop = (slice(top, top + CROP), slice(left, left + CROP))
+        restored = [from_network(model.run(to_network(degraded), omega))[crop] for omega in omegas]
+        rows.append([degraded[crop], *restored, clean[crop]])
+    return contact_sheet(rows, ["noisy input", *(format_omega(omega) for omega in omegas), "truth"])
+
+
+def _noisy_psnr() -> float:
+    values = []
+    for index, path in enumerate(bundled(BUNDLED_TEST)):
+        clean = read(path)
+        values += [metrics.psnr(protocol_degraded(clean, sigma, index), clean) for sigma in SIGMAS]
+    return float(np.mean(values))
+
+
+def _page(out, backends, summaries, certificate, times, steps) -> str:
+    means = {name: [row for row in summary if row["sigma"] == "mean"] for name, summary in summaries.items()}
+    table = [
+        {
+            "omega": format_omega(row["omega"]),
+            "psnr": [means[name][i]["psnr"] for name in backends],
+            "psnr_eta": [means[name][i]["psnr_eta"] for name in backends],
+            "residual": row["residual"],
+        }
+        for i, row in enumerate(means[backends[0]])
+    ]
+    return page.render(
+        "demo.html.j2",
+        title="Tunable convolutions: the demo",
+        backends=backends,
+        steps=steps,
+        sigma=SHOWN_SIGMA,
+        sigmas=SIGMAS,
+        sheet=page.embedded(out / "sweep.png"),
+        curves=page.embedded(out / "loss.png"),
+        table=table,
+        noisy=_noisy_psnr(),
+        protocol=PROTOCOL,
+        times=times,
+        **certificate_report.context(certificate),
+    )
+
+
+@contextmanager
+def _timed(times: dict[str, float], name: str):
+    start = time.perf_counter()
+    yield
+    times[name] = time.perf_counter() - start

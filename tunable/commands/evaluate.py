@@ -1,0 +1,111 @@
+"""`tunable evaluate MODEL --data DIR`: the table over omega, noise and blur, or of enlarged pictures, and its plot."""
+
+import logging
+from pathlib import Path
+
+from tunable.commands.shared import (
+    FORM_OF_OMEGA,
+    add_backend,
+    add_extrapolate,
+    add_json,
+    add_max_pixels,
+    at_least,
+    model_of,
+    numbers,
+    print_json,
+    progress,
+    read_omega,
+    warn_of_untrained,
+)
+from tunable.data.patches import say_what_is_used
+from tunable.errors import TunableError
+from tunable.evaluation.measuring import evaluate, objectives_of, pictures_of, protocol, summarise
+from tunable.files import check_writable
+from tunable.omega import grid, line
+from tunable.reports import tables
+
+
+def add_arguments(parser):
+    parser.add_argument("model", metavar="MODEL", help="a weights file")
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="DIR",
+        help="folder of clean pictures; `bundled`: two that scikit-image carries",
+    )
+    parser.add_argument("--recursive", action="store_true", help="the folder with all folders in it")
+    parser.add_argument(
+        "--sigma",
+        type=numbers,
+        metavar="A,B,...",
+        help="noise levels in 1/255 (default 5,15,30; a network that enlarges is measured without)",
+    )
+    parser.add_argument(
+        "--rho",
+        type=numbers,
+        metavar="A,B,...",
+        help="blur levels in pixels (default 0,1,2,3,4 for a network trained on blurred pictures, else 0)",
+    )
+    points = parser.add_mutually_exclusive_group()
+    points.add_argument(
+        "--grid",
+        type=at_least(2),
+        metavar="N",
+        help="omega: all points of N steps per axis (default 5 for p > 2; 2, the corners, with an objective blur)",
+    )
+    points.add_argument(
+        "--line", type=at_least(2), metavar="N", help="omega: N points from (0, 1) to (1, 0) (default 5 for p = 2)"
+    )
+    points.add_argument("--omega", action="append", metavar="A,B", help=f"this point; may be repeated: {FORM_OF_OMEGA}")
+    parser.add_argument("--no-ssim", action="store_true", help="leave SSIM out (faster)")
+    parser.add_argument("--out", metavar="DIR", help="write table.csv, summary.csv, summary.md and plot.png there")
+    add_max_pixels(parser)
+    add_extrapolate(parser)
+    add_backend(parser)
+    add_json(parser)
+
+
+def run(args) -> int:
+    for name in tables.FILES if args.out else ():
+        check_writable(Path(args.out) / name)
+    model = model_of(args)
+    omegas = _omegas(args, model)
+    paths = pictures_of([args.data], args.recursive)
+    say_what_is_used("evaluate", [args.data], args.recursive)
+    warn_of_untrained([] if omegas is None else omegas, model.header)
+    with progress(f"evaluate ({model.backend.name})") as report:
+        rows = evaluate(
+            model,
+            paths,
+            omegas,
+            args.sigma,
+            args.rho,
+            ssim=not args.no_ssim,
+            progress=report,
+            max_pixels=args.max_pixels,
+        )
+    summary = summarise(rows)
+    if args.out:
+        tables.write(args.out, rows, summary, model)
+        logging.info("wrote %s in %s", ", ".join(tables.FILES), args.out)
+    if args.json:
+        print_json({"model": args.model, "data": args.data, "protocol": protocol(summary), "summary": summary})
+    else:
+        print(tables.document(summary, model), end="")
+    return 0
+
+
+def _omegas(args, model):
+    p = len(model.objectives)
+    if not p:
+        if args.grid or args.line or args.omega:
+            raise TunableError("this network is plain: it takes no --grid, --line or --omega")
+        return None
+    if args.omega:
+        return [read_omega(text, model.header, args.extrapolate) for text in args.omega]
+    corners = any(spec.kind == "blur" for spec in objectives_of(model.header.recipe))  # as Table 3
+    if args.line or (p == 2 and not args.grid and not corners):
+        if p != 2:
+            raise TunableError(f"--line is for two objectives; this network has {p}: use --grid")
+        return line(args.line or 5)
+    return grid(p, args.grid or (2 if corners else 5))

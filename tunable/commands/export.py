@@ -1,0 +1,88 @@
+"""`tunable export MODEL --format onnx|mindir|dni -o FILE`: a file for other programs, checked by running it."""
+
+import argparse
+import logging
+import re
+
+from tunable.backends.model import load
+from tunable.commands.shared import (
+    FORM_OF_OMEGA,
+    add_backend,
+    add_extrapolate,
+    add_json,
+    backend_of,
+    print_json,
+    read_omega,
+    warn_of_untrained,
+)
+from tunable.errors import TunableError, shown
+from tunable.exports.judging import FORMS, SUFFIXES, checked_export, targets
+from tunable.tolerances import TOLERANCES
+
+
+def add_arguments(parser):
+    parser.add_argument("model", metavar="MODEL", help="a weights file")
+    parser.add_argument(
+        "--format",
+        required=True,
+        help=f"one of {', '.join(SUFFIXES)}; dni: one plain weights file at omega = 0 and at each unit vector",
+    )
+    parser.add_argument(
+        "--omega", metavar="A,B", help=f"fold at this setting; default: omega stays an input: {FORM_OF_OMEGA}"
+    )
+    parser.add_argument(
+        "--form",
+        default=FORMS[0],
+        help="what the input omega is: shared, (1, p) for the whole batch (the default); basis, (n, p), one per sample",
+    )
+    parser.add_argument(
+        "--size", type=_size, metavar="HxW", help="fix height and width in the file; default: they may vary"
+    )
+    parser.add_argument("--float16", action="store_true", help="ONNX: weights and arithmetic in float16")
+    parser.add_argument(
+        "-o", "--out", required=True, metavar="FILE", help="the exported file; dni: FILE-0, FILE-1, ... FILE-p"
+    )
+    add_extrapolate(parser)
+    add_backend(parser)
+    add_json(parser)
+
+
+def _size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,9})x(\d{1,9})", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"must be HxW, height and width in pixels, not {shown(text)}")
+    return int(found[1]), int(found[2])
+
+
+def run(args) -> int:
+    model = load(args.model, backend_of(args))
+    omega = None
+    if args.omega is not None:
+        if not model.objectives:
+            raise TunableError(f"{args.model} holds a plain network: it takes no --omega")
+        omega = read_omega(args.omega, model.header, args.extrapolate)
+        warn_of_untrained([omega], model.header)
+    report = checked_export(model, args.format, args.out, omega, form=args.form, half=args.float16, size=args.size)
+    files = [str(path) for path in targets(model, args.format, args.out)]
+    limit = TOLERANCES[report.limit].limit
+    if args.json:
+        print_json(
+            {
+                "files": files,
+                "format": report.format,
+                "form": report.form,
+                "errors": report.errors,
+                "worst": report.worst,
+                "limit": limit,
+            }
+        )
+    logging.info(
+        "wrote %s: %s, %s; run %d times beside the network: worst relative error %.1e, limit %.0e",
+        ", ".join(files),
+        report.format,
+        report.form,
+        len(report.errors),
+        report.worst,
+        limit,
+    )
+    return 0

@@ -1,0 +1,57 @@
+"""`tunable fold MODEL --omega 0.7,0.3 -o FILE`: an ordinary network at a fixed omega, one for each --omega."""
+
+import logging
+from pathlib import Path
+
+from tunable.backends.model import load
+from tunable.commands.shared import (
+    FORM_OF_OMEGA,
+    add_backend,
+    add_extrapolate,
+    backend_of,
+    read_omega,
+    warn_of_untrained,
+)
+from tunable.errors import TunableError
+from tunable.files import check_writable
+from tunable.omega import format_omega
+
+
+def add_arguments(parser):
+    parser.add_argument("model", metavar="MODEL", help="a weights file of a tunable network")
+    parser.add_argument(
+        "--omega",
+        required=True,
+        action="append",
+        metavar="A,B",
+        help=f"the setting to keep; may be given several times: {FORM_OF_OMEGA}",
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        required=True,
+        metavar="FILE",
+        help="the folded weights file (.safetensors); several settings: FILE-0, FILE-1, ...",
+    )
+    add_extrapolate(parser)
+    add_backend(parser)
+
+
+def run(args) -> int:
+    out = Path(args.out)
+    several = len(args.omega) > 1
+    paths = [out.with_stem(f"{out.stem}-{i}") for i in range(len(args.omega))] if several else [out]
+    for path in paths:
+        check_writable(path)
+    model = load(args.model, backend_of(args))
+    if not model.objectives:
+        raise TunableError(f"{args.model} holds a plain network already: there is nothing to fold")
+    if model.exported:
+        raise TunableError(f"{args.model} is an exported model: to fold it, load the weights that it was made from")
+    omegas = [read_omega(text, model.header, args.extrapolate) for text in args.omega]
+    warn_of_untrained(omegas, model.header)
+    for path, omega in zip(paths, omegas, strict=True):
+        folded = model.fold(omega)
+        folded.save(path)
+        logging.info("wrote %s: a plain %s at omega %s", path, folded.header.network.name, format_omega(omega))
+    return 0

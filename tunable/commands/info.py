@@ -1,0 +1,101 @@
+"""`tunable info MODEL`: what a weights file or a checkpoint of a run is, without any framework; or an exported file."""
+
+import itertools
+import math
+
+from tunable.backends.model import load
+from tunable.backends.registry import backend_for
+from tunable.commands.shared import add_json, print_json
+from tunable.errors import printable
+from tunable.evaluation.measuring import objectives_of
+from tunable.omega import format_omega
+from tunable.parameters.specs import ParameterSpec
+from tunable.specs.recipe import parse
+from tunable.trained import describe
+from tunable.training.checkpoints import changes
+from tunable.weights import storage, vgg
+
+
+def add_arguments(parser):
+    parser.add_argument("model", metavar="MODEL", help="a weights file, a checkpoint of a run, or an exported file")
+    add_json(parser)
+
+
+def run(args) -> int:
+    exported = backend_for(args.model)
+    if exported:
+        tensors, header = None, load(args.model).header
+    else:
+        tensors, header = storage.load(args.model)
+        storage.check_network(tensors, header, args.model)
+    facts = {
+        "network": header.network.model_dump(mode="json"),
+        "objectives": header.objectives,
+        "omega_range": header.omega_range,
+        "exported": exported and {"runs with": exported, "size": header.size},
+        "trained": header.trained and [part.model_dump() for part in header.trained],
+        "parameters": sum(value.size for value in tensors.values()) if tensors else None,
+        "tensors": len(tensors) if tensors else None,
+        "multiply_adds_per_pixel": header.network.multiply_adds,
+        "judges": _judges(header.recipe),
+        "writer": header.writer,
+        "recipe": header.recipe,
+        "step": header.step,
+        "history": header.history,
+    }
+    if args.json:
+        print_json(facts)
+    else:
+        for name, text in _lines(header, facts):
+            print(f"{name:<13} {printable(text)}")
+    return 0
+
+
+def _lines(header: storage.Header, facts: dict):
+    arguments = ", ".join(f"{key} {value}" for key, value in header.network.arguments().items())
+    yield "network", f"{header.network.name}, {'tunable' if header.network.tunable else 'plain'}: {arguments}"
+    if header.objectives:
+        ranges = zip(header.objectives, header.omega_range, strict=True)
+        yield "omega", ", ".join(f"{name} [{low:g}, {high:g}]" for name, (low, high) in ranges)
+    if header.trained:
+        yield "trained at", f"omega {describe(header.trained)}"
+    if "folded_at" in header.recipe:
+        yield "folded at", format_omega(header.recipe["folded_at"])
+    if facts["exported"]:
+        size = "{} x {} pixels, height x width".format(*header.size) if header.size else "any size"
+        yield "exported", f"for pictures of {size}; runs with backend {facts['exported']['runs with']}"
+    else:
+        yield "parameters", f"{facts['parameters']:,} in {facts['tensors']} tensors"
+    yield "multiply-adds", f"{facts['multiply_adds_per_pixel']:,} per pixel"
+    yield from facts["judges"].items()
+    yield "recipe", _recipe(header.recipe)
+    if header.step is not None:
+        yield "checkpoint", f"after step {header.step}"
+    for before, now in itertools.pairwise(header.history):
+        yield "history", f"from step {now['from']} on, {changes(before, now)}"
+    yield "writer", header.writer
+
+
+def _judges(recipe: dict) -> dict[str, str]:
+    """What judged in training and is not in the file: VGG-19 as far as it is read, and the discriminator."""
+    found, kinds = {}, {spec.kind for spec in objectives_of(recipe)} & vgg.LAYERS.keys()
+    trained = parse({key: value for key, value in recipe.items() if key != "folded_at"}) if kinds else None
+    for layer in sorted(vgg.LAYERS[kind] for kind in kinds):
+        specs, width = vgg.specs(trained.vgg.width)[: 2 * vgg.DEPTH[layer]], trained.vgg.width
+        found[f"vgg {layer}"] = _counts(specs, vgg.multiply_adds(width, layer))
+    if "gan" in kinds:
+        found["discriminator"] = _counts(trained.discriminator.specs(), trained.discriminator.multiply_adds)
+    return found
+
+
+def _counts(specs: list[ParameterSpec], multiply_adds: float) -> str:
+    total = sum(math.prod(spec.shape) for spec in specs)
+    return f"{total:,} parameters, {round(multiply_adds):,} multiply-adds per pixel"
+
+
+def _recipe(recipe: dict) -> str:
+    if not recipe.get("task"):
+        return "unknown"
+    objectives = ", ".join(f"{one.get('name')} ({one.get('kind')})" for one in recipe.get("objectives", []))
+    folders = ", ".join(recipe.get("data", {}).get("train", []))
+    return f"{recipe['task']}, {recipe.get('steps', '?')} steps on {folders or '?'}; {objectives}"

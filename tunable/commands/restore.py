@@ -1,0 +1,375 @@
+"""`tunable restore MODEL IMAGE... --omega 0.7,0.3 -o OUT`: restore pictures of any size."""
+
+import argparse
+import logging
+import math
+import os
+import re
+import unicodedata
+from collections import Counter
+from pathlib import Path
+
+from PIL import Image
+
+from tunable.commands.shared import (
+    FORM_OF_OMEGA,
+    add_backend,
+    add_extrapolate,
+    add_json,
+    add_max_pixels,
+    at_least,
+    model_of,
+    print_json,
+    progress,
+    read_omega,
+    warn_of_untrained,
+)
+from tunable.errors import DataError, TunableError, printable
+from tunable.files import check_writable
+from tunable.images import encoders
+from tunable.images.contact_sheets import cell_sheet, contact_sheet, write_animation
+from tunable.images.folders import find, some
+from tunable.images.pictures import (
+    WRITTEN,
+    from_network,
+    has_alpha,
+    holds_frames,
+    read_frames,
+    to_floats,
+    to_network,
+    write,
+    write_frames,
+)
+from tunable.images.restored import NAME, Record, file_hash, made_in
+from tunable.images.tiling import BLENDED_TILE, DEFAULT_TILE, WHOLE, default_tile, run_tiled
+from tunable.omega import MOST_SHOWN, example, format_omega, sweep, tour
+from tunable.version import __version__
+
+SHEET_PIXELS = 500_000_000  # of a contact sheet or all frames of an animation: 6 GB as floats
+
+
+def add_arguments(parser):
+    parser.add_argument("model", metavar="MODEL", help="a weights file, or an exported one (.onnx, .mindir)")
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="pictures, or folders of pictures (these need -o)")
+    parser.add_argument(
+        "--recursive", action="store_true", help="folders with all folders in them, which -o then holds too"
+    )
+    parser.add_argument("--omega", metavar="A,B", help=f"the knobs, none for a plain network: {FORM_OF_OMEGA}")
+    parser.add_argument(
+        "-o",
+        "--out",
+        metavar="OUT",
+        help="the restored picture, or a folder (one with an ending like a picture's has a slash behind it); default: "
+        "NAME_restored.png (NAME_sweep.png) beside each; pictures of more than 8 bits per channel are written with 16 "
+        "as PNG and TIFF, all else and sheets with 8; pages stay together in a TIFF, frames in a PNG, WebP or AVIF",
+    )
+    parser.add_argument(
+        "--quality",
+        type=_quality,
+        metavar="N",
+        help="of JPEG, AVIF and WebP, 1 to 100 (default: JPEG and AVIF 98, with colours in full resolution; WebP "
+        "without loss)",
+    )
+    parser.add_argument(
+        "--sweep",
+        type=_points,
+        metavar="N|NxN",
+        help="write a contact sheet: N settings of one knob; of two, from (0, 1) to (1, 0), or NxN of both; "
+        "of three, the triangle with N on an edge",
+    )
+    parser.add_argument("--animate", action="store_true", help="with --sweep N: an animated .webp instead of a sheet")
+    parser.add_argument(
+        "--tile",
+        type=at_least(16),
+        metavar="N",
+        help=f"restore in tiles of N pixels, to bound the memory (default {DEFAULT_TILE}; where a pixel depends on the "
+        f"whole picture, whole up to {WHOLE:,} pixels, else {BLENDED_TILE} and blended; of files of one size: theirs)",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with a folder -o: keep what this command has made there of these pictures, and make the rest; "
+        f"what made it is noted in {NAME} there",
+    )
+    add_max_pixels(parser)
+    add_extrapolate(parser)
+    add_backend(parser)
+    add_json(parser)
+
+
+_OTHERS = (".heic", ".heif", ".jxl", ".svg", ".raw", ".dng", ".exr", ".hdr")  # pictures that even Pillow does not write
+
+# What does not change a picture, of all that can be said on the command line.
+_NEUTRAL = (
+    "max_pixels",
+    "verb",
+    "model",
+    "images",
+    "recursive",
+    "omega",
+    "extrapolate",
+    "out",
+    "resume",
+    "json",
+    "backend",
+    "device",
+    "max_pixels",
+)
+
+
+def run(args) -> int:
+    paths, targets, folder = _plan(args)
+    if args.resume and folder is None:
+        raise TunableError("--resume goes on with a folder of restored pictures: name it with -o")
+    model = model_of(args)
+    omegas = _omegas(args, model)
+    warn_of_untrained([omega for row in omegas for omega in row if omega is not None], model.header)
+    written, failed = [], []
+    record = Record(folder, _settings(args, model, omegas)) if folder else None
+    if args.resume:
+        paths, targets = _left(record, paths, targets)
+    if paths and model.folds and not args.sweep:
+        model, omegas = model.fold(omegas[0][0]), [[None]]  # kernels are mixed once, not for every tile
+    try:
+        with progress("restore") as report:
+            for done, (path, target) in enumerate(zip(paths, targets, strict=True), start=1):
+                try:
+                    _restore(model, path, target, omegas, args)
+                    if record:
+                        record.add(path, target)
+                    written.append({"picture": str(path), "restored": str(target)})
+                except TunableError as error:
+                    if len(paths) == 1:
+                        raise
+                    failed.append({"picture": str(path), "error": str(error)})
+                if len(paths) > 1:
+                    report(done, len(paths))
+    except KeyboardInterrupt:
+        if folder:
+            logging.info("stopped after %d of %d pictures; --resume continues", len(written), len(paths))
+        raise
+    if args.json:
+        print_json({"written": written, "failed": failed})
+    for failure in failed:
+        logging.error("tunable restore: %s", failure["error"])
+    if failed:
+        logging.error("tunable restore: %d of %d pictures failed", len(failed), len(paths))
+    return 0 if not failed else 1 if written else 2
+
+
+def _settings(args, model, omegas) -> dict:
+    """All that a restored picture depends on, but for the picture itself."""
+    options = {key: value for key, value in vars(args).items() if key not in _NEUTRAL}
+    backend = {"backend": model.backend.name, "device": model.backend.device, "mode": model.backend.mode}
+    knobs = [[None if omega is None else omega.tolist() for omega in row] for row in omegas]
+    return {**options, **backend, "model": file_hash(args.model), "omega": knobs, "writer": __version__}
+
+
+def _left(record: Record, paths: list[Path], targets: list[Path]) -> tuple[list[Path], list[Path]]:
+    """The pictures that are still to be restored, and what they become; says how many are kept."""
+    left = [pair for pair in zip(paths, targets, strict=True) if not record.holds(*pair)]
+    again = [target.name for _, target in left if target.is_file()]
+    kept = len(paths) - len(left)
+    if kept or again:
+        why = f"; {len(again)} made by other settings or of another picture are made again ({some(again)})"
+        logging.info(f"resume: {kept} of {len(paths)} pictures are restored already" + (why if again else ""))
+    return [path for path, _ in left], [target for _, target in left]
+
+
+def _points(text: str) -> tuple[int, bool]:
+    """N or NxN -> N, and whether it is a square."""
+    first, cross, second = text.partition("x")
+    if cross and first != second:
+        raise argparse.ArgumentTypeError(f"must be N or NxN, not {text!r}")
+    return at_least(2, MOST_SHOWN)(first), bool(cross)
+
+
+def _quality(text: str) -> int:
+    value = at_least(1)(text)
+    if value > 100:
+        raise argparse.ArgumentTypeError(f"must be 1 to 100, not {text!r}")
+    return value
+
+
+def _restore(model, path, target, rows, args) -> None:
+    pictures = read_frames(path, args.max_pixels)
+    picture = next(pictures)
+    levels = picture.levels
+    check_writable(target)
+    lengths, header = levels.shape[:2], model.header
+    if not args.sweep:
+        scale = header.network.scale
+        encoders.check_size(target, lengths[1] * scale, lengths[0] * scale)
+    together = not args.sweep and holds_frames(target, picture)
+    if picture.frames > 1 and not together:
+        logging.warning(_left_out(path, target, picture, args))
+    tile = default_tile(model, lengths)
+    if header.network.halo is None and not (args.tile or header.size) and tile < max(lengths):
+        logging.info(
+            f"{path} has more than {WHOLE:,} pixels: blended tiles of {tile}, each with its own averages; "
+            f"--tile {max(lengths)}: whole"
+        )
+
+    shown = 1 + sum(map(len, rows))
+    if args.sweep and shown * math.prod(lengths) * header.network.scale**2 > SHEET_PIXELS:
+        raise DataError(
+            f"{path}: {shown} pictures of {lengths[1]}x{lengths[0]} on a sheet are more than {SHEET_PIXELS} pixels, "
+            "the limit: a smaller picture or fewer settings are wanted"
+        )
+
+    def at(omega, levels=levels):
+        try:
+            return from_network(run_tiled(model, to_network(levels), omega, args.tile))
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
+
+    if not args.sweep:
+        frames = [picture, *pictures] if together else [picture]
+        done = [frame._replace(levels=at(rows[0][0], frame.levels)) for frame in frames]
+        write_frames(target, done, quality=args.quality)
+        if picture.alpha is not None and to_floats(picture.alpha).min() < 1 and not has_alpha(target):
+            logging.warning("%s is without the transparency of %s: its format has none", target, path)
+        logging.info("wrote %s", target)
+        return
+    restored = [[at(omega) for omega in row] for row in rows]
+    if args.animate:
+        write_animation(target, restored[0], [_knobs(model, omega) for omega in rows[0]], args.quality)
+    else:
+        title = printable(f"{path.name}: omega = ({', '.join(model.objectives)})")
+        labels = [[format_omega(omega) for omega in row] for row in rows]
+        if len(rows) == 1:
+            sheet = contact_sheet([[levels, *restored[0]]], ["input", *labels[0]], [title])
+        else:
+            sheet = cell_sheet([[levels], *restored], [[title], *labels])
+        write(target, sheet, quality=args.quality)
+    logging.info("wrote %s", target)
+
+
+def _left_out(path, target, picture, args) -> str:
+    what = "frames" if picture.animated else "pages"
+    first = f"{target} shows the first of the {picture.frames} {what} of {path}"
+    if args.sweep:
+        return first
+    holders = encoders.ANIMATED if picture.animated else ("TIFF",)
+    return f"{first}: -o NAME.{' or NAME.'.join(holder.lower() for holder in holders)} holds all"
+
+
+def _knobs(model, omega) -> str:
+    return ", ".join(f"{name} {value:.2f}" for name, value in zip(model.objectives, omega, strict=True))
+
+
+def _omegas(args, model) -> list:
+    """The settings, in the rows of a sheet."""
+    p = len(model.objectives)
+    if not p:
+        if args.omega or args.sweep:
+            raise TunableError(f"{args.model} holds a plain network: it takes no --omega or --sweep")
+        return [[None]]
+    if args.sweep:
+        if args.omega:
+            raise TunableError("give either --omega or --sweep")
+        points, square = args.sweep
+        if not args.animate:
+            return sweep(p, points, square=square)
+        if square:
+            raise TunableError("--animate wants --sweep N, not NxN")
+        return [tour(p, points)]
+    if args.animate:
+        raise TunableError("--animate wants --sweep N")
+    if not args.omega:
+        raise TunableError(
+            f"--omega is needed: {p} values for {', '.join(model.objectives)}, such as {example(model.objectives)}"
+        )
+    return [[read_omega(args.omega, model.header, args.extrapolate)]]
+
+
+def _plan(args) -> tuple[list[Path], list[Path], Path | None]:
+    """The pictures to restore, the file that each becomes, and the folder of these if -o is one.
+
+    TunableError rather than overwrite one's own input.
+    """
+    out = None if args.out is None else Path(args.out)
+    named: dict[Path, Path] = {}  # picture -> where it becomes a file, without suffix and within -o
+    for image in map(Path, args.images):
+        if not image.is_dir():
+            named.setdefault(image, Path(image.name))
+            continue
+        if out is None:
+            raise TunableError(f"{image} is a folder: say with -o where its restored pictures go")
+        found = find(image, args.recursive, without=out)
+        if image.resolve() == out.resolve():
+            found.leave(made_in(image), "restored here before")
+        logging.info(found.describe() + _advice(found, args))
+        for path in found.pictures:
+            named.setdefault(path, path.relative_to(image))
+    paths = list(named)
+    if out is not None and _names_picture(args, one=len(args.images) == 1 and not Path(args.images[0]).is_dir()):
+        if len(paths) != 1:
+            raise TunableError(f"-o {out} names one picture; several need a folder")
+        targets, folder = [_one(args, out)], None
+    else:
+        if out is not None and out.exists() and not out.is_dir():
+            raise TunableError(f"-o {out} is a file, but neither a folder nor named like a picture")
+        places = list(named.values()) if out else paths
+        targets, folder = [(out or Path()) / place for place in _targets(args, places)], out
+    lossless = next((target for target in targets if encoders.format_of(target) not in encoders.WITH_QUALITY), None)
+    if args.quality and lossless:
+        raise TunableError(f"--quality is of JPEG, WebP and AVIF; {lossless} is written without loss")
+    sources = {path.resolve() for path in paths}
+    for target in targets:
+        if target.resolve() in sources:
+            raise TunableError(f"{target} is one of the pictures to restore; choose another -o")
+    return paths, targets, folder
+
+
+def _advice(found, args) -> str:
+    there = not args.recursive and any("sub-folders" in reason for reason in found.left_out)
+    return "; --recursive restores those in sub-folders too" if there else ""
+
+
+def _names_picture(args, one: bool) -> bool:
+    """Whether -o is to be a file: no folder, and its ending a picture's; for one picture, anything like a format's."""
+    suffix = Path(args.out).suffix.lower()
+    if args.out.endswith(("/", os.sep)) or Path(args.out).is_dir():
+        return False
+    like = one and re.fullmatch(r"\.[a-z][a-z0-9]{1,4}", suffix)
+    return bool(like) or suffix in WRITTEN or suffix in _OTHERS or suffix in Image.registered_extensions()
+
+
+def _one(args, out: Path) -> Path:
+    if out.suffix.lower() not in WRITTEN:
+        raise TunableError(
+            f"cannot write {out}: the suffix must be one of {', '.join(WRITTEN)}; a folder of that name is {out}/"
+        )
+    if args.animate and out.suffix.lower() != ".webp":
+        raise TunableError(f"an animation is a .webp, not {out}")
+    return out
+
+
+def _targets(args, places: list[Path]) -> list[Path]:
+    """The file that each picture becomes; where several would become one, their suffix or a number is in its name."""
+    ending = "_restored.png" if not args.sweep else "_sweep.webp" if args.animate else "_sweep.png"
+    targets = [place.with_name(place.stem + ending) for place in places]
+    counts = Counter(map(_key, targets))
+    taken = {key for key, number in counts.items() if number == 1}
+    renamed = []
+    for i, place in enumerate(places):
+        if counts[_key(targets[i])] == 1:
+            continue
+        name, number = place.name, 1
+        while _key(target := place.with_name(name + ending)) in taken:
+            number += 1
+            name = f"{place.name}-{number}"
+        taken.add(_key(target))
+        targets[i] = target
+        renamed.append(target.name)
+    if renamed:
+        logging.info(
+            "%d pictures would share their names with others: theirs keep the suffix (%s)", len(renamed), some(renamed)
+        )
+    return targets
+
+
+def _key(path: Path) -> str:
+    """What a file system may take as the same: names equal but for case, or for the form of their accents."""
+    return unicodedata.normalize("NFC", str(path)).casefold()

@@ -1,0 +1,184 @@
+"""What several verbs share: arguments, progress, reading numbers."""
+
+import argparse
+import json
+import logging
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from tunable.backends.model import Model, load
+from tunable.backends.protocol import Backend
+from tunable.backends.registry import BACKENDS, backend_for, get_backend, requested
+from tunable.errors import TunableError, shown
+from tunable.images.folders import some
+from tunable.images.pictures import MAX_PIXELS
+from tunable.omega import check_range, format_omega, parse_omega
+from tunable.specs.schema import MOST
+from tunable.trained import describe, doubt
+from tunable.weights.storage import Header
+
+FORM_OF_OMEGA = (
+    "one value per objective, in order (0.7,0.3) or by name (noise=0.3,fidelity=0.7). `info` says where a network was "
+    "trained; elsewhere a warning is given"
+)
+
+
+def add_backend(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
+    """--backend, --device, --mode."""
+    parser.add_argument(
+        "--backend",
+        required=required,
+        help=f"one of {', '.join(BACKENDS)} (default: the first installed); an exported file "
+        "says itself what runs it: onnx an .onnx, mindspore a .mindir",
+    )
+    parser.add_argument(
+        "--device", help="cpu, cuda, cuda:N (torch); cpu, ascend, gpu (mindspore); default: an accelerator if there"
+    )
+    parser.add_argument(
+        "--mode", help="eager or compile (torch); graph or pynative (mindspore); session or blocked (onnx)"
+    )
+
+
+def add_max_pixels(parser: argparse.ArgumentParser) -> None:
+    """--max-megapixels, whose value is `args.max_pixels`."""
+    parser.add_argument(
+        "--max-megapixels",
+        dest="max_pixels",
+        type=_megapixels,
+        metavar="N",
+        help=f"read pictures of up to N million pixels (default {MAX_PIXELS // 10**6}); larger ones are refused before "
+        "they take memory",
+    )
+
+
+def _megapixels(text: str) -> int:
+    return at_least(1)(text) * 10**6
+
+
+def add_extrapolate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--extrapolate", action="store_true", help="allow omega outside the trained range")
+
+
+def read_omega(text: str, header: Header, extrapolate: bool) -> np.ndarray:
+    """ "0.7,0.3" or "fidelity=0.7,noise=0.3" as omega (p,) for the network of `header`.
+
+    OmegaError outside its range unless `extrapolate`.
+    """
+    omega = parse_omega(text, header.objectives)
+    return omega if extrapolate else check_range(omega, header.omega_range)
+
+
+def warn_of_untrained(omegas: Iterable[np.ndarray], header: Header) -> None:
+    """Say in one line which omega the network never or rarely saw in training."""
+    reasons: dict[str, list[str]] = {}
+    for omega in omegas:
+        if reason := doubt(omega, header.trained):
+            reasons.setdefault(reason, []).append(format_omega(omega))
+    if reasons:
+        which = "; ".join(f"{reason} trained at omega {some(found)}" for reason, found in reasons.items())
+        logging.warning(
+            "this network was %s; it saw omega %s: what it was not trained at may be worse, with a colour cast",
+            which, describe(header.trained),
+        )  # fmt: skip
+
+
+def backend_of(args: argparse.Namespace) -> Backend:
+    """The backend that the arguments name, or that opens the exported file which they name."""
+    model = getattr(args, "model", None)
+    name = args.backend or (model and backend_for(model)) or next(iter(requested()), None)
+    if name is None:
+        raise TunableError(f"no framework is installed; install one of {', '.join(BACKENDS)}")
+    return get_backend(name, args.device, args.mode)
+
+
+def model_of(args: argparse.Namespace) -> Model:
+    """`args.model` in the backend that they name; what runs on whole pictures, in its lean mode if they name none."""
+    model = load(args.model, backend_of(args))
+    if not args.mode and model.header.network.halo is None:
+        model.backend.mode = model.backend.lean
+    return model
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON on standard output")
+
+
+def print_json(value) -> None:
+    """Print strict JSON: numbers that are not finite become null."""
+    print(json.dumps(_finite(value), indent=1, allow_nan=False))
+
+
+def _finite(value):
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def numbers(text: str) -> list[float]:
+    """argparse type: "5,15,30" as non-negative numbers."""
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"wants numbers like 5,15,30, not {shown(text)}") from None
+    if not all(0 <= value < float("inf") for value in values):
+        raise argparse.ArgumentTypeError(f"wants finite numbers that are not negative, not {shown(text)}")
+    return values
+
+
+def at_least(low: int, most: int = MOST) -> Callable[[str], int]:
+    """argparse type: an integer >= low, and <= most."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if value < low:
+            raise argparse.ArgumentTypeError(f"wants a whole number of at least {low}, not {shown(text)}")
+        if value > most:
+            raise argparse.ArgumentTypeError(f"wants a whole number of at most {most}, not {shown(text)}")
+        return value
+
+    return read
+
+
+@contextmanager
+def progress(label: str, every: float = 0.1) -> Iterator[Callable[..., None]]:
+    """Yield report(done, total, loss=None): a rich bar on a terminal, else a plain line per tenth."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task(label, total=None, note="")
+
+            def report(done: int, total: int, loss: float | None = None) -> None:
+                bar.update(task, completed=done, total=total, note="" if loss is None else f"loss {loss:.4f}")
+
+            yield report
+        return
+    printed = -1
+
+    def report(done: int, total: int, loss: float | None = None) -> None:
+        nonlocal printed
+        part = int(done / total / every + 1e-9)
+        if part > printed:
+            printed = part
+            print(
+                f"{label}: {done}/{total}" + ("" if loss is None else f", loss {loss:.4f}"), file=sys.stderr, flush=True
+            )
+
+    yield report

@@ -1,0 +1,29 @@
+"""`tunable train RECIPE --out DIR`: train, with checkpoints, a log and TensorBoard."""
+
+import logging
+
+from tunable.commands.shared import add_backend, add_max_pixels, backend_of, progress
+from tunable.specs.reading import load_recipe
+from tunable.training.loop import train
+
+
+def add_arguments(parser):
+    parser.add_argument("recipe", metavar="RECIPE", help="a YAML recipe, such as configs/denoise/mini.yaml")
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="folder of the run; model.safetensors is the result"
+    )
+    parser.add_argument("--resume", action="store_true", help="continue the newest checkpoint of DIR")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a recipe value: data.batch=8"
+    )
+    add_max_pixels(parser)
+    add_backend(parser)
+
+
+def run(args) -> int:
+    recipe = load_recipe(args.recipe, args.set)
+    backend = backend_of(args)
+    with progress(f"train ({backend.name})", every=0.05) as report:
+        train(recipe, backend, args.out, resume=args.resume, progress=report, max_pixels=args.max_pixels)
+    logging.info("wrote %s/model.safetensors", args.out)
+    return 0

@@ -1,0 +1,77 @@
+"""`tunable verify MODEL`: the parity certificate."""
+
+import logging
+
+from tunable.backends.registry import BACKENDS, get_backend, requested
+from tunable.certificate import verify
+from tunable.commands.shared import add_json, at_least, print_json
+from tunable.errors import CheckFailed, TunableError
+from tunable.exports.onnx_files import missing_packages, require_onnx
+from tunable.files import check_writable, write_text
+from tunable.reports import certificate as report
+
+EXPORTS = ("onnx", "mindir")  # formats whose files are run beside the frameworks
+
+
+def add_arguments(parser):
+    parser.add_argument("model", metavar="MODEL", help="a weights file of a tunable network")
+    parser.add_argument(
+        "--backends",
+        metavar="A,B",
+        help="frameworks to compare and exports to run: torch, mindspore, onnx, mindir; default: all installed",
+    )
+    parser.add_argument(
+        "--grid", type=at_least(2), metavar="N", help="omega: all points of N steps per axis (default 5)"
+    )
+    pack = parser.add_mutually_exclusive_group()
+    pack.add_argument("--record", metavar="PACK", help="also write the float64 truth (needs torch) for other machines")
+    pack.add_argument(
+        "--against", metavar="PACK", help="judge by a recorded truth, its inputs and omega: needs one framework only"
+    )
+    parser.add_argument("--html", metavar="FILE", help="also write the certificate as a self-contained page")
+    add_json(parser)
+
+
+def chosen(text: str | None) -> tuple[list[str], tuple[str, ...]]:
+    """The frameworks and the formats of exports to judge; None: all that is installed."""
+    if text is None:
+        names = [*requested(), "mindir", *([] if missing_packages() else ["onnx"])]
+    else:
+        names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    frameworks, exports = [name for name in names if name not in EXPORTS], [n for n in names if n in EXPORTS]
+    if not frameworks:
+        raise TunableError(f"wants at least one framework: one of {', '.join(BACKENDS)}")
+    if "onnx" in exports:
+        require_onnx()
+    if "mindir" in exports and "mindspore" not in frameworks and text is not None:
+        raise TunableError(f"mindir is written and run by mindspore, which is not among {', '.join(frameworks)}")
+    return frameworks, tuple(exports)
+
+
+def run(args) -> int:
+    names, exports = chosen(args.backends)
+    if args.against and args.grid:
+        raise TunableError(f"--grid {args.grid} has no meaning with --against: the pack says which omega are judged")
+    for path in (args.html, args.record):
+        if path:
+            check_writable(path)
+    backends = [get_backend(name) for name in names]
+    certificate = verify(
+        args.model,
+        backends,
+        points=args.grid or 5,
+        exports=exports,
+        record=args.record,
+        against=args.against,
+        progress=lambda stage: logging.info("verify: %s", stage),
+    )
+    if args.html:
+        write_text(args.html, report.page(certificate))
+    if args.json:
+        print_json(certificate.to_dict())
+    else:
+        report.print_table(certificate)
+    if not certificate.passed:
+        failed = sum(not row.passed for row in certificate.rows)
+        raise CheckFailed(f"{failed} of {len(certificate.rows)} comparisons failed")
+    return 0

@@ -1,0 +1,1 @@
+"""Photographs on disk as batches: folders, patches, degradations."""

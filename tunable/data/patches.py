@@ -1,0 +1,224 @@
+"""Folders of photographs -> seeded patches -> batches.
+
+Samples are counted, not drawn: batch b of a run is a pure function of (seed, b). Crop, flip,
+degradation and omega all come from a counter-based generator (Philox) whose counter holds b, so both
+twins see the same batches, any number of workers gives the same run, and a resumed run is the same run.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tunable.data.degradations import degrade, margin_of, scale_of
+from tunable.errors import DataError, shorten
+from tunable.images.folders import find, list_pictures
+from tunable.images.pictures import read_levels, size_of, to_floats
+from tunable.specs.reading import expand
+from tunable.specs.recipe import Data, Recipe
+
+BUNDLED = "bundled"
+LARGE = 16_000_000  # pixels: larger pictures are decoded one at a time, for their memory
+EXAMPLES = 4  # of pictures that cannot be used, in a message
+log = logging.getLogger(__name__)
+# Photographs (not drawings, textures or scientific images) that scikit-image's wheel carries.
+BUNDLED_TRAIN = (
+    "astronaut.png", "rocket.jpg", "motorcycle_left.png", "motorcycle_right.png", "camera.png", "coins.png",
+    "brick.png", "grass.png", "gravel.png",
+)  # fmt: skip
+BUNDLED_TEST = ("chelsea.png", "coffee.png")
+
+
+class Batch(NamedTuple):
+    """One training batch: `sample` maps names (clean, degraded, ...) to float32 NCHW.
+
+    omega is (N, p), or (p,) when the recipe draws it once per batch. Where the degradations shrink, `clean` is larger
+    than `degraded` by their scale.
+    """
+
+    index: int
+    sample: dict[str, np.ndarray]
+    omega: np.ndarray
+
+
+def bundled(names: tuple[str, ...]) -> list[Path]:
+    """Paths of the named photographs inside the installed scikit-image."""
+    import skimage
+
+    folder = Path(skimage.__file__).parent / "data"
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise DataError(f"scikit-image at {folder} lacks {', '.join(missing)}; reinstall it from constraints.txt")
+    return [folder / name for name in names]
+
+
+def find_pictures(folders: list[str], recursive: bool = False) -> list[Path]:
+    """All pictures of the folders in order; the word `bundled` stands for scikit-image's photographs."""
+    found = []
+    for folder in folders:
+        found += bundled(BUNDLED_TRAIN) if folder == BUNDLED else list_pictures(expand(folder), recursive)
+    return found
+
+
+def say_what_is_used(what: str, folders: list[str], recursive: bool, more: str = "") -> None:
+    """Log how many pictures each folder has and what of it is left out."""
+    for folder in folders:
+        if folder != BUNDLED:
+            log.info("%s: %s%s", what, find(expand(folder), recursive).describe(), more)
+
+
+def each(function: Callable[[Path], Any], paths: list[Path], what: str, every: float = 10) -> Iterator[Any]:
+    """function(path) of every path in order, by a few threads; says how far it is all `every` seconds."""
+    told = time.monotonic()
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="files") as pool:
+        futures = [pool.submit(function, path) for path in paths]
+        try:
+            for count, future in enumerate(futures, 1):
+                yield future.result()
+                if time.monotonic() - told > every:
+                    told = time.monotonic()
+                    log.info("%s: %d of %d", what, count, len(paths))
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def check_pictures(paths: list[Path], check: Callable[[Path], Any], where: str, max_pixels: int | None = None) -> None:
+    """Call check(path) for every picture; DataError that counts those for which it raises one, and names the first.
+
+    max_pixels  as `read_picture`
+    """
+
+    alone = threading.Lock()
+
+    def fault(path: Path) -> str:
+        try:
+            width, height = size_of(path, max_pixels)
+            with alone if width * height > LARGE else nullcontext():
+                check(path)
+        except DataError as error:
+            return str(error)
+        return ""
+
+    faults = list(filter(None, each(fault, paths, f"checking the pictures of {where}")))
+    if len(faults) == 1:
+        raise DataError(faults[0])
+    if faults:
+        told = [shorten(text, 300) for text in faults[:EXAMPLES]]
+        told += [f"and {len(faults) - EXAMPLES} more"] if len(faults) > EXAMPLES else []
+        raise DataError(f"{len(faults)} of {len(paths)} pictures of {where} cannot be used: {'; '.join(told)}")
+
+
+class PictureCache:
+    """Decoded pictures, the least recently used dropped beyond `limit` bytes. Thread-safe."""
+
+    def __init__(self, limit: float, max_pixels: int | None = None):
+        self._limit, self._max_pixels = limit, max_pixels
+        self._held: OrderedDict[Path, np.ndarray] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def read(self, path: Path) -> np.ndarray:
+        """RGB (H, W, 3), uint8, or uint16 where the file has more bits."""
+        with self._lock:
+            if path in self._held:
+                self._held.move_to_end(path)
+                return self._held[path]
+        picture = read_levels(path, self._max_pixels)
+        with self._lock:
+            if path not in self._held:
+                self._held[path] = picture
+                self._bytes += picture.nbytes
+            while self._bytes > self._limit and self._held:
+                self._bytes -= self._held.popitem(last=False)[1].nbytes
+        return picture
+
+
+class Batches:
+    """The batches of a recipe: `batches[b]` for any b >= 0, or `stream(first, last)` prepared ahead.
+
+    A patch is degraded with the pixels around it, which are then cut off: it is what the whole picture, degraded,
+    would hold there, not what the patch's own borders make of it.
+
+    Raises DataError when a folder cannot be used or pictures are smaller than the patch; those that are damaged behind
+    their headers are found by `check`, or when their turn comes. `max_pixels` as `read_picture`.
+    """
+
+    def __init__(self, recipe: Recipe, max_pixels: int | None = None):
+        self._recipe, self.max_pixels = recipe, max_pixels
+        self._data: Data = recipe.data
+        self._paths = find_pictures(recipe.data.train, recipe.data.recursive)
+        self._scale, self._margin = scale_of(recipe.data.degradation), margin_of(recipe.data.degradation)
+        patch = recipe.data.patch
+        self._size = (patch + 2 * self._margin) * self._scale  # clean pixels of a crop
+        check_pictures(self._paths, self._check_size, "data.train", max_pixels)  # now, not when one is drawn
+        self._cache = PictureCache(recipe.data.cache_gib * 2**30, max_pixels)
+
+    def check(self) -> None:
+        """Decode every picture, so that a damaged one stops a run before its first step: DataError."""
+        check_pictures(self._paths, self._cache.read, "data.train", self.max_pixels)
+
+    def _check_size(self, path: Path) -> None:
+        size, patch = self._size, self._data.patch
+        width, height = size_of(path, self.max_pixels)
+        if min(width, height) < size:
+            wanted = f"the patch of {patch}x{patch}"
+            if size != patch:
+                wanted = f"the {size}x{size} pixels from which the degradations make a patch of {patch}x{patch}"
+            raise DataError(f"{path} is {width}x{height}, smaller than {wanted}")
+
+    def __getitem__(self, index: int) -> Batch:
+        recipe, data = self._recipe, self._data
+        rng = np.random.Generator(np.random.Philox(key=recipe.seed, counter=[0, 0, 0, index]))
+        clean = np.stack([self._patch(rng) for _ in range(data.batch)])
+        degraded = _without(degrade(clean, data.degradation, rng), self._margin)
+        clean = _without(clean, self._margin * self._scale)
+        per_sample = recipe.omega.per == "sample"
+        omega = recipe.omega.sampler.draw(rng, data.batch if per_sample else 1, recipe.num_objectives)
+        return Batch(index, {"clean": clean, "degraded": degraded}, omega if per_sample else omega[0])
+
+    def _patch(self, rng: np.random.Generator) -> np.ndarray:
+        """A random crop, float32 (3, size, size), flipped and transposed at random."""
+        size = self._size
+        path = self._paths[rng.integers(len(self._paths))]
+        picture = self._cache.read(path)
+        height, width = picture.shape[:2]
+        top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
+        patch = picture[top : top + size, left : left + size].transpose(2, 0, 1)
+        flips = rng.integers(2, size=3) if self._data.flip else (0, 0, 0)
+        if flips[0]:
+            patch = patch[:, ::-1]
+        if flips[1]:
+            patch = patch[:, :, ::-1]
+        if flips[2]:
+            patch = patch.swapaxes(1, 2)
+        return to_floats(patch)
+
+    def stream(self, first: int, last: int) -> Iterator[Batch]:
+        """Batches `first` .. `last` - 1 in order, prepared ahead by `workers` threads."""
+        workers = self._data.workers
+        with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
+            ahead: deque = deque()
+            following = first
+            try:
+                for _ in range(first, last):
+                    while following < last and len(ahead) < 2 * workers + 1:
+                        ahead.append(pool.submit(self.__getitem__, following))
+                        following += 1
+                    yield ahead.popleft().result()
+            finally:
+                for future in ahead:
+                    future.cancel()
+
+
+def _without(pictures: np.ndarray, margin: int) -> np.ndarray:
+    """(N, C, H, W) less `margin` pixels at every border."""
+    return np.ascontiguousarray(pictures[..., margin:-margin, margin:-margin]) if margin else pictures

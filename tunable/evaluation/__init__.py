@@ -1,0 +1,1 @@
+"""Measuring a model: metrics and the protocol they are taken by."""

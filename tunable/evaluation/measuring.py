@@ -1,0 +1,285 @@
+"""Measuring a model over omega, noise and blur levels by the protocol of SPEC 7 (printed beside every table).
+
+Degraded pictures are the clean ones, blurred where that is asked for, plus `protocol_noise`; neither input, output nor
+target is clipped or rounded. Metrics run on numpy arrays, so both frameworks are measured by the same code.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from tunable.backends.model import Model
+from tunable.data.degradations import PROTOCOL_BLUR, protocol_degraded, protocol_shrunk
+from tunable.data.patches import BUNDLED, BUNDLED_TEST, bundled, check_pictures, find_pictures, say_what_is_used
+from tunable.errors import DataError, TunableError
+from tunable.evaluation import metrics
+from tunable.images.pictures import from_network, read, read_bytes, to_network
+from tunable.images.tiling import run_tiled
+from tunable.specs.objectives import Objective
+from tunable.specs.recipe import Recipe, parse
+
+PROTOCOL = (
+    "White Gaussian noise numpy.random.default_rng(index).standard_normal((H, W, 3)) in float64 times sigma/255, "
+    "index = place in sorted file order, added in float64 and cast to float32; nothing clipped or rounded. "
+    "PSNR: float64, RGB, data range 1, no border cut, mean over pictures of the per-picture value. "
+    "PSNR_eta: the same against y + r nu (z - y). SSIM, and SSIM_eta against the same: Gaussian window 11, sigma 1.5. "
+    "r*: the fraction of the largest kept noise, in [0, 1], that best explains the restored picture."
+)
+BLUR_PROTOCOL = (
+    f"Before the noise, a Gaussian blur of {PROTOCOL_BLUR}x{PROTOCOL_BLUR} pixels and standard deviation rho pixels "
+    "(rho 0: none), borders reflected, in float64; z - y holds the blur's residue too. PSNR_gamma: against "
+    "y_eta + omega_blur gamma (y_eta - g * y_eta), y_eta as for PSNR_eta, g a Gaussian of 9x9 pixels and sigma 2.5, "
+    "borders reflected."
+)
+SHRUNK_PROTOCOL = (
+    "Pictures cut at the bottom and on the right to multiples of the scale, shrunk by MATLAB's antialiased bicubic (8 "
+    "bits after both passes, borders replicated). The restored picture is clipped and rounded to 8 bits, and `scale` "
+    "pixels are cut off at each border; then PSNR on RGB, PSNR_Y and SSIM (Gaussian window 11, sigma 1.5) on BT.601's "
+    "Y as MATLAB defines it, data range 255, and sharpness: mean absolute Laplacian of Y over the truth's. Means over "
+    "pictures of the per-picture values."
+)
+SIGMAS = (5.0, 15.0, 30.0)  # Table 1's, 1/255
+RHOS = (0.0, 1.0, 2.0, 3.0, 4.0)  # Table 3's, pixels
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One picture at one noise level, one blur level and one omega ((), for a plain network); nan: does not apply.
+
+    Pictures that a network enlarges have sigma and rho 0.
+    """
+
+    picture: str
+    sigma: float  # 1/255
+    rho: float  # pixels; 0: no blur
+    omega: tuple[float, ...]
+    psnr: float
+    psnr_eta: float  # to the target of the first objective of kind noise
+    psnr_gamma: float  # to that of the first of kind blur
+    ssim: float
+    residual: float
+    psnr_y: float = math.nan  # of a network that enlarges, as the next
+    sharpness: float = math.nan
+    ssim_eta: float = math.nan  # to the target of psnr_eta
+
+    METRICS = ("psnr", "psnr_eta", "psnr_gamma", "ssim", "residual", "psnr_y", "sharpness", "ssim_eta")
+
+
+def protocol(rows: Iterable[dict]) -> str:
+    """What the numbers of a summary mean: PROTOCOL, and that of the blur if there is any; or SHRUNK_PROTOCOL."""
+    rows = list(rows)
+    if is_enlarged(rows):
+        return SHRUNK_PROTOCOL
+    return f"{PROTOCOL} {BLUR_PROTOCOL}" if any(row["rho"] for row in rows) else PROTOCOL
+
+
+def is_enlarged(rows: Iterable[dict]) -> bool:
+    """Whether a summary is of a network that enlarges."""
+    return any(not math.isnan(row["psnr_y"]) for row in rows)
+
+
+def objectives_of(recipe: dict) -> list[Objective]:
+    """The objectives of a model's recipe, [] where its file names none."""
+    if not recipe or "objectives" not in recipe:
+        return []
+    return parse({key: value for key, value in recipe.items() if key != "folded_at"}, "the model's recipe").objectives
+
+
+def is_blurred(recipe: dict) -> bool:
+    """Whether a model's recipe trains it on blurred pictures (the joint task of Table 3)."""
+    return any(step["kind"] == "gaussian_blur" for step in recipe.get("data", {}).get("degradation", ()))
+
+
+def trained_omega(recipe: dict) -> np.ndarray | None:
+    """The omega that a plain network stands for: what it was folded at or trained with, None if unknown."""
+    if "folded_at" in recipe:
+        return np.asarray(recipe["folded_at"], dtype=np.float32)
+    fixed = recipe.get("omega", {}).get("sampler", {}).get("value")
+    return None if fixed is None else np.asarray(fixed, dtype=np.float32)
+
+
+def measure(
+    model: Model, clean: np.ndarray, degraded: np.ndarray, omega, *, ssim: bool = True, tile: int | None = None
+) -> dict[str, float]:
+    """The metrics of one picture (H, W, 3) at one omega; omega None for a plain network."""
+    restored = from_network(run_tiled(model, to_network(degraded), omega, tile, whole=math.inf))
+    values = {"psnr": metrics.psnr(restored, clean), "psnr_eta": np.nan, "psnr_gamma": np.nan, "residual": np.nan}
+    values |= {"ssim": metrics.ssim(restored, clean) if ssim else np.nan, "ssim_eta": np.nan}
+    specs = objectives_of(model.header.recipe)
+    aim = omega if omega is not None else trained_omega(model.header.recipe)
+    for name, kind in (("psnr_eta", "noise"), ("psnr_gamma", "blur")):
+        index = next((i for i, spec in enumerate(specs) if spec.kind == kind), None)
+        if index is None or aim is None:
+            continue
+        target = metrics.target(clean, degraded, specs, index, np.asarray(aim, dtype=np.float64))
+        values[name] = metrics.psnr(restored, target)
+        if kind == "noise":
+            values["ssim_eta"] = metrics.ssim(restored, target) if ssim else np.nan
+            values["residual"] = metrics.residual_fraction(restored, clean, degraded, specs[index].nu)
+    return values
+
+
+def measure_enlarged(
+    model: Model, clean: np.ndarray, shrunk: np.ndarray, omega, *, ssim: bool = True
+) -> dict[str, float]:
+    """The metrics of SHRUNK_PROTOCOL: clean (H, W, 3), shrunk (H / scale, W / scale, 3); omega None: plain network."""
+    restored = from_network(run_tiled(model, to_network(shrunk), omega, whole=math.inf))
+    return compare_enlarged(restored, clean, model.header.network.scale, ssim=ssim)
+
+
+def compare_enlarged(restored: np.ndarray, clean: np.ndarray, scale: int, *, ssim: bool = True) -> dict[str, float]:
+    """The metrics of SHRUNK_PROTOCOL of a picture (H, W, 3) that was enlarged by `scale`, however it was."""
+    inside = (slice(scale, -scale),) * 2
+    restored, clean = metrics.eight_bits(restored)[inside], metrics.eight_bits(clean)[inside]
+    y, wanted = metrics.luma(restored), metrics.luma(clean)
+    return {
+        "psnr": metrics.psnr(restored, clean),
+        "psnr_y": metrics.psnr(y, wanted),
+        "psnr_eta": math.nan,
+        "psnr_gamma": math.nan,
+        "ssim": metrics.ssim(y, wanted) if ssim else math.nan,
+        "residual": math.nan,
+        "sharpness": metrics.sharpness(restored, clean),
+    }
+
+
+def pictures_of(folders: list[str], recursive: bool = False) -> list[Path]:
+    """The pictures of folders, in order; the word `bundled` stands for the photographs that no recipe trains on."""
+    return [
+        path
+        for folder in folders
+        for path in (bundled(BUNDLED_TEST) if folder == BUNDLED else find_pictures([folder], recursive))
+    ]
+
+
+def evaluate(
+    model: Model,
+    folder: str | list[Path],
+    omegas: np.ndarray | None,
+    sigmas: Iterable[float] | None = None,
+    rhos: Iterable[float] | None = None,
+    *,
+    ssim: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+    max_pixels: int | None = None,
+) -> list[Measurement]:
+    """Measure every picture of a folder at every level and omega ((K, p); None: plain network).
+
+    sigmas  noise levels, 1/255; None: SIGMAS
+    rhos    blur levels, pixels; None: RHOS for a network trained on blurred pictures, else 0
+    max_pixels  as `read_picture`
+
+    A network that enlarges is measured on shrunk pictures and knows no levels: TunableError where some are given.
+    Every picture is read before any is measured: one that cannot be used (DataError) costs no work.
+    """
+    scale = model.header.network.scale
+    if model.header.recipe.get("task") == "style_transfer":
+        raise TunableError("evaluate measures against a truth, which style transfer has not; try `tunable restore`")
+    if scale != 1 and not (sigmas is None and rhos is None):
+        raise TunableError(f"this network enlarges pictures {scale} times: it is measured without noise and blur")
+    if rhos is None:
+        rhos = RHOS if is_blurred(model.header.recipe) else (0.0,)
+    levels = [(0.0, 0.0)] if scale != 1 else list(itertools.product(SIGMAS if sigmas is None else sigmas, rhos))
+    paths = pictures_of([folder]) if isinstance(folder, str) else folder
+    check = partial(_check_usable, ssim=ssim, scale=scale, max_pixels=max_pixels)
+    check_pictures(paths, check, str(folder) if isinstance(folder, str) else "the list", max_pixels)
+    points = [None] if omegas is None else list(omegas)
+    total, rows = len(paths) * len(levels) * len(points), []
+    for index, path in enumerate(paths):
+        picture = read(path, max_pixels)
+        for sigma, rho in levels:
+            if scale == 1:
+                clean, degraded, judge = picture, protocol_degraded(picture, sigma, index, rho), measure
+            else:
+                clean, degraded = protocol_shrunk(picture, scale)
+                judge = measure_enlarged
+            for omega in points:
+                values = judge(model, clean, degraded, omega, ssim=ssim)
+                place = () if omega is None else tuple(round(float(value), 6) for value in omega)
+                rows.append(Measurement(path.name, float(sigma), float(rho), place, **values))
+                if progress:
+                    progress(len(rows), total)
+    return rows
+
+
+def _check_usable(path: Path, ssim: bool, scale: int, max_pixels: int | None) -> None:
+    height, width = read_bytes(path, max_pixels).shape[:2]
+    inside = min(height, width)
+    if scale != 1:
+        inside = inside // scale * scale - 2 * scale
+        if inside < 3:
+            raise DataError(f"{path} is {width}x{height}: too small to be shrunk {scale} times and measured")
+    if ssim and inside < metrics.SSIM_WINDOW:
+        wanted = f"{metrics.SSIM_WINDOW}x{metrics.SSIM_WINDOW}"
+        cut = f" without a border of {scale} pixels" if scale != 1 else ""
+        raise DataError(f"{path} is {width}x{height}; SSIM needs {wanted} pixels{cut} (--no-ssim leaves it out)")
+
+
+def summarise(rows: list[Measurement]) -> list[dict]:
+    """Means over pictures per (omega, sigma, rho), and over all levels (sigma, rho "mean"), in this order.
+
+    Where nothing is blurred rho is 0 in every row.
+    """
+    table = []
+    for omega in sorted({row.omega for row in rows}):
+        here = [row for row in rows if row.omega == omega]
+        levels = sorted({(row.sigma, row.rho) for row in here})
+        for sigma, rho in [*levels, ("mean", "mean" if any(rho for _, rho in levels) else 0.0)]:
+            chosen = [row for row in here if sigma == "mean" or (row.sigma, row.rho) == (sigma, rho)]
+            means = {name: float(np.mean([getattr(row, name) for row in chosen])) for name in Measurement.METRICS}
+            pictures = len({row.picture for row in chosen})
+            table.append({"omega": omega, "sigma": sigma, "rho": rho, "pictures": pictures, **means})
+    return table
+
+
+def validation_pictures(recipe: Recipe) -> list[Path]:
+    """The pictures that `data.validate` names."""
+    return pictures_of(recipe.data.validation, recipe.data.recursive)
+
+
+def check_validation(recipe: Recipe, max_pixels: int | None = None) -> None:
+    """Raise DataError for the pictures of `data.validate` that cannot be used."""
+    check = partial(_check_usable, ssim=False, scale=recipe.network.scale, max_pixels=max_pixels)
+    check_pictures(validation_pictures(recipe), check, "data.validate", max_pixels)
+
+
+def say_validation(recipe: Recipe) -> None:
+    """Log which pictures `validate` measures, and how."""
+    spec = recipe.validation
+    noise = f"noise of {spec.sigma:g}/255" if recipe.network.scale == 1 else "shrunk"
+    which = f"the first {spec.pictures}" if len(validation_pictures(recipe)) > spec.pictures else "all"
+    how = f"; measured: {which}, central {spec.size}x{spec.size} pixels, {noise}"
+    if recipe.task != "style_transfer":
+        say_what_is_used("validation", recipe.data.validation, recipe.data.recursive, how)
+
+
+def validate(model: Model, recipe: Recipe, max_pixels: int | None = None) -> dict[str, float]:
+    """PSNR at the unit vectors of omega on what `recipe.validation` says; {} without pictures.
+
+    They are blurred where training blurs, shrunk instead of noisy where the network enlarges. Style transfer has no
+    truth to measure against: {}.
+    Named "psnr" for a plain network, else by the corner: "psnr_1_0".
+    """
+    corners = np.eye(recipe.num_objectives, dtype=np.float32) if model.objectives else [None]
+    spec, scale = recipe.validation, recipe.network.scale
+    size, rho = spec.size, spec.rho if is_blurred(model.header.recipe) else 0.0
+    if recipe.task == "style_transfer":
+        return {}
+    values: dict[str, list[float]] = {}
+    for index, path in enumerate(validation_pictures(recipe)[: spec.pictures]):
+        clean = read(path, max_pixels)
+        top, left = (max(side - size, 0) // 2 for side in clean.shape[:2])
+        clean = clean[top : top + size, left : left + size]
+        if scale == 1:
+            degraded = protocol_degraded(clean, spec.sigma, index, rho)
+        else:
+            clean, degraded = protocol_shrunk(clean, scale)
+        for omega in corners:
+            name = "_".join(["psnr", *(f"{value:g}" for value in omega)]) if omega is not None else "psnr"
+            values.setdefault(name, []).append(measure(model, clean, degraded, omega, ssim=False)["psnr"])
+    return {name: float(np.mean(found)) for name, found in values.items()}

@@ -1,0 +1,101 @@
+"""Metrics by the measuring protocol (SPEC 7), on numpy pictures (H, W, 3), in float64.
+
+RGB, data range 1; nothing is clipped, rounded or cut off (`eight_bits` does, for super-resolution). Both frameworks are
+measured by this code.
+"""
+
+import numpy as np
+from skimage.metrics import structural_similarity
+
+from tunable import oracle
+from tunable.errors import TunableError
+from tunable.specs.objectives import Objective
+
+LUMA = np.array([65.481, 128.553, 24.966])  # Y of R, G, B in [0, 1], beside an offset of 16
+SSIM_WINDOW = 11  # what scikit-image's Gaussian of sigma 1.5 spans
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    """-10 log10 of the mean squared difference, in dB, without epsilon: inf for equal pictures."""
+    a, b = _pair(a, b)
+    error = float(np.mean((a - b) ** 2))
+    return -10 * float(np.log10(error)) if error else float("inf")
+
+
+def target(
+    clean: np.ndarray, degraded: np.ndarray, specs: list[Objective], index: int, omega: np.ndarray
+) -> np.ndarray:
+    """What the objective `specs[index]` wants of a picture (H, W, 3) at omega (p,), in float64.
+
+    The paper's PSNR_eta is PSNR to that of an objective of kind `noise`.
+    """
+    clean, degraded = _pair(clean, degraded)
+    sample = {"clean": clean.transpose(2, 0, 1)[None], "degraded": degraded.transpose(2, 0, 1)[None]}
+    return oracle.target(specs, index, sample, omega)[0].transpose(1, 2, 0)
+
+
+def ssim(a: np.ndarray, b: np.ndarray) -> float:
+    """Structural similarity: Gaussian window 11, sigma 1.5, mean over channels. TunableError below 11x11 pixels."""
+    a, b = _pair(a, b)
+    if min(a.shape[:2]) < SSIM_WINDOW:
+        raise TunableError(f"SSIM needs pictures of at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels, not {a.shape}")
+    return float(
+        structural_similarity(
+            a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1, channel_axis=-1
+        )
+    )
+
+
+def eight_bits(picture: np.ndarray) -> np.ndarray:
+    """The picture as an 8-bit file would hold it: clipped to [0, 1], rounded to multiples of 1/255, float64."""
+    return np.round(np.clip(np.asarray(picture, dtype=np.float64), 0, 1) * 255) / 255
+
+
+def luma(picture: np.ndarray) -> np.ndarray:
+    """BT.601's Y as MATLAB defines it, of 16 to 235, over 255: (H, W, 3) in [0, 1] -> (H, W, 1).
+
+    Equal pixels have equal Y: a matrix product's rounding may depend on the place.
+    """
+    weighted = np.asarray(picture, dtype=np.float64) * LUMA
+    return (16 + weighted[..., :1] + weighted[..., 1:2] + weighted[..., 2:]) / 255
+
+
+def sharpness(restored: np.ndarray, clean: np.ndarray) -> float:
+    """How much fine detail there is, as a share of the truth's: mean absolute Laplacian of luma over that of `clean`.
+
+    0 for a flat picture, 1 as sharp as the truth, above 1 sharper; invented texture counts as detail. nan where the
+    truth is flat; TunableError below 3x3 pixels.
+    """
+    restored, clean = _pair(restored, clean)
+    if min(clean.shape[:2]) < 3:
+        raise TunableError(f"sharpness needs pictures of at least 3x3 pixels, not {clean.shape}")
+    truth = _detail(clean)
+    return _detail(restored) / truth if truth else float("nan")
+
+
+def _detail(picture: np.ndarray) -> float:
+    y = luma(picture)[..., 0]
+    around = (y[2:, 1:-1] + y[:-2, 1:-1]) + (y[1:-1, 2:] + y[1:-1, :-2])  # of equal values: four times, to the bit
+    return float(np.mean(np.abs(around - 4 * y[1:-1, 1:-1])))
+
+
+def residual_fraction(restored: np.ndarray, clean: np.ndarray, degraded: np.ndarray, nu: float) -> float:
+    """r*, the r in [0, 1] for which PSNR(restored, y + r nu (z - y)) is highest; nan where z = y or nu = 0.
+
+    The mean squared difference is a parabola in r: its minimum is the least-squares fit, clipped.
+    """
+    restored, clean = _pair(restored, clean)
+    degraded, _ = _pair(degraded, clean)
+    residual = nu * (degraded - clean)
+    power = float(np.sum(residual**2))
+    if not power:
+        return float("nan")
+    return float(np.clip(np.sum((restored - clean) * residual) / power, 0, 1))
+
+
+def _pair(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both pictures in float64; TunableError unless they are of one shape (H, W, C)."""
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if a.shape != b.shape or a.ndim != 3:
+        raise TunableError(f"metrics want two pictures of one shape (H, W, C), not {a.shape} and {b.shape}")
+    return a, b

@@ -1,0 +1,228 @@
+"""Exports: a network as a file for other programs, compared with the network itself before anybody sees it.
+
+onnx, mindir   a graph with inputs `image` (n, c, h, w) and `omega`, always of rank 2, and output `restored`:
+               form `shared` takes one omega (1, p) for the batch, form `basis` one per sample (n, p);
+               folded at an omega, or of a plain network, it has the input `image` only
+dni            p + 1 plain weights files, at omega = 0 and at the unit vectors; interpolating them,
+               W_0 + sum_j omega_j (W_j - W_0), gives every omega exactly (SPEC 2), as deep network interpolation does
+"""
+
+import dataclasses
+import json
+import math
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tunable.backends.model import Model, load
+from tunable.backends.registry import get_backend
+from tunable.errors import BackendError, CheckFailed, TunableError, nearest
+from tunable.exports import graphs
+from tunable.exports.onnx_files import require_onnx, to_float16
+from tunable.files import atomic, check_writable
+from tunable.images.pictures import MAX_PIXELS
+from tunable.omega import format_omega
+from tunable.tolerances import TOLERANCES, relative_error
+from tunable.weights import storage
+
+SUFFIXES = {"onnx": ".onnx", "mindir": ".mindir", "dni": ".safetensors"}
+FORMS = ("shared", "basis")
+_SIZES = ((1, 24, 40), (3, 17, 23))  # batch, height, width of the comparison: not those of any example
+
+
+@dataclass(frozen=True)
+class Report:
+    """What comparing an export with its network found.
+
+    form     shared, basis or folded; interpolated (dni)
+    errors   comparison -> relative error of the exported output against the network's; {} where there are faults
+    faults   what is wrong with the graph itself
+    limit    what the errors may be, in tunable.tolerances
+    """
+
+    format: str
+    form: str
+    errors: dict[str, float]
+    faults: tuple[str, ...]
+    limit: str
+
+    @property
+    def worst(self) -> float:
+        return max(self.errors.values(), default=float("inf"))
+
+    @property
+    def passed(self) -> bool:
+        return not self.faults and self.worst <= TOLERANCES[self.limit].limit
+
+
+def checked_export(
+    model: Model,
+    format: str,
+    path: str | Path,
+    omega=None,
+    *,
+    form: str = "shared",
+    half: bool = False,
+    size: tuple[int, int] | None = None,
+) -> Report:
+    """Export `model` to `path` once the result has been reloaded, run and found equal to it.
+
+    format  onnx, mindir or dni (`path` net.safetensors then stands for net-0.safetensors ... net-p.safetensors)
+    omega   (p,) to fold at; None: omega stays an input (or the network is plain)
+    form    shared or basis: what omega is as an input
+    half    ONNX in float16
+    size    height and width that the graph is fixed to; None: any
+
+    Raises CheckFailed when the comparison fails, TunableError for what cannot be asked; neither leaves a file.
+    """
+    _check_request(model, format, omega, form, half, size)
+    wanted = targets(model, format, path)
+    for target in wanted:
+        check_writable(target)
+    with tempfile.TemporaryDirectory(prefix="tunable-export-") as folder:
+        made, report = tried_export(model, format, folder, omega, form=form, half=half, size=size)
+        if report.faults:
+            raise CheckFailed(f"the exported graph is not what it must be, and was not kept: {report.faults[0]}")
+        if not report.passed:
+            at = max(report.errors, key=report.errors.get)
+            raise CheckFailed(
+                f"the export is not equal to the network, and was not kept: relative error {report.worst:.1e} "
+                f"at {at}, limit {TOLERANCES[report.limit].limit:.0e}"
+            )
+        for source, target in zip(made, wanted, strict=True):
+            with atomic(target) as temporary:
+                shutil.copyfile(source, temporary)
+    return report
+
+
+def targets(model: Model, format: str, path: str | Path) -> list[Path]:
+    """The files that an export to `path` consists of; TunableError if its suffix is not the format's."""
+    path = Path(path)
+    if path.suffix != SUFFIXES[format]:
+        raise TunableError(f"a file of format {format} must be named *{SUFFIXES[format]}, not {path}")
+    if format != "dni":
+        return [path]
+    return [path.with_stem(f"{path.stem}-{j}") for j in range(len(model.objectives) + 1)]
+
+
+def tried_export(
+    model: Model,
+    format: str,
+    folder: str | Path,
+    omega=None,
+    *,
+    form: str = "shared",
+    half: bool = False,
+    size: tuple[int, int] | None = None,
+) -> tuple[list[Path], Report]:
+    """Export into `folder` and compare: the files written there, and what was found. Arguments as above."""
+    _check_request(model, format, omega, form, half, size)
+    folder = Path(folder)
+    if format == "dni":
+        return _interpolation(model, folder)
+    source = model if omega is None else model.fold(omega)
+    tunable = bool(source.objectives)
+    made = folder / ("model" + SUFFIXES[format])
+    header = dataclasses.replace(source.header, size=tuple(size) if size else None)
+    metadata = {**header.to_metadata(), "scale": json.dumps(header.network.scale)}
+    model.backend.export(source.network, made, format, form, metadata, size)
+    if half:
+        to_float16(made)
+    runtime, errors = get_backend("onnx") if format == "onnx" else model.backend, {}
+    faults = tuple(graphs.faults(runtime.graph(made), tunable=tunable))
+    if not faults:  # else it may not even take these inputs
+        exported = load(made, runtime)
+        for image, at in _samples(source, form, size):
+            errors[_label(image, at)] = relative_error(exported.run(image, at), source.run(image, at))
+    limit = "export float16" if half else "export"
+    return [made], Report(format, form if tunable else "folded", errors, faults, limit)
+
+
+def _check_request(model: Model, format: str, omega, form: str, half: bool, size) -> None:
+    """TunableError for what cannot be exported, before anything is written."""
+    if format not in SUFFIXES:
+        raise TunableError(f"unknown format {format!r}{nearest(format, SUFFIXES)}; known: {', '.join(SUFFIXES)}")
+    if form not in FORMS:
+        raise TunableError(f"unknown form {form!r}{nearest(form, FORMS)}; known: {', '.join(FORMS)}")
+    if half and format != "onnx":
+        raise TunableError(f"float16 is for format onnx, not {format}")
+    if model.exported:
+        raise TunableError("an exported model cannot be exported again: load the weights that it was made from")
+    if size is not None and format == "dni":
+        raise TunableError("a size is for a graph, onnx or mindir: format dni writes weights")
+    if size is not None and min(size) < 1:
+        raise TunableError(f"a size is at least 1x1 pixels, not {size[0]}x{size[1]}")
+    if size is not None and math.prod(size) > MAX_PIXELS:
+        raise TunableError(f"a size has at most {MAX_PIXELS} pixels, not {size[0]}x{size[1]}")
+    if omega is not None and not model.objectives:
+        raise TunableError("a plain network takes no omega: it is exported as it is")
+    if form == "basis" and (omega is not None or format == "dni" or not model.objectives):
+        raise TunableError("form basis is for an export with omega as an input")
+    if format == "dni":
+        phi = model.header.network.phi
+        if omega is not None:
+            raise TunableError("format dni takes no omega: its files are the network at 0 and at the unit vectors")
+        if not model.objectives:
+            raise TunableError("format dni is for a tunable network; this one is plain")
+        if phi == "se":
+            raise TunableError(
+                "format dni wants kernels that are affine in omega (phi affine, base or identity); this network has "
+                "phi se, a softmax, which no interpolation reproduces"
+            )
+    elif format not in model.backend.formats:
+        raise TunableError(
+            f"backend {model.backend.name!r} exports {', '.join(model.backend.formats)}, not {format}; "
+            "mindir is for mindspore"
+        )
+    elif (multiple := model.header.network.multiple_inside) != 1 and size is None and not model.backend.extends_any:
+        raise BackendError(
+            f"{model.header.network.name} continues its input to multiples of {multiple} pixels: {format} from "
+            f"{model.backend.name} needs a fixed size (--size HxW); onnx from torch does not"
+        )
+    if format == "onnx":
+        require_onnx()
+
+
+def _interpolation(model: Model, folder: Path) -> tuple[list[Path], Report]:
+    """The p + 1 folded weights files, compared by interpolating what was read back from them."""
+    p = len(model.objectives)
+    made = targets(model, "dni", folder / "model.safetensors")
+    for path, omega in zip(made, np.concatenate([np.zeros((1, p)), np.eye(p)]), strict=True):
+        model.fold(omega).save(path)
+    (origin, header), *ends = (storage.load(path) for path in made)
+    plain, errors = model.backend.build(header.network, 0), {}
+    for image, omega in _samples(model, "shared"):
+        weights = {
+            name: value + sum(step * (end[name] - value) for step, (end, _) in zip(omega, ends, strict=True))
+            for name, value in origin.items()
+        }
+        model.backend.assign(plain, weights)
+        restored = Model(model.backend, plain, header).run(image)
+        errors[_label(image, omega)] = relative_error(restored, model.run(image, omega))
+    return made, Report("dni", "interpolated", errors, (), "interpolated")
+
+
+def _samples(model: Model, form: str, size: tuple[int, int] | None = None):
+    """(image, omega) to compare at: corners and the inside; per-sample omega in the basis form; None when plain."""
+    rng, multiple, p = np.random.default_rng(0), model.header.network.multiple, len(model.objectives)
+    for batch, *sides in _SIZES:
+        height, width = size or (side * multiple for side in sides)
+        image = rng.uniform(size=(batch, 3, height, width)).astype(np.float32)
+        if not p:
+            yield image, None
+            continue
+        inside = rng.uniform(size=(batch, p)).astype(np.float32)
+        for omega in (inside[0], *np.eye(p, dtype=np.float32)[: 1 if batch > 1 else p]):
+            yield image, omega
+        if form == "basis":
+            yield image, inside
+
+
+def _label(image: np.ndarray, omega) -> str:
+    size = "x".join(str(side) for side in image.shape)
+    if omega is None:
+        return size
+    return f"{size}, " + ("one omega per sample" if omega.ndim == 2 else f"omega {format_omega(omega)}")

@@ -1,0 +1,139 @@
+"""ONNX models: finishing what a framework's exporter wrote (names, metadata, float16), omega a constant and back."""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tunable.errors import BackendError, CheckpointError, TunableError
+from tunable.tolerances import relative_error
+
+PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+
+
+def missing_packages() -> list[str]:
+    """What ONNX needs and is not installed."""
+    return [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+
+
+def require_onnx() -> None:
+    """BackendError unless everything that writing, reading and running ONNX needs is installed."""
+    missing = missing_packages()
+    if missing:
+        raise BackendError(
+            f"ONNX export needs {', '.join(missing)}, which is not installed: pip install tunable-convolutions[onnx]"
+        )
+
+
+def finish(path: str | Path, metadata: dict[str, str] | None = None, *, renamed: dict[str, str] | None = None) -> None:
+    """Name the sizes of inputs and output, add `metadata`, drop traces of the exporting program, check the model.
+
+    renamed  operators that stand for others: name -> name
+
+    The sizes that may vary become n, h, w; omega's first axis n or 1. Raises TunableError for an invalid model.
+    """
+    import onnx
+
+    model = onnx.load(path)
+    graph = model.graph
+    sizes = {"image": ("n", None, "h", "w"), "omega": ("n", None), "restored": ("n", None, "restored_h", "restored_w")}
+    for one in (*graph.input, *graph.output):
+        for dim, name in zip(one.type.tensor_type.shape.dim, sizes.get(one.name, ()), strict=False):
+            if name and dim.dim_value < 1:  # 0: not set; -1: MindSpore's sign for what may vary
+                dim.dim_param = name
+    for node in graph.node:
+        node.op_type = (renamed or {}).get(node.op_type, node.op_type)
+    # The exporters leave the paths and lines of the program that called them.
+    for one in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        one.ClearField("metadata_props")
+        one.ClearField("doc_string")
+    for one in graph.value_info:
+        for dim in one.type.tensor_type.shape.dim:
+            if dim.dim_value < 0:
+                dim.Clear()
+    onnx.helper.set_model_props(model, metadata or {})
+    _save(model, path)
+
+
+def to_float16(path: str | Path) -> None:
+    """Weights and arithmetic in float16, inputs and output still float32."""
+    import onnx
+    from onnxruntime.transformers import float16, onnx_model
+
+    model = onnx_model.OnnxModel(float16.convert_float_to_float16(onnx.load(path), keep_io_types=True))
+    model.topological_sort()  # the conversion of an input is put after the nodes that use it
+    _save(model.model, path)
+
+
+def with_constant(path: str | Path, name: str, value: np.ndarray) -> bytes:
+    """The file's model with the input `name` a constant. Raises CheckpointError where the file is gone."""
+    import onnx
+
+    try:
+        model = onnx.load(path)
+    except Exception as error:  # gone, or another file now: protobuf's exceptions share no narrower base
+        raise CheckpointError(f"{path} is no longer readable: {' '.join(str(error).split())}") from None
+    (given,) = (one for one in model.graph.input if one.name == name)
+    model.graph.input.remove(given)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    return model.SerializeToString()
+
+
+def with_omega(ends: Sequence[Path], between: Path, at: np.ndarray, limit: float) -> bytes | None:
+    """One model of omega (1, p) from files of what became of it with omega a constant.
+
+    ends     at omega = 0 and at the unit vectors
+    between  at `at` (p,): held against what the ends say of it
+    limit    what the relative error of a constant may be
+
+    A constant that depends on omega becomes its value at 0 plus omega times the differences. None where that is not
+    so: a constant is not affine in omega, or not the constants alone differ.
+    """
+    import onnx
+
+    origin, *others = (onnx.load(path) for path in (*ends, between))
+    if any(_operations(other) != _operations(origin) for other in others):
+        return None
+    tables = [{one.name: one for one in other.graph.initializer} for other in others]
+    constants, sums = [], []
+    for one in origin.graph.initializer:
+        base = onnx.numpy_helper.to_array(one)
+        *units, found = (onnx.numpy_helper.to_array(table[one.name]) for table in tables)
+        if all(np.array_equal(base, value) for value in (*units, found)):
+            constants.append(one)
+            continue
+        if base.dtype != np.float32:
+            return None
+        differences = np.stack([(value - base).ravel() for value in units])
+        predicted = base + (at @ differences).reshape(base.shape)
+        if relative_error(predicted, found) > limit:
+            return None
+        names = [f"{one.name}.{part}" for part in ("differences", "base", "shape", "sum")]
+        arrays = (differences, base.reshape(1, -1), np.array(base.shape, np.int64))
+        constants += map(onnx.numpy_helper.from_array, arrays, names[:3])
+        sums.append(onnx.helper.make_node("Gemm", ["omega", names[0], names[1]], [names[3]]))
+        sums.append(onnx.helper.make_node("Reshape", [names[3], names[2]], [one.name]))
+    graph = origin.graph
+    operations = [*sums, *graph.node]
+    graph.ClearField("initializer")
+    graph.ClearField("node")
+    graph.initializer.extend(constants)
+    graph.node.extend(operations)
+    graph.input.append(onnx.helper.make_tensor_value_info("omega", onnx.TensorProto.FLOAT, (1, len(at))))
+    return origin.SerializeToString()
+
+
+def _operations(model) -> list[tuple]:
+    """What the nodes do, whatever they are called."""
+    return [(one.op_type, *one.input, "to", *one.output, str(one.attribute)) for one in model.graph.node]
+
+
+def _save(model, path) -> None:
+    import onnx
+
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise TunableError(f"the exporter wrote an invalid ONNX model: {' '.join(str(error).split())}") from None
+    onnx.save(model, path)

@@ -1,0 +1,1 @@
+"""Reading and writing pictures, contact sheets, pictures of any size in tiles."""

@@ -1,0 +1,73 @@
+"""Contact sheets and animations: one picture restored at several settings of the knobs, labelled."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from tunable.images.pictures import Picture, to_levels, write_frames
+
+_GAP = 6
+
+
+def contact_sheet(rows: list[list[np.ndarray]], labels: list[str], row_labels: list[str] | None = None) -> np.ndarray:
+    """Put pictures (H, W, 3) of equal size on a white sheet, float 0..1 (H', W', 3).
+
+    rows        one list of pictures per row
+    labels      one per column, written above
+    row_labels  one per row, written above the row's first picture; None: no labels
+
+    Letters grow with the pictures, so that they are still read when the sheet is shrunk to a screen; columns
+    are as wide as the widest of pictures and labels.
+    """
+    height, width = rows[0][0].shape[:2]
+    size = max(14, width // 20)
+    font = ImageFont.load_default(size=size)
+    line = size + 8
+    column = max(width, *(math.ceil(font.getlength(label)) for label in labels))
+    top = line if row_labels else 0
+    widest = max((math.ceil(font.getlength(label)) for label in row_labels or ()), default=0)
+    sheet = Image.new(
+        "RGB",
+        (max(_GAP + len(labels) * (column + _GAP), widest + 2 * _GAP), line + len(rows) * (height + _GAP + top)),
+        "white",
+    )
+    draw = ImageDraw.Draw(sheet)
+    for place, label in enumerate(labels):
+        draw.text((_left(place, column) + column // 2, line // 2), label, fill="black", font=font, anchor="mm")
+    for row, pictures in enumerate(rows):
+        y = line + row * (height + _GAP + top) + top
+        if row_labels:
+            draw.text((_GAP, y - top // 2), row_labels[row], fill="black", font=font, anchor="lm")
+        for place, picture in enumerate(pictures):
+            x = _left(place, column) + (column - width) // 2
+            sheet.paste(Image.fromarray(to_levels(picture)), (x, y))
+    return np.asarray(sheet, dtype=np.float32) / 255
+
+
+def cell_sheet(rows: list[list[np.ndarray]], labels: list[list[str]]) -> np.ndarray:
+    """Pictures of equal size in rows of any length, each row in the middle, each picture below its own label.
+
+    rows, labels  one list per row -> float 0..1 (H', W', 3)
+    """
+    strips = [contact_sheet([pictures], names) for pictures, names in zip(rows, labels, strict=True)]
+    width = max(strip.shape[1] for strip in strips)
+    sheet = []
+    for strip in strips:
+        free = width - strip.shape[1]
+        sheet.append(np.pad(strip, ((0, 0), (free // 2, free - free // 2), (0, 0)), constant_values=1))
+    return np.concatenate(sheet)
+
+
+def write_animation(path: str | Path, frames: list[np.ndarray], labels: list[str], quality: int | None = None) -> None:
+    """An animation of pictures (H, W, 3), each below its label, atomically; eight a second, for ever.
+
+    path, quality  as `pictures.write_frames`
+    """
+    sheets = [to_levels(cell_sheet([[frame]], [[label]])) for frame, label in zip(frames, labels, strict=True)]
+    write_frames(path, [Picture(sheet, animated=True, duration=125) for sheet in sheets], quality=quality)
+
+
+def _left(place: int, column: int) -> int:
+    return _GAP + place * (column + _GAP)

@@ -1,0 +1,102 @@
+"""Folders of pictures: which pictures a folder holds, and what of it is left out."""
+
+import os
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tunable.errors import DataError, printable, shorten
+from tunable.images.pictures import SUFFIXES
+
+_LOOKED_AT = 10_000  # files of sub-folders, to say what is left there
+_NAMED = 3
+
+
+@dataclass
+class Found:
+    """The pictures of a folder, sorted; and names of what else is in it, by the reason why it is left out."""
+
+    folder: Path
+    pictures: list[Path]
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+
+    def leave(self, paths: Collection[Path], reason: str) -> None:
+        """Leave those of these pictures out that are in the folder."""
+        if left := [path for path in self.pictures if path in paths]:
+            self.left_out[reason] = [path.relative_to(self.folder).as_posix() for path in left]
+            self.pictures = [path for path in self.pictures if path not in paths]
+
+    def describe(self) -> str:
+        """ "photos: 24 pictures; left out: 2 of other kinds (a.txt, b.mp4)"."""
+        reasons = ", ".join(f"{len(names)} {reason} ({some(names)})" for reason, names in self.left_out.items())
+        return f"{self.folder}: {counted(len(self.pictures))}" + (f"; left out: {reasons}" if reasons else "")
+
+
+def list_pictures(folder: str | Path, recursive: bool = False) -> list[Path]:
+    """The pictures that `find` finds."""
+    return find(folder, recursive).pictures
+
+
+def find(folder: str | Path, recursive: bool = False, without: Path | None = None) -> Found:
+    """The pictures of a folder, and with `recursive` of all folders in it but `without`; DataError if there is none.
+
+    A picture is a file, or a link to one, with one of SUFFIXES in upper or lower case and a name that begins with no
+    dot. Sorted by path.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"no such folder: {folder}")
+    closed, below, pictures, left_out = [], 0, [], {}
+
+    def leave(path: Path, reason: str) -> None:
+        left_out.setdefault(reason, []).append(path.relative_to(folder).as_posix())
+
+    for place, names in _walk(folder, closed.append, without):
+        inside = place != folder and not recursive
+        below += len(names) if inside else 0
+        if below > _LOOKED_AT:
+            left_out["or more in sub-folders"] = left_out.pop("in sub-folders", [])
+            break
+        for path in (place / name for name in names):
+            picture, hidden = path.suffix.lower() in SUFFIXES, path.name.startswith(".")
+            if inside:
+                if picture and not hidden:
+                    leave(path, "in sub-folders")
+            elif picture and not hidden and path.is_file():
+                pictures.append(path)
+            elif picture:
+                leave(path, "hidden" if hidden else "not there (dead links)")
+            elif not hidden:
+                leave(path, "of other kinds")
+    for error in closed:
+        if Path(error.filename) == folder:
+            raise DataError(f"cannot open the folder {folder}: {error.strerror}")
+        leave(Path(error.filename), "folders that cannot be opened")
+    if not pictures:
+        subfolders = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_dir())[:4])
+        hint = f"; inside it are the folders {subfolders}" if subfolders else ""
+        raise DataError(f"no pictures in {folder} (looked for {', '.join(SUFFIXES)}){hint}")
+    return Found(folder, sorted(pictures), {reason: sorted(left_out[reason]) for reason in sorted(left_out)})
+
+
+def _walk(folder: Path, closed: Callable, without: Path | None) -> Iterator[tuple[Path, list[str]]]:
+    """Every folder from the top and the names of its files; each real folder once, none that is hidden."""
+    seen = {os.path.realpath(without)} if without else set()
+    for place, folders, names in os.walk(folder, onerror=closed, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen and place != str(folder):
+            folders[:] = []
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield Path(place), names
+
+
+def counted(number: int) -> str:
+    """ "1 picture", "24 pictures"."""
+    return f"{number:,} picture" + ("" if number == 1 else "s")
+
+
+def some(names: list[str]) -> str:
+    """The first few of many names."""
+    return ", ".join(shorten(printable(name), 80) for name in names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")

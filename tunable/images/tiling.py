@@ -1,0 +1,176 @@
+"""Restoring a picture of any size in bounded memory, tile by tile.
+
+A picture's levels are made floats piece by piece, and a restored piece levels again: no float copy of the whole.
+
+Where a pixel depends on those within a reach, every tile is restored inside a piece with a margin (halo) as wide as
+that, which is then cut off: interior pixels see exactly what they see in the whole picture, so tiled = whole. All
+pieces have one size, because a framework that compiles does so for every size it meets.
+
+Where every pixel depends on the whole picture (attention, global averages, instance norms) tiles change what is
+restored: a picture up to WHOLE is restored whole. Of larger ones, or where tiles are asked for all the same, pieces
+overlap and are blended, each counting less towards its border: no seams.
+
+An exported file of one size gets pieces of that size, of a picture that is continued by reflection where it must be.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from tunable.backends.model import Model
+from tunable.errors import DataError, TunableError
+from tunable.images.pictures import to_floats, to_levels
+
+DEFAULT_TILE = 512  # pixels a side
+# Where a pixel depends on the whole picture, whose memory attention multiplies:
+WHOLE = 2**19  # pixels of the largest picture that is restored whole, unless tiles are asked for
+BLENDED_TILE = 256  # pixels a side, of larger ones
+
+
+def default_tile(model: Model, lengths: tuple[int, int], whole: float | None = None) -> int:
+    """The side of tiles of a picture of these height and width, in pixels, where nobody asks for another.
+
+    whole  pixels up to which it is the whole picture where a pixel depends on all of it; None: WHOLE
+    """
+    if model.header.network.halo is not None:
+        return DEFAULT_TILE
+    return BLENDED_TILE if math.prod(lengths) > (WHOLE if whole is None else whole) else max(lengths)
+
+
+def run_tiled(
+    model: Model, degraded: np.ndarray, omega, tile: int | None = None, *, whole: float | None = None
+) -> np.ndarray:
+    """`model.run` on (N, C, H, W) in tiles of at most `tile` pixels a side (without their halo).
+
+    degraded  floats in 0..1 -> float32; or levels, uint8 or uint16 -> the same, clipped and rounded
+    tile      None: `default_tile`, of `whole`. Where a pixel depends on the whole picture, pieces of half a tile more
+              along each side are blended
+
+    Raises TunableError for a tile below 1 pixel, for any where the model has a size, and for a size that is too small
+    for tiles; DataError where levels become values that are not finite.
+    """
+    if tile is not None and tile < 1:
+        raise TunableError(f"a tile needs at least 1 pixel, not {tile}")
+    lengths, network = degraded.shape[2:], model.header.network
+    if model.header.size:
+        if tile is not None:
+            raise TunableError("a file exported for one size has tiles of that size; it takes no other")
+        if lengths != model.header.size:
+            return _of_one_size(model, degraded, omega)
+        return _as(degraded, _run(model, degraded, omega))
+    tile = tile or default_tile(model, lengths, whole)
+    if max(lengths) <= tile:
+        return _as(degraded, _run(model, degraded, omega))
+    if network.halo is not None:
+        return _cut(model, degraded, omega, [-(-length // -(-length // tile)) for length in lengths])
+    multiple = network.multiple_inside  # pieces begin at its multiples: windows lie as in the whole picture
+    overlap = -(-max(tile // 4, 1) // multiple) * multiple
+    spans = [_even(length, tile, overlap, multiple) for length in lengths]
+    return _as(degraded, _blended(model, degraded, omega, spans, 2 * overlap))
+
+
+def _of_one_size(model: Model, degraded: np.ndarray, omega) -> np.ndarray:
+    """Pieces of the model's own size: with its halo, or overlapping by a quarter and blended."""
+    network, size, lengths = model.header.network, model.header.size, degraded.shape[2:]
+    multiple, margin = network.multiple_inside, min(size) // 4 if network.halo is None else 2 * network.halo
+    steps, ends = [], []
+    for length, side in zip(lengths, size, strict=True):
+        step = side if length <= side else (side - margin) // multiple * multiple
+        if step < 1:
+            raise TunableError(
+                f"this file was exported for pictures of {size[0]}x{size[1]} pixels: too small for tiles of larger ones"
+            )
+        steps.append(step)
+        turns = -(-max(length - side, 0) // step)
+        ends.append(side + turns * step if network.halo is None else max(length, side))
+    after = ((0, end - length) for end, length in zip(ends, lengths, strict=True))
+    extended = np.pad(degraded, ((0, 0), (0, 0), *after), "reflect")
+    if network.halo is None:
+        spans = [
+            [(start, start + side) for start in range(0, end - side + 1, step)]
+            for side, step, end in zip(size, steps, ends, strict=True)
+        ]
+        restored = _as(degraded, _blended(model, extended, omega, spans, max(margin, 1)))
+    else:
+        restored = _cut(model, extended, omega, steps)
+    return restored[:, :, : lengths[0] * network.scale, : lengths[1] * network.scale]
+
+
+def _cut(model: Model, degraded: np.ndarray, omega, steps: list[int]) -> np.ndarray:
+    """Tiles of so many pixels down and across, each restored with a halo that is cut off."""
+    halo, scale = model.header.network.halo, model.header.network.scale
+    count, channels, height, width = degraded.shape
+    made = np.empty((count, height * scale, width * scale, channels), dtype=_type(degraded))  # as files hold pictures
+    restored = made.transpose(0, 3, 1, 2)
+    for row, rows, inner_rows in _spans(height, steps[0], halo, scale):
+        for column, columns, inner_columns in _spans(width, steps[1], halo, scale):
+            piece = _run(model, degraded[:, :, row, column], omega)
+            restored[:, :, rows, columns] = _as(degraded, piece[:, :, inner_rows, inner_columns])
+    return restored
+
+
+def _run(model: Model, piece: np.ndarray, omega) -> np.ndarray:
+    return model.run(to_floats(piece) if piece.dtype.kind == "u" else piece, omega)
+
+
+def _as(degraded: np.ndarray, restored: np.ndarray) -> np.ndarray:
+    """Floats as floats, or as the levels that were restored."""
+    if degraded.dtype.kind != "u":
+        return restored
+    if not np.isfinite(restored).all():
+        raise DataError("the restored picture has values that are not finite")
+    return to_levels(restored, degraded.dtype)
+
+
+def _type(degraded: np.ndarray):
+    return degraded.dtype if degraded.dtype.kind == "u" else np.float32
+
+
+def _blended(model: Model, degraded: np.ndarray, omega, spans: list[list[tuple[int, int]]], rise: int) -> np.ndarray:
+    """Overlapping pieces, weighted by their distance to the piece's border up to `rise` pixels.
+
+    spans  (first, past the last) of the pieces, down and across
+    """
+    scale, (height, width) = model.header.network.scale, degraded.shape[2:]
+    down, across = (_weighted(own, rise, scale) for own in spans)
+    restored = np.zeros((*degraded.shape[:2], height * scale, width * scale), dtype=np.float32)
+    for row, rows, above in down:
+        for column, columns, beside in across:
+            piece = _run(model, degraded[:, :, row, column], omega)
+            restored[:, :, rows, columns] += piece * np.outer(above, beside)
+    return restored
+
+
+def _even(length: int, tile: int, overlap: int, multiple: int) -> list[tuple[int, int]]:
+    """Even tiles along one side, with `overlap` more at both ends where there are pixels."""
+    step = -(-length // -(-length // tile))
+    step = -(-step // multiple) * multiple
+    return [(max(start - overlap, 0), min(start + step + overlap, length)) for start in range(0, length, step)]
+
+
+def _weighted(spans: list[tuple[int, int]], rise: int, scale: int) -> list[tuple[slice, slice, np.ndarray]]:
+    """Every piece along one side, its place in the result, and its weights there; a pixel's weights add up to one."""
+    places = [slice(start * scale, stop * scale) for start, stop in spans]
+    ramps = [_ramp(place.stop - place.start, rise * scale) for place in places]
+    total = np.zeros(max(place.stop for place in places), dtype=np.float32)
+    for place, ramp in zip(places, ramps, strict=True):
+        total[place] += ramp
+    weights = [ramp / total[place] for place, ramp in zip(places, ramps, strict=True)]
+    return [(slice(*span), place, weight) for span, place, weight in zip(spans, places, weights, strict=True)]
+
+
+def _ramp(length: int, rise: int) -> np.ndarray:
+    """Up from the first and down to the last of `length` pixels, in `rise` pixels each; never zero."""
+    index = np.arange(length, dtype=np.float32) + 1
+    return np.minimum(np.minimum(index, index[::-1]), rise) / rise
+
+
+def _spans(length: int, step: int, halo: int, scale: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Tiles along one side: the piece to restore, the tile's place in the result, and its place in the piece."""
+    size = min(step + 2 * halo, length)
+    for start in range(0, length, step):
+        end = min(start + step, length)
+        first = min(max(start - halo, 0), length - size)
+        inner = slice((start - first) * scale, (end - first) * scale)
+        yield slice(first, first + size), slice(start * scale, end * scale), inner

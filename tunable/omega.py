@@ -1,0 +1,164 @@
+"""omega, the interactive parameters: checking, parsing, naming, grids (paper section 3.2).
+
+`omega` is (p,), one setting for a whole batch, or (N, p), one per sample. Values lie in [0, 1]
+and need not sum to one. How training draws them is in `sampling`.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from tunable.errors import OmegaError, nearest, shown
+
+MOST_POINTS = 2**16  # of a grid: the corners of the most objectives that a recipe may have
+MOST_SHOWN = 100  # along an edge of what is shown side by side
+
+
+def check_omega(omega, objectives: int | Sequence[str], batch: int | None = None) -> np.ndarray:
+    """Return `omega` as float32 of shape (p,) or (N, p), or raise OmegaError.
+
+    objectives  their names, or how many they are
+
+    Any finite value passes (outside [0, 1] extrapolates); `check_range` is the stricter test.
+    `batch`, when given, is the N that a per-sample omega must have.
+    """
+    num_objectives, names = (objectives, "") if isinstance(objectives, int) else _named(objectives)
+    try:
+        if np.iscomplexobj(omega):
+            raise TypeError
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused below
+            array = np.asarray(omega, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise OmegaError(f"omega must be numbers of shape (p,) or (N, p), not {shown(omega)}") from None
+    if array.ndim not in (1, 2) or array.shape[-1] != num_objectives:
+        raise OmegaError(
+            f"omega has shape {array.shape}; the network has {num_objectives} objectives{names}, "
+            f"so it must be ({num_objectives},) or (N, {num_objectives})"
+        )
+    if batch is not None and array.ndim == 2 and len(array) != batch:
+        raise OmegaError(f"omega has {len(array)} rows for a batch of {batch}")
+    if not np.isfinite(array).all():
+        raise OmegaError(f"omega must be finite, not {shown(array.tolist())}")
+    return array
+
+
+def check_range(omega: np.ndarray, omega_range) -> np.ndarray:
+    """Return `omega` unchanged if it lies in the trained range (p pairs), else raise OmegaError."""
+    low, high = np.asarray(omega_range, dtype=np.float64).T
+    if np.any(omega < low - 1e-6) or np.any(omega > high + 1e-6):
+        wanted = ", ".join(f"[{a:g}, {b:g}]" for a, b in zip(low, high, strict=True))
+        values = ", ".join(f"{value:.6g}" for value in np.ravel(omega))
+        raise OmegaError(f"omega ({values}) lies outside the trained range {wanted}")
+    return omega
+
+
+def parse_omega(text: str, objectives: Sequence[str]) -> np.ndarray:
+    """Read "0.7,0.3", or "noise=0.3,fidelity=0.7" in any order, as an omega (p,); OmegaError."""
+    parts = [part.strip() for part in text.split(",")]
+    p, names = _named(objectives)
+    if "=" in text:
+        parts = _in_order(text, parts, objectives)
+    elif len(parts) != p:
+        count = "1 value" if len(parts) == 1 else f"{len(parts)} values"
+        raise OmegaError(f"omega {shown(text)} has {count}; the network has {p}{names}: give {example(objectives)}")
+    try:
+        values = [float(part) for part in parts]
+    except ValueError:
+        raise OmegaError(f"omega must be {p} numbers like {example(objectives)}, not {shown(text)}") from None
+    return check_omega(values, objectives)
+
+
+def _in_order(text: str, parts: list[str], objectives: Sequence[str]) -> list[str]:
+    """The values of "b=2, a=1" in the order of the names."""
+    values: dict[str, str] = {}
+    for part in parts:
+        name, equals, value = (word.strip() for word in part.partition("="))
+        if not equals:
+            raise OmegaError(f"omega {shown(text)} has a value without a name: name all of them, or none")
+        if name not in objectives:
+            known = ", ".join(objectives)
+            raise OmegaError(f"omega names {shown(name)}{nearest(name, objectives)}; the knobs are {known}")
+        if name in values:
+            raise OmegaError(f"omega {shown(text)} names {name} twice")
+        values[name] = value
+    missing = [name for name in objectives if name not in values]
+    if missing:
+        raise OmegaError(f"omega {shown(text)} lacks a value for {', '.join(missing)}: give {example(objectives)}")
+    return [values[name] for name in objectives]
+
+
+def _named(objectives: Sequence[str]) -> tuple[int, str]:
+    return len(objectives), f" ({', '.join(objectives)})"
+
+
+def example(objectives: Sequence[str]) -> str:
+    """How an omega of these objectives may be written: "1,0 or fidelity=1,noise=0"."""
+    values = ["1", *"0" * (len(objectives) - 1)]
+    named = ",".join(f"{name}={value}" for name, value in zip(objectives, values, strict=True))
+    return f"{','.join(values)} or {named}"
+
+
+def format_omega(omega) -> str:
+    """ "(0.25, 0.75)": how an omega is written in tables and labels."""
+    return "(" + ", ".join(f"{value:.4g}" for value in np.asarray(omega, dtype=np.float64)) + ")"
+
+
+def grid(num_objectives: int, points: int) -> np.ndarray:
+    """All omegas with each coordinate one of `points` even steps over [0, 1]: (points**p, p)."""
+    if points < 2:
+        raise OmegaError(f"a grid needs at least 2 points per axis, not {points}")
+    if points > MOST_POINTS or points**num_objectives > MOST_POINTS:
+        raise OmegaError(
+            f"{points} points along each of {num_objectives} axes are more than the {MOST_POINTS} that a grid may have"
+        )
+    axis = np.linspace(0, 1, points, dtype=np.float32)
+    return np.array(list(itertools.product(axis, repeat=num_objectives)), dtype=np.float32)
+
+
+def line(points: int) -> np.ndarray:
+    """The line omega_1 + omega_2 = 1 from (0, 1) to (1, 0): (points, 2)."""
+    if points < 2:
+        raise OmegaError(f"a line needs at least 2 points, not {points}")
+    if points > MOST_POINTS:
+        raise OmegaError(f"a line of {points} points has more than {MOST_POINTS}, the limit")
+    first = np.linspace(0, 1, points)
+    return np.stack([first, 1 - first], axis=1).astype(np.float32)
+
+
+def sweep(num_objectives: int, points: int, *, square: bool = False) -> list[np.ndarray]:
+    """Omegas to show side by side, in rows (n, p) of one and more: from one end of every knob to the other.
+
+    One objective: a row from 0 to 1. Two: the row `line`, or, square, all of [0, 1]^2, omega_1 growing to the right and
+    omega_2 upwards. Three: the triangle of those that sum to one, its corners the unit vectors, the first on top.
+
+    Raises OmegaError for fewer than 2 points along an edge, for other numbers of objectives, and for a square that
+    is not of two.
+    """
+    if points < 2:
+        raise OmegaError(f"a sweep needs at least 2 points, not {points}")
+    if points > MOST_SHOWN:
+        raise OmegaError(f"a sweep has at most {MOST_SHOWN} points along an edge, not {points}")
+    if square and num_objectives != 2:
+        raise OmegaError(f"a square sweep is for two objectives; this network has {num_objectives}")
+    steps = np.linspace(0, 1, points, dtype=np.float32)
+    if num_objectives == 1:
+        return [steps[:, None]]
+    if num_objectives == 2:
+        return [np.stack([steps, np.full(points, up)], 1) for up in steps[::-1]] if square else [line(points)]
+    if num_objectives == 3:
+        top = points - 1
+        return [
+            np.array([[top - row, row - place, place] for place in range(row + 1)], dtype=np.float32) / top
+            for row in range(points)
+        ]
+    raise OmegaError(f"a sweep is for one, two or three objectives; this network has {num_objectives}")
+
+
+def tour(num_objectives: int, points: int) -> np.ndarray:
+    """Omegas of an animation that starts where it ends, (n, p): there and back, or round the triangle of `sweep`."""
+    rows = sweep(num_objectives, points)
+    if num_objectives < 3:
+        return np.concatenate([rows[0], rows[0][-2:0:-1]])
+    down, along, up = [row[-1] for row in rows], rows[-1][::-1], [row[0] for row in rows[::-1]]
+    return np.stack([*down, *along[1:], *up[1:-1]])

@@ -1,0 +1,40 @@
+"""The truth: Eqs. 1-7 in plain numpy float64, written to be read; what both twins answer to.
+
+Everything is computed in float64 whatever comes in. omega is (p,), one setting for the whole batch, or (N, p), one
+per sample.
+"""
+
+from tunable.oracle.layers import LAYERS, aggregate, conv, conv_transpose, layer, linear, norm, parameter, phi
+from tunable.oracle.losses import (
+    discriminator_loss,
+    multi_loss,
+    multi_loss_gradient,
+    objective,
+    perceptual,
+    style,
+    style_gram,
+    target,
+)
+from tunable.oracle.networks import features, realness
+
+__all__ = [
+    "LAYERS",
+    "aggregate",
+    "conv",
+    "conv_transpose",
+    "discriminator_loss",
+    "features",
+    "layer",
+    "linear",
+    "multi_loss",
+    "multi_loss_gradient",
+    "norm",
+    "objective",
+    "parameter",
+    "perceptual",
+    "phi",
+    "realness",
+    "style",
+    "style_gram",
+    "target",
+]

@@ -1,0 +1,265 @@
+"""The tunable layers (Eqs. 1-6) in float64. `tensors` holds a layer's parameters by local name, as in a weights file
+(DESIGN, decision 1): weight (k, ...), bias (k, out), phi.*; k is the number of kernels.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tunable.errors import TunableError, nearest
+from tunable.specs.networks import PHI_FORMS
+
+Tensors = dict[str, np.ndarray]
+
+
+def phi(form: str, omega: np.ndarray, tensors: Tensors) -> np.ndarray:
+    """alpha = phi(omega) (Eq. 6): omega (p,) or (N, p) -> alpha (k,) or (N, k).
+
+    affine    W omega + c                         phi.weight (p, p), phi.bias (p,)
+    identity  omega
+    se        softmax(B relu(A omega + a) + b)    phi.0.weight, phi.0.bias, phi.2.weight, phi.2.bias
+    base      (1, omega), k = p + 1
+    """
+    omega = float64(omega)
+    if form == "affine":
+        return _affine(omega, tensors, "phi")
+    if form == "identity":
+        return omega
+    if form == "se":
+        logits = _affine(np.maximum(_affine(omega, tensors, "phi.0"), 0), tensors, "phi.2")
+        powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        return powers / powers.sum(axis=-1, keepdims=True)
+    if form == "base":
+        return np.concatenate([np.ones_like(omega[..., :1]), omega], axis=-1)
+    raise TunableError(f"unknown phi {form!r}{nearest(form, PHI_FORMS)}; known: {', '.join(PHI_FORMS)}")
+
+
+def aggregate(alpha: np.ndarray, tensor: np.ndarray) -> np.ndarray:
+    """Sum_i alpha_i tensor[i] (Eq. 3): alpha (k,) or (N, k), tensor (k, *shape) -> (*shape) or (N, *shape)."""
+    alpha, tensor = float64(alpha), float64(tensor)
+    if alpha.shape[-1] != len(tensor):
+        raise TunableError(f"{alpha.shape[-1]} aggregation weights for {len(tensor)} kernels")
+    return np.tensordot(alpha, tensor, axes=1)
+
+
+def conv(
+    x: np.ndarray,
+    omega: np.ndarray,
+    tensors: Tensors,
+    phi_form: str,
+    *,
+    stride: int | tuple[int, ...] = 1,
+    padding: int | tuple[int, ...] = 0,
+    dilation: int | tuple[int, ...] = 1,
+    groups: int = 1,
+    padding_mode: str = "zeros",
+) -> np.ndarray:
+    """The tunable convolution (Eqs. 1-6) of one, two or three dimensions: x (N, in, *size) -> (N, out, *size').
+
+    weight (k, out, in / groups, *kernel size), bias (k, out) or absent; padding_mode zeros, reflect or replicate.
+    """
+    kernel, bias = _kernels(phi_form, omega, tensors, len(x))  # one per sample
+    n, out, within, *taps = kernel.shape
+    stride, padding, dilation = (_each(value, len(taps)) for value in (stride, padding, dilation))
+    mode = {"zeros": "constant", "reflect": "reflect", "replicate": "edge"}[padding_mode]
+    x = np.pad(float64(x), [(0, 0), (0, 0), *((size, size) for size in padding)], mode)
+    if x.shape[1] != within * groups:
+        raise TunableError(f"{x.shape[1]} input channels for {groups} groups of {within}")
+    size = [(a - d * (k - 1) - 1) // s + 1 for a, k, s, d in zip(x.shape[2:], taps, stride, dilation, strict=True)]
+    if min(size) < 1:
+        raise TunableError(f"a padded input of {_by(x.shape[2:])} is smaller than the kernel of {_by(taps)}")
+    x = x.reshape(n, groups, within, *x.shape[2:])
+    kernel = kernel.reshape(n, groups, out // groups, within, *taps)
+    y = np.zeros((n, groups, out // groups, math.prod(size)))
+    for tap in np.ndindex(*taps):  # y[i] = sum over taps u of k[u] x[i stride + u dilation]
+        spans = zip(tap, size, stride, dilation, strict=True)
+        seen = x[(..., *(slice(u * d, u * d + (m - 1) * s + 1, s) for u, m, s, d in spans))]
+        y += np.ascontiguousarray(kernel[(..., *tap)]) @ seen.reshape(n, groups, within, -1)  # else numpy is slow
+    return y.reshape(n, out, *size) + bias.reshape(n, out, *[1] * len(size))
+
+
+def conv_transpose(
+    x: np.ndarray,
+    omega: np.ndarray,
+    tensors: Tensors,
+    phi_form: str,
+    *,
+    stride: int | tuple[int, ...] = 1,
+    padding: int | tuple[int, ...] = 0,
+    output_padding: int | tuple[int, ...] = 0,
+    dilation: int | tuple[int, ...] = 1,
+    groups: int = 1,
+) -> np.ndarray:
+    """The transposed tunable convolution: x (N, in, *size) -> (N, out, *size'), the adjoint of `conv` in x.
+
+    weight (k, in, out / groups, *kernel size), bias (k, out) or absent. Every input pixel i adds k[u] x[i] to the
+    output pixel i stride + u dilation - padding; size' = (size - 1) stride - 2 padding + dilation (kernel size - 1)
+    + output_padding + 1.
+    """
+    kernel, bias = _kernels(phi_form, omega, tensors, len(x), transposed=groups)
+    x = float64(x)
+    (n, channels, *size), within, taps = x.shape, kernel.shape[2], kernel.shape[3:]
+    if channels != kernel.shape[1]:
+        raise TunableError(f"{channels} input channels for kernels of {kernel.shape[1]}")
+    dims = len(taps)
+    stride, padding, dilation, added = (_each(value, dims) for value in (stride, padding, dilation, output_padding))
+    reach = [d * (k - 1) for d, k in zip(dilation, taps, strict=True)]
+    y = np.zeros(
+        (n, groups, within, *((m - 1) * s + r + 1 + a for m, s, r, a in zip(size, stride, reach, added, strict=True)))
+    )
+    x = x.reshape(n, groups, channels // groups, -1)
+    kernel = kernel.reshape(n, groups, channels // groups, within, *taps)
+    for tap in np.ndindex(*taps):
+        spans = zip(tap, size, stride, dilation, strict=True)
+        place = (..., *(slice(u * d, u * d + (m - 1) * s + 1, s) for u, m, s, d in spans))
+        y[place] += (np.swapaxes(kernel[(..., *tap)], 2, 3) @ x).reshape(n, groups, within, *size)
+    y = y[(..., *(slice(p, m - p) for p, m in zip(padding, y.shape[3:], strict=True)))]
+    y = y.reshape(n, groups * within, *y.shape[3:])
+    return y + bias.reshape(n, -1, *[1] * dims)
+
+
+def linear(x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form: str) -> np.ndarray:
+    """The tunable linear layer: x (N, ..., in) -> (N, ..., out); weight (k, out, in), bias (k, out) or absent."""
+    kernel, bias = _kernels(phi_form, omega, tensors, len(x))
+    x = float64(x)
+    rows = x.reshape(len(x), -1, x.shape[-1])
+    y = rows @ kernel.transpose(0, 2, 1) + bias[:, None]
+    return y.reshape(*x.shape[:-1], -1)
+
+
+def parameter(omega: np.ndarray, tensors: Tensors, phi_form: str) -> np.ndarray:
+    """The tunable free parameter: weight (k, *shape) -> (*shape), or (N, *shape) for omega (N, p)."""
+    return aggregate(phi(phi_form, omega, tensors), tensors["weight"])
+
+
+_NORM_AXES = {"layer_norm": (-1,), "layer_norm2d": (1,), "instance_norm2d": (2, 3)}
+
+
+def norm(kind: str, x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form: str, *, eps: float) -> np.ndarray:
+    """A norm with tunable scale and shift, as x: weight (k, C), bias (k, C); variance biased.
+
+    kind  layer_norm over the last axis; layer_norm2d over the channels, instance_norm2d over the pixels of (N, C, H, W)
+    """
+    scale, shift = _kernels(phi_form, omega, tensors, len(x))
+    x = float64(x)
+    shape = [len(x)] + [1] * (x.ndim - 1)
+    shape[-1 if kind == "layer_norm" else 1] = -1
+    mean, variance = (f(x, axis=_NORM_AXES[kind], keepdims=True) for f in (np.mean, np.var))
+    return (x - mean) / np.sqrt(variance + eps) * scale.reshape(shape) + shift.reshape(shape)
+
+
+def window_attention(
+    x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form: str, *, heads: int, window: int, shift: int
+) -> np.ndarray:
+    """Attention inside the windows of a map (Swin), one window and head at a time: x (N, H, W, C), as x.
+
+    qkv and proj are tunable linear layers, relative_position_bias_table (k, (2 window - 1)^2, heads) a tunable
+    parameter. Windows lie `shift` pixels down and right, cyclically; pixels that only the cycle has brought into one
+    window get -100 before the softmax.
+    """
+    x = float64(x)
+    n, height, width, channels = x.shape
+    size = channels // heads
+    qkv = linear(x, omega, _part(tensors, "qkv"), phi_form).reshape(n, height, width, 3, heads, size)
+    table = parameter(rows_of(omega, n), _part(tensors, "relative_position_bias_table"), phi_form)
+    mixed = np.zeros_like(x)
+    rows, columns = (place.ravel() for place in np.indices((window, window)))
+    distance = (rows[:, None] - rows + window - 1) * (2 * window - 1) + columns[:, None] - columns + window - 1
+    for top, left in np.ndindex(height // window, width // window):
+        y, z = top * window + shift + rows, left * window + shift + columns  # beyond the border: the cycle's other end
+        torn = ((y >= height)[:, None] != (y >= height)) | ((z >= width)[:, None] != (z >= width))
+        y, z = y % height, z % width
+        for sample, head in np.ndindex(n, heads):
+            q, k, v = (qkv[sample, y, z, i, head] for i in range(3))
+            logits = q @ k.T / np.sqrt(size) + table[sample][distance, head] - 100 * torn
+            powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+            mixed[sample, y, z, head * size : (head + 1) * size] = powers / powers.sum(axis=1, keepdims=True) @ v
+    return linear(mixed, omega, _part(tensors, "proj"), phi_form)
+
+
+def channel_attention(x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form: str) -> np.ndarray:
+    """Squeeze and excitation: x sigmoid(expand(relu(reduce(mean)))), x (N, C, H, W); both convolutions are points."""
+    hidden = np.maximum(conv(_global_mean(x), omega, _part(tensors, "reduce"), phi_form), 0)
+    return float64(x) * (1 + np.tanh(conv(hidden, omega, _part(tensors, "expand"), phi_form) / 2)) / 2
+
+
+def simplified_channel_attention(x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form: str) -> np.ndarray:
+    """NAFNet's: x conv(mean), x (N, C, H, W), the convolution a point."""
+    return float64(x) * conv(_global_mean(x), omega, _part(tensors, "conv"), phi_form)
+
+
+def _global_mean(x: np.ndarray) -> np.ndarray:
+    return float64(x).mean(axis=(2, 3), keepdims=True)
+
+
+def _part(tensors: Tensors, name: str) -> Tensors:
+    """The parameters of a layer inside another."""
+    return {local.removeprefix(name + "."): value for local, value in tensors.items() if local.startswith(name + ".")}
+
+
+# One signature for all: (x, omega, tensors, phi_form, **options) -> output.
+LAYERS: dict[str, Callable[..., np.ndarray]] = {
+    "conv1d": conv,
+    "conv2d": conv,
+    "conv3d": conv,
+    "conv_transpose1d": conv_transpose,
+    "conv_transpose2d": conv_transpose,
+    "conv_transpose3d": conv_transpose,
+    "linear": linear,
+    "parameter": lambda x, omega, tensors, phi_form: parameter(omega, tensors, phi_form),
+    **{kind: partial(norm, kind) for kind in _NORM_AXES},
+    "window_attention": window_attention,
+    "channel_attention": channel_attention,
+    "simplified_channel_attention": simplified_channel_attention,
+}
+
+
+def layer(
+    kind: str, phi_form: str, tensors: Tensors, options: dict[str, Any], x: np.ndarray | None, omega: np.ndarray
+) -> np.ndarray:
+    """Compute the layer that a tunable.backends.protocol.LayerCall records (x is None for a parameter)."""
+    if kind not in LAYERS:
+        raise TunableError(f"unknown layer {kind!r}{nearest(kind, LAYERS)}; known: {', '.join(LAYERS)}")
+    return LAYERS[kind](x, omega, tensors, phi_form, **options)
+
+
+def _kernels(
+    phi_form: str, omega: np.ndarray, tensors: Tensors, n: int, transposed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The aggregated kernel (N, ...) and bias (N, out) of every sample; a missing bias is zero.
+
+    transposed  groups of a transposed convolution, whose kernels hold out / groups on their second axis; else 0
+    """
+    alpha = phi(phi_form, rows_of(omega, n), tensors)
+    kernel = aggregate(alpha, tensors["weight"])
+    if "bias" in tensors:
+        return kernel, aggregate(alpha, tensors["bias"])
+    return kernel, np.zeros((n, kernel.shape[2] * transposed if transposed else kernel.shape[1]))
+
+
+def _affine(x: np.ndarray, tensors: Tensors, name: str) -> np.ndarray:
+    return x @ float64(tensors[name + ".weight"]).T + float64(tensors[name + ".bias"])
+
+
+def rows_of(omega: np.ndarray, n: int) -> np.ndarray:
+    """omega (p,) or (N, p) as (N, p)."""
+    omega = float64(omega)
+    if omega.ndim == 2 and len(omega) != n:
+        raise TunableError(f"omega has {len(omega)} rows for a batch of {n}")
+    return np.broadcast_to(omega, (n, omega.shape[-1]))
+
+
+def _each(value: int | tuple[int, ...], dims: int) -> tuple[int, ...]:
+    """One number per dimension."""
+    return (value,) * dims if isinstance(value, int | np.integer) else tuple(value)
+
+
+def _by(sizes) -> str:
+    return "x".join(str(size) for size in sizes)
+
+
+def float64(value) -> np.ndarray:
+    return np.asarray(value, dtype=np.float64)

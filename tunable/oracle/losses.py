@@ -1,0 +1,195 @@
+"""The objectives and the parametric multi-loss (Eq. 7; SPEC 3) in float64."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tunable.data.filters import gaussian_blur
+from tunable.data.styles import style_picture
+from tunable.errors import TunableError
+from tunable.oracle.layers import Tensors, float64, rows_of
+from tunable.oracle.networks import features, realness
+from tunable.parameters.starts import starting_weights
+from tunable.specs.objectives import (
+    CHARBONNIER_EPS,
+    NORMALISE_FLOOR,
+    UNSHARP_SIGMA,
+    UNSHARP_SIZE,
+    UV,
+    Objective,
+    Perceptual,
+    Style,
+    noise_place,
+)
+from tunable.specs.recipe import Recipe
+from tunable.weights import vgg
+
+
+def target(specs: list[Objective], index: int, sample: dict[str, np.ndarray], omega: np.ndarray) -> np.ndarray:
+    """What an objective pulls the restored picture to, (N, C, H, W).
+
+    specs   the objectives of the recipe; index: the place of this one
+    sample  `clean` y and `degraded` z, both (N, C, H, W)
+
+    rec     y
+    noise   y_eta = y + r nu (z - y) (Eq. 9), r = own omega (`keep`) or 1 - own omega (`remove`)
+    blur    y_eta + own omega gamma (y_eta - g * y_eta) (4.1.2), y_eta the target of the objective that
+            `noise_objective` names, g a Gaussian with reflected borders
+    """
+    spec, clean = specs[index], float64(sample["clean"])
+    if spec.kind == "rec":
+        return clean
+    own = rows_of(omega, len(clean))[:, index].reshape(-1, *[1] * (clean.ndim - 1))
+    if spec.kind == "noise":
+        kept = own if spec.residual == "keep" else 1 - own
+        return clean + kept * spec.nu * (float64(sample["degraded"]) - clean)
+    if spec.kind == "blur":
+        noisy = target(specs, noise_place(specs, spec), sample, omega)
+        return noisy + own * spec.gamma * (noisy - gaussian_blur(noisy, UNSHARP_SIGMA, UNSHARP_SIZE))
+    raise TunableError(f"objectives of kind {spec.kind!r} have no target; rec, noise and blur have")
+
+
+def objective(
+    recipe: Recipe,
+    index: int,
+    restored: np.ndarray,
+    sample: dict[str, np.ndarray],
+    omega: np.ndarray,
+    discriminator: Tensors | None = None,
+) -> np.ndarray:
+    """L_i of every sample, (N,): not yet times omega or lambda.
+
+    rec, noise, blur  the mean distance to `target`
+    gan               `perceptual`, by the recipe's discriminator with these weights (None: where its training starts)
+    style             `style`
+    """
+    spec = recipe.objectives[index]
+    if spec.kind == "gan":
+        return perceptual(recipe, spec, restored, sample, discriminator)
+    if spec.kind == "style":
+        return style(recipe, spec, restored, sample)
+    difference = float64(restored) - target(recipe.objectives, index, sample, omega)
+    return _distance(difference, spec.distance)
+
+
+def perceptual(
+    recipe: Recipe,
+    spec: Perceptual,
+    restored: np.ndarray,
+    sample: dict[str, np.ndarray],
+    discriminator: Tensors | None = None,
+) -> np.ndarray:
+    """rec_weight rec + vgg_weight vgg + adv_weight adv of every sample, (N,) (section 4.1.3).
+
+    vgg is the mean absolute difference of VGG-19's conv5_4, adv the relativistic average loss of the generator.
+    """
+    clean, tensors = sample["clean"], vgg.weights(recipe.vgg)
+    seen, wanted = (features(pictures, tensors, vgg.CONV5_4) for pictures in (restored, clean))
+    real, fake = _judged(recipe, clean, restored, discriminator)
+    rec, seen = _distance(float64(restored) - clean, spec.distance), _distance(seen - wanted, "l1")
+    return spec.rec_weight * rec + spec.vgg_weight * seen + spec.adv_weight * _relativistic(real, fake)
+
+
+def discriminator_loss(
+    recipe: Recipe, restored: np.ndarray, sample: dict[str, np.ndarray], discriminator: Tensors | None = None
+) -> float:
+    """What the discriminator is trained on: the mirror image of adv, not weighted by omega (section 4.1.3)."""
+    real, fake = _judged(recipe, sample["clean"], restored, discriminator)
+    return float(_relativistic(fake, real).mean())
+
+
+def _judged(recipe, clean, restored, discriminator):
+    """How real the discriminator takes the clean and the restored pictures to be, (N,) each."""
+    settings = recipe.discriminator
+    tensors = starting_weights(settings.specs(), recipe.seed) if discriminator is None else discriminator
+    return tuple(realness(pictures, settings, tensors) for pictures in (clean, restored))
+
+
+def _relativistic(high: np.ndarray, low: np.ndarray) -> np.ndarray:
+    """1/2 [softplus(high_n - mean low) + softplus(-(low_n - mean high))]: small where `low` is the higher."""
+    return (np.logaddexp(0, high - low.mean()) + np.logaddexp(0, high.mean() - low)) / 2
+
+
+def style(recipe: Recipe, spec: Style, restored: np.ndarray, sample: dict[str, np.ndarray]) -> np.ndarray:
+    """gram_weight gram + vgg_weight vgg + tv_weight tv + uv_weight uv of every sample, (N,) (section 4.2).
+
+    gram  sum of squared differences to the Gram matrix F F^T / (C H W) of the style picture, F VGG-19's relu3_3
+    vgg   mean squared difference of relu3_3 to the clean picture's
+    tv    mean absolute difference of neighbours, down plus right
+    uv    mean squared difference of BT.601's U and V to the clean picture's
+    """
+    restored, clean, tensors = float64(restored), float64(sample["clean"]), vgg.weights(recipe.vgg)
+    own, content = (features(x, tensors, vgg.RELU3_3) for x in (restored, clean))
+    gram = np.square(_gram(own) - style_gram(recipe, spec)).sum(axis=(1, 2))
+    tv = sum(_distance(np.diff(restored, axis=axis), "l1") for axis in (2, 3))
+    uv = np.einsum("uc,nchw->nuhw", UV, restored - clean)
+    parts = (gram, _distance(own - content, "l2"), tv, _distance(uv, "l2"))
+    weights = (spec.gram_weight, spec.vgg_weight, spec.tv_weight, spec.uv_weight)
+    return sum(weight * part for weight, part in zip(weights, parts, strict=True))
+
+
+def style_gram(recipe: Recipe, spec: Style) -> np.ndarray:
+    """The style picture's Gram matrix, (1, C, C)."""
+    return _gram(features(float64(style_picture(spec)), vgg.weights(recipe.vgg), vgg.RELU3_3))
+
+
+def _gram(x: np.ndarray) -> np.ndarray:
+    """(N, C, H, W) -> (N, C, C)."""
+    rows = x.reshape(*x.shape[:2], -1)
+    return rows @ rows.swapaxes(1, 2) / x[0].size
+
+
+def _distance(difference: np.ndarray, kind: str) -> np.ndarray:
+    """Mean over all but the first axis, (N,)."""
+    return _DISTANCES[kind][0](difference).reshape(len(difference), -1).mean(axis=1)
+
+
+def multi_loss(
+    recipe: Recipe,
+    restored: np.ndarray,
+    sample: dict[str, np.ndarray],
+    omega: np.ndarray,
+    discriminator: Tensors | None = None,
+) -> tuple[float, np.ndarray]:
+    """L = mean_n sum_i omega_ni lambda_i L_i(n) (Eq. 7), and the batch means of the L_i, (p,).
+
+    With `loss.normalise: sum` each sample's sum is divided by max(sum_i omega_ni, 1e-3). discriminator: as `objective`.
+    """
+    terms = [objective(recipe, i, restored, sample, omega, discriminator) for i in range(recipe.num_objectives)]
+    terms = np.stack(terms, axis=1)
+    losses = (_factors(recipe, omega, len(terms)) * terms).sum(axis=1)
+    return float(losses.mean()), terms.mean(axis=0)
+
+
+def multi_loss_gradient(
+    recipe: Recipe, restored: np.ndarray, sample: dict[str, np.ndarray], omega: np.ndarray
+) -> np.ndarray:
+    """dL / d restored, (N, C, H, W), for objectives of kind rec, noise and blur; that of abs at 0 is taken as 0."""
+    restored = float64(restored)
+    factors = _factors(recipe, omega, len(restored)) / restored.size  # means over elements and over the batch
+    gradient = np.zeros_like(restored)
+    specs = recipe.objectives
+    for i, spec in enumerate(specs):
+        slope = _DISTANCES[spec.distance][1](restored - target(specs, i, sample, omega))
+        gradient += factors[:, i].reshape(-1, *[1] * (restored.ndim - 1)) * slope
+    return gradient
+
+
+# distance -> (value, derivative) of a difference, element by element
+_DISTANCES: dict[str, tuple[Callable, Callable]] = {
+    "l1": (np.abs, np.sign),
+    "l2": (np.square, lambda d: 2 * d),
+    "charbonnier": (
+        lambda d: np.sqrt(d**2 + CHARBONNIER_EPS**2),
+        lambda d: d / np.sqrt(d**2 + CHARBONNIER_EPS**2),
+    ),
+}
+
+
+def _factors(recipe: Recipe, omega: np.ndarray, n: int) -> np.ndarray:
+    """What multiplies L_i of sample n in the loss: omega_ni lambda_i, normalised if the recipe says so; (N, p)."""
+    rows = rows_of(omega, n)
+    factors = rows * np.array([spec.weight for spec in recipe.objectives])
+    if recipe.loss.normalise == "sum":
+        factors = factors / np.maximum(rows.sum(axis=1, keepdims=True), NORMALISE_FLOOR)
+    return factors

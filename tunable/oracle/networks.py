@@ -1,0 +1,56 @@
+"""The networks that judge pictures, VGG-19's features and the discriminator, in float64 (sections 4.1.3 and 4.2)."""
+
+import numpy as np
+
+from tunable.oracle.layers import Tensors, conv, float64
+from tunable.specs.discriminator import Discriminator
+from tunable.specs.networks import IMAGENET_MEAN, IMAGENET_STD
+from tunable.weights import vgg
+
+BATCH_NORM_EPS = 1e-5
+
+
+def features(pictures: np.ndarray, tensors: Tensors, layer: str) -> np.ndarray:
+    """VGG-19 at relu3_3 (after the ReLU) or conv5_4 (before it): pictures (N, 3, H, W) in 0..1 -> (N, C, h, w)."""
+    x = (float64(pictures) - np.reshape(IMAGENET_MEAN, (3, 1, 1))) / np.reshape(IMAGENET_STD, (3, 1, 1))
+    names = vgg.conv_names()[: vgg.DEPTH[layer]]
+    for before, name in zip(["", *names], names, strict=False):
+        if before and before[:5] != name[:5]:
+            x = _halved(x)
+        x = _ordinary(x, tensors, name, padding=1)
+        if name != layer:
+            x = np.maximum(x, 0)
+    return x
+
+
+def realness(pictures: np.ndarray, settings: Discriminator, tensors: Tensors) -> np.ndarray:
+    """What the discriminator says of every picture: (N, 3, H, W) -> (N,), higher where it looks clean."""
+    x = float64(pictures)
+    for index in range(2 * settings.scales):
+        halve = index % 2
+        x = _ordinary(x, tensors, f"blocks.{index}.conv", padding=1, stride=1 + halve)
+        if index:
+            x = _batch_norm(x, tensors[f"blocks.{index}.norm.weight"], tensors[f"blocks.{index}.norm.bias"])
+        x = np.where(x > 0, x, 0.2 * x)
+    hidden = x.mean(axis=(2, 3)) @ float64(tensors["hidden.weight"]).T + tensors["hidden.bias"]
+    hidden = np.where(hidden > 0, hidden, 0.2 * hidden)
+    return (hidden @ float64(tensors["out.weight"]).T)[:, 0]
+
+
+def _ordinary(x: np.ndarray, tensors: Tensors, name: str, **options) -> np.ndarray:
+    """An ordinary convolution: the tunable one of one kernel, weighted by 1."""
+    held = {part: tensors[f"{name}.{part}"][None] for part in ("weight", "bias") if f"{name}.{part}" in tensors}
+    return conv(x, np.ones(1), held, "identity", **options)
+
+
+def _halved(x: np.ndarray) -> np.ndarray:
+    """The largest of every 2x2 pixels; an odd last row or column is dropped."""
+    n, c, height, width = x.shape
+    x = x[:, :, : height // 2 * 2, : width // 2 * 2]
+    return x.reshape(n, c, height // 2, 2, width // 2, 2).max(axis=(3, 5))
+
+
+def _batch_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Over batch and pixels of every channel, variance biased."""
+    mean, variance = (f(x, axis=(0, 2, 3), keepdims=True) for f in (np.mean, np.var))
+    return (x - mean) / np.sqrt(variance + BATCH_NORM_EPS) * weight.reshape(-1, 1, 1) + bias.reshape(-1, 1, 1)

@@ -1,0 +1,1 @@
+"""What parameters a network has, and where they start."""

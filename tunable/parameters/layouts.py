@@ -1,0 +1,168 @@
+"""Names and shapes of every parameter of a network, from its specification alone: nothing is built.
+
+A weights file says what network it holds, and anybody may have written it: a kilobyte can promise a network of
+terabytes. So the promise is held against the file's own tensors before a framework builds anything, and what a recipe
+asks for is counted. Parameters come one after the other, so that whoever asks can stop at the first that is wrong.
+
+The order is none that a twin keeps; names and shapes are those of both (parity_tests/test_layouts.py).
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tunable.specs.networks import NAFNetSpec, NetworkSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec, num_kernels, shuffles
+
+Parameter = tuple[str, tuple[int, ...]]  # name, shape
+
+
+def layout(spec: NetworkSpec, num_objectives: int) -> Iterator[Parameter]:
+    """Every parameter of the network of `spec` for p objectives, 0: its plain form."""
+    layers = _Layers(num_objectives, spec.phi)
+    norms = _Layers(num_objectives if getattr(spec, "tunable_norms", False) else 0, spec.phi)
+    return _LAYOUTS[spec.name](spec, layers, norms)
+
+
+def count(parameters: Iterator[Parameter], most: int) -> int:
+    """How many numbers the parameters hold; counting ends where they are more than `most`."""
+    total = 0
+    for _, shape in parameters:
+        total += math.prod(shape)
+        if total > most:
+            break
+    return total
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """The layers of which networks are made, tunable by p objectives or (0) ordinary."""
+
+    p: int
+    phi: str
+
+    def conv(self, name: str, before: int, after: int, side: int, *, bias: bool = True) -> Iterator[Parameter]:
+        """A convolution of `before` channels per group to `after`."""
+        return self._layer(name, (after, before, side, side), (after,) if bias else None)
+
+    def linear(self, name: str, before: int, after: int) -> Iterator[Parameter]:
+        return self._layer(name, (after, before), (after,))
+
+    def norm(self, name: str, channels: int) -> Iterator[Parameter]:
+        return self._layer(name, (channels,), (channels,))
+
+    def free(self, name: str, shape: tuple[int, ...]) -> Iterator[Parameter]:
+        """A free parameter, which is a layer only when tunable."""
+        return self._layer(name, shape, None) if self.p else iter([(name, shape)])
+
+    def _layer(self, name: str, weight: tuple[int, ...], bias: tuple[int, ...] | None) -> Iterator[Parameter]:
+        kernels = (num_kernels(self.p, self.phi),) if self.p else ()
+        yield f"{name}.weight", kernels + weight
+        if bias:
+            yield f"{name}.bias", kernels + bias
+        p = self.p
+        maps = {"affine": [("phi", p, p)], "se": [("phi.0", p, 4 * p), ("phi.2", 4 * p, p)]}
+        for local, before, after in maps.get(self.phi, ()) if p else ():
+            yield f"{name}.{local}.weight", (after, before)
+            yield f"{name}.{local}.bias", (after,)
+
+
+def _resnet(spec: ResNetSpec, layers: _Layers, norms: _Layers) -> Iterator[Parameter]:
+    channels = spec.channels
+    yield from layers.conv("head", 3, channels, 3)
+    for block in range(spec.blocks):
+        for conv in ("conv1", "conv2"):
+            yield from layers.conv(f"body.{block}.{conv}", channels, channels, 3)
+    for place, factor in enumerate(shuffles(spec.upscale)):
+        yield from layers.conv(f"upsample.{place}", channels, channels * factor**2, 3)
+    yield from layers.conv("tail", channels, 3, 3)
+
+
+def _nafnet(spec: NAFNetSpec, layers: _Layers, norms: _Layers) -> Iterator[Parameter]:
+    width = spec.width
+    yield from layers.conv("intro", 3, width, 3)
+    yield from layers.conv("ending", width, 3, 3)
+    for stage, blocks in enumerate(spec.encoder):
+        for block in range(blocks):
+            yield from _naf_block(f"encoders.{stage}.{block}", width, layers, norms)
+        yield from layers.conv(f"downs.{stage}", width, 2 * width, 2)
+        width *= 2
+    for block in range(spec.middle):
+        yield from _naf_block(f"middle_blks.{block}", width, layers, norms)
+    for stage, blocks in enumerate(spec.decoder):
+        yield from layers.conv(f"ups.{stage}", width, 2 * width, 1, bias=False)
+        width //= 2
+        for block in range(blocks):
+            yield from _naf_block(f"decoders.{stage}.{block}", width, layers, norms)
+
+
+def _naf_block(name: str, channels: int, layers: _Layers, norms: _Layers) -> Iterator[Parameter]:
+    yield from norms.norm(f"{name}.norm1", channels)
+    yield from layers.conv(f"{name}.conv1", channels, 2 * channels, 1)
+    yield from layers.conv(f"{name}.conv2", 1, 2 * channels, 3)
+    yield from layers.conv(f"{name}.sca", channels, channels, 1)
+    yield from layers.conv(f"{name}.conv3", channels, channels, 1)
+    yield from norms.norm(f"{name}.norm2", channels)
+    yield from layers.conv(f"{name}.conv4", channels, 2 * channels, 1)
+    yield from layers.conv(f"{name}.conv5", channels, channels, 1)
+    yield from layers.free(f"{name}.beta", (channels, 1, 1))
+    yield from layers.free(f"{name}.gamma", (channels, 1, 1))
+
+
+def _swinir(spec: SwinIRSpec, layers: _Layers, norms: _Layers) -> Iterator[Parameter]:
+    channels, features, hidden = spec.channels, spec.features, int(spec.channels * spec.mlp_ratio)
+    yield from layers.conv("conv_first", 3, channels, 3)
+    yield from norms.norm("patch_embed.norm", channels)
+    for group, (blocks, heads) in enumerate(zip(spec.depths, spec.heads, strict=True)):
+        for block in range(blocks):
+            name = f"layers.{group}.residual_group.blocks.{block}"
+            yield from norms.norm(f"{name}.norm1", channels)
+            yield from layers.linear(f"{name}.attn.qkv", channels, 3 * channels)
+            table = f"{name}.attn.relative_position_bias_table"
+            yield from layers.free(table, ((2 * spec.window - 1) ** 2, heads))
+            yield from layers.linear(f"{name}.attn.proj", channels, channels)
+            yield from norms.norm(f"{name}.norm2", channels)
+            yield from layers.linear(f"{name}.mlp.fc1", channels, hidden)
+            yield from layers.linear(f"{name}.mlp.fc2", hidden, channels)
+        yield from layers.conv(f"layers.{group}.conv", channels, channels, 3)
+    yield from norms.norm("norm", channels)
+    yield from layers.conv("conv_after_body", channels, channels, 3)
+    if spec.upsampler == "pixelshuffledirect":
+        yield from layers.conv("upsample.0", channels, 3 * spec.upscale**2, 3)
+        return
+    if spec.upsampler:
+        yield from layers.conv("conv_before_upsample", channels, features, 3)
+    if spec.upsampler == "pixelshuffle":
+        for place, factor in enumerate(shuffles(spec.upscale)):
+            yield from layers.conv(f"upsample.{place}", features, features * factor**2, 3)
+    if spec.upsampler == "nearest+conv":
+        for place in range(spec.upscale // 2):
+            yield from layers.conv(f"conv_up.{place}", features, features, 3)
+        yield from layers.conv("conv_hr", features, features, 3)
+    yield from layers.conv("conv_last", features if spec.upsampler else channels, 3, 3)
+
+
+def _style_unet(spec: StyleUNetSpec, layers: _Layers, norms: _Layers) -> Iterator[Parameter]:
+    def block(name: str, before: int, after: int, side: int, number: str = "") -> Iterator[Parameter]:
+        yield from layers.conv(f"{name}.conv{number}", before, after, side)
+        yield from norms.norm(f"{name}.norm{number}", after)
+
+    channels, place, (down, middle, up) = spec.channels, 0, spec.blocks
+    yield from block("conv_in", 3, channels, 9)
+    for _ in range(spec.scales):
+        for i in range(down):
+            yield from block(f"encoder_decoder.{place}", 2 * channels if i else channels, 2 * channels, 3)
+            place += 1
+        channels *= 2
+    for _ in range(middle):
+        for number in ("1", "2"):
+            yield from block(f"encoder_decoder.{place}", channels, channels, 3, number)
+        place += 1
+    for _ in range(spec.scales):
+        for i in range(up):
+            yield from block(f"encoder_decoder.{place}", channels // 2 if i else channels, channels // 2, 3)
+            place += 1
+        channels //= 2
+    yield from layers.conv("conv_out", channels, 3, 9)
+
+
+_LAYOUTS = {"resnet": _resnet, "nafnet": _nafnet, "swinir": _swinir, "style_unet": _style_unet}

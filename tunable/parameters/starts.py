@@ -1,0 +1,88 @@
+"""Framework-neutral starting weights: a pure function of a shape list, a seed and named options.
+
+Ordinary kernels and biases start Kaiming-uniform (a = sqrt 5), that is U(-1/sqrt fan_in, 1/sqrt fan_in).
+Tunable layers hold several kernels k_i and a map phi; where they start decides how fast training goes
+(docs/results/starts has the measured comparison behind the defaults).
+
+Every tensor is drawn from its own generator, keyed by the seed and the tensor's name, so that neither
+the order of the list nor a change elsewhere in a network moves it.
+"""
+
+import zlib
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from tunable.errors import TunableError
+from tunable.parameters.specs import ROLES, ParameterSpec
+from tunable.specs.schema import Place, Section
+
+
+class Initial(Section):
+    """Named starts of the tunable layers (`initial:` in a recipe).
+
+    constant   k_i independent, phi nearly constant in omega: weight N(0, phi_scale^2), bias 1/sqrt p
+    identity   k_i independent, phi the identity plus N(0, phi_scale^2)
+    equal      k_i equal, phi weight N(0, phi_scale^2), bias 1/p
+    paper      kernels and phi N(0, 0.01^2), biases 0: the reference implementation's (for loading, not training)
+
+    phi `base` has no map to start: its base kernel is ordinary and its differences are independent
+    kernels times `difference`. phi `identity` has none either: the k_i are independent.
+    phi `se` starts with ordinary linear layers.
+
+    weights: a weights file of the same network, from which a run starts instead (fine-tuning).
+    """
+
+    start: Literal["constant", "identity", "equal", "paper"] = "constant"
+    phi_scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
+    difference: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
+    weights: Place | None = None
+
+
+def starting_weights(specs: list[ParameterSpec], seed: int, initial: Initial | None = None) -> dict[str, np.ndarray]:
+    """Draw the starting value, float32, of every parameter in `specs`."""
+    initial = initial or Initial()
+    return {spec.name: _draw(spec, seed, initial).astype(np.float32) for spec in specs}
+
+
+def _draw(spec: ParameterSpec, seed: int, initial: Initial) -> np.ndarray:
+    rng = np.random.default_rng([seed, zlib.crc32(spec.name.encode())])
+    if spec.role not in ROLES:
+        raise TunableError(f"parameter {spec.name} has role {spec.role!r}; known: {', '.join(ROLES)}")
+    if spec.role == "phi":
+        return _phi(spec, rng, initial)
+    if spec.role in ("one", "zero"):
+        return _free(spec, rng, initial)
+    if initial.start == "paper" and spec.phi:
+        return np.zeros(spec.shape) if spec.role == "bias" else rng.normal(0, 0.01, spec.shape)
+    bound = 1 / np.sqrt(spec.fan_in)
+    if spec.phi and spec.phi != "base" and initial.start == "equal":
+        return np.broadcast_to(rng.uniform(-bound, bound, spec.shape[1:]), spec.shape)
+    value = rng.uniform(-bound, bound, spec.shape)
+    if spec.phi == "base":
+        value[1:] *= initial.difference
+    return value
+
+
+def _phi(spec: ParameterSpec, rng: np.random.Generator, initial: Initial) -> np.ndarray:
+    if spec.phi == "se":
+        bound = 1 / np.sqrt(spec.fan_in)
+        return rng.uniform(-bound, bound, spec.shape)
+    p = spec.shape[-1]
+    if initial.start == "paper":
+        return rng.normal(0, 0.01, spec.shape)
+    if len(spec.shape) == 1:
+        return np.full(p, {"constant": 1 / np.sqrt(p), "identity": 0.0, "equal": 1 / p}[initial.start])
+    noise = rng.normal(0, 1, spec.shape) * initial.phi_scale
+    return noise + np.eye(p) if initial.start == "identity" else noise
+
+
+def _free(spec: ParameterSpec, rng: np.random.Generator, initial: Initial) -> np.ndarray:
+    """A norm's or a free parameter's start: constant, and the same for every omega."""
+    value = np.full(spec.shape, 1.0 if spec.role == "one" else 0.0)
+    if spec.phi == "base":
+        value[1:] = 0
+    elif spec.phi == "affine" and initial.start == "constant":
+        value /= np.sqrt(spec.shape[0])  # the aggregation weights 1/sqrt p then sum to one again
+    return value

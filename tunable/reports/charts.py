@@ -1,0 +1,120 @@
+"""The project's plots (matplotlib, written as PNG without a display)."""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+from tunable.evaluation.measuring import is_enlarged
+from tunable.files import atomic
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt  # noqa: E402  (after the choice of the display-less renderer)
+
+COLOURS = {"torch": "#d1495b", "mindspore": "#00798c"}
+
+
+def _save(figure, path: str | Path) -> None:
+    with atomic(path) as temporary:
+        figure.savefig(temporary, dpi=110, bbox_inches="tight")
+    plt.close(figure)
+
+
+_DECIBELS = {
+    "psnr": "PSNR",
+    "psnr_y": r"PSNR$_Y$",
+    "psnr_eta": r"PSNR$_\eta$",
+    "psnr_gamma": r"PSNR$_\gamma$",
+}
+
+
+def metrics_over_omega(path: str | Path, summary: list[dict]) -> None:
+    """PSNR in all its forms, mean over the levels, against omega_1 (p <= 2, on a line) or per point.
+
+    Of a network that enlarges sharpness too, on an axis of its own.
+    """
+    rows = [row for row in summary if row["sigma"] == "mean"]
+    figure, axes = plt.subplots(figsize=(6, 3.6))
+    on_line = all(len(row["omega"]) == 2 and abs(sum(row["omega"]) - 1) < 1e-6 for row in rows)
+    places = [row["omega"][0] for row in rows] if on_line else list(range(len(rows)))
+    for name, label in _DECIBELS.items():
+        values = [row[name] for row in rows]
+        if not np.all(np.isnan(values)):
+            axes.plot(places, values, "o-", label=label)
+    if on_line:
+        axes.set_xlabel(r"$\omega_1$   ($\omega_2 = 1 - \omega_1$)")
+    else:
+        axes.set_xlabel(r"$\omega$")
+        axes.set_xticks(places, ["(" + ", ".join(f"{v:g}" for v in row["omega"]) + ")" for row in rows], rotation=90)
+    axes.grid(alpha=0.3)
+    if is_enlarged(rows):
+        axes.set_ylabel("dB")
+        right = axes.twinx()
+        right.plot(places, [row["sharpness"] for row in rows], "s--", color="#555", label="sharpness")
+        right.set_ylabel("sharpness, truth = 1")
+        axes.plot([], [], "s--", color="#555", label="sharpness")  # one legend for both axes
+    else:
+        axes.set_ylabel("dB, mean over ρ and σ" if any(row["rho"] for row in rows) else "dB, mean over σ")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4)
+    _save(figure, path)
+
+
+def loss_curves(path: str | Path, curves: dict[str, np.ndarray], window: int = 25) -> None:
+    """Training losses of several backends over each other: raw in pale, running mean in full; their gap below."""
+    figure, (axes, gap) = plt.subplots(2, 1, figsize=(7, 5), sharex=True, height_ratios=(3, 1))
+    for index, (name, losses) in enumerate(curves.items()):
+        steps = np.arange(1, len(losses) + 1)
+        width = min(window, len(losses))
+        smooth = np.convolve(losses, np.ones(width) / width, mode="valid")
+        style = {"color": COLOURS.get(name), "linewidth": 3.5 if index == 0 else 1.5}
+        axes.plot(steps, losses, color=COLOURS.get(name), alpha=0.15)
+        axes.plot(steps[width - 1 :], smooth, label=name, **style)
+    axes.set_yscale("log")
+    axes.set_ylabel("loss")
+    axes.legend()
+    axes.grid(alpha=0.3)
+    if len(curves) == 2:
+        first, second = curves.values()
+        length = min(len(first), len(second))
+        difference = np.abs(second[:length] - first[:length]) / np.abs(first[:length])
+        gap.plot(np.arange(1, length + 1), np.maximum(difference, 1e-9), color="#555", linewidth=0.8)
+        gap.set_yscale("log")
+    gap.set_ylabel("relative gap")
+    gap.set_xlabel("step")
+    gap.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def layer_overheads(path: str | Path, rows: list[dict], claims: dict[int, float]) -> None:
+    """Overhead of one omega over channels, a panel for each kernel size of dense convolutions; the claims dashed.
+
+    rows    of layer_benchmark.summary
+    claims  p -> the overhead below which the paper finds it
+    """
+    rows = [row for row in rows if (row["kind"], row["batch"], row["backward"]) == ("dense", 1, False) and row["p"]]
+    kernels = sorted({row["kernel"] for row in rows})
+    figure, panels = plt.subplots(1, len(kernels), figsize=(4 * len(kernels), 3.6), sharey=True, squeeze=False)
+    for kernel, axes in zip(kernels, panels[0], strict=True):
+        for name in dict.fromkeys(row["backend"] for row in rows):
+            for p, style in zip(claims, (":", "--", "-"), strict=True):
+                own = [row for row in rows if (row["backend"], row["kernel"], row["p"]) == (name, kernel, p)]
+                axes.plot(
+                    [row["channels"] for row in own],
+                    [100 * (row["ratio"] - 1) for row in own],
+                    style,
+                    marker="o",
+                    markersize=3,
+                    color=COLOURS.get(name),
+                    label=f"{name}, p = {p}",
+                )
+        for claim in sorted(set(claims.values())):
+            axes.axhline(100 * claim, color="#999", linewidth=0.8, linestyle="-.")
+        axes.axhline(0, color="#000", linewidth=0.6)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(sorted({row["channels"] for row in rows}), sorted({row["channels"] for row in rows}))
+        axes.set_title(f"{kernel}x{kernel}")
+        axes.set_xlabel("channels")
+        axes.grid(alpha=0.3)
+    panels[0][0].set_ylabel("time over an ordinary convolution, %")
+    panels[0][-1].legend(fontsize=7, title="dash-dotted: the paper's bounds", title_fontsize=7)
+    _save(figure, path)

@@ -1,0 +1,419 @@
+"""What `make_tunable` of both twins shares: which layers become tunable, where they start, and the weights file.
+
+A twin lists the places of a network that hold parameters; `chosen` picks those that become tunable, and says of every
+other one why it stays ordinary. The file holds tensors under the names of DESIGN's decision 1, so that the two twins
+of a user's network read each other's, and a network of this project made tunable is its own tunable form.
+"""
+
+import fnmatch
+import functools
+import hashlib
+from collections import deque
+from collections.abc import Callable, Container, Iterable, Mapping
+from types import CellType, FunctionType, MethodType, ModuleType
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from tunable.errors import CheckpointError, OmegaError, TunableError, nearest
+from tunable.parameters.specs import ParameterSpec
+from tunable.parameters.starts import starting_weights
+from tunable.specs.documents import read_json
+from tunable.specs.networks import PHI_FORMS
+from tunable.specs.recipe import location
+from tunable.specs.schema import Section
+from tunable.version import __version__
+from tunable.weights import storage
+
+FORMAT = "tunable-convolutions/tuned/1"
+TRAIN = ("all", "differences")
+_WILD = frozenset("*?[")
+
+
+class Place(NamedTuple):
+    """A layer, or a free parameter, of a network.
+
+    name      the layer's ("body.0"), or the parameter's ("body.0.scale")
+    kind      name of its class; "parameter"
+    layer     the layer, or the module that holds the parameter
+    tensors   what becomes tunable together: name inside the place ("weight") -> name in the network ("body.0.weight");
+              layers that share a tensor name it by the same, the first layer's
+    usual     whether it becomes tunable unasked: convolutions and linear layers do
+    obstacle  why it cannot become tunable, "" when it can
+    """
+
+    name: str
+    kind: str
+    layer: Any
+    tensors: dict[str, str]
+    usual: bool = False
+    obstacle: str = ""
+
+
+def below(name: str, local: str) -> str:
+    """The name of what stands in the layer `name`, "" for the network itself."""
+    return f"{name}.{local}" if name else local
+
+
+class Held(NamedTuple):
+    """A parameter of a network, and its shape in files."""
+
+    value: Any
+    shape: tuple[int, ...]
+
+
+class LayerParts(NamedTuple):
+    """What a layer holds once it is tunable.
+
+    names    in the network, of its tensors by name in the layer
+    kernels  the parameters that stand for each of them, by name in the layer and their own
+    phi      phi's parameters by name
+    """
+
+    name: str
+    names: dict[str, str]
+    kernels: dict[str, dict[str, Held]]
+    phi: dict[str, Held]
+
+
+def reachable(path: str, value: Any, stop: tuple[type, ...]) -> Iterable[tuple[str, Any]]:
+    """What can be reached from an attribute, by where it stands: contents of containers, attributes of objects, what
+    functions have closed over or take by default. The contents of `stop`, and of classes and modules, are left out."""
+    waiting, seen = [(path, value)], set()
+    while waiting:
+        path, value = waiting.pop()
+        if id(value) in seen or isinstance(value, type | ModuleType | str | bytes | int | float | None):
+            continue
+        seen.add(id(value))
+        yield path, value
+        if isinstance(value, stop):
+            continue
+        if isinstance(value, Mapping):
+            waiting += [(f"{path}[{key!r}]", part) for key, part in list(value.items())]
+        elif isinstance(value, list | tuple | set | frozenset | deque):
+            waiting += [(f"{path}[{n}]", part) for n, part in enumerate(list(value))]
+        elif isinstance(value, functools.partial):
+            waiting += [(f"{path}'s arguments", part) for part in (value.func, value.args, value.keywords)]
+        elif isinstance(value, MethodType):
+            waiting.append((f"{path}.__self__", value.__self__))
+        elif isinstance(value, FunctionType):
+            cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
+            waiting += [(f"{path}'s {name}", _content(cell)) for name, cell in cells]
+            waiting += [(f"{path}'s defaults", part) for part in (value.__defaults__, value.__kwdefaults__)]
+        elif hasattr(value, "__dict__"):
+            waiting += [(f"{path}.{name}", part) for name, part in list(vars(value).items())]
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # nothing yet
+        return None
+
+
+def kept_reason(where: str) -> str:
+    """Why a parameter that a network keeps elsewhere too cannot become tunable."""
+    return f"the network keeps it in {where} too, which would not follow omega: take it from its layer where it is used"
+
+
+Where = str | type | Callable[[str, Any], bool] | Iterable["Where"] | None
+
+
+def chosen(places: list[Place], where: Where) -> tuple[list[Place], dict[str, str]]:
+    """The places that become tunable, and of all others, by name, why they do not.
+
+    where  what becomes tunable: a pattern of names ("body.*", "*.scale"), a class of layers, a predicate
+           (name, layer) -> bool, or a list of these of which one must hold; None: convolutions and linear layers
+
+    Raises TunableError for a pattern or a class that nothing matches, a name whose place cannot become tunable, and
+    when no place is left.
+    """
+    tests = None if where is None else list(_tests(where, places))
+    picked, left, owners = [], {}, {}
+    for place in places:
+        wanted = place.usual if tests is None else any(test(place) for test in tests)
+        if wanted and not place.obstacle:
+            own = {local: full for local, full in place.tensors.items() if full not in owners}
+            owners.update(dict.fromkeys(own.values(), place.name))
+            picked.append(place._replace(tensors=own))
+        else:
+            left[place.name] = f"{place.kind}: {place.obstacle or 'not asked for'}"
+    for place in places:
+        shared = [f"{full} with {owners[full]}" for full in place.tensors.values() if full in owners]
+        if place.name in left and shared:
+            left[place.name] = f"{place.kind}: shares {', '.join(shared)}, and is tunable in that"
+    if not picked:
+        holds = "; ".join(f"{name} ({reason})" for name, reason in left.items()) or "no parameters"
+        raise TunableError(f"nothing of this network becomes tunable: it holds {holds}")
+    return picked, left
+
+
+def _tests(where: Where, places: list[Place]) -> Iterable[Callable[[Place], bool]]:
+    if isinstance(where, str):
+        matching = [place for place in places if fnmatch.fnmatchcase(place.name, where)]
+        if not matching:
+            names = [place.name for place in places]
+            raise TunableError(f"no layer or parameter is called {where!r}{nearest(where, names)}")
+        if not _WILD & set(where) and matching[0].obstacle:
+            raise TunableError(f"{where} ({matching[0].kind}) cannot become tunable: {matching[0].obstacle}")
+        yield lambda place: fnmatch.fnmatchcase(place.name, where)
+    elif isinstance(where, type):
+        if not any(_is_layer(place, where) for place in places):
+            raise TunableError(f"the network has no layer of class {where.__name__}")
+        yield lambda place: _is_layer(place, where)
+    elif callable(where):
+        yield lambda place: bool(where(place.name, place.layer))
+    elif isinstance(where, Iterable):
+        for part in where:
+            yield from _tests(part, places)
+    else:
+        raise TunableError(f"where must be a pattern of names, a class, a predicate or a list of these, not {where!r}")
+
+
+def _is_layer(place: Place, kind: type) -> bool:
+    return place.kind != "parameter" and isinstance(place.layer, kind)
+
+
+class Plan(Section):
+    """How a network was made tunable: what is needed to make another one alike.
+
+    tensors  name in the network -> name in the file, of what is tunable
+    train    all, or differences: the given weights stay as they are
+    rank     of the differences, matrices of (first axis, the others); 0: any
+    """
+
+    num_objectives: int = Field(ge=1, le=1000)
+    phi: Literal["affine", "identity", "se", "base"]
+    train: Literal["all", "differences"] = "all"
+    rank: int = Field(0, ge=0, le=2**20)
+    tensors: dict[str, str]
+
+
+def check_ordinary(network: Any, kinds: tuple[type, ...], parts: Iterable[Any]) -> None:
+    """Raise TunableError if a part of a network is of one of these classes, which take omega themselves."""
+    for part in parts:
+        if isinstance(part, kinds):
+            raise TunableError(
+                f"{type(network).__name__} is tunable already: it holds a {type(part).__name__}, which takes omega"
+            )
+
+
+def plan(places: list[Place], num_objectives: int, phi: str, train: str, rank: int) -> Plan:
+    """A checked plan. Raises TunableError for values out of range or that do not go together."""
+    if num_objectives < 1:
+        raise TunableError(f"num_objectives must be 1 or more, not {num_objectives}")
+    for kind, value, known in (("phi", phi, PHI_FORMS), ("train", train, TRAIN)):
+        if value not in known:
+            raise TunableError(f"unknown {kind} {value!r}{nearest(str(value), known)}; known: {', '.join(known)}")
+    if rank < 0:
+        raise TunableError(f"rank must be 0 (any) or more, not {rank}")
+    if phi == "identity":
+        raise TunableError(
+            "with phi identity a network equals the given one only where omega sums to one: take base, affine or se"
+        )
+    if train == "differences" and phi != "base":
+        raise TunableError(f"only phi base has differences to train alone, not {phi}")
+    if rank and train != "differences":
+        raise TunableError("a rank is for train='differences': with train='all' every kernel is learnt whole")
+    return Plan(num_objectives=num_objectives, phi=phi, train=train, rank=rank, tensors=_file_names(places))
+
+
+def _file_names(places: list[Place]) -> dict[str, str]:
+    return {full: below(place.name, local) for place in places for local, full in place.tensors.items()}
+
+
+def interpolation(places: list[Place], left: dict[str, str], count: int) -> Plan:
+    """The plan of a network that interpolates `count` others, all of whose parameters must be tunable."""
+    if left:
+        raise TunableError("cannot be interpolated: " + "; ".join(f"{name} ({why})" for name, why in left.items()))
+    return Plan(num_objectives=count, phi="identity", tensors=_file_names(places))
+
+
+def check_endpoints(shapes: list[dict[str, tuple[int, ...]]], statistics: list[dict[str, np.ndarray]]) -> None:
+    """Raise TunableError unless networks can be interpolated: shapes of their parameters and running statistics."""
+    if len(shapes) < 2:
+        raise TunableError(f"two or more networks can be interpolated, not {len(shapes)}")
+    for number, other in enumerate(shapes[1:], 2):
+        for name in {**shapes[0], **other}:
+            if shapes[0].get(name) != other.get(name):
+                raise TunableError(
+                    f"networks 1 and {number} differ in {name!r}: shapes {shapes[0].get(name)} and {other.get(name)}"
+                )
+    for number, other in enumerate(statistics[1:], 2):
+        for name, value in statistics[0].items():
+            if not np.array_equal(value, other[name]):
+                raise TunableError(
+                    f"networks 1 and {number} differ in {name!r}: running statistics do not follow omega; "
+                    "fold the batch norms into the layers before them first"
+                )
+
+
+def is_low_rank(shape: tuple[int, ...], rank: int) -> bool:
+    """Whether differences of a tensor are products: of a rank below that of its matrix (first axis, the others)."""
+    return bool(rank) and len(shape) > 1 and rank < min(shape[0], int(np.prod(shape[1:])))
+
+
+def low_rank_start(name: str, shape: tuple[int, ...], num_objectives: int, rank: int, seed: int) -> dict:
+    """Factors whose product is zero: `up` (p, rows, rank), zero, and `down` (p, rank, columns), Kaiming-uniform."""
+    rows, columns = shape[0], int(np.prod(shape[1:]))
+    down = ParameterSpec(f"{name}.down", (num_objectives, rank, columns), "kernel", columns)
+    return {"up": np.zeros((num_objectives, rows, rank), np.float32), "down": starting_weights([down], seed)[down.name]}
+
+
+def phi_start(name: str, form: str, shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarray]:
+    """Weights of a phi whose alphas sum to one at every omega, by local name.
+
+    affine  I - 1 / p, whose columns sum to zero, and biases of 1 / p
+    se      as any: its last step is a softmax
+    """
+    if form == "affine":
+        p = shapes["bias"][0]
+        return {"weight": (np.eye(p) - 1 / p).astype(np.float32), "bias": np.full(p, 1 / p, np.float32)}
+    specs = [ParameterSpec(f"{name}.{local}", shape, "phi", shape[-1], form) for local, shape in shapes.items()]
+    drawn = starting_weights(specs, seed)
+    return {local: drawn[f"{name}.{local}"] for local in shapes}
+
+
+def frozen(plan: Plan, names: Iterable[str]) -> list[str]:
+    """The parameters of the given network that are not trained."""
+    if plan.train == "differences":
+        return list(names)
+    return [] if plan.phi == "base" else list(plan.tensors)
+
+
+def stored(
+    plan: Plan, layers: list[LayerParts], held: dict[str, Held], statistics: dict[str, Held]
+) -> dict[str, list[Held]]:
+    """What stands behind each tensor of the file: one parameter, or the base kernel and the differences."""
+    alone = plan.train == "differences"
+    found = {name: [each] for name, each in held.items() if not alone and name not in plan.tensors}
+    found.update({name: [each] for name, each in statistics.items()})
+    for layer in layers:
+        for local, parts in layer.kernels.items():
+            full = layer.names[local]
+            name = plan.tensors[full]
+            for part, each in parts.items():
+                if alone:
+                    found[f"{name}.{part}"] = [each]
+                else:
+                    found[name] = [held[full], each] if plan.phi == "base" else [each]
+        found.update({below(layer.name, f"phi.{local}"): [each] for local, each in layer.phi.items()})
+    return found
+
+
+def specs(stored: dict[str, list[Held]]) -> list[ParameterSpec]:
+    """Names and shapes of the tensors of the file."""
+    return [
+        ParameterSpec(name, parts[0].shape if len(parts) == 1 else (1 + parts[1].shape[0], *parts[0].shape), "kernel")
+        for name, parts in stored.items()
+    ]
+
+
+def stacked(parts: list[np.ndarray]) -> np.ndarray:
+    """The tensor of the file from what stands behind it."""
+    return parts[0] if len(parts) == 1 else np.concatenate([parts[0][None], parts[1]])
+
+
+def unstacked(tensor: np.ndarray, count: int) -> list[np.ndarray]:
+    """The inverse of `stacked`."""
+    return [tensor] if count == 1 else [tensor[0], tensor[1:]]
+
+
+def check_rows(rows: int, values: Iterable[Any], kind: type) -> None:
+    """Raise OmegaError unless every tensor (of class `kind`) in values, tuples, lists and dictionaries has as many rows
+    as omega."""
+    for value in values:
+        if isinstance(value, kind) and (value.ndim == 0 or value.shape[0] != rows):
+            shape = tuple(value.shape)
+            raise OmegaError(f"omega has {rows} rows, one per sample, but an input has shape {shape}")
+        if isinstance(value, dict | tuple | list):
+            check_rows(rows, value.values() if isinstance(value, dict) else value, kind)
+
+
+def digest(tensors: dict[str, np.ndarray]) -> str:
+    """What tells one set of weights from another."""
+    found = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        found.update(f"{name} {value.shape} ".encode() + np.ascontiguousarray(value, np.float32).tobytes())
+    return found.hexdigest()
+
+
+def save(path, tensors: dict[str, np.ndarray], plan: Plan, base: str) -> None:
+    """Write the tensors and the plan. `base`: the digest of what differences are from."""
+    metadata = {"format": FORMAT, "plan": plan.model_dump_json(), "writer": f"tunable-convolutions {__version__}"}
+    if plan.train == "differences":
+        metadata["base"] = base
+    storage.save_tensors(path, tensors, metadata)
+
+
+def load(path) -> tuple[dict[str, np.ndarray], Plan, str]:
+    """The tensors, the plan, and the digest of the base ("" when the file needs none). Raises CheckpointError."""
+    tensors, metadata = storage.load_tensors(path)
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} is not the file of a network made tunable: format {metadata.get('format')!r}, wanted {FORMAT!r}"
+        )
+    try:
+        values = read_json(metadata["plan"])
+        found = Plan.model_validate(values)
+        return tensors, found, metadata["base"] if found.train == "differences" else ""
+    except ValidationError as error:
+        first = error.errors()[0]
+        where, message = location(values, first), first["msg"].removeprefix("Value error, ")
+        raise CheckpointError(f"{path} has a damaged plan: {where + ': ' if where else ''}{message}") from None
+    except KeyError as error:
+        raise CheckpointError(f"{path} has a damaged header: it lacks {error}") from None
+    except ValueError as error:
+        raise CheckpointError(f"{path} has a damaged plan: not JSON: {error}") from None
+
+
+def unwrapped(
+    tensors: dict[str, np.ndarray], plan: Plan, names: Container[str]
+) -> tuple[dict[str, np.ndarray], Plan, str]:
+    """Tensors and plan of a network with parameters of these names, and the prefix that they had without being theirs.
+
+    Files of a network that a wrapper held were once written under its wrapper's name.
+    """
+    prefix = ""
+    for wrapper in ("module.", "_orig_mod.") * 2:
+        if all(full.startswith(prefix + wrapper) for full in plan.tensors):
+            prefix += wrapper
+    if not prefix or next(iter(plan.tensors), "") in names:
+        return tensors, plan, ""
+    renamed = {full.removeprefix(prefix): file.removeprefix(prefix) for full, file in plan.tensors.items()}
+    found = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    return found, plan.model_copy(update={"tensors": renamed}), prefix
+
+
+def check_tensors(tensors: dict[str, np.ndarray], specs: list[ParameterSpec], source) -> None:
+    """As tunable.weights.storage's: of networks that compute in float64 files hold that."""
+    exact = {name: value.astype(np.float32) if value.dtype == np.float64 else value for name, value in tensors.items()}
+    storage.check_tensors(exact, specs, source)
+
+
+def check_base(found: str, wanted: str, path) -> None:
+    """Raise CheckpointError unless the digest of a base is the one that a file of differences names."""
+    if found != wanted:
+        raise CheckpointError(
+            f"{path} holds differences from other weights than those of the base given (their digests differ)"
+        )
+
+
+def check_places(plan: Plan, places: list[Place], path) -> list[Place]:
+    """The places of a network that a plan makes tunable; CheckpointError unless it holds them all."""
+    wanted, picked = dict(plan.tensors), []
+    for place in places:
+        names = {
+            local: full for local, full in place.tensors.items() if plan.tensors.get(full) == below(place.name, local)
+        }
+        if not names:
+            continue
+        if place.obstacle:
+            raise CheckpointError(f"{path} makes {place.name!r} tunable, which cannot be: {place.obstacle}")
+        picked.append(place._replace(tensors=names))
+        for full in names.values():
+            wanted.pop(full, None)
+    if wanted:
+        raise CheckpointError(f"{path} makes {next(iter(wanted))!r} tunable, which the network does not hold")
+    return picked

@@ -1,0 +1,70 @@
+"""The adversary of objectives of kind `gan`, as a recipe names it.
+
+It is no part of a weights file; both twins build it from this section.
+"""
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from tunable.parameters.specs import ParameterSpec
+from tunable.specs.optimizers import Adam, Optimizer, with_kind
+from tunable.specs.schema import Section
+
+DISCRIMINATOR = "discriminator"  # the column of its loss in a run's log
+
+
+class Discriminator(Section):
+    """Who tells restored pictures from clean ones (`discriminator:` in a recipe; section 4.1.3, after ESRGAN).
+
+    At each of `scales` scales a 3x3 convolution and a 4x4 one that halves the picture, each followed by a batch norm
+    (the very first is not) and a leaky ReLU; the mean over all pixels; two linear layers with `hidden` units between,
+    the last without a bias: the losses are of differences.
+
+    channels   of the first scale, doubled at each that follows, up to eight times as many
+    optimizer  its own; its learning rate follows the recipe's schedule
+    """
+
+    channels: int = Field(64, ge=1, le=2**14)
+    scales: int = Field(4, ge=1, le=8)
+    hidden: int = Field(100, ge=1, le=2**14)
+    optimizer: Annotated[Optimizer, BeforeValidator(with_kind)] = Adam()
+
+    @property
+    def least(self) -> int:
+        """Pixels that a picture needs along each side."""
+        return 2**self.scales
+
+    def widths(self) -> list[int]:
+        """Channels of every scale."""
+        return [self.channels * min(2**scale, 8) for scale in range(self.scales)]
+
+    def specs(self) -> list[ParameterSpec]:
+        """Every parameter, in order."""
+        found, before = [], 3
+        for scale, width in enumerate(self.widths()):
+            for conv, (channels, taps) in enumerate(((before, 3), (width, 4))):
+                name = f"blocks.{2 * scale + conv}"
+                fan_in = channels * taps**2
+                found.append(ParameterSpec(f"{name}.conv.weight", (width, channels, taps, taps), "kernel", fan_in))
+                if scale + conv == 0:
+                    found.append(ParameterSpec(f"{name}.conv.bias", (width,), "bias", fan_in))
+                else:
+                    found.append(ParameterSpec(f"{name}.norm.weight", (width,), "one"))
+                    found.append(ParameterSpec(f"{name}.norm.bias", (width,), "zero"))
+            before = width
+        found.append(ParameterSpec("hidden.weight", (self.hidden, before), "kernel", before))
+        found.append(ParameterSpec("hidden.bias", (self.hidden,), "bias", before))
+        found.append(ParameterSpec("out.weight", (1, self.hidden), "kernel", self.hidden))
+        return found
+
+    @property
+    def multiply_adds(self) -> float:
+        """Per pixel of the picture, but for the linear layers."""
+        kernels = [spec for spec in self.specs() if spec.role == "kernel" and len(spec.shape) == 4]
+        areas = (0.25 ** ((i + 1) // 2) for i in range(len(kernels)))
+        total = 0.0
+        for spec, area in zip(kernels, areas, strict=True):
+            out, inputs, height, width = spec.shape
+            total += area * out * inputs * height * width
+        return total

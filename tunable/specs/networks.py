@@ -1,0 +1,262 @@
+"""What a recipe or a weights header may say of a network: its name, its arguments, its facts.
+
+Both twins build a network from one of these specifications, so arguments and facts stand here once.
+
+Every number has a largest value, far beyond what any network of these kinds has had: a specification comes from a file
+that anybody may have written, and its facts must be told at once, and a picture continued to its multiples.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from tunable.specs.schema import Section
+
+PHI_FORMS = ("affine", "identity", "se", "base")
+DEFAULT_PHI = "base"  # docs/results/starts; the paper's is "affine"
+
+DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # mean colour of the DIV2K photographs, R G B in 0..1
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def num_kernels(num_objectives: int, phi: str) -> int:
+    """Kernels per tunable layer: p, and one more (the base kernel) for phi `base`; 0 for a plain layer."""
+    return num_objectives + 1 if phi == "base" and num_objectives else num_objectives
+
+
+MOST_CHANNELS = 2**14
+MOST_BLOCKS = 10_000
+MOST_STAGES = 10  # each halves the picture: it is continued to a multiple of 1024 pixels at most
+MOST_GROUPS = 1000
+MOST_WINDOW = 64  # pixels a side; attention holds the fourth power of it for every window
+
+_Channels = Annotated[int, Field(ge=1, le=MOST_CHANNELS)]
+_Some = Annotated[int, Field(ge=1, le=MOST_BLOCKS)]
+_Any = Annotated[int, Field(ge=0, le=MOST_BLOCKS)]
+
+
+class _Network(Section):
+    tunable: bool = True  # false: the plain form of the same network
+    phi: Literal["affine", "identity", "se", "base"] = DEFAULT_PHI
+
+    @property
+    def scale(self) -> int:
+        """Output pixels per input pixel along each side."""
+        return 1
+
+    @property
+    def multiple(self) -> int:
+        """Height and width must be multiples of this (networks pad for themselves: 1)."""
+        return 1
+
+    @property
+    def multiple_inside(self) -> int:
+        """Pixels to a multiple of which the network itself continues its input, and cuts its output back."""
+        return 1
+
+    def arguments(self) -> dict:
+        """Constructor arguments for the class of either twin, without `num_objectives`."""
+        return self.model_dump(exclude={"name", "tunable"})
+
+
+class _WithNorms(_Network):
+    tunable_norms: bool = False  # whether omega sets the scales and shifts of the norms too
+
+
+class ResNetSpec(_Network):
+    """The residual network of Tables 1, 3 and 4: conv, blocks of conv-ReLU-conv-skip, long skip, upsampling, conv.
+
+    upscale         1, 2, 3 or 4; above 1 convs with pixel shuffle stand before the last conv
+    head_relu       a ReLU after the first conv (MindEditing's EDSR)
+    residual_scale  factor of every block's residual
+    mean            DIV2K's mean colour is taken off the input and added to the output
+    """
+
+    name: Literal["resnet"] = "resnet"
+    channels: _Channels = 64
+    blocks: _Some = 16
+    upscale: Literal[1, 2, 3, 4] = 1
+    head_relu: bool = False
+    residual_scale: float = Field(1.0, allow_inf_nan=False)
+    mean: bool = False
+
+    @property
+    def scale(self) -> int:
+        return self.upscale
+
+    @property
+    def halo(self) -> int:
+        """Input pixels on each side on which an output pixel depends: one per 3x3 convolution, fewer when enlarged."""
+        return 2 * self.blocks + 2 + len(shuffles(self.upscale))
+
+    @property
+    def multiply_adds(self) -> int:
+        """Per pixel of the input, at one omega (mixing the kernels is done once per picture, not per pixel)."""
+        total, pixels = 3 * self.channels + 2 * self.blocks * self.channels**2, 1
+        for factor in shuffles(self.upscale):
+            total += pixels * factor**2 * self.channels**2
+            pixels *= factor**2
+        return 9 * (total + pixels * self.channels * 3)
+
+
+class NAFNetSpec(_WithNorms):
+    """NAFNet (Table 2b): a U-Net of blocks without activations, channels doubled at every stage.
+
+    width     channels of the first stage; encoder, decoder: blocks of every stage; middle: blocks between
+    """
+
+    name: Literal["nafnet"] = "nafnet"
+    width: _Channels = 32
+    middle: _Any = 12
+    encoder: list[_Any] = Field([2, 2, 4, 8], min_length=1, max_length=MOST_STAGES)
+    decoder: list[_Any] = Field([2, 2, 2, 2], min_length=1, max_length=MOST_STAGES)
+
+    @model_validator(mode="after")
+    def _as_many(self):
+        if len(self.encoder) != len(self.decoder):
+            raise ValueError(f"encoder has {len(self.encoder)} stages, decoder {len(self.decoder)}: as many are wanted")
+        return self
+
+    @property
+    def multiple_inside(self) -> int:
+        return 2 ** len(self.encoder)
+
+    @property
+    def halo(self) -> int | None:
+        """None: global averages make every output pixel depend on the whole picture."""
+        return None
+
+    @property
+    def multiply_adds(self) -> int:
+        """Per pixel of the input, at one omega, global averages and 1x1 convolutions of them left out; rounded."""
+        width, area, total = self.width, 1.0, 9 * 3 * self.width * 2
+        for blocks, mirrored in zip(self.encoder, reversed(self.decoder), strict=True):
+            total += area * (blocks + mirrored) * _naf_block(width)
+            total += area * 2 * width**2  # the 2x2 convolution with stride 2, 2 width channels out
+            total += area / 4 * 2 * width * 4 * width  # the 1x1 convolution before the pixel shuffle
+            width, area = 2 * width, area / 4
+        return round(total + area * self.middle * _naf_block(width))
+
+
+def _naf_block(width: int) -> int:
+    return 2 * width**2 + 18 * width + width**2 + 2 * width**2 + width**2
+
+
+class SwinIRSpec(_WithNorms):
+    """SwinIR (Tables 2a, 5): groups of window-attention blocks.
+
+    channels     of the features (embedding); depths: blocks of every group; heads: attention heads of every group
+    window       pixels a side; shifted: whether every other block's windows lie half a window further
+    mlp_ratio    hidden channels of the MLP over channels
+    upsampler    "" (scale 1), pixelshuffle, pixelshuffledirect or nearest+conv
+    features     channels of the upsampling convs of pixelshuffle and nearest+conv
+    """
+
+    name: Literal["swinir"] = "swinir"
+    channels: _Channels = 180
+    depths: list[_Some] = Field([6, 6, 6, 6, 6, 6], min_length=1, max_length=MOST_GROUPS)
+    heads: list[_Channels] = Field([6, 6, 6, 6, 6, 6], min_length=1, max_length=MOST_GROUPS)
+    window: int = Field(8, ge=2, le=MOST_WINDOW)
+    shifted: bool = True
+    mlp_ratio: float = Field(2.0, gt=0, le=100, allow_inf_nan=False)
+    upscale: Literal[1, 2, 3, 4, 8] = 1
+    upsampler: Literal["", "pixelshuffle", "pixelshuffledirect", "nearest+conv"] = ""
+    features: _Channels = 64
+
+    @model_validator(mode="after")
+    def _fits(self):
+        if len(self.depths) != len(self.heads):
+            raise ValueError(f"{len(self.depths)} depths and {len(self.heads)} heads: as many are wanted")
+        for heads in self.heads:
+            if self.channels % heads:
+                raise ValueError(f"channels {self.channels} must be a multiple of heads {heads}")
+        if (self.upsampler == "") != (self.upscale == 1):
+            raise ValueError(f"upscale {self.upscale} does not go with upsampler {self.upsampler!r}")
+        if self.upsampler == "nearest+conv" and self.upscale not in (2, 4):
+            raise ValueError(f"upsampler nearest+conv enlarges 2 or 4 times, not {self.upscale}")
+        return self
+
+    @property
+    def scale(self) -> int:
+        return self.upscale
+
+    @property
+    def multiple_inside(self) -> int:
+        return self.window
+
+    @property
+    def halo(self) -> int | None:
+        """None: shifted windows carry every pixel too far for a halo to be worth it."""
+        return None
+
+    @property
+    def multiply_adds(self) -> int:
+        """Per pixel of the input, at one omega; products of attention included."""
+        c, blocks = self.channels, sum(self.depths)
+        attention = 4 * c**2 + 2 * c * self.window**2
+        total = 27 * c + blocks * (attention + 2 * c * int(c * self.mlp_ratio)) + 9 * c**2 * (len(self.depths) + 1)
+        f, pixels = self.features, 1
+        if self.upsampler == "":
+            return total + 27 * c
+        if self.upsampler == "pixelshuffledirect":
+            return total + 27 * c * self.upscale**2
+        total += 9 * c * f
+        if self.upsampler == "nearest+conv":
+            for _ in range(self.upscale // 2):
+                pixels *= 4
+                total += 9 * pixels * f**2
+            return total + pixels * (9 * f**2 + 27 * f)
+        for factor in shuffles(self.upscale):
+            total += 9 * pixels * factor**2 * f**2
+            pixels *= factor**2
+        return total + pixels * 27 * f
+
+
+class StyleUNetSpec(_WithNorms):
+    """The style transfer network (Fig. 7): strided down, residual blocks, nearest-neighbour up, instance norms.
+
+    channels   of the first conv, doubled at every scale
+    scales     how often the picture is halved
+    blocks     convs of every scale down, residual blocks, convs of every scale up
+    normalise  ImageNet's mean and deviation are taken off the input and put back on the output
+    """
+
+    name: Literal["style_unet"] = "style_unet"
+    channels: _Channels = 64
+    scales: int = Field(2, ge=1, le=MOST_STAGES)
+    blocks: tuple[_Some, _Any, _Some] = (2, 6, 2)
+    normalise: bool = True
+
+    @property
+    def multiple_inside(self) -> int:
+        return 2**self.scales
+
+    @property
+    def halo(self) -> int | None:
+        """None: instance norms make every output pixel depend on the whole picture."""
+        return None
+
+    @property
+    def multiply_adds(self) -> int:
+        """Per pixel of the input, at one omega; rounded."""
+        down, middle, up = self.blocks
+        c, area, total = self.channels, 1.0, 81 * 3 * self.channels * 2
+        for _ in range(self.scales):
+            total += area * 9 * up_down(c, up)
+            area /= 4
+            total += area * 9 * (2 * c**2 + (down - 1) * 4 * c**2)
+            c *= 2
+        return round(total + area * middle * 18 * c**2)
+
+
+def up_down(channels: int, convs: int) -> int:
+    """Weights per tap of one scale's convs upwards: the first halves the channels."""
+    return 2 * channels**2 + (convs - 1) * channels**2
+
+
+def shuffles(upscale: int) -> list[int]:
+    """The factors of the pixel shuffles that enlarge `upscale` times."""
+    return {1: [], 2: [2], 3: [3], 4: [2, 2], 8: [2, 2, 2]}[upscale]
+
+
+NetworkSpec = Annotated[ResNetSpec | NAFNetSpec | SwinIRSpec | StyleUNetSpec, Field(discriminator="name")]

@@ -1,0 +1,84 @@
+"""Optimizers as a recipe names them. Names, meaning and defaults are PyTorch's, but for Adam's learning rate; the twins
+run them.
+
+Every step: the gradients are shortened (`clip_norm`), decayed and averaged, and each weight moves. A parameter that the
+loss does not depend on has the gradient 0, and is decayed like any other.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from tunable.specs.samplers import named
+from tunable.specs.schema import Section
+
+KIND = "adam"  # what a recipe means that names no kind
+
+
+# How long all gradients together may be; longer ones are shortened to it (torch.nn.utils.clip_grad_norm_).
+_ClipNorm = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
+
+
+class Adam(Section):
+    """D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", 2015; eps outside the root.
+
+    weight_decay  times the weight, added to its gradient (L2)
+    """
+
+    kind: Literal["adam"] = "adam"
+    learning_rate: float = Field(1e-4, gt=0, allow_inf_nan=False)
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.999, ge=0, lt=1)
+    eps: float = Field(1e-8, gt=0, allow_inf_nan=False)
+    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
+    clip_norm: _ClipNorm = None
+
+    @property
+    def buffers(self) -> tuple[str, ...]:
+        """What is kept for every parameter between steps."""
+        return ("first", "second")
+
+
+class AdamW(Adam):
+    """I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", 2019.
+
+    weight_decay  times learning rate and weight, taken from the weight itself
+    """
+
+    kind: Literal["adamw"] = "adamw"
+    weight_decay: float = Field(0.01, ge=0, allow_inf_nan=False)
+
+
+class SGD(Section):
+    """Gradient descent. With momentum: v = momentum v + g, at the first step g, and the weight moves by -rate v.
+
+    weight_decay  times the weight, added to its gradient (L2)
+    nesterov      the weight moves by -rate (g + momentum v)
+    """
+
+    kind: Literal["sgd"] = "sgd"
+    learning_rate: float = Field(gt=0, allow_inf_nan=False)
+    momentum: float = Field(0.0, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
+    clip_norm: _ClipNorm = None
+
+    @property
+    def buffers(self) -> tuple[str, ...]:
+        """What is kept for every parameter between steps."""
+        return ("momentum",) if self.momentum else ()
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self):
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov wants a momentum above 0, not 0")
+        return self
+
+
+Optimizer = Annotated[Adam | AdamW | SGD, Field(discriminator="kind")]
+
+
+def with_kind(value: Any) -> Any:
+    """Let a recipe write `optimizer: adamw` for `{kind: adamw}`, and leave the kind out: Adam."""
+    value = named(value)
+    return {"kind": KIND, **value} if isinstance(value, dict) else value

@@ -1,0 +1,134 @@
+"""Reading a recipe: YAML, the recipes it inherits from (`base:`), overrides (`--set`).
+
+A recipe may inherit from another (`base:`, relative to its own folder; its own values win, mappings are merged key by
+key, lists are replaced). It is validated before anything heavy starts, and the resolved recipe is stored beside the run
+and in the weights.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from tunable.errors import RecipeError, shown
+from tunable.specs.documents import DEPTH, read_yaml
+from tunable.specs.recipe import Recipe, parse
+from tunable.specs.schema import check_path
+
+MOST_BYTES = 2**17  # of a recipe's file; the longest of this project has 2,000
+MOST_BASES = 20  # recipes that inherit from each other
+
+
+def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
+    """Read a recipe with its bases, apply `a.b=value` overrides, validate."""
+    values = _read(Path(path))
+    for override in overrides or ():
+        _override(values, override)
+    return parse(values, str(path))
+
+
+def expand(path: str) -> str:
+    """Expand `${NAME}` in a path; an unset variable is a RecipeError."""
+
+    def value(match):
+        name = match.group(1)
+        if name not in os.environ:
+            raise RecipeError(f"path {path!r} needs the environment variable {name}, which is not set")
+        return os.environ[name]
+
+    return os.path.expanduser(re.sub(r"\$\{(\w+)\}", value, path))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The values of a recipe, merged over those of its bases."""
+    seen, layers = [], []
+    while path is not None:
+        path = _resolved(path)
+        if path in seen:
+            raise RecipeError(f"recipe {path} inherits from itself")
+        if len(seen) > MOST_BASES:
+            raise RecipeError(f"recipe {seen[0]} inherits from more than {MOST_BASES} others")
+        seen.append(path)
+        values = _read_one(path)
+        layers.append(values)
+        path = _base(path, values.pop("base", None))
+    merged = layers.pop()
+    while layers:
+        merged = _merge(merged, layers.pop())
+    return merged
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle; NUL
+        raise RecipeError(f"cannot read recipe {path}: {error}") from None
+
+
+def _base(path: Path, base: Any) -> Path | None:
+    if base is None:
+        return None
+    if not isinstance(base, str):
+        raise RecipeError(f"{path}: base must be a path relative to this file, not {shown(base)}")
+    try:
+        return path.parent / check_path(base)
+    except ValueError as error:
+        raise RecipeError(f"{path}: base: {error}") from None
+
+
+def _read_one(path: Path) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            text = file.read(MOST_BYTES + 1)
+        if len(text) > MOST_BYTES:
+            raise RecipeError(f"recipe {path} has more than {MOST_BYTES} bytes")
+        values = read_yaml(text.decode("utf-8"))
+    except OSError as error:
+        raise RecipeError(f"cannot read recipe {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise RecipeError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path} must hold a mapping of keys, not {type(values).__name__}")
+    return values
+
+
+def _merge(below: dict, above: dict) -> dict:
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        # another kind of a thing replaces it whole: keys of the old kind would not fit
+        same = both and all(value.get(tag, merged[key].get(tag)) == merged[key].get(tag) for tag in ("kind", "name"))
+        merged[key] = _merge(merged[key], value) if same else value
+    return merged
+
+
+def _override(values: dict[str, Any], text: str) -> None:
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise RecipeError(f"--set wants KEY=VALUE such as data.batch=8, not {shown(text)}")
+    *parents, last = path.split(".")
+    if len(parents) >= DEPTH:
+        raise RecipeError(f"--set {shown(text)}: a key of at most {DEPTH} parts is wanted, not of {len(parents) + 1}")
+    place: Any = values
+    for depth, key in enumerate(parents):
+        if isinstance(place, dict):
+            place = place.setdefault(key, {})
+        elif _holds(place, key):
+            place = place[int(key)]
+        else:
+            raise RecipeError(f"--set {text}: nothing at {'.'.join(parents[: depth + 1])}")
+    try:
+        parsed = read_yaml(value)
+    except ValueError as error:
+        raise RecipeError(f"--set {text}: {shown(value)} is not a YAML value: {error}") from None
+    if isinstance(place, dict):
+        place[last] = parsed
+    elif _holds(place, last):
+        place[int(last)] = parsed
+    else:
+        raise RecipeError(f"--set {text}: nothing at {path}")
+
+
+def _holds(place: Any, key: str) -> bool:
+    """Whether `key` counts an item of the list `place`."""
+    return isinstance(place, list) and key.isdecimal() and len(key) < 9 and int(key) < len(place)

@@ -1,0 +1,224 @@
+"""A complete recipe: every section, and what must hold between them."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+
+from tunable.data.degradations import Degradation, scale_of
+from tunable.errors import RecipeError, nearest, shown
+from tunable.parameters.layouts import count, layout
+from tunable.parameters.starts import Initial
+from tunable.specs.discriminator import DISCRIMINATOR, Discriminator
+from tunable.specs.documents import check_depth
+from tunable.specs.feature_network import HOW, VGG
+from tunable.specs.networks import NetworkSpec
+from tunable.specs.objectives import CONV5_4_SIZE, RELU3_3_SIZE, UNSHARP_SIZE, Objective, noise_place
+from tunable.specs.optimizers import KIND, Adam, Optimizer, with_kind
+from tunable.specs.samplers import Fixed, Sampler, Uniform, named
+from tunable.specs.schedules import Constant, Schedule
+from tunable.specs.schema import MOST, Place, Section
+
+MOST_PARAMETERS = 2**30  # numbers that a network holds: 4 GiB, and three times as much in training
+MOST_JUDGING = 2**26  # those of a discriminator, which `verify` makes of the recipe in a file: 256 MiB
+MOST_PIXELS = 2**26  # of the clean pictures of a batch: 0.8 GB as floats
+
+
+class Omega(Section):
+    """How training draws omega."""
+
+    sampler: Annotated[Sampler, BeforeValidator(named)] = Uniform()
+    per: Literal["sample", "batch"] = "sample"
+
+
+class Loss(Section):
+    """`sum` divides each sample's loss by max(sum_i omega_i, 1e-3), so that none fades near omega = 0."""
+
+    normalise: Literal["none", "sum"] = "none"
+
+
+class Data(Section):
+    """Where photographs come from and how batches are made; `bundled` means an installed dependency's."""
+
+    train: list[Place] = Field(min_length=1)
+    validation: list[Place] = Field([], alias="validate")
+    recursive: bool = False  # whether folders are taken with all folders in them
+    patch: int = Field(64, ge=1, le=2**13)  # pixels of the degraded picture along each side
+    batch: int = Field(16, ge=1, le=2**20)
+    flip: bool = True  # random flips and transposition
+    degradation: list[Degradation] = Field([], max_length=32)
+    cache_gib: float = Field(2.0, ge=0)  # memory for decoded pictures
+    workers: int = Field(1, ge=1, le=256)  # threads that prepare batches ahead
+
+    @field_validator("train", "validation", mode="before")
+    @classmethod
+    def _one_or_many(cls, value):
+        return [value] if isinstance(value, str) else value
+
+
+class Validation(Section):
+    """What is measured at every checkpoint: the first so many pictures of `data.validate`, their central crops."""
+
+    pictures: int = Field(4, ge=1)
+    size: int = Field(256, ge=8)  # pixels along each side, at most
+    sigma: float = Field(15.0, ge=0, allow_inf_nan=False)  # noise, 1/255
+    rho: float = Field(2.0, ge=0, allow_inf_nan=False)  # blur, pixels, where training blurs
+
+
+class Checkpoint(Section):
+    """A checkpoint every so many steps; the newest `keep` stay."""
+
+    every: int = Field(1000, ge=1, le=MOST)
+    keep: int = Field(3, ge=1, le=MOST)
+
+
+class Recipe(Section):
+    """A complete, valid recipe. The order of `objectives` is the order of omega; their number is p."""
+
+    task: Literal["denoise", "denoise_real", "denoise_deblur", "super_resolution", "style_transfer"]
+    network: NetworkSpec
+    objectives: list[Objective] = Field(min_length=1, max_length=16)
+    omega: Omega = Omega()
+    loss: Loss = Loss()
+    initial: Initial = Initial()
+    vgg: VGG | None = None  # for objectives of kind gan and style
+    discriminator: Discriminator = Discriminator()  # for those of kind gan
+    data: Data
+    optimizer: Annotated[Optimizer, BeforeValidator(with_kind)] = Adam()
+    schedule: Annotated[Schedule, BeforeValidator(named)] = Constant()
+    steps: int = Field(ge=1, le=MOST)
+    checkpoint: Checkpoint = Checkpoint()
+    validation: Validation = Validation()
+    seed: int = Field(0, ge=0, lt=2**32)
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        names = [objective.name for objective in self.objectives]
+        if len(set(names)) != len(names):
+            raise ValueError(f"objectives need different names, not {', '.join(names)}")
+        if self.adversarial and DISCRIMINATOR in names:
+            raise ValueError(f"no objective may be named {DISCRIMINATOR!r}: the log has such a column already")
+        self.omega.sampler.check(len(names))
+        if not self.network.tunable and not isinstance(self.omega.sampler, Fixed):
+            raise ValueError("a plain network (network.tunable: false) needs omega.sampler {kind: fixed, value: [...]}")
+        self._check_sizes()
+        return self
+
+    def _check_sizes(self) -> None:
+        shrunk, enlarged = scale_of(self.data.degradation), self.network.scale
+        if shrunk != enlarged:
+            raise ValueError(
+                f"data.degradation shrinks pictures by {shrunk} and the network {self.network.name} enlarges them by "
+                f"{enlarged}; they must be equal"
+            )
+        size, batch = self.data.patch * enlarged, self.data.batch
+        if batch * size**2 > MOST_PIXELS:
+            raise ValueError(
+                f"data.batch {batch} of clean patches of {size}x{size} pixels has {batch * size**2} in all; "
+                f"the limit is {MOST_PIXELS}"
+            )
+        judged = ((name, shape) for name, shape, *_ in (self.discriminator.specs() if self.adversarial else ()))
+        network = layout(self.network, self.network_objectives)
+        for what, held, most in (
+            ("network", network, MOST_PARAMETERS),
+            ("discriminator", judged, MOST_JUDGING),
+        ):
+            if count(held, most) > most:
+                raise ValueError(f"the {what} would hold more than {most} parameters, the limit")
+        for spec in self.objectives:
+            if spec.kind in ("noise", "blur") and enlarged > 1:
+                raise ValueError(
+                    f"objective {spec.name} of kind {spec.kind} mixes clean and degraded pictures, but the network "
+                    f"enlarges {enlarged} times"
+                )
+            if spec.kind == "blur":
+                noise_place(self.objectives, spec)
+            if spec.kind in ("gan", "style") and self.vgg is None:
+                raise ValueError(f"objective {spec.name} needs VGG-19, and vgg is missing; {HOW}")
+            least = self._least(spec)
+            if size < least:
+                raise ValueError(f"objective {spec.name} needs clean patches of at least {least} pixels, not {size}")
+
+    def _least(self, spec: Objective) -> int:
+        """Pixels that an objective needs along each side of the restored picture."""
+        if spec.kind == "blur":
+            return UNSHARP_SIZE // 2 + 1  # as far as its reflected borders go
+        if spec.kind == "gan":
+            return max(CONV5_4_SIZE, self.discriminator.least)
+        return RELU3_3_SIZE if spec.kind == "style" else 1
+
+    @property
+    def num_objectives(self) -> int:
+        return len(self.objectives)
+
+    @property
+    def adversarial(self) -> bool:
+        """Whether a discriminator is trained beside the network."""
+        return any(objective.kind == "gan" for objective in self.objectives)
+
+    @property
+    def network_objectives(self) -> int:
+        """What the network is built with: p, or 0 for a plain network."""
+        return self.num_objectives if self.network.tunable else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as plain values that `parse` accepts again, without the judges that it has no use for."""
+        unused = {name for name, used in (("vgg", self.vgg), ("discriminator", self.adversarial)) if not used}
+        return self.model_dump(mode="json", by_alias=True, exclude=unused)
+
+
+def parse(values: dict[str, Any], source: str = "recipe") -> Recipe:
+    """Validate `values`, or raise RecipeError naming the first key at fault."""
+    try:
+        check_depth(values)
+    except ValueError as error:
+        raise RecipeError(f"{source}: {error}") from None
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = location(values, first)
+        raise RecipeError(f"{source}: {where + ': ' if where else ''}{_message(first)}") from None
+
+
+def location(values: Any, error: dict[str, Any]) -> str:
+    """The dotted path of a pydantic error as `--set` takes it, without the kinds and names that pydantic adds."""
+    parts, place = [], values
+    for part in error["loc"]:
+        if place == part or isinstance(place, dict) and part not in place and part in _tags(place):
+            continue
+        parts.append(str(part))
+        try:
+            place = place[part]
+        except (KeyError, IndexError, TypeError):
+            place = None
+    if error["type"].startswith("union_tag") and error["ctx"]["discriminator"] == "'name'":  # a network
+        parts.append("name")
+    return ".".join(parts)
+
+
+def _tags(place: dict) -> tuple:
+    """What tells the members of a union apart: an objective's or optimizer's kind, a network's name."""
+    return place.get("kind", KIND), place.get("name")
+
+
+def _message(error: dict[str, Any]) -> str:
+    """What pydantic found, with the nearest valid word where a word was wrong, and what was received."""
+    kind, received = error["type"], error["input"]
+    if kind == "value_error":
+        return error["msg"].removeprefix("Value error, ")
+    if kind == "missing":
+        return "is missing"
+    if kind in ("union_tag_invalid", "literal_error"):
+        expected = error["ctx"]["expected" if kind == "literal_error" else "expected_tags"]
+        known = re.findall(r"'([^']*)'", expected)
+        word = received if kind == "literal_error" else error["ctx"]["tag"]
+        what = "value" if kind == "literal_error" or error["ctx"]["discriminator"] == "'name'" else "kind"
+        return f"unknown {what} {shown(word)}{nearest(str(word), known)}; known: {', '.join(known)}"
+    if kind == "union_tag_not_found" and error["ctx"]["discriminator"] == "'name'":
+        return "is missing"
+    if kind in ("union_tag_not_found", "model_attributes_type"):
+        return f"wants keys, one of them `kind`, not {shown(received)}"
+    if kind in ("too_short", "too_long"):
+        return error["msg"].replace(" after validation", "")
+    return f"{error['msg']}, not {shown(received)}"

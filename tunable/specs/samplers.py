@@ -1,0 +1,135 @@
+"""How training draws omega (SPEC 3): uniform as in the paper, or a law that visits the corners more.
+
+Every sampler is a small pydantic model, so that a recipe can hold it, with two methods: `draw(rng, n, p)` -> (n, p)
+float32, and `span(p)`, where what it draws lies. A recipe may write a sampler that needs no values as its name.
+"""
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from tunable.specs.schema import Section
+
+
+class _Sampler(Section):
+    def check(self, num_objectives: int) -> None:
+        """Raise ValueError if this sampler cannot serve `num_objectives` objectives."""
+
+    def span(self, p: int) -> tuple[tuple[float, float], ...]:
+        """The least and the largest that each of p knobs can be."""
+        return ((0.0, 1.0),) * p
+
+
+class Uniform(_Sampler):
+    """omega_i ~ U(0, 1), independent: the paper's choice."""
+
+    kind: Literal["uniform"] = "uniform"
+
+    def draw(self, rng: np.random.Generator, n: int, p: int) -> np.ndarray:
+        return rng.uniform(size=(n, p)).astype(np.float32)
+
+
+class Beta(_Sampler):
+    """omega_i ~ Beta(a, b), independent; a = b < 1 favours 0 and 1."""
+
+    kind: Literal["beta"] = "beta"
+    a: float = Field(gt=0, allow_inf_nan=False)
+    b: float = Field(gt=0, allow_inf_nan=False)
+
+    def draw(self, rng: np.random.Generator, n: int, p: int) -> np.ndarray:
+        return rng.beta(self.a, self.b, size=(n, p)).astype(np.float32)
+
+
+class _Reaching(_Sampler):
+    """One knob is the only one that it can draw: always 1."""
+
+    def span(self, p: int) -> tuple[tuple[float, float], ...]:
+        return super().span(p) if p > 1 else ((1.0, 1.0),)
+
+
+class Simplex(_Reaching):
+    """omega ~ Dirichlet(1, ..., 1): non-negative with sum one; for p = 2 the line."""
+
+    kind: Literal["simplex"] = "simplex"
+
+    def draw(self, rng: np.random.Generator, n: int, p: int) -> np.ndarray:
+        return rng.dirichlet(np.ones(p), size=n).astype(np.float32)
+
+
+class Corners(_Reaching):
+    """One of the p unit vectors."""
+
+    kind: Literal["corners"] = "corners"
+
+    def draw(self, rng: np.random.Generator, n: int, p: int) -> np.ndarray:
+        return np.eye(p, dtype=np.float32)[rng.integers(p, size=n)]
+
+
+class Cube(_Reaching):
+    """One of the vertices of [0, 1]^p but the origin."""
+
+    kind: Literal["cube"] = "cube"
+
+    def draw(self, rng: np.random.Generator, n: int, p: int) -> np.ndarray:
+        vertex = rng.integers(1, 2**p, size=n)
+        return ((vertex[:, None] >> np.arange(p)) & 1).astype(np.float32)
+
+
+class Fixed(_Sampler):
+    """Always the same omega: an ordinary loss."""
+
+    kind: Literal["fixed"] = "fixed"
+    value: list[Annotated[float, Field(ge=0, le=1)]] = Field(min_length=1, max_length=16)
+
+    def draw(self, rng: np.random.Generator, n: int, p: int) -> np.ndarray:
+        return np.tile(np.asarray(self.value, dtype=np.float32), (n, 1))
+
+    def span(self, p: int) -> tuple[tuple[float, float], ...]:
+        return tuple((value, value) for value in self.value)
+
+    def check(self, num_objectives: int) -> None:
+        if len(self.value) != num_objectives:
+            raise ValueError(f"fixed omega has {len(self.value)} values for {num_objectives} objectives")
+
+
+class Mixture(_Sampler):
+    """Each draw comes from one of several samplers, chosen with probability `weights` (normalised)."""
+
+    kind: Literal["mixture"] = "mixture"
+    weights: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(min_length=1, max_length=64)
+    of: list["Sampler"] = Field(min_length=1, max_length=64)
+
+    @model_validator(mode="after")
+    def _same_length(self):
+        if len(self.weights) != len(self.of):
+            raise ValueError(f"a mixture of {len(self.of)} samplers needs as many weights, not {len(self.weights)}")
+        return self
+
+    def draw(self, rng: np.random.Generator, n: int, p: int) -> np.ndarray:
+        probability = np.asarray(self.weights) / np.sum(self.weights)
+        choice = rng.choice(len(self.of), size=n, p=probability)
+        drawn = np.stack([sampler.draw(rng, n, p) for sampler in self.of])
+        return drawn[choice, np.arange(n)]
+
+    def span(self, p: int) -> tuple[tuple[float, float], ...]:
+        spans = np.array([sampler.span(p) for sampler in self.of])
+        lows, highs = spans[..., 0].min(0), spans[..., 1].max(0)
+        return tuple(zip(lows.tolist(), highs.tolist(), strict=True))
+
+    def check(self, num_objectives: int) -> None:
+        for sampler in self.of:
+            sampler.check(num_objectives)
+
+
+Sampler = Annotated[Uniform | Beta | Simplex | Corners | Cube | Fixed | Mixture, Field(discriminator="kind")]
+Mixture.model_rebuild()
+
+
+def named(value):
+    """Let a recipe write `sampler: uniform` for `sampler: {kind: uniform}`, in mixtures too."""
+    if isinstance(value, str):
+        return {"kind": value}
+    if isinstance(value, dict) and isinstance(value.get("of"), list):
+        return {**value, "of": [named(item) for item in value["of"]]}
+    return value

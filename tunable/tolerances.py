@@ -1,0 +1,119 @@
+"""The one table of tolerances: how far correct programs may differ, and why (DESIGN, decision 9).
+
+Errors are relative: ||a - b|| / ||b|| over a whole tensor, b the float64 truth where there is one.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Tolerance(NamedTuple):
+    """One stage's limit and its reason; `most`: up to where it grows with the model's gap (`limit_of`)."""
+
+    limit: float
+    reason: str
+    most: float | None = None
+
+
+# In the order in which a certificate shows its stages.
+TOLERANCES = {
+    "weights": Tolerance(0.0, "the same file: equal to the last bit"),
+    "layer": Tolerance(
+        2e-6, "float32 sums of some hundred products against float64: about 1e-6 is the rounding itself"
+    ),
+    "layer gradient": Tolerance(
+        5e-6, "as `layer`, under a smooth loss: two more products, and sums over batch and pixels that cancel in part"
+    ),
+    "truth": Tolerance(1e-12, "float64 against float64: what judges the network is itself right, layer by layer"),
+    "layer output": Tolerance(2e-6, "inside the network: as `layer`, on inputs with the rounding before it", 2e-5),
+    "network": Tolerance(2e-6, "what the layers' rounding leaves: 7e-7 after the 34 layers of Table 1", 2e-5),
+    "loss": Tolerance(5e-6, "a mean over float32 pixels against float64"),
+    "gradients": Tolerance(
+        1e-5, "all parameters together: a ReLU that rounding flips is worth 1e-5, 1.4e-4 at most (no L1 kinks)", 5e-4
+    ),
+    "gradients: median": Tolerance(
+        1e-5, "of all omega: a ReLU that rounding flips counts at one of them, a fault at all", 1e-4
+    ),
+    "gradient": Tolerance(
+        2e-4, "one parameter tensor: the same flip is worth 2e-4 to the tensor behind it, 3e-3 at most", 5e-3
+    ),
+    "optimizer state": Tolerance(2e-5, "second moments are squares: twice `gradients`", 1e-3),
+    "steps: loss": Tolerance(5e-6, "ten Adam steps at 1e-4 keep two float32 programs this close", 2e-4),
+    "steps: weights": Tolerance(
+        2e-6, "as above; Adam turns rounding in near-zero gradients into steps of the learning rate", 5e-4
+    ),
+    "steps: at rest": Tolerance(
+        1e-7, "a ReLU that is off gives a sum of zeros, which a CPU does not round: ten roundings of decay at most"
+    ),
+    "steps: at rest, accelerated": Tolerance(
+        2e-5, "cuDNN leaves 1e-10 of such a sum, which Adam's epsilon of 1e-8 makes 3e-6 of the weights (an H200)"
+    ),
+    "folded": Tolerance(1e-5, "the same kernels, summed before rather than during the call; then as `network`"),
+    "export graph": Tolerance(0.0, "faults of the exported graph itself: grouped convolutions, inputs, hidden parts"),
+    "export": Tolerance(1e-5, "the same float32 graph in another runtime, which sums in another order: as `folded`"),
+    "export float16": Tolerance(
+        5e-3, "weights and every layer's output rounded to eleven bits, up to 5e-4 each, over some thirty layers"
+    ),
+    "golden": Tolerance(
+        1e-5, "of the largest output: another implementation in float32; instance norms of few pixels reach 5e-6"
+    ),
+    "interpolated": Tolerance(1e-5, "kernels summed from folded ones instead of the layer's own: as `folded`"),
+    "autocast": Tolerance(
+        4e-3, "a layer in bfloat16: input, kernel and output rounded to eight bits, 1.7e-3 each; kernels summed before"
+    ),
+    "autocast network": Tolerance(1e-2, "a network of six such layers with skips: 5e-3"),
+    "float16": Tolerance(1e-3, "a layer on float16 input: as `autocast`, eleven bits, 2e-4 each, and the bias added"),
+    "float16 network": Tolerance(2e-3, "a network of six such layers with skips: 1e-3"),
+}
+CONTROL = 1e-3  # negative control: two different omega must differ by at least this, relative
+MOVED = 1e-6  # negative control: ten steps move the weights by at least this, relative
+FACTOR = 8  # another order of summation, other ReLUs that flip, steps that drift: three bits beside the model's own gap
+DRIFT = 10  # times the gap of runs of one framework whose weights differ by 1e-7: rounding may be worth three bits more
+SYNCHRONISED = 1e-5  # one step from equal weights and state: gradients' rounding; weights held to 1e-8, moved by 1e-4
+KINK = 1e-2  # of a gradient: one unit of some thousand, whose ReLU or maximum is within rounding of a tie
+OPTIMIZER = 2e-6  # 50 steps of a float32 optimizer that move the weights by about themselves: 4e-8 for each of them
+FOLLOW_GRADIENTS = (
+    "gradients", "gradients: median", "gradient", "optimizer state", "steps: loss", "steps: weights",
+)  # fmt: skip
+NUDGE = 1e-7  # relative noise in weights that is worth what float32 rounds
+ZERO = 1e-10  # a gradient is truly zero when float64 leaves less of it than this beside the whole: its own rounding
+
+
+def limit_of(stage: str, gap: float | None = None, *, judged: bool = False) -> float:
+    """A stage's limit for a model whose `gap` (tunable.certificate.truth) is known (None: not measured).
+
+    The table's limit; or FACTOR times the gap if that is more, but never above `most`, a tenth or less of what TF32 and
+    HF32 do (1e-3 in every layer): a faulty program must not excuse itself by its own gap. Of gradients, where one ReLU
+    counts, `most` is up to three times what one of the ResNet of Table 1 was seen to do, at some omega; their median
+    over omega has a gap that no program can excuse itself by.
+
+    judged  whether VGG-19 stands between network and loss: then KINK in place of `most` for what follows gradients.
+            One of its ReLUs or maxima within rounding of a tie decides over one of some ten thousand features, and
+            with that over a hundredth of the gradient: seen were 6e-4 by one ReLU of the seventh layer, 9e-3 by one
+            maximum of the fourth.
+    """
+    limit, _, most = TOLERANCES[stage]
+    if most is None or gap is None or not np.isfinite(gap):
+        return limit
+    most = KINK if judged and stage in FOLLOW_GRADIENTS else most
+    return min(most, max(limit, FACTOR * gap))
+
+
+def relative_error(a: np.ndarray, b: np.ndarray, norm: float | None = None) -> float:
+    """||a - b|| / ||b|| in float64; inf when either is not finite or the shapes differ, ||a|| when b is 0.
+
+    norm  what to divide by instead of ||b||
+    """
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return float("inf")
+    norm = norm or np.linalg.norm(b)
+    return float(np.linalg.norm(a - b) / norm) if norm else float(np.linalg.norm(a))
+
+
+def joint_error(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> float:
+    """The relative error of all tensors together, as if they were one."""
+    if a.keys() != b.keys():
+        return float("inf")
+    return relative_error(np.concatenate([np.ravel(a[k]) for k in b]), np.concatenate([np.ravel(b[k]) for k in b]))

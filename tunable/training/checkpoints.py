@@ -1,0 +1,193 @@
+"""The checkpoints of a run: weights, optimizer state and step, from which it continues bit for bit.
+
+    DIR/checkpoints/step-00000500.safetensors   tensors `weights.<name>` and `state.<name>`; as metadata the step, the
+                                                recipe, digests of the files that it names (tunable.training.sources),
+                                                and who trained
+
+A run is a pure function of its recipe and those files, so an older checkpoint leads to the same result as a newer one:
+where the newest is damaged, the one before it is taken.
+"""
+
+import logging
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tunable.errors import CheckFailed, CheckpointError, RecipeError, TunableError
+from tunable.files import sweep
+from tunable.parameters.specs import ParameterSpec
+from tunable.specs.recipe import Recipe, parse
+from tunable.training.sources import Sources
+from tunable.training.sources import difference as difference_of
+from tunable.weights import storage
+
+# These may differ, for they change no step; `steps` where the schedule does not depend on it.
+FREE = ("steps", "checkpoint", "data.workers", "data.cache_gib")
+LARGEST = 1e8  # weight of a network: what has larger ones has diverged
+log = logging.getLogger(__name__)
+
+
+class Snapshot(NamedTuple):
+    """A run after `step` steps; the last three as checkpoint.RunState has them."""
+
+    step: int
+    weights: dict[str, np.ndarray]
+    state: dict[str, np.ndarray]
+    inputs: dict[str, str]
+    history: list[dict[str, str]]
+    loss: float | None = None
+
+
+class Snapshots:
+    """The checkpoints in the folder of a run, oldest first."""
+
+    def __init__(self, out: str | Path):
+        self.out = Path(out)
+        self.folder = self.out / "checkpoints"
+
+    def paths(self) -> list[Path]:
+        found = self.folder.glob("step-*.safetensors")
+        return sorted((path for path in found if re.fullmatch(r"step-\d+", path.stem)), key=_step)
+
+    def sweep(self) -> None:
+        """Remove what killed saves left; nobody else writes here. Versions before named it after the checkpoint."""
+        sweep(self.folder)
+        for path in self.folder.glob(".step-*.safetensors"):
+            path.unlink(missing_ok=True)
+
+    def newest_step(self) -> int | None:
+        paths = self.paths()
+        return _step(paths[-1]) if paths else None
+
+    def save(self, snapshot: Snapshot, recipe: Recipe) -> None:
+        """Write a checkpoint; CheckFailed when its weights are not finite or beyond `LARGEST`."""
+        tensors = {storage.WEIGHTS + name: value for name, value in snapshot.weights.items()}
+        tensors |= {"state." + name: value for name, value in snapshot.state.items()}
+        for name, value in tensors.items():
+            if not np.isfinite(value).all():
+                raise CheckFailed(f"{name} is not finite after step {snapshot.step}; {self.describe()}")
+        for name, value in snapshot.weights.items():
+            if value.size and (found := np.abs(value).max()) > LARGEST:
+                raise CheckFailed(
+                    f"weights.{name} has a value of {found:.1e} after step {snapshot.step}: the run has diverged; "
+                    f"{self.describe()}"
+                )
+        told = {key: getattr(snapshot, key) for key in ("step", "inputs", "history", "loss")}
+        metadata = storage.RunState(recipe=recipe.to_dict(), **told).to_metadata()
+        storage.save_tensors(self.folder / f"step-{snapshot.step:08d}.safetensors", tensors, metadata)
+
+    def rotate(self, keep: int) -> None:
+        """Drop all but the newest `keep` checkpoints."""
+        for path in self.paths()[:-keep]:
+            path.unlink()
+
+    def describe(self) -> str:
+        """What there is to continue from, for a message."""
+        paths = self.paths()
+        return f"the newest checkpoint is {paths[-1]}" if paths else "no checkpoint was written before"
+
+    def newest(
+        self, recipe: Recipe, sources: Sources, weights: list[ParameterSpec], state: list[ParameterSpec]
+    ) -> Snapshot | None:
+        """The newest checkpoint that can be read, None where there is none at all.
+
+        sources         the files that the recipe names, as they are now
+        weights, state  what the network and its optimizer hold; a checkpoint that holds something else is damaged
+
+        Damaged checkpoints are renamed to *.damaged. Raises CheckpointError when all are damaged, and when one
+        was made with another recipe (those in `FREE` may differ) or other files, or lies beyond its last step.
+        """
+        damaged: list[tuple[Path, str]] = []
+        for path in reversed(self.paths()):
+            try:
+                held = _read(path)
+                difference = _difference(held.recipe, recipe.to_dict())
+                if not difference:
+                    storage.check_tensors(held.snapshot.weights, weights, path)
+                    storage.check_tensors(held.snapshot.state, state, path)
+            except RecipeError as error:  # of another version: nothing is damaged
+                raise CheckpointError(f"{error}; it takes the version that made it to go on") from None
+            except TunableError as error:
+                damaged.append((path, str(error)))
+                continue
+            if difference:
+                raise CheckpointError(f"{path} was made with another recipe: {difference}")
+            if _step(path) > recipe.steps:
+                raise CheckpointError(f"{path} is at step {_step(path)}, beyond the recipe's {recipe.steps}")
+            rates = _other_rates(held.recipe, recipe, _step(path))
+            if rates:
+                raise CheckpointError(f"{path} was made with another recipe: {rates}")
+            changed = difference_of(held.snapshot.inputs, sources, self.out)
+            if changed:
+                raise CheckpointError(f"{path} was made from other files: {changed}")
+            if not held.snapshot.inputs:
+                log.warning("%s, of an earlier version, does not say from which pictures it was made", path)
+            for broken, reason in damaged:
+                broken.rename(broken.with_suffix(".damaged"))
+                log.warning("damaged, renamed to %s.damaged: %s", broken.stem, reason)
+            return held.snapshot
+        if damaged:
+            raise CheckpointError(f"no checkpoint in {self.folder} can be used; the newest: {damaged[0][1]}")
+        return None
+
+
+def changes(before: dict[str, str], now: dict[str, str]) -> str:
+    """What differs between two parts of a history, "mode was eager, now compile"; "" if they are of one hand."""
+    keys = dict.fromkeys([*now, *before])
+    return ", ".join(
+        f"{key} was {before.get(key, 'absent')}, now {now.get(key, 'absent')}"
+        for key in keys
+        if key != "from" and before.get(key) != now.get(key)
+    )
+
+
+class _File(NamedTuple):
+    recipe: dict[str, Any]
+    snapshot: Snapshot
+
+
+def _step(path: Path) -> int:
+    return int(path.stem.removeprefix("step-"))
+
+
+def _read(path: Path) -> _File:
+    """A checkpoint as it stands; CheckpointError when it is none."""
+    tensors, metadata = storage.load_tensors(path)
+    told = storage.RunState.of(metadata, path)
+    if told.step != _step(path):
+        raise CheckpointError(f"{path} says that it holds step {told.step}")
+    recipe = parse(told.recipe, str(path)).to_dict()
+    parts: dict[str, dict[str, np.ndarray]] = {"weights": {}, "state": {}}
+    for name, value in tensors.items():
+        kind, _, rest = name.partition(".")
+        if kind not in parts:
+            raise CheckpointError(f"{path} has a tensor {name!r} that belongs to no checkpoint")
+        parts[kind][rest] = value
+    return _File(recipe, Snapshot(told.step, **parts, inputs=told.inputs, history=told.history, loss=told.loss))
+
+
+def _difference(held: Any, wanted: Any, where: str = "") -> str:
+    """The first value that differs, as "data.batch was 8, now 4"; "" when none does but the free ones."""
+    if where in FREE or held == wanted:
+        return ""
+    if isinstance(held, dict) and isinstance(wanted, dict):
+        keys = dict.fromkeys([*wanted, *held])
+        parts = ((held.get(key), wanted.get(key), f"{where}.{key}".lstrip(".")) for key in keys)
+    elif isinstance(held, list) and isinstance(wanted, list) and len(held) == len(wanted):
+        parts = ((a, b, f"{where}.{i}") for i, (a, b) in enumerate(zip(held, wanted, strict=True)))
+    else:
+        return f"{where} was {held!r}, now {wanted!r}"
+    return next(filter(None, (_difference(*part) for part in parts)), "")
+
+
+def _other_rates(held: dict[str, Any], recipe: Recipe, done: int) -> str:
+    """What `_difference` says where the steps that were done would have had other learning rates."""
+    before, now, factor = held["steps"], recipe.steps, recipe.schedule.factor
+    if before == now or all(factor(step, before) == factor(step, now) for step in range(done)):
+        return ""
+    return (
+        f"steps was {before}, now {now}, and a {recipe.schedule.kind} schedule depends on it: the {done} steps done "
+        "would have had other learning rates"
+    )

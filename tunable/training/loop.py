@@ -1,0 +1,274 @@
+"""A training run: a folder with the recipe, a log, TensorBoard events, checkpoints and the final weights.
+
+    DIR/recipe.yaml                     the resolved recipe
+    DIR/inputs.json                     SHA-256 of every file that it names
+    DIR/log.csv                         step, learning rate, loss, one column per objective, the discriminator's loss
+    DIR/validation.csv                  PSNR at the corners of omega, at every checkpoint
+    DIR/events/                         TensorBoard
+    DIR/checkpoints/                    weights, optimizer state and step (tunable.training.checkpoints)
+    DIR/model.safetensors               the result
+
+The loop is the same for both twins. Batches are counted (tunable.data.patches) and the checkpoint holds all
+state, so a resumed run is the same run, bit for bit on a CPU.
+"""
+
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import numpy as np
+import PIL
+import yaml
+
+from tunable.backends.model import Model
+from tunable.backends.protocol import Backend, StepReport
+from tunable.data.patches import Batches, say_what_is_used
+from tunable.data.styles import style_picture
+from tunable.errors import CheckFailed, CheckpointError, DataError, TunableError
+from tunable.evaluation.measuring import check_validation, say_validation, validate
+from tunable.files import holding, sweep, write_text
+from tunable.parameters.specs import ParameterSpec
+from tunable.parameters.starts import starting_weights
+from tunable.specs.discriminator import DISCRIMINATOR
+from tunable.specs.reading import expand
+from tunable.specs.recipe import Recipe
+from tunable.training.checkpoints import Snapshot, Snapshots, changes
+from tunable.training.interrupts import held_back
+from tunable.training.sources import digests, read_sources, write_sources
+from tunable.training.tensorboard import Events
+from tunable.version import __version__
+from tunable.weights import storage
+from tunable.weights.vgg import LAYERS
+from tunable.weights.vgg import weights as vgg_weights
+
+DIVERGED = 1e4  # losses this many times that of the first step, or 1 where that is less, end a run
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int, float], None]  # step (1-based), steps, loss
+
+
+def train(
+    recipe: Recipe,
+    backend: Backend,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+    max_pixels: int | None = None,
+) -> Model:
+    """Train a recipe and return the model; its weights are DIR/model.safetensors.
+
+    resume  continue the newest sound checkpoint of DIR (start where there is none yet); without it, DIR must not
+            hold a run
+    max_pixels  of a picture, as `pictures.read_picture`
+
+    Raises TunableError when another process trains into DIR, CheckpointError when DIR holds a run (or, resuming, one
+    of another recipe), CheckFailed when the loss or the weights are not finite. On an interrupt (Ctrl-C, SIGTERM,
+    SIGHUP) the step is finished and checkpointed first.
+    """
+    out = Path(out)
+    with holding(out):
+        return _train(recipe, backend, out, resume, progress, max_pixels)
+
+
+def _train(recipe, backend, out: Path, resume: bool, progress: Progress | None, max_pixels: int | None) -> Model:
+    snapshots = Snapshots(out)
+    _check_folder(out, snapshots, resume)
+    resumed = resume and snapshots.newest_step() is not None
+    _check_judges(recipe)
+    given = None if resumed else _given(recipe)
+    batches = Batches(recipe, max_pixels)
+    if not resumed:  # later their digests tell whether they are still those
+        say_what_is_used("training", recipe.data.train, recipe.data.recursive)
+        say_validation(recipe)
+        batches.check()
+        check_validation(recipe, max_pixels)
+    sources = read_sources(recipe)
+    network = backend.build(recipe.network, recipe.network_objectives)
+    trainer = backend.trainer(network, recipe)
+    specs = backend.specs(network)
+    if resumed:
+        state = [ParameterSpec(name, value.shape, "zero") for name, value in trainer.state().items()]
+        start = snapshots.newest(recipe, sources, specs, state)
+        trainer.load_state(start.state)
+        log.info("continuing %s at step %d", out, start.step)
+    else:
+        if given is not None:
+            storage.check_tensors(given, specs, expand(recipe.initial.weights))
+        start = Snapshot(0, given or starting_weights(specs, recipe.seed, recipe.initial), {}, {}, [])
+    start = start._replace(inputs=start.inputs | digests(sources), history=_history(start, recipe, backend))
+    backend.assign(network, start.weights)
+    model = Model(backend, network, storage.Header.of(recipe, history=start.history))
+    sweep(out)
+    snapshots.sweep()
+    write_text(out / "recipe.yaml", yaml.safe_dump(recipe.to_dict(), sort_keys=False))
+    write_sources(out, sources)
+    try:
+        with _Log(out, recipe, start.step) as records:
+            _loop(recipe, batches, model, trainer, records, snapshots, start, progress)
+    except OSError as error:  # a full disk
+        raise TunableError(f"cannot write in {out}: {error.strerror or error}") from None
+    model.save(out / "model.safetensors")
+    return model
+
+
+def _history(start: Snapshot, recipe: Recipe, backend: Backend) -> list[dict[str, str]]:
+    """Who trained, and from now on trains: another framework, version, device or switch rounds differently."""
+    facts = {**backend.facts(), "numpy": np.__version__, "pillow": PIL.__version__, "program": __version__}
+    if start.step == recipe.steps:
+        return start.history
+    leg = {"from": str(start.step + 1), **facts}
+    if not start.history:
+        return [leg]
+    changed = changes(start.history[-1], leg)
+    if not changed:
+        return start.history
+    log.warning("from step %d on, numbers are rounded otherwise: %s", start.step + 1, changed)
+    return [*start.history, leg]
+
+
+def _check_judges(recipe: Recipe) -> None:
+    """Read what judges besides the clean pictures, so that it is found wanting before anything heavy."""
+    if any(spec.kind in LAYERS for spec in recipe.objectives):
+        vgg_weights(recipe.vgg)
+    for spec in recipe.objectives:
+        if spec.kind == "style":
+            style_picture(spec)
+
+
+def _check_folder(out: Path, snapshots: Snapshots, resume: bool) -> None:
+    """Refuse to write over a run."""
+    step = snapshots.newest_step()
+    if step is not None and not resume:
+        raise CheckpointError(
+            f"{out} already holds a run at step {step}; --resume continues it, or choose another folder"
+        )
+    if step is None and (out / "model.safetensors").exists():
+        raise CheckpointError(f"{out} already holds a model.safetensors without checkpoints; choose another folder")
+
+
+def _given(recipe: Recipe) -> dict[str, np.ndarray] | None:
+    """The weights of the file that `initial.weights` names, None where a run begins with drawn ones."""
+    return None if recipe.initial.weights is None else storage.load(expand(recipe.initial.weights))[0]
+
+
+def _loop(recipe, batches, model, trainer, records, snapshots, start, progress):
+    step = saved = first = start.step
+    begun = start.loss  # the loss of the first step of all
+
+    def save():
+        nonlocal saved
+        with interrupted.whole():
+            records.flush()
+            weights, state = model.backend.parameters(model.network), trainer.state()
+            snapshots.save(start._replace(step=step, weights=weights, state=state, loss=begun), recipe)
+            saved = step
+
+    def due(at):
+        return at % recipe.checkpoint.every == 0 or at == recipe.steps
+
+    with held_back() as interrupted:
+        try:
+            if first and due(first) and not records.validated(first):  # it stopped between checkpoint and validation
+                records.validation(first, validate(model, recipe, max_pixels=batches.max_pixels))
+            for batch in batches.stream(first, recipe.steps):
+                rate = recipe.optimizer.learning_rate * recipe.schedule.factor(batch.index, recipe.steps)
+                report = trainer.step(batch, rate)
+                step = batch.index + 1
+                begun = report.loss if begun is None else begun
+                _check_losses(report, step, begun, snapshots)
+                if saved == step - 1:  # older checkpoints go only now that the newest has been seen to go on
+                    snapshots.rotate(recipe.checkpoint.keep)
+                records.step(step, rate, report)
+                if progress:
+                    progress(step, recipe.steps, report.loss)
+                if due(step) or interrupted():
+                    save()
+                if saved == step and interrupted():  # a validation that is due can wait: going on makes up for it
+                    log.info("stopped after step %d; --resume continues", step)
+                    interrupted.stop()
+                if due(step):
+                    records.validation(step, validate(model, recipe, max_pixels=batches.max_pixels))
+            snapshots.rotate(recipe.checkpoint.keep)
+        except DataError:  # a damaged picture: the steps before it are whole
+            if step > saved:
+                save()
+            raise
+
+
+def _check_losses(report: StepReport, step: int, begun: float, snapshots: Snapshots) -> None:
+    """Raise CheckFailed when a run has diverged: losses that are not finite, or far beyond where it began."""
+    for name, loss in (("loss", report.loss), ("discriminator's loss", report.discriminator or 0.0)):
+        if not np.isfinite(loss):
+            raise CheckFailed(f"the {name} is {loss} at step {step}; {snapshots.describe()}")
+    if report.loss > DIVERGED * max(begun, 1.0):
+        raise CheckFailed(
+            f"the loss is {report.loss:.3g} at step {step} and was {begun:.3g} at the first: the run has diverged; "
+            f"{snapshots.describe()}{', which initial.weights can begin from' if snapshots.paths() else ''}"
+        )
+
+
+class _Log:
+    """The records of a run, as CSV and TensorBoard; on resuming, rows after the checkpoint are dropped."""
+
+    def __init__(self, out: Path, recipe: Recipe, first: int):
+        self._names, self._out, self._first = [objective.name for objective in recipe.objectives], out, first
+        self._names += [DISCRIMINATOR] if recipe.adversarial else []
+        self._validation = None
+        self._files = ExitStack()
+
+    def __enter__(self):
+        self._out.mkdir(parents=True, exist_ok=True)
+        self._steps = self._reopen("log.csv", ["step", "learning_rate", "loss", *self._names])
+        self._events = self._files.enter_context(closing(Events(self._out / "events", self._first)))
+        return self
+
+    def __exit__(self, *error):
+        return self._files.__exit__(*error)
+
+    def step(self, step: int, rate: float, report: StepReport) -> None:
+        values = [rate, report.loss, *(float(term) for term in report.terms)]
+        values += [] if report.discriminator is None else [report.discriminator]
+        self._steps.write(",".join([str(step), *(f"{value:.9g}" for value in values)]) + "\n")
+        if step % 10 == 0:
+            self._events.scalars(step, dict(zip(["learning_rate", "loss", *self._names], values, strict=True)))
+
+    def flush(self) -> None:
+        self._steps.flush()
+        self._events.flush()
+
+    def validated(self, step: int) -> bool:
+        """Whether validation.csv has the row of a step."""
+        return any(row.startswith(f"{step},") for row in _rows(self._out / "validation.csv"))
+
+    def validation(self, step: int, values: dict[str, float]) -> None:
+        if not values:
+            return
+        if self._validation is None:
+            self._validation = self._reopen("validation.csv", ["step", *values])
+        self._validation.write(",".join([str(step), *(f"{value:.4f}" for value in values.values())]) + "\n")
+        self._validation.flush()
+        self._events.scalars(step, {"validation/" + name: value for name, value in values.items()})
+
+    def _reopen(self, name: str, columns: list[str]):
+        return self._files.enter_context(_reopen(self._out / name, columns, self._first))
+
+
+def _reopen(path: Path, columns: list[str], last: int):
+    """Open a CSV for appending, keeping its rows up to step `last`."""
+    kept = []
+    for row in _rows(path)[1:] if last else ():
+        step, *values = row.split(",")
+        if step.isdigit() and int(step) <= last and len(values) == len(columns) - 1:
+            kept.append(row)
+    write_text(path, "\n".join([",".join(columns), *kept]) + "\n")
+    return open(path, "a", encoding="utf-8")
+
+
+def _rows(path: Path) -> list[str]:
+    """The whole lines of a file, [] where there is none: a kill may cut the last anywhere, in a number too."""
+    if not path.is_file():
+        return []
+    return path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]

@@ -1,0 +1,103 @@
+"""What a run is made from besides its recipe: the content of the files that the recipe names.
+
+A recipe says where pictures and weights lie, not what is in them. A run keeps a SHA-256 of each file, so that it never
+goes on from other ones than it began with. Where they lie, and what they are called, may change.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+
+from tunable.data.patches import each, find_pictures
+from tunable.errors import DataError, RecipeError, shorten
+from tunable.evaluation.measuring import validation_pictures
+from tunable.files import write_text
+from tunable.specs.documents import read_json
+from tunable.specs.reading import expand
+from tunable.specs.recipe import Recipe
+from tunable.weights.vgg import LAYERS
+
+FILE = "inputs.json"  # in the folder of a run
+START = "initial.weights"  # matters to the first step only: a run goes on without it
+
+Sources = dict[str, list[tuple[str, str]]]  # recipe key -> name and SHA-256 of every file, in the order of use
+
+
+def files_of(recipe: Recipe) -> dict[str, list[Path]]:
+    """The files that each key of a recipe stands for."""
+    trained = find_pictures(recipe.data.train, recipe.data.recursive)
+    found = {"data.train": trained, "data.validate": validation_pictures(recipe)}
+    judged = any(one.kind in LAYERS for one in recipe.objectives)
+    single = {START: recipe.initial.weights, "vgg.weights": recipe.vgg.weights if judged else None}
+    single |= {f"objectives.{i}.image": one.image for i, one in enumerate(recipe.objectives) if one.kind == "style"}
+    return found | {key: [Path(expand(path))] for key, path in single.items() if path is not None}
+
+
+def read_sources(recipe: Recipe) -> Sources:
+    """Name and SHA-256 of every file that a recipe names; what it starts from only where that is still there."""
+    found = files_of(recipe)
+    if START in found and not found[START][0].is_file():
+        del found[START]
+    return {
+        key: list(zip((path.name for path in paths), each(_digest, paths, f"reading {key}"), strict=True))
+        for key, paths in found.items()
+    }
+
+
+def digests(sources: Sources) -> dict[str, str]:
+    """One SHA-256 for each key: of the contents in their order, not of the names."""
+    return {
+        key: hashlib.sha256("".join(found for _, found in files).encode()).hexdigest() for key, files in sources.items()
+    }
+
+
+def difference(held: dict[str, str], now: Sources, folder: Path) -> str:
+    """What is not as it was, "" if nothing is. `held`: digests; `folder`: of the run, whose FILE knows more."""
+    for key, found in digests(now).items():
+        if held.get(key, found) != found:
+            return f"{key}: {_changes(_recorded(folder, key, held[key]), now[key])}"
+    return ""
+
+
+def write_sources(folder: Path, sources: Sources) -> None:
+    write_text(folder / FILE, json.dumps(sources, indent=0))
+
+
+def _recorded(folder: Path, key: str, wanted: str) -> list[tuple[str, str]] | None:
+    """What the folder's record says of a key, None unless it is of the content wanted."""
+    try:
+        files = [(str(name), str(found)) for name, found in read_json((folder / FILE).read_text())[key]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return files if digests({key: files})[key] == wanted else None
+
+
+def _changes(before: list[tuple[str, str]] | None, now: list[tuple[str, str]]) -> str:
+    """Which files came, went or changed, the first few by name."""
+    if before is None:
+        return f"not the files it began with (now {len(now)})"
+    gone = [name for name, _ in (Counter(before) - Counter(now)).elements()]  # folders may share names
+    come = [name for name, _ in (Counter(now) - Counter(before)).elements()]
+    kinds = {
+        "added": [name for name in come if name not in gone],
+        "removed": [name for name in gone if name not in come],
+        "changed": [name for name in come if name in gone],
+    }
+    told = [f"{_some(names)} {kind}" for kind, names in kinds.items() if names]
+    return ", ".join(told) or "the same files in another order"
+
+
+def _some(names: list[str], most: int = 3) -> str:
+    told = ", ".join(shorten(name, 80) for name in names[:most])
+    return told if len(names) <= most else f"{told} and {len(names) - most} more"
+
+
+def _digest(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise RecipeError(f"no such file: {path}") from None
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from None

@@ -1,0 +1,1 @@
+"""Weights files: the project's own, and other programs' turned into it."""

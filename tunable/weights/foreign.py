@@ -1,0 +1,256 @@
+"""Reading the weights files of other programs: MindSpore's checkpoints, safetensors, PyTorch's pickles when asked.
+
+What a file is its content says, not its suffix. Its tensors may lie at any depth, beside anything else: the path to
+one, joined by dots, is its name here, and the network is where the names that it must have are found.
+"""
+
+import itertools
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError, deserialize, safe_open
+
+from tunable.backends.registry import read_pickle
+from tunable.errors import CheckpointError, nearest, shown
+from tunable.weights.storage import FORMAT, check_header
+
+FLOATS = {"float32": np.float32, "float16": np.float16, "bfloat16": np.uint16, "float64": np.float64}
+"""What becomes float32 -> as which numpy holds it. The first three have no value that float32 lacks."""
+MOST_AXES = 8  # of a tensor; numpy itself knows 32
+MOST_VALUES = 2**40  # of a tensor, an axis of 0 counted as 1: numpy holds no shape far beyond
+_TYPES = {"Float32": np.float32, "Float16": np.float16, "Float64": np.float64, "BFloat16": np.uint16,
+          "Int32": np.int32, "Int64": np.int64}  # fmt: skip
+_SAFETENSORS_TYPES = {"F32": "float32", "F16": "float16", "F64": "float64", "BF16": "bfloat16", "I64": "int64"}
+
+_WRAPPER = r"(?:_orig_mod|module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+_WRAPPERS = re.compile(rf"(?<![^.]){_WRAPPER}")
+"""What torch.compile, DataParallel and their like put into the names of what they wrap."""
+_AVERAGED = re.compile(r"(^|[._])ema([._]|$)", re.IGNORECASE)
+_OF_AN_OPTIMIZER = re.compile(r"(^|\.)(moment\w*|accum\w*|exp_avg\w*|optim\w*|adam_\w*)(\.|$)", re.IGNORECASE)
+_MISTAKEN = {  # first bytes, in lower case, of what is given by mistake
+    b"version https://git-lfs": "a pointer of Git LFS to a file that was not fetched (git lfs pull fetches it)",
+    b"<!doctype html": "a web page",
+    b"<html": "a web page",
+}
+
+
+class Foreign(NamedTuple):
+    """The tensors of a file by name, as they lie there, and the type of each: one of FLOATS, or what cannot be used."""
+
+    tensors: dict[str, np.ndarray]
+    types: dict[str, str]
+
+
+class Found(NamedTuple):
+    """The network in a file: its tensors by their names in the network, and the type of each.
+
+    notes  what a user should know of where it was found
+    """
+
+    tensors: dict[str, np.ndarray]
+    types: dict[str, str]
+    notes: list[str]
+
+
+def read_foreign(path: str | Path, *, allow_pickle: bool = False) -> Foreign:
+    """Every tensor of a file: safetensors, a MindSpore checkpoint, or a PyTorch one (only `allow_pickle`).
+
+    Raises CheckpointError for a file that cannot be read or holds no tensors, BackendError where torch is needed
+    and missing.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"no such weights file: {path}")
+    try:
+        with open(path, "rb") as file:
+            start = file.read(512)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from None
+    if any(start.lower().startswith(mark) for mark in _MISTAKEN):
+        raise CheckpointError(f"{path} is {next(v for k, v in _MISTAKEN.items() if start.lower().startswith(k))}")
+    suffix = path.suffix.lower()
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size or suffix == ".safetensors":
+        read = _read_safetensors(path)
+    elif start.startswith((b"PK\x03\x04", b"\x80")):  # a zip, or the bare pickle of an older PyTorch
+        if not allow_pickle:
+            raise CheckpointError(
+                f"{path} is a pickle of PyTorch's, which may hold programs: say --allow-pickle to read its tensors"
+            )
+        read = Foreign(*read_pickle(path))
+    elif suffix == ".ckpt" or start.startswith(b"\n"):
+        read = _read_ckpt(path)
+    elif start:
+        raise CheckpointError(
+            f"{path} must be a .safetensors file, a PyTorch checkpoint or a MindSpore one; it is none"
+        )
+    else:
+        read = Foreign({}, {})
+    if not read.tensors:
+        raise CheckpointError(f"{path} holds no tensors")
+    return read
+
+
+def network_in(read: Foreign, marks: Iterable[str], key: str | None = None) -> Found:
+    """The network among the tensors of a file: below what stands before the names `marks`, one of which it has.
+
+    key  names of the path to it, where a file holds several; without it an averaged one ("ema") goes before others
+
+    Raises CheckpointError where there is none, or where it may be one of several.
+    """
+    names, places = _unwrapped(read.tensors), {}
+    for name, mark in itertools.product(names, marks):
+        if name == mark or name.endswith("." + mark):
+            place = name.removesuffix(mark)
+            places.setdefault(place, _with_wrappers(place, names[name]))
+    able = {place: full for place, full in places.items() if not _OF_AN_OPTIMIZER.search(place)}
+    if not able:
+        held = ", ".join(repr(name) for name in itertools.islice(names, 3))
+        raise CheckpointError(f"none of its {len(names)} tensors ({held}, ...) is named {' or '.join(marks)}")
+    asked = [place for place, full in able.items() if key is None or f".{key}." in f".{full}"]
+    if not asked:
+        known = [name for full in able.values() for name in full.split(".")]
+        raise CheckpointError(f"it holds no network under {key!r}{nearest(key, known)}, but {_listed(able.values())}")
+    best = [place for place in asked if _AVERAGED.search(place)] or asked
+    if len(best) > 1 and key is None:
+        raise CheckpointError(
+            f"it holds {len(best)} networks, {_listed(able[place] for place in best)}: --key NAME chooses one"
+        )
+    place = min(best, key=len)
+    inside = tuple(other for other in places if other.startswith(place) and other != place)
+    own = {
+        name: full
+        for name, full in names.items()
+        if full.startswith(able[place]) and name.startswith(place) and not (inside and name.startswith(inside))
+    }
+    notes = [f"its network lies {_listed([able[place]])}"] if able[place] else []
+    if others := [full for other, full in able.items() if other != place]:
+        notes.append(f"other networks in it lie {_listed(others)}: --key NAME chooses one")
+    if len(own) < len(names):
+        notes.append(f"{len(names) - len(own)} of its tensors are beside this network")
+    at = len(place)
+    tensors = {name[at:]: read.tensors[full] for name, full in own.items()}
+    return Found(tensors, {name[at:]: read.types[full] for name, full in own.items()}, notes)
+
+
+def as_float32(name: str, value: np.ndarray, kind: str) -> np.ndarray:
+    """A tensor of a file as float32; CheckpointError for one of a type that does not become it."""
+    if kind not in FLOATS:
+        raise CheckpointError(f"tensor {name!r} is {kind}; known: {', '.join(FLOATS)}")
+    if kind == "bfloat16":  # the upper half of a float32
+        return (value.astype(np.uint32) << 16).view(np.float32)
+    with np.errstate(over="ignore"):  # to infinite, which no network takes
+        return np.ascontiguousarray(value, np.float32)
+
+
+def _unwrapped(tensors: Iterable[str]) -> dict[str, str]:
+    """The names without those of wrappers -> as the file has them; untouched where two would become one."""
+    names = {_WRAPPERS.sub("", name): name for name in tensors}
+    return names if len(names) == len(tensors) else {name: name for name in tensors}
+
+
+def _with_wrappers(place: str, name: str) -> str:
+    """The part of a name in the file that is `place` without the names of wrappers."""
+    pattern = "".join(f"(?:{_WRAPPER})*{re.escape(part)}\\." for part in place.split(".")[:-1]) + f"(?:{_WRAPPER})*"
+    found = re.match(pattern, name)
+    return found[0] if found else place
+
+
+def _listed(places: Iterable[str]) -> str:
+    named = (f"under {place.rstrip('.')!r}" if place else "at the top" for place in itertools.islice(places, 8))
+    return ", ".join(named)
+
+
+def _read_safetensors(path: Path) -> Foreign:
+    try:
+        check_header(path)
+        with safe_open(path, framework="numpy") as file:
+            own = (file.metadata() or {}).get("format") == FORMAT
+        entries = [] if own else deserialize(path.read_bytes())
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not a readable safetensors file: {' '.join(str(error).split())}") from None
+    if own:
+        raise CheckpointError(f"{path} is a weights file of this project already: --from plain gives it knobs")
+    tensors, types = {}, {}
+    for name, entry in sorted(entries, key=lambda entry: entry[0]):  # the library's order changes
+        kind = types[name] = _SAFETENSORS_TYPES.get(entry["dtype"], entry["dtype"])
+        if not is_a_shape(entry["shape"]):
+            kind = types[name] = f"{kind} of shape {shown(tuple(entry['shape']))}, which no array has"
+        numbers = np.frombuffer(entry["data"], FLOATS.get(kind, np.uint8))
+        tensors[name] = numbers.reshape(entry["shape"]) if kind in FLOATS else numbers
+    return Foreign(tensors, types)
+
+
+def _read_ckpt(path: Path) -> Foreign:
+    """A MindSpore checkpoint is one protobuf message; a large tensor may be spread over several values of one name."""
+    from google.protobuf.message import DecodeError
+
+    check_message(path, "MindSpore checkpoint")
+    message = _checkpoint_message()()
+    try:
+        message.ParseFromString(path.read_bytes())
+        parts: dict[str, list] = {}
+        for value in message.value:
+            if isinstance(value.tag, bytes) or isinstance(value.tensor.tensor_type, bytes):
+                raise DecodeError("a string that is not UTF-8 comes as bytes, or as the error below")
+            parts.setdefault(value.tag, []).append(value.tensor)
+    except (DecodeError, UnicodeDecodeError):
+        raise CheckpointError(f"{path} is not a readable MindSpore checkpoint") from None
+    tensors = {name: _joined(path, name, tensors) for name, tensors in parts.items()}
+    return Foreign(tensors, {name: own[0].tensor_type.lower() for name, own in parts.items()})
+
+
+def is_a_shape(shape: Iterable[int]) -> bool:
+    """Whether a tensor of a network may have it; an axis of 0 hides sizes that numpy cannot hold."""
+    shape = tuple(shape)
+    return len(shape) <= MOST_AXES and math.prod(side or 1 for side in shape) <= MOST_VALUES
+
+
+def check_message(path: Path, kind: str) -> None:
+    """CheckpointError for a file that protobuf reads none of, being too large for it, before it takes memory."""
+    if (size := path.stat().st_size) >= 2**31:
+        raise CheckpointError(
+            f"{path} is not a readable {kind}: it has {size} bytes, the format's limit is {2**31 - 1}"
+        )
+
+
+def _joined(path: Path, name: str, parts: list) -> np.ndarray:
+    kind = _TYPES.get(parts[0].tensor_type)
+    if kind is None:  # refused where the network wants it
+        return np.zeros(0, np.uint8)
+    content, shape = b"".join(part.tensor_content for part in parts), tuple(parts[0].dims)
+    size, rest = divmod(len(content), np.dtype(kind).itemsize)
+    if rest or not is_a_shape(shape) or min(shape, default=0) < 0 or size != math.prod(shape):
+        held = f"{size} values" + (f" and {rest} bytes" if rest else "")
+        raise CheckpointError(f"{path}: tensor {name!r} holds {held} for shape {shown(shape)}")
+    return np.frombuffer(content, kind).reshape(shape).copy()
+
+
+def _checkpoint_message():
+    """The class of the message: Checkpoint {value: [{tag, tensor: {dims, tensor_type, tensor_content}}]}."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    field = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="mindspore_checkpoint.proto", package="foreign", syntax="proto2")
+
+    def message(name, *fields):
+        made = file.message_type.add(name=name)
+        for number, (label, kind, local) in enumerate(fields, 1):
+            of = {"type": kind} if isinstance(kind, int) else {"type": field.TYPE_MESSAGE, "type_name": kind}
+            made.field.add(name=local, number=number, label=label, **of)
+
+    one, many = field.LABEL_OPTIONAL, field.LABEL_REPEATED
+    message(
+        "Tensor",
+        (many, field.TYPE_INT64, "dims"),
+        (one, field.TYPE_STRING, "tensor_type"),
+        (one, field.TYPE_BYTES, "tensor_content"),
+    )
+    message("Value", (one, field.TYPE_STRING, "tag"), (one, ".foreign.Tensor", "tensor"))
+    message("Checkpoint", (many, ".foreign.Value", "value"))
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("foreign.Checkpoint"))

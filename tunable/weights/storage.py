@@ -1,0 +1,365 @@
+"""The weights file: one `*.safetensors` for both frameworks (DESIGN, decision 1).
+
+Tensor names and shapes are equal in both twins, so nothing is mapped. The header (safetensors
+metadata) says what the network is, so that one file is enough to restore a picture.
+Pickle is never read.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as serialised
+
+from tunable.errors import CheckpointError, RecipeError, nearest, shown
+from tunable.files import atomic
+from tunable.images.pictures import MAX_PIXELS
+from tunable.parameters.layouts import Parameter, layout
+from tunable.parameters.specs import ParameterSpec
+from tunable.specs.documents import read_json
+from tunable.specs.networks import NetworkSpec
+from tunable.specs.recipe import Recipe, location, parse
+from tunable.specs.schema import Section
+from tunable.trained import MOST, Part, parts_of, parts_of_recipe
+from tunable.version import __version__
+
+FORMAT = "tunable-convolutions/1"
+STATE_FORMAT = "tunable-convolutions-state/1"  # of a run's checkpoint (tunable.training.checkpoints)
+WEIGHTS = "weights."  # how the names of a network's tensors begin there
+MOST_HEADER = 2**24  # bytes of a header in JSON: those of 100,000 tensors
+FAMILY = FORMAT.partition("/")[0]  # how all formats of this project begin
+DIGEST = "digest"  # the metadata that holds what `digest` found when the file was written
+
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+_OTHERS_HINT = " (weights of other programs: tunable convert)"
+
+
+def _is_a_name(name: str) -> str:
+    """An objective's, or ValueError: recipes take letters, digits and "_"; programs that convert weights took any."""
+    if not name.isprintable():
+        raise ValueError(f"the name of an objective must be printable, which {shown(name)} is not")
+    return name
+
+
+_Name = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_is_a_name)]
+_Side = Annotated[int, Field(ge=1, le=MAX_PIXELS)]
+
+
+class _Told(BaseModel):
+    """Of a recipe in a header, what is read of it without parsing it; all else in it is free, and may be missing."""
+
+    class Objective(BaseModel):
+        name: str
+        kind: str
+
+    class Data(BaseModel):
+        class Step(BaseModel):
+            kind: str
+
+        train: list[str] = []
+        degradation: list[Step] = []
+
+    class Omega(BaseModel):
+        class Sampler(BaseModel):
+            value: list[_Finite] | None = None
+
+        sampler: Sampler = Sampler()
+
+    task: str = ""
+    objectives: list[Objective] = Field([], max_length=16)
+    data: Data = Data()
+    omega: Omega = Omega()
+    folded_at: list[_Finite] | None = None
+    steps: int = 0
+
+    @model_validator(mode="after")
+    def _as_many(self):
+        for place, found in (("omega.sampler.value", self.omega.sampler.value), ("folded_at", self.folded_at)):
+            if found is not None and self.objectives and len(found) != len(self.objectives):
+                raise ValueError(f"{place} has {len(found)} values for {len(self.objectives)} objectives")
+        return self
+
+
+class _Stored(Section):
+    """The header as JSON values."""
+
+    network: NetworkSpec
+    objectives: list[_Name] = Field(max_length=1000)
+    omega_range: list[tuple[_Finite, _Finite]] = Field(max_length=1000)
+    recipe: dict[str, Any]
+    writer: str
+    size: tuple[_Side, _Side] | None = None
+    history: list[dict[str, str]] = []
+    step: int | None = Field(None, ge=0)
+    trained: Annotated[list[Part], Field(min_length=1, max_length=MOST)] | None = None
+
+    @field_validator("size")
+    @classmethod
+    def _a_picture(cls, size):
+        if size and math.prod(size) > MAX_PIXELS:
+            raise ValueError(f"a picture of {size[0]}x{size[1]} pixels exceeds the limit, {MAX_PIXELS}")
+        return size
+
+    @field_validator("recipe")
+    @classmethod
+    def _told(cls, recipe):
+        try:
+            _Told.model_validate(recipe)
+        except ValidationError as error:
+            first = error.errors()[0]
+            message = first["msg"].removeprefix("Value error, ")
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {message}".removeprefix(": ")) from None
+        return recipe
+
+
+class RunState(Section):
+    """What a checkpoint of a run says of itself.
+
+    inputs   digests of the files that its recipe names (tunable.training.sources), {} if unknown
+    history  facts of the frameworks and machines that trained, each with the step `from` which it did
+    loss     of the first step of all, None if unknown
+    """
+
+    step: int = Field(ge=0)
+    recipe: dict[str, Any]
+    inputs: dict[str, str] = {}
+    history: list[dict[str, str]] = []
+    loss: _Finite | None = None
+
+    def to_metadata(self) -> dict[str, str]:
+        return {"format": STATE_FORMAT, **{key: json.dumps(value) for key, value in self.model_dump().items()}}
+
+    @classmethod
+    def of(cls, metadata: dict[str, str], source: str | Path) -> "RunState":
+        """The inverse of `to_metadata`; CheckpointError for a file that is no checkpoint of a run."""
+        found = metadata.get("format")
+        if found != STATE_FORMAT:
+            raise CheckpointError(f"{source} is not a checkpoint of a run: format {found!r}, wanted {STATE_FORMAT!r}")
+        try:
+            return cls(**{key: read_json(metadata[key]) for key in cls.model_fields if key in metadata})
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise CheckpointError(f"{source} has a damaged header: {location({}, first)}: {first['msg']}") from None
+        except ValueError as error:
+            raise CheckpointError(f"{source} has a damaged header: not JSON: {error}") from None
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a weights file says of itself.
+
+    objectives   names in omega's order; () for a plain network
+    omega_range  the trained range, one [low, high] per objective
+    recipe       the resolved recipe it was trained with, {} when unknown
+    size         height and width that an exported graph is fixed to; None: any
+    history      where a run went on in another framework, version, device or mode: the facts of each, and the step
+                 `from` which it trained; () for a run that did not
+    step         of a run's checkpoint; None for finished weights
+    trained      where omega was in training (tunable.trained); None where that is unknown
+    """
+
+    network: NetworkSpec
+    objectives: tuple[str, ...] = ()
+    omega_range: tuple[tuple[float, float], ...] = ()
+    recipe: dict[str, Any] = field(default_factory=dict)
+    writer: str = f"tunable-convolutions {__version__}"
+    size: tuple[int, int] | None = None
+    history: tuple[dict[str, str], ...] = ()
+    step: int | None = None
+    trained: tuple[Part, ...] | None = None
+
+    @property
+    def num_objectives(self) -> int:
+        return len(self.objectives)
+
+    @classmethod
+    def of(cls, recipe: Recipe, step: int | None = None, history: Sequence[dict[str, str]] = ()) -> "Header":
+        """The header of weights trained with `recipe`.
+
+        Only a history of several parts is kept: an undisturbed run has the same header on every machine.
+        """
+        names = tuple(objective.name for objective in recipe.objectives) if recipe.network.tunable else ()
+        history = tuple(history) if len(history) > 1 else ()
+        ranges = recipe.omega.sampler.span(len(names)) if names else ()
+        trained = parts_of(recipe.omega.sampler) if names else None
+        return cls(recipe.network, names, ranges, recipe.to_dict(), history=history, step=step, trained=trained)
+
+    def to_metadata(self) -> dict[str, str]:
+        values = {
+            "network": self.network.model_dump(mode="json"),
+            "objectives": self.objectives,
+            "omega_range": self.omega_range,
+            "recipe": self.recipe,
+            "writer": self.writer,
+            **{key: value for key in ("size", "history", "step") if (value := getattr(self, key))},
+        }
+        if self.trained:
+            values["trained"] = [part.model_dump() for part in self.trained]
+        return {"format": FORMAT, **{key: json.dumps(value) for key, value in values.items()}}
+
+    @classmethod
+    def from_metadata(
+        cls, metadata: dict[str, str] | None, source: str | Path, kind: str = "a weights file"
+    ) -> "Header":
+        found = (metadata or {}).get("format")
+        if found != FORMAT:
+            raise CheckpointError(
+                f"{source} is not {kind} of this project: format {found!r}, wanted {FORMAT!r}{_OTHERS_HINT}"
+            )
+        try:
+            kept = {key: field for key, field in _Stored.model_fields.items() if field.is_required() or key in metadata}
+            values = {key: read_json(metadata[key]) for key in kept}
+            stored = _Stored.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            message = first["msg"].removeprefix("Value error, ")
+            if first["type"] not in ("value_error", "missing"):
+                message += f", not {shown(first['input'])}"
+            raise CheckpointError(f"{source} has a damaged header: {location(values, first)}: {message}") from None
+        except KeyError as error:
+            raise CheckpointError(f"{source} has a damaged header: it lacks {error}") from None
+        except ValueError as error:
+            raise CheckpointError(f"{source} has a damaged header: not JSON: {error}") from None
+        names, ranges = tuple(stored.objectives), tuple(stored.omega_range)
+        history = tuple(stored.history)
+        found = tuple(stored.trained) if stored.trained else parts_of_recipe(stored.recipe) if names else None
+        header = cls(
+            stored.network, names, ranges, stored.recipe, stored.writer, stored.size, history, stored.step, found
+        )
+        if len(ranges) != len(names) or len(set(names)) != len(names) or header.network.tunable != bool(names):
+            raise CheckpointError(
+                f"{source} has a damaged header: {len(ranges)} ranges, objectives {shown(names)}, "
+                f"tunable {header.network.tunable}"
+            )
+        trained = stored.recipe.get("objectives")
+        if names and trained and len(trained) != len(names):
+            raise CheckpointError(
+                f"{source} has a damaged header: {len(names)} objectives, trained by a recipe of {len(trained)}"
+            )
+        return header
+
+
+def save(path: str | Path, tensors: dict[str, np.ndarray], header: Header) -> None:
+    """Write a weights file atomically. Tensors are float32."""
+    save_tensors(path, tensors, header.to_metadata())
+
+
+def save_tensors(path: str | Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+    """Write any safetensors file atomically, `digest` among its metadata; equal content makes equal files."""
+    metadata = _without_digest(metadata)
+    metadata[DIGEST] = digest(tensors, metadata)
+    content = serialised({name: np.ascontiguousarray(value) for name, value in tensors.items()}, metadata)
+    size = int.from_bytes(content[:8], "little")
+    # The library writes metadata in an order that changes from call to call.
+    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # tensors stay aligned
+    with atomic(path) as temporary, open(temporary, "wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.write(memoryview(content)[8 + size :])
+
+
+def _without_digest(metadata: dict[str, str]) -> dict[str, str]:
+    return {key: value for key, value in metadata.items() if key != DIGEST}
+
+
+def digest(tensors: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> str:
+    """SHA-256 of metadata, and of names, types, shapes and values in the order of names."""
+    found = hashlib.sha256(json.dumps(metadata or {}, sort_keys=True).encode())
+    for name in sorted(tensors):
+        value = np.ascontiguousarray(tensors[name])
+        found.update(f"{name} {value.dtype.str} {value.shape}".encode())
+        found.update(value.tobytes())
+    return found.hexdigest()
+
+
+def load(path: str | Path) -> tuple[dict[str, np.ndarray], Header]:
+    """Read a weights file, or the weights in a run's checkpoint: tensors and header. Raises CheckpointError."""
+    tensors, metadata = load_tensors(path)
+    if metadata.get("format") == STATE_FORMAT:
+        return _weights_of_run(tensors, metadata, path)
+    return tensors, Header.from_metadata(metadata, path)
+
+
+def _weights_of_run(tensors, metadata: dict[str, str], path: str | Path) -> tuple[dict[str, np.ndarray], Header]:
+    state = RunState.of(metadata, path)
+    try:
+        header = Header.of(parse(state.recipe, str(path)), state.step, state.history)
+    except RecipeError as error:
+        raise CheckpointError(f"{error}; it takes the version that made it to read it") from None
+    return {name.removeprefix(WEIGHTS): value for name, value in tensors.items() if name.startswith(WEIGHTS)}, header
+
+
+def check_header(path: str | Path) -> None:
+    """ValueError where the header of a safetensors file, which names its tensors, is longer than MOST_HEADER."""
+    with open(path, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    if MOST_HEADER < size < Path(path).stat().st_size:
+        raise ValueError(f"its header has {size} bytes, the limit is {MOST_HEADER}")
+
+
+def load_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Read any safetensors file: its tensors and its metadata. Raises CheckpointError.
+
+    Also when one of this project's is not what was written; those of earlier versions have no digest.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(f"no such weights file: {path}")
+    try:
+        check_header(path)
+        with safe_open(path, framework="numpy") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            for name, value in tensors.items():
+                if value.dtype.kind == "V":  # a type that numpy lacks, and that another package has taught it
+                    raise TypeError(f"tensor {name!r} is {value.dtype}")
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:  # the last: 8-bit floats
+        hint = "" if Path(path).suffix.lower() == ".safetensors" else _OTHERS_HINT
+        raise CheckpointError(
+            f"{path} is not a readable safetensors file: {' '.join(str(error).split())}{hint}"
+        ) from None
+    told, ours = metadata.get(DIGEST), metadata.get("format", "").startswith(FAMILY)  # others may mean something else
+    if ours and told is not None and told != digest(tensors, _without_digest(metadata)):
+        raise CheckpointError(f"{path} is damaged: its content is not what its digest says")
+    return tensors, metadata
+
+
+def check_network(tensors: dict[str, np.ndarray], header: Header, source: str | Path = "weights") -> None:
+    """Raise CheckpointError unless `tensors` are exactly what the header's network holds, which is not built for it."""
+    check_tensors(tensors, layout(header.network, header.num_objectives), source)
+
+
+def check_tensors(
+    tensors: dict[str, np.ndarray], specs: Iterable[ParameterSpec | Parameter], source: str | Path = "weights"
+) -> None:
+    """Raise CheckpointError unless `tensors` are exactly what a network with `specs` holds.
+
+    specs  name and shape first; no more of them are asked for than there are tensors, but one
+
+    Checked: names, shapes, float32, finite values; the message names the tensor.
+    """
+    wanted = {}
+    for name, shape, *_ in specs:
+        wanted[name] = shape
+        if name not in tensors:
+            raise CheckpointError(f"{source} lacks tensor {name!r}{nearest(name, tensors.keys() - wanted.keys())}")
+    for name, value in tensors.items():
+        if name not in wanted:
+            raise CheckpointError(f"{source} has a tensor {name!r} that the network does not")
+        if tuple(value.shape) != tuple(wanted[name]):
+            raise CheckpointError(
+                f"{source}: tensor {name!r} has shape {value.shape}, the network wants {wanted[name]}"
+            )
+        if value.dtype != np.float32:
+            raise CheckpointError(f"{source}: tensor {name!r} is {value.dtype}, the network wants float32")
+        if not np.isfinite(value).all():
+            raise CheckpointError(f"{source}: tensor {name!r} has values that are not finite")
