@@ -140,15 +140,27 @@ def test_written_numbers(twin, make_loss):
 def test_built_by_hand(twin):
     """The public classes, without a recipe; l2 of a difference of 3 and -1 is 5."""
     impl = twin.impl
-    loss = impl.MultiLoss(
-        [impl.Reconstruction(0, distance="l2"), impl.NoisePreservation(1, nu=1.0)], weights=[1.0, 1.0]
-    )
+    objectives = [impl.Reconstruction(distance="l2"), impl.NoisePreservation(nu=1.0)]
+    loss = impl.MultiLoss(objectives, weights=[1.0, 1.0])
     sample = {"clean": np.zeros((1, 1, 1, 2)), "degraded": np.ones((1, 1, 1, 2))}
     value, terms, _ = compute(twin, loss, np.array([3, -1]).reshape(1, 1, 1, 2), sample, np.array([1, 0.5]))
     np.testing.assert_allclose(terms, [5, 2], rtol=1e-6)  # |3 - 0.5|, |-1 - 0.5|
     assert value == pytest.approx(6, rel=1e-6)
     with pytest.raises(twin.module("objectives.multi").TunableError, match="1 objectives need as many weights"):
-        impl.MultiLoss([impl.Reconstruction(0)], weights=[1.0, 2.0])
+        impl.MultiLoss([impl.Reconstruction()], weights=[1.0, 2.0])
+
+
+def test_each_objective_has_the_knob_of_its_place(twin):
+    """In reverse order with omega in reverse order: the same; |3 - 0.5| and |-1 - 0.5| of the noise, at its own 0.5."""
+    impl = twin.impl
+    sample = {"clean": np.zeros((1, 1, 1, 2)), "degraded": np.ones((1, 1, 1, 2))}
+    restored = np.array([3, -1]).reshape(1, 1, 1, 2)
+    loss = impl.MultiLoss([impl.NoisePreservation(nu=1.0), impl.Reconstruction(distance="l2")], weights=[1.0, 1.0])
+    value, terms, _ = compute(twin, loss, restored, sample, np.array([0.5, 1]))
+    np.testing.assert_allclose(terms, [2, 5], rtol=1e-6)
+    assert value == pytest.approx(6, rel=1e-6)
+    with pytest.raises(twin.module("objectives.multi").TunableError, match="none of these 1 objectives"):
+        impl.MultiLoss([impl.Sharpening(noise=impl.NoisePreservation())], weights=[1.0])
 
 
 @pytest.mark.parametrize(("place", "around"), [(7, 1.0), (0, None)])
@@ -175,11 +187,12 @@ def test_sharpening_by_hand_and_without(twin, rng):
     impl = twin.impl
     restored, sample = draw(rng)
     for gamma, omega in ((0.0, [0.3, 1]), (8.0, [0.3, 0])):
-        noise = impl.NoisePreservation(0, residual="remove")
-        loss = impl.MultiLoss([noise, impl.Sharpening(1, noise=noise, gamma=gamma)], weights=[1.0, 1.0])
+        noise = impl.NoisePreservation(residual="remove")
+        loss = impl.MultiLoss([noise, impl.Sharpening(noise=noise, gamma=gamma)], weights=[1.0, 1.0])
         _, terms, _ = compute(twin, loss, restored, sample, np.array(omega))
         assert terms[0] == terms[1]
     flat = {"clean": np.full(SHAPE, 0.25), "degraded": np.full(SHAPE, 0.75)}
-    loss = impl.MultiLoss([impl.Sharpening(0, noise=impl.NoisePreservation(0, nu=1.0))], weights=[1.0])
-    _, terms, _ = compute(twin, loss, np.zeros(SHAPE), flat, np.array([0.5]))
-    np.testing.assert_allclose(terms, [0.5], rtol=1e-6)
+    noise = impl.NoisePreservation(nu=1.0)
+    loss = impl.MultiLoss([impl.Sharpening(noise=noise), noise], weights=[1.0, 1.0])
+    _, terms, _ = compute(twin, loss, np.zeros(SHAPE), flat, np.array([1, 0.5]))
+    np.testing.assert_allclose(terms, [0.5, 0.5], rtol=1e-6)

@@ -20,7 +20,6 @@ def relativistic(high: ms.Tensor, low: ms.Tensor) -> ms.Tensor:
 class Perceptual(nn.Cell):
     """rec_weight rec + vgg_weight vgg + adv_weight adv, per sample.
 
-    index          the objective's own place in omega
     features       VGG19 at conv5_4, whose L1 distance is vgg
     discriminator  scores pictures; adv is its relativistic average loss, means over the batch
     distance       of rec: l1, l2 or charbonnier
@@ -30,7 +29,6 @@ class Perceptual(nn.Cell):
 
     def __init__(
         self,
-        index: int,
         *,
         features: nn.Cell,
         discriminator: nn.Cell,
@@ -40,7 +38,6 @@ class Perceptual(nn.Cell):
         adv_weight: float = 0.005,
     ):
         super().__init__()
-        self.index = index
         self.features = features
         self.discriminator = discriminator
         self.distance = distance

@@ -22,7 +22,7 @@ _ELSEWHERE = {"name", "kind", "weight", "noise_objective", "image", "size"}  # o
 class MultiLoss(nn.Cell):
     """L = sum_i omega_i lambda_i L_i, exact per sample, then averaged over the batch (Eq. 7).
 
-    objectives  p objectives, in omega's order
+    objectives  p objectives, in omega's order: the first goes with omega_1, whatever its kind
     weights     the lambda_i
     normalise   `none`, or `sum`: divide a sample's loss by max(sum_i omega_i, 1e-3)
     """
@@ -32,6 +32,7 @@ class MultiLoss(nn.Cell):
         if len(objectives) != len(weights):
             raise TunableError(f"{len(objectives)} objectives need as many weights, not {len(weights)}")
         self.objectives = nn.CellList(objectives)
+        self.columns = columns_of(objectives)
         self.weights = tuple(weights)
         self.normalise = normalise
 
@@ -41,13 +42,33 @@ class MultiLoss(nn.Cell):
         """restored (N, C, H, W), omega (p,) or (N, p) -> the loss () and the batch means of the L_i (p,)."""
         rows = _ops.broadcast_to(omega, (restored.shape[0], omega.shape[-1]))
         terms = []
-        for objective in self.objectives:
-            terms.append(objective(restored, sample, rows))
+        for objective, columns in zip(self.objectives, self.columns):  # noqa: B905  a graph knows no strict
+            knobs = [rows[:, i : i + 1] for i in columns]
+            terms.append(objective(restored, sample, _ops.concat(knobs, 1)))
         terms = _ops.stack(terms, 1)
         losses = (rows * terms * ms.Tensor(self.weights, ms.float32)).sum(1)
         if self.normalise == "sum":
             losses = losses / _ops.maximum(rows.sum(1), NORMALISE_FLOOR)
         return losses.mean(), terms.mean(0)
+
+
+def columns_of(objectives: list[nn.Cell]) -> tuple[tuple[int, ...], ...]:
+    """Of every objective the places in omega that it is given: its own, then those of the objectives it builds on.
+
+    Raises TunableError where one of these is missing among `objectives`.
+    """
+    places = {id(objective): i for i, objective in enumerate(objectives)}
+    found = []
+    for i, objective in enumerate(objectives):
+        below = objective.builds_on() if hasattr(objective, "builds_on") else ()
+        missing = [type(other).__name__ for other in below if id(other) not in places]
+        if missing:
+            raise TunableError(
+                f"{type(objective).__name__}, objective {i + 1}, builds on a {missing[0]} that is none of these "
+                f"{len(objectives)} objectives: its knob is not known"
+            )
+        found.append((i, *(places[id(other)] for other in below)))
+    return tuple(found)
 
 
 def make_loss(recipe: Recipe, like: ms.Parameter, discriminator: nn.Cell | None = None) -> MultiLoss:
@@ -61,15 +82,18 @@ def make_loss(recipe: Recipe, like: ms.Parameter, discriminator: nn.Cell | None 
     specs = recipe.objectives
     layers = {LAYERS[spec.kind] for spec in specs if spec.kind in LAYERS}
     features = {layer: VGG19(weights(recipe.vgg), layer, like=like) for layer in layers}
-    objectives = [_make(specs, index, features, discriminator, like) for index in range(len(specs))]
+    made: dict[int, nn.Cell] = {}
+    for index in sorted(range(len(specs)), key=lambda index: specs[index].kind == "blur"):  # what they build on first
+        made[index] = _make(specs, index, made, features, discriminator, like)
+    objectives = [made[index] for index in range(len(specs))]
     return MultiLoss(objectives, weights=[spec.weight for spec in specs], normalise=recipe.loss.normalise)
 
 
-def _make(specs, index: int, features, discriminator, like) -> nn.Cell:
+def _make(specs, index: int, made, features, discriminator, like) -> nn.Cell:
     """The objective at place `index`, with what it judges by, or the one on which its target builds."""
     kind, arguments = specs[index].kind, specs[index].model_dump(exclude=_ELSEWHERE)
     if kind == "blur":
-        arguments["noise"] = _make(specs, noise_place(specs, specs[index]), features, discriminator, like)
+        arguments["noise"] = made[noise_place(specs, specs[index])]
     if kind in LAYERS:
         arguments["features"] = features[LAYERS[kind]]
     if kind == "gan":
@@ -77,4 +101,4 @@ def _make(specs, index: int, features, discriminator, like) -> nn.Cell:
     if kind == "style":
         with ops.running("pynative"):
             arguments["painted"] = gram(arguments["features"](ms.Tensor(style_picture(specs[index]))))
-    return OBJECTIVES[kind](index, **arguments)
+    return OBJECTIVES[kind](**arguments)

@@ -19,7 +19,6 @@ def gram(x: ms.Tensor) -> ms.Tensor:
 class Style(nn.Cell):
     """gram_weight gram + vgg_weight vgg + tv_weight tv + uv_weight uv, per sample.
 
-    index     the objective's own place in omega
     features  VGG19 at relu3_3
     painted   Gram matrix of the style picture there, (1, C, C)
 
@@ -33,7 +32,6 @@ class Style(nn.Cell):
 
     def __init__(
         self,
-        index: int,
         *,
         features: nn.Cell,
         painted: ms.Tensor,
@@ -43,7 +41,6 @@ class Style(nn.Cell):
         uv_weight: float = 1.0,
     ):
         super().__init__()
-        self.index = index
         self.features = features
         self.painted = painted
         self.gram_weight = gram_weight

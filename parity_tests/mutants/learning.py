@@ -13,14 +13,17 @@ SHARP = "objectives.restoration:Sharpening.target"
 BLURRED = "objectives.restoration:_blurred"
 LOSS, MAKE_LOSS = "objectives.multi:MultiLoss.forward", "objectives.multi:make_loss"
 INIT = "objectives.multi:MultiLoss.__init__"
+COLUMNS = "objectives.multi:columns_of"
 STEP, OPTIMIZER = "training:Trainer.step", "optimizers:Optimizer"
 
 _SQUARE = "difference * difference"
 
 OBJECTIVE_FAULTS = {
     "degraded for clean": edited(REC, ('"clean"', '"degraded"')),
-    "omega of the first objective": edited(NOISE, ("omega[:, self.index]", "omega[:, 0]")),
-    "omega of the last objective": edited(NOISE, ("omega[:, self.index]", "omega[:, -1]")),
+    "omega of the first objective": returned(COLUMNS, lambda columns, a: tuple((0, *each[1:]) for each in columns)),
+    "omega of the last objective": returned(
+        COLUMNS, lambda columns, a: tuple((len(columns) - 1, *each[1:]) for each in columns)
+    ),
     "target at the next sample's omega": given(NOISE, omega=lambda a: of_next_sample(a.omega)),
     "target at the first sample's omega": given(NOISE, omega=lambda a: of_first_sample(a.omega)),
     "residual the other way": edited(NOISE, ('== "keep"', '!= "keep"')),
@@ -46,10 +49,11 @@ OBJECTIVE_FAULTS = {
     ),
     "sum over pixels": returned("ops:per_sample_mean", lambda mean, a: mean * a.values[0].reshape(-1).shape[0]),
     "mean over the batch": returned("ops:per_sample_mean", lambda mean, a: mean * 0 + mean.mean()),
-    "sharpened at another omega": edited(SHARP, ("omega[:, self.index]", "omega[:, self.noise.index]")),
+    "sharpened at another omega": edited(SHARP, ("omega[:, 0]", "omega[:, 1]")),
+    "sharpened over noise of its own omega": edited(SHARP, ("omega[:, 1:]", "omega")),
     "sharpened without gamma": edited(SHARP, ("self.gamma * own", "own")),
     "blurred for sharpened": edited(SHARP, ("(noisy - _blurred(noisy))", "(_blurred(noisy) - noisy)")),
-    "clean picture sharpened": edited(SHARP, ("self.noise.target(sample, omega)", 'sample["clean"]')),
+    "clean picture sharpened": edited(SHARP, ("self.noise.target(sample, omega[:, 1:])", 'sample["clean"]')),
     "mask of the clean picture": edited(
         SHARP, ("noisy - _blurred(noisy)", 'sample["clean"] - _blurred(sample["clean"])')
     ),

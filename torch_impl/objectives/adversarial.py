@@ -19,7 +19,6 @@ def relativistic(high: torch.Tensor, low: torch.Tensor) -> torch.Tensor:
 class Perceptual(nn.Module):
     """rec_weight rec + vgg_weight vgg + adv_weight adv, per sample.
 
-    index          the objective's own place in omega
     features       VGG19 at conv5_4, whose L1 distance is vgg
     discriminator  scores pictures; adv is its relativistic average loss, means over the batch
     distance       of rec: l1, l2 or charbonnier
@@ -29,7 +28,6 @@ class Perceptual(nn.Module):
 
     def __init__(
         self,
-        index: int,
         *,
         features: nn.Module,
         discriminator: nn.Module,
@@ -39,7 +37,6 @@ class Perceptual(nn.Module):
         adv_weight: float = 0.005,
     ):
         super().__init__()
-        self.index = index
         self.features = features
         self.discriminator = discriminator
         self.distance = distance

@@ -1,7 +1,8 @@
 """Objectives of image restoration: reconstruction, noise preservation, deblurring and sharpening (SPEC 3; Eq. 9).
 
-An objective is called as objective(restored, sample, omega) -> (N,): `sample` maps names to tensors
-(N, C, H, W), omega is (N, p). Targets are built inside and carry no gradient.
+An objective is called as objective(restored, sample, omega) -> (N,): `sample` maps names to tensors (N, C, H, W), omega
+is (N, k), the objective's own knob first and then those of the objectives that it `builds_on`: it knows nothing of the
+others, nor of its place among them (MultiLoss does). Targets are built inside and carry no gradient.
 """
 
 import torch
@@ -24,15 +25,15 @@ def mean_distance(difference: torch.Tensor, distance: str) -> torch.Tensor:
 
 
 class Objective(nn.Module):
-    """Distance of the restored picture to a target that a subclass builds: l1, l2 or charbonnier, mean per sample.
+    """Distance of the restored picture to a target that a subclass builds: l1, l2 or charbonnier, mean per sample."""
 
-    index  the objective's own place in omega
-    """
-
-    def __init__(self, index: int, *, distance: str = "l1"):
+    def __init__(self, *, distance: str = "l1"):
         super().__init__()
-        self.index = index
         self.distance = distance
+
+    def builds_on(self) -> tuple["Objective", ...]:
+        """The objectives whose knobs its target needs beside its own."""
+        return ()
 
     def forward(self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
         return mean_distance(restored - self.target(sample, omega).detach(), self.distance)
@@ -48,13 +49,13 @@ class Reconstruction(Objective):
 class NoisePreservation(Objective):
     """Target: y + r nu (z - y) (Eq. 9), r = the objective's own omega (`keep`) or one minus it (`remove`)."""
 
-    def __init__(self, index: int, *, distance: str = "l1", nu: float = 0.9, residual: str = "keep"):
-        super().__init__(index, distance=distance)
+    def __init__(self, *, distance: str = "l1", nu: float = 0.9, residual: str = "keep"):
+        super().__init__(distance=distance)
         self.nu = nu
         self.residual = residual
 
     def target(self, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
-        own = omega[:, self.index].reshape(-1, 1, 1, 1)
+        own = omega[:, 0].reshape(-1, 1, 1, 1)
         kept = own if self.residual == "keep" else 1 - own
         return sample["clean"] + self.nu * kept * (sample["degraded"] - sample["clean"])
 
@@ -62,20 +63,23 @@ class NoisePreservation(Objective):
 class Sharpening(Objective):
     """Target: y_eta + omega gamma (y_eta - g * y_eta) (section 4.1.2), an unsharp mask of strength its own omega.
 
-    noise  the objective whose target y_eta is sharpened
+    noise  the objective whose target y_eta is sharpened; it must be one of the same multi-loss
     gamma  strongest sharpening
 
     g is a Gaussian of 9x9 pixels, sigma 2.5; borders are reflected, so pictures need 5 pixels along each side.
     """
 
-    def __init__(self, index: int, *, noise: nn.Module, distance: str = "l1", gamma: float = 8.0):
-        super().__init__(index, distance=distance)
+    def __init__(self, *, noise: Objective, distance: str = "l1", gamma: float = 8.0):
+        super().__init__(distance=distance)
         self.noise = noise
         self.gamma = gamma
 
+    def builds_on(self) -> tuple[Objective, ...]:
+        return (self.noise,)
+
     def target(self, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
-        own = omega[:, self.index].reshape(-1, 1, 1, 1)
-        noisy = self.noise.target(sample, omega)
+        own = omega[:, 0].reshape(-1, 1, 1, 1)
+        noisy = self.noise.target(sample, omega[:, 1:])
         return noisy + self.gamma * own * (noisy - _blurred(noisy))
 
 

@@ -18,7 +18,6 @@ def gram(x: torch.Tensor) -> torch.Tensor:
 class Style(nn.Module):
     """gram_weight gram + vgg_weight vgg + tv_weight tv + uv_weight uv, per sample.
 
-    index     the objective's own place in omega
     features  VGG19 at relu3_3
     painted   Gram matrix of the style picture there, (1, C, C)
 
@@ -32,7 +31,6 @@ class Style(nn.Module):
 
     def __init__(
         self,
-        index: int,
         *,
         features: nn.Module,
         painted: torch.Tensor,
@@ -42,7 +40,6 @@ class Style(nn.Module):
         uv_weight: float = 1.0,
     ):
         super().__init__()
-        self.index = index
         self.features = features
         self.painted = painted
         self.gram_weight = gram_weight
