@@ -23,7 +23,7 @@ from mindspore_impl.layers import (
 )
 from mindspore_impl.networks import NAFNet, ResNet, StyleUNet, SwinIR
 from mindspore_impl.objectives import MultiLoss, NoisePreservation, Reconstruction, Sharpening
-from mindspore_impl.retrofit import TunedNetwork, from_endpoints, load, make_tunable
+from mindspore_impl.retrofit import TunedNetwork, from_endpoints, load_tuned, make_tunable
 
 __all__ = [
     "ChannelAttention",
@@ -54,6 +54,6 @@ __all__ = [
     "WindowAttention",
     "fold",
     "from_endpoints",
-    "load",
+    "load_tuned",
     "make_tunable",
 ]

@@ -1,5 +1,6 @@
 """This twin behind the protocol of tunable.backends.registry: numpy in, numpy out."""
 
+from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import mindspore as ms
@@ -7,9 +8,10 @@ import numpy as np
 
 from mindspore_impl import exports, folding, ops
 from mindspore_impl.layers import Tunable
-from mindspore_impl.networks import NETWORKS, initialise, parameter_specs
+from mindspore_impl.networks import NETWORKS, Network, initialise, parameter_specs
 from mindspore_impl.timing import layer_call
 from mindspore_impl.training import Trainer
+from tunable.backends.model import load
 from tunable.backends.protocol import LayerCall
 from tunable.backends.registry import check_inputs, choose
 from tunable.errors import BackendError
@@ -129,3 +131,19 @@ class Backend:
             calls[name] = LayerCall(cell.kind, cell.phi_form, tensors, cell.options(), x, output.asnumpy().copy())
 
         return record
+
+
+def load_network(path: str | Path, device: str | None = None) -> Network:
+    """The mindspore.nn.Cell in a weights file, with its weights.
+
+    Args:
+        path: a weights file of this project, or a checkpoint of a run.
+        device: where it shall be; None: an accelerator if there is one.
+
+    Returns:
+        The network, called as network(x, omega), x (N, 3, H, W) and omega (p,) or (N, p); a plain one as network(x).
+
+    Raises:
+        CheckpointError: for a file that is missing, damaged or no weights file.
+    """
+    return load(path, Backend(device)).network

@@ -337,7 +337,7 @@ class TunedNetwork(nn.Cell):
 
     @ops.alone()
     def save(self, path: str | Path) -> None:
-        """Write the weights file (.safetensors), from which `load` makes this network again.
+        """Write the weights file (.safetensors), from which `load_tuned` makes this network again.
 
         It holds all weights, kernels stacked, and running statistics of norms; with train='differences' no other
         weights than the differences.
@@ -399,7 +399,7 @@ def from_endpoints(*networks: nn.Cell) -> TunedNetwork:
     return network
 
 
-def load(path: str | Path, *, base: nn.Cell) -> TunedNetwork:
+def load_tuned(path: str | Path, *, base: nn.Cell) -> TunedNetwork:
     """The network with knobs whose `save` wrote the file.
 
     base  a network of the same structure, which is copied; with differences alone, the one they are from

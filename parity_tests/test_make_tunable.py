@@ -135,7 +135,7 @@ def test_the_twins_read_each_others_files(twins, tmp_path, arrays, name, phi):
         path = tmp_path / f"{writer.name}.safetensors"
         network.save(path)
         for reader in twins:
-            again = reader.impl.load(path, base=strangers.build(name, reader.name))
+            again = reader.impl.load_tuned(path, base=strangers.build(name, reader.name))
             assert again.plan == network.plan
             for label in ("corner", "inside"):
                 wanted = strangers.exact(name, strangers.mixed(tensors, network.plan, omega_of(label)), x)
@@ -425,13 +425,13 @@ def test_differences_alone(twin, tmp_path, arrays, rank):
             products = tensors[f"{name}.differences"].astype(np.float64)
         mixed[name] = value + np.einsum("k,k...->...", omega, products).reshape(value.shape)
     wanted = call(twin, ordinary(twin, "unet", mixed), x)[""]
-    again = twin.impl.load(path, base=given)
+    again = twin.impl.load_tuned(path, base=given)
     assert relative_error(call(twin, again, x, omega)[""], wanted) <= NETWORK
     folded = twin.impl.fold(again, *twin.tensors([omega]))
     assert relative_error(call(twin, folded, x)[""], wanted) <= NETWORK
     assert all(each.value.requires_grad for each in parameters.held(folded).values())
     with pytest.raises(CheckpointError, match="differences from other weights"):
-        twin.impl.load(path, base=strangers.build("unet", twin.name, seed=1))
+        twin.impl.load_tuned(path, base=strangers.build("unet", twin.name, seed=1))
 
 
 def adapted(twin, given, rank):
@@ -737,9 +737,9 @@ def test_files_that_do_not_fit(twin, tmp_path):
     path = tmp_path / "unet.safetensors"
     network.save(path)
     with pytest.raises(CheckpointError, match="makes '.*' tunable, which the network does not hold"):
-        twin.impl.load(path, base=strangers.build("reused", twin.name))
+        twin.impl.load_tuned(path, base=strangers.build("reused", twin.name))
     with pytest.raises(CheckpointError, match="no such weights file"):
-        twin.impl.load(tmp_path / "none.safetensors", base=strangers.build("unet", twin.name))
+        twin.impl.load_tuned(tmp_path / "none.safetensors", base=strangers.build("unet", twin.name))
 
 
 def test_what_torch_cannot_make_tunable(torch):

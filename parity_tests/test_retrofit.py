@@ -177,7 +177,7 @@ def test_files_hold_every_bit(twin, tmp_path, rng):
         network.assign(wanted)
         network.save(tmp_path / "knobs.safetensors")
         tensors, _ = storage.load_tensors(tmp_path / "knobs.safetensors")
-        again = twin.impl.load(tmp_path / "knobs.safetensors", base=given)
+        again = twin.impl.load_tuned(tmp_path / "knobs.safetensors", base=given)
         for found in (network.weights(), tensors, again.weights()):
             assert found.keys() == wanted.keys()
             for name, value in wanted.items():
@@ -198,7 +198,7 @@ def test_networks_in_half(twin, tmp_path, kind):
     wanted = next(iter(held(twin, given).values())).dtype
     assert {value.dtype for value in held(twin, network.network).values()} == {wanted}
     network.save(tmp_path / "knobs.safetensors")
-    again = twin.impl.load(tmp_path / "knobs.safetensors", base=given)
+    again = twin.impl.load_tuned(tmp_path / "knobs.safetensors", base=given)
     assert all(np.array_equal(again.weights()[name], value) for name, value in network.weights().items())
     folded = held(twin, again.fold(*twin.tensors([omega_of("inside")])))
     assert {value.dtype for value in folded.values()} == {wanted}
@@ -254,7 +254,7 @@ def test_a_wrapped_network_has_the_names_of_the_plain_one(torch, tmp_path, rng, 
     network = moved(torch, torch.impl.make_tunable(given, 2))
     assert list(network.plan.tensors) == list(held(torch, plain))
     network.save(tmp_path / "knobs.safetensors")
-    again = torch.impl.load(tmp_path / "knobs.safetensors", base=plain)
+    again = torch.impl.load_tuned(tmp_path / "knobs.safetensors", base=plain)
     x, omega = strangers.inputs("unet", rng), omega_of("inside")
     wanted = call(torch, again, x, omega)[""]
     assert np.array_equal(call(torch, network, x, omega)[""], wanted)
@@ -274,7 +274,7 @@ def test_files_with_a_wrappers_names_are_read(twin, tmp_path, rng, train):
     )
     digest = retrofit.digest({prefix + name: parameters.array(each) for name, each in parameters.held(given).items()})
     retrofit.save(path, {prefix + name: value for name, value in network.weights().items()}, plan, digest)
-    again, x = twin.impl.load(path, base=given), strangers.inputs("unet", rng)
+    again, x = twin.impl.load_tuned(path, base=given), strangers.inputs("unet", rng)
     wanted = call(twin, network, x, omega_of("inside"))[""]
     assert again.plan == network.plan and np.array_equal(call(twin, again, x, omega_of("inside"))[""], wanted)
 

@@ -97,6 +97,8 @@ def test_the_neutral_package_needs_no_framework():
         "    sys.modules[name] = None\n"
         "import tunable\n"
         "for module in pkgutil.walk_packages(tunable.__path__, 'tunable.'):\n"
+        "    if module.name in ('tunable.torch', 'tunable.mindspore'):\n"
+        "        continue\n"
         "    if not module.name.endswith('__main__'):\n"
         "        __import__(module.name)\n"
         "assert 'tunable.certificate' in sys.modules and 'tunable.commands.train' in sys.modules\n"

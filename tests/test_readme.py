@@ -17,7 +17,7 @@ PROGRAMS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(enc
 
 @pytest.mark.parametrize("backend", requested())
 def test_programs_run(backend, tmp_path):
-    program = next(program for program in PROGRAMS if f"from {backend}_impl" in program)
+    program = next(program for program in PROGRAMS if f"from tunable.{backend} import" in program)
     path = tmp_path / "program.py"  # MindSpore compiles functions from source files only
     path.write_text(program + "\nassert tuple(ordinary(clean).shape) == tuple(clean.shape)\n", encoding="utf-8")
     done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=False, cwd=tmp_path)

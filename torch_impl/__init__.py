@@ -22,7 +22,7 @@ from torch_impl.layers import (
 )
 from torch_impl.networks import NAFNet, ResNet, StyleUNet, SwinIR
 from torch_impl.objectives import MultiLoss, NoisePreservation, Reconstruction, Sharpening
-from torch_impl.retrofit import TunedNetwork, from_endpoints, load, make_tunable
+from torch_impl.retrofit import TunedNetwork, from_endpoints, load_tuned, make_tunable
 
 __all__ = [
     "ChannelAttention",
@@ -53,6 +53,6 @@ __all__ = [
     "WindowAttention",
     "fold",
     "from_endpoints",
-    "load",
+    "load_tuned",
     "make_tunable",
 ]

@@ -1,13 +1,16 @@
 """This twin behind the protocol of tunable.backends.registry: numpy in, numpy out."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
 from torch_impl import exports, folding, ops
 from torch_impl.layers import Tunable
-from torch_impl.networks import NETWORKS, initialise, parameter_specs
+from torch_impl.networks import NETWORKS, Network, initialise, parameter_specs
 from torch_impl.timing import layer_call
 from torch_impl.training import Trainer
+from tunable.backends.model import load
 from tunable.backends.protocol import LayerCall
 from tunable.backends.registry import choose
 
@@ -102,3 +105,19 @@ class Backend:
             )
 
         return record
+
+
+def load_network(path: str | Path, device: str | None = None) -> Network:
+    """The torch.nn.Module in a weights file, with its weights.
+
+    Args:
+        path: a weights file of this project, or a checkpoint of a run.
+        device: where it shall be; None: an accelerator if there is one.
+
+    Returns:
+        The network, called as network(x, omega), x (N, 3, H, W) and omega (p,) or (N, p); a plain one as network(x).
+
+    Raises:
+        CheckpointError: for a file that is missing, damaged or no weights file.
+    """
+    return load(path, Backend(device)).network

@@ -318,7 +318,7 @@ class TunedNetwork(nn.Module):
         return retrofit.stored(self.plan, layers, parameters.held(network), parameters.statistics(network))
 
     def save(self, path: str | Path) -> None:
-        """Write the weights file (.safetensors), from which `load` makes this network again.
+        """Write the weights file (.safetensors), from which `load_tuned` makes this network again.
 
         It holds all weights, kernels stacked, and running statistics of norms; with train='differences' no other
         weights than the differences.
@@ -417,7 +417,7 @@ def from_endpoints(*networks: nn.Module) -> TunedNetwork:
     return network
 
 
-def load(path: str | Path, *, base: nn.Module) -> TunedNetwork:
+def load_tuned(path: str | Path, *, base: nn.Module) -> TunedNetwork:
     """The network with knobs whose `save` wrote the file.
 
     base  a network of the same structure, which is copied; with differences alone, the one they are from

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tunable.backends.protocol import Backend
-from tunable.backends.registry import backend_for, get_backend
+from tunable.backends.registry import backend_for, default_backend, get_backend
 from tunable.errors import BackendError, OmegaError, TunableError, shown
 from tunable.omega import check_omega
 from tunable.weights import storage
@@ -113,10 +113,10 @@ def load(
 ) -> Model:
     """Load a weights file into a framework, or an exported file: .onnx, .mindir.
 
-    backend  None: "onnx" for .onnx, "mindspore" for .mindir, else "torch"
+    backend  None: "onnx" for .onnx, "mindspore" for .mindir, else the first framework that is installed
     """
     wanted = backend_for(path)
-    backend = backend or wanted or "torch"
+    backend = backend or wanted or default_backend()
     chosen = get_backend(backend, device, mode) if isinstance(backend, str) else backend
     if wanted and Path(path).suffix.lower() in chosen.opens:
         return Model(chosen, *chosen.open(path), exported=True)

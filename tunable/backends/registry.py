@@ -56,6 +56,14 @@ def read_pickle(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     return pickles.read_pickle(path)
 
 
+def default_backend() -> str:
+    """The first framework that is installed, or that `TUNABLE_BACKENDS` names; BackendError where there is none."""
+    name = next(iter(requested()), None)
+    if name is None:
+        raise BackendError(f"no framework is installed; install one of {', '.join(BACKENDS)}")
+    return name
+
+
 def backend_for(path: str | Path) -> str | None:
     """The backend that opens an exported file of this suffix; None for weights files."""
     return _EXPORTED.get(Path(path).suffix.lower())

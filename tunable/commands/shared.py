@@ -12,8 +12,8 @@ import numpy as np
 
 from tunable.backends.model import Model, load
 from tunable.backends.protocol import Backend
-from tunable.backends.registry import BACKENDS, backend_for, get_backend, requested
-from tunable.errors import TunableError, shown
+from tunable.backends.registry import BACKENDS, backend_for, default_backend, get_backend
+from tunable.errors import shown
 from tunable.images.folders import some
 from tunable.images.pictures import MAX_PIXELS
 from tunable.omega import check_range, format_omega, parse_omega
@@ -89,10 +89,7 @@ def warn_of_untrained(omegas: Iterable[np.ndarray], header: Header) -> None:
 def backend_of(args: argparse.Namespace) -> Backend:
     """The backend that the arguments name, or that opens the exported file which they name."""
     model = getattr(args, "model", None)
-    name = args.backend or (model and backend_for(model)) or next(iter(requested()), None)
-    if name is None:
-        raise TunableError(f"no framework is installed; install one of {', '.join(BACKENDS)}")
-    return get_backend(name, args.device, args.mode)
+    return get_backend(args.backend or (model and backend_for(model)) or default_backend(), args.device, args.mode)
 
 
 def model_of(args: argparse.Namespace) -> Model:

@@ -1,0 +1,176 @@
+"""What the command line does, as functions of Python: train, evaluate, restore, verify, export."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tunable.backends.model import Model, load
+from tunable.backends.protocol import Backend
+from tunable.backends.registry import default_backend, get_backend, requested
+from tunable.certificate import Certificate
+from tunable.certificate import verify as judge
+from tunable.evaluation.measuring import Measurement
+from tunable.evaluation.measuring import evaluate as measure
+from tunable.exports.judging import Report, checked_export
+from tunable.images.pictures import Picture, from_network, read_picture, to_levels, to_network, write_frames
+from tunable.images.tiling import run_tiled
+from tunable.specs.reading import load_recipe
+from tunable.specs.recipe import Recipe
+from tunable.training.loop import train as run_training
+
+__all__ = ["Model", "evaluate", "export", "load", "restore", "train", "verify"]
+
+
+def train(
+    recipe: str | Path | Recipe,
+    out: str | Path,
+    *,
+    backend: str | Backend | None = None,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> Model:
+    """Train a recipe, as `tunable train` does, and return the model.
+
+    Args:
+        recipe: the path of a YAML file, or a recipe that was read.
+        out: the folder of the run; its weights are `out/model.safetensors`.
+        backend: "torch" or "mindspore"; None: the first that is installed.
+        overrides: values of the file to replace, such as "data.batch=8".
+        resume: whether to go on with the newest checkpoint in `out`.
+        progress: called after every step with the step, the number of steps and the loss.
+
+    Raises:
+        TunableError: as `tunable.training.loop.train`, and for a recipe that cannot be read.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe, list(overrides))
+    return run_training(recipe, _framework(backend), out, resume=resume, progress=progress)
+
+
+def evaluate(
+    model: Model,
+    folder: str | Path,
+    omegas: np.ndarray | None = None,
+    *,
+    sigmas: Sequence[float] | None = None,
+    rhos: Sequence[float] | None = None,
+    ssim: bool = True,
+) -> list[Measurement]:
+    """Measure a model on clean pictures that are degraded by the measuring protocol, as `tunable evaluate` does.
+
+    Args:
+        model: what `load` returned.
+        folder: of clean pictures.
+        omegas: (K, p), the settings to measure; None for a plain network.
+        sigmas: noise levels in 1/255; None: 5, 15, 30.
+        rhos: blur levels in pixels; None: those of the network's task.
+        ssim: whether SSIM is measured beside PSNR.
+
+    Returns:
+        One measurement per picture, level and omega.
+
+    Raises:
+        TunableError: for levels that the network's task has not.
+        DataError: for a picture that cannot be used, before any is measured.
+    """
+    return measure(model, str(folder), omegas, sigmas, rhos, ssim=ssim)
+
+
+def restore(
+    model: Model,
+    picture: str | Path | np.ndarray,
+    omega=None,
+    *,
+    out: str | Path | None = None,
+    tile: int | None = None,
+    quality: int | None = None,
+) -> np.ndarray:
+    """Restore one picture of any size, as `tunable restore` does.
+
+    Args:
+        model: what `load` returned.
+        picture: a file, or its values (H, W, 3): floats in 0..1, or levels, uint8 or uint16.
+        omega: (p,); None for a plain network.
+        out: also write the result there; of a file with its profile, transparency and tags.
+        tile: pixels along a tile's side, to bound the memory; None: as `tunable restore` chooses.
+        quality: of JPEG, AVIF and WebP, 1 to 100.
+
+    Returns:
+        (scale H, scale W, 3): levels for a file and for levels, else float32.
+
+    Raises:
+        DataError: for a file that is no picture, or a result that cannot be written.
+        OmegaError: for an omega of another length than the network's.
+    """
+    held = None if isinstance(picture, np.ndarray) else read_picture(picture)
+    values = held.levels if held else np.asarray(picture)
+    restored = from_network(run_tiled(model, to_network(values), omega, tile))
+    if out is not None:
+        write_frames(out, [held._replace(levels=restored)] if held else [Picture(to_levels(restored))], quality=quality)
+    return restored
+
+
+def verify(
+    path: str | Path,
+    *,
+    backends: Sequence[str] | None = None,
+    points: int = 5,
+    exports: tuple[str, ...] = (),
+    record: str | Path | None = None,
+    against: str | Path | None = None,
+) -> Certificate:
+    """Judge the frameworks on the tunable network in a weights file, as `tunable verify` does.
+
+    Args:
+        path: a weights file of a tunable network.
+        backends: the frameworks to compare; None: all that are installed.
+        points: of a grid of omega along each axis.
+        exports: formats, "onnx" and "mindir", whose files are judged too.
+        record: also write the truth there as a pack, if all passes.
+        against: a pack to judge by.
+
+    Returns:
+        The certificate; `certificate.passed` says whether every comparison holds.
+
+    Raises:
+        TunableError: for a plain network, and for what cannot be recorded.
+    """
+    chosen = [get_backend(name) for name in (requested() if backends is None else backends)]
+    return judge(path, chosen, points=points, exports=exports, record=record, against=against)
+
+
+def export(
+    model: Model,
+    path: str | Path,
+    *,
+    format: str = "onnx",
+    omega=None,
+    form: str = "shared",
+    half: bool = False,
+    size: tuple[int, int] | None = None,
+) -> Report:
+    """Write a model for other programs, as `tunable export` does: compared with the network before the file is there.
+
+    Args:
+        model: what `load` returned.
+        path: the file.
+        format: "onnx", "mindir" (MindSpore's), or "dni", a set of plain weights files.
+        omega: (p,) to fold at; None: omega stays an input.
+        form: "shared", one omega for the batch, or "basis", one per sample.
+        half: whether an ONNX file is in float16.
+        size: height and width that the graph is fixed to; None: any.
+
+    Returns:
+        How far the file's outputs are from the network's.
+
+    Raises:
+        CheckFailed: where they are too far; no file is left.
+        TunableError: for what cannot be asked.
+    """
+    return checked_export(model, format, path, omega, form=form, half=half, size=size)
+
+
+def _framework(backend: str | Backend | None) -> Backend:
+    return get_backend(backend or default_backend()) if backend is None or isinstance(backend, str) else backend
