@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from parity_tests.faults import FAULTS
 from parity_tests.test_certificate import STAGES
-from parity_tests.test_judges import make_recipes
+from parity_tests.test_perceptual import make_recipes
 from tunable.certificate import verify
 from tunable.commands import main
 from tunable.errors import CheckpointError, TunableError

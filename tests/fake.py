@@ -6,7 +6,7 @@ import numpy as np
 
 from tunable.backends.protocol import StepReport
 from tunable.parameters.specs import ParameterSpec
-from tunable.training.checkpoints import Snapshots
+from tunable.training.checkpoints import Checkpoints
 from tunable.weights import storage
 
 SPECS = [ParameterSpec("gain", (1,), "kernel", 1)]
@@ -61,7 +61,7 @@ class Numpy:
 
 
 def held(out):
-    return [path.name for path in Snapshots(out).paths()]
+    return [path.name for path in Checkpoints(out).paths()]
 
 
 def names(*steps):

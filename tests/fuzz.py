@@ -25,7 +25,7 @@ from tunable.parameters.layouts import layout
 from tunable.specs.documents import read_yaml
 from tunable.specs.reading import load_recipe
 from tunable.specs.recipe import parse
-from tunable.training.checkpoints import Snapshots
+from tunable.training.checkpoints import Checkpoints
 from tunable.weights import storage
 from tunable.weights.conversion import SOURCES, convert
 from tunable.weights.storage import STATE_FORMAT, Header
@@ -245,7 +245,7 @@ def foreign(folder: Path, rng):
     storage.check_network(tensors, header, path)
 
 
-def snapshot(folder: Path, rng):
+def checkpoint(folder: Path, rng):
     """The newest checkpoint of a run says or holds something else: it is damaged, and the one before it is taken."""
     tensors, _ = _weights()
     recipe = parse(RECIPE)
@@ -261,7 +261,7 @@ def snapshot(folder: Path, rng):
         if step == 2:
             metadata, held_now = _stored(metadata, rng), _other(held, rng)
         storage.save_tensors(out / f"step-{step:08d}.safetensors", held_now, metadata)
-    found = Snapshots(folder / "run").newest(recipe, {}, specs, [])
+    found = Checkpoints(folder / "run").newest(recipe, {}, specs, [])
     assert found.step in (1, 2)
 
 
@@ -301,7 +301,7 @@ def nested_yaml(folder: Path, rng):
 
 
 KINDS = [
-    recipe_text, recipe_values, override, weights_header, weights_bytes, foreign, snapshot, made_tunable, words,
+    recipe_text, recipe_values, override, weights_header, weights_bytes, foreign, checkpoint, made_tunable, words,
     nested_yaml,
 ]  # fmt: skip
 

@@ -20,7 +20,7 @@ from tunable.files import write_text
 from tunable.reports import charts
 from tunable.reports import layers as report
 
-SUITE = ("layers", "drawn", "limits", "objectives", "networks", "judges", "optimizers", "structure", "modes")
+SUITE = ("layers", "drawn", "limits", "objectives", "networks", "perceptual", "optimizers", "structure", "modes")
 SUITE += ("trajectories", "training")
 MODEL = "docs/results/denoise_mini/mindspore"
 TUNABLE = [sys.executable, "-m", "tunable"]

@@ -19,13 +19,13 @@ from parity_tests import (
     test_certificate,
     test_export,
     test_golden,
-    test_judges,
     test_layers,
     test_limits,
     test_make_tunable,
     test_networks,
     test_objectives,
     test_optimizers,
+    test_perceptual,
     test_retrofit,
     test_structure,
     test_threads,
@@ -39,8 +39,8 @@ from tunable.weights import vgg
 sys.path.append(str(Path(__file__).parents[2] / "tests"))  # which is no package
 
 import test_certificate_parts  # noqa: E402
-import test_data  # noqa: E402
 import test_export as test_onnx  # noqa: E402
+import test_patches  # noqa: E402
 import test_tiling  # noqa: E402
 from prepared import two_pictures  # noqa: E402
 
@@ -75,7 +75,7 @@ class Check(NamedTuple):
                 "make_recipe": make_recipe,
                 "make_loss": partial(test_objectives.build_loss, twin, make_recipe),
                 "folder": Path(folder),
-                "recipes": test_judges.make_recipes(Path(folder)),
+                "recipes": test_perceptual.make_recipes(Path(folder)),
             }
             wanted = inspect.signature(self.function).parameters.keys() - arguments.keys()
             if "tmp_path" in wanted:
@@ -83,7 +83,7 @@ class Check(NamedTuple):
             if "batches" in wanted:
                 fixtures["folder"] = Path(tempfile.mkdtemp(dir=folder))
                 two_pictures(fixtures["folder"])
-                fixtures["batches"] = test_data.maker(make_recipe, fixtures["folder"])
+                fixtures["batches"] = test_patches.maker(make_recipe, fixtures["folder"])
             if "small_network" in wanted:
                 path, recipe = Path(folder) / "small.safetensors", small_recipe("affine")
                 fixtures["small_network"] = lambda phi: write_untrained(path, recipe, twin.backend)
@@ -178,13 +178,13 @@ CHECKS: dict[str, list[Check]] = {
         _check(test_objectives.test_built_by_hand),
     ],
     "judge": [
-        _check(test_judges.test_relativistic_written_numbers),
-        _check(test_judges.test_gram_written_numbers),
-        *(_check(test_judges.test_features, layer=layer, size=(37, 22)) for layer in (vgg.RELU3_3, vgg.CONV5_4)),
-        _check(test_judges.test_discriminator, scales=4),
-        *(_check(test_judges.test_objectives, name=name) for name in ("gan", "style")),
-        _check(test_judges.test_the_discriminators_step, which=EAGER),
-        _check(test_judges.test_the_networks_step_leaves_the_discriminator),
+        _check(test_perceptual.test_relativistic_written_numbers),
+        _check(test_perceptual.test_gram_written_numbers),
+        *(_check(test_perceptual.test_features, layer=layer, size=(37, 22)) for layer in (vgg.RELU3_3, vgg.CONV5_4)),
+        _check(test_perceptual.test_discriminator, scales=4),
+        *(_check(test_perceptual.test_objectives, name=name) for name in ("gan", "style")),
+        _check(test_perceptual.test_the_discriminators_step, which=EAGER),
+        _check(test_perceptual.test_the_networks_step_leaves_the_discriminator),
     ],
     "multi-loss": [
         *(
@@ -273,15 +273,15 @@ CHECKS: dict[str, list[Check]] = {
         _check(test_tiling.test_levels_are_restored_as_levels, halo=None, tile=16, dtype=np.uint8),
     ),
     "batches": _alone(
-        _check(test_data.test_a_batch_is_a_function_of_seed_and_index),
-        _check(test_data.test_batches_share_no_random_numbers),
-        _check(test_data.test_samples_of_a_batch_differ),
-        _check(test_data.test_stream_equals_direct, workers=3),
-        _check(test_data.test_patches_are_turned_crops_of_the_pictures),
-        _check(test_data.test_a_patch_is_blurred_with_what_is_around_it),
-        _check(test_data.test_degradation),
-        _check(test_data.test_degradations_follow_the_recipes_order),
-        _check(test_data.test_omega_follows_the_sampler_and_p),
+        _check(test_patches.test_a_batch_is_a_function_of_seed_and_index),
+        _check(test_patches.test_batches_share_no_random_numbers),
+        _check(test_patches.test_samples_of_a_batch_differ),
+        _check(test_patches.test_stream_equals_direct, workers=3),
+        _check(test_patches.test_patches_are_turned_crops_of_the_pictures),
+        _check(test_patches.test_a_patch_is_blurred_with_what_is_around_it),
+        _check(test_patches.test_degradation),
+        _check(test_patches.test_degradations_follow_the_recipes_order),
+        _check(test_patches.test_omega_follows_the_sampler_and_p),
     ),
     "exports": _alone(
         _check(test_export.test_dni, phi="base"),

@@ -29,7 +29,7 @@ LARGEST = 1e8  # weight of a network: what has larger ones has diverged
 log = logging.getLogger(__name__)
 
 
-class Snapshot(NamedTuple):
+class Checkpoint(NamedTuple):
     """A run after `step` steps; the last three as checkpoint.RunState has them."""
 
     step: int
@@ -40,7 +40,7 @@ class Snapshot(NamedTuple):
     loss: float | None = None
 
 
-class Snapshots:
+class Checkpoints:
     """The checkpoints in the folder of a run, oldest first."""
 
     def __init__(self, out: str | Path):
@@ -61,22 +61,22 @@ class Snapshots:
         paths = self.paths()
         return _step(paths[-1]) if paths else None
 
-    def save(self, snapshot: Snapshot, recipe: Recipe) -> None:
+    def save(self, checkpoint: Checkpoint, recipe: Recipe) -> None:
         """Write a checkpoint; CheckFailed when its weights are not finite or beyond `LARGEST`."""
-        tensors = {storage.WEIGHTS + name: value for name, value in snapshot.weights.items()}
-        tensors |= {"state." + name: value for name, value in snapshot.state.items()}
+        tensors = {storage.WEIGHTS + name: value for name, value in checkpoint.weights.items()}
+        tensors |= {"state." + name: value for name, value in checkpoint.state.items()}
         for name, value in tensors.items():
             if not np.isfinite(value).all():
-                raise CheckFailed(f"{name} is not finite after step {snapshot.step}; {self.describe()}")
-        for name, value in snapshot.weights.items():
+                raise CheckFailed(f"{name} is not finite after step {checkpoint.step}; {self.describe()}")
+        for name, value in checkpoint.weights.items():
             if value.size and (found := np.abs(value).max()) > LARGEST:
                 raise CheckFailed(
-                    f"weights.{name} has a value of {found:.1e} after step {snapshot.step}: the run has diverged; "
+                    f"weights.{name} has a value of {found:.1e} after step {checkpoint.step}: the run has diverged; "
                     f"{self.describe()}"
                 )
-        told = {key: getattr(snapshot, key) for key in ("step", "inputs", "history", "loss")}
+        told = {key: getattr(checkpoint, key) for key in ("step", "inputs", "history", "loss")}
         metadata = storage.RunState(recipe=recipe.to_dict(), **told).to_metadata()
-        storage.save_tensors(self.folder / f"step-{snapshot.step:08d}.safetensors", tensors, metadata)
+        storage.save_tensors(self.folder / f"step-{checkpoint.step:08d}.safetensors", tensors, metadata)
 
     def rotate(self, keep: int) -> None:
         """Drop all but the newest `keep` checkpoints."""
@@ -90,7 +90,7 @@ class Snapshots:
 
     def newest(
         self, recipe: Recipe, sources: Sources, weights: list[ParameterSpec], state: list[ParameterSpec]
-    ) -> Snapshot | None:
+    ) -> Checkpoint | None:
         """The newest checkpoint that can be read, None where there is none at all.
 
         sources         the files that the recipe names, as they are now
@@ -105,8 +105,8 @@ class Snapshots:
                 held = _read(path)
                 difference = _difference(held.recipe, recipe.to_dict())
                 if not difference:
-                    storage.check_tensors(held.snapshot.weights, weights, path)
-                    storage.check_tensors(held.snapshot.state, state, path)
+                    storage.check_tensors(held.checkpoint.weights, weights, path)
+                    storage.check_tensors(held.checkpoint.state, state, path)
             except RecipeError as error:  # of another version: nothing is damaged
                 raise CheckpointError(f"{error}; it takes the version that made it to go on") from None
             except TunableError as error:
@@ -119,15 +119,15 @@ class Snapshots:
             rates = _other_rates(held.recipe, recipe, _step(path))
             if rates:
                 raise CheckpointError(f"{path} was made with another recipe: {rates}")
-            changed = difference_of(held.snapshot.inputs, sources, self.out)
+            changed = difference_of(held.checkpoint.inputs, sources, self.out)
             if changed:
                 raise CheckpointError(f"{path} was made from other files: {changed}")
-            if not held.snapshot.inputs:
+            if not held.checkpoint.inputs:
                 log.warning("%s, of an earlier version, does not say from which pictures it was made", path)
             for broken, reason in damaged:
                 broken.rename(broken.with_suffix(".damaged"))
                 log.warning("damaged, renamed to %s.damaged: %s", broken.stem, reason)
-            return held.snapshot
+            return held.checkpoint
         if damaged:
             raise CheckpointError(f"no checkpoint in {self.folder} can be used; the newest: {damaged[0][1]}")
         return None
@@ -145,7 +145,7 @@ def changes(before: dict[str, str], now: dict[str, str]) -> str:
 
 class _File(NamedTuple):
     recipe: dict[str, Any]
-    snapshot: Snapshot
+    checkpoint: Checkpoint
 
 
 def _step(path: Path) -> int:
@@ -165,7 +165,7 @@ def _read(path: Path) -> _File:
         if kind not in parts:
             raise CheckpointError(f"{path} has a tensor {name!r} that belongs to no checkpoint")
         parts[kind][rest] = value
-    return _File(recipe, Snapshot(told.step, **parts, inputs=told.inputs, history=told.history, loss=told.loss))
+    return _File(recipe, Checkpoint(told.step, **parts, inputs=told.inputs, history=told.history, loss=told.loss))
 
 
 def _difference(held: Any, wanted: Any, where: str = "") -> str:

@@ -33,7 +33,7 @@ from tunable.parameters.starts import starting_weights
 from tunable.specs.discriminator import DISCRIMINATOR
 from tunable.specs.reading import expand
 from tunable.specs.recipe import Recipe
-from tunable.training.checkpoints import Snapshot, Snapshots, changes
+from tunable.training.checkpoints import Checkpoint, Checkpoints, changes
 from tunable.training.interrupts import held_back
 from tunable.training.sources import digests, read_sources, write_sources
 from tunable.training.tensorboard import Events
@@ -74,9 +74,9 @@ def train(
 
 
 def _train(recipe, backend, out: Path, resume: bool, progress: Progress | None, max_pixels: int | None) -> Model:
-    snapshots = Snapshots(out)
-    _check_folder(out, snapshots, resume)
-    resumed = resume and snapshots.newest_step() is not None
+    checkpoints = Checkpoints(out)
+    _check_folder(out, checkpoints, resume)
+    resumed = resume and checkpoints.newest_step() is not None
     _check_judges(recipe)
     given = None if resumed else _given(recipe)
     batches = Batches(recipe, max_pixels)
@@ -91,30 +91,30 @@ def _train(recipe, backend, out: Path, resume: bool, progress: Progress | None, 
     specs = backend.specs(network)
     if resumed:
         state = [ParameterSpec(name, value.shape, "zero") for name, value in trainer.state().items()]
-        start = snapshots.newest(recipe, sources, specs, state)
+        start = checkpoints.newest(recipe, sources, specs, state)
         trainer.load_state(start.state)
         log.info("continuing %s at step %d", out, start.step)
     else:
         if given is not None:
             storage.check_tensors(given, specs, expand(recipe.initial.weights))
-        start = Snapshot(0, given or starting_weights(specs, recipe.seed, recipe.initial), {}, {}, [])
+        start = Checkpoint(0, given or starting_weights(specs, recipe.seed, recipe.initial), {}, {}, [])
     start = start._replace(inputs=start.inputs | digests(sources), history=_history(start, recipe, backend))
     backend.assign(network, start.weights)
     model = Model(backend, network, storage.Header.of(recipe, history=start.history))
     sweep(out)
-    snapshots.sweep()
+    checkpoints.sweep()
     write_text(out / "recipe.yaml", yaml.safe_dump(recipe.to_dict(), sort_keys=False))
     write_sources(out, sources)
     try:
         with _Log(out, recipe, start.step) as records:
-            _loop(recipe, batches, model, trainer, records, snapshots, start, progress)
+            _loop(recipe, batches, model, trainer, records, checkpoints, start, progress)
     except OSError as error:  # a full disk
         raise TunableError(f"cannot write in {out}: {error.strerror or error}") from None
     model.save(out / "model.safetensors")
     return model
 
 
-def _history(start: Snapshot, recipe: Recipe, backend: Backend) -> list[dict[str, str]]:
+def _history(start: Checkpoint, recipe: Recipe, backend: Backend) -> list[dict[str, str]]:
     """Who trained, and from now on trains: another framework, version, device or switch rounds differently."""
     facts = {**backend.facts(), "numpy": np.__version__, "pillow": PIL.__version__, "program": __version__}
     if start.step == recipe.steps:
@@ -138,9 +138,9 @@ def _check_judges(recipe: Recipe) -> None:
             style_picture(spec)
 
 
-def _check_folder(out: Path, snapshots: Snapshots, resume: bool) -> None:
+def _check_folder(out: Path, checkpoints: Checkpoints, resume: bool) -> None:
     """Refuse to write over a run."""
-    step = snapshots.newest_step()
+    step = checkpoints.newest_step()
     if step is not None and not resume:
         raise CheckpointError(
             f"{out} already holds a run at step {step}; --resume continues it, or choose another folder"
@@ -154,7 +154,7 @@ def _given(recipe: Recipe) -> dict[str, np.ndarray] | None:
     return None if recipe.initial.weights is None else storage.load(expand(recipe.initial.weights))[0]
 
 
-def _loop(recipe, batches, model, trainer, records, snapshots, start, progress):
+def _loop(recipe, batches, model, trainer, records, checkpoints, start, progress):
     step = saved = first = start.step
     begun = start.loss  # the loss of the first step of all
 
@@ -163,7 +163,7 @@ def _loop(recipe, batches, model, trainer, records, snapshots, start, progress):
         with interrupted.whole():
             records.flush()
             weights, state = model.backend.parameters(model.network), trainer.state()
-            snapshots.save(start._replace(step=step, weights=weights, state=state, loss=begun), recipe)
+            checkpoints.save(start._replace(step=step, weights=weights, state=state, loss=begun), recipe)
             saved = step
 
     def due(at):
@@ -178,9 +178,9 @@ def _loop(recipe, batches, model, trainer, records, snapshots, start, progress):
                 report = trainer.step(batch, rate)
                 step = batch.index + 1
                 begun = report.loss if begun is None else begun
-                _check_losses(report, step, begun, snapshots)
+                _check_losses(report, step, begun, checkpoints)
                 if saved == step - 1:  # older checkpoints go only now that the newest has been seen to go on
-                    snapshots.rotate(recipe.checkpoint.keep)
+                    checkpoints.rotate(recipe.checkpoint.keep)
                 records.step(step, rate, report)
                 if progress:
                     progress(step, recipe.steps, report.loss)
@@ -191,22 +191,22 @@ def _loop(recipe, batches, model, trainer, records, snapshots, start, progress):
                     interrupted.stop()
                 if due(step):
                     records.validation(step, validate(model, recipe, max_pixels=batches.max_pixels))
-            snapshots.rotate(recipe.checkpoint.keep)
+            checkpoints.rotate(recipe.checkpoint.keep)
         except DataError:  # a damaged picture: the steps before it are whole
             if step > saved:
                 save()
             raise
 
 
-def _check_losses(report: StepReport, step: int, begun: float, snapshots: Snapshots) -> None:
+def _check_losses(report: StepReport, step: int, begun: float, checkpoints: Checkpoints) -> None:
     """Raise CheckFailed when a run has diverged: losses that are not finite, or far beyond where it began."""
     for name, loss in (("loss", report.loss), ("discriminator's loss", report.discriminator or 0.0)):
         if not np.isfinite(loss):
-            raise CheckFailed(f"the {name} is {loss} at step {step}; {snapshots.describe()}")
+            raise CheckFailed(f"the {name} is {loss} at step {step}; {checkpoints.describe()}")
     if report.loss > DIVERGED * max(begun, 1.0):
         raise CheckFailed(
             f"the loss is {report.loss:.3g} at step {step} and was {begun:.3g} at the first: the run has diverged; "
-            f"{snapshots.describe()}{', which initial.weights can begin from' if snapshots.paths() else ''}"
+            f"{checkpoints.describe()}{', which initial.weights can begin from' if checkpoints.paths() else ''}"
         )
 
 

@@ -15,7 +15,7 @@ from tunable.backends import registry
 from tunable.backends.registry import get_backend
 from tunable.commands import main
 from tunable.training import interrupts
-from tunable.training.checkpoints import Snapshots
+from tunable.training.checkpoints import Checkpoints
 from tunable.training.interrupts import Stopped, heeded, held_back, postponed
 
 INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
@@ -196,7 +196,7 @@ def test_a_training_ends_with_its_step(ignored, sent, status, start, recipe_of, 
         program.send_signal(number)
     last = int(["3", *program.communicate(timeout=30)[0].split()][-1])
     assert program.returncode == status
-    assert Snapshots(out).newest_step() == last == len((out / "log.csv").read_text().splitlines()) - 1
+    assert Checkpoints(out).newest_step() == last == len((out / "log.csv").read_text().splitlines()) - 1
     assert sorted(path.name for path in (out / "checkpoints").iterdir()) == [f"step-{last:08d}.safetensors"]
 
 

@@ -17,7 +17,7 @@ from tunable.parameters.starts import Initial, starting_weights
 from tunable.specs.reading import load_recipe
 from tunable.specs.recipe import parse
 from tunable.training import interrupts, loop
-from tunable.training.checkpoints import Snapshots
+from tunable.training.checkpoints import Checkpoints
 from tunable.training.interrupts import Stopped
 from tunable.training.loop import train
 from tunable.weights import storage
@@ -153,7 +153,7 @@ def test_resumed_is_the_same_run(act, step, kind, kept, recipe_of, tmp_path, who
     out = tmp_path / "run"
     with pytest.raises(kind):
         train(recipe_of(), Numpy(at(step, act)), out)
-    assert (Snapshots(out).newest_step() or 0) == kept and not (out / "model.safetensors").exists()
+    assert (Checkpoints(out).newest_step() or 0) == kept and not (out / "model.safetensors").exists()
     backend = Numpy()
     train(recipe_of(), backend, out, resume=True)
     assert [batch.index for batch, _ in backend.received] == list(range(kept, 10))

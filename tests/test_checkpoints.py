@@ -13,7 +13,7 @@ from tunable.data import patches
 from tunable.data.patches import Batches
 from tunable.errors import CheckFailed, CheckpointError
 from tunable.training import loop
-from tunable.training.checkpoints import FREE, Snapshots
+from tunable.training.checkpoints import FREE, Checkpoints
 from tunable.training.loop import train
 from tunable.weights import storage
 from tunable.weights.storage import Header
@@ -108,7 +108,7 @@ def test_a_recipe_of_another_version_is_not_called_damaged(recipe_of, whole, ref
 
 def test_no_sound_checkpoint(recipe_of, tmp_path, refused):
     train(recipe_of(), Numpy(), tmp_path)
-    for path in Snapshots(tmp_path).paths():
+    for path in Checkpoints(tmp_path).paths():
         DAMAGES["cut"](path)
     with refused(CheckpointError, str(tmp_path / "checkpoints"), names(10)[0], "safetensors"):
         train(recipe_of(), Numpy(), tmp_path, resume=True)
@@ -119,8 +119,8 @@ def test_other_files_are_no_checkpoints(tmp_path):
     for name in ("step-x.safetensors", "step-00000003.safetensors.tmp", "step-3.txt", *names(20, 5)):
         (tmp_path / "checkpoints").mkdir(exist_ok=True)
         (tmp_path / "checkpoints" / name).touch()
-    assert held(tmp_path) == names(5, 20) and Snapshots(tmp_path).newest_step() == 20
-    assert Snapshots(tmp_path / "absent").newest_step() is None
+    assert held(tmp_path) == names(5, 20) and Checkpoints(tmp_path).newest_step() == 20
+    assert Checkpoints(tmp_path / "absent").newest_step() is None
 
 
 # --- what enters a run beside its recipe
