@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tunable import oracle
-from tunable.specs.networks import num_kernels
+from tunable.specs.networks import PHI_FORMS, num_kernels
 
 BATCH = 3
 
@@ -144,6 +144,25 @@ CASES = {
     "table": Case("parameter", ((2, 3, 4),), {}, None),
 }
 CONVOLUTIONS = [name for name, case in CASES.items() if case.kind.startswith("conv")]
+# The grid of geometry (CASES), phi and p in pairs: phi and p meet geometry in one vector only, the alpha that mixes the
+# kernels, so each pair of geometry and phi, geometry and p, phi and p stands once, not every combination of the three.
+OBJECTIVES = (1, 2, 3, 16)
+GRID = [
+    (name, phi, OBJECTIVES[(i + j) % len(OBJECTIVES)])
+    for i, name in enumerate(CASES)
+    for j, phi in enumerate(PHI_FORMS)
+]
+# One case of each kind of layer, and one without bias: with every phi where the others have one in turn.
+KINDS = (
+    "grouped", "no bias", "1-d uneven", "3-d depth-wise", "transposed uneven", "linear on rows", "table",
+    "layer norm 2d", "attention", "channel attention"
+)  # fmt: skip
+IN_TURN = [
+    (name, phi)
+    for i, name in enumerate(CASES)
+    for j, phi in enumerate(PHI_FORMS)
+    if name in KINDS or i % len(PHI_FORMS) == j
+]
 CLASSES = {
     "conv1d": "TunableConv1d",
     "conv2d": "TunableConv2d",

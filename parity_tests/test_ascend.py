@@ -41,9 +41,11 @@ def run(mindspore, name, form, label):
     return mindspore.run(build(mindspore, name, "affine", 3, form=form), inputs(name), omegas(3)[label])
 
 
-@pytest.mark.parametrize("label", ["inside", "per sample"])
-@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", CONVOLUTIONS)
+@pytest.mark.parametrize(
+    ("form", "label"),
+    [*((form, "per sample") for form in FORMS), ("auto", "inside"), ("basis", "inside")],  # one omega: two ways in all
+)
 def test_ascend(mindspore, ascend, issued, name, form, label):
     """Equal to the oracle, by dense and depth-wise convolutions only, or by matrix products."""
     output = run(mindspore, name, form, label)

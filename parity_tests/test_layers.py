@@ -3,7 +3,21 @@
 import numpy as np
 import pytest
 
-from parity_tests.cases import BATCH, CASES, CONVOLUTIONS, build, factor, inputs, omegas, shapes, true_gradients
+from parity_tests.cases import (
+    BATCH,
+    CASES,
+    CONVOLUTIONS,
+    GRID,
+    IN_TURN,
+    KINDS,
+    OBJECTIVES,
+    build,
+    factor,
+    inputs,
+    omegas,
+    shapes,
+    true_gradients,
+)
 from parity_tests.cases import truth as true_output
 from tunable.forms import FORMS
 from tunable.specs.networks import PHI_FORMS
@@ -21,9 +35,7 @@ GRADIENT_CASES += [
 ]
 
 
-@pytest.mark.parametrize("p", [1, 2, 3, 16])
-@pytest.mark.parametrize("phi", PHI_FORMS)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("name", "phi", "p"), GRID)
 def test_output(twin, name, phi, p):
     """At every omega, and in every form where each sample has its own."""
     layer = build(twin, name, phi, p)
@@ -36,8 +48,7 @@ def test_output(twin, name, phi, p):
             assert error <= LIMIT, f"omega {label}, form {form}: {error:.2e}"
 
 
-@pytest.mark.parametrize("phi", PHI_FORMS)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("name", "phi"), IN_TURN)
 def test_parameters(twin, name, phi):
     """Names and shapes are those of the weights file; the declared specs say the same."""
     layer, wanted = build(twin, name, phi, 3), shapes(name, phi, 3)
@@ -66,6 +77,15 @@ def check_gradients(twin, name, phi, p, label):
         errors = {place: relative_error(found[place], truth[place]) for place in truth}
         worst = max(errors, key=errors.get)
         assert errors[worst] <= GRADIENT_LIMIT, f"form {form}, {worst}: {errors[worst]:.2e}"
+
+
+def test_the_grid_holds_every_pair():
+    """Of geometry and phi, geometry and p, phi and p; the shorter list every geometry, and every phi with each kind."""
+    assert {(name, phi) for name, phi, _ in GRID} == {(name, phi) for name in CASES for phi in PHI_FORMS}
+    assert {(name, p) for name, _, p in GRID} == {(name, p) for name in CASES for p in OBJECTIVES}
+    assert {(phi, p) for _, phi, p in GRID} == {(phi, p) for phi in PHI_FORMS for p in OBJECTIVES}
+    assert {name for name, _ in IN_TURN} == set(CASES) and len(IN_TURN) == len(CASES) + 3 * len(KINDS)
+    assert {CASES[name].kind.rstrip("123d") for name in KINDS} >= {"conv", "conv_transpose", "linear", "parameter"}
 
 
 def test_written_convolution(twin):

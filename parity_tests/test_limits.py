@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from parity_tests.cases import BATCH, CASES, CONVOLUTIONS, build, factor, inputs, omegas, weights
+from parity_tests.cases import BATCH, CASES, CONVOLUTIONS, IN_TURN, KINDS, build, factor, inputs, omegas, weights
 from parity_tests.twins import differ
 from tunable.forms import FORMS
 from tunable.specs.networks import PHI_FORMS, ResNetSpec
@@ -11,10 +11,6 @@ from tunable.tolerances import TOLERANCES, relative_error
 
 LAYER, FOLDED = TOLERANCES["layer"].limit, TOLERANCES["folded"].limit
 OMEGA = np.array([0.3, 0.9], np.float32)
-KINDS = (  # one case of each kind of layer, and one without bias
-    "grouped", "no bias", "1-d uneven", "3-d depth-wise", "transposed uneven", "linear on rows", "table",
-    "layer norm 2d", "attention", "channel attention"
-)  # fmt: skip
 
 
 def close(a, b, limit=LAYER):
@@ -51,8 +47,7 @@ def test_one_kernel_at_one_is_the_ordinary_convolution(twin, name):
     close(twin.run(layer, inputs(name), np.ones((BATCH, 1))), wanted)
 
 
-@pytest.mark.parametrize("i", range(3))
-@pytest.mark.parametrize("name", CONVOLUTIONS)
+@pytest.mark.parametrize(("name", "i"), [(name, place % 3) for place, name in enumerate(CONVOLUTIONS)])
 def test_unit_vector_selects_its_kernel(twin, name, i):
     close(twin.run(build(twin, name, "identity", 3), inputs(name), np.eye(3)[i]), ordinary(twin, name, 3, i))
 
@@ -77,8 +72,7 @@ def test_forms_are_equal(twin, name):
         close(other, first)
 
 
-@pytest.mark.parametrize("phi", PHI_FORMS)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("name", "phi"), IN_TURN)
 def test_folded_layer(twin, name, phi):
     """An ordinary layer of the framework equals the live one, which stays as it was."""
     layer, held = build(twin, name, phi, 2), weights(name, phi, 2)
@@ -178,8 +172,7 @@ def test_every_parameter_of_a_network_gets_a_gradient(twin, phi, rng):
             assert np.abs(part).max() > 0, f"no gradient for {name}[{i}]"
 
 
-@pytest.mark.parametrize("phi", PHI_FORMS)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("name", "phi"), IN_TURN)
 def test_different_omega_differ(twin, name, phi):
     """Negative control, for one omega and between the samples of a batch of equal inputs."""
     layer = build(twin, name, phi, 2)
