@@ -1,4 +1,4 @@
-"""Networks as graphs for other runtimes; form `shared` or `basis` says what omega is there (DESIGN, "Exports")."""
+"""Networks as graphs for other runtimes (docs/design.md, "Exports"); form `shared` or `basis` says what omega is."""
 
 from contextlib import contextmanager
 from pathlib import Path

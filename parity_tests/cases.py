@@ -195,7 +195,7 @@ def build(twin, name: str, phi: str, p: int, **options):
 
 
 def shapes(name: str, phi: str, p: int) -> dict[str, tuple[int, ...]]:
-    """Every parameter's shape by name: DESIGN, decision 1."""
+    """Every parameter's shape by name (docs/design.md, "The weights file")."""
     k, mapped = num_kernels(p, phi), {}
     if phi == "affine":
         mapped = {"phi.weight": (p, p), "phi.bias": (p,)}

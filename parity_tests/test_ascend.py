@@ -1,7 +1,7 @@
 """What the MindSpore twin does on Ascend, run on the CPU: right numbers, and no convolution that Ascend lacks.
 
 Ascend has dense convolutions and depth-wise ones (groups = channels in = channels out), no others: a layer with
-groups, or with one kernel per sample, must be built from these (FACTS: "Ascend: groups").
+groups, or with one kernel per sample, must be built from these (docs/framework_traps.md, "Groups on Ascend").
 """
 
 import inspect

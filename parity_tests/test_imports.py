@@ -1,4 +1,4 @@
-"""Who may import whom (DESIGN, "Layout"), read from the sources; and that the command line loads no framework."""
+"""Who may import whom (docs/design.md, "Layout"), read from the sources; that the command line loads no framework."""
 
 import ast
 import subprocess

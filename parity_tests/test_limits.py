@@ -1,4 +1,4 @@
-"""Limit cases: where a tunable layer or network must be a simpler known thing (SPEC 2), and controls that it is not."""
+"""Limit cases (docs/method.md, "Layers"): where a tunable layer or network must be a simpler known thing; controls."""
 
 import numpy as np
 import pytest

@@ -98,7 +98,7 @@ def test_pipeline_order_and_generator():
 
 
 def test_protocol_as_written():
-    """SPEC 7, word for word."""
+    """docs/method.md, "Measuring protocol", word for word."""
     clean = np.random.default_rng(9).uniform(size=(6, 5, 3)).astype(np.float32)
     draw = np.random.default_rng(4).standard_normal((6, 5, 3))
     np.testing.assert_array_equal(protocol_noise(6, 5, 4), draw)

@@ -1,4 +1,4 @@
-"""Metrics by the protocol of SPEC 7, against written numbers and the definitions."""
+"""Metrics by the protocol of docs/method.md, "Measuring protocol", against written numbers and the definitions."""
 
 import numpy as np
 import pytest

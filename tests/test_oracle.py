@@ -160,7 +160,7 @@ def test_unit_vector_selects_its_kernel(i, rng):
 
 
 def test_output_is_affine_in_omega(rng):
-    """SPEC 2: with the affine phi, p + 1 folded layers reproduce every omega; on the line p of them do."""
+    """docs/method.md, "Layers": with an affine phi p + 1 folded layers give every omega; on the line p of them do."""
     tensors, x = layer_tensors(rng), rng.standard_normal((1, 4, 5, 5))
 
     def at(*omega):
@@ -173,7 +173,7 @@ def test_output_is_affine_in_omega(rng):
 
 
 def test_affine_layer_equals_its_base_form(rng):
-    """SPEC 2: K_0 = sum_i c_i k_i, K_j = sum_i W_ij k_i."""
+    """docs/method.md, "Layers": K_0 = sum_i c_i k_i, K_j = sum_i W_ij k_i."""
     tensors, x, omega = layer_tensors(rng), rng.standard_normal((2, 4, 5, 5)), rng.uniform(size=(2, 2))
     mixing = np.concatenate([tensors["phi.bias"][None], tensors["phi.weight"].T])
     base = {name: np.tensordot(mixing, tensors[name], axes=1) for name in ("weight", "bias")}

@@ -1,4 +1,4 @@
-"""Starting weights: bounds, names, and each named start (SPEC 2)."""
+"""Starting weights: bounds, names, and each named start (docs/method.md, "Layers")."""
 
 import numpy as np
 import pytest

@@ -1,7 +1,7 @@
 """What `make_tunable` of both twins shares: which layers become tunable, where they start, and the weights file.
 
 A twin lists the places of a network that hold parameters; `chosen` picks those that become tunable, and says of every
-other one why it stays ordinary. The file holds tensors under the names of DESIGN's decision 1, so that the two twins
+other one why it stays ordinary. The file holds tensors under the names of other weights files, so that the two twins
 of a user's network read each other's, and a network of this project made tunable is its own tunable form.
 """
 

@@ -1,4 +1,4 @@
-"""The one table of tolerances: how far correct programs may differ, and why (DESIGN, decision 9).
+"""The one table of tolerances: how far correct programs may differ, and why (docs/design.md, "Judging against truth").
 
 Errors are relative: ||a - b|| / ||b|| over a whole tensor, b the float64 truth where there is one.
 """

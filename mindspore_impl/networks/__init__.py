@@ -1,4 +1,4 @@
-"""The paper's networks, tunable and plain (SPEC 4)."""
+"""The paper's networks, tunable and plain (docs/method.md, "Networks")."""
 
 from mindspore_impl.networks.discriminator import Discriminator
 from mindspore_impl.networks.nafnet import NAFNet

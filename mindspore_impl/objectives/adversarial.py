@@ -1,4 +1,4 @@
-"""The perceptual-adversarial objective of super-resolution (section 4.1.3; SPEC 3, `gan`)."""
+"""The perceptual-adversarial objective of super-resolution (section 4.1.3; docs/method.md, "Objectives", `gan`)."""
 
 import mindspore as ms
 from mindspore import nn

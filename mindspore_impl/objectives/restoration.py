@@ -1,4 +1,6 @@
-"""Objectives of image restoration: reconstruction, noise preservation, deblurring and sharpening (SPEC 3; Eq. 9).
+"""Objectives of image restoration: reconstruction, noise preservation (Eq. 9), deblurring and sharpening.
+
+docs/method.md, "Objectives", has their formulas.
 
 An objective is called as objective(restored, sample, omega) -> (N,): `sample` maps names to tensors (N, C, H, W), omega
 is (N, k), the objective's own knob first and then those of the objectives that it `builds_on`: it knows nothing of the

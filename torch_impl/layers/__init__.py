@@ -1,4 +1,4 @@
-"""Tunable layers (SPEC 2), the ordinary norms, and what is built from both."""
+"""Tunable layers (docs/method.md, "Layers"), the ordinary norms, and what is built from both."""
 
 from torch_impl.layers.attention import ChannelAttention, SimplifiedChannelAttention, WindowAttention
 from torch_impl.layers.composite import Composite, call, conv2d, held, linear, norm, parameter

@@ -1,4 +1,4 @@
-"""Objectives and the parametric multi-loss (SPEC 3)."""
+"""Objectives and the parametric multi-loss (docs/method.md, "Objectives")."""
 
 from torch_impl.objectives.adversarial import Perceptual, relativistic
 from torch_impl.objectives.multi import OBJECTIVES, MultiLoss, make_loss

@@ -1,4 +1,4 @@
-"""The style objective (section 4.2; SPEC 3, `style`), after Johnson et al., ECCV 2016."""
+"""The style objective (section 4.2; docs/method.md, "Objectives", `style`), after Johnson et al., ECCV 2016."""
 
 import torch
 from torch import nn

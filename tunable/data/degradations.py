@@ -1,7 +1,8 @@
 """Degradations that make training and test input from clean pictures (numpy, seeded).
 
 Each is a small pydantic model, so that a recipe can hold it, with one method:
-`apply(pictures, rng) -> pictures`, float32 NCHW in 0..1 in and out, not clipped unless it says so (SPEC 7).
+`apply(pictures, rng) -> pictures`, float32 NCHW in 0..1 in and out, not clipped unless it says so
+(docs/method.md, "Measuring protocol").
 A level may be a number or a range [low, high], from which it is drawn uniformly, per picture.
 """
 
@@ -184,7 +185,7 @@ def margin_of(pipeline: list[Degradation]) -> int:
 
 
 def protocol_noise(height: int, width: int, index: int) -> np.ndarray:
-    """The unit noise of the measuring protocol (SPEC 7): float64 (H, W, 3), one draw per picture.
+    """The unit noise of the measuring protocol (docs/method.md): float64 (H, W, 3), one draw per picture.
 
     `index` is the picture's place in sorted file order; the same draw serves every sigma.
     """

@@ -1,4 +1,4 @@
-"""Gaussian blur of pictures: of the degradation (SPEC 6) and inside the unsharp mask (SPEC 3)."""
+"""Gaussian blur of pictures: of the degradation, and inside the unsharp mask (docs/method.md, "Objectives")."""
 
 import numpy as np
 from scipy import ndimage

@@ -1,4 +1,6 @@
-"""Measuring a model over omega, noise and blur levels by the protocol of SPEC 7 (printed beside every table).
+"""Measuring a model over omega, noise and blur levels, by one protocol that is printed beside every table.
+
+It is that of docs/method.md, "Measuring protocol".
 
 Degraded pictures are the clean ones, blurred where that is asked for, plus `protocol_noise`; neither input, output nor
 target is clipped or rounded. Metrics run on numpy arrays, so both frameworks are measured by the same code.

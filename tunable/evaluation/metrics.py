@@ -1,4 +1,4 @@
-"""Metrics by the measuring protocol (SPEC 7), on numpy pictures (H, W, 3), in float64.
+"""Metrics by the measuring protocol (docs/method.md, "Measuring protocol"), on numpy pictures (H, W, 3), in float64.
 
 RGB, data range 1; nothing is clipped, rounded or cut off (`eight_bits` does, for super-resolution). Both frameworks are
 measured by this code.

@@ -4,7 +4,7 @@ onnx, mindir   a graph with inputs `image` (n, c, h, w) and `omega`, always of r
                form `shared` takes one omega (1, p) for the batch, form `basis` one per sample (n, p);
                folded at an omega, or of a plain network, it has the input `image` only
 dni            p + 1 plain weights files, at omega = 0 and at the unit vectors; interpolating them,
-               W_0 + sum_j omega_j (W_j - W_0), gives every omega exactly (SPEC 2), as deep network interpolation does
+               W_0 + sum_j omega_j (W_j - W_0), gives every omega exactly, as deep network interpolation does
 """
 
 import dataclasses

@@ -1,5 +1,5 @@
 """The tunable layers (Eqs. 1-6) in float64. `tensors` holds a layer's parameters by local name, as in a weights file
-(DESIGN, decision 1): weight (k, ...), bias (k, out), phi.*; k is the number of kernels.
+(docs/design.md, "The weights file"): weight (k, ...), bias (k, out), phi.*; k is the number of kernels.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""The objectives and the parametric multi-loss (Eq. 7; SPEC 3) in float64."""
+"""The objectives and the parametric multi-loss (Eq. 7; docs/method.md, "Objectives") in float64."""
 
 from collections.abc import Callable
 

@@ -8,7 +8,7 @@ from tunable.errors import nearest
 from tunable.specs.schema import Place, Section
 
 CHARBONNIER_EPS = 1e-3  # sqrt(d^2 + eps^2), the usual value
-NORMALISE_FLOOR = 1e-3  # `normalise: sum` divides by max(sum of omega, this) (SPEC 3)
+NORMALISE_FLOOR = 1e-3  # `normalise: sum` divides by max(sum of omega, this) (docs/method.md, "Objectives")
 UNSHARP_SIZE, UNSHARP_SIGMA = 9, 2.5  # pixels: the Gaussian g of the unsharp mask (section 4.1.2)
 RELU3_3_SIZE, CONV5_4_SIZE = 4, 16  # pixels of a picture that leave one of these layers of VGG-19
 # BT.601: Y = 0.299 R + 0.587 G + 0.114 B, U = 0.436 (B - Y) / (1 - 0.114), V = 0.615 (R - Y) / (1 - 0.299)
@@ -27,7 +27,7 @@ class _Distance(_Objective):
 
 
 class Reconstruction(_Distance):
-    """Distance of the restored picture to the clean one (SPEC 3, `rec`)."""
+    """Distance of the restored picture to the clean one (docs/method.md, "Objectives", `rec`)."""
 
     kind: Literal["rec"]
 

@@ -1,4 +1,4 @@
-"""How training draws omega (SPEC 3): uniform as in the paper, or a law that visits the corners more.
+"""How training draws omega (docs/method.md, "Objectives"): uniform, as in the paper, or corners more often.
 
 Every sampler is a small pydantic model, so that a recipe can hold it, with two methods: `draw(rng, n, p)` -> (n, p)
 float32, and `span(p)`, where what it draws lies. A recipe may write a sampler that needs no values as its name.

@@ -1,4 +1,4 @@
-"""The weights file: one `*.safetensors` for both frameworks (DESIGN, decision 1).
+"""The weights file: one `*.safetensors` for both frameworks (docs/design.md, "The weights file").
 
 Tensor names and shapes are equal in both twins, so nothing is mapped. The header (safetensors
 metadata) says what the network is, so that one file is enough to restore a picture.
