@@ -134,13 +134,18 @@ def _parameter(value: np.ndarray, like: ms.Parameter, name: str) -> ms.Parameter
     return ms.Parameter(ms.Tensor(np.ascontiguousarray(value)).astype(like.dtype), name=name)
 
 
-def _put(network: nn.Cell, kernels: dict[str, _Kernels]) -> None:
-    """Let the cells of a network find the kernels' sums where they had parameters, which they keep by other names."""
+def _put(network: nn.Cell, kernels: dict[str, _Kernels]) -> list[retrofit.Branch]:
+    """Let the cells of a network find the kernels' sums where they had parameters, which they keep by other names.
+
+    Returns the way to these cells.
+    """
+    tunable = set()
     values = {id(each.value): name for name, each in parameters.held(network).items() if name in kernels}
     for _, cell in network.cells_and_names():
         found = {attribute: values[id(value)] for attribute, value in cell._params.items() if id(value) in values}
         if not found:
             continue
+        tunable.add(id(cell))
         kind, members = type(cell), {}
         for attribute, name in found.items():
             # Left under its name, the parameter would make the parser run the property once and take a constant for
@@ -150,6 +155,7 @@ def _put(network: nn.Cell, kernels: dict[str, _Kernels]) -> None:
             members[attribute] = property(_reader(_SUM + attribute))
         members["__call__"] = _guarded(kind)
         cell.__class__ = type(kind.__name__, (kind,), {**members, "__module__": kind.__module__, "_given_class": kind})
+    return retrofit.branches(network, lambda cell: cell._cells, tunable)
 
 
 def _rename(cell: nn.Cell, attribute: str, other: str) -> None:
@@ -236,7 +242,8 @@ class TunedNetwork(nn.Cell):
         self._trained = {name: each.value.requires_grad for name, each in given.items()}
         for name in retrofit.frozen(plan, given):
             given[name].value.requires_grad = False
-        _put(network, {n: k for layer in self.layers for n, k in zip(layer.names.values(), layer.kernels, strict=True)})
+        kernels = {n: k for layer in self.layers for n, k in zip(layer.names.values(), layer.kernels, strict=True)}
+        self._branches = _put(network, kernels)
 
     def __call__(self, *inputs, omega: ms.Tensor | None = None, **options):
         """Raise OmegaError as `construct` cannot: for a wrong omega, or where the network mixes samples."""
@@ -246,6 +253,7 @@ class TunedNetwork(nn.Cell):
                 raise OmegaError(f"omega, the last input, is missing: a tensor ({self.num_objectives},)")
             *inputs, omega = inputs
         self._check(omega)
+        retrofit.check_kept(self._branches)
         if omega.ndim == 2:
             if parameters.mixes_samples(self.network):
                 raise OmegaError(
@@ -300,6 +308,7 @@ class TunedNetwork(nn.Cell):
     def fold(self, omega: ms.Tensor) -> nn.Cell:
         """The ordinary network equal to this one at omega (p,): of the given network's class, with its names."""
         self._check(omega, (1,))
+        retrofit.check_kept(self._branches)
         with self._alone(), ops.running("pynative"):
             folded = _taken_out(parameters.copied(self.network))
             _ops.assign(self.omega, omega)

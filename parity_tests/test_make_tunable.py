@@ -786,6 +786,20 @@ def test_a_kernel_that_was_taken_away_afterwards(torch):
             network.fold(omega)
 
 
+def test_a_layer_that_was_exchanged_afterwards(twin, rng):
+    """What is in its place follows no omega: refused when called and when folded, in copies too."""
+    tuned = twin.impl.make_tunable(strangers.build("unet", twin.name), 2)
+    x, omega = twin.tensors([strangers.inputs("unet", rng)[0], np.float32([0.5, 0.5])])
+    other = copy.deepcopy(tuned)
+    tuned(x, omega)
+    for network in (tuned, other):
+        network.network.last = strangers.build("unet", twin.name, seed=1).last
+        with pytest.raises(TunableError, match="last .Conv2d. was exchanged after make_tunable"):
+            network(x, omega)
+        with pytest.raises(TunableError, match="last .Conv2d. was exchanged after make_tunable"):
+            network.fold(omega)
+
+
 def test_what_mindspore_cannot_make_tunable(mindspore):
     nn = mindspore.ms.nn
 

@@ -166,7 +166,7 @@ def test_run_refuses(model, refused):
         model.run(x, [1, 0, 0])
     with refused(OmegaError, "3 rows", "batch of 2"):
         model.run(x, np.zeros((3, 2)))
-    with refused(TunableError, "(N, C, H, W)", "(3, 4, 5)"):
+    with refused(TunableError, "(N, 3, H, W)", "(3, 4, 5)"):
         model.run(x[0], [1, 0])
 
 
@@ -175,6 +175,12 @@ def test_whole_numbers_are_no_brightness(dtype, model, refused):
     """0 to 255, as other programs read a picture, would be 255 times too bright."""
     with refused(TunableError, "floats of 0 to 1", dtype):
         model.run(np.zeros((1, 3, 4, 5), dtype), [1, 0])
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (1, 4, 5, 3), (1, 1, 4, 5), (1, 3, 0, 5), (1, 3, 4, 0)])
+def test_shapes_that_are_no_pictures(shape, model, refused):
+    with refused(TunableError, "(N, 3, H, W)", str(shape)):
+        model.run(np.zeros(shape, np.float32), [1, 0])
 
 
 def test_fold(model, refused):

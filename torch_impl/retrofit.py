@@ -186,11 +186,13 @@ class TunedNetwork(nn.Module):
         self.left = left
         given = parameters.held(network)
         self.layers = nn.ModuleList(_Layer(place, given, plan, seed) for place in places if place.tensors)
-        self._uses = []
+        self._uses, tunable = [], set()
         for module, names in _uses(network, plan.tensors):
             module._parameters = _Parameters(module._parameters)
             module.register_forward_pre_hook(_refuse_elsewhere)
             self._uses.append((module._parameters, names))
+            tunable.add(id(module))
+        self._branches = retrofit.branches(network, lambda module: module._modules, tunable)
         self._trained = {name: each.value.requires_grad for name, each in given.items()}
         for name in retrofit.frozen(plan, given):
             given[name].value.requires_grad_(False)
@@ -243,6 +245,8 @@ class TunedNetwork(nn.Module):
 
     def _tensors(self, omega: torch.Tensor) -> dict[str, torch.Tensor]:
         """The tunable parameters of the network at omega (p,), by name."""
+        if not torch.compiler.is_compiling():
+            retrofit.check_kept(self._branches)
         try:
             given = {name: dict.__getitem__(held, local) for held, names in self._uses for local, name in names.items()}
         except KeyError:

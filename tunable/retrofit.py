@@ -9,7 +9,7 @@ import fnmatch
 import functools
 import hashlib
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, Literal, NamedTuple
 
@@ -417,3 +417,38 @@ def check_places(plan: Plan, places: list[Place], path) -> list[Place]:
     if wanted:
         raise CheckpointError(f"{path} makes {next(iter(wanted))!r} tunable, which the network does not hold")
     return picked
+
+
+Branch = tuple[dict, str, object]  # the children of a layer by name, a name, and the child that it had
+
+
+def branches(network, children: Callable[[Any], dict], tunable: Collection[int]) -> list[Branch]:
+    """The way from a network to its tunable layers: every step, once.
+
+    children  gives those of a layer, by name, as the dictionary that holds them
+    tunable   these layers, by id
+    """
+    found: list[Branch] = []
+    leads: dict[int, bool] = {}
+
+    def reaches(layer) -> bool:
+        if id(layer) not in leads:
+            leads[id(layer)] = id(layer) in tunable
+            held = children(layer)
+            steps = [(held, name, child) for name, child in held.items() if child is not None and reaches(child)]
+            found.extend(steps)
+            leads[id(layer)] |= bool(steps)
+        return leads[id(layer)]
+
+    reaches(network)
+    return found
+
+
+def check_kept(steps: list[Branch]) -> None:
+    """Raise TunableError where a layer that is tunable, or that holds one, has been exchanged for another since."""
+    for held, name, child in steps:
+        if held.get(name) is not child:
+            raise TunableError(
+                f"{name} ({type(child).__name__}) was exchanged after make_tunable, as quantization does too, and what "
+                "is in its place follows no omega: exchange layers before make_tunable, or in what fold returns"
+            )

@@ -35,9 +35,9 @@ class Model:
     def run(self, degraded: np.ndarray, omega=None) -> np.ndarray:
         """Restore pictures.
 
-        degraded  floats (N, C, H, W), 0..1; TunableError for whole numbers
+        degraded  floats (N, 3, H, W), 0..1; TunableError for whole numbers and for other shapes
         omega     (p,) or (N, p), any finite values; None for a plain network
-        returns   float32 (N, C, scale H, scale W), not clipped
+        returns   float32 (N, 3, scale H, scale W), not clipped
         """
         degraded = np.asarray(degraded)
         if degraded.dtype.kind in "iu":
@@ -45,8 +45,8 @@ class Model:
                 f"pictures must be floats of 0 to 1, not {degraded.dtype}: divide those of 8 bits by 255"
             )
         degraded = degraded.astype(np.float32, copy=False)
-        if degraded.ndim != 4:
-            raise TunableError(f"pictures must be (N, C, H, W), not of shape {degraded.shape}")
+        if degraded.ndim != 4 or degraded.shape[1] != 3 or not all(degraded.shape[2:]):
+            raise TunableError(f"pictures must be (N, 3, H, W) of a pixel at least, not of shape {degraded.shape}")
         if self.header.size and degraded.shape[2:] != self.header.size:
             height, width = degraded.shape[2:]
             raise TunableError(
