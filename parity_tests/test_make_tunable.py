@@ -246,7 +246,7 @@ def test_torch_exports_it_with_omega_as_an_input(torch, arrays, tmp_path, name):
 
     network, _ = made(torch, name)
     x, path = arrays(name), tmp_path / "net.onnx"
-    with torch.module("export")._quiet():
+    with torch.module("exports")._quiet():
         example = tuple(torch.tensors([*x, omega_of("inside")]))
         torch.torch.onnx.export(network, example, path, input_names=["image", "omega"], dynamo=True, verbose=False)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

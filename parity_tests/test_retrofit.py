@@ -367,7 +367,7 @@ def test_torch_exports_it_with_names_and_sizes_that_vary(torch, tmp_path, rng, h
         import onnxruntime
 
         path = tmp_path / "net.onnx"
-        with torch.module("export")._quiet():
+        with torch.module("exports")._quiet():
             framework.onnx.export(network, example, path, dynamic_shapes=shapes, dynamo=True, verbose=False)
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         assert [each.name for each in session.get_inputs()] == ["input", "omega"]

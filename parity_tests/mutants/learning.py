@@ -93,7 +93,6 @@ LOSS_FAULTS = {
         torch=edited(LOSS, ("rows.sum(1).clamp(min=NORMALISE_FLOOR)", "(rows.sum(1) + NORMALISE_FLOOR)")),
         mindspore=edited(LOSS, ("_ops.maximum(rows.sum(1), NORMALISE_FLOOR)", "(rows.sum(1) + NORMALISE_FLOOR)")),
     ),
-    "objectives share the first one's index": edited("objectives.multi:_make", ("(index, **", "(0, **")),
     "weights not compared with objectives": edited(INIT, ("len(objectives) != len(weights)", "False")),
 }
 

@@ -6,7 +6,7 @@ from parity_tests.mutants.tensors import eleven_bits, of_first_kernel, reversed_
 from parity_tests.mutants.ways import each, given, replaced, returned
 
 SUM, PRODUCT = "ops:displaced", "ops:low_rank"
-FOLD, WEIGHTS, ASSIGN = (f"convert:TunedNetwork.{name}" for name in ("fold", "weights", "assign"))
+FOLD, WEIGHTS, ASSIGN = (f"retrofit:TunedNetwork.{name}" for name in ("fold", "weights", "assign"))
 ROWS = ("running_mean", "running_var")
 
 
@@ -72,7 +72,7 @@ class OfAllThreads:
 
 def shared(twin, monkeypatch):
     """What one thread runs at, all see."""
-    replaced("convert:_running", OfAllThreads())(twin, monkeypatch)
+    replaced("retrofit:_running", OfAllThreads())(twin, monkeypatch)
 
 
 KERNELS = {
@@ -83,20 +83,20 @@ KERNELS = {
     "base forgotten": returned(SUM, lambda y, a: y - a.base),
     "base twice": returned(SUM, lambda y, a: y + a.base),
     "differences of eleven bits": given(SUM, differences=lambda a: eleven_bits(a.differences)),
-    "a start that is not zero": returned("convert:tuned.low_rank_start", product_from_the_start),
-    "a start that never learns": returned("convert:tuned.low_rank_start", zeros_from_the_start),
+    "a start that is not zero": returned("retrofit:retrofit.low_rank_start", product_from_the_start),
+    "a start that never learns": returned("retrofit:retrofit.low_rank_start", zeros_from_the_start),
     "ranks of the other knob": given(PRODUCT, alpha=lambda a: reversed_along(a.alpha, 0)),
     "products of the next knob's factor": given(PRODUCT, up=lambda a: rolled(a.up)),
-    "phi whose weights do not sum to one": returned("convert:tuned.phi_start", half_of_the_start),
+    "phi whose weights do not sum to one": returned("retrofit:retrofit.phi_start", half_of_the_start),
     "phi without a gradient": each(
-        torch=returned("convert:make_phi", detached_phi),
-        mindspore=returned("convert:_Phi.alpha", lambda alpha, a: a.twin.constant(alpha)),
+        torch=returned("retrofit:make_phi", detached_phi),
+        mindspore=returned("retrofit:_Phi.alpha", lambda alpha, a: a.twin.constant(alpha)),
     ),
-    "the base trained with differences alone": returned("convert:tuned.frozen", lambda names, a: []),
-    "where ignored": given("convert:tuned.chosen", where=lambda a: None),
+    "the base trained with differences alone": returned("retrofit:retrofit.frozen", lambda names, a: []),
+    "where ignored": given("retrofit:retrofit.chosen", where=lambda a: None),
     "kernels kept elsewhere unseen": returned("parameters:kept", lambda found, a: {}),
-    "samples in reverse order": given("convert:_joined", values=lambda a: list(a.values)[::-1]),
-    "first sample for all": given("convert:_sample", n=lambda a: 0),
+    "samples in reverse order": given("retrofit:_joined", values=lambda a: list(a.values)[::-1]),
+    "first sample for all": given("retrofit:_sample", n=lambda a: 0),
     "batch norms in training unseen": returned("parameters:mixes_samples", lambda found, a: False),
 }
 
@@ -109,10 +109,10 @@ FOLDS_AND_FILES = {
     "folded in place": returned(FOLD, lambda network, a: a.self.network),
     "weights a bit off": returned(WEIGHTS, one_ulp_off),
     "weights without running statistics": returned(WEIGHTS, without_statistics),
-    "stacked from the end": returned("convert:tuned.stacked", lambda value, a: value[::-1].copy()),
+    "stacked from the end": returned("retrofit:retrofit.stacked", lambda value, a: value[::-1].copy()),
     "arrays of float32 whatever they were": returned("parameters:array", lambda value, a: value.astype(np.float32)),
     "any base fits": returned("parameters:digest", lambda digest, a: "0" * 64),
-    "a tensor too few": returned("convert:tuned.specs", lambda specs, a: specs[:-1]),
+    "a tensor too few": returned("retrofit:retrofit.specs", lambda specs, a: specs[:-1]),
 }
 
 THREADS = {
