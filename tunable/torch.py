@@ -1,72 +1,13 @@
 """The PyTorch twin under the name that users know: layers, networks, losses, knobs for networks of one's own.
 
-from tunable.torch import TunableConv2d, load_network, make_tunable
+For example:
+
+    from tunable.torch import TunableConv2d, load_network, make_tunable
 """
 
-from torch_impl import (
-    ChannelAttention,
-    InstanceNorm2d,
-    LayerNorm,
-    LayerNorm2d,
-    MultiLoss,
-    NAFNet,
-    NoisePreservation,
-    Reconstruction,
-    ResNet,
-    Sharpening,
-    SimplifiedChannelAttention,
-    StyleUNet,
-    SwinIR,
-    TunableConv1d,
-    TunableConv2d,
-    TunableConv3d,
-    TunableConvTranspose1d,
-    TunableConvTranspose2d,
-    TunableConvTranspose3d,
-    TunableInstanceNorm2d,
-    TunableLayerNorm,
-    TunableLayerNorm2d,
-    TunableLinear,
-    TunableParameter,
-    TunedNetwork,
-    WindowAttention,
-    fold,
-    from_endpoints,
-    load_tuned,
-    make_tunable,
-)
+import torch_impl
+from torch_impl import *  # noqa: F403
 from torch_impl.backend import load_network
 
-__all__ = [
-    "ChannelAttention",
-    "InstanceNorm2d",
-    "LayerNorm",
-    "LayerNorm2d",
-    "MultiLoss",
-    "NAFNet",
-    "NoisePreservation",
-    "Reconstruction",
-    "ResNet",
-    "Sharpening",
-    "SimplifiedChannelAttention",
-    "StyleUNet",
-    "SwinIR",
-    "TunableConv1d",
-    "TunableConv2d",
-    "TunableConv3d",
-    "TunableConvTranspose1d",
-    "TunableConvTranspose2d",
-    "TunableConvTranspose3d",
-    "TunableInstanceNorm2d",
-    "TunableLayerNorm",
-    "TunableLayerNorm2d",
-    "TunableLinear",
-    "TunableParameter",
-    "TunedNetwork",
-    "WindowAttention",
-    "fold",
-    "from_endpoints",
-    "load_network",
-    "load_tuned",
-    "make_tunable",
-]
+__all__ = ["load_network"]
+__all__ += torch_impl.__all__
