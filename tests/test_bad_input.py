@@ -203,3 +203,28 @@ def test_as_a_program(words, fragment, tmp_path):
     done = subprocess.run([sys.executable, "-m", "tunable", *words], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "") and fragment in done.stderr
     assert done.stderr.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "fold {0} --omega 1,0 -o {0}",
+        "fold {0} --omega 1,0 --omega 0,1 -o {1}",
+        "fold {0} --omega 1,0 -o {2}",
+        "export {0} --format dni -o {1}",
+        "convert {0} --from plain --objectives a,b -o {0}",
+        "convert {0} --from nafnet -o {2}",
+        "verify {0} --record {0}",
+        "verify {0} --html {0}",
+    ],
+)
+def test_a_weights_file_is_not_written_over_itself(line, weights_file, tmp_path, tunable, backend, monkeypatch):
+    """By its own name, as the first of several, by a link: what the file held would be gone."""
+    monkeypatch.setenv("TUNABLE_BACKENDS", backend.name)
+    own, link = tmp_path / "net-0.safetensors", tmp_path / "link.safetensors"
+    own.write_bytes(weights_file.read_bytes())
+    link.symlink_to(own)
+    words = line.format(own, tmp_path / "net.safetensors", link).split()
+    status, out, err = tunable(*words)
+    assert status == 2 and out == "" and "is what is read; choose another name" in err and err.count("\n") == 1, err
+    assert own.read_bytes() == weights_file.read_bytes() and link.is_symlink()

@@ -262,6 +262,16 @@ def test_more_steps(schedule, steps, allowed, recipe_of, tmp_path, refused):
     assert (tmp_path / "run" / "log.csv").read_text() == (tmp_path / "whole" / "log.csv").read_text()
 
 
+@pytest.mark.parametrize("row", ["²,1,1,1,1", "9" * 5000 + ",1,1,1,1", "\0" * 40, "-1,1,1,1,1"], ids=range(4))
+def test_rows_of_a_log_that_are_none_are_dropped(row, recipe_of, tmp_path, whole):
+    with pytest.raises(RuntimeError):
+        train(recipe_of(), Numpy(at(7, fail)), tmp_path / "run")
+    with open(tmp_path / "run" / "log.csv", "a", encoding="utf-8") as file:
+        file.write(row + "\n")
+    train(recipe_of(), Numpy(), tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "log.csv").read_text() == (whole / "log.csv").read_text()
+
+
 def test_free_settings_change_no_step(recipe_of, tmp_path, whole):
     """Every value that may differ when a run goes on, all at once: the same file to the byte."""
     with pytest.raises(RuntimeError):

@@ -338,3 +338,24 @@ def test_where_own_weights_are_wanted_conversion_is_named(tunable, tmp_path, val
     assert tunable("convert", tmp_path / "a.safetensors", "--from", "nafnet", "-o", path)[0] == 0
     status, _, err = tunable("convert", path, "--from", "nafnet", "-o", tmp_path / "again.safetensors")
     assert status == 2 and "own.safetensors is a weights file of this project already" in err
+
+
+@pytest.mark.parametrize("img_range", [10**400, 1e-320, float("nan"), True, "255"])
+def test_an_img_range_that_is_no_range(img_range, tmp_path, refused):
+    """Python's integers have no end, and the inverse of a number near zero is infinite."""
+    save_file(official_swinir(""), tmp_path / "a.safetensors")
+    with refused(CheckpointError, "img_range wants a number above zero such as 255"):
+        read_network(tmp_path / "a.safetensors", "swinir", {"img_range": img_range})
+
+
+def test_other_files_of_this_project_are_no_foreign_ones(tmp_path, refused):
+    """A checkpoint holds the moments of an optimizer by the names of a network: --key would take them for one."""
+    tensors = {f"{part}.{name}": value for part in ("weights", "state.first") for name, value in nafnet().items()}
+    for number, (format, kind) in enumerate(
+        {"tunable-convolutions-state/1": "a checkpoint of a run", "tunable-convolutions/tuned/1": "tuned/1"}.items()
+    ):
+        path = tmp_path / f"{number}.safetensors"
+        save_file(tensors, path, {"format": format})
+        for key in (None, "weights", "first"):
+            with refused(CheckpointError, str(path), kind, "already", "--from plain"):
+                read_network(path, "nafnet", key=key)

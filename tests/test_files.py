@@ -1,5 +1,6 @@
 """Atomic output: a file appears whole, or what was there stays."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -126,6 +127,21 @@ def test_leftovers_go_with_the_next_write(tmp_path, monkeypatch):
         run("import sys; from tunable.files import write_text; write_text(sys.argv[1], 'x')", tmp_path / "c.txt")
         sweep(tmp_path)
     assert sorted(os.listdir(tmp_path)) == [".mine-abcdefgh.png", "b.png", "c.txt"]
+
+
+def test_leftovers_go_where_only_files_open_to_write_are_locked(tmp_path, monkeypatch):
+    """As on NFS, which makes them locks of another kind."""
+    true = files.fcntl.flock
+
+    def lock(descriptor, how):
+        if files.fcntl.fcntl(descriptor, files.fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        true(descriptor, how)
+
+    run(KILLED, tmp_path / "a.png")
+    monkeypatch.setattr(files.fcntl, "flock", lock)
+    sweep(tmp_path)
+    assert not os.listdir(tmp_path)
 
 
 # --- one process at a time

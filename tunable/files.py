@@ -46,8 +46,15 @@ def atomic(path: str | Path) -> Iterator[Path]:
         os.close(held)
 
 
-def check_writable(path: str | Path) -> None:
-    """Raise now, before long work, the TunableError that writing `path` would raise at its end."""
+def check_writable(path: str | Path, *given: str | Path) -> None:
+    """Raise now, before long work, the TunableError that writing `path` would raise at its end.
+
+    given  what is read for it: a TunableError too, rather than to overwrite one's own input
+    """
+    for source in given:
+        with suppress(OSError):  # one of them is not there
+            if os.path.samefile(path, source):
+                raise TunableError(f"{path} is what is read; choose another name for what is written")
     held, temporary = _temporary(Path(path))
     temporary.unlink()
     os.close(held)
@@ -62,7 +69,8 @@ def write_text(path: str | Path, text: str) -> None:
 def sweep(folder: Path) -> None:
     """Remove the temporary files in `folder` that no living process writes."""
     for path in folder.glob(_UNFINISHED + "*"):
-        with suppress(OSError), open(path, "rb") as file:  # OSError: gone meanwhile, or no locks here: left alone
+        # To write, or NFS locks nothing. OSError: gone meanwhile, or no locks here: left alone.
+        with suppress(OSError), open(path, "r+b") as file:
             if _locked(file.fileno()):
                 path.unlink()
 

@@ -46,7 +46,7 @@ def add_arguments(parser):
 
 
 def run(args) -> int:
-    check_writable(args.out)
+    check_writable(args.out, *args.files)
     overrides = {}
     for text in args.set:
         name, equals, value = text.partition("=")

@@ -17,6 +17,7 @@ from tunable.commands.shared import (
 )
 from tunable.errors import TunableError, shown
 from tunable.exports.judging import FORMS, SUFFIXES, checked_export, targets
+from tunable.files import check_writable
 from tunable.tolerances import TOLERANCES
 
 
@@ -62,8 +63,11 @@ def run(args) -> int:
             raise TunableError(f"{args.model} holds a plain network: it takes no --omega")
         omega = read_omega(args.omega, model.header, args.extrapolate)
         warn_of_untrained([omega], model.header)
+    files = targets(model, args.format, args.out)
+    for path in files:
+        check_writable(path, args.model)
     report = checked_export(model, args.format, args.out, omega, form=args.form, half=args.float16, size=args.size)
-    files = [str(path) for path in targets(model, args.format, args.out)]
+    files = [str(path) for path in files]
     limit = TOLERANCES[report.limit].limit
     if args.json:
         print_json(

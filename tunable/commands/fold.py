@@ -42,7 +42,7 @@ def run(args) -> int:
     several = len(args.omega) > 1
     paths = [out.with_stem(f"{out.stem}-{i}") for i in range(len(args.omega))] if several else [out]
     for path in paths:
-        check_writable(path)
+        check_writable(path, args.model)
     model = load(args.model, backend_of(args))
     if not model.objectives:
         raise TunableError(f"{args.model} holds a plain network already: there is nothing to fold")

@@ -54,7 +54,7 @@ def run(args) -> int:
         raise TunableError(f"--grid {args.grid} has no meaning with --against: the pack says which omega are judged")
     for path in (args.html, args.record):
         if path:
-            check_writable(path)
+            check_writable(path, args.model, *filter(None, [args.against]))
     backends = [get_backend(name) for name in names]
     certificate = verify(
         args.model,

@@ -13,6 +13,7 @@ state, so a resumed run is the same run, bit for bit on a CPU.
 """
 
 import logging
+import re
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -261,7 +262,7 @@ def _reopen(path: Path, columns: list[str], last: int):
     kept = []
     for row in _rows(path)[1:] if last else ():
         step, *values = row.split(",")
-        if step.isdigit() and int(step) <= last and len(values) == len(columns) - 1:
+        if re.fullmatch("[0-9]{1,18}", step) and int(step) <= last and len(values) == len(columns) - 1:
             kept.append(row)
     write_text(path, "\n".join([",".join(columns), *kept]) + "\n")
     return open(path, "a", encoding="utf-8")

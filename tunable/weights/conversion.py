@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from tunable.errors import CheckpointError, TunableError, nearest
+from tunable.errors import CheckpointError, TunableError, nearest, shown
 from tunable.parameters.layouts import layout
 from tunable.parameters.specs import ParameterSpec
 from tunable.specs.networks import DIV2K_MEAN, NetworkSpec
@@ -369,8 +369,8 @@ def _scaled(tensors: Tensors, img_range: float | None) -> Tensors:
     """Those of the same network computing in 0..1: the first convolution takes the factor, the last its inverse."""
     if img_range is None:
         return tensors
-    if isinstance(img_range, bool) or not isinstance(img_range, int | float) or not 0 < img_range < float("inf"):
-        raise CheckpointError(f"img_range wants a number above zero such as 255, not {img_range!r}")
+    if isinstance(img_range, bool) or not isinstance(img_range, int | float) or not 1e-30 < img_range < 1e30:
+        raise CheckpointError(f"img_range wants a number above zero such as 255, not {shown(img_range)}")
     last = "conv_last" if "conv_last.weight" in tensors else "upsample.0"
     factors = {"conv_first.weight": img_range, last + ".weight": 1 / img_range, last + ".bias": 1 / img_range}
     return {name: value * np.float64(factors[name]) if name in factors else value for name, value in tensors.items()}

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, deserialize, safe_open
 
 from tunable.backends.registry import read_pickle
 from tunable.errors import CheckpointError, nearest, shown
-from tunable.weights.storage import FORMAT, check_header
+from tunable.weights.storage import FAMILY, FORMAT, STATE_FORMAT, check_header
 
 FLOATS = {"float32": np.float32, "float16": np.float16, "bfloat16": np.uint16, "float64": np.float64}
 """What becomes float32 -> as which numpy holds it. The first three have no value that float32 lacks."""
@@ -31,6 +31,7 @@ _WRAPPERS = re.compile(rf"(?<![^.]){_WRAPPER}")
 """What torch.compile, DataParallel and their like put into the names of what they wrap."""
 _AVERAGED = re.compile(r"(^|[._])ema([._]|$)", re.IGNORECASE)
 _OF_AN_OPTIMIZER = re.compile(r"(^|\.)(moment\w*|accum\w*|exp_avg\w*|optim\w*|adam_\w*)(\.|$)", re.IGNORECASE)
+_OURS = {FORMAT: "a weights file of this project", STATE_FORMAT: "a checkpoint of a run of this project"}
 _MISTAKEN = {  # first bytes, in lower case, of what is given by mistake
     b"version https://git-lfs": "a pointer of Git LFS to a file that was not fetched (git lfs pull fetches it)",
     b"<!doctype html": "a web page",
@@ -168,12 +169,14 @@ def _read_safetensors(path: Path) -> Foreign:
     try:
         check_header(path)
         with safe_open(path, framework="numpy") as file:
-            own = (file.metadata() or {}).get("format") == FORMAT
-        entries = [] if own else deserialize(path.read_bytes())
+            own = (file.metadata() or {}).get("format", "")
+        ours = own.partition("/")[0].startswith(FAMILY)  # a checkpoint holds an optimizer's tensors by the same names
+        entries = [] if ours else deserialize(path.read_bytes())
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {' '.join(str(error).split())}") from None
-    if own:
-        raise CheckpointError(f"{path} is a weights file of this project already: --from plain gives it knobs")
+    if ours:
+        kind = _OURS.get(own, f"a file of this project's format {shown(own)}")
+        raise CheckpointError(f"{path} is {kind} already: --from plain gives plain weights knobs")
     tensors, types = {}, {}
     for name, entry in sorted(entries, key=lambda entry: entry[0]):  # the library's order changes
         kind = types[name] = _SAFETENSORS_TYPES.get(entry["dtype"], entry["dtype"])
