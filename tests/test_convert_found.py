@@ -340,6 +340,17 @@ def test_where_own_weights_are_wanted_conversion_is_named(tunable, tmp_path, val
     assert status == 2 and "own.safetensors is a weights file of this project already" in err
 
 
+def test_whether_a_network_is_tunable_the_file_says(tmp_path, refused):
+    """What was written with another word in its header could not be loaded."""
+    save_file(nafnet(), tmp_path / "plain.safetensors")
+    with refused(TunableError, "plain.safetensors holds a plain network", "--from plain", "tunable", "set to true"):
+        read_network(tmp_path / "plain.safetensors", "nafnet", {"tunable": True})
+    assert read_network(tmp_path / "plain.safetensors", "nafnet", {"tunable": False}).header.objectives == ()
+    write_ckpt(tmp_path / "edsr.ckpt", edsr())
+    with refused(TunableError, "edsr.ckpt holds a tunable network", "2 objectives", "set to false"):
+        read_network(tmp_path / "edsr.ckpt", "mindediting", {"tunable": False})
+
+
 @pytest.mark.parametrize("img_range", [10**400, 1e-320, float("nan"), True, "255"])
 def test_an_img_range_that_is_no_range(img_range, tmp_path, refused):
     """Python's integers have no end, and the inverse of a number near zero is infinite."""

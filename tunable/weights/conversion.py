@@ -102,6 +102,9 @@ def read_network(
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:])
         raise TunableError(f"{path}: network {where}: {_said(first)}") from None
+    if spec.tunable != (p > 0):
+        holds = f"a tunable network, {p} objectives" if p else "a plain network (--from plain gives its result knobs)"
+        raise TunableError(f"{path} holds {holds}: tunable cannot be set to {str(spec.tunable).lower()}")
     names = tuple(f"omega_{i + 1}" for i in range(p))
     header = Header(spec, names, ((0.0, 1.0),) * p, writer=f"{Header.writer}, converted from {source}")
     tensors = {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}
