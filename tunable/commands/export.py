@@ -63,11 +63,10 @@ def run(args) -> int:
             raise TunableError(f"{args.model} holds a plain network: it takes no --omega")
         omega = read_omega(args.omega, model.header, args.extrapolate)
         warn_of_untrained([omega], model.header)
-    files = targets(model, args.format, args.out)
-    for path in files:
+    for path in targets(model, args.format, args.out) if args.format in SUFFIXES else ():
         check_writable(path, args.model)
     report = checked_export(model, args.format, args.out, omega, form=args.form, half=args.float16, size=args.size)
-    files = [str(path) for path in files]
+    files = [str(path) for path in targets(model, args.format, args.out)]
     limit = TOLERANCES[report.limit].limit
     if args.json:
         print_json(
