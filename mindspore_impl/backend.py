@@ -1,4 +1,4 @@
-"""This twin behind the protocol of tunable.backends.registry: numpy in, numpy out."""
+"""This twin behind the protocol of tunable.backends.protocol: numpy in, numpy out."""
 
 from pathlib import Path
 from weakref import WeakKeyDictionary

@@ -11,15 +11,22 @@ from parity_tests import strangers
 from parity_tests.test_make_tunable import call, made
 from parity_tests.test_training import start
 from parity_tests.twins import get_twin
-from tunable.backends import registry
+from tunable.backends.model import Model, load
 from tunable.backends.registry import requested
 from tunable.data.patches import Batches
 from tunable.errors import TunableError
+from tunable.tolerances import relative_error
 from tunable.weights import storage
 
 THREADS, CALLS = 4, 60
+ROUNDING = 1e-5  # a thousandth of what another omega changes, which check_threads makes sure of
 OMEGAS = [np.array([i / THREADS, 1 - i / THREADS], np.float32) for i in range(THREADS)]
 MODES = {"torch": ("eager", "compile"), "mindspore": ("graph", "pynative")}
+
+
+def same(a, b) -> bool:
+    """Equal by the norm: a thread may be given fewer cores, and sums of other lengths round otherwise."""
+    return relative_error(a, b) <= ROUNDING
 
 
 def in_threads(tasks, calls: int = CALLS) -> list:
@@ -48,12 +55,12 @@ def in_threads(tasks, calls: int = CALLS) -> list:
 def check_threads(run, calls: int = CALLS) -> None:
     """run(omega), an array, gives in four threads at once what it gives in one."""
     wanted = [run(omega) for omega in OMEGAS]
-    assert all(not np.array_equal(wanted[0], other) for other in wanted[1:]), "omega changes nothing"
+    assert all(relative_error(wanted[0], other) > 1e3 * ROUNDING for other in wanted[1:]), "omega changes nothing"
     for results, one in zip(
         in_threads([lambda omega=omega: run(omega) for omega in OMEGAS], calls), wanted, strict=True
     ):
         assert len(results) == calls
-        assert sum(not np.array_equal(result, one) for result in results) == 0
+        assert sum(not same(result, one) for result in results) == 0
 
 
 @pytest.mark.parametrize(("name", "mode"), [(name, mode) for name in requested() for mode in MODES[name]])
@@ -62,12 +69,12 @@ def test_a_model(name, mode, make_recipe, rng):
     backend = get_twin(name).in_mode(mode)
     recipe = make_recipe(network={"name": "resnet", "channels": 4, "blocks": 1})
     network = backend.build(recipe.network, 2)
-    model = registry.Model(backend, network, storage.Header.of(recipe))
+    model = Model(backend, network, storage.Header.of(recipe))
     x = rng.uniform(size=(1, 3, 12, 16)).astype(np.float32)
     before = backend.parameters(network)
     first = in_threads([lambda omega=omega: model.run(x, omega) for omega in OMEGAS], 1)
     for results, omega in zip(first, OMEGAS, strict=True):
-        assert np.array_equal(results[0], model.run(x, omega))
+        assert same(results[0], model.run(x, omega))
     check_threads(lambda omega: model.run(x, omega))
     after = backend.parameters(network)
     assert all(np.array_equal(after[local], value) for local, value in before.items())
@@ -82,7 +89,7 @@ def test_an_exported_model(mode, tmp_path, make_recipe, rng):
     network = backend.build(recipe.network, 2)
     path = tmp_path / "net.onnx"
     backend.export(network, path, "onnx", "shared", header.to_metadata())
-    model = registry.load(path, "onnx", mode=mode)
+    model = load(path, "onnx", mode=mode)
     x = rng.uniform(size=(1, 3, 12, 16)).astype(np.float32)
     first = in_threads([lambda omega=omega: (model.run(x, omega), model.network.blocked) for omega in OMEGAS], 1)
     assert len({id(results[0][1]) for results in first}) == 1, "kernels were laid out again"
@@ -147,7 +154,7 @@ def test_a_fold_and_a_file_beside_a_call(twin, rng, tmp_path):
     *_, folded, saved = in_threads([lambda: call(twin, network, x, OMEGAS[2]), fold, save], 8)
     for results, one in zip((folded, saved), wanted, strict=True):
         for result in results:
-            assert all(np.array_equal(result[name], value) for name, value in one.items())
+            assert all(same(result[name], value) for name, value in one.items())
 
 
 def test_torch_gradients_and_copies(torch, rng):
@@ -220,7 +227,7 @@ def test_torch_compiled(torch, rng):
 
     def check(network, wanted):
         for results, one in zip(in_threads([lambda o=o: run(network, o) for o in OMEGAS], 5), wanted, strict=True):
-            assert all(np.array_equal(result, one) for result in results)
+            assert all(same(result, one) for result in results)
 
     for cut in (False, True):
         framework._dynamo.reset()
@@ -324,4 +331,5 @@ def test_a_trainer_beside_a_model(twin, make_recipe, rng):
     tasks = [steps, fold, trace, lambda: [backend.run(network, x, OMEGAS[2])]]
     wanted = [task() for task in tasks]
     for results, one in zip(in_threads(tasks, 3), wanted, strict=True):
-        assert all(np.array_equal(a, b) for result in results for a, b in zip(result, one, strict=True))
+        worst = max(relative_error(a, b) for result in results for a, b in zip(result, one, strict=True))
+        assert worst <= ROUNDING, f"{worst:.1e}"

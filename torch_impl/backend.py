@@ -1,5 +1,6 @@
-"""This twin behind the protocol of tunable.backends.registry: numpy in, numpy out."""
+"""This twin behind the protocol of tunable.backends.protocol: numpy in, numpy out."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -62,16 +63,13 @@ class Backend:
             return forward(x, self._omega(omega)).cpu().numpy()
 
     def trace(self, network, degraded: np.ndarray, omega: np.ndarray) -> dict[str, LayerCall]:
-        calls, handles = {}, []
+        calls = {}
+        network = copy.deepcopy(network)  # on which no other thread runs: hooks would record that too
         for name, module in network.named_modules():
             if isinstance(module, Tunable):
-                handles.append(module.register_forward_hook(self._recorder(calls, name)))
-        try:
-            with torch.no_grad():
-                network(self._tensor(degraded), self._omega(omega))
-        finally:
-            for handle in handles:
-                handle.remove()
+                module.register_forward_hook(self._recorder(calls, name))
+        with torch.no_grad():
+            network(self._tensor(degraded), self._omega(omega))
         return calls
 
     def trainer(self, network, recipe) -> Trainer:

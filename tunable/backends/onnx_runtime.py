@@ -1,4 +1,4 @@
-"""Exported ONNX files behind the protocol of tunable.backends.registry, as far as a file can follow it: it runs."""
+"""Exported ONNX files behind the protocol of tunable.backends.protocol, as far as a file can follow it: it runs."""
 
 import importlib.util
 import tempfile
