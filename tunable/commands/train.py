@@ -3,12 +3,16 @@
 import logging
 
 from tunable.commands.shared import add_backend, add_max_pixels, backend_of, progress
-from tunable.specs.reading import load_recipe
+from tunable.specs.reading import load_recipe, shipped_recipes
 from tunable.training.loop import train
 
 
 def add_arguments(parser):
-    parser.add_argument("recipe", metavar="RECIPE", help="a YAML recipe, such as configs/denoise/mini.yaml")
+    parser.add_argument(
+        "recipe",
+        metavar="RECIPE",
+        help=f"a YAML file, or the name of a recipe that ships: {', '.join(shipped_recipes())}",
+    )
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="folder of the run; model.safetensors is the result"
     )

@@ -1,4 +1,4 @@
-"""Reading a recipe: YAML, the recipes it inherits from (`base:`), overrides (`--set`).
+"""Reading a recipe: YAML, the recipes it inherits from (`base:`), overrides (`--set`), and the recipes that ship.
 
 A recipe may inherit from another (`base:`, relative to its own folder; its own values win, mappings are merged key by
 key, lists are replaced). It is validated before anything heavy starts, and the resolved recipe is stored beside the run
@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tunable.errors import RecipeError, shown
+from tunable.errors import RecipeError, nearest, shown
 from tunable.specs.documents import DEPTH, read_yaml
 from tunable.specs.recipe import Recipe, parse
 from tunable.specs.schema import check_path
@@ -19,12 +19,34 @@ MOST_BYTES = 2**17  # of a recipe's file; the longest of this project has 2,000
 MOST_BASES = 20  # recipes that inherit from each other
 
 
-def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
-    """Read a recipe with its bases, apply `a.b=value` overrides, validate."""
-    values = _read(Path(path))
+def load_recipe(recipe: str | Path, overrides: list[str] | None = None) -> Recipe:
+    """Read a recipe with its bases, apply the overrides, and validate the result.
+
+    Args:
+        recipe: the path of a YAML file, or the name of a recipe that ships, such as "denoise/mini".
+        overrides: values to replace, such as "data.batch=8".
+
+    Returns:
+        The validated recipe.
+
+    Raises:
+        RecipeError: for a file that cannot be read, and for values that the schema does not allow.
+    """
+    values = _read(_path_of(recipe))
     for override in overrides or ():
         _override(values, override)
-    return parse(values, str(path))
+    return parse(values, str(recipe))
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Find the recipes of configs/, which a wheel holds as `tunable/configs`.
+
+    Returns:
+        The path of every recipe by its name, such as "denoise/mini".
+    """
+    installed, cloned = (Path(__file__).parents[up] / "configs" for up in (1, 2))
+    folder = installed if installed.is_dir() else cloned
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.glob("*/*.yaml"))}
 
 
 def expand(path: str) -> str:
@@ -37,6 +59,18 @@ def expand(path: str) -> str:
         return os.environ[name]
 
     return os.path.expanduser(re.sub(r"\$\{(\w+)\}", value, path))
+
+
+def _path_of(recipe: str | Path) -> Path:
+    """The file of a recipe that is given by its path or, where there is no such file, by its name."""
+    name, known = str(recipe).removesuffix(".yaml"), shipped_recipes()
+    if name in known and not os.path.isfile(recipe):
+        return known[name]
+    if not os.path.lexists(recipe):
+        raise RecipeError(
+            f"cannot read recipe {recipe}: No such file, and no recipe that ships has this name{nearest(name, known)}"
+        )
+    return Path(recipe)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,0 +1,81 @@
+"""The package as a user installs it: a wheel, made from the source archive, and used outside the tree."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tunable.errors import RecipeError
+from tunable.specs.reading import load_recipe, shipped_recipes
+
+ROOT = Path(__file__).parent.parent
+SOURCES = ("tunable", "torch_impl", "mindspore_impl", "configs", "setup.py", "pyproject.toml", "README.md")
+BUNDLED = ["data.train=bundled", "data.validate=bundled"]
+SMALLEST = [*BUNDLED, "steps=2", "network.channels=4", "network.blocks=1", "data.batch=2", "data.workers=1"]
+
+
+def run(*words, **options):
+    done = subprocess.run(words, capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """run(program) by a Python that sees the installed wheel before any other copy of the package."""
+    place = tmp_path_factory.mktemp("installed")
+    tree, site, outside = place / "tree", place / "site", place / "outside"
+    tree.mkdir()
+    outside.mkdir()
+    for name in SOURCES:
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tree / name)
+    run(sys.executable, "-W", "ignore", "setup.py", "-q", "sdist", cwd=tree)
+    (archive,) = (tree / "dist").iterdir()
+    pip = (sys.executable, "-m", "pip", "-q", "--disable-pip-version-check")
+    run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(place), str(archive))
+    (wheel,) = place.glob("*.whl")
+    run(*pip, "install", "--no-deps", "--target", str(site), str(wheel))
+    variables = {**os.environ, "PYTHONPATH": str(site)}
+    return lambda *words: run(sys.executable, *words, cwd=outside, env=variables)
+
+
+def test_the_wheel_holds_every_recipe(installed):
+    lines = ["from tunable.specs.reading import shipped_recipes", "print(*shipped_recipes().items(), sep='\\n')"]
+    lines = installed("-c", "; ".join(lines)).splitlines()
+    assert len(lines) == len(shipped_recipes())
+    for line, name in zip(lines, shipped_recipes(), strict=True):
+        assert line.startswith(f"({name!r}, ") and f"/site/tunable/configs/{name}.yaml" in line
+
+
+@pytest.mark.parametrize("name", ["denoise/mini", "denoise/mini.yaml"])
+def test_a_recipe_trains_by_its_name(name, installed, tmp_path, backend):
+    settings = [f"--set={setting}" for setting in SMALLEST]
+    installed("-m", "tunable", "train", name, "--backend", backend.name, "--out", str(tmp_path / "run"), *settings)
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("name", ["denoise/mini", "denoise/mini.yaml"])
+def test_a_clone_knows_the_same_names(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe(name) == load_recipe(ROOT / "configs" / "denoise" / "mini.yaml")
+
+
+def test_a_file_goes_before_a_name(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "denoise" / "mini").mkdir(parents=True)
+    assert load_recipe("denoise/mini").steps == 2000  # a folder is no recipe
+    (tmp_path / "denoise" / "mini.yaml").write_text(f"base: {shipped_recipes()['denoise/mini']}\nsteps: 7\n")
+    assert load_recipe("denoise/mini.yaml").steps == 7
+
+
+def test_an_unknown_name(refused, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with refused(RecipeError, "cannot read recipe denoise/mni", "did you mean 'denoise/mini'?"):
+        load_recipe("denoise/mni")
+
+
+def test_the_help_lists_the_names(tunable):
+    assert set(shipped_recipes()) <= set(tunable("train", "--help")[1].replace(",", " ").split())
