@@ -27,7 +27,8 @@ from tunable.specs.reading import load_recipe
 from tunable.specs.recipe import parse
 from tunable.training.checkpoints import Checkpoints
 from tunable.weights import storage
-from tunable.weights.conversion import SOURCES, convert
+from tunable.weights.conversion import convert
+from tunable.weights.sources import SOURCES
 from tunable.weights.storage import STATE_FORMAT, Header
 
 RECIPE = {

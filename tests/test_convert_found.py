@@ -12,7 +12,8 @@ from test_convert import edsr, official_swinir, write_ckpt
 from tunable.backends.registry import installed
 from tunable.errors import CheckpointError, TunableError
 from tunable.specs.networks import NAFNetSpec
-from tunable.weights.conversion import SOURCES, convert, read_network
+from tunable.weights.conversion import convert, read_network
+from tunable.weights.sources import SOURCES
 
 needs_torch = pytest.mark.skipif("torch" not in installed(), reason="torch is not installed: its pickles are not read")
 

@@ -21,8 +21,8 @@ from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import starting_weights
 from tunable.specs.documents import read_json
 from tunable.specs.networks import PHI_FORMS
-from tunable.specs.recipe import location
 from tunable.specs.schema import Section
+from tunable.specs.validation import first_fault
 from tunable.version import __version__
 from tunable.weights import storage
 
@@ -359,9 +359,7 @@ def load(path) -> tuple[dict[str, np.ndarray], Plan, str]:
         found = Plan.model_validate(values)
         return tensors, found, metadata["base"] if found.train == "differences" else ""
     except ValidationError as error:
-        first = error.errors()[0]
-        where, message = location(values, first), first["msg"].removeprefix("Value error, ")
-        raise CheckpointError(f"{path} has a damaged plan: {where + ': ' if where else ''}{message}") from None
+        raise CheckpointError(f"{path} has a damaged plan: {first_fault(error, values)}") from None
     except KeyError as error:
         raise CheckpointError(f"{path} has a damaged header: it lacks {error}") from None
     except ValueError as error:

@@ -8,7 +8,8 @@ from tunable.errors import TunableError, nearest, shown
 from tunable.files import check_writable
 from tunable.specs.documents import read_yaml
 from tunable.weights import storage
-from tunable.weights.conversion import SOURCES, check_fits, read_network, tunable_header, tunable_tensors
+from tunable.weights.conversion import check_fits, read_network, tunable_header, tunable_tensors
+from tunable.weights.sources import SOURCES
 
 _PLAIN = ("plain", "endpoints")
 

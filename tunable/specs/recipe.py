@@ -1,12 +1,11 @@
 """A complete recipe: every section, and what must hold between them."""
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from tunable.data.degradations import Degradation, scale_of
-from tunable.errors import RecipeError, nearest, shown
+from tunable.errors import RecipeError
 from tunable.parameters.layouts import count, layout
 from tunable.parameters.starts import Initial
 from tunable.specs.discriminator import DISCRIMINATOR, Discriminator
@@ -14,10 +13,11 @@ from tunable.specs.documents import check_depth
 from tunable.specs.feature_network import HOW, VGG
 from tunable.specs.networks import NetworkSpec
 from tunable.specs.objectives import CONV5_4_SIZE, RELU3_3_SIZE, UNSHARP_SIZE, Objective, noise_place
-from tunable.specs.optimizers import KIND, Adam, Optimizer, with_kind
+from tunable.specs.optimizers import Adam, Optimizer, with_kind
 from tunable.specs.samplers import Fixed, Sampler, Uniform, named
 from tunable.specs.schedules import Constant, Schedule
 from tunable.specs.schema import MOST, Place, Section
+from tunable.specs.validation import first_fault
 
 MOST_PARAMETERS = 2**30  # numbers that a network holds: 4 GiB, and three times as much in training
 MOST_JUDGING = 2**26  # those of a discriminator, which `verify` makes of the recipe in a file: 256 MiB
@@ -176,49 +176,4 @@ def parse(values: dict[str, Any], source: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = location(values, first)
-        raise RecipeError(f"{source}: {where + ': ' if where else ''}{_message(first)}") from None
-
-
-def location(values: Any, error: dict[str, Any]) -> str:
-    """The dotted path of a pydantic error as `--set` takes it, without the kinds and names that pydantic adds."""
-    parts, place = [], values
-    for part in error["loc"]:
-        if place == part or isinstance(place, dict) and part not in place and part in _tags(place):
-            continue
-        parts.append(str(part))
-        try:
-            place = place[part]
-        except (KeyError, IndexError, TypeError):
-            place = None
-    if error["type"].startswith("union_tag") and error["ctx"]["discriminator"] == "'name'":  # a network
-        parts.append("name")
-    return ".".join(parts)
-
-
-def _tags(place: dict) -> tuple:
-    """What tells the members of a union apart: an objective's or optimizer's kind, a network's name."""
-    return place.get("kind", KIND), place.get("name")
-
-
-def _message(error: dict[str, Any]) -> str:
-    """What pydantic found, with the nearest valid word where a word was wrong, and what was received."""
-    kind, received = error["type"], error["input"]
-    if kind == "value_error":
-        return error["msg"].removeprefix("Value error, ")
-    if kind == "missing":
-        return "is missing"
-    if kind in ("union_tag_invalid", "literal_error"):
-        expected = error["ctx"]["expected" if kind == "literal_error" else "expected_tags"]
-        known = re.findall(r"'([^']*)'", expected)
-        word = received if kind == "literal_error" else error["ctx"]["tag"]
-        what = "value" if kind == "literal_error" or error["ctx"]["discriminator"] == "'name'" else "kind"
-        return f"unknown {what} {shown(word)}{nearest(str(word), known)}; known: {', '.join(known)}"
-    if kind == "union_tag_not_found" and error["ctx"]["discriminator"] == "'name'":
-        return "is missing"
-    if kind in ("union_tag_not_found", "model_attributes_type"):
-        return f"wants keys, one of them `kind`, not {shown(received)}"
-    if kind in ("too_short", "too_long"):
-        return error["msg"].replace(" after validation", "")
-    return f"{error['msg']}, not {shown(received)}"
+        raise RecipeError(f"{source}: {first_fault(error, values)}") from None

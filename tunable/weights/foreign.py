@@ -39,17 +39,25 @@ _MISTAKEN = {  # first bytes, in lower case, of what is given by mistake
 }
 
 
-class Foreign(NamedTuple):
-    """The tensors of a file by name, as they lie there, and the type of each: one of FLOATS, or what cannot be used."""
+class ForeignFile(NamedTuple):
+    """The tensors of a file.
+
+    Attributes:
+        tensors: by name, as they lie there.
+        types: of each, one of FLOATS, or what cannot be used.
+    """
 
     tensors: dict[str, np.ndarray]
     types: dict[str, str]
 
 
-class Found(NamedTuple):
-    """The network in a file: its tensors by their names in the network, and the type of each.
+class ForeignNetwork(NamedTuple):
+    """The network in a file.
 
-    notes  what a user should know of where it was found
+    Attributes:
+        tensors: by their names in the network.
+        types: of each, as in ForeignFile.
+        notes: what a user should know of where the network lies.
     """
 
     tensors: dict[str, np.ndarray]
@@ -57,11 +65,16 @@ class Found(NamedTuple):
     notes: list[str]
 
 
-def read_foreign(path: str | Path, *, allow_pickle: bool = False) -> Foreign:
-    """Every tensor of a file: safetensors, a MindSpore checkpoint, or a PyTorch one (only `allow_pickle`).
+def read_foreign(path: str | Path, *, allow_pickle: bool = False) -> ForeignFile:
+    """Read every tensor of a file: safetensors, a MindSpore checkpoint, or a PyTorch one.
 
-    Raises CheckpointError for a file that cannot be read or holds no tensors, BackendError where torch is needed
-    and missing.
+    Args:
+        path: the file; its content, not its suffix, says what it is.
+        allow_pickle: whether a PyTorch checkpoint is read, which is a pickle.
+
+    Raises:
+        CheckpointError: for a file that cannot be read or holds no tensors.
+        BackendError: where torch is needed and missing.
     """
     path = Path(path)
     if not path.is_file():
@@ -81,7 +94,7 @@ def read_foreign(path: str | Path, *, allow_pickle: bool = False) -> Foreign:
             raise CheckpointError(
                 f"{path} is a pickle of PyTorch's, which may hold programs: say --allow-pickle to read its tensors"
             )
-        read = Foreign(*read_pickle(path))
+        read = ForeignFile(*read_pickle(path))
     elif suffix == ".ckpt" or start.startswith(b"\n"):
         read = _read_ckpt(path)
     elif start:
@@ -89,28 +102,36 @@ def read_foreign(path: str | Path, *, allow_pickle: bool = False) -> Foreign:
             f"{path} must be a .safetensors file, a PyTorch checkpoint or a MindSpore one; it is none"
         )
     else:
-        read = Foreign({}, {})
+        read = ForeignFile({}, {})
     if not read.tensors:
         raise CheckpointError(f"{path} holds no tensors")
     return read
 
 
-def network_in(read: Foreign, marks: Iterable[str], key: str | None = None) -> Found:
-    """The network among the tensors of a file: below what stands before the names `marks`, one of which it has.
+def network_in(file: ForeignFile, marks: Iterable[str], key: str | None = None) -> ForeignNetwork:
+    """Find the network among the tensors of a file: it lies below what stands before one of the names `marks`.
 
-    key  names of the path to it, where a file holds several; without it an averaged one ("ema") goes before others
+    Args:
+        file: the tensors of a file.
+        marks: names of tensors; every network that is looked for has one of them.
+        key: names of the path to the network, where a file holds several; without it an averaged network ("ema") goes
+            before others.
 
-    Raises CheckpointError where there is none, or where it may be one of several.
+    Returns:
+        The tensors by their names in the network.
+
+    Raises:
+        CheckpointError: where there is no network, or where it may be one of several.
     """
-    names, places = _unwrapped(read.tensors), {}
+    names, places = _unwrapped(file.tensors), {}
     for name, mark in itertools.product(names, marks):
         if name == mark or name.endswith("." + mark):
             place = name.removesuffix(mark)
             places.setdefault(place, _with_wrappers(place, names[name]))
     able = {place: full for place, full in places.items() if not _OF_AN_OPTIMIZER.search(place)}
     if not able:
-        held = ", ".join(repr(name) for name in itertools.islice(names, 3))
-        raise CheckpointError(f"none of its {len(names)} tensors ({held}, ...) is named {' or '.join(marks)}")
+        examples = ", ".join(repr(name) for name in itertools.islice(names, 3))
+        raise CheckpointError(f"none of its {len(names)} tensors ({examples}, ...) is named {' or '.join(marks)}")
     asked = [place for place, full in able.items() if key is None or f".{key}." in f".{full}"]
     if not asked:
         known = [name for full in able.values() for name in full.split(".")]
@@ -122,7 +143,7 @@ def network_in(read: Foreign, marks: Iterable[str], key: str | None = None) -> F
         )
     place = min(best, key=len)
     inside = tuple(other for other in places if other.startswith(place) and other != place)
-    own = {
+    chosen = {
         name: full
         for name, full in names.items()
         if full.startswith(able[place]) and name.startswith(place) and not (inside and name.startswith(inside))
@@ -130,15 +151,24 @@ def network_in(read: Foreign, marks: Iterable[str], key: str | None = None) -> F
     notes = [f"its network lies {_listed([able[place]])}"] if able[place] else []
     if others := [full for other, full in able.items() if other != place]:
         notes.append(f"other networks in it lie {_listed(others)}: --key NAME chooses one")
-    if len(own) < len(names):
-        notes.append(f"{len(names) - len(own)} of its tensors are beside this network")
+    if len(chosen) < len(names):
+        notes.append(f"{len(names) - len(chosen)} of its tensors are beside this network")
     at = len(place)
-    tensors = {name[at:]: read.tensors[full] for name, full in own.items()}
-    return Found(tensors, {name[at:]: read.types[full] for name, full in own.items()}, notes)
+    tensors = {name[at:]: file.tensors[full] for name, full in chosen.items()}
+    return ForeignNetwork(tensors, {name[at:]: file.types[full] for name, full in chosen.items()}, notes)
 
 
 def as_float32(name: str, value: np.ndarray, kind: str) -> np.ndarray:
-    """A tensor of a file as float32; CheckpointError for one of a type that does not become it."""
+    """Return a tensor of a file as float32.
+
+    Args:
+        name: of the tensor, for the message.
+        value: of any shape, as the file holds it; bfloat16 as uint16.
+        kind: its type, a key of FLOATS.
+
+    Raises:
+        CheckpointError: for any other type.
+    """
     if kind not in FLOATS:
         raise CheckpointError(f"tensor {name!r} is {kind}; known: {', '.join(FLOATS)}")
     if kind == "bfloat16":  # the upper half of a float32
@@ -156,8 +186,8 @@ def _unwrapped(tensors: Iterable[str]) -> dict[str, str]:
 def _with_wrappers(place: str, name: str) -> str:
     """The part of a name in the file that is `place` without the names of wrappers."""
     pattern = "".join(f"(?:{_WRAPPER})*{re.escape(part)}\\." for part in place.split(".")[:-1]) + f"(?:{_WRAPPER})*"
-    found = re.match(pattern, name)
-    return found[0] if found else place
+    match = re.match(pattern, name)
+    return match[0] if match else place
 
 
 def _listed(places: Iterable[str]) -> str:
@@ -165,17 +195,19 @@ def _listed(places: Iterable[str]) -> str:
     return ", ".join(named)
 
 
-def _read_safetensors(path: Path) -> Foreign:
+def _read_safetensors(path: Path) -> ForeignFile:
     try:
         check_header(path)
         with safe_open(path, framework="numpy") as file:
-            own = (file.metadata() or {}).get("format", "")
-        ours = own.partition("/")[0].startswith(FAMILY)  # a checkpoint holds an optimizer's tensors by the same names
+            format = (file.metadata() or {}).get("format", "")
+        ours = format.partition("/")[0].startswith(
+            FAMILY
+        )  # a checkpoint holds an optimizer's tensors by the same names
         entries = [] if ours else deserialize(path.read_bytes())
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {' '.join(str(error).split())}") from None
     if ours:
-        kind = _OURS.get(own, f"a file of this project's format {shown(own)}")
+        kind = _OURS.get(format, f"a file of this project's format {shown(format)}")
         raise CheckpointError(f"{path} is {kind} already: --from plain gives plain weights knobs")
     tensors, types = {}, {}
     for name, entry in sorted(entries, key=lambda entry: entry[0]):  # the library's order changes
@@ -184,10 +216,10 @@ def _read_safetensors(path: Path) -> Foreign:
             kind = types[name] = f"{kind} of shape {shown(tuple(entry['shape']))}, which no array has"
         numbers = np.frombuffer(entry["data"], FLOATS.get(kind, np.uint8))
         tensors[name] = numbers.reshape(entry["shape"]) if kind in FLOATS else numbers
-    return Foreign(tensors, types)
+    return ForeignFile(tensors, types)
 
 
-def _read_ckpt(path: Path) -> Foreign:
+def _read_ckpt(path: Path) -> ForeignFile:
     """A MindSpore checkpoint is one protobuf message; a large tensor may be spread over several values of one name."""
     from google.protobuf.message import DecodeError
 
@@ -203,7 +235,7 @@ def _read_ckpt(path: Path) -> Foreign:
     except (DecodeError, UnicodeDecodeError):
         raise CheckpointError(f"{path} is not a readable MindSpore checkpoint") from None
     tensors = {name: _joined(path, name, tensors) for name, tensors in parts.items()}
-    return Foreign(tensors, {name: own[0].tensor_type.lower() for name, own in parts.items()})
+    return ForeignFile(tensors, {name: tensors[0].tensor_type.lower() for name, tensors in parts.items()})
 
 
 def is_a_shape(shape: Iterable[int]) -> bool:
@@ -227,8 +259,8 @@ def _joined(path: Path, name: str, parts: list) -> np.ndarray:
     content, shape = b"".join(part.tensor_content for part in parts), tuple(parts[0].dims)
     size, rest = divmod(len(content), np.dtype(kind).itemsize)
     if rest or not is_a_shape(shape) or min(shape, default=0) < 0 or size != math.prod(shape):
-        held = f"{size} values" + (f" and {rest} bytes" if rest else "")
-        raise CheckpointError(f"{path}: tensor {name!r} holds {held} for shape {shown(shape)}")
+        amount = f"{size} values" + (f" and {rest} bytes" if rest else "")
+        raise CheckpointError(f"{path}: tensor {name!r} holds {amount} for shape {shown(shape)}")
     return np.frombuffer(content, kind).reshape(shape).copy()
 
 

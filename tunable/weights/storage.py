@@ -25,8 +25,9 @@ from tunable.parameters.layouts import Parameter, layout
 from tunable.parameters.specs import ParameterSpec
 from tunable.specs.documents import read_json
 from tunable.specs.networks import NetworkSpec
-from tunable.specs.recipe import Recipe, location, parse
+from tunable.specs.recipe import Recipe, parse
 from tunable.specs.schema import Section
+from tunable.specs.validation import first_fault
 from tunable.trained import MOST, Part, parts_of, parts_of_recipe
 from tunable.version import __version__
 
@@ -116,9 +117,7 @@ class _Stored(Section):
         try:
             _Told.model_validate(recipe)
         except ValidationError as error:
-            first = error.errors()[0]
-            message = first["msg"].removeprefix("Value error, ")
-            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {message}".removeprefix(": ")) from None
+            raise ValueError(first_fault(error, recipe)) from None
         return recipe
 
 
@@ -146,10 +145,10 @@ class RunState(Section):
         if found != STATE_FORMAT:
             raise CheckpointError(f"{source} is not a checkpoint of a run: format {found!r}, wanted {STATE_FORMAT!r}")
         try:
-            return cls(**{key: read_json(metadata[key]) for key in cls.model_fields if key in metadata})
+            values = {key: read_json(metadata[key]) for key in cls.model_fields if key in metadata}
+            return cls(**values)
         except ValidationError as error:
-            first = error.errors()[0]
-            raise CheckpointError(f"{source} has a damaged header: {location({}, first)}: {first['msg']}") from None
+            raise CheckpointError(f"{source} has a damaged header: {first_fault(error, values)}") from None
         except ValueError as error:
             raise CheckpointError(f"{source} has a damaged header: not JSON: {error}") from None
 
@@ -221,11 +220,7 @@ class Header:
             values = {key: read_json(metadata[key]) for key in kept}
             stored = _Stored.model_validate(values)
         except ValidationError as error:
-            first = error.errors()[0]
-            message = first["msg"].removeprefix("Value error, ")
-            if first["type"] not in ("value_error", "missing"):
-                message += f", not {shown(first['input'])}"
-            raise CheckpointError(f"{source} has a damaged header: {location(values, first)}: {message}") from None
+            raise CheckpointError(f"{source} has a damaged header: {first_fault(error, values)}") from None
         except KeyError as error:
             raise CheckpointError(f"{source} has a damaged header: it lacks {error}") from None
         except ValueError as error:

@@ -1,0 +1,67 @@
+"""What is wrong with a recipe or a header, in one sentence, from pydantic's own errors."""
+
+import re
+from typing import Any
+
+from pydantic import ValidationError
+
+from tunable.errors import nearest, shown
+from tunable.specs.optimizers import KIND
+
+
+def first_fault(error: ValidationError, values: Any) -> str:
+    """Say where the first fault is, what is wrong there, and what was received.
+
+    Args:
+        error: what pydantic raised.
+        values: the plain values that it validated; with them the place is named as `--set` names it.
+
+    Returns:
+        Such as "network.blocks: Input should be greater than 0, not -1"; without a place where all is at fault.
+    """
+    first = error.errors()[0]
+    place = _location(values, first)
+    return f"{place}: {_message(first)}" if place else _message(first)
+
+
+def _location(values: Any, error: Any) -> str:
+    """The dotted path of a pydantic error as `--set` takes it, without the kinds and names that pydantic adds."""
+    parts, place = [], values
+    for part in error["loc"]:
+        if place == part or isinstance(place, dict) and part not in place and part in _tags(place):
+            continue
+        parts.append(str(part))
+        try:
+            place = place[part]
+        except (KeyError, IndexError, TypeError):
+            place = None
+    if error["type"].startswith("union_tag") and error["ctx"]["discriminator"] == "'name'":  # a network
+        parts.append("name")
+    return ".".join(parts)
+
+
+def _tags(place: dict) -> tuple:
+    """What tells the members of a union apart: an objective's or optimizer's kind, a network's name."""
+    return place.get("kind", KIND), place.get("name")
+
+
+def _message(error: Any) -> str:
+    """What pydantic found, with the nearest valid word where a word was wrong, and what was received."""
+    kind, received = error["type"], error["input"]
+    if kind == "value_error":
+        return error["msg"].removeprefix("Value error, ")
+    if kind == "missing":
+        return "is missing"
+    if kind in ("union_tag_invalid", "literal_error"):
+        expected = error["ctx"]["expected" if kind == "literal_error" else "expected_tags"]
+        known = re.findall(r"'([^']*)'", expected)
+        word = received if kind == "literal_error" else error["ctx"]["tag"]
+        what = "value" if kind == "literal_error" or error["ctx"]["discriminator"] == "'name'" else "kind"
+        return f"unknown {what} {shown(word)}{nearest(str(word), known)}; known: {', '.join(known)}"
+    if kind == "union_tag_not_found" and error["ctx"]["discriminator"] == "'name'":
+        return "is missing"
+    if kind in ("union_tag_not_found", "model_attributes_type"):
+        return f"wants keys, one of them `kind`, not {shown(received)}"
+    if kind in ("too_short", "too_long"):
+        return error["msg"].replace(" after validation", "")
+    return f"{error['msg']}, not {shown(received)}"
