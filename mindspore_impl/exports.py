@@ -149,7 +149,7 @@ def _inputs(network: Network, form: str, size: tuple[int, int] | None) -> dict[s
 
 def _copied(network: Network, form: str) -> Network:
     """The same network in a form. Built once more: a deep copy would share what MindSpore compiled for it."""
-    copy = type(network)(num_objectives=network.num_objectives, **network.arguments)
+    copy = network.rebuilt(network.num_objectives)
     weights = dict(network.parameters_and_names())
     for name, value in copy.parameters_and_names():
         ops.assign(value, weights[name].asnumpy())

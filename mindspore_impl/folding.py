@@ -32,7 +32,7 @@ def fold(network: Network | TunedNetwork, omega: ms.Tensor) -> nn.Cell:
     of the class it was made from."""
     if isinstance(network, TunedNetwork):
         return network.fold(omega)
-    plain = network.plain()
+    plain = network.rebuilt(0)
     weights = folded_weights(network, omega)
     for name, value in plain.parameters_and_names():
         ops.assign(value, weights[name])

@@ -90,7 +90,7 @@ def test_a_wrong_export_is_red(torch, small_network, monkeypatch):
     real = torch.backend.export
 
     def scaled(network, *arguments):
-        twice = torch.backend.build(ResNetSpec(**network.arguments), network.num_objectives)
+        twice = network.rebuilt(network.num_objectives)
         tensors = torch.backend.parameters(network)
         torch.backend.assign(twice, {name: value * np.float32(1.001) for name, value in tensors.items()})
         real(twice, *arguments)

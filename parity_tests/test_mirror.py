@@ -88,12 +88,13 @@ def described(source: str) -> dict[str, str]:
         for node in body:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 add(f"{prefix}{SYNONYMS.get(node.name, node.name)}()", signature(node))
-                if node.name == "__init__":
+                if node.name in ("__init__", "build"):  # a network's layers are made in build
                     for attribute in attributes(node):
                         add(f"{prefix}{attribute}", "set by the constructor")
             elif isinstance(node, ast.ClassDef) and public(node.name):
                 bases = [ast.unparse(base).rpartition(".")[2] for base in node.bases]
-                add(prefix + node.name, "class of " + ", ".join(SYNONYMS.get(base, base) for base in bases))
+                bases = [SYNONYMS.get(base, base) for base in bases] + [ast.unparse(one) for one in node.keywords]
+                add(prefix + node.name, "class of " + ", ".join(bases))
                 describe(node.body, f"{prefix}{node.name}.")
             elif isinstance(node, ast.Assign):
                 for target in node.targets:
@@ -174,6 +175,7 @@ def make(form: str = "auto"): ...
         ("self.weight", "self.kernel", ["f.py: Layer.kernel", "f.py: Layer.weight"]),
         ('kind = "x"', 'kind = "y"', ["f.py: Layer.kind"]),
         ("nn.Module", "Tunable", ["f.py: Layer"]),
+        ("nn.Module", "nn.Module, spec=Spec", ["f.py: Layer"]),
         ("class Layer", "class Other", ["f.py: Layer", "f.py: Other"]),
         ('"auto"', '"loop"', ["f.py: make()"]),
         ('("a", "b")', '("b", "a")', ["f.py: KNOWN"]),

@@ -30,6 +30,6 @@ def fold(network: Network | TunedNetwork, omega: torch.Tensor) -> nn.Module:
     of the class it was made from."""
     if isinstance(network, TunedNetwork):
         return network.fold(omega)
-    plain = network.plain()
+    plain = network.rebuilt(0)
     plain.load_state_dict(folded_weights(network, omega), strict=True)
     return plain.to(omega.device)

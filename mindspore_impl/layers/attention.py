@@ -16,13 +16,18 @@ class WindowAttention(Composite):
 
     Parts: qkv, relative_position_bias_table ((2 window - 1)^2, heads), proj.
 
-    channels, heads   channels must be a multiple of heads
-    window, shift     pixels; with shift > 0 the windows lie that far down and right, cyclically, and pixels from
-                      opposite borders do not see each other
-    num_objectives    p, or 0 for the plain form
-    bias              whether qkv has one
+    Args:
+        channels: channels of the map, a multiple of heads.
+        num_objectives: p, or 0 for the plain form.
+        heads: attention heads, at least 1.
+        window: side of a window in pixels, at least 1.
+        shift: pixels by which the windows are shifted down and right, cyclically, less than the window. Where it is
+            above 0, pixels from opposite borders do not see each other.
+        bias: whether qkv has a bias.
+        phi: form of the map from omega to the weights of the kernels: affine, identity, se or base (Eq. 6).
 
-    Raises TunableError where the numbers do not fit each other, or the map is no multiple of the window.
+    Raises:
+        TunableError: where the numbers do not fit each other, or (when called) the map is no multiple of the window.
     """
 
     kind = "window_attention"
@@ -38,7 +43,7 @@ class WindowAttention(Composite):
         bias: bool = True,
         phi: str = DEFAULT_PHI,
     ):
-        super().__init__(num_objectives, channels=channels, heads=heads, window=window, shift=shift, bias=bias, phi=phi)
+        super().__init__(num_objectives)
         if heads < 1 or channels % heads:
             raise TunableError(f"channels {channels} must be a multiple of heads {heads}")
         if window < 1 or not 0 <= shift < window:
@@ -86,12 +91,18 @@ class ChannelAttention(Composite):
     """Squeeze and excitation: every channel times a number in (0, 1) computed from all channels' means.
 
     x sigmoid(expand(relu(reduce(mean of x over the pixels)))). Parts: reduce (C -> hidden), expand (hidden -> C).
+
+    Args:
+        channels: C, the channels of the map.
+        hidden: channels between the two parts.
+        num_objectives: p, or 0 for the plain form.
+        phi: form of the map from omega to the weights of the kernels: affine, identity, se or base (Eq. 6).
     """
 
     kind = "channel_attention"
 
     def __init__(self, channels: int, hidden: int, *, num_objectives: int, phi: str = DEFAULT_PHI):
-        super().__init__(num_objectives, channels=channels, hidden=hidden, phi=phi)
+        super().__init__(num_objectives)
         options = {"num_objectives": num_objectives, "phi": phi}
         self.reduce = conv2d(channels, hidden, 1, **options)
         self.expand = conv2d(hidden, channels, 1, **options)
@@ -107,12 +118,18 @@ class ChannelAttention(Composite):
 
 
 class SimplifiedChannelAttention(Composite):
-    """NAFNet's: x conv(mean of x over the pixels). Part: conv (C -> C, one pixel)."""
+    """NAFNet's: x conv(mean of x over the pixels). Part: conv (C -> C, one pixel).
+
+    Args:
+        channels: C, the channels of the map.
+        num_objectives: p, or 0 for the plain form.
+        phi: form of the map from omega to the weights of the kernels: affine, identity, se or base (Eq. 6).
+    """
 
     kind = "simplified_channel_attention"
 
     def __init__(self, channels: int, *, num_objectives: int, phi: str = DEFAULT_PHI):
-        super().__init__(num_objectives, channels=channels, phi=phi)
+        super().__init__(num_objectives)
         self.conv = conv2d(channels, channels, 1, num_objectives=num_objectives, phi=phi)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:

@@ -14,20 +14,31 @@ _TUNABLE_NORMS = {kind.ordinary: kind for kind in (TunableInstanceNorm2d, Tunabl
 
 
 class Composite(nn.Cell):
-    """Base of networks and of their larger parts. A subclass passes its own constructor arguments on.
+    """Base of networks and of their larger parts, which are plain where their number of objectives is 0.
 
-    num_objectives  p, or 0 for the plain form
-    arguments       what else the constructor was given
+    It keeps what its constructor was given: a subclass passes on `num_objectives` alone, and takes it by keyword.
+
+    Args:
+        num_objectives: p, or 0 for the plain form.
     """
 
-    def __init__(self, num_objectives: int, **arguments):
+    def __new__(cls, *arguments, **keywords):
+        part = super().__new__(cls)
+        object.__setattr__(part, "_given", (arguments, keywords))
+        return part
+
+    def __init__(self, num_objectives: int):
         super().__init__()
         self.num_objectives = num_objectives
-        self.arguments = arguments
 
-    def plain(self) -> "Composite":
-        """The same built without tunable layers, its weights not set."""
-        return type(self)(num_objectives=0, **self.arguments)
+    def rebuilt(self, num_objectives: int) -> "Composite":
+        """The same built once more with the constructor's other arguments, its weights not set.
+
+        Args:
+            num_objectives: p, or 0 for the plain form.
+        """
+        arguments, keywords = self._given
+        return type(self)(*arguments, **{**keywords, "num_objectives": num_objectives})
 
     def roles(self) -> dict[str, tuple[str, int]]:
         """(role, fan_in) of the parameters that this module itself holds when plain; see ParameterSpec."""

@@ -11,7 +11,18 @@ from tunable.specs.networks import DEFAULT_PHI
 class TunableLinear(Tunable):
     """A linear layer whose matrix and bias are set by omega.
 
-    Parameters: weight (k, out, in), bias (k, out), phi.*. Arguments as for TunableConv2d.
+    Parameters: weight (k, out, in), bias (k, out), phi.*; k is the number of kernels, p or (phi `base`) p + 1.
+
+    Args:
+        in_features: length of the last axis of the input.
+        out_features: length of the last axis of the output.
+        num_objectives: p, at least 1.
+        bias: whether a bias is added, which omega sets too.
+        phi: form of the map from omega to the weights of the kernels: affine, identity, se or base (Eq. 6).
+        seed: seed of the starting weights; None draws one from the framework's generator.
+
+    Raises:
+        TunableError: for num_objectives below 1 or an unknown phi.
     """
 
     kind = "linear"

@@ -5,6 +5,7 @@ from mindspore import nn
 
 from mindspore_impl import ops
 from mindspore_impl.layers.tunable import Tunable
+from tunable.docstrings import inherit_arguments
 from tunable.specs.networks import DEFAULT_PHI
 
 
@@ -13,9 +14,17 @@ class Norm(nn.Cell):
 
     Parameters: weight (C,), bias (C,). Use LayerNorm, LayerNorm2d, InstanceNorm2d or BatchNorm2d, which differ in
     the entries over which mean and variance are taken.
+
+    Args:
+        channels: C, the length of the axis of channels.
+        eps: what is added to the variance, above 0.
     """
 
     kind = ""
+
+    def __init_subclass__(cls):
+        super().__init_subclass__()
+        inherit_arguments(cls)
 
     def __init__(self, channels: int, *, eps: float = 1e-5):
         super().__init__()
@@ -61,6 +70,16 @@ class TunableNorm(Tunable):
     """A normalisation whose scale and shift are set by omega.
 
     Parameters: weight (k, C), bias (k, C), phi.*. Use TunableLayerNorm, TunableLayerNorm2d or TunableInstanceNorm2d.
+
+    Args:
+        channels: C, the length of the axis of channels.
+        num_objectives: p, at least 1.
+        eps: what is added to the variance, above 0.
+        phi: form of the map from omega to the weights of the kernels: affine, identity, se or base (Eq. 6).
+        seed: seed of the starting weights; None draws one from the framework's generator.
+
+    Raises:
+        TunableError: for num_objectives below 1 or an unknown phi.
     """
 
     ordinary = Norm
@@ -103,21 +122,21 @@ class TunableNorm(Tunable):
 
 
 class TunableLayerNorm(TunableNorm):
-    """LayerNorm, tunable."""
+    """LayerNorm with a scale and shift that omega sets: x (N, ..., C)."""
 
     kind = "layer_norm"
     ordinary = LayerNorm
 
 
 class TunableLayerNorm2d(TunableNorm):
-    """LayerNorm2d, tunable."""
+    """LayerNorm2d with a scale and shift that omega sets: x (N, C, H, W)."""
 
     kind = "layer_norm2d"
     ordinary = LayerNorm2d
 
 
 class TunableInstanceNorm2d(TunableNorm):
-    """InstanceNorm2d, tunable."""
+    """InstanceNorm2d with a scale and shift that omega sets: x (N, C, H, W)."""
 
     kind = "instance_norm2d"
     ordinary = InstanceNorm2d

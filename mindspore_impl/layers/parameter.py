@@ -10,7 +10,17 @@ from tunable.specs.networks import DEFAULT_PHI
 class TunableParameter(Tunable):
     """A free parameter (a scale, a bias table) whose value is set by omega.
 
-    Parameters: weight (k, *shape), phi.*. `value`, 0 or 1, is what every omega starts from.
+    Parameters: weight (k, *shape), phi.*; k is the number of kernels, p or (phi `base`) p + 1.
+
+    Args:
+        shape: shape of the parameter.
+        num_objectives: p, at least 1.
+        value: 0 or 1, what the parameter is at every omega before training.
+        phi: form of the map from omega to the weights of the kernels: affine, identity, se or base (Eq. 6).
+        seed: seed of the starting weights; None draws one from the framework's generator.
+
+    Raises:
+        TunableError: for num_objectives below 1 or an unknown phi.
     """
 
     kind = "parameter"

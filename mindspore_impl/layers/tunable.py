@@ -5,6 +5,7 @@ from mindspore import nn
 
 from mindspore_impl import ops
 from mindspore_impl.layers.phi import make_phi
+from tunable.docstrings import inherit_arguments
 from tunable.errors import TunableError
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import starting_weights
@@ -18,6 +19,10 @@ class Tunable(nn.Cell):
     """
 
     kind = ""
+
+    def __init_subclass__(cls):
+        super().__init_subclass__()
+        inherit_arguments(cls)
 
     def __init__(self, num_objectives: int, phi: str):
         super().__init__()

@@ -11,9 +11,7 @@ class DiscriminatorBlock(Composite):
     """leaky_relu(norm(conv(x))); the norm is left out where `norm` is false."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int, norm: bool):
-        super().__init__(
-            0, in_channels=in_channels, out_channels=out_channels, kernel_size=kernel_size, stride=stride, norm=norm
-        )
+        super().__init__(0)
         options = {"stride": stride, "padding": 1, "bias": not norm, "num_objectives": 0}
         self.conv = conv2d(in_channels, out_channels, kernel_size, **options)
         self.norm = BatchNorm2d(out_channels) if norm else None
@@ -30,7 +28,7 @@ class Discriminator(Composite):
     """
 
     def __init__(self, *, widths: list[int], hidden: int):
-        super().__init__(0, widths=widths, hidden=hidden)
+        super().__init__(0)
         blocks, before = [], 3
         for scale, width in enumerate(widths):
             blocks.append(DiscriminatorBlock(before, width, 3, stride=1, norm=scale > 0))

@@ -20,15 +20,23 @@ class TunableConv(Tunable):
     Parameters: weight (k, out, in / groups, *kernel size), bias (k, out), phi.*; k is the number of
     kernels, p or (phi `base`) p + 1. Use TunableConv1d, TunableConv2d or TunableConv3d.
 
-    in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias
-                     as in an ordinary convolution; integers, or one per dimension
-    num_objectives   p
-    padding_mode     zeros, reflect or replicate
-    phi              affine, identity, se or base
-    form             how per-sample omega is computed (tunable.forms)
-    seed             of the starting weights; None draws one from the framework's generator
+    Args:
+        in_channels: channels of the input, at least 1.
+        out_channels: channels of the output, at least 1.
+        kernel_size: taps along each dimension, at least 1: one number, or one per dimension.
+        num_objectives: p, at least 1.
+        stride: pixels from one output to the next, at least 1: one number, or one per dimension.
+        padding: pixels added on both sides, at least 0: one number, or one per dimension.
+        dilation: pixels from one tap to the next, at least 1: one number, or one per dimension.
+        groups: parts of the channels that do not see each other; it divides both numbers of channels.
+        bias: whether a bias is added, which omega sets too.
+        padding_mode: what is added: zeros, reflect or replicate.
+        phi: form of the map from omega to the weights of the kernels: affine, identity, se or base (Eq. 6).
+        form: how an omega per sample is computed, a name of tunable.forms.FORMS; `auto` takes the fastest.
+        seed: seed of the starting weights; None draws one from the framework's generator.
 
-    Raises TunableError for a value out of range, groups that do not divide the channels, an unknown name.
+    Raises:
+        TunableError: for a value out of range, groups that do not divide the channels, or an unknown name.
     """
 
     dims = 0
@@ -115,21 +123,21 @@ class TunableConv(Tunable):
 
 
 class TunableConv1d(TunableConv):
-    """A tunable convolution of sequences, x (N, in, L): see TunableConv."""
+    """A tunable convolution of sequences, x (N, in, L)."""
 
     kind = "conv1d"
     dims = 1
 
 
 class TunableConv2d(TunableConv):
-    """A tunable convolution of pictures, x (N, in, H, W): see TunableConv."""
+    """A tunable convolution of pictures, x (N, in, H, W)."""
 
     kind = "conv2d"
     dims = 2
 
 
 class TunableConv3d(TunableConv):
-    """A tunable convolution of volumes, x (N, in, D, H, W): see TunableConv."""
+    """A tunable convolution of volumes, x (N, in, D, H, W)."""
 
     kind = "conv3d"
     dims = 3
@@ -138,10 +146,26 @@ class TunableConv3d(TunableConv):
 class TunableConvTranspose(TunableConv):
     """A transposed convolution whose kernel and bias are set by omega.
 
-    Parameters: weight (k, in, out / groups, *kernel size), bias (k, out), phi.*.
+    Parameters: weight (k, in, out / groups, *kernel size), bias (k, out), phi.*; k is the number of
+    kernels, p or (phi `base`) p + 1. Use TunableConvTranspose1d, TunableConvTranspose2d or TunableConvTranspose3d.
 
-    output_padding   rows added at the end of every dimension, fewer than stride or dilation
-    The others as for TunableConv; zeros are padded. Use TunableConvTranspose1d, 2d or 3d.
+    Args:
+        in_channels: channels of the input, at least 1.
+        out_channels: channels of the output, at least 1.
+        kernel_size: taps along each dimension, at least 1: one number, or one per dimension.
+        num_objectives: p, at least 1.
+        stride: output pixels from one input to the next, at least 1: one number, or one per dimension.
+        padding: output pixels cut off on both sides, at least 0: one number, or one per dimension.
+        output_padding: output pixels added at the end, less than stride or dilation: one number, or one per dimension.
+        dilation: pixels from one tap to the next, at least 1: one number, or one per dimension.
+        groups: parts of the channels that do not see each other; it divides both numbers of channels.
+        bias: whether a bias is added, which omega sets too.
+        phi: form of the map from omega to the weights of the kernels: affine, identity, se or base (Eq. 6).
+        form: how an omega per sample is computed, a name of tunable.forms.FORMS; `auto` takes the fastest.
+        seed: seed of the starting weights; None draws one from the framework's generator.
+
+    Raises:
+        TunableError: for a value out of range, groups that do not divide the channels, or an unknown name.
     """
 
     def __init__(
@@ -212,21 +236,21 @@ class TunableConvTranspose(TunableConv):
 
 
 class TunableConvTranspose1d(TunableConvTranspose):
-    """A tunable transposed convolution of sequences, x (N, in, L): see TunableConvTranspose."""
+    """A tunable transposed convolution of sequences, x (N, in, L)."""
 
     kind = "conv_transpose1d"
     dims = 1
 
 
 class TunableConvTranspose2d(TunableConvTranspose):
-    """A tunable transposed convolution of pictures, x (N, in, H, W): see TunableConvTranspose."""
+    """A tunable transposed convolution of pictures, x (N, in, H, W)."""
 
     kind = "conv_transpose2d"
     dims = 2
 
 
 class TunableConvTranspose3d(TunableConvTranspose):
-    """A tunable transposed convolution of volumes, x (N, in, D, H, W): see TunableConvTranspose."""
+    """A tunable transposed convolution of volumes, x (N, in, D, H, W)."""
 
     kind = "conv_transpose3d"
     dims = 3

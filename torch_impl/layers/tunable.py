@@ -5,6 +5,7 @@ from torch import nn
 
 from torch_impl import ops
 from torch_impl.layers.phi import make_phi
+from tunable.docstrings import inherit_arguments
 from tunable.errors import TunableError
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import starting_weights
@@ -18,6 +19,10 @@ class Tunable(nn.Module):
     """
 
     kind = ""
+
+    def __init_subclass__(cls):
+        super().__init_subclass__()
+        inherit_arguments(cls)
 
     def __init__(self, num_objectives: int, phi: str):
         super().__init__()

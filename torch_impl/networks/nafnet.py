@@ -6,7 +6,7 @@ from torch import nn
 from torch_impl import ops
 from torch_impl.layers import Composite, LayerNorm2d, call, conv2d, held, norm, parameter
 from torch_impl.networks.network import Network
-from tunable.specs.networks import DEFAULT_PHI
+from tunable.specs.networks import NAFNetSpec
 
 
 class NAFBlock(Composite):
@@ -16,7 +16,7 @@ class NAFBlock(Composite):
     """
 
     def __init__(self, channels: int, *, num_objectives: int, phi: str, tunable_norms: bool):
-        super().__init__(num_objectives, channels=channels, phi=phi, tunable_norms=tunable_norms)
+        super().__init__(num_objectives)
         options = {"num_objectives": num_objectives, "phi": phi}
         norms = {**options, "num_objectives": num_objectives if tunable_norms else 0}
         self.norm1 = norm(LayerNorm2d, channels, eps=1e-6, **norms)
@@ -45,52 +45,30 @@ class NAFBlock(Composite):
         return {"beta": ("zero", 0), "gamma": ("zero", 0)}
 
 
-class NAFNet(Network):
-    """A U-Net of NAFBlocks whose output is added to its input; any size, same size out.
+class NAFNet(Network, spec=NAFNetSpec):
+    """NAFNet (Chen et al., ECCV 2022), the network of the paper's Table 2b.
 
-    num_objectives     p, or 0 for the plain form
-    width              channels of the first stage, doubled at every other
-    middle             blocks between encoder and decoder
-    encoder, decoder   blocks of every stage
-    phi                form of every layer's phi
-    tunable_norms      whether omega sets the scales and shifts of the norms too
+    A U-Net of NAFBlocks, whose output is added to its input. Pictures may have any size: inside they are extended by
+    zeros to a multiple of 2 to the number of stages.
     """
 
-    def __init__(
-        self,
-        *,
-        num_objectives: int,
-        width: int = 32,
-        middle: int = 12,
-        encoder: tuple[int, ...] = (2, 2, 4, 8),
-        decoder: tuple[int, ...] = (2, 2, 2, 2),
-        phi: str = DEFAULT_PHI,
-        tunable_norms: bool = False,
-    ):
-        super().__init__(
-            num_objectives,
-            width=width,
-            middle=middle,
-            encoder=encoder,
-            decoder=decoder,
-            phi=phi,
-            tunable_norms=tunable_norms,
-        )
-        options = {"num_objectives": num_objectives, "phi": phi}
-        blocks_options = {**options, "tunable_norms": tunable_norms}
-        self.multiple = 2 ** len(encoder)
+    def build(self, spec: NAFNetSpec) -> None:
+        options = {"num_objectives": self.num_objectives, "phi": spec.phi}
+        parts = {**options, "tunable_norms": spec.tunable_norms}
+        width = spec.width
+        self.multiple = 2 ** len(spec.encoder)
         self.intro = conv2d(3, width, 3, **options)
         self.ending = conv2d(width, 3, 3, **options)
         encoders, downs, ups, decoders = [], [], [], []
-        for blocks in encoder:
-            encoders.append(nn.ModuleList([NAFBlock(width, **blocks_options) for _ in range(blocks)]))
+        for blocks in spec.encoder:
+            encoders.append(nn.ModuleList([NAFBlock(width, **parts) for _ in range(blocks)]))
             downs.append(conv2d(width, 2 * width, 2, stride=2, padding=0, **options))
             width *= 2
-        self.middle_blks = nn.ModuleList([NAFBlock(width, **blocks_options) for _ in range(middle)])
-        for blocks in decoder:
+        self.middle_blks = nn.ModuleList([NAFBlock(width, **parts) for _ in range(spec.middle)])
+        for blocks in spec.decoder:
             ups.append(conv2d(width, 2 * width, 1, bias=False, **options))
             width //= 2
-            decoders.append(nn.ModuleList([NAFBlock(width, **blocks_options) for _ in range(blocks)]))
+            decoders.append(nn.ModuleList([NAFBlock(width, **parts) for _ in range(blocks)]))
         self.encoders = nn.ModuleList(encoders)
         self.decoders = nn.ModuleList(decoders)
         self.downs = nn.ModuleList(downs)

@@ -8,13 +8,30 @@ from torch_impl.layers import Composite, Norm, Tunable
 from tunable.errors import OmegaError
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import Initial, starting_weights
+from tunable.specs.arguments import documentation, signature, validated
+from tunable.specs.networks import NetworkBase
 
 
 class Network(Composite):
     """Base of the networks, called as network(x, omega) when tunable and as network(x) when plain.
 
-    A subclass passes its own constructor arguments on, builds its layers and defines `compute(x, omega)`.
+    A subclass names its specification, whose fields are the keywords of its constructor, for example
+    `class ResNet(Network, spec=ResNetSpec)`. It makes its layers in `build(spec)`, from the specification that these
+    keywords amount to, and its output in `compute(x, omega)`.
     """
+
+    def __init_subclass__(cls, spec: type[NetworkBase] | None = None, **options):
+        super().__init_subclass__(**options)
+        if spec:
+            cls.specification = spec
+            cls.__signature__ = signature(spec)
+            cls.__doc__ = documentation(cls.__doc__, spec)
+        elif "__init__" in vars(cls):  # a constructor of its own, whose signature is Python's affair
+            cls.__signature__ = None
+
+    def __init__(self, *, num_objectives: int, **arguments):
+        super().__init__(num_objectives)
+        self.build(validated(type(self).__name__, self.specification, arguments))
 
     def forward(self, x: torch.Tensor, omega: torch.Tensor | None = None) -> torch.Tensor:
         """x (N, C, H, W); omega (p,) or (N, p), None exactly when the network is plain."""

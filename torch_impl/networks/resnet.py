@@ -6,14 +6,14 @@ from torch import nn
 from torch_impl import ops
 from torch_impl.layers import Composite, call, conv2d
 from torch_impl.networks.network import Network
-from tunable.specs.networks import DEFAULT_PHI, DIV2K_MEAN, shuffles
+from tunable.specs.networks import DIV2K_MEAN, ResNetSpec, shuffles
 
 
 class ResidualBlock(Composite):
     """x + scale conv2(relu(conv1(x)))."""
 
     def __init__(self, channels: int, *, num_objectives: int, phi: str, scale: float):
-        super().__init__(num_objectives, channels=channels, phi=phi, scale=scale)
+        super().__init__(num_objectives)
         self.scale = scale
         self.conv1 = conv2d(channels, channels, 3, num_objectives=num_objectives, phi=phi)
         self.conv2 = conv2d(channels, channels, 3, num_objectives=num_objectives, phi=phi)
@@ -23,44 +23,22 @@ class ResidualBlock(Composite):
         return x + (y if self.scale == 1 else y * self.scale)
 
 
-class ResNet(Network):
-    """conv 3 -> channels, `blocks` residual blocks, long skip, upsampling, conv channels -> 3; any size.
+class ResNet(Network, spec=ResNetSpec):
+    """The residual network of the paper's Tables 1, 3 and 4 (section 4.1).
 
-    num_objectives  p, or 0 for the plain form
-    channels        width; blocks: depth (the paper: 64 and 16, 1,185,219 parameters when plain)
-    upscale         1, 2, 3 or 4: the output is that many times as high and wide
-    head_relu, residual_scale, mean   tunable.specs.networks.ResNetSpec
-    phi             form of every layer's phi
+    A convolution from 3 channels, residual blocks, a long skip, upsampling, a convolution to 3 channels. Pictures may
+    have any size. With the defaults and num_objectives 0 it has the paper's 1,185,219 parameters.
     """
 
-    def __init__(
-        self,
-        *,
-        num_objectives: int,
-        channels: int = 64,
-        blocks: int = 16,
-        upscale: int = 1,
-        head_relu: bool = False,
-        residual_scale: float = 1.0,
-        mean: bool = False,
-        phi: str = DEFAULT_PHI,
-    ):
-        super().__init__(
-            num_objectives,
-            channels=channels,
-            blocks=blocks,
-            upscale=upscale,
-            head_relu=head_relu,
-            residual_scale=residual_scale,
-            mean=mean,
-            phi=phi,
-        )
-        options = {"num_objectives": num_objectives, "phi": phi}
-        self.factors = shuffles(upscale)
-        self.head_relu = head_relu
-        self.mean = mean
+    def build(self, spec: ResNetSpec) -> None:
+        options = {"num_objectives": self.num_objectives, "phi": spec.phi}
+        channels = spec.channels
+        self.factors = shuffles(spec.upscale)
+        self.head_relu = spec.head_relu
+        self.mean = spec.mean
         self.head = conv2d(3, channels, 3, **options)
-        self.body = nn.ModuleList([ResidualBlock(channels, scale=residual_scale, **options) for _ in range(blocks)])
+        parts = {"scale": spec.residual_scale, **options}
+        self.body = nn.ModuleList([ResidualBlock(channels, **parts) for _ in range(spec.blocks)])
         self.upsample = nn.ModuleList([conv2d(channels, channels * f**2, 3, **options) for f in self.factors])
         self.tail = conv2d(channels, 3, 3, **options)
 

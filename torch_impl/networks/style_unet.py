@@ -6,7 +6,7 @@ from torch import nn
 from torch_impl import ops
 from torch_impl.layers import Composite, InstanceNorm2d, call, conv2d, norm
 from torch_impl.networks.network import Network
-from tunable.specs.networks import DEFAULT_PHI, IMAGENET_MEAN, IMAGENET_STD
+from tunable.specs.networks import IMAGENET_MEAN, IMAGENET_STD, StyleUNetSpec
 
 
 class ConvBlock(Composite):
@@ -24,16 +24,7 @@ class ConvBlock(Composite):
         stride: int = 1,
         enlarge: bool = False,
     ):
-        super().__init__(
-            num_objectives,
-            in_channels=in_channels,
-            out_channels=out_channels,
-            kernel_size=kernel_size,
-            phi=phi,
-            tunable_norms=tunable_norms,
-            stride=stride,
-            enlarge=enlarge,
-        )
+        super().__init__(num_objectives)
         self.enlarge = enlarge
         self.conv = conv2d(
             in_channels, out_channels, kernel_size, stride=stride, num_objectives=num_objectives, phi=phi
@@ -51,7 +42,7 @@ class StyleBlock(Composite):
     """relu(x + norm2(conv2(relu(norm1(conv1(x))))))."""
 
     def __init__(self, channels: int, *, num_objectives: int, phi: str, tunable_norms: bool):
-        super().__init__(num_objectives, channels=channels, phi=phi, tunable_norms=tunable_norms)
+        super().__init__(num_objectives)
         options = {"num_objectives": num_objectives, "phi": phi}
         norms = {**options, "num_objectives": num_objectives if tunable_norms else 0}
         self.conv1 = conv2d(channels, channels, 3, **options)
@@ -64,48 +55,28 @@ class StyleBlock(Composite):
         return torch.relu(x + self.norm2(call(self.conv2, y, omega), omega))
 
 
-class StyleUNet(Network):
-    """Strided down, residual blocks, nearest-neighbour up, no skips; any size, inside reflected to a multiple.
+class StyleUNet(Network, spec=StyleUNetSpec):
+    """The style transfer network of the paper's Fig. 7 (section 4.2).
 
-    num_objectives   p, or 0 for the plain form
-    channels, scales, blocks, normalise   tunable.specs.networks.StyleUNetSpec
-    phi              form of every layer's phi
-    tunable_norms    whether omega sets the scales and shifts of the norms too
+    Strided convolutions down, residual blocks, nearest-neighbour enlargement up, no skips. Pictures may have any size:
+    inside they are reflected to a multiple of 2 to the number of scales.
     """
 
-    def __init__(
-        self,
-        *,
-        num_objectives: int,
-        channels: int = 64,
-        scales: int = 2,
-        blocks: tuple[int, int, int] = (2, 6, 2),
-        normalise: bool = True,
-        phi: str = DEFAULT_PHI,
-        tunable_norms: bool = False,
-    ):
-        super().__init__(
-            num_objectives,
-            channels=channels,
-            scales=scales,
-            blocks=blocks,
-            normalise=normalise,
-            phi=phi,
-            tunable_norms=tunable_norms,
-        )
-        options = {"num_objectives": num_objectives, "phi": phi}
-        parts = {**options, "tunable_norms": tunable_norms}
-        self.multiple = 2**scales
-        self.normalise = normalise
-        down, middle, up = blocks
+    def build(self, spec: StyleUNetSpec) -> None:
+        options = {"num_objectives": self.num_objectives, "phi": spec.phi}
+        parts = {**options, "tunable_norms": spec.tunable_norms}
+        self.multiple = 2**spec.scales
+        self.normalise = spec.normalise
+        channels = spec.channels
+        down, middle, up = spec.blocks
         self.conv_in = ConvBlock(3, channels, 9, **parts)
         layers = []
-        for _ in range(scales):
+        for _ in range(spec.scales):
             layers.append(ConvBlock(channels, 2 * channels, stride=2, **parts))
             channels *= 2
             layers += [ConvBlock(channels, channels, **parts) for _ in range(down - 1)]
         layers += [StyleBlock(channels, **parts) for _ in range(middle)]
-        for _ in range(scales):
+        for _ in range(spec.scales):
             layers.append(ConvBlock(channels, channels // 2, enlarge=True, **parts))
             channels //= 2
             layers += [ConvBlock(channels, channels, **parts) for _ in range(up - 1)]

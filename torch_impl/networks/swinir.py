@@ -6,14 +6,14 @@ from torch import nn
 from torch_impl import ops
 from torch_impl.layers import Composite, LayerNorm, WindowAttention, call, conv2d, linear, norm
 from torch_impl.networks.network import Network
-from tunable.specs.networks import DEFAULT_PHI, DIV2K_MEAN, shuffles
+from tunable.specs.networks import DIV2K_MEAN, SwinIRSpec, shuffles
 
 
 class MLP(Composite):
     """fc2(gelu(fc1(x))), GELU by the error function."""
 
     def __init__(self, channels: int, hidden: int, *, num_objectives: int, phi: str):
-        super().__init__(num_objectives, channels=channels, hidden=hidden, phi=phi)
+        super().__init__(num_objectives)
         self.fc1 = linear(channels, hidden, num_objectives=num_objectives, phi=phi)
         self.fc2 = linear(hidden, channels, num_objectives=num_objectives, phi=phi)
 
@@ -37,16 +37,7 @@ class SwinBlock(Composite):
         shift: int,
         hidden: int,
     ):
-        super().__init__(
-            num_objectives,
-            channels=channels,
-            phi=phi,
-            tunable_norms=tunable_norms,
-            heads=heads,
-            window=window,
-            shift=shift,
-            hidden=hidden,
-        )
+        super().__init__(num_objectives)
         options = {"num_objectives": num_objectives, "phi": phi}
         norms = {**options, "num_objectives": num_objectives if tunable_norms else 0}
         self.norm1 = norm(LayerNorm, channels, **norms)
@@ -63,37 +54,13 @@ class SwinBlock(Composite):
 
 
 class ResidualGroup(Composite):
-    """Blocks, every other one shifted by half a window where `shifted`."""
+    """Blocks, every other one shifted by half a window where `shifted`; `block` is what SwinBlock takes besides."""
 
-    def __init__(
-        self,
-        channels: int,
-        *,
-        num_objectives: int,
-        phi: str,
-        tunable_norms: bool,
-        depth: int,
-        heads: int,
-        window: int,
-        shifted: bool,
-        hidden: int,
-    ):
-        super().__init__(
-            num_objectives,
-            channels=channels,
-            phi=phi,
-            tunable_norms=tunable_norms,
-            depth=depth,
-            heads=heads,
-            window=window,
-            shifted=shifted,
-            hidden=hidden,
-        )
-        options = {"num_objectives": num_objectives, "phi": phi, "tunable_norms": tunable_norms}
-        options |= {"heads": heads, "window": window, "hidden": hidden}
-        self.blocks = nn.ModuleList(
-            [SwinBlock(channels, shift=window // 2 if shifted and i % 2 else 0, **options) for i in range(depth)]
-        )
+    def __init__(self, channels: int, *, num_objectives: int, depth: int, window: int, shifted: bool, **block):
+        super().__init__(num_objectives)
+        shifts = [window // 2 if shifted and i % 2 else 0 for i in range(depth)]
+        block |= {"num_objectives": num_objectives, "window": window}
+        self.blocks = nn.ModuleList([SwinBlock(channels, shift=shift, **block) for shift in shifts])
 
     def forward(
         self, x: torch.Tensor, omega: torch.Tensor | None = None, mask: torch.Tensor | None = None
@@ -104,35 +71,12 @@ class ResidualGroup(Composite):
 
 
 class ResidualSwinLayer(Composite):
-    """x + conv(group(x)), on maps (N, H, W, C)."""
+    """x + conv(group(x)), on maps (N, H, W, C); `group` is what ResidualGroup takes besides."""
 
-    def __init__(
-        self,
-        channels: int,
-        *,
-        num_objectives: int,
-        phi: str,
-        tunable_norms: bool,
-        depth: int,
-        heads: int,
-        window: int,
-        shifted: bool,
-        hidden: int,
-    ):
-        super().__init__(
-            num_objectives,
-            channels=channels,
-            phi=phi,
-            tunable_norms=tunable_norms,
-            depth=depth,
-            heads=heads,
-            window=window,
-            shifted=shifted,
-            hidden=hidden,
-        )
+    def __init__(self, channels: int, *, num_objectives: int, phi: str, **group):
+        super().__init__(num_objectives)
         options = {"num_objectives": num_objectives, "phi": phi}
-        parts = {"tunable_norms": tunable_norms, "heads": heads, "window": window, "shifted": shifted, "hidden": hidden}
-        self.residual_group = ResidualGroup(channels, depth=depth, **parts, **options)
+        self.residual_group = ResidualGroup(channels, **group, **options)
         self.conv = conv2d(channels, channels, 3, **options)
 
     def forward(
@@ -142,85 +86,44 @@ class ResidualSwinLayer(Composite):
         return x + ops.channels_last(call(self.conv, y, omega))
 
 
-class SwinIR(Network):
-    """Groups of window attention between convolutions; any size, inside reflected to a multiple of the window.
+class SwinIR(Network, spec=SwinIRSpec):
+    """SwinIR (Liang et al., ICCVW 2021), the network of the paper's Tables 2a and 5.
 
-    num_objectives   p, or 0 for the plain form
-    channels         of the features; depths, heads: blocks and attention heads of every group
-    window           pixels a side; shifted: whether every other block's windows lie half a window further
-    mlp_ratio        hidden channels of the MLPs over channels
-    upscale, upsampler, features   tunable.specs.networks.SwinIRSpec
-    phi              form of every layer's phi
-    tunable_norms    whether omega sets the scales and shifts of the norms too
+    Groups of window attention stand between convolutions. Pictures may have any size: inside they are reflected to a
+    multiple of the window.
     """
 
-    def __init__(
-        self,
-        *,
-        num_objectives: int,
-        channels: int = 180,
-        depths: tuple[int, ...] = (6, 6, 6, 6, 6, 6),
-        heads: tuple[int, ...] = (6, 6, 6, 6, 6, 6),
-        window: int = 8,
-        shifted: bool = True,
-        mlp_ratio: float = 2.0,
-        upscale: int = 1,
-        upsampler: str = "",
-        features: int = 64,
-        phi: str = DEFAULT_PHI,
-        tunable_norms: bool = False,
-    ):
-        super().__init__(
-            num_objectives,
-            channels=channels,
-            depths=depths,
-            heads=heads,
-            window=window,
-            shifted=shifted,
-            mlp_ratio=mlp_ratio,
-            upscale=upscale,
-            upsampler=upsampler,
-            features=features,
-            phi=phi,
-            tunable_norms=tunable_norms,
-        )
-        options = {"num_objectives": num_objectives, "phi": phi}
-        norms = {**options, "num_objectives": num_objectives if tunable_norms else 0}
-        self.window = window
-        self.upscale = upscale
-        self.upsampler = upsampler
+    def build(self, spec: SwinIRSpec) -> None:
+        options = {"num_objectives": self.num_objectives, "phi": spec.phi}
+        norms = {**options, "num_objectives": self.num_objectives if spec.tunable_norms else 0}
+        channels, features = spec.channels, spec.features
+        self.window = spec.window
+        self.upscale = spec.upscale
+        self.upsampler = spec.upsampler
         self.conv_first = conv2d(3, channels, 3, **options)
         self.patch_embed = PatchEmbed(channels, **norms)
-        hidden = int(channels * mlp_ratio)
+        groups = {"window": spec.window, "shifted": spec.shifted, "tunable_norms": spec.tunable_norms, **options}
+        groups["hidden"] = int(channels * spec.mlp_ratio)
         self.layers = nn.ModuleList(
             [
-                ResidualSwinLayer(
-                    channels,
-                    depth=d,
-                    heads=h,
-                    window=window,
-                    shifted=shifted,
-                    hidden=hidden,
-                    tunable_norms=tunable_norms,
-                    **options,
-                )
-                for d, h in zip(depths, heads, strict=True)
+                ResidualSwinLayer(channels, depth=depth, heads=heads, **groups)
+                for depth, heads in zip(spec.depths, spec.heads, strict=True)
             ]
         )
         self.norm = norm(LayerNorm, channels, **norms)
         self.conv_after_body = conv2d(channels, channels, 3, **options)
-        self.factors = shuffles(upscale) if upsampler == "pixelshuffle" else []
-        if upsampler == "pixelshuffledirect":
-            self.upsample = nn.ModuleList([conv2d(channels, 3 * upscale**2, 3, **options)])
+        self.factors = shuffles(spec.upscale) if spec.upsampler == "pixelshuffle" else []
+        if spec.upsampler == "pixelshuffledirect":
+            self.upsample = nn.ModuleList([conv2d(channels, 3 * spec.upscale**2, 3, **options)])
             return
-        if upsampler:
+        if spec.upsampler:
             self.conv_before_upsample = conv2d(channels, features, 3, **options)
-        if upsampler == "pixelshuffle":
+        if spec.upsampler == "pixelshuffle":
             self.upsample = nn.ModuleList([conv2d(features, features * f**2, 3, **options) for f in self.factors])
-        if upsampler == "nearest+conv":
-            self.conv_up = nn.ModuleList([conv2d(features, features, 3, **options) for _ in range(upscale // 2)])
+        if spec.upsampler == "nearest+conv":
+            self.conv_up = nn.ModuleList([conv2d(features, features, 3, **options) for _ in range(spec.upscale // 2)])
             self.conv_hr = conv2d(features, features, 3, **options)
-        self.conv_last = conv2d(features if upsampler else channels, 3, 3, **options)
+        self.conv_last = conv2d(features if spec.upsampler else channels, 3, 3, **options)
 
     def compute(self, x: torch.Tensor, omega: torch.Tensor | None) -> torch.Tensor:
         """x (N, 3, H, W) -> (N, 3, upscale H, upscale W)."""
@@ -260,7 +163,7 @@ class PatchEmbed(Composite):
     """The norm of the pixels' features (SwinIR's patches are single pixels)."""
 
     def __init__(self, channels: int, *, num_objectives: int, phi: str):
-        super().__init__(num_objectives, channels=channels, phi=phi)
+        super().__init__(num_objectives)
         self.norm = norm(LayerNorm, channels, num_objectives=num_objectives, phi=phi)
 
     def forward(self, x: torch.Tensor, omega: torch.Tensor | None = None) -> torch.Tensor:

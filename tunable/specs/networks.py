@@ -35,9 +35,16 @@ _Some = Annotated[int, Field(ge=1, le=MOST_BLOCKS)]
 _Any = Annotated[int, Field(ge=0, le=MOST_BLOCKS)]
 
 
-class _Network(Section):
+NOT_ARGUMENTS = {"name", "tunable"}  # what only a recipe says: the class, and whether num_objectives is 0
+
+
+class NetworkBase(Section):
+    """What the specification of every network says."""
+
     tunable: bool = True  # false: the plain form of the same network
-    phi: Literal["affine", "identity", "se", "base"] = DEFAULT_PHI
+    phi: Literal["affine", "identity", "se", "base"] = Field(
+        DEFAULT_PHI, description="Form of every layer's map from omega to the weights of its kernels (Eq. 6)."
+    )
 
     @property
     def scale(self) -> int:
@@ -56,29 +63,31 @@ class _Network(Section):
 
     def arguments(self) -> dict:
         """Constructor arguments for the class of either twin, without `num_objectives`."""
-        return self.model_dump(exclude={"name", "tunable"})
+        return self.model_dump(exclude=NOT_ARGUMENTS)
 
 
-class _WithNorms(_Network):
-    tunable_norms: bool = False  # whether omega sets the scales and shifts of the norms too
+class _WithNorms(NetworkBase):
+    tunable_norms: bool = Field(False, description="Whether omega sets the scales and shifts of the norms too.")
 
 
-class ResNetSpec(_Network):
-    """The residual network of Tables 1, 3 and 4: conv, blocks of conv-ReLU-conv-skip, long skip, upsampling, conv.
-
-    upscale         1, 2, 3 or 4; above 1 convs with pixel shuffle stand before the last conv
-    head_relu       a ReLU after the first conv (MindEditing's EDSR)
-    residual_scale  factor of every block's residual
-    mean            DIV2K's mean colour is taken off the input and added to the output
-    """
+class ResNetSpec(NetworkBase):
+    """The residual network of Tables 1, 3 and 4: conv, blocks of conv-ReLU-conv-skip, long skip, upsampling, conv."""
 
     name: Literal["resnet"] = "resnet"
-    channels: _Channels = 64
-    blocks: _Some = 16
-    upscale: Literal[1, 2, 3, 4] = 1
-    head_relu: bool = False
-    residual_scale: float = Field(1.0, allow_inf_nan=False)
-    mean: bool = False
+    channels: _Channels = Field(64, description="Channels of every layer between the first and the last.")
+    blocks: _Some = Field(16, description="Residual blocks.")
+    upscale: Literal[1, 2, 3, 4] = Field(
+        1,
+        description="How many times as high and wide as the input the output is. Above 1, convolutions with a pixel "
+        "shuffle stand before the last convolution.",
+    )
+    head_relu: bool = Field(False, description="Whether a ReLU follows the first convolution (MindEditing's EDSR).")
+    residual_scale: float = Field(1.0, allow_inf_nan=False, description="Factor of every block's residual.")
+    mean: bool = Field(
+        False,
+        description="Whether the mean colour of DIV2K's photographs is subtracted from the input and added to the "
+        "output.",
+    )
 
     @property
     def scale(self) -> int:
@@ -100,16 +109,23 @@ class ResNetSpec(_Network):
 
 
 class NAFNetSpec(_WithNorms):
-    """NAFNet (Table 2b): a U-Net of blocks without activations, channels doubled at every stage.
-
-    width     channels of the first stage; encoder, decoder: blocks of every stage; middle: blocks between
-    """
+    """NAFNet (Table 2b): a U-Net of blocks without activations, channels doubled at every stage."""
 
     name: Literal["nafnet"] = "nafnet"
-    width: _Channels = 32
-    middle: _Any = 12
-    encoder: list[_Any] = Field([2, 2, 4, 8], min_length=1, max_length=MOST_STAGES)
-    decoder: list[_Any] = Field([2, 2, 2, 2], min_length=1, max_length=MOST_STAGES)
+    width: _Channels = Field(32, description="Channels of the first stage; each following stage has twice as many.")
+    middle: _Any = Field(12, description="Blocks between the encoder and the decoder.")
+    encoder: list[_Any] = Field(
+        [2, 2, 4, 8],
+        min_length=1,
+        max_length=MOST_STAGES,
+        description="Blocks of every stage of the encoder, each of which ends by halving the picture.",
+    )
+    decoder: list[_Any] = Field(
+        [2, 2, 2, 2],
+        min_length=1,
+        max_length=MOST_STAGES,
+        description="Blocks of every stage of the decoder, the smallest picture first; as many stages as the encoder.",
+    )
 
     @model_validator(mode="after")
     def _as_many(self):
@@ -143,25 +159,33 @@ def _naf_block(width: int) -> int:
 
 
 class SwinIRSpec(_WithNorms):
-    """SwinIR (Tables 2a, 5): groups of window-attention blocks.
-
-    channels     of the features (embedding); depths: blocks of every group; heads: attention heads of every group
-    window       pixels a side; shifted: whether every other block's windows lie half a window further
-    mlp_ratio    hidden channels of the MLP over channels
-    upsampler    "" (scale 1), pixelshuffle, pixelshuffledirect or nearest+conv
-    features     channels of the upsampling convs of pixelshuffle and nearest+conv
-    """
+    """SwinIR (Tables 2a, 5): groups of window-attention blocks."""
 
     name: Literal["swinir"] = "swinir"
-    channels: _Channels = 180
-    depths: list[_Some] = Field([6, 6, 6, 6, 6, 6], min_length=1, max_length=MOST_GROUPS)
-    heads: list[_Channels] = Field([6, 6, 6, 6, 6, 6], min_length=1, max_length=MOST_GROUPS)
-    window: int = Field(8, ge=2, le=MOST_WINDOW)
-    shifted: bool = True
-    mlp_ratio: float = Field(2.0, gt=0, le=100, allow_inf_nan=False)
-    upscale: Literal[1, 2, 3, 4, 8] = 1
-    upsampler: Literal["", "pixelshuffle", "pixelshuffledirect", "nearest+conv"] = ""
-    features: _Channels = 64
+    channels: _Channels = Field(180, description="Channels of the features; a multiple of every group's heads.")
+    depths: list[_Some] = Field(
+        [6, 6, 6, 6, 6, 6], min_length=1, max_length=MOST_GROUPS, description="Blocks of every group."
+    )
+    heads: list[_Channels] = Field(
+        [6, 6, 6, 6, 6, 6],
+        min_length=1,
+        max_length=MOST_GROUPS,
+        description="Attention heads of every group; as many groups as `depths`.",
+    )
+    window: int = Field(8, ge=2, le=MOST_WINDOW, description="Side of an attention window in pixels.")
+    shifted: bool = Field(True, description="Whether the windows of every other block are shifted by half a window.")
+    mlp_ratio: float = Field(
+        2.0, gt=0, le=100, allow_inf_nan=False, description="Hidden channels of every MLP, as a multiple of `channels`."
+    )
+    upscale: Literal[1, 2, 3, 4, 8] = Field(
+        1, description="How many times as high and wide as the input the output is."
+    )
+    upsampler: Literal["", "pixelshuffle", "pixelshuffledirect", "nearest+conv"] = Field(
+        "", description='How the picture is enlarged; "" exactly where upscale is 1.'
+    )
+    features: _Channels = Field(
+        64, description="Channels of the upsampling convolutions of pixelshuffle and nearest+conv."
+    )
 
     @model_validator(mode="after")
     def _fits(self):
@@ -213,19 +237,21 @@ class SwinIRSpec(_WithNorms):
 
 
 class StyleUNetSpec(_WithNorms):
-    """The style transfer network (Fig. 7): strided down, residual blocks, nearest-neighbour up, instance norms.
-
-    channels   of the first conv, doubled at every scale
-    scales     how often the picture is halved
-    blocks     convs of every scale down, residual blocks, convs of every scale up
-    normalise  ImageNet's mean and deviation are taken off the input and put back on the output
-    """
+    """The style transfer network (Fig. 7): strided down, residual blocks, nearest-neighbour up, instance norms."""
 
     name: Literal["style_unet"] = "style_unet"
-    channels: _Channels = 64
-    scales: int = Field(2, ge=1, le=MOST_STAGES)
-    blocks: tuple[_Some, _Any, _Some] = (2, 6, 2)
-    normalise: bool = True
+    channels: _Channels = Field(64, description="Channels of the first convolution, doubled at every scale.")
+    scales: int = Field(2, ge=1, le=MOST_STAGES, description="How often the picture is halved.")
+    blocks: tuple[_Some, _Any, _Some] = Field(
+        (2, 6, 2),
+        description="Convolutions of every scale on the way down, residual blocks, convolutions of every scale on the "
+        "way up.",
+    )
+    normalise: bool = Field(
+        True,
+        description="Whether the input is normalised by the mean and standard deviation of ImageNet's colours, and "
+        "the output brought back.",
+    )
 
     @property
     def multiple_inside(self) -> int:

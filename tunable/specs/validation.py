@@ -54,7 +54,7 @@ def _message(error: Any) -> str:
         return "is missing"
     if kind in ("union_tag_invalid", "literal_error"):
         expected = error["ctx"]["expected" if kind == "literal_error" else "expected_tags"]
-        known = re.findall(r"'([^']*)'", expected)
+        known = [one.strip("'") for one in re.split(", | or ", expected)]
         word = received if kind == "literal_error" else error["ctx"]["tag"]
         what = "value" if kind == "literal_error" or error["ctx"]["discriminator"] == "'name'" else "kind"
         return f"unknown {what} {shown(word)}{nearest(str(word), known)}; known: {', '.join(known)}"

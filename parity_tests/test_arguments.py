@@ -1,0 +1,143 @@
+"""Constructors: a network's arguments are its specification's fields, and `help` shows them; layers say theirs."""
+
+import copy
+import inspect
+import pickle
+import pydoc
+
+import numpy as np
+import pytest
+
+from tunable.errors import TunableError
+from tunable.specs.arguments import signature
+from tunable.specs.networks import NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
+
+SPECS = {"resnet": ResNetSpec, "nafnet": NAFNetSpec, "swinir": SwinIRSpec, "style_unet": StyleUNetSpec}
+SMALL = {"channels": 4, "blocks": 1}
+
+
+def networks(twin):
+    return twin.module("networks").NETWORKS
+
+
+def test_every_network_has_a_specification(twin):
+    assert networks(twin).keys() == SPECS.keys()
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_signature(twin, name):
+    """Keywords alone; after num_objectives, which has no default, the specification's fields with theirs."""
+    first, *others = inspect.signature(networks(twin)[name]).parameters.values()
+    assert (first.name, first.default) == ("num_objectives", inspect.Parameter.empty)
+    assert {one.name: one.default for one in others} == SPECS[name]().arguments()
+    assert {one.kind for one in (first, *others)} == {inspect.Parameter.KEYWORD_ONLY}
+
+
+def test_signature_in_words():
+    assert str(signature(StyleUNetSpec)) == (
+        "(*, num_objectives: int, channels: int = 64, scales: int = 2, blocks: tuple[int, int, int] = (2, 6, 2), "
+        "normalise: bool = True, phi: Literal['affine', 'identity', 'se', 'base'] = 'base', "
+        "tunable_norms: bool = False)"
+    )
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_help_shows_every_argument(twin, name):
+    """Name, default, range and meaning."""
+    page = " ".join(pydoc.plain(pydoc.render_doc(networks(twin)[name])).replace("|", "").split())
+    assert "num_objectives: p, how many objectives omega weighs" in page
+    for argument, default in SPECS[name]().arguments().items():
+        meaning = SPECS[name].model_fields[argument].description
+        assert f" {argument}: {' '.join(meaning.split())}" in page
+        assert f" = {default!r}" in page
+    assert "It is at least 1 and at most 16384." in page
+
+
+def test_arguments_reach_the_layers(twin):
+    network = twin.impl.ResNet(num_objectives=0, channels=np.int64(5), blocks=2)
+    found = {name: value.shape for name, value in twin.backend.parameters(network).items()}
+    assert found["body.1.conv2.weight"] == (5, 5, 3, 3) and "body.2.conv1.weight" not in found
+    network = twin.impl.NAFNet(num_objectives=2, width=2, middle=0, encoder=(1,), decoder=[2], phi="identity")
+    assert twin.backend.parameters(network)["decoders.0.1.conv1.weight"].shape == (2, 4, 2, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"chanels": 4},
+            r"ResNet has no argument 'chanels' \(did you mean 'channels'\?\); its arguments: num_objectives",
+        ),
+        ({"tunable": False}, "ResNet has no argument 'tunable'"),
+        ({"phi": "afine"}, r"ResNet: phi: unknown value 'afine' \(did you mean 'affine'\?\); known: affine, identity"),
+        ({"upscale": 5}, "ResNet: upscale: unknown value 5; known: 1, 2, 3, 4"),
+        ({"blocks": 0}, "ResNet: blocks: Input should be greater than or equal to 1, not 0"),
+    ],
+)
+def test_wrong_arguments_are_refused(twin, arguments, message):
+    with pytest.raises(TunableError, match=f"^{message}"):
+        twin.impl.ResNet(num_objectives=2, **arguments)
+
+
+def test_wrong_calls_are_refused(twin):
+    with pytest.raises(TunableError, match=r"^NAFNet: encoder has 1 stages, decoder 2: as many are wanted$"):
+        twin.impl.NAFNet(num_objectives=2, encoder=[1], decoder=[1, 2])
+    with pytest.raises(TypeError, match="positional"):
+        twin.impl.ResNet(2)
+    with pytest.raises(TypeError, match="num_objectives"):
+        twin.impl.ResNet(channels=4)
+
+
+def test_a_subclass(twin):
+    """Of a network: with its constructor or one of its own, whose signature is shown."""
+
+    class Same(twin.impl.ResNet):
+        """As it is."""
+
+    class Other(twin.impl.ResNet):
+        def __init__(self, depth, *, num_objectives):
+            super().__init__(num_objectives=num_objectives, channels=2, blocks=depth)
+
+    assert inspect.signature(Same) == inspect.signature(twin.impl.ResNet)
+    assert list(inspect.signature(Other).parameters) == ["depth", "num_objectives"]
+    network = Other(3, num_objectives=2)
+    assert "body.2.conv1.weight" in twin.backend.parameters(network)
+    assert twin.backend.parameters(network.rebuilt(0))["body.2.conv1.weight"].shape == (2, 2, 3, 3)
+
+
+def test_copies(twin, rng):
+    """A deep copy gives the same picture and can be built again in the plain form; in PyTorch a pickle too."""
+    network = twin.backend.build(ResNetSpec(**SMALL), 2)
+    x, omega = rng.uniform(size=(1, 3, 6, 7)).astype(np.float32), np.float32([0.3, 0.9])
+    copies = [copy.deepcopy(network)]
+    if twin.name == "torch":
+        copies.append(pickle.loads(pickle.dumps(network)))
+    for one in copies:
+        np.testing.assert_array_equal(twin.backend.run(one, x, omega), twin.backend.run(network, x, omega))
+        folded = twin.backend.run(twin.backend.fold(one, omega), x, None)
+        np.testing.assert_array_equal(folded, twin.backend.run(twin.backend.fold(network, omega), x, None))
+
+
+LAYERS = [
+    *(f"TunableConv{transposed}{dims}d" for transposed in ("", "Transpose") for dims in (1, 2, 3)),
+    *("TunableLinear", "TunableParameter", "TunableLayerNorm", "TunableLayerNorm2d", "TunableInstanceNorm2d"),
+    *("LayerNorm", "LayerNorm2d", "InstanceNorm2d", "BatchNorm2d"),
+    *("WindowAttention", "ChannelAttention", "SimplifiedChannelAttention"),
+]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_documents_its_constructor(twin, name):
+    """In its own docstring, which starts with what it is: every argument, and no other."""
+    layer = getattr(twin.module("layers"), name)
+    summary, _, rest = inspect.getdoc(layer).partition("\nArgs:\n")
+    arguments = rest.partition("\n\n")[0]
+    documented = [line.strip().partition(":")[0] for line in arguments.splitlines() if line[4:5].strip()]
+    assert sorted(documented) == sorted(inspect.signature(layer).parameters)
+    assert summary.strip() and "Args:" not in rest
+
+
+def test_every_layer_is_documented(twin):
+    layers = twin.module("layers")
+    kinds = {name for name in layers.__all__ if name.startswith("Tunable") or "Norm" in name or "Attention" in name}
+    assert kinds - {"Tunable", "Norm"} == set(LAYERS)

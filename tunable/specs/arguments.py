@@ -1,0 +1,104 @@
+"""A network's specification as the arguments of its class: signature, validation and documentation.
+
+Both twins build a network by keywords, for example `ResNet(num_objectives=2, channels=32)`. Names, defaults, ranges and
+meanings of these keywords stand once, in the fields of the specification (`tunable.specs.networks`).
+"""
+
+import inspect
+import textwrap
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from tunable.errors import TunableError, nearest, shown
+from tunable.specs.networks import NOT_ARGUMENTS, NetworkBase
+from tunable.specs.validation import first_fault
+
+NUM_OBJECTIVES = "p, how many objectives omega weighs; 0 builds the plain form, which takes no omega."
+
+
+def fields(spec: type[NetworkBase]) -> dict[str, FieldInfo]:
+    """The fields that are arguments, by name: what the specification adds comes before what every network has."""
+    common = [name for base in spec.__mro__[1:] for name in getattr(base, "model_fields", {})]
+    names = sorted(spec.model_fields, key=lambda name: name in common)
+    return {name: spec.model_fields[name] for name in names if name not in NOT_ARGUMENTS}
+
+
+def signature(spec: type[NetworkBase]) -> inspect.Signature:
+    """The constructor's signature: `num_objectives` and every argument with its default, all of them keywords.
+
+    Args:
+        spec: the specification of the network.
+
+    Returns:
+        What `inspect.signature` shall say of the class, and `help` shows.
+    """
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [inspect.Parameter("num_objectives", keyword, annotation=int)]
+    for name, field in fields(spec).items():
+        parameters.append(inspect.Parameter(name, keyword, default=field.default, annotation=_bare(field.annotation)))
+    return inspect.Signature(parameters)
+
+
+def documentation(summary: str, spec: type[NetworkBase]) -> str:
+    """A class's docstring with every argument of its constructor.
+
+    Args:
+        summary: what the class says of itself.
+        spec: the specification of the network.
+
+    Returns:
+        The summary, then `Args:` and `Raises:` in Google's style.
+    """
+    arguments = {"num_objectives": NUM_OBJECTIVES}
+    arguments |= {name: f"{field.description}{_range(field)}" for name, field in fields(spec).items()}
+    entries = [_entry(name, meaning) for name, meaning in arguments.items()]
+    error = _entry("TunableError", "for an unknown argument, or a value that the argument cannot have.")
+    return "\n".join([inspect.cleandoc(summary), "", "Args:", *entries, "", "Raises:", error])
+
+
+def validated(network: str, spec: type[NetworkBase], arguments: dict[str, Any]) -> NetworkBase:
+    """The specification that a class's constructor was given as keywords.
+
+    Args:
+        network: the class's name, for messages.
+        spec: the class of the specification.
+        arguments: the keywords, without `num_objectives`.
+
+    Returns:
+        The specification, its other fields at their defaults.
+
+    Raises:
+        TunableError: for an unknown argument, with the nearest known one, or a value that the argument cannot have.
+    """
+    known = ["num_objectives", *fields(spec)]
+    for name in arguments:
+        if name not in known:
+            raise TunableError(
+                f"{network} has no argument {shown(name)}{nearest(name, known)}; its arguments: {', '.join(known)}"
+            )
+    try:
+        return spec(**arguments)
+    except ValidationError as error:
+        raise TunableError(f"{network}: {first_fault(error, arguments)}") from None
+
+
+def _bare(annotation: Any) -> Any:
+    """A type without pydantic's ranges."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _bare(parts[0])
+    return origin[tuple(_bare(part) for part in parts)] if origin in (list, tuple) else annotation
+
+
+def _range(field: FieldInfo) -> str:
+    """The numbers that the field takes, as a sentence."""
+    words = {"ge": "at least", "gt": "above", "le": "at most"}
+    bounds = [(word, getattr(limit, kind, None)) for limit in field.metadata for kind, word in words.items()]
+    limits = [f"{word} {number}" for word, number in bounds if number is not None]
+    return f" It is {' and '.join(limits)}." if limits else ""
+
+
+def _entry(name: str, meaning: str) -> str:
+    return textwrap.fill(f"{name}: {meaning}", 100, initial_indent=" " * 4, subsequent_indent=" " * 8)
