@@ -15,6 +15,7 @@ from mindspore import mint, nn
 from mindspore_impl import ops
 from tunable import retrofit
 from tunable.errors import TunableError
+from tunable.weights import retrofitted
 
 GIVEN = "_given_"  # before the name of a parameter in whose place there is something else
 
@@ -152,7 +153,7 @@ def _all(network: nn.Cell) -> Iterator[tuple[str, str, retrofit.Held]]:
 
 def digest(network: nn.Cell, prefix: str = "") -> str:
     """What tells its parameters, under names with a prefix, from others."""
-    return retrofit.digest({prefix + name: array(each) for name, each in held(network).items()})
+    return retrofitted.digest({prefix + name: array(each) for name, each in held(network).items()})
 
 
 def array(each: retrofit.Held) -> np.ndarray:

@@ -20,6 +20,7 @@ from mindspore_impl.layers import Tunable
 from mindspore_impl.layers.phi import make_phi
 from tunable import retrofit
 from tunable.errors import OmegaError, TunableError
+from tunable.weights import retrofitted
 
 _SUM = "_sum_of_"
 
@@ -334,7 +335,7 @@ class TunedNetwork(nn.Cell):
     def assign(self, tensors: dict[str, np.ndarray], source: str | Path = "weights") -> None:
         """Take over what `weights` returned. Raises CheckpointError unless names and shapes are exactly those."""
         stored = self._stored()
-        retrofit.check_tensors(tensors, retrofit.specs(stored), source)
+        retrofitted.check_tensors(tensors, retrofit.specs(stored), source)
         for name, parts in stored.items():
             for part, value in zip(parts, retrofit.unstacked(tensors[name], len(parts)), strict=True):
                 parameters.set_value(part, value)
@@ -351,7 +352,7 @@ class TunedNetwork(nn.Cell):
         It holds all weights, kernels stacked, and running statistics of norms; with train='differences' no other
         weights than the differences.
         """
-        retrofit.save(path, self.weights(), self.plan, parameters.digest(self.network))
+        retrofitted.save(path, self.weights(), self.plan, parameters.digest(self.network))
 
 
 def make_tunable(
@@ -413,14 +414,14 @@ def load_tuned(path: str | Path, *, base: nn.Cell) -> TunedNetwork:
 
     base  a network of the same structure, which is copied; with differences alone, the one they are from
     """
-    tensors, plan, wanted = retrofit.load(path)
+    tensors, plan, wanted = retrofitted.load(path)
     copied = parameters.copied(base)
     held = parameters.held(copied)
-    tensors, plan, wrapper = retrofit.unwrapped(tensors, plan, held)
+    tensors, plan, wrapper = retrofitted.unwrapped(tensors, plan, held)
     found = parameters.places(copied, parameters.kept(base))
     places = retrofit.check_places(plan, found, path)
     if wanted:
-        retrofit.check_base(parameters.digest(copied, wrapper), wanted, path)
+        retrofitted.check_base(parameters.digest(copied, wrapper), wanted, path)
     names = {place.name for place in places}
     left = {p.name: f"{p.kind}: not tunable in {path}" for p in found if p.name not in names}
     network = TunedNetwork(copied, places, left, plan, 0)

@@ -13,7 +13,7 @@ from parity_tests.test_make_tunable import GRADIENT, NETWORK, Trained, call, gra
 from tunable import retrofit
 from tunable.errors import OmegaError, TunableError
 from tunable.tolerances import relative_error
-from tunable.weights import storage
+from tunable.weights import retrofitted, storage
 
 
 def moved(twin, network, far=0.1):
@@ -272,8 +272,9 @@ def test_files_with_a_wrappers_names_are_read(twin, tmp_path, rng, train):
     plan = network.plan.model_copy(
         update={"tensors": {prefix + a: prefix + b for a, b in network.plan.tensors.items()}}
     )
-    digest = retrofit.digest({prefix + name: parameters.array(each) for name, each in parameters.held(given).items()})
-    retrofit.save(path, {prefix + name: value for name, value in network.weights().items()}, plan, digest)
+    weights = {prefix + name: parameters.array(each) for name, each in parameters.held(given).items()}
+    tensors = {prefix + name: value for name, value in network.weights().items()}
+    retrofitted.save(path, tensors, plan, retrofitted.digest(weights))
     again, x = twin.impl.load_tuned(path, base=given), strangers.inputs("unet", rng)
     wanted = call(twin, network, x, omega_of("inside"))[""]
     assert again.plan == network.plan and np.array_equal(call(twin, again, x, omega_of("inside"))[""], wanted)

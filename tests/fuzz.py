@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from tunable import retrofit
 from tunable.commands import main
 from tunable.errors import TunableError
 from tunable.parameters.layouts import layout
@@ -26,7 +25,7 @@ from tunable.specs.documents import read_yaml
 from tunable.specs.reading import load_recipe
 from tunable.specs.recipe import parse
 from tunable.training.checkpoints import Checkpoints
-from tunable.weights import storage
+from tunable.weights import retrofitted, storage
 from tunable.weights.conversion import convert
 from tunable.weights.sources import SOURCES
 from tunable.weights.storage import STATE_FORMAT, Header
@@ -269,9 +268,9 @@ def checkpoint(folder: Path, rng):
 def made_tunable(folder: Path, rng):
     """The file of a network made tunable."""
     plan = {"num_objectives": 2, "phi": "base", "train": "all", "rank": 0, "tensors": {"a": "b"}}
-    metadata = {"format": retrofit.FORMAT, "plan": json.dumps(plan), "writer": "x"}
+    metadata = {"format": retrofitted.FORMAT, "plan": json.dumps(plan), "writer": "x"}
     storage.save_tensors(folder / "t.safetensors", {"a": np.zeros(2, np.float32)}, _stored(metadata, rng))
-    retrofit.load(folder / "t.safetensors")
+    retrofitted.load(folder / "t.safetensors")
 
 
 def words(folder: Path, rng):

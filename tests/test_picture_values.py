@@ -16,7 +16,7 @@ import tifffile
 from PIL import Image, ImageCms
 
 from tunable.errors import DataError
-from tunable.images import pictures
+from tunable.images import decoders, pictures
 from tunable.images.pictures import SUFFIXES, read, read_levels, read_picture, size_of
 
 GREY = np.linspace(0, 1, 20 * 24).reshape(20, 24)
@@ -198,7 +198,7 @@ def test_large_pictures_in_blocks(tmp_path, monkeypatch):
     for name in ("a.png", "b.png", "c.gif", "d.png", "e.png"):
         with Image.open(tmp_path / name) as picture:
             whole = np.asarray(picture.convert("RGBA"))
-        monkeypatch.setattr(pictures, "_BLOCK", 24 * 5)
+        monkeypatch.setattr(decoders, "_BLOCK", 24 * 5)
         found = read_picture(tmp_path / name)
         np.testing.assert_array_equal(np.dstack([found.levels, found.alpha]), whole)
 
@@ -366,7 +366,7 @@ def test_a_larger_limit_than_pillows(tmp_path, monkeypatch):
     """Neither a warning nor a refusal of Pillow's own."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     levels = np.full((50, 60, 3), 77, np.uint8)
-    monkeypatch.setattr(pictures, "_BLOCK", 500)
+    monkeypatch.setattr(decoders, "_BLOCK", 500)
     for name in ("a.png", "a.tif", "a.gif", "a.webp", "a.jpg", "a.bmp", "a.ppm"):
         Image.fromarray(levels).save(tmp_path / name)
         assert read_levels(tmp_path / name).shape == (50, 60, 3)

@@ -8,7 +8,7 @@ import pytest
 from tunable import retrofit
 from tunable.errors import CheckpointError, OmegaError, TunableError
 from tunable.retrofit import Held, LayerParts, Place
-from tunable.weights import storage
+from tunable.weights import retrofitted, storage
 
 PLACES = [
     Place("embed", "Embedding", "E", {"weight": "embed.weight"}),
@@ -59,7 +59,7 @@ def test_the_product_of_a_low_rank_starts_at_zero():
 
 @pytest.mark.parametrize(("phi", "shapes"), [("base", [(4,), (2, 4)]), ("affine", [(2, 4)])])
 def test_what_stands_behind_the_tensors_of_the_file(phi, shapes):
-    plan = retrofit.Plan(num_objectives=2, phi=phi, tensors={"conv.bias": "conv.bias"})
+    plan = retrofitted.Plan(num_objectives=2, phi=phi, tensors={"conv.bias": "conv.bias"})
     kept = Held("other", (3,))
     held = {"conv.bias": Held("given", (4,)), "norm.weight": kept}
     layer = LayerParts("conv", {"bias": "conv.bias"}, {"bias": {"any": Held("learnt", (2, 4))}}, {})
@@ -80,8 +80,8 @@ def test_a_digest_tells_names_shapes_and_values_apart():
         {**tensors, "a": np.zeros((2, 2), np.float32)},
         {**tensors, "b": np.array([1, 1.0000001], np.float32)},
     ]
-    assert retrofit.digest(tensors) == retrofit.digest(dict(reversed(tensors.items())))
-    assert len({retrofit.digest(each) for each in [tensors, *others]}) == 4
+    assert retrofitted.digest(tensors) == retrofitted.digest(dict(reversed(tensors.items())))
+    assert len({retrofitted.digest(each) for each in [tensors, *others]}) == 4
 
 
 def test_rows_are_counted_wherever_tensors_stand():
@@ -98,7 +98,7 @@ def file(tmp_path):
 
     def write(change=lambda metadata: None):
         path = tmp_path / "net.safetensors"
-        retrofit.save(path, {"conv.bias.differences": np.zeros((2, 4), np.float32)}, plan, "some digest")
+        retrofitted.save(path, {"conv.bias.differences": np.zeros((2, 4), np.float32)}, plan, "some digest")
         tensors, metadata = storage.load_tensors(path)
         change(metadata)
         storage.save_tensors(path, tensors, metadata)
@@ -108,12 +108,12 @@ def file(tmp_path):
 
 
 def test_a_file_comes_back(file):
-    tensors, plan, base = retrofit.load(file())
+    tensors, plan, base = retrofitted.load(file())
     assert list(tensors) == ["conv.bias.differences"] and base == "some digest" and plan.train == "differences"
     assert plan.tensors == {"conv.weight": "conv.weight", "conv.bias": "conv.bias"}
-    retrofit.check_base("some digest", base, "net")
+    retrofitted.check_base("some digest", base, "net")
     with pytest.raises(CheckpointError, match="differences from other weights than those of the base given"):
-        retrofit.check_base("another", base, "net")
+        retrofitted.check_base("another", base, "net")
 
 
 def changed(**values):
@@ -138,12 +138,12 @@ DAMAGE = {
 def test_damaged_files_are_refused_in_one_line(file, name):
     change, message = DAMAGE[name]
     with pytest.raises(CheckpointError, match=message) as caught:
-        retrofit.load(file(change))
+        retrofitted.load(file(change))
     assert "\n" not in str(caught.value)
 
 
 def test_plans_that_do_not_fit_a_network(file):
-    _, plan, _ = retrofit.load(file())
+    _, plan, _ = retrofitted.load(file())
     for places, message in (
         (PLACES[:1], "makes 'conv.weight' tunable, which the network does not hold"),
         ([PLACES[1]._replace(obstacle="it is lazy")], "makes 'conv' tunable, which cannot be: it is lazy"),

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch_impl import ops
 from tunable import retrofit
 from tunable.errors import TunableError
+from tunable.weights import retrofitted
 
 _STATISTICS = ("running_mean", "running_var")
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
@@ -157,7 +158,7 @@ def statistics(network: nn.Module) -> dict[str, retrofit.Held]:
 
 def digest(network: nn.Module, prefix: str = "") -> str:
     """What tells its parameters, under names with a prefix, from others."""
-    return retrofit.digest({prefix + name: array(each) for name, each in held(network).items()})
+    return retrofitted.digest({prefix + name: array(each) for name, each in held(network).items()})
 
 
 def array(each: retrofit.Held) -> np.ndarray:

@@ -21,6 +21,7 @@ from torch_impl.layers import Tunable
 from torch_impl.layers.phi import make_phi
 from tunable import retrofit
 from tunable.errors import OmegaError, TunableError
+from tunable.weights import retrofitted
 
 
 class _Kernels(nn.Module):
@@ -311,7 +312,7 @@ class TunedNetwork(nn.Module):
         """Take over what `weights` returned. Raises CheckpointError unless names and shapes are exactly those."""
         with _outside():
             stored = self._stored()
-        retrofit.check_tensors(tensors, retrofit.specs(stored), source)
+        retrofitted.check_tensors(tensors, retrofit.specs(stored), source)
         for name, parts in stored.items():
             for part, value in zip(parts, retrofit.unstacked(tensors[name], len(parts)), strict=True):
                 parameters.set_value(part, value)
@@ -328,7 +329,7 @@ class TunedNetwork(nn.Module):
         weights than the differences.
         """
         with _outside():
-            retrofit.save(path, self.weights(), self.plan, parameters.digest(self.network))
+            retrofitted.save(path, self.weights(), self.plan, parameters.digest(self.network))
 
 
 def _unsigned() -> TunedNetwork:
@@ -426,14 +427,14 @@ def load_tuned(path: str | Path, *, base: nn.Module) -> TunedNetwork:
 
     base  a network of the same structure, which is copied; with differences alone, the one they are from
     """
-    tensors, plan, wanted = retrofit.load(path)
+    tensors, plan, wanted = retrofitted.load(path)
     copied = parameters.copied(base)
     held = parameters.held(copied)
-    tensors, plan, wrapper = retrofit.unwrapped(tensors, plan, held)
+    tensors, plan, wrapper = retrofitted.unwrapped(tensors, plan, held)
     found = parameters.places(copied, parameters.kept(base))
     places = retrofit.check_places(plan, found, path)
     if wanted:
-        retrofit.check_base(parameters.digest(copied, wrapper), wanted, path)
+        retrofitted.check_base(parameters.digest(copied, wrapper), wanted, path)
     names = {place.name for place in places}
     left = {p.name: f"{p.kind}: not tunable in {path}" for p in found if p.name not in names}
     network = TunedNetwork(copied, places, left, plan, 0)

@@ -1,32 +1,24 @@
-"""What `make_tunable` of both twins shares: which layers become tunable, where they start, and the weights file.
+"""What `make_tunable` of both twins shares: which layers become tunable, where they start, and their tensors in files.
 
 A twin lists the places of a network that hold parameters; `chosen` picks those that become tunable, and says of every
-other one why it stays ordinary. The file holds tensors under the names of other weights files, so that the two twins
-of a user's network read each other's, and a network of this project made tunable is its own tunable form.
+other one why it stays ordinary. The file is `tunable.weights.retrofitted`'s.
 """
 
 import fnmatch
 import functools
-import hashlib
 from collections import deque
-from collections.abc import Callable, Collection, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import CellType, FunctionType, MethodType, ModuleType
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import Field, ValidationError
 
 from tunable.errors import CheckpointError, OmegaError, TunableError, nearest
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import starting_weights
-from tunable.specs.documents import read_json
 from tunable.specs.networks import PHI_FORMS
-from tunable.specs.schema import Section
-from tunable.specs.validation import first_fault
-from tunable.version import __version__
-from tunable.weights import storage
+from tunable.weights.retrofitted import Plan
 
-FORMAT = "tunable-convolutions/tuned/1"
 TRAIN = ("all", "differences")
 _WILD = frozenset("*?[")
 
@@ -175,21 +167,6 @@ def _is_layer(place: Place, kind: type) -> bool:
     return place.kind != "parameter" and isinstance(place.layer, kind)
 
 
-class Plan(Section):
-    """How a network was made tunable: what is needed to make another one alike.
-
-    tensors  name in the network -> name in the file, of what is tunable
-    train    all, or differences: the given weights stay as they are
-    rank     of the differences, matrices of (first axis, the others); 0: any
-    """
-
-    num_objectives: int = Field(ge=1, le=1000)
-    phi: Literal["affine", "identity", "se", "base"]
-    train: Literal["all", "differences"] = "all"
-    rank: int = Field(0, ge=0, le=2**20)
-    tensors: dict[str, str]
-
-
 def check_ordinary(network: Any, kinds: tuple[type, ...], parts: Iterable[Any]) -> None:
     """Raise TunableError if a part of a network is of one of these classes, which take omega themselves."""
     for part in parts:
@@ -329,73 +306,6 @@ def check_rows(rows: int, values: Iterable[Any], kind: type) -> None:
             raise OmegaError(f"omega has {rows} rows, one per sample, but an input has shape {shape}")
         if isinstance(value, dict | tuple | list):
             check_rows(rows, value.values() if isinstance(value, dict) else value, kind)
-
-
-def digest(tensors: dict[str, np.ndarray]) -> str:
-    """What tells one set of weights from another."""
-    found = hashlib.sha256()
-    for name, value in sorted(tensors.items()):
-        found.update(f"{name} {value.shape} ".encode() + np.ascontiguousarray(value, np.float32).tobytes())
-    return found.hexdigest()
-
-
-def save(path, tensors: dict[str, np.ndarray], plan: Plan, base: str) -> None:
-    """Write the tensors and the plan. `base`: the digest of what differences are from."""
-    metadata = {"format": FORMAT, "plan": plan.model_dump_json(), "writer": f"tunable-convolutions {__version__}"}
-    if plan.train == "differences":
-        metadata["base"] = base
-    storage.save_tensors(path, tensors, metadata)
-
-
-def load(path) -> tuple[dict[str, np.ndarray], Plan, str]:
-    """The tensors, the plan, and the digest of the base ("" when the file needs none). Raises CheckpointError."""
-    tensors, metadata = storage.load_tensors(path)
-    if metadata.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path} is not the file of a network made tunable: format {metadata.get('format')!r}, wanted {FORMAT!r}"
-        )
-    try:
-        values = read_json(metadata["plan"])
-        found = Plan.model_validate(values)
-        return tensors, found, metadata["base"] if found.train == "differences" else ""
-    except ValidationError as error:
-        raise CheckpointError(f"{path} has a damaged plan: {first_fault(error, values)}") from None
-    except KeyError as error:
-        raise CheckpointError(f"{path} has a damaged header: it lacks {error}") from None
-    except ValueError as error:
-        raise CheckpointError(f"{path} has a damaged plan: not JSON: {error}") from None
-
-
-def unwrapped(
-    tensors: dict[str, np.ndarray], plan: Plan, names: Container[str]
-) -> tuple[dict[str, np.ndarray], Plan, str]:
-    """Tensors and plan of a network with parameters of these names, and the prefix that they had without being theirs.
-
-    Files of a network that a wrapper held were once written under its wrapper's name.
-    """
-    prefix = ""
-    for wrapper in ("module.", "_orig_mod.") * 2:
-        if all(full.startswith(prefix + wrapper) for full in plan.tensors):
-            prefix += wrapper
-    if not prefix or next(iter(plan.tensors), "") in names:
-        return tensors, plan, ""
-    renamed = {full.removeprefix(prefix): file.removeprefix(prefix) for full, file in plan.tensors.items()}
-    found = {name.removeprefix(prefix): value for name, value in tensors.items()}
-    return found, plan.model_copy(update={"tensors": renamed}), prefix
-
-
-def check_tensors(tensors: dict[str, np.ndarray], specs: list[ParameterSpec], source) -> None:
-    """As tunable.weights.storage's: of networks that compute in float64 files hold that."""
-    exact = {name: value.astype(np.float32) if value.dtype == np.float64 else value for name, value in tensors.items()}
-    storage.check_tensors(exact, specs, source)
-
-
-def check_base(found: str, wanted: str, path) -> None:
-    """Raise CheckpointError unless the digest of a base is the one that a file of differences names."""
-    if found != wanted:
-        raise CheckpointError(
-            f"{path} holds differences from other weights than those of the base given (their digests differ)"
-        )
 
 
 def check_places(plan: Plan, places: list[Place], path) -> list[Place]:

@@ -5,7 +5,6 @@ file, uint8 or uint16, which stand for 0..1 too.
 """
 
 import functools
-import io
 import logging
 import math
 import os
@@ -15,13 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-import imagecodecs
 import numpy as np
-from PIL import ExifTags, Image, ImageCms
+from PIL import Image
 
 from tunable.errors import DataError, shorten
 from tunable.files import atomic
-from tunable.images import deep_pictures, encoders
+from tunable.images import decoders, deep_pictures, encoders
 from tunable.images.encoders import Sheet, Timing
 from tunable.images.tags import NO_TAGS, Tags, tags_of
 
@@ -30,7 +28,6 @@ SUFFIXES = (*WRITTEN, ".pbm", ".pnm", ".gif")  # and of what is read
 _READ = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "AVIF", "GIF")  # Pillow's decoders of these: no other is called
 MAX_PIXELS = 100_000_000
 _PIXELS_PER_BYTE = {"PPM": 8, "JPEG": 1032, "BMP": 1032}  # that a file can hold, at the most
-_BLOCK = 2**20  # pixels converted at a time
 _SPACES = {True: b"GRAY", False: b"RGB "}  # what the profile of a grey and of a colour picture says at bytes 16 to 19
 
 log = logging.getLogger(__name__)
@@ -237,98 +234,30 @@ def _check_bytes(path: str | Path, picture: Image.Image) -> None:
         raise ValueError(f"image file is truncated: {held} bytes cannot hold {width}x{height} pixels")
 
 
-def _of_pillow(path, picture: Image.Image, places: Sequence[int], profile) -> tuple[Picture, str | None]:
+def _of_pillow(
+    path: str | Path, picture: Image.Image, places: Sequence[int], profile: bytes | None
+) -> tuple[Picture, str | None]:
     """A picture that Pillow opened, without its tags, and a line about clipped values."""
-    info, said = picture.info, None
     animated = len(places) > 1 and picture.format in (*encoders.ANIMATED, "GIF")
-    samples = deep_pictures.read_pnm(path, picture) if picture.format == "PPM" else None
-    if picture.format == "WEBP" and not animated:  # in a third of the memory that Pillow takes
-        samples = imagecodecs.webp_decode(Path(path).read_bytes())
-    elif samples is None:
-        picture.load()
-        if deep_pictures.is_png(path) and not animated:
-            samples = deep_pictures.read_png(path)
-        elif picture.mode.startswith("I"):  # 0 to 65535; Pillow would clip them to 255
-            samples, said = deep_pictures.levels_of(np.asarray(picture)[:, :, None] / 65535.0)
-        elif picture.mode == "F":
-            samples, said = deep_pictures.levels_of(np.asarray(picture)[:, :, None])
-        elif picture.mode == "CMYK" and profile:
-            samples, said = _of_ink(picture, profile)
-        else:
-            samples = _samples(picture, bool(profile))
+    samples, said = decoders.decode(path, picture, profile, animated=animated)
     profile = None if picture.mode in ("CMYK", "LAB") else profile
-    found = _of_samples(samples, _orientation(picture), profile)
-    found = found._replace(frames=len(places), animated=animated)
+    decoded = _of_samples(samples, decoders.orientation_of(picture), profile)
+    decoded = decoded._replace(frames=len(places), animated=animated)
     if animated:
         once = picture.format == "GIF"  # without a count it is shown once
-        found = found._replace(duration=float(info.get("duration", 0)), loop=int(info.get("loop", once)))
-    return found, said
-
-
-def _orientation(picture: Image.Image) -> int:
-    try:
-        return picture.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # of many kinds where the EXIF data are damaged, which `tags_of` says
-        return 1
-
-
-def _samples(picture: Image.Image, profiled: bool) -> np.ndarray:
-    """uint8 (H, W, S) of a picture of 8 bits, block by block; a palette of greys, without a profile, counts as grey."""
-    grey = picture.mode in ("1", "L", "LA", "La")
-    if picture.mode in ("P", "PA") and not profiled:
-        colours = np.array(picture.getpalette("RGB")).reshape(-1, 3)
-        used = np.flatnonzero(picture.getchannel(0).histogram())
-        grey = bool((np.ptp(colours[used[used < len(colours)]], axis=1) == 0).all())
-    mode = ("L" if grey else "RGB") + ("A" if picture.has_transparency_data else "")
-    return _in_blocks(picture, lambda block: _converted(block, mode), len(mode))
-
-
-def _converted(block: Image.Image, mode: str) -> Image.Image:
-    if block.mode in ("P", "PA") and mode != "RGB":  # by way of RGBA Pillow keeps every kind of transparency
-        block = block.convert("RGBA")
-    return block.convert(mode)
-
-
-def _of_ink(picture: Image.Image, profile: bytes) -> tuple[np.ndarray, str | None]:
-    """uint8 sRGB (H, W, 3) of CMYK by its profile, and a line where that is none."""
-    try:
-        source, target = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
-        transform = ImageCms.buildTransform(source, target, "CMYK", "RGB")
-    except (OSError, ImageCms.PyCMSError):
-        return _samples(picture, True), "its colour profile is not one of CMYK: its colours are near"
-    return _in_blocks(picture, lambda block: ImageCms.applyTransform(block, transform), 3), None
-
-
-def _in_blocks(picture: Image.Image, convert, count: int) -> np.ndarray:
-    """uint8 (H, W, count) of what `convert` makes of a picture: whole, its copies would need many times the memory."""
-    width, height = picture.size
-    samples = np.empty((height, width, count), np.uint8)
-    step = max(_BLOCK // width, 1)
-    for top in range(0, height, step):
-        block = picture.crop((0, top, width, min(top + step, height)))
-        samples[top : top + step] = np.asarray(convert(block)).reshape(-1, width, count)
-    return samples
+        duration, loop = picture.info.get("duration", 0), picture.info.get("loop", once)
+        decoded = decoded._replace(duration=float(duration), loop=int(loop))
+    return decoded, said
 
 
 def _of_samples(samples: np.ndarray, orientation: int, profile: bytes | None) -> Picture:
     """A picture of uint8 or uint16 (H, W, S), as deep_pictures counts S."""
-    samples = _turned(samples, orientation)
+    samples = decoders.upright(samples, orientation)
     grey, alpha = samples.shape[2] < 3, samples[:, :, -1] if samples.shape[2] in (2, 4) else None
     levels = np.repeat(samples[:, :, :1], 3, axis=2) if grey else samples[:, :, :3]
     # A profile describes the values of its own colour space: those that were converted leave it behind.
     fits = isinstance(profile, bytes) and profile[16:20] == _SPACES[grey]
     return Picture(levels, alpha, profile if fits else None, grey)
-
-
-def _turned(samples: np.ndarray, orientation: int) -> np.ndarray:
-    """(H, W, S) by an EXIF orientation, as ImageOps.exif_transpose does."""
-    if orientation in (5, 6, 7, 8):
-        samples = samples.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        samples = samples[::-1]
-    if orientation in (2, 3, 6, 7):
-        samples = samples[:, ::-1]
-    return samples
 
 
 def to_floats(levels: np.ndarray) -> np.ndarray:

@@ -200,9 +200,7 @@ def _read_safetensors(path: Path) -> ForeignFile:
         check_header(path)
         with safe_open(path, framework="numpy") as file:
             format = (file.metadata() or {}).get("format", "")
-        ours = format.partition("/")[0].startswith(
-            FAMILY
-        )  # a checkpoint holds an optimizer's tensors by the same names
+        ours = format.startswith(FAMILY)  # a checkpoint holds an optimizer's tensors by the same names
         entries = [] if ours else deserialize(path.read_bytes())
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {' '.join(str(error).split())}") from None
