@@ -25,12 +25,13 @@ from tunable.parameters.starts import starting_weights
 from tunable.specs.networks import PHI_FORMS, NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
 from tunable.tolerances import TOLERANCES, relative_error
 from tunable.weights import storage
-from tunable.weights.storage import Header
+from tunable.weights.storage import Header, UnreadRecipe
 
 LIMIT = TOLERANCES["export"].limit
 OMEGA = [0.3, 0.6]
 FORMS = {"shared": {"form": "shared"}, "basis": {"form": "basis"}, "folded": {"omega": OMEGA}}
 SHAPES = ((5, 3, 7, 13), (1, 3, 1, 1))
+RECIPE = UnreadRecipe({"task": "denoise"}, "it lacks all the rest")  # a file holds it all the same
 RANGES = ((0.1, 1.0), (0.0, 0.75), (0.25, 0.875))  # not what a network is trained over that says nothing
 
 
@@ -46,7 +47,7 @@ def refused(kind, *fragments):
 def model_of(twin, phi="base", p=2, seed=3):
     """A tiny network; p = 0: plain."""
     spec = ResNetSpec(channels=4, blocks=1, phi=phi, tunable=p > 0)
-    header = Header(spec, tuple("abc"[:p]), RANGES[:p], {"task": "denoise"}, "another version")
+    header = Header(spec, tuple("abc"[:p]), RANGES[:p], None, "another version", unread=RECIPE)
     network = twin.backend.build(spec, p)
     twin.backend.assign(network, starting_weights(twin.backend.specs(network), seed))
     return Model(twin.backend, network, header)
@@ -82,7 +83,7 @@ def check_file(model, exported, kind, path):
     header, folded = exported.header, kind == "folded"
     assert header == (model.fold(OMEGA).header if folded else model.header)
     assert header.omega_range == (() if folded else RANGES[:2]) and header.writer == "another version"
-    assert header.recipe == {"task": "denoise", **({"folded_at": pytest.approx(OMEGA)} if folded else {})}
+    assert header.unread == RECIPE and header.folded_at == (pytest.approx(OMEGA) if folded else None)
     assert str(Path(__file__).parent.parent).encode() not in path.read_bytes()
     # It runs, and that is all.
     with refused(TunableError, "only runs", "save"):
@@ -268,7 +269,7 @@ def test_dni(twin, phi, tmp_path, rng):
     paths = [tmp_path / f"net-{j}.safetensors" for j in range(3)]
     assert sorted(tmp_path.iterdir()) == paths
     tensors, headers = zip(*(storage.load(path) for path in paths), strict=True)
-    assert [header.recipe["folded_at"] for header in headers] == [[0, 0], [1, 0], [0, 1]]
+    assert [header.folded_at for header in headers] == [(0, 0), (1, 0), (0, 1)]
     assert list(headers) == [model.fold(omega).header for omega in ([0, 0], [1, 0], [0, 1])]
     assert all(not header.objectives and not header.omega_range for header in headers)
     plain, image = load(paths[0], twin.backend), rng.uniform(size=SHAPES[0]).astype(np.float32)

@@ -188,8 +188,8 @@ def test_fold(model, refused):
     x = np.ones((1, 3, 2, 2), dtype=np.float32)
     np.testing.assert_array_equal(folded.run(x), model.run(x, [0.5, 0.25]))
     assert folded.objectives == () and not folded.header.network.tunable
-    assert folded.header.recipe == {**model.header.recipe, "folded_at": [0.5, 0.25]}
-    assert model.objectives == ("fidelity", "noise") and "folded_at" not in model.header.recipe
+    assert folded.header.recipe == model.header.recipe and folded.header.folded_at == (0.5, 0.25)
+    assert model.objectives == ("fidelity", "noise") and model.header.folded_at is None
     with refused(OmegaError, "plain network takes no omega", "[1, 0]"):
         folded.run(x, [1, 0])
     with refused(TunableError, "plain already"):

@@ -66,7 +66,7 @@ def test_a_residual_network(tmp_path, upsample, scale):
     found, header = convert(write_ckpt(tmp_path / "a.ckpt", tensors), "mindediting")
     options = {"head_relu": True, "residual_scale": 0.1, "mean": True}
     assert header.network == ResNetSpec(phi="affine", channels=3, blocks=1, upscale=scale, **options)
-    assert header.recipe == {} and "converted from mindediting" in header.writer
+    assert header.recipe is None and "converted from mindediting" in header.writer
     assert header.objectives == ("omega_1", "omega_2") and header.omega_range == ((0.0, 1.0),) * 2
     np.testing.assert_array_equal(found["head.weight"], tensors["head.weight"][0])
     np.testing.assert_array_equal(found["body.0.conv1.phi.bias"], tensors["body.0.conv1.mlp.bias"])

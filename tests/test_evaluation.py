@@ -1,5 +1,6 @@
 """Measuring a model: against arithmetic, with networks that a line of numpy describes."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tunable.backends.model import Model
 from tunable.data.degradations import protocol_degraded, protocol_noise, protocol_shrunk
 from tunable.data.filters import gaussian_blur
 from tunable.data.patches import BUNDLED_TEST, bundled
-from tunable.errors import DataError, TunableError
+from tunable.errors import DataError, RecipeError, TunableError
 from tunable.evaluation import measuring, metrics
 from tunable.evaluation.measuring import (
     PROTOCOL,
@@ -28,8 +29,8 @@ from tunable.evaluation.measuring import (
     validate,
 )
 from tunable.images.pictures import read, to_network
-from tunable.specs.recipe import parse
-from tunable.weights.storage import Header
+from tunable.specs.recipe import Recipe, parse
+from tunable.weights.storage import Header, UnreadRecipe
 
 PLAIN = {"name": "resnet", "channels": 4, "blocks": 1, "tunable": False}
 
@@ -111,7 +112,8 @@ def test_without_a_noise_objective_there_is_no_target(model_of, clean):
         np.isnan([found["psnr_eta"], found["residual"], found["ssim_eta"]]).all()
         and np.isfinite([found["psnr"], found["ssim"]]).all()
     )
-    assert [spec.kind for spec in objectives_of(model.header.recipe)] == ["rec"] and objectives_of({}) == []
+    assert [spec.kind for spec in objectives_of(model.header)] == ["rec"]
+    assert objectives_of(Header(model.header.network)) == []
 
 
 JOINT = {
@@ -145,7 +147,7 @@ def test_psnr_gamma(omega, model_of, clean):
 
 def test_blurred_or_not(model_of):
     assert is_blurred(model_of(None, **JOINT).header.recipe)
-    assert not is_blurred(model_of(None).header.recipe) and not is_blurred({})
+    assert not is_blurred(model_of(None).header.recipe) and not is_blurred(None)
 
 
 def test_ssim_can_be_left_out(identity, clean):
@@ -166,14 +168,30 @@ def test_a_plain_network_answers_for_its_omega(model_of, clean):
     """What it was trained or folded at decides its target."""
     degraded = protocol_degraded(clean, 25, 0)
     model = model_of(lambda x, omega: x, network=PLAIN, omega={"sampler": {"kind": "fixed", "value": [0, 0.5]}})
-    np.testing.assert_array_equal(trained_omega(model.header.recipe), np.float32([0, 0.5]))
+    np.testing.assert_array_equal(trained_omega(model.header), np.float32([0, 0.5]))
     found = measure(model, clean, degraded, None)
     np.testing.assert_allclose(found["psnr_eta"], found["psnr"] - 20 * np.log10(1 - 0.45), atol=1e-4)
-    folded = Model(
-        model.backend, None, Header(model.header.network, recipe={**model.header.recipe, "folded_at": [1, 0]})
-    )
+    folded = Model(model.backend, None, dataclasses.replace(model.header, folded_at=(1.0, 0.0)))
     assert measure(folded, clean, degraded, None)["psnr_eta"] == found["psnr"]
-    assert trained_omega({}) is None and trained_omega({"omega": {"sampler": {"kind": "uniform"}}}) is None
+    assert trained_omega(Header(model.header.network)) is None and trained_omega(model_of(None).header) is None
+
+
+def test_measuring_parses_no_recipe(identity, clean, monkeypatch):
+    """It is typed since the file was read: a picture, a level and an omega more cost no validation."""
+    validated = []
+    monkeypatch.setattr(Recipe, "_check_sizes", lambda recipe: validated.append(recipe))
+    parse(identity.header.recipe_values)
+    assert len(validated) == 1
+    for sigma, omega in ((5, [1, 0]), (15, [0, 1])):
+        measure(identity, clean, protocol_degraded(clean, sigma, 0), np.float32(omega), ssim=False)
+    assert len(validated) == 1
+
+
+def test_a_recipe_of_another_version_is_not_measured_by(identity, folder, refused):
+    unread = UnreadRecipe({"task": "colourise"}, "the recipe in a.safetensors: task: unknown")
+    model = dataclasses.replace(identity, header=dataclasses.replace(identity.header, recipe=None, unread=unread))
+    with refused(RecipeError, "the recipe in a.safetensors: task: unknown"):
+        evaluate(model, str(folder), np.eye(2))
 
 
 # --- a folder
@@ -370,7 +388,7 @@ def test_summarise_over_blur():
 
 def test_validate_blurs_where_training_does(model_of, folder):
     model, data = model_of(lambda x, omega: x, **JOINT), {**JOINT["data"], "validate": str(folder)}
-    values = validate(model, parse(model_of(None, **{**JOINT, "data": data}).header.recipe))
+    values = validate(model, model_of(None, **{**JOINT, "data": data}).header.recipe)
     pictures = [read(path) for path in sorted(folder.iterdir())]
     errors = [np.mean((protocol_degraded(y, 15, i, 2).astype(np.float64) - y) ** 2) for i, y in enumerate(pictures)]
     assert list(values) == ["psnr_1_0", "psnr_0_1"]
@@ -425,7 +443,7 @@ def test_validate_an_enlarging_network(model_of, folder):
     """Shrunk pictures, each pixel four times: by hand."""
     model = model_of(lambda x, omega: x.repeat(2, axis=2).repeat(2, axis=3), **ENLARGING)
     data = {**ENLARGING["data"], "validate": str(folder)}
-    values = validate(model, parse(model_of(None, **{**ENLARGING, "data": data}).header.recipe))
+    values = validate(model, model_of(None, **{**ENLARGING, "data": data}).header.recipe)
     errors = []
     for path in sorted(folder.iterdir()):
         clean, shrunk = protocol_shrunk(read(path), 2)
@@ -441,7 +459,7 @@ def test_style_transfer_has_nothing_to_measure(model_of, folder):
         "data": {"train": "bundled", "validate": str(folder), "patch": 8},
     }
     model = model_of(None, **sections)
-    assert validate(model, parse(model.header.recipe)) == {}
+    assert validate(model, model.header.recipe) == {}
     with pytest.raises(TunableError, match="which style transfer has not"):
         evaluate(model, str(folder), np.eye(1), [15])
 

@@ -48,7 +48,7 @@ def test_onnx(tunable, weights_file, backend, model, tmp_path, rng):
     assert line.startswith(f"wrote {out}: onnx, folded; run 2 times beside the network: worst relative error ")
     image = rng.uniform(size=(2, 3, 9, 14)).astype(np.float32)
     folded = load(out, "onnx")
-    assert folded.objectives == () and folded.header.recipe["folded_at"] == pytest.approx([0.7, 0.3])
+    assert folded.objectives == () and folded.header.folded_at == pytest.approx([0.7, 0.3])
     assert relative_error(folded.run(image), model.run(image, [0.7, 0.3])) <= LIMIT
 
 
@@ -143,9 +143,7 @@ def test_one_omega_for_good(exported, model, rng, tmp_path, refused):
     net, image = load(path, backend="onnx"), rng.uniform(size=(2, 3, 9, 14)).astype(np.float32)
     assert not graphs.faults(net.backend.graph(path), tunable=True)
     folded = net.fold([0.7, 0.3])
-    assert (
-        folded.objectives == () and not folded.folds and folded.header.recipe["folded_at"] == pytest.approx([0.7, 0.3])
-    )
+    assert folded.objectives == () and not folded.folds and folded.header.folded_at == pytest.approx([0.7, 0.3])
     assert relative_error(folded.run(image), model.run(image, [0.7, 0.3])) <= LIMIT
     path.write_bytes(folded.network.model)
     assert not graphs.faults(net.backend.graph(path), tunable=False)

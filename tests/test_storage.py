@@ -1,5 +1,6 @@
 """The weights file: what it holds comes back, and nothing else is accepted."""
 
+import dataclasses
 import json
 import os
 import re
@@ -10,10 +11,9 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from tunable.errors import CheckpointError, TunableError
+from tunable.errors import CheckpointError, RecipeError, TunableError
 from tunable.parameters.specs import ParameterSpec
 from tunable.specs.networks import ResNetSpec
-from tunable.specs.recipe import parse
 from tunable.weights import storage
 from tunable.weights.storage import FORMAT, Header, check_tensors
 
@@ -42,7 +42,7 @@ def test_round_trip(path, tensors, header, make_recipe):
     for name in tensors:
         assert held[name].dtype == np.float32
         np.testing.assert_array_equal(held[name], tensors[name])
-    assert parse(read.recipe) == make_recipe()
+    assert read.recipe == read.known_recipe() == make_recipe() and read.unread is None
     assert (read.objectives, read.num_objectives) == (("fidelity", "noise"), 2)
     assert read.omega_range == ((0, 1), (0, 1)) and read.network.channels == 4
     check_tensors(held, SPECS, path)
@@ -88,6 +88,42 @@ def test_metadata_is_as_documented(path):
     assert values.keys() == {"network", "objectives", "omega_range", "recipe", "writer", "trained"}
     assert values["objectives"] == ["fidelity", "noise"] and values["network"]["name"] == "resnet"
     assert values["writer"].startswith("tunable-convolutions ")
+
+
+def test_where_a_network_was_folded_is_a_field_of_its_own(tmp_path, tensors, header):
+    """Earlier versions wrote it into the recipe; such files load, and are written as new ones."""
+    network = header.network.model_copy(update={"tunable": False})
+    folded = dataclasses.replace(
+        header, network=network, objectives=(), omega_range=(), trained=None, folded_at=(0.0, 0.5)
+    )
+    metadata = folded.to_metadata()
+    assert json.loads(metadata["folded_at"]) == [0, 0.5] and "folded_at" not in json.loads(metadata["recipe"])
+    told = {**json.loads(metadata["recipe"]), "folded_at": [0, 0.5]}
+    earlier = {**metadata, "recipe": json.dumps(told)}
+    del earlier["folded_at"]
+    converted = {**earlier, "recipe": json.dumps({"folded_at": [0, 0.5]})}  # of a network that names no recipe
+    for name, values in (("new", metadata), ("earlier", earlier), ("converted", converted)):
+        storage.save_tensors(tmp_path / name, tensors, values)
+        read = storage.load(tmp_path / name)[1]
+        assert read == (dataclasses.replace(folded, recipe=None) if name == "converted" else folded), name
+        storage.save(tmp_path / "again", tensors, read)
+        assert storage.load(tmp_path / "again")[1] == read
+        if name != "converted":
+            assert (tmp_path / "again").read_bytes() == (tmp_path / "new").read_bytes()
+
+
+def test_a_recipe_of_another_version(tmp_path, tensors, header, refused):
+    """It is kept as it was written, and refused only by what needs it."""
+    told = {**header.recipe_values, "task": "colourise", "folded_at": [1.0, 0.0]}
+    storage.save_tensors(tmp_path / "a", tensors, {**header.to_metadata(), "recipe": json.dumps(told)})
+    held, read = storage.load(tmp_path / "a")
+    del told["folded_at"]
+    assert read.recipe is None and read.unread.values == read.recipe_values == told and read.folded_at == (1, 0)
+    assert (read.objectives, read.trained) == (header.objectives, header.trained)
+    with refused(RecipeError, f"the recipe in {tmp_path / 'a'}", "task", "colourise"):
+        read.known_recipe()
+    storage.save(tmp_path / "b", held, read)
+    assert storage.load(tmp_path / "b")[1] == read
 
 
 def test_any_memory_layout_is_stored(tmp_path, header):

@@ -253,6 +253,15 @@ def test_paths_that_no_system_opens(place, values, refused):
 # --- headers
 
 
+ONE_OBJECTIVE = {
+    "task": "denoise",
+    "network": {"name": "nafnet"},
+    "objectives": [{"name": "a", "kind": "rec"}],
+    "data": {"train": "bundled"},
+    "steps": 1,
+}
+
+
 @pytest.mark.parametrize(
     ("change", "fragments"),
     [
@@ -262,15 +271,11 @@ def test_paths_that_no_system_opens(place, values, refused):
         ({"objectives": ["", "b"]}, ["objectives.0"]),
         ({"objectives": ["a" * 1000, "b"]}, ["objectives.0"]),
         ({"objectives": [f"o{i}" for i in range(10**5)]}, ["objectives"]),
-        ({"recipe": {"data": []}}, ["recipe: data"]),
-        ({"recipe": {"data": {"train": [1]}}}, ["recipe: data.train.0"]),
-        ({"recipe": {"data": {"degradation": ["blur"]}}}, ["recipe: data.degradation.0"]),
-        ({"recipe": {"objectives": "noise"}}, ["recipe: objectives"]),
-        ({"recipe": {"objectives": [{"name": "a"}]}}, ["recipe: objectives.0.kind"]),
-        ({"recipe": {"objectives": [{"name": "a", "kind": "rec"}]}}, ["2 objectives, trained by a recipe of 1"]),
-        ({"recipe": {"omega": {"sampler": {"value": "x"}}}}, ["recipe: omega.sampler.value"]),
-        ({"recipe": {"folded_at": [None]}}, ["recipe: folded_at.0"]),
-        ({"recipe": {"task": {"\x1b[2J": 1}}}, ["recipe: task"]),
+        ({"recipe": [1]}, ["recipe"]),
+        ({"recipe": ONE_OBJECTIVE}, ["2 objectives, trained by a recipe of 1"]),
+        ({"recipe": {**ONE_OBJECTIVE, "folded_at": [1, 0]}, "objectives": ["a"]}, ["folded_at", "a recipe of 1"]),
+        ({"recipe": {"folded_at": [None]}}, ["folded_at.0"]),
+        ({"folded_at": "\x1b[2J"}, ["folded_at", r"\x1b[2J"]),
         ({"size": [10**9, 10**9]}, ["size"]),
     ],
 )
@@ -278,6 +283,29 @@ def test_headers_that_say_what_cannot_be(change, fragments, tmp_path, refused):
     path = promise(tmp_path / "m.safetensors", **{"objectives": ("a", "b")} | change)
     with refused(CheckpointError, "m.safetensors has a damaged header", *fragments):
         storage.load(path)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"data": []},
+        {"data": {"train": [1]}},
+        {"data": {"degradation": ["blur"]}},
+        {"objectives": "noise"},
+        {"objectives": [{"name": "a"}]},
+        {"objectives": [None] * 10**4},
+        {"omega": {"sampler": {"value": "x"}}},
+        {"task": {"\x1b[2J": 1}},
+        {**ONE_OBJECTIVE, "task": "\x1b[2J"},
+        {**ONE_OBJECTIVE, "network": {"name": "nafnet", "width": 2**30}},
+    ],
+    ids=range(10),
+)
+def test_recipes_that_cannot_be(recipe, tmp_path):
+    """The network is usable without its recipe, which is not shown before it is escaped."""
+    header = storage.load(promise(tmp_path / "m.safetensors", objectives=("a", "b"), recipe=recipe))[1]
+    assert header.recipe is None and header.unread.values == recipe
+    assert header.unread.reason.isprintable() and len(header.unread.reason) < 1000
 
 
 def test_nested_headers(tmp_path, refused):
@@ -314,15 +342,21 @@ def test_another_format_is_named_by_its_beginning(tmp_path, refused):
 
 def test_info_writes_no_character_that_moves_the_terminal(tmp_path, tunable):
     """The writer and the recipe's folders are free text."""
-    recipe = {"task": "denoise\x1b[2J", "data": {"train": ["a\x9b31m", "\u202eb"]}, "steps": 3}
+    recipe = {**ONE_OBJECTIVE, "data": {"train": ["a\x9b31m", "\u202eb"]}, "steps": 3}
     spec = {"name": "nafnet", "width": 1, "middle": 0, "encoder": [0], "decoder": [0], "tunable": False}
     tensors = {name: np.zeros(shape, np.float32) for name, shape in layout_of(spec)}
     path = promise(tmp_path / "m.safetensors", spec, (), tensors, recipe=recipe, writer="me\x1b]0;owned\x07\n")
     status, out, err = tunable("info", path)
     assert status == 0 and out.replace("\n", "").isprintable()
-    assert r"denoise\x1b[2J, 3 steps on a\x9b31m, \u202eb" in out and r"me\x1b]0;owned\x07\n" in out
+    assert r"denoise, 3 steps on a\x9b31m, \u202eb" in out and r"me\x1b]0;owned\x07\n" in out
     status, out, err = tunable("info", path, "--json")
-    assert status == 0 and json.loads(out)["recipe"] == recipe and out.replace("\n", "").isprintable()
+    assert status == 0 and json.loads(out)["recipe"] == parse(recipe).to_dict() and out.replace("\n", "").isprintable()
+    unread = {**recipe, "task": "denoise\x1b[2J"}
+    path = promise(tmp_path / "m.safetensors", spec, (), tensors, recipe=unread)
+    status, out, err = tunable("info", path)
+    assert status == 0 and out.replace("\n", "").isprintable() and r"denoise\x1b[2J" in out
+    status, out, err = tunable("info", path, "--json")
+    assert status == 0 and json.loads(out)["recipe"] == unread and out.replace("\n", "").isprintable()
 
 
 def layout_of(spec, p=0):

@@ -108,7 +108,8 @@ EXPORT_FAULTS = {
         "tunable.backends.onnx_runtime:Backend.run", omega=lambda a: None if a.omega is None else a.omega[..., ::-1]
     ),
     "folded files forget where": returned(
-        "tunable.backends.model:Model.fold", lambda model, a: _without(model, "folded_at")
+        "tunable.backends.model:Model.fold",
+        lambda model, a: dataclasses.replace(model, header=dataclasses.replace(model.header, folded_at=None)),
     ),
     "files of interpolation in another order": returned(
         "tunable.exports.judging:targets", lambda paths, a: paths[::-1]
@@ -122,12 +123,6 @@ EXPORT_FAULTS = {
         "tunable.exports.onnx_files:with_omega", ends=lambda a: [a.ends[0], *a.ends[:0:-1]], at=lambda a: a.at[::-1]
     ),
 }
-
-
-def _without(model, key):
-    """The model whose recipe lacks a key."""
-    recipe = {name: value for name, value in model.header.recipe.items() if name != key}
-    return dataclasses.replace(model, header=dataclasses.replace(model.header, recipe=recipe))
 
 
 def _beside_itself(a):

@@ -89,9 +89,8 @@ class Model:
             raise OmegaError(f"folding wants one omega ({len(self.objectives)},), not {omega.shape}")
         network = self.backend.fold(self.network, omega)
         spec = self.header.network.model_copy(update={"tunable": False})
-        recipe = {**self.header.recipe, "folded_at": omega.tolist()}
         header = dataclasses.replace(
-            self.header, network=spec, objectives=(), omega_range=(), recipe=recipe, trained=None
+            self.header, network=spec, objectives=(), omega_range=(), folded_at=tuple(omega.tolist()), trained=None
         )
         return dataclasses.replace(self, network=network, header=header)
 

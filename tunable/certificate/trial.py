@@ -21,7 +21,6 @@ from tunable.certificate.rows import MOVE_CONTROL, OMEGA_CONTROL, Certificate
 from tunable.certificate.truth import Exact, exact_backend
 from tunable.errors import BackendError, CheckpointError, TunableError
 from tunable.exports.judging import FORMS, tried_export
-from tunable.specs.recipe import parse
 from tunable.tolerances import CONTROL, MOVED, joint_error, relative_error
 from tunable.version import __version__
 from tunable.weights import storage
@@ -212,7 +211,7 @@ def verify(
         certificate.notes.append(f"the truth is that of {against}, tensors of over {truth.stored.size} values sketched")
     else:
         inputs = make_inputs(header.num_objectives, points, header.network.scale)
-        recipe = parse(header.recipe, f"{path}: its recipe") if header.recipe else None
+        recipe = header.known_recipe()
         if recipe and recipe.network.scale != header.network.scale:
             raise CheckpointError(
                 f"{path} holds a network that enlarges {header.network.scale} times, trained by a recipe of one that "

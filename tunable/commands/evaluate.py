@@ -103,7 +103,7 @@ def _omegas(args, model):
         return None
     if args.omega:
         return [read_omega(text, model.header, args.extrapolate) for text in args.omega]
-    corners = any(spec.kind == "blur" for spec in objectives_of(model.header.recipe))  # as Table 3
+    corners = any(spec.kind == "blur" for spec in objectives_of(model.header))  # as Table 3
     if args.line or (p == 2 and not args.grid and not corners):
         if p != 2:
             raise TunableError(f"--line is for two objectives; this network has {p}: use --grid")

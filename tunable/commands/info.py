@@ -7,10 +7,9 @@ from tunable.backends.model import load
 from tunable.backends.registry import backend_for
 from tunable.commands.shared import add_json, print_json
 from tunable.errors import printable
-from tunable.evaluation.measuring import objectives_of
 from tunable.omega import format_omega
 from tunable.parameters.specs import ParameterSpec
-from tunable.specs.recipe import parse
+from tunable.specs.recipe import Recipe
 from tunable.trained import describe
 from tunable.training.checkpoints import changes
 from tunable.weights import storage, vgg
@@ -37,9 +36,10 @@ def run(args) -> int:
         "parameters": sum(value.size for value in tensors.values()) if tensors else None,
         "tensors": len(tensors) if tensors else None,
         "multiply_adds_per_pixel": header.network.multiply_adds,
-        "judges": _judges(header.recipe),
+        "judges": _judges(header.recipe) if header.recipe else {},
         "writer": header.writer,
-        "recipe": header.recipe,
+        "recipe": header.recipe_values,
+        "folded_at": header.folded_at,
         "step": header.step,
         "history": header.history,
     }
@@ -59,8 +59,8 @@ def _lines(header: storage.Header, facts: dict):
         yield "omega", ", ".join(f"{name} [{low:g}, {high:g}]" for name, (low, high) in ranges)
     if header.trained:
         yield "trained at", f"omega {describe(header.trained)}"
-    if "folded_at" in header.recipe:
-        yield "folded at", format_omega(header.recipe["folded_at"])
+    if header.folded_at is not None:
+        yield "folded at", format_omega(header.folded_at)
     if facts["exported"]:
         size = "{} x {} pixels, height x width".format(*header.size) if header.size else "any size"
         yield "exported", f"for pictures of {size}; runs with backend {facts['exported']['runs with']}"
@@ -68,7 +68,7 @@ def _lines(header: storage.Header, facts: dict):
         yield "parameters", f"{facts['parameters']:,} in {facts['tensors']} tensors"
     yield "multiply-adds", f"{facts['multiply_adds_per_pixel']:,} per pixel"
     yield from facts["judges"].items()
-    yield "recipe", _recipe(header.recipe)
+    yield "recipe", _recipe(header)
     if header.step is not None:
         yield "checkpoint", f"after step {header.step}"
     for before, now in itertools.pairwise(header.history):
@@ -76,16 +76,16 @@ def _lines(header: storage.Header, facts: dict):
     yield "writer", header.writer
 
 
-def _judges(recipe: dict) -> dict[str, str]:
+def _judges(recipe: Recipe) -> dict[str, str]:
     """What judged in training and is not in the file: VGG-19 as far as it is read, and the discriminator."""
-    found, kinds = {}, {spec.kind for spec in objectives_of(recipe)} & vgg.LAYERS.keys()
-    trained = parse({key: value for key, value in recipe.items() if key != "folded_at"}) if kinds else None
-    for layer in sorted(vgg.LAYERS[kind] for kind in kinds):
-        specs, width = vgg.specs(trained.vgg.width)[: 2 * vgg.DEPTH[layer]], trained.vgg.width
-        found[f"vgg {layer}"] = _counts(specs, vgg.multiply_adds(width, layer))
-    if "gan" in kinds:
-        found["discriminator"] = _counts(trained.discriminator.specs(), trained.discriminator.multiply_adds)
-    return found
+    sizes, kinds = {}, {spec.kind for spec in recipe.objectives}
+    if recipe.vgg:
+        for layer in sorted(vgg.LAYERS[kind] for kind in kinds & vgg.LAYERS.keys()):
+            specs, width = vgg.specs(recipe.vgg.width)[: 2 * vgg.DEPTH[layer]], recipe.vgg.width
+            sizes[f"vgg {layer}"] = _counts(specs, vgg.multiply_adds(width, layer))
+    if recipe.adversarial:
+        sizes["discriminator"] = _counts(recipe.discriminator.specs(), recipe.discriminator.multiply_adds)
+    return sizes
 
 
 def _counts(specs: list[ParameterSpec], multiply_adds: float) -> str:
@@ -93,9 +93,11 @@ def _counts(specs: list[ParameterSpec], multiply_adds: float) -> str:
     return f"{total:,} parameters, {round(multiply_adds):,} multiply-adds per pixel"
 
 
-def _recipe(recipe: dict) -> str:
-    if not recipe.get("task"):
+def _recipe(header: storage.Header) -> str:
+    if header.unread:
+        return f"not accepted by this version: {header.unread.reason}"
+    if header.recipe is None:
         return "unknown"
-    objectives = ", ".join(f"{one.get('name')} ({one.get('kind')})" for one in recipe.get("objectives", []))
-    folders = ", ".join(recipe.get("data", {}).get("train", []))
-    return f"{recipe['task']}, {recipe.get('steps', '?')} steps on {folders or '?'}; {objectives}"
+    recipe = header.recipe
+    objectives = ", ".join(f"{objective.name} ({objective.kind})" for objective in recipe.objectives)
+    return f"{recipe.task}, {recipe.steps} steps on {', '.join(recipe.data.train)}; {objectives}"

@@ -23,7 +23,9 @@ from tunable.evaluation import metrics
 from tunable.images.pictures import from_network, read, read_bytes, to_network
 from tunable.images.tiling import run_tiled
 from tunable.specs.objectives import Objective
-from tunable.specs.recipe import Recipe, parse
+from tunable.specs.recipe import Recipe
+from tunable.specs.samplers import Fixed
+from tunable.weights.storage import Header
 
 PROTOCOL = (
     "White Gaussian noise numpy.random.default_rng(index).standard_normal((H, W, 3)) in float64 times sigma/255, "
@@ -85,24 +87,27 @@ def is_enlarged(rows: Iterable[dict]) -> bool:
     return any(not math.isnan(row["psnr_y"]) for row in rows)
 
 
-def objectives_of(recipe: dict) -> list[Objective]:
-    """The objectives of a model's recipe, [] where its file names none."""
-    if not recipe or "objectives" not in recipe:
-        return []
-    return parse({key: value for key, value in recipe.items() if key != "folded_at"}, "the model's recipe").objectives
+def objectives_of(header: Header) -> list[Objective]:
+    """The objectives that a network was trained for, [] where its file names no recipe.
+
+    Raises:
+        RecipeError: for a recipe that this version does not accept.
+    """
+    recipe = header.known_recipe()
+    return recipe.objectives if recipe else []
 
 
-def is_blurred(recipe: dict) -> bool:
-    """Whether a model's recipe trains it on blurred pictures (the joint task of Table 3)."""
-    return any(step["kind"] == "gaussian_blur" for step in recipe.get("data", {}).get("degradation", ()))
+def is_blurred(recipe: Recipe | None) -> bool:
+    """Whether a recipe trains its network on blurred pictures (the joint task of Table 3)."""
+    return recipe is not None and any(step.kind == "gaussian_blur" for step in recipe.data.degradation)
 
 
-def trained_omega(recipe: dict) -> np.ndarray | None:
-    """The omega that a plain network stands for: what it was folded at or trained with, None if unknown."""
-    if "folded_at" in recipe:
-        return np.asarray(recipe["folded_at"], dtype=np.float32)
-    fixed = recipe.get("omega", {}).get("sampler", {}).get("value")
-    return None if fixed is None else np.asarray(fixed, dtype=np.float32)
+def trained_omega(header: Header) -> np.ndarray | None:
+    """The omega (p,) for which a plain network stands: where it was folded, or trained; None if unknown."""
+    if header.folded_at is not None:
+        return np.asarray(header.folded_at, dtype=np.float32)
+    sampler = header.recipe.omega.sampler if header.recipe else None
+    return np.asarray(sampler.value, dtype=np.float32) if isinstance(sampler, Fixed) else None
 
 
 def measure(
@@ -112,8 +117,8 @@ def measure(
     restored = from_network(run_tiled(model, to_network(degraded), omega, tile, whole=math.inf))
     values = {"psnr": metrics.psnr(restored, clean), "psnr_eta": np.nan, "psnr_gamma": np.nan, "residual": np.nan}
     values |= {"ssim": metrics.ssim(restored, clean) if ssim else np.nan, "ssim_eta": np.nan}
-    specs = objectives_of(model.header.recipe)
-    aim = omega if omega is not None else trained_omega(model.header.recipe)
+    specs = objectives_of(model.header)
+    aim = omega if omega is not None else trained_omega(model.header)
     for name, kind in (("psnr_eta", "noise"), ("psnr_gamma", "blur")):
         index = next((i for i, spec in enumerate(specs) if spec.kind == kind), None)
         if index is None or aim is None:
@@ -180,12 +185,13 @@ def evaluate(
     Every picture is read before any is measured: one that cannot be used (DataError) costs no work.
     """
     scale = model.header.network.scale
-    if model.header.recipe.get("task") == "style_transfer":
+    recipe = model.header.known_recipe()
+    if recipe and recipe.task == "style_transfer":
         raise TunableError("evaluate measures against a truth, which style transfer has not; try `tunable restore`")
     if scale != 1 and not (sigmas is None and rhos is None):
         raise TunableError(f"this network enlarges pictures {scale} times: it is measured without noise and blur")
     if rhos is None:
-        rhos = RHOS if is_blurred(model.header.recipe) else (0.0,)
+        rhos = RHOS if is_blurred(recipe) else (0.0,)
     levels = [(0.0, 0.0)] if scale != 1 else list(itertools.product(SIGMAS if sigmas is None else sigmas, rhos))
     paths = pictures_of([folder]) if isinstance(folder, str) else folder
     check = partial(_check_usable, ssim=ssim, scale=scale, max_pixels=max_pixels)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialised
 
@@ -56,41 +56,6 @@ _Name = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_is_a_
 _Side = Annotated[int, Field(ge=1, le=MAX_PIXELS)]
 
 
-class _Told(BaseModel):
-    """Of a recipe in a header, what is read of it without parsing it; all else in it is free, and may be missing."""
-
-    class Objective(BaseModel):
-        name: str
-        kind: str
-
-    class Data(BaseModel):
-        class Step(BaseModel):
-            kind: str
-
-        train: list[str] = []
-        degradation: list[Step] = []
-
-    class Omega(BaseModel):
-        class Sampler(BaseModel):
-            value: list[_Finite] | None = None
-
-        sampler: Sampler = Sampler()
-
-    task: str = ""
-    objectives: list[Objective] = Field([], max_length=16)
-    data: Data = Data()
-    omega: Omega = Omega()
-    folded_at: list[_Finite] | None = None
-    steps: int = 0
-
-    @model_validator(mode="after")
-    def _as_many(self):
-        for place, found in (("omega.sampler.value", self.omega.sampler.value), ("folded_at", self.folded_at)):
-            if found is not None and self.objectives and len(found) != len(self.objectives):
-                raise ValueError(f"{place} has {len(found)} values for {len(self.objectives)} objectives")
-        return self
-
-
 class _Stored(Section):
     """The header as JSON values."""
 
@@ -99,6 +64,7 @@ class _Stored(Section):
     omega_range: list[tuple[_Finite, _Finite]] = Field(max_length=1000)
     recipe: dict[str, Any]
     writer: str
+    folded_at: Annotated[list[_Finite], Field(max_length=1000)] | None = None
     size: tuple[_Side, _Side] | None = None
     history: list[dict[str, str]] = []
     step: int | None = Field(None, ge=0)
@@ -110,15 +76,6 @@ class _Stored(Section):
         if size and math.prod(size) > MAX_PIXELS:
             raise ValueError(f"a picture of {size[0]}x{size[1]} pixels exceeds the limit, {MAX_PIXELS}")
         return size
-
-    @field_validator("recipe")
-    @classmethod
-    def _told(cls, recipe):
-        try:
-            _Told.model_validate(recipe)
-        except ValidationError as error:
-            raise ValueError(first_fault(error, recipe)) from None
-        return recipe
 
 
 class RunState(Section):
@@ -154,32 +111,72 @@ class RunState(Section):
 
 
 @dataclass(frozen=True)
+class UnreadRecipe:
+    """A recipe that this version does not accept, most often because another version wrote it.
+
+    The network runs without it, and a file that is made of this one holds it unchanged.
+
+    Attributes:
+        values: the recipe as it stands in the file.
+        reason: what this version does not accept, in one line that names the file and the key.
+    """
+
+    values: dict[str, Any]
+    reason: str = field(compare=False)
+
+
+@dataclass(frozen=True)
 class Header:
     """What a weights file says of itself.
 
-    objectives   names in omega's order; () for a plain network
-    omega_range  the trained range, one [low, high] per objective
-    recipe       the resolved recipe it was trained with, {} when unknown
-    size         height and width that an exported graph is fixed to; None: any
-    history      where a run went on in another framework, version, device or mode: the facts of each, and the step
-                 `from` which it trained; () for a run that did not
-    step         of a run's checkpoint; None for finished weights
-    trained      where omega was in training (tunable.trained); None where that is unknown
+    Attributes:
+        network: the network's name and arguments.
+        objectives: their names in omega's order, p of them; () for a plain network.
+        omega_range: the trained range, one (low, high) per objective.
+        recipe: the complete recipe that the network was trained with; None where the file names none.
+        unread: instead of `recipe`, one that this version does not accept.
+        folded_at: omega (p,) at which a plain network was folded; None for one that was not folded.
+        writer: the program and version that wrote the file.
+        size: height and width in pixels that an exported graph is fixed to; None for any size.
+        history: the facts of every framework, version, device and mode that trained, each with the step `from`
+            which it did; () for a run that never changed them.
+        step: the step after which a run's checkpoint was written; None for finished weights.
+        trained: where omega was in training (tunable.trained); None where that is unknown.
     """
 
     network: NetworkSpec
     objectives: tuple[str, ...] = ()
     omega_range: tuple[tuple[float, float], ...] = ()
-    recipe: dict[str, Any] = field(default_factory=dict)
+    recipe: Recipe | None = None
     writer: str = f"tunable-convolutions {__version__}"
     size: tuple[int, int] | None = None
     history: tuple[dict[str, str], ...] = ()
     step: int | None = None
     trained: tuple[Part, ...] | None = None
+    folded_at: tuple[float, ...] | None = None
+    unread: UnreadRecipe | None = None
 
     @property
     def num_objectives(self) -> int:
+        """p, the length of omega; 0 for a plain network."""
         return len(self.objectives)
+
+    @property
+    def recipe_values(self) -> dict[str, Any]:
+        """The recipe as plain values, whether this version accepts it or not; {} where the file names none."""
+        if self.unread:
+            return self.unread.values
+        return self.recipe.to_dict() if self.recipe else {}
+
+    def known_recipe(self) -> Recipe | None:
+        """The recipe that the network was trained with; None where the file names none.
+
+        Raises:
+            RecipeError: for a recipe that this version does not accept.
+        """
+        if self.unread:
+            raise RecipeError(self.unread.reason)
+        return self.recipe
 
     @classmethod
     def of(cls, recipe: Recipe, step: int | None = None, history: Sequence[dict[str, str]] = ()) -> "Header":
@@ -191,16 +188,16 @@ class Header:
         history = tuple(history) if len(history) > 1 else ()
         ranges = recipe.omega.sampler.span(len(names)) if names else ()
         trained = parts_of(recipe.omega.sampler) if names else None
-        return cls(recipe.network, names, ranges, recipe.to_dict(), history=history, step=step, trained=trained)
+        return cls(recipe.network, names, ranges, recipe, history=history, step=step, trained=trained)
 
     def to_metadata(self) -> dict[str, str]:
         values = {
             "network": self.network.model_dump(mode="json"),
             "objectives": self.objectives,
             "omega_range": self.omega_range,
-            "recipe": self.recipe,
+            "recipe": self.recipe_values,
             "writer": self.writer,
-            **{key: value for key in ("size", "history", "step") if (value := getattr(self, key))},
+            **{key: value for key in ("folded_at", "size", "history", "step") if (value := getattr(self, key))},
         }
         if self.trained:
             values["trained"] = [part.model_dump() for part in self.trained]
@@ -217,7 +214,7 @@ class Header:
             )
         try:
             kept = {key: field for key, field in _Stored.model_fields.items() if field.is_required() or key in metadata}
-            values = {key: read_json(metadata[key]) for key in kept}
+            values = _with_folded_at({key: read_json(metadata[key]) for key in kept})
             stored = _Stored.model_validate(values)
         except ValidationError as error:
             raise CheckpointError(f"{source} has a damaged header: {first_fault(error, values)}") from None
@@ -228,20 +225,42 @@ class Header:
         names, ranges = tuple(stored.objectives), tuple(stored.omega_range)
         history = tuple(stored.history)
         found = tuple(stored.trained) if stored.trained else parts_of_recipe(stored.recipe) if names else None
+        recipe, unread = _read_recipe(stored.recipe, source)
+        folded_at = None if stored.folded_at is None else tuple(stored.folded_at)
         header = cls(
-            stored.network, names, ranges, stored.recipe, stored.writer, stored.size, history, stored.step, found
-        )
+            stored.network, names, ranges, recipe, stored.writer, stored.size, history, stored.step, found, folded_at,
+            unread,
+        )  # fmt: skip
         if len(ranges) != len(names) or len(set(names)) != len(names) or header.network.tunable != bool(names):
             raise CheckpointError(
                 f"{source} has a damaged header: {len(ranges)} ranges, objectives {shown(names)}, "
                 f"tunable {header.network.tunable}"
             )
-        trained = stored.recipe.get("objectives")
-        if names and trained and len(trained) != len(names):
-            raise CheckpointError(
-                f"{source} has a damaged header: {len(names)} objectives, trained by a recipe of {len(trained)}"
-            )
+        for what, count in ((f"{len(names)} objectives", len(names)), ("folded_at", len(folded_at or ()))):
+            if recipe and count and count != recipe.num_objectives:
+                raise CheckpointError(
+                    f"{source} has a damaged header: {what}, trained by a recipe of {recipe.num_objectives}"
+                )
         return header
+
+
+def _with_folded_at(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a header with `folded_at` in its own place; earlier versions wrote it into the recipe."""
+    recipe = values["recipe"]
+    if not isinstance(recipe, dict) or "folded_at" not in recipe:
+        return values
+    rest = {key: value for key, value in recipe.items() if key != "folded_at"}
+    return {"folded_at": recipe["folded_at"], **values, "recipe": rest}
+
+
+def _read_recipe(values: dict[str, Any], source: str | Path) -> tuple[Recipe | None, UnreadRecipe | None]:
+    """A recipe as it stands in a file: accepted or unread; neither where the file names none."""
+    if not values:
+        return None, None
+    try:
+        return parse(values, f"the recipe in {source}"), None
+    except RecipeError as error:
+        return None, UnreadRecipe(values, str(error))
 
 
 def save(path: str | Path, tensors: dict[str, np.ndarray], header: Header) -> None:
