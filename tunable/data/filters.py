@@ -1,7 +1,6 @@
 """Gaussian blur of pictures: of the degradation, and inside the unsharp mask (docs/method.md, "Objectives")."""
 
 import numpy as np
-from scipy import ndimage
 
 
 def gaussian_taps(sigma: float, size: int) -> np.ndarray:
@@ -22,6 +21,8 @@ def gaussian_blur(pictures: np.ndarray, sigma: float, size: int) -> np.ndarray:
 
     Borders are reflected, the edge pixel not repeated (numpy's and torch's `reflect`).
     """
+    from scipy import ndimage  # here: its import takes longer than most commands need for all their work
+
     taps = gaussian_taps(sigma, size)
     for axis in (-2, -1):
         pictures = ndimage.correlate1d(pictures, taps, axis=axis, mode="mirror")  # scipy's name for it

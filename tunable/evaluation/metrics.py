@@ -5,7 +5,6 @@ measured by this code.
 """
 
 import numpy as np
-from skimage.metrics import structural_similarity
 
 from tunable import oracle
 from tunable.errors import TunableError
@@ -36,6 +35,8 @@ def target(
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
     """Structural similarity: Gaussian window 11, sigma 1.5, mean over channels. TunableError below 11x11 pixels."""
+    from skimage.metrics import structural_similarity  # here: it imports scipy
+
     a, b = _pair(a, b)
     if min(a.shape[:2]) < SSIM_WINDOW:
         raise TunableError(f"SSIM needs pictures of at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels, not {a.shape}")

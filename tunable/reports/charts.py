@@ -1,23 +1,27 @@
 """The project's plots (matplotlib, written as PNG without a display)."""
 
 from pathlib import Path
+from typing import Any
 
-import matplotlib
 import numpy as np
 
 from tunable.evaluation.measuring import is_enlarged
 from tunable.files import atomic
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402  (after the choice of the display-less renderer)
-
 COLOURS = {"torch": "#d1495b", "mindspore": "#00798c"}
 
 
-def _save(figure, path: str | Path) -> None:
+def _panels(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Any, Any]:
+    """A figure of `size` inches and its axes (rows, columns)."""
+    from matplotlib.figure import Figure  # here: most commands draw nothing
+
+    figure = Figure(figsize=size)
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def _save(figure: Any, path: str | Path) -> None:
     with atomic(path) as temporary:
         figure.savefig(temporary, dpi=110, bbox_inches="tight")
-    plt.close(figure)
 
 
 _DECIBELS = {
@@ -34,7 +38,7 @@ def metrics_over_omega(path: str | Path, summary: list[dict]) -> None:
     Of a network that enlarges sharpness too, on an axis of its own.
     """
     rows = [row for row in summary if row["sigma"] == "mean"]
-    figure, axes = plt.subplots(figsize=(6, 3.6))
+    figure, ((axes,),) = _panels(1, 1, (6, 3.6))
     on_line = all(len(row["omega"]) == 2 and abs(sum(row["omega"]) - 1) < 1e-6 for row in rows)
     places = [row["omega"][0] for row in rows] if on_line else list(range(len(rows)))
     for name, label in _DECIBELS.items():
@@ -61,7 +65,7 @@ def metrics_over_omega(path: str | Path, summary: list[dict]) -> None:
 
 def loss_curves(path: str | Path, curves: dict[str, np.ndarray], window: int = 25) -> None:
     """Training losses of several backends over each other: raw in pale, running mean in full; their gap below."""
-    figure, (axes, gap) = plt.subplots(2, 1, figsize=(7, 5), sharex=True, height_ratios=(3, 1))
+    figure, ((axes,), (gap,)) = _panels(2, 1, (7, 5), sharex=True, height_ratios=(3, 1))
     for index, (name, losses) in enumerate(curves.items()):
         steps = np.arange(1, len(losses) + 1)
         width = min(window, len(losses))
@@ -93,14 +97,14 @@ def layer_overheads(path: str | Path, rows: list[dict], claims: dict[int, float]
     """
     rows = [row for row in rows if (row["kind"], row["batch"], row["backward"]) == ("dense", 1, False) and row["p"]]
     kernels = sorted({row["kernel"] for row in rows})
-    figure, panels = plt.subplots(1, len(kernels), figsize=(4 * len(kernels), 3.6), sharey=True, squeeze=False)
+    figure, panels = _panels(1, len(kernels), (4 * len(kernels), 3.6), sharey=True)
     for kernel, axes in zip(kernels, panels[0], strict=True):
         for name in dict.fromkeys(row["backend"] for row in rows):
             for p, style in zip(claims, (":", "--", "-"), strict=True):
-                own = [row for row in rows if (row["backend"], row["kernel"], row["p"]) == (name, kernel, p)]
+                line = [row for row in rows if (row["backend"], row["kernel"], row["p"]) == (name, kernel, p)]
                 axes.plot(
-                    [row["channels"] for row in own],
-                    [100 * (row["ratio"] - 1) for row in own],
+                    [row["channels"] for row in line],
+                    [100 * (row["ratio"] - 1) for row in line],
                     style,
                     marker="o",
                     markersize=3,

@@ -2,21 +2,21 @@
 
 import base64
 from pathlib import Path
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
-_environment = Environment(
-    loader=PackageLoader("tunable.reports"),
-    autoescape=select_autoescape(["html.j2", "html"]),
-    undefined=StrictUndefined,
-)
+from typing import Any
 
 
 def embedded(path: str | Path) -> str:
-    """A PNG as a data URL."""
+    """Return a PNG as a data URL."""
     return "data:image/png;base64," + base64.b64encode(Path(path).read_bytes()).decode()
 
 
-def render(template: str, **values) -> str:
-    """Render a template of tunable/reports/templates."""
-    return _environment.get_template(template).render(**values)
+def render(template: str, **values: Any) -> str:
+    """Render a template of tunable/reports/templates with its values; what it names and is not given is an error."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape  # here: few commands write pages
+
+    environment = Environment(
+        loader=PackageLoader("tunable.reports"),
+        autoescape=select_autoescape(["html.j2", "html"]),
+        undefined=StrictUndefined,
+    )
+    return environment.get_template(template).render(**values)
