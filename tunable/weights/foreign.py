@@ -31,6 +31,25 @@ _WRAPPERS = re.compile(rf"(?<![^.]){_WRAPPER}")
 """What torch.compile, DataParallel and their like put into the names of what they wrap."""
 _AVERAGED = re.compile(r"(^|[._])ema([._]|$)", re.IGNORECASE)
 _OF_AN_OPTIMIZER = re.compile(r"(^|\.)(moment\w*|accum\w*|exp_avg\w*|optim\w*|adam_\w*)(\.|$)", re.IGNORECASE)
+# A module that protoc generates would be tied to the versions of protobuf around its own; this text is read by all.
+_SCHEMA = """
+name: "mindspore_checkpoint.proto" package: "foreign" syntax: "proto2"
+message_type {
+  name: "Tensor"
+  field { number: 1 name: "dims" label: LABEL_REPEATED type: TYPE_INT64 }
+  field { number: 2 name: "tensor_type" label: LABEL_OPTIONAL type: TYPE_STRING }
+  field { number: 3 name: "tensor_content" label: LABEL_OPTIONAL type: TYPE_BYTES }
+}
+message_type {
+  name: "Value"
+  field { number: 1 name: "tag" label: LABEL_OPTIONAL type: TYPE_STRING }
+  field { number: 2 name: "tensor" label: LABEL_OPTIONAL type: TYPE_MESSAGE type_name: ".foreign.Tensor" }
+}
+message_type {
+  name: "Checkpoint"
+  field { number: 1 name: "value" label: LABEL_REPEATED type: TYPE_MESSAGE type_name: ".foreign.Value" }
+}
+"""
 _OURS = {FORMAT: "a weights file of this project", STATE_FORMAT: "a checkpoint of a run of this project"}
 _MISTAKEN = {  # first bytes, in lower case, of what is given by mistake
     b"version https://git-lfs": "a pointer of Git LFS to a file that was not fetched (git lfs pull fetches it)",
@@ -262,28 +281,10 @@ def _joined(path: Path, name: str, parts: list) -> np.ndarray:
     return np.frombuffer(content, kind).reshape(shape).copy()
 
 
-def _checkpoint_message():
-    """The class of the message: Checkpoint {value: [{tag, tensor: {dims, tensor_type, tensor_content}}]}."""
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+def _checkpoint_message() -> type:
+    """The class of _SCHEMA's message Checkpoint."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
-    field = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="mindspore_checkpoint.proto", package="foreign", syntax="proto2")
-
-    def message(name, *fields):
-        made = file.message_type.add(name=name)
-        for number, (label, kind, local) in enumerate(fields, 1):
-            of = {"type": kind} if isinstance(kind, int) else {"type": field.TYPE_MESSAGE, "type_name": kind}
-            made.field.add(name=local, number=number, label=label, **of)
-
-    one, many = field.LABEL_OPTIONAL, field.LABEL_REPEATED
-    message(
-        "Tensor",
-        (many, field.TYPE_INT64, "dims"),
-        (one, field.TYPE_STRING, "tensor_type"),
-        (one, field.TYPE_BYTES, "tensor_content"),
-    )
-    message("Value", (one, field.TYPE_STRING, "tag"), (one, ".foreign.Tensor", "tensor"))
-    message("Checkpoint", (many, ".foreign.Value", "value"))
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
+    pool.Add(text_format.Parse(_SCHEMA, descriptor_pb2.FileDescriptorProto()))
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("foreign.Checkpoint"))
