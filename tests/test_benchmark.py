@@ -1,11 +1,13 @@
 """Ratios of times, by hand; and what `tunable bench` prints of them."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from tunable.benchmark import network_timing
+from tunable.benchmark import network_timing, turns
+from tunable.benchmark.turns import WARM_UP, in_turns
 from tunable.commands import bench, main
 
 
@@ -14,12 +16,29 @@ def test_ratios_are_medians_over_rounds():
     assert network_timing.ratios(times, "plain") == {"plain": 1.0, "tunable": 1.1}  # of 1.1, 1.0, 1.5
 
 
-def test_cases_take_turns_and_the_order_reverses():
+def test_cases_take_turns_and_the_order_changes():
     order = []
-    times = network_timing._interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3)
-    assert order[: 2 * network_timing.WARM_UP] == ["a", "a", "b", "b"]
-    assert order[2 * network_timing.WARM_UP :] == ["a", "b", "b", "a", "a", "b"]
-    assert {name: len(seconds) for name, seconds in times.items()} == {"a": 3, "b": 3}
+    times = in_turns({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 10)
+    assert order[: 2 * WARM_UP] == ["a", "a", "b", "b"]
+    rounds = [tuple(order[start : start + 2]) for start in range(2 * WARM_UP, len(order), 2)]
+    assert len(rounds) == 10 and set(rounds) == {("a", "b"), ("b", "a")}
+    assert {name: len(seconds) for name, seconds in times.items()} == {"a": 10, "b": 10}
+
+
+def test_a_turn_lasts_long_enough(monkeypatch):
+    """Short calls are repeated, and a turn's first one is not timed; rounds go on until the time is up."""
+    clock = [0.0]
+
+    def call(case, lasts):
+        calls.append(case)
+        clock[0] += lasts
+
+    calls = []
+    monkeypatch.setattr(turns, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    cases = {"short": lambda: call("short", 1.0), "long": lambda: call("long", 5.0)}
+    times = in_turns(cases, 1, seconds=20.0, turn=4.0)
+    assert times == {"short": [1.0, 1.0], "long": [5.0, 5.0]}  # a round takes 1 + 4 + 5 seconds
+    assert calls.count("short") == WARM_UP + 2 * (1 + 4) and calls.count("long") == WARM_UP + 2
 
 
 @pytest.fixture
@@ -111,6 +130,6 @@ def test_what_is_timed(make_recipe):
     times = network_timing.training(backend, make_recipe(), 3)
     assert backend.built[2:] == [0, 2, 2, 2]
     assert {(network, dims) for network, dims, _ in backend.steps} == {(0, 2), (2, 1), (2, 2)}
-    assert backend.steps[-1][2] == network_timing.WARM_UP + 2  # the last: fresh batches, as a run takes them
+    assert backend.steps[-1][2] == WARM_UP + 2  # the last: fresh batches, as a run takes them
     assert len(times[network_timing.STEP]) == len(times[network_timing.WAIT]) == 3
     assert np.all(np.array(times[network_timing.WAIT]) <= np.array(times[network_timing.STEP]))

@@ -1,6 +1,7 @@
 """Atomic output: a file appears whole under its name, or not at all. And folders that one process at a time writes."""
 
 import errno
+import hashlib
 import logging
 import os
 import socket
@@ -44,6 +45,12 @@ def atomic(path: str | Path) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
         os.close(held)
+
+
+def file_digest(path: str | Path) -> str:
+    """Return the SHA-256 of a file's content in hexadecimal. Raises OSError."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_writable(path: str | Path, *given: str | Path) -> None:

@@ -5,13 +5,13 @@ rounds of a case's time over the ordinary layer's in the same round. That of the
 how far such a number is from the truth. phi is the paper's, affine: p kernels.
 """
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
 from tunable.backends.protocol import Backend
+from tunable.benchmark.turns import in_turns
 from tunable.forms import KINDS, runnable
 
 SIZE = 128  # pixels along each side
@@ -84,32 +84,8 @@ def measure(backend: Backend, layers: Iterable[Layer], rounds: int, seconds: flo
     """
     for layer in layers:
         calls = {case: backend.layer_call(layer, *case) for case in cases(layer, _kind(backend.device))}
-        for case, times in _interleaved(calls, rounds, seconds).items():
+        for case, times in in_turns(calls, rounds, seconds=seconds, turn=TURN).items():
             yield {"device": str(backend.device), **layer._asdict(), **case._asdict(), "seconds": times}
-
-
-def _interleaved(calls: dict[Case, Callable[[], None]], rounds: int, seconds: float) -> dict[Case, list[float]]:
-    """Seconds of one call, by case and round."""
-    times: dict[Case, list[float]] = {case: [] for case in calls}
-    repeats, rng = {}, np.random.default_rng(0)
-    for case, call in calls.items():
-        call()  # compiles
-        repeats[case] = max(1, round(TURN / _seconds(call, 1)))
-    began = time.perf_counter()
-    while len(times[Case(ORDINARY)]) < rounds or time.perf_counter() - began < seconds:
-        for index in rng.permutation(len(calls)):
-            case, call = list(calls.items())[index]
-            if repeats[case] > 1:
-                call()  # not timed: what the case before has left in caches and allocator is not this one's
-            times[case].append(_seconds(call, repeats[case]))
-    return times
-
-
-def _seconds(call: Callable[[], None], repeats: int) -> float:
-    start = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    return (time.perf_counter() - start) / repeats
 
 
 def summary(name: str, rows: list[dict]) -> list[dict]:

@@ -1,8 +1,7 @@
 """Timing tunable against plain networks, side by side in one process (Fig. 3's question, for whole networks).
 
-Every case is run once per round, in an order that reverses every round, so that drift of the machine meets all
-cases alike; what is reported is a ratio: the median over rounds of a case's time over its reference's time in the
-same round. Seconds are kept only as the raw record.
+Every case is run once per round (tunable.benchmark.turns). What is reported is a ratio: the median over rounds of a
+case's time over its reference's time in the same round. Seconds are kept only as the raw record.
 """
 
 import time
@@ -11,27 +10,35 @@ from collections.abc import Callable
 import numpy as np
 
 from tunable.backends.protocol import Backend
+from tunable.benchmark.turns import WARM_UP, in_turns
 from tunable.data.patches import Batches
 from tunable.parameters.starts import starting_weights
+from tunable.specs.networks import NetworkSpec
 from tunable.specs.recipe import Recipe, parse
 
 Times = dict[str, list[float]]  # case -> seconds of each round
 PLAIN, SHARED, PER_SAMPLE, FOLDED = "plain", "tunable, one omega", "tunable, omega per sample", "folded"
 STEP, WAIT = "step of a run", "of it waiting for data"
-WARM_UP = 2  # runs of every case before the clock starts: compilation, first allocations
 
 
-def networks(backend: Backend, spec, size: tuple[int, ...], rounds: int) -> Times:
-    """Forward passes on pictures of `size` (N, C, H, W): plain, tunable (p = 2) and folded, by case.
+def networks(backend: Backend, spec: NetworkSpec, size: tuple[int, ...], rounds: int) -> Times:
+    """Time forward passes of a plain network, of its tunable form (p = 2) and of that one's fold.
 
-    spec  the network's specification (NetworkSpec), tunable
+    Args:
+        backend: which framework, where and how.
+        spec: the tunable network.
+        size: of the pictures, (N, C, H, W).
+        rounds: how often each case is timed.
+
+    Returns:
+        Seconds of each round, by case.
     """
     pictures = np.random.default_rng(0).uniform(size=size).astype(np.float32)
     plain, tunable = _network(backend, spec, 0), _network(backend, spec, 2)
     omega = np.array([0.7, 0.3], np.float32)
     folded = backend.fold(tunable, omega)
     rows = np.tile(omega, (len(pictures), 1))
-    return _interleaved(
+    return in_turns(
         {
             PLAIN: lambda: backend.run(plain, pictures, None),
             SHARED: lambda: backend.run(tunable, pictures, omega),
@@ -43,10 +50,18 @@ def networks(backend: Backend, spec, size: tuple[int, ...], rounds: int) -> Time
 
 
 def training(backend: Backend, recipe: Recipe, rounds: int) -> Times:
-    """Training steps of a tunable recipe and of its plain network, by case; then steps as a run takes them.
+    """Time training steps of a tunable recipe and of its plain network, then steps as a run takes them.
 
-    The cases are given ready batches. WAIT is the part of STEP that a run of the recipe, which prepares its batches
-    in threads beside the training, waits for them.
+    The first cases are given ready batches. WAIT is the part of STEP that a run of the recipe, which prepares its
+    batches in threads beside the training, waits for them.
+
+    Args:
+        backend: which framework, where and how.
+        recipe: of the tunable network.
+        rounds: how often each case is timed.
+
+    Returns:
+        Seconds of each round, by case.
     """
     fixed = {"sampler": {"kind": "fixed", "value": np.eye(recipe.num_objectives)[0].tolist()}, "per": "sample"}
     values = recipe.to_dict()
@@ -56,17 +71,17 @@ def training(backend: Backend, recipe: Recipe, rounds: int) -> Times:
         SHARED: parse({**values, "omega": {**drawn, "per": "batch"}}),
         PER_SAMPLE: parse({**values, "omega": drawn}),
     }
-    times = _interleaved({name: _step(backend, recipe) for name, recipe in recipes.items()}, rounds)
+    times = in_turns({name: _step(backend, recipe) for name, recipe in recipes.items()}, rounds)
     return {**times, **_as_a_run(backend, recipe, rounds)}
 
 
 def ratios(times: Times, reference: str) -> dict[str, float]:
-    """The median over rounds of each case's time over the reference's in the same round."""
+    """Return the median over rounds of each case's time over the reference's time in the same round."""
     base = np.asarray(times[reference])
     return {name: float(np.median(np.asarray(seconds) / base)) for name, seconds in times.items()}
 
 
-def _network(backend: Backend, spec, num_objectives: int):
+def _network(backend: Backend, spec: NetworkSpec, num_objectives: int):
     network = backend.build(spec, num_objectives)
     backend.assign(network, starting_weights(backend.specs(network), 0))
     return network
@@ -91,17 +106,3 @@ def _as_a_run(backend: Backend, recipe: Recipe, rounds: int) -> Times:
         times[STEP].append(time.perf_counter() - start)
         times[WAIT].append(waited - start)
     return {name: seconds[WARM_UP:] for name, seconds in times.items()}
-
-
-def _interleaved(cases: dict[str, Callable[[], object]], rounds: int) -> Times:
-    times: Times = {name: [] for name in cases}
-    for call in cases.values():
-        for _ in range(WARM_UP):
-            call()
-    for number in range(rounds):
-        order = list(cases) if number % 2 == 0 else list(reversed(cases))
-        for name in order:
-            start = time.perf_counter()
-            cases[name]()
-            times[name].append(time.perf_counter() - start)
-    return times

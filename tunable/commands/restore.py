@@ -25,7 +25,7 @@ from tunable.commands.shared import (
     warn_of_untrained,
 )
 from tunable.errors import DataError, TunableError, printable
-from tunable.files import check_writable
+from tunable.files import check_writable, file_digest
 from tunable.images import encoders
 from tunable.images.contact_sheets import cell_sheet, contact_sheet, write_animation
 from tunable.images.folders import find, some
@@ -40,7 +40,7 @@ from tunable.images.pictures import (
     write,
     write_frames,
 )
-from tunable.images.restored import NAME, Record, file_hash, made_in
+from tunable.images.restored import NAME, Record, made_in
 from tunable.images.tiling import BLENDED_TILE, DEFAULT_TILE, WHOLE, default_tile, run_tiled
 from tunable.omega import MOST_SHOWN, example, format_omega, sweep, tour
 from tunable.version import __version__
@@ -162,7 +162,7 @@ def _settings(args, model, omegas) -> dict:
     options = {key: value for key, value in vars(args).items() if key not in _NEUTRAL}
     backend = {"backend": model.backend.name, "device": model.backend.device, "mode": model.backend.mode}
     knobs = [[None if omega is None else omega.tolist() for omega in row] for row in omegas]
-    return {**options, **backend, "model": file_hash(args.model), "omega": knobs, "writer": __version__}
+    return {**options, **backend, "model": file_digest(args.model), "omega": knobs, "writer": __version__}
 
 
 def _left(record: Record, paths: list[Path], targets: list[Path]) -> tuple[list[Path], list[Path]]:

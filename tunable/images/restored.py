@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from tunable.errors import TunableError
+from tunable.files import file_digest
 
 NAME = ".restored.jsonl"
 
@@ -37,7 +38,7 @@ class Record:
             raise TunableError(f"cannot write {self._path}: {error.strerror or error}") from None
 
     def _line(self, source: Path, target: Path) -> dict:
-        return {"restored": self._name(target), "by": self._by, "of": file_hash(source), "is": file_hash(target)}
+        return {"restored": self._name(target), "by": self._by, "of": file_digest(source), "is": file_digest(target)}
 
     def _name(self, target: Path) -> str:
         return target.relative_to(self._folder).as_posix()
@@ -61,9 +62,3 @@ def _read(path: Path) -> dict[str, dict]:
         except (ValueError, TypeError, KeyError, RecursionError):  # cut by a kill; its picture is made again
             continue
     return lines
-
-
-def file_hash(path: str | Path) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

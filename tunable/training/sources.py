@@ -12,7 +12,7 @@ from pathlib import Path
 from tunable.data.patches import each, find_pictures
 from tunable.errors import DataError, RecipeError, shorten
 from tunable.evaluation.measuring import validation_pictures
-from tunable.files import write_text
+from tunable.files import file_digest, write_text
 from tunable.specs.documents import read_json
 from tunable.specs.reading import expand
 from tunable.specs.recipe import Recipe
@@ -95,8 +95,7 @@ def _some(names: list[str], most: int = 3) -> str:
 
 def _digest(path: Path) -> str:
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(path)
     except FileNotFoundError:
         raise RecipeError(f"no such file: {path}") from None
     except OSError as error:
