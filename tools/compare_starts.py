@@ -124,7 +124,7 @@ def main():
     torch.set_num_threads(1)
     for seed in args.seeds:
         for name in args.names or VARIANTS:
-            recipe = load_recipe(MINI, [*args.set, *VARIANTS[name], f"seed={seed}"])
+            recipe = load_recipe(MINI, [*runs.FOLDERS, *args.set, *VARIANTS[name], f"seed={seed}"])
             rows = measure(recipe, *train(recipe))
             new = not args.out.exists()
             with open(args.out, "a", newline="") as file:

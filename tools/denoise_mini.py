@@ -54,9 +54,9 @@ def train(work: Path, name: str) -> None:
         return
     if name in NUDGED:
         path = work / f"{name}.safetensors"
-        runs.nudge(path, load_recipe(RECIPE), NUDGED.index(name))
+        runs.nudge(path, load_recipe(RECIPE, list(runs.FOLDERS)), NUDGED.index(name))
         overrides = [*overrides, f"initial.weights={path}"]
-    settings = [part for override in overrides for part in ("--set", override)]
+    settings = [part for override in (*runs.FOLDERS, *overrides) for part in ("--set", override)]
     tunable("train", RECIPE, "--backend", framework, "--out", str(out), "--resume", *settings)
 
 
@@ -87,9 +87,9 @@ def report(work: Path, out: Path) -> str:
         [
             "# Table 1's task at the mini size\n",
             "Made by `python tools/denoise_mini.py --work runs/denoise_mini --out docs/results/denoise_mini` from "
-            f"[{RECIPE}](../../../{RECIPE}): both frameworks, same starting weights, same batches, a CPU, "
-            "OMP_NUM_THREADS=1. Folders beside this page hold the raw CSV of every picture; torch.safetensors and "
-            "mindspore.safetensors are the two networks.\n",
+            f"[{RECIPE}](../../../{RECIPE}), with BSD432 as training pictures. Both frameworks started from the same "
+            "weights and saw the same batches, on a CPU with OMP_NUM_THREADS=1. The folders beside this page hold the "
+            "raw CSV of every picture, and torch.safetensors and mindspore.safetensors are the two networks.\n",
             *table(five),
             *against_plain(five, spread, plain),
             *twins(five, spread),

@@ -32,7 +32,7 @@ BENCHES = {  # name of the CSV -> (arguments of `tunable bench`, title)
         f"Training step of [{PAPER}](../../../{PAPER}) in batches of 4: 16 x 64, patches of 64x64, p = 2",
     ),
     "training-mini": (
-        ["training", "--recipe", MINI, "--rounds", "25", "--turns", "2"],
+        ["training", "--recipe", MINI, *SMALLER[:2], "--rounds", "25", "--turns", "2"],
         f"Training step of [{MINI}](../../../{MINI}): 4 x 32, 18 patches of 32x32, p = 2",
     ),
     **{

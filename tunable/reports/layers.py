@@ -20,7 +20,7 @@ def document(rows: list[dict]) -> str:
             "",
             *missed(rows),
             "\nFastest forms, as `_AUTO` of tunable/forms.py holds them:\n",
-            "```python",
+            "```text",
             *auto(rows),
             "```\n",
         ]

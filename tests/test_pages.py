@@ -1,0 +1,201 @@
+"""What README and the pages say is true: every command and program runs, links lead somewhere, verbs exist."""
+
+import re
+import runpy
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from safetensors.numpy import save_file
+
+from tunable.backends.registry import installed, requested
+from tunable.commands import VERBS, main
+
+ROOT = Path(__file__).parent.parent
+RESULTS = sorted((ROOT / "docs" / "results").rglob("*.md"))
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), *RESULTS]
+PAGES.sort(key=lambda path: path != ROOT / "README.md")  # the README's trouble is told first
+BLOCK = re.compile(r"```(sh|python)\n(.*?)```", re.DOTALL)
+TEXTS = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in PAGES}
+BLOCKS = {name: BLOCK.findall(text) for name, text in TEXTS.items() if BLOCK.search(text)}
+
+# Commands that no test runs, by what they begin with, and why.
+NOT_RUN = {
+    "make install": "it installs from a package index",
+    "source .venv/bin/activate": "it is the shell's",
+    "pip install": "it installs from a package index",
+    "TUNABLE_BACKENDS=torch TUNABLE_DEVICE_TORCH=cuda python -m pytest": "it needs an NVIDIA GPU",
+    "TUNABLE_BACKENDS=mindspore TUNABLE_DEVICE_MINDSPORE=ascend python -m pytest": "it needs an Ascend NPU",
+    "TUNABLE_BACKENDS=torch python -m pytest": "it runs tests, of which this is one",
+    "python -m parity_tests.mutants": "it runs for minutes; test_mutants.py does it",
+}
+# What makes a command that takes long take seconds, by what it begins with. It does the same with less.
+SMALLER = {
+    "tunable train": [
+        "--set", "steps=2", "--set", "network.channels=4", "--set", "network.blocks=1", "--set", "data.batch=2",
+        "--set", "validation.pictures=1", "--set", "validation.size=16",
+    ],
+    "tunable evaluate": ["--sigma", "15", "--line", "2", "--no-ssim"],
+    "tunable verify": ["--backends", requested()[0]],
+}  # fmt: skip
+
+
+def commands(text: str) -> list[str]:
+    """The commands of a block: lines, those joined that end in a backslash, without comments."""
+    lines = [" ".join(shlex.split(line, comments=True)) for line in text.replace("\\\n", " ").splitlines()]
+    return [line for line in lines if line]
+
+
+def reason(line: str) -> str | None:
+    """Of NOT_RUN the key that a command begins with."""
+    return next((beginning for beginning in NOT_RUN if line.startswith(beginning)), None)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """What a clone holds of what the pages name; the run that README trains; and files that a reader has."""
+    at = tmp_path_factory.mktemp("clone")
+    results = Path("docs") / "results" / "denoise_mini"
+    shutil.copytree(ROOT / "configs", at / "configs")
+    shutil.copytree(ROOT / "docs" / "images", at / "docs" / "images")
+    shutil.copytree(ROOT / results, at / results, ignore=lambda folder, names: [n for n in names if "." not in n])
+    (at / "my" / "photographs").mkdir(parents=True)
+    values = np.random.default_rng(0).integers(256, size=(2, 40, 50, 3), dtype=np.uint8)
+    for name, value in zip("ab", values, strict=True):
+        Image.fromarray(value).save(at / "my" / "photographs" / f"{name}.png")
+    tifffile.imwrite(at / "scan.tif", values, photometric="rgb")  # two pages
+    if "torch" in installed():  # without it no pickle can be read
+        foreign_files(at)
+    train = next(line for _, text in BLOCKS["README.md"] for line in commands(text) if line.startswith("tunable train"))
+    with pytest.MonkeyPatch.context() as patch:
+        reader(patch, at)
+        run(train)
+    shutil.copyfile(at / "runs" / "mini" / "model.safetensors", at / "model.safetensors")
+    return at
+
+
+def foreign_files(at: Path) -> None:
+    """What docs/convert.md converts: tiny networks by the official names of SwinIR."""
+    import torch
+
+    from parity_tests.official import state
+
+    save_file(state(), at / "swinir.safetensors")
+    first, second = ({name: torch.from_numpy(value) for name, value in state(seed=seed).items()} for seed in (1, 2))
+    torch.save({"params": first, "params_ema": second}, at / "both.pth")
+
+
+def reader(patch, folder: Path) -> None:
+    """Stand in a folder as a newcomer does: without the environment variables of this project's makers."""
+    patch.chdir(folder)
+    for name in ("TUNABLE_DATA", "TUNABLE_GOLDEN"):
+        patch.delenv(name, raising=False)
+
+
+def run(line: str) -> None:
+    words = shlex.split(line.replace("step-00002000", "step-00000002"))  # the last of a run of SMALLER
+    more = next((options for beginning, options in SMALLER.items() if line.startswith(beginning)), [])
+    status = main([*words[1:], *more])
+    assert status == 0, f"{line}: exit status {status}"
+
+
+def named_backends(text: str) -> set[str]:
+    """The frameworks that a command or a program cannot do without."""
+    pairs = re.findall(r"--backend (\w+)|from tunable\.(torch|mindspore) import", text)
+    return {name for pair in pairs for name in pair if name} & {"torch", "mindspore"}
+
+
+NEEDS_TORCH = pytest.mark.skipif("torch" not in installed(), reason="torch is not installed: its pickles are not read")
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=NEEDS_TORCH) if page == "docs/convert.md" else page for page in BLOCKS]
+)
+def test_commands_and_programs_run(page, clone, tmp_path, monkeypatch):
+    """In order, in one folder, without environment variables; a command with the options of SMALLER."""
+    folder = tmp_path / "clone"
+    runs = "runs" if page == "README.md" else ""
+    shutil.copytree(clone, folder, ignore=lambda _, names: [name for name in names if name == runs])
+    reader(monkeypatch, folder)
+    for number, (language, text) in enumerate(BLOCKS[page]):
+        for part in commands(text) if language == "sh" else [text]:
+            if named_backends(part) - set(requested()) or reason(part):
+                continue
+            if language == "sh":
+                assert part.startswith("tunable "), f"{part}: a command that is not run needs its reason in NOT_RUN"
+                run(part)
+            else:
+                path = folder / f"block_{number}.py"  # MindSpore compiles functions from source files only
+                path.write_text(part, encoding="utf-8")
+                made = runpy.run_path(str(path), run_name="block")
+                if "clean" in made:  # a training loop, whose network is folded at the end
+                    assert tuple(made["ordinary"](made["clean"]).shape) == tuple(made["clean"].shape)
+
+
+def test_what_is_not_run_is_there():
+    lines = [line for blocks in BLOCKS.values() for kind, text in blocks if kind == "sh" for line in commands(text)]
+    assert {reason(line) for line in lines} - {None} == set(NOT_RUN)
+    assert all(any(line.startswith(beginning) for line in lines) for beginning in SMALLER)
+
+
+def anchors(text: str) -> set[str]:
+    """What a link may name of a page: its headings as GitHub writes them."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.M)
+    plain = [re.sub(r"\[([^]]*)\]\([^)]*\)|`", r"\1", heading) for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_links_lead_somewhere(page):
+    place, missing = (ROOT / page).parent, []
+    for target, section in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", TEXTS[page]):
+        if "://" in target:
+            continue
+        path = place / target if target else ROOT / page
+        if not path.exists() or (section and section not in anchors(path.read_text("utf-8"))):
+            missing.append(f"{target}#{section}")
+    assert not missing
+
+
+@pytest.mark.parametrize(
+    "page", sorted(set(TEXTS) - {"docs/glossary.md", *(page for page in TEXTS if "results" in page)})
+)
+def test_the_glossary_is_linked(page):
+    assert "glossary.md)" in TEXTS[page] or page == "CHANGELOG.md"
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_verbs_exist(page):
+    named = re.findall(r"(?:^|`)tunable ([a-z]+)", TEXTS[page], re.MULTILINE)
+    assert set(named) <= set(VERBS)
+
+
+NAMED = re.compile(r"(docs/[\w/]+\.md)(?:, (?P<quote>[\"`])(?P<section>[^\"`\n]+)(?P=quote))?")
+
+
+def _named() -> set[tuple[str, str]]:
+    """(page, section) of every page of docs/ that a source or a page names; "" where no section is named."""
+    found = set()
+    for path in [*ROOT.rglob("*.py"), *ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        if ".venv" not in path.parts:
+            text = path.read_text("utf-8")
+            found |= {(match[1], match["section"] or "") for match in NAMED.finditer(text)}
+    return found
+
+
+def test_what_is_named_is_there():
+    """Every page, and every section by its heading; and nothing refers to notes that a clone does not hold."""
+    named = _named()
+    assert ("docs/method.md", "Objectives") in named
+    missing = {page for page, _ in named if not (ROOT / page).is_file()}
+    assert not missing
+    headings = {page: set(re.findall(r"^#+ (.+)$", (ROOT / page).read_text("utf-8"), re.M)) for page, _ in named}
+    assert not {(page, section) for page, section in named if section and section not in headings[page]}
+    notes = re.compile(r"\b(?:" + "|".join(("DES" + "IGN", "SP" + "EC", "FAC" + "TS")) + r")\b(?=,| \d|\)|:)")
+    for path in [*ROOT.rglob("*.py"), *ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        if ".venv" not in path.parts:
+            assert not notes.search(path.read_text("utf-8")), path
