@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from parity_tests.faults import FAULTS
+from parity_tests.mutants.certified import FAULTS
 from tunable.backends import onnx_runtime
 from tunable.backends.model import Model
 from tunable.backends.protocol import LossReport

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from parity_tests.mutants import MUTANTS, Mutant, judge
 from parity_tests.mutants.checks import CHECKS
-from parity_tests.mutants.harness import broken, run
+from parity_tests.mutants.harness import Mutant, broken, judge, run
+from parity_tests.mutants.table import MUTANTS
 from parity_tests.mutants.ways import both, edited, given, replaced, returned
 from parity_tests.twins import get_twin
 from tunable.backends.registry import requested

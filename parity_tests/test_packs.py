@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from parity_tests.faults import FAULTS
+from parity_tests.mutants.certified import FAULTS
 from parity_tests.test_certificate import STAGES
 from parity_tests.test_perceptual import make_recipes
 from tunable.certificate import verify

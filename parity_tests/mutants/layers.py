@@ -1,6 +1,5 @@
 """Mutants of convolutions, linear layers, free parameters and phi: kind -> name -> fault."""
 
-from parity_tests.faults import phi_transposed
 from parity_tests.mutants.tensors import (
     added_at_start,
     eleven_bits,
@@ -15,7 +14,7 @@ from parity_tests.mutants.tensors import (
     rolled,
     zeros,
 )
-from parity_tests.mutants.ways import each, edited, given, returned
+from parity_tests.mutants.ways import each, edited, given, replaced, returned
 
 CONV, TRANSPOSED, LINEAR, AGGREGATE = "ops:conv", "ops:conv_transpose", "ops:linear", "ops:aggregate"
 FORWARD, PHI = "layers.conv:TunableConv.forward", "layers.phi:Phi.forward"
@@ -142,8 +141,16 @@ PARAMETER_FAULTS = {
     ),
 }
 
+
+def transposed(self, omega):
+    return omega @ self.weight + self.bias
+
+
 PHI_FAULTS = {
-    "matrix transposed": phi_transposed,
+    "matrix transposed": each(
+        torch=replaced("torch.nn:Linear.forward", transposed),
+        mindspore=replaced("layers.phi:_Dense.forward", transposed),
+    ),
     "without its bias": each(
         torch=edited(MAKE_PHI, ("nn.Linear(p, p)", "nn.Linear(p, p, bias=False)")),
         mindspore=edited(MAKE_PHI, ("_Dense(p, p, has_bias=True)", "_Dense(p, p, has_bias=False)")),

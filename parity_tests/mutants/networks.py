@@ -1,6 +1,7 @@
 """Mutants of networks, folding and what carries weights: kind -> name -> fault."""
 
-from parity_tests.faults import weights_in_half_precision
+import numpy as np
+
 from parity_tests.mutants.tensors import eleven_bits, of_next_sample, reversed_along
 from parity_tests.mutants.ways import each, edited, given, returned
 
@@ -99,8 +100,13 @@ FOLDING_FAULTS = {
     "the tunable network itself": edited("folding:fold", ("return plain", "return network")),
 }
 
+
+def in_half_precision(a):
+    return {name: value.astype(np.float16).astype(np.float32) for name, value in a.tensors.items()}
+
+
 WEIGHTS_FAULTS = {
-    "half precision": weights_in_half_precision,
+    "half precision": given("twin.backend:assign", tensors=in_half_precision),
     "parameters are views": each(
         torch=edited("backend:Backend.parameters", (".copy()", "")),
         mindspore=edited("backend:Backend.parameters", (".copy()", "")),

@@ -1,7 +1,8 @@
 """How a fault gets into a twin: wrong arguments, a wrong result, a wrong line.
 
-Each way makes a fault(twin, monkeypatch), like those of parity_tests.faults. A place is `module:name` in the twin,
-`ops:conv` or `layers.conv:TunableConv.forward` (MindSpore's `construct`); `tunable.images.tiling:run_tiled` is neutral.
+Each way makes a fault(twin, monkeypatch). A place is `module:name` in the twin, `ops:conv` or
+`layers.conv:TunableConv.forward` (MindSpore's `construct`); `tunable.images.tiling:run_tiled` is neutral, `torch:relu`
+is the framework's own, and `twin.backend:run` is a method of the one backend that the twin's tests use.
 """
 
 import importlib
@@ -24,9 +25,12 @@ def find(twin, place: str) -> tuple:
     module, _, path = place.partition(":")
     *owners, name = path.split(".")
     try:
-        neutral = module.startswith("tunable.")
-        owner = importlib.import_module(module) if neutral else twin.module(module)
-        owner = _file_of(owner, (owners or [name])[0])
+        if module == "twin.backend":
+            owner = twin.backend
+        elif module.partition(".")[0] in ("tunable", twin.name):
+            owner = _file_of(importlib.import_module(module), (owners or [name])[0])
+        else:
+            owner = _file_of(twin.module(module), (owners or [name])[0])
         for each in owners:
             owner = getattr(owner, each)
         name = SYNONYMS.get(twin.name, {}).get(name, name)
@@ -52,9 +56,10 @@ def _files(module) -> list:
 def put(twin, place: str, value: object, monkeypatch) -> None:
     """Set what stands at `place`, and wherever else in the same package it has been imported under that name."""
     owner, name = find(twin, place)
-    real = getattr(owner, name)
-    holders = [owner] if inspect.isclass(owner) else [m for m in _files(owner) if vars(m).get(name) is real] or [owner]
-    for holder in holders:
+    real, holders = getattr(owner, name), []
+    if inspect.ismodule(owner) and owner.__name__.partition(".")[0] != twin.name:
+        holders = [file for file in _files(owner) if vars(file).get(name) is real]
+    for holder in holders or [owner]:
         monkeypatch.setattr(holder, name, value)
 
 
