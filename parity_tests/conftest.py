@@ -9,7 +9,7 @@ import signal
 import numpy as np
 import pytest
 
-from parity_tests import recipes
+from parity_tests import recipes, strangers
 from parity_tests.twins import get_twin
 from tunable.backends.registry import BACKENDS, requested
 
@@ -54,6 +54,12 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture
 def rng():
     return np.random.default_rng(5)
+
+
+@pytest.fixture
+def arrays(rng):
+    """arrays(name): the inputs of a network of parity_tests.strangers."""
+    return lambda name: strangers.inputs(name, rng)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from parity_tests import strangers
-from parity_tests.test_make_tunable import GRADIENT, NETWORK, Trained, call, gradients, made, omega_of
+from parity_tests.tuned import GRADIENT, NETWORK, Trained, call, gradients, made, omega_of
 from tunable import retrofit
 from tunable.errors import OmegaError, TunableError
 from tunable.tolerances import relative_error

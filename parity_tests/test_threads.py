@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from parity_tests import strangers
-from parity_tests.test_make_tunable import call, made
 from parity_tests.test_training import start
+from parity_tests.tuned import call, made
 from parity_tests.twins import get_twin
 from tunable.backends.model import Model, load
 from tunable.backends.registry import requested

@@ -5,6 +5,7 @@ import numpy as np
 from parity_tests.mutants.layers import CONVOLUTION_FAULTS, PHI_FAULTS
 from parity_tests.mutants.networks import FOLDING_FAULTS, WEIGHTS_FAULTS
 from parity_tests.mutants.ways import both, each, given, replaced, returned
+from tunable.backends.protocol import StepReport
 from tunable.specs.recipe import Recipe
 
 CONV, RUN = "ops:conv", "twin.backend:run"
@@ -111,7 +112,7 @@ FAULTS = {
     "beta1 wrong": (_optimizer("beta1", 0.89), "optimizer state", {"steps: loss", "steps: weights"}),
     "beta2 wrong": (_optimizer("beta2", 0.99), "optimizer state", {"steps: loss", "steps: weights"}),
     "nothing moves": (
-        replaced(STEP, lambda self, batch, rate: (0.1, np.zeros(2))),
+        replaced(STEP, lambda self, batch, rate: StepReport(0.1, np.zeros(2))),
         "control: weights move",
         {"optimizer state", "steps: loss", "steps: weights"},
     ),
