@@ -7,7 +7,6 @@ see deliberate faults.
 import json
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,63 +14,16 @@ import numpy as np
 import onnx
 import pytest
 
-from parity_tests.twins import differ
+from parity_tests.exported import FORMS, LIMIT, OMEGA, RANGES, RECIPE, SHAPES, compare, model_of, refused, written
 from tunable.backends import onnx_runtime
 from tunable.backends.model import Model, load
-from tunable.errors import BackendError, CheckFailed, CheckpointError, TunableError
-from tunable.exports import graphs, judging
+from tunable.errors import BackendError, CheckFailed, TunableError
+from tunable.exports import graphs
 from tunable.exports.judging import checked_export, tried_export
-from tunable.parameters.starts import starting_weights
 from tunable.specs.networks import PHI_FORMS, NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
 from tunable.tolerances import TOLERANCES, relative_error
 from tunable.weights import storage
-from tunable.weights.storage import Header, UnreadRecipe
-
-LIMIT = TOLERANCES["export"].limit
-OMEGA = [0.3, 0.6]
-FORMS = {"shared": {"form": "shared"}, "basis": {"form": "basis"}, "folded": {"omega": OMEGA}}
-SHAPES = ((5, 3, 7, 13), (1, 3, 1, 1))
-RECIPE = UnreadRecipe({"task": "denoise"}, "it lacks all the rest")  # a file holds it all the same
-RANGES = ((0.1, 1.0), (0.0, 0.75), (0.25, 0.875))  # not what a network is trained over that says nothing
-
-
-@contextmanager
-def refused(kind, *fragments):
-    """The block raises this error, on one line with the fragments."""
-    with pytest.raises(kind) as caught:
-        yield
-    message = str(caught.value)
-    assert "\n" not in message and all(fragment in message for fragment in fragments), message
-
-
-def model_of(twin, phi="base", p=2, seed=3):
-    """A tiny network; p = 0: plain."""
-    spec = ResNetSpec(channels=4, blocks=1, phi=phi, tunable=p > 0)
-    header = Header(spec, tuple("abc"[:p]), RANGES[:p], None, "another version", unread=RECIPE)
-    network = twin.backend.build(spec, p)
-    twin.backend.assign(network, starting_weights(twin.backend.specs(network), seed))
-    return Model(twin.backend, network, header)
-
-
-def written(twin, folder, format, kind, phi="base", **more):
-    """A model, its export loaded again, and what `tried_export` said of it."""
-    model = model_of(twin, phi)
-    (made,), report = tried_export(model, format, folder, **FORMS[kind], **more)
-    return model, load(made, "onnx" if format == "onnx" else twin.backend), report
-
-
-def compare(model, exported, kind, rng, limit):
-    """At other sizes and batches than exported, one omega and one per sample; and that omega does something."""
-    for shape in SHAPES if model.header.network.phi == "base" else SHAPES[:1]:
-        image = rng.uniform(size=shape).astype(np.float32)
-        if kind == "folded":
-            assert relative_error(exported.run(image), model.run(image, OMEGA)) <= limit, shape
-            continue
-        settings = [np.array(OMEGA), np.array([-0.4, 1.7]), rng.uniform(size=(len(image), 2))]
-        outputs = [exported.run(image, omega) for omega in settings]
-        for omega, output in zip(settings, outputs, strict=True):
-            assert relative_error(output, model.run(image, omega)) <= limit, (shape, omega)
-        assert all(differ(other, outputs[0]) for other in outputs[1:])
+from tunable.weights.storage import Header
 
 
 def check_file(model, exported, kind, path):
@@ -292,40 +244,6 @@ def test_the_network_is_untouched(twin, tmp_path, rng):
     assert {module.form for module in twin.modules(model.network) if hasattr(module, "form")} == {"auto"}
 
 
-# --- faults that must be seen
-
-
-def other_weights(backend, network, *rest):
-    """The exporter wrote another network's weights."""
-    changed = {name: value + np.float32(1e-3) for name, value in backend.parameters(network).items()}
-    backend.assign(network, changed)
-
-
-def no_omega(backend, network, *rest):
-    """The exporter folded what was to stay tunable."""
-    return backend.fold(network, np.array(OMEGA, np.float32))
-
-
-@pytest.mark.parametrize(
-    ("fault", "words"), [(other_weights, "not equal to the network"), (no_omega, "the inputs are")]
-)
-def test_a_wrong_export_is_not_kept(twin, fault, words, tmp_path, monkeypatch):
-    for format in twin.backend.formats:
-        model, real = model_of(twin), twin.backend.export
-        before = twin.backend.parameters(model.network)
-
-        def export(network, *rest, real=real, before=before):
-            real(fault(twin.backend, network, *rest) or network, *rest)
-            if network.num_objectives:
-                twin.backend.assign(network, before)
-
-        monkeypatch.setattr(twin.backend, "export", export, raising=False)
-        with pytest.raises(CheckFailed, match=words):
-            checked_export(model, format, tmp_path / "made" / f"a.{format}")
-        monkeypatch.undo()
-        assert not list((tmp_path / "made").iterdir())
-
-
 def test_an_export_of_one_omega_for_all_is_not_kept(twin, tmp_path, monkeypatch):
     """A file that gives every picture of a batch the first one's omega."""
     for format, kind in [("onnx", onnx_runtime.Backend), ("mindir", type(twin.backend))][: len(twin.backend.formats)]:
@@ -350,101 +268,6 @@ def test_a_wrong_interpolation_is_not_kept(twin, tmp_path, monkeypatch):
     with pytest.raises(CheckFailed, match="not equal"):
         checked_export(model, "dni", tmp_path / "a.safetensors")
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(("out", "groups", "fit"), [(6, 1, True), (6, 6, True), (6, 2, False), (12, 6, False)])
-def test_mindir_groups_are_seen(mindspore, out, groups, fit, tmp_path):
-    """One ordinary convolution of 6 channels; only dense and depth-wise ones may pass."""
-    ms = mindspore.ms
-    layer = ms.nn.Conv2d(6, out, 3, pad_mode="pad", padding=1, group=groups, has_bias=True)
-    image = ms.Tensor(shape=[None, 6, None, None], dtype=ms.float32)
-    with mindspore.module("ops").running("graph"):
-        ms.export(layer, image, file_name=str(tmp_path / "a.mindir"), file_format="MINDIR")
-    graph = mindspore.backend.graph(tmp_path / "a.mindir")
-    (seen,) = graphs.convolutions(graph)
-    assert (seen.groups, seen.kernel, seen.constant) == (groups, (out, 6 // groups, 3, 3), True)
-    found = [fault for fault in graphs.faults(graph, tunable=False) if "groups" in fault]
-    assert bool(found) != fit
-
-
-def test_a_grouped_network_is_not_exported(twin, tmp_path, monkeypatch):
-    """A network for which the graph check matters: its comparison would pass."""
-    model, real = model_of(twin), graphs.convolutions
-    monkeypatch.setattr(graphs, "convolutions", lambda graph: [one._replace(groups=2) for one in real(graph)])
-    for format in twin.backend.formats:
-        with pytest.raises(CheckFailed, match="2 groups for a kernel"):
-            checked_export(model, format, tmp_path / f"a.{format}", OMEGA)
-    assert not list(tmp_path.iterdir())
-
-
-DAMAGES = {
-    "not a readable": lambda held: held[:-1],  # inside the last entry, whichever it is: protobuf orders maps at random
-    "is not an exported model": lambda held: held.replace(b"tunable-convolutions/1", b"tunable-convolutions/9"),
-    "damaged header: it lacks": lambda held: held.replace(b"omega_range", b"omega_rings"),
-    "damaged header: not JSON": lambda held: held.replace(b'["a", "b"]', b'["a", "b"}'),
-}
-
-
-def test_damaged_files(twin, tmp_path):
-    for format in twin.backend.formats:
-        _, _, _ = written(twin, tmp_path, format, "shared")
-        path, backend = tmp_path / f"model.{format}", "onnx" if format == "onnx" else twin.backend
-        whole = path.read_bytes()
-        for wanted, damage in DAMAGES.items():
-            assert damage(whole) != whole
-            path.write_bytes(damage(whole))
-            with refused(CheckpointError, wanted, path.name):
-                load(path, backend)
-        path.write_text("hello, this is text")
-        with refused(CheckpointError, "not a readable"):
-            load(path, backend)
-        path.unlink()
-        with refused(CheckpointError, path.name):
-            load(path, backend)
-
-
-# --- what is refused
-
-
-@pytest.mark.parametrize(
-    ("format", "options", "fragments"),
-    [
-        ("onx", {}, ["unknown format 'onx'", "did you mean 'onnx'", "onnx, mindir, dni"]),
-        ("onnx", {"form": "loop"}, ["unknown form 'loop'", "shared, basis"]),
-        ("onnx", {"omega": [1]}, ["omega has shape (1,)", "2 objectives"]),
-        ("onnx", {"omega": [[1, 0]]}, ["one omega (2,)"]),
-        ("onnx", {"omega": OMEGA, "form": "basis"}, ["form basis"]),
-        ("dni", {"form": "basis"}, ["form basis"]),
-        ("dni", {"omega": OMEGA}, ["dni takes no omega"]),
-        ("dni", {"half": True}, ["float16 is for format onnx"]),
-    ],
-)
-def test_refused(twin, format, options, fragments, tmp_path):
-    with refused(TunableError, *fragments):
-        checked_export(model_of(twin), format, tmp_path / f"a{judging.SUFFIXES.get(format, '')}", **options)
-    assert not list(tmp_path.iterdir())
-
-
-def test_refused_networks(twin, tmp_path):
-    with refused(TunableError, "phi se", "softmax"):
-        checked_export(model_of(twin, "se"), "dni", tmp_path / "a.safetensors")
-    with refused(TunableError, "this one is plain"):
-        checked_export(model_of(twin, p=0), "dni", tmp_path / "a.safetensors")
-    with refused(TunableError, "a plain network takes no omega"):
-        checked_export(model_of(twin, p=0), "onnx", tmp_path / "a.onnx", OMEGA)
-
-
-def test_mindir_is_mindspores(torch, tmp_path):
-    with refused(TunableError, "backend 'torch' exports onnx, not mindir"):
-        checked_export(model_of(torch), "mindir", tmp_path / "a.mindir")
-
-
-def test_a_mindir_larger_than_its_format(mindspore, tmp_path):
-    """Refused before it is read: 6 GB of holes cost 6 GB of memory."""
-    with open(tmp_path / "a.mindir", "wb") as file:
-        file.truncate(6 * 2**30)
-    with refused(CheckpointError, "a.mindir is not a readable MINDIR file: it has 6442450944 bytes"):
-        mindspore.backend.graph(tmp_path / "a.mindir")
 
 
 def test_equal_networks_make_equal_mindirs(mindspore, small_network, tmp_path):

@@ -6,12 +6,14 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from fake import Numpy
+from formula import Formula
 from prepared import contents, prepare, two_pictures
 
-from tunable.backends.model import load
+from tunable.backends.model import Model, load
 from tunable.backends.registry import get_backend, requested
 from tunable.commands import main
 from tunable.errors import TunableError
+from tunable.images import pictures
 from tunable.parameters.starts import starting_weights
 from tunable.specs.recipe import parse
 from tunable.training.loop import train
@@ -187,3 +189,40 @@ def refuses(place, tunable, backend, monkeypatch):
 def here(tmp_path, monkeypatch):
     """Run the test in an empty folder of its own."""
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def messages_are_said_again():
+    """What is said once in a process is said once in a test."""
+    pictures._say_once.cache_clear()
+
+
+@pytest.fixture
+def echo(weights_file, tmp_path):
+    """A network that gives what it gets at omega 1,0; at 0,1 half of red, and green and blue as they are."""
+    tensors, header = storage.load(weights_file)
+    tensors = {name: np.zeros_like(value) for name, value in tensors.items()}
+    for channel in range(3):  # phi `base`: kernels are the first and omega times the others; the long skip doubles
+        tensors["head.weight"][:, channel, channel, 1, 1] = 1, 0, 0
+        tensors["tail.weight"][:, channel, channel, 1, 1] = 0.5, 0, -0.25 * (channel == 0)
+    storage.save(tmp_path / "echo.safetensors", tensors, header)
+    return tmp_path / "echo.safetensors"
+
+
+@pytest.fixture
+def restore(echo, tunable, here):
+    """restore(source, target, *words): tunable restore at omega 1,0; its messages, without "wrote"."""
+
+    def call(source, target, *words, omega="1,0"):
+        status, _, err = tunable("restore", echo, source, "-o", target, "--omega", omega, *words)
+        lines = err.splitlines()
+        assert status == 0 and lines[-1] == f"wrote {target}", err
+        return lines[:-1]
+
+    return call
+
+
+@pytest.fixture
+def model_of(make_recipe):
+    """model_of(formula, ...): a model whose network is formula(degraded, omega); keys are sections of its recipe."""
+    return lambda formula, **sections: Model(Formula(formula), None, Header.of(make_recipe(**sections)))

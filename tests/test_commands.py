@@ -9,14 +9,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
 from prepared import answer
 
-from tunable import certificate, commands
+from tunable import commands
 from tunable.backends.model import load
 from tunable.commands import VERBS, shared
 from tunable.specs.reading import load_recipe
@@ -319,136 +318,3 @@ def test_evaluate_a_plain_network(tunable, weights_file, folder):
     found = answer(tunable("evaluate", "folded.safetensors", "--data", folder, "--sigma", "15", "--json"))
     row = found["summary"][0]
     assert row["omega"] == [] and row["psnr"] == row["psnr_eta"]
-
-
-# --- verify
-
-
-@pytest.fixture
-def rows(monkeypatch, tunable):
-    """What verify finds, without computing it."""
-    found = certificate.Certificate("model", {"torch": {"device": "cpu"}})
-
-    def verify(path, backends, *, points, exports, record, against, progress):
-        progress(f"{path}, {points} points")
-        return found
-
-    monkeypatch.setattr("tunable.commands.verify.verify", verify)
-    return found.rows
-
-
-def test_verify(tunable, rows, backend):
-    words = ["verify", "m", "--backends", backend.name]
-    rows.append(certificate.Row("layer", "torch : oracle", "(0, 1)", "head", 1e-7, 2e-6))
-    status, out, err = tunable(*words, "--grid", "3", "--html", "new/page.html")
-    assert status == 0 and "PASSED: 1 comparisons" in out and err == "verify: m, 3 points\n"
-    assert "Passed" in Path("new/page.html").read_text(encoding="utf-8")
-    assert answer(tunable(*words, "--json"))["passed"] is True
-    rows.append(certificate.Row("layer", "torch : oracle", "(0, 1)", "tail", float("inf"), 2e-6))
-    status, out, err = tunable(*words)
-    assert status == 1 and "FAILED: 1 of 2" in out
-    assert err.splitlines()[-1] == "tunable verify: 1 of 2 comparisons failed"
-    status, out, _ = tunable(*words, "--json")
-    assert status == 1 and json.loads(out, parse_constant=pytest.fail)["rows"][1]["error"] is None
-
-
-def test_verify_chooses(monkeypatch):
-    """Frameworks and exports by name, all that is installed by default."""
-    from tunable.commands import verify
-
-    monkeypatch.setenv("TUNABLE_BACKENDS", "torch")
-    assert verify.chosen("mindspore, onnx,torch,onnx") == (["mindspore", "torch"], ("onnx",))
-    assert verify.chosen("mindspore,mindir") == (["mindspore"], ("mindir",))
-    assert verify.chosen(None) == (["torch"], ("mindir", "onnx"))
-    monkeypatch.setattr(verify, "missing_packages", lambda: ["onnxruntime"])
-    assert verify.chosen(None) == (["torch"], ("mindir",))
-
-
-def test_verify_for_real(tunable, weights_file, backend):
-    found = answer(tunable("verify", weights_file, "--backends", backend.name, "--grid", "2", "--json"))
-    assert found["passed"] and {"weights", "layer", "folded", "loss"} <= {row["stage"] for row in found["rows"]}
-    assert backend.name in found["facts"] and found["machine"]["numpy"] == np.__version__
-    assert all(row["minimum_tolerance"] == row["error"] for row in found["rows"])
-    (layers,) = [row for row in found["stages"] if row["stage"] == "layer"]
-    assert layers["first_difference"] == "head" and layers["rows_passed"] == layers["rows"] == 5
-    (parts,) = [row["parts"] for row in found["rows"] if row["stage"] == "layer" and row["omega"] == "(1, 0)"]
-    assert list(parts) == ["head", "body.0.conv1", "body.0.conv2", "tail"] and layers["error"] >= max(parts.values())
-
-
-# --- doctor
-
-
-def test_doctor(tunable, backend, monkeypatch):
-    monkeypatch.setenv("TUNABLE_BACKENDS", backend.name)
-    status, out, err = tunable("doctor")
-    assert (status, err) == (0, "") and f"ok   {backend.name} starts: on " in out and "FAIL" not in out
-    found = answer(tunable("doctor", "--json"))
-    assert found["checks"][f"{backend.name} starts"]["passed"] and found["packages"]["numpy"] == np.__version__
-    assert found["backends"][backend.name]["device"]
-
-
-def test_doctor_finds_what_is_wrong(tunable, monkeypatch):
-    """A framework that is asked for and missing, a broken one, numpy 2 and the slow kernel beside MindSpore."""
-    from tunable.commands import doctor
-    from tunable.errors import BackendError
-
-    def get_backend(name):
-        raise BackendError(f"{name}: libbroken.so is missing")
-
-    monkeypatch.setattr(doctor, "get_backend", get_backend)
-    monkeypatch.setattr(doctor, "installed", lambda: ("mindspore",))
-    monkeypatch.setattr(doctor, "_version", lambda name: "2.4.1")
-    monkeypatch.setattr(doctor, "_has_avx512", lambda: True)
-    monkeypatch.setenv("TUNABLE_BACKENDS", "jax")
-    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
-    status, out, _ = tunable("doctor", "--json")
-    checks = json.loads(out)["checks"]
-    assert checks["onnxruntime sends no data on its use"]["passed"]
-    assert status == 1 and [name for name, check in checks.items() if not check["passed"]] == [
-        "mindspore starts",
-        "jax starts",
-        "numpy below 2 beside MindSpore",
-        "MindSpore's CPU convolutions use the fast kernel",
-    ]
-    assert "libbroken.so" in checks["mindspore starts"]["found"]
-    status, out, _ = tunable("doctor")
-    assert status == 1 and "FAIL jax starts: jax: libbroken.so is missing" in out
-    monkeypatch.setattr(doctor, "installed", tuple)
-    monkeypatch.delenv("TUNABLE_BACKENDS")
-    monkeypatch.setattr(doctor, "requested", tuple)
-    status, out, _ = tunable("doctor")
-    assert status == 1 and "FAIL a framework is installed: none" in out
-
-
-def test_onnxruntime_keeps_no_data_on_its_use(tmp_path, tunable, monkeypatch):
-    """Nothing is left under HOME, unless the user has said so, which doctor reports."""
-    code = "import os, tunable, onnxruntime; print(os.environ['ORT_DISABLE_TELEMETRY'])"
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("ORT_", "XDG_"))}
-    for wish in ({}, {"ORT_DISABLE_TELEMETRY": "0"}):
-        home = tmp_path / f"home{len(wish)}"
-        home.mkdir()
-        command = [sys.executable, "-c", code]
-        found = subprocess.run(
-            command, env={**environment, "HOME": str(home), **wish}, check=True, stdout=subprocess.PIPE, text=True
-        )
-        assert found.stdout.strip() == wish.get("ORT_DISABLE_TELEMETRY", "1")
-        assert wish or not list(home.iterdir())
-    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
-    status, out, _ = tunable("doctor")
-    assert status == 1 and "FAIL onnxruntime sends no data on its use: ORT_DISABLE_TELEMETRY 0" in out
-
-
-def test_doctor_reads_the_switches(tunable, monkeypatch):
-    """TF32 left on, and a MindSpore on a CPU whose waiting thread spins."""
-    from tunable.commands import doctor
-
-    facts = {"device": "cpu", "tf32 convolution": "True", "hf32 matmul": "False"}
-    monkeypatch.setattr(doctor, "get_backend", lambda name: SimpleNamespace(facts=lambda: facts))
-    monkeypatch.setattr(doctor, "installed", lambda: ("torch", "mindspore"))
-    for dispatch, passed in (("0", False), ("1", True)):
-        monkeypatch.setenv("MS_DEV_HOST_BLOCKING_RUN", dispatch)
-        status, out, _ = tunable("doctor", "--json")
-        checks = json.loads(out)["checks"]
-        assert status == 1
-        assert not checks["torch computes in full float32"]["passed"]
-        assert checks["MindSpore's waiting thread leaves the cores to the kernels"]["passed"] is passed

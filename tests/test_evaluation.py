@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from formula import ENLARGING, JOINT, PLAIN
 from PIL import Image
 
 from tunable.backends.model import Model
 from tunable.data.degradations import protocol_degraded, protocol_noise, protocol_shrunk
 from tunable.data.filters import gaussian_blur
-from tunable.data.patches import BUNDLED_TEST, bundled
+from tunable.data.patches import BUNDLED_TEST
 from tunable.errors import DataError, RecipeError, TunableError
 from tunable.evaluation import measuring, metrics
 from tunable.evaluation.measuring import (
@@ -31,25 +32,6 @@ from tunable.evaluation.measuring import (
 from tunable.images.pictures import read, to_network
 from tunable.specs.recipe import Recipe, parse
 from tunable.weights.storage import Header, UnreadRecipe
-
-PLAIN = {"name": "resnet", "channels": 4, "blocks": 1, "tunable": False}
-
-
-class Formula:
-    """A framework whose network is formula(degraded, omega)."""
-
-    name = "formula"
-
-    def __init__(self, formula):
-        self.formula = formula
-
-    def run(self, network, degraded, omega):
-        return self.formula(degraded, omega).astype(np.float32)
-
-
-@pytest.fixture
-def model_of(make_recipe):
-    return lambda formula, **sections: Model(Formula(formula), None, Header.of(make_recipe(**sections)))
 
 
 @pytest.fixture
@@ -114,19 +96,6 @@ def test_without_a_noise_objective_there_is_no_target(model_of, clean):
     )
     assert [spec.kind for spec in objectives_of(model.header)] == ["rec"]
     assert objectives_of(Header(model.header.network)) == []
-
-
-JOINT = {
-    "task": "denoise_deblur",
-    "objectives": [
-        {"name": "noise", "kind": "noise", "residual": "remove"},
-        {"name": "blur", "kind": "blur", "noise_objective": "noise", "gamma": 3},
-    ],
-    "data": {
-        "train": "bundled",
-        "degradation": [{"kind": "gaussian_blur", "sigma": [0, 4]}, {"kind": "gaussian_noise", "sigma": [5, 30]}],
-    },
-}
 
 
 @pytest.mark.parametrize("omega", [(1, 0), (1, 0.5), (0.4, 1)])
@@ -381,74 +350,6 @@ def test_summarise_over_blur():
         ("mean", "mean", 21.5),
     ]
     assert protocol(found).startswith(PROTOCOL) and "blur of 21x21 pixels" in protocol(found)
-
-
-# --- validation during training
-
-
-def test_validate_blurs_where_training_does(model_of, folder):
-    model, data = model_of(lambda x, omega: x, **JOINT), {**JOINT["data"], "validate": str(folder)}
-    values = validate(model, model_of(None, **{**JOINT, "data": data}).header.recipe)
-    pictures = [read(path) for path in sorted(folder.iterdir())]
-    errors = [np.mean((protocol_degraded(y, 15, i, 2).astype(np.float64) - y) ** 2) for i, y in enumerate(pictures)]
-    assert list(values) == ["psnr_1_0", "psnr_0_1"]
-    np.testing.assert_allclose(values["psnr_1_0"], np.mean(-10 * np.log10(errors)), atol=1e-4)
-
-
-def with_validation(recipe, **spec):
-    return parse({**recipe.to_dict(), "validation": spec})
-
-
-def test_validate(model_of, folder, make_recipe):
-    """The corners, sigma 15, central crops of the first pictures."""
-    model = model_of(lambda x, omega: x + omega[1])
-    recipe = make_recipe(data={"train": "bundled", "validate": str(folder)})
-    values = validate(model, recipe)
-    assert list(values) == ["psnr_1_0", "psnr_0_1"]
-    for name, shift in (("psnr_1_0", 0), ("psnr_0_1", 1)):
-        errors = [np.mean((protocol_noise(20, 24, index) * 15 / 255 + shift) ** 2) for index in (0, 1)]
-        np.testing.assert_allclose(values[name], np.mean(-10 * np.log10(errors)), atol=1e-4)
-    np.testing.assert_allclose(
-        validate(model, with_validation(recipe, pictures=1, size=12))["psnr_1_0"],
-        -10 * np.log10(np.mean((protocol_noise(12, 12, 0) * 15 / 255) ** 2)),
-        atol=1e-4,
-    )
-    assert validate(model, make_recipe()) == {}
-
-
-def test_validate_crops_the_middle(model_of, folder, make_recipe, monkeypatch):
-    model, seen = model_of(lambda x, omega: x), []
-    monkeypatch.setattr(measuring, "measure", lambda model, clean, *_, **__: seen.append(clean) or {"psnr": 0})
-    recipe = make_recipe(data={"train": "bundled", "validate": str(folder)})
-    validate(model, with_validation(recipe, pictures=1, size=22))
-    np.testing.assert_array_equal(seen[0], read(folder / "a.png")[:, 1:23])
-
-
-def test_validate_a_plain_network(model_of, folder, make_recipe):
-    sections = {"network": PLAIN, "omega": {"sampler": {"kind": "fixed", "value": [1, 0]}}}
-    recipe = make_recipe(data={"train": "bundled", "validate": [str(folder), "bundled"]}, **sections)
-    assert list(validate(model_of(lambda x, omega: x, **sections), recipe)) == ["psnr"]
-    assert measuring.validation_pictures(recipe)[2:] == bundled(BUNDLED_TEST)
-
-
-ENLARGING = {
-    "task": "super_resolution",
-    "network": {"name": "resnet", "channels": 4, "blocks": 1, "upscale": 2},
-    "objectives": [{"name": "a", "kind": "rec"}, {"name": "b", "kind": "rec", "distance": "l2"}],
-    "data": {"train": "bundled", "patch": 8, "batch": 3, "degradation": [{"kind": "bicubic", "scale": 2}]},
-}
-
-
-def test_validate_an_enlarging_network(model_of, folder):
-    """Shrunk pictures, each pixel four times: by hand."""
-    model = model_of(lambda x, omega: x.repeat(2, axis=2).repeat(2, axis=3), **ENLARGING)
-    data = {**ENLARGING["data"], "validate": str(folder)}
-    values = validate(model, model_of(None, **{**ENLARGING, "data": data}).header.recipe)
-    errors = []
-    for path in sorted(folder.iterdir()):
-        clean, shrunk = protocol_shrunk(read(path), 2)
-        errors.append(np.mean((shrunk.repeat(2, axis=0).repeat(2, axis=1).astype(np.float64) - clean) ** 2))
-    np.testing.assert_allclose(values["psnr_1_0"], np.mean(-10 * np.log10(errors)), atol=1e-4)
 
 
 def test_style_transfer_has_nothing_to_measure(model_of, folder):

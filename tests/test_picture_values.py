@@ -16,17 +16,12 @@ import tifffile
 from PIL import Image, ImageCms
 
 from tunable.errors import DataError
-from tunable.images import decoders, pictures
+from tunable.images import decoders
 from tunable.images.pictures import SUFFIXES, read, read_levels, read_picture, size_of
 
 GREY = np.linspace(0, 1, 20 * 24).reshape(20, 24)
 COLOUR = np.stack([GREY, GREY[::-1], GREY**2], axis=2)
 FULL = {np.uint8: 255, np.uint16: 65535, np.uint32: 2**32 - 1, np.int8: 127, np.int16: 32767, np.int32: 2**31 - 1}
-
-
-@pytest.fixture(autouse=True)
-def said():
-    pictures._say_once.cache_clear()
 
 
 def tif(path, values, **options):

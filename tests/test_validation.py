@@ -1,0 +1,72 @@
+"""Validation during training: the corners of omega, on crops of the validation pictures."""
+
+import numpy as np
+from formula import ENLARGING, JOINT, PLAIN
+
+from tunable.data.degradations import protocol_degraded, protocol_noise, protocol_shrunk
+from tunable.data.patches import BUNDLED_TEST, bundled
+from tunable.evaluation import measuring
+from tunable.evaluation.measuring import (
+    validate,
+)
+from tunable.images.pictures import read
+from tunable.specs.recipe import parse
+
+# --- validation during training
+
+
+def test_validate_blurs_where_training_does(model_of, folder):
+    model, data = model_of(lambda x, omega: x, **JOINT), {**JOINT["data"], "validate": str(folder)}
+    values = validate(model, model_of(None, **{**JOINT, "data": data}).header.recipe)
+    pictures = [read(path) for path in sorted(folder.iterdir())]
+    errors = [np.mean((protocol_degraded(y, 15, i, 2).astype(np.float64) - y) ** 2) for i, y in enumerate(pictures)]
+    assert list(values) == ["psnr_1_0", "psnr_0_1"]
+    np.testing.assert_allclose(values["psnr_1_0"], np.mean(-10 * np.log10(errors)), atol=1e-4)
+
+
+def with_validation(recipe, **spec):
+    return parse({**recipe.to_dict(), "validation": spec})
+
+
+def test_validate(model_of, folder, make_recipe):
+    """The corners, sigma 15, central crops of the first pictures."""
+    model = model_of(lambda x, omega: x + omega[1])
+    recipe = make_recipe(data={"train": "bundled", "validate": str(folder)})
+    values = validate(model, recipe)
+    assert list(values) == ["psnr_1_0", "psnr_0_1"]
+    for name, shift in (("psnr_1_0", 0), ("psnr_0_1", 1)):
+        errors = [np.mean((protocol_noise(20, 24, index) * 15 / 255 + shift) ** 2) for index in (0, 1)]
+        np.testing.assert_allclose(values[name], np.mean(-10 * np.log10(errors)), atol=1e-4)
+    np.testing.assert_allclose(
+        validate(model, with_validation(recipe, pictures=1, size=12))["psnr_1_0"],
+        -10 * np.log10(np.mean((protocol_noise(12, 12, 0) * 15 / 255) ** 2)),
+        atol=1e-4,
+    )
+    assert validate(model, make_recipe()) == {}
+
+
+def test_validate_crops_the_middle(model_of, folder, make_recipe, monkeypatch):
+    model, seen = model_of(lambda x, omega: x), []
+    monkeypatch.setattr(measuring, "measure", lambda model, clean, *_, **__: seen.append(clean) or {"psnr": 0})
+    recipe = make_recipe(data={"train": "bundled", "validate": str(folder)})
+    validate(model, with_validation(recipe, pictures=1, size=22))
+    np.testing.assert_array_equal(seen[0], read(folder / "a.png")[:, 1:23])
+
+
+def test_validate_a_plain_network(model_of, folder, make_recipe):
+    sections = {"network": PLAIN, "omega": {"sampler": {"kind": "fixed", "value": [1, 0]}}}
+    recipe = make_recipe(data={"train": "bundled", "validate": [str(folder), "bundled"]}, **sections)
+    assert list(validate(model_of(lambda x, omega: x, **sections), recipe)) == ["psnr"]
+    assert measuring.validation_pictures(recipe)[2:] == bundled(BUNDLED_TEST)
+
+
+def test_validate_an_enlarging_network(model_of, folder):
+    """Shrunk pictures, each pixel four times: by hand."""
+    model = model_of(lambda x, omega: x.repeat(2, axis=2).repeat(2, axis=3), **ENLARGING)
+    data = {**ENLARGING["data"], "validate": str(folder)}
+    values = validate(model, model_of(None, **{**ENLARGING, "data": data}).header.recipe)
+    errors = []
+    for path in sorted(folder.iterdir()):
+        clean, shrunk = protocol_shrunk(read(path), 2)
+        errors.append(np.mean((shrunk.repeat(2, axis=0).repeat(2, axis=1).astype(np.float64) - clean) ** 2))
+    np.testing.assert_allclose(values["psnr_1_0"], np.mean(-10 * np.log10(errors)), atol=1e-4)
