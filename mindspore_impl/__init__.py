@@ -21,7 +21,7 @@ from mindspore_impl.layers import (
     TunableParameter,
     WindowAttention,
 )
-from mindspore_impl.networks import NAFNet, ResNet, StyleUNet, SwinIR
+from mindspore_impl.networks import NAFNet, ResNet, StyleUNet, SwinIR, UNet
 from mindspore_impl.objectives import MultiLoss, NoisePreservation, Reconstruction, Sharpening
 from mindspore_impl.retrofit import TunedNetwork, from_endpoints, load_tuned, make_tunable
 
@@ -51,6 +51,7 @@ __all__ = [
     "TunableLinear",
     "TunableParameter",
     "TunedNetwork",
+    "UNet",
     "WindowAttention",
     "fold",
     "from_endpoints",

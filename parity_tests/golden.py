@@ -15,7 +15,7 @@ import numpy as np
 
 from tunable.backends.registry import get_backend
 from tunable.files import atomic
-from tunable.specs.networks import NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
+from tunable.specs.networks import NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec, UNetSpec
 
 FILE = Path(__file__).with_name("golden.npz")
 SWIN = {"channels": 8, "depths": [2], "heads": [2], "window": 4, "features": 6}
@@ -29,6 +29,7 @@ NETWORKS = {
     "swinir x4 nearest": SwinIRSpec(upscale=4, upsampler="nearest+conv", **SWIN),
     "nafnet": NAFNetSpec(width=4, middle=1, encoder=[1, 1], decoder=[1, 1], phi="affine"),
     "style u-net": StyleUNetSpec(channels=4, scales=1, blocks=[2, 1, 2]),
+    "u-net": UNetSpec(width=4, depth=2, phi="affine"),
 }
 SHAPE = (2, 3, 7, 10)  # no multiple of a window or of a stride
 OMEGAS = {"one": np.float32([0.8, 0.3]), "per sample": np.float32([[0.1, 0.9], [1.2, -0.4]])}

@@ -10,9 +10,15 @@ import pytest
 
 from tunable.errors import TunableError
 from tunable.specs.arguments import signature
-from tunable.specs.networks import NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
+from tunable.specs.networks import NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec, UNetSpec
 
-SPECS = {"resnet": ResNetSpec, "nafnet": NAFNetSpec, "swinir": SwinIRSpec, "style_unet": StyleUNetSpec}
+SPECS = {
+    "resnet": ResNetSpec,
+    "nafnet": NAFNetSpec,
+    "swinir": SwinIRSpec,
+    "style_unet": StyleUNetSpec,
+    "unet": UNetSpec,
+}
 SMALL = {"channels": 4, "blocks": 1}
 
 

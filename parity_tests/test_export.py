@@ -20,7 +20,7 @@ from tunable.backends.model import Model, load
 from tunable.errors import BackendError, CheckFailed, TunableError
 from tunable.exports import graphs
 from tunable.exports.judging import checked_export, tried_export
-from tunable.specs.networks import PHI_FORMS, NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
+from tunable.specs.networks import PHI_FORMS, NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec, UNetSpec
 from tunable.tolerances import TOLERANCES, relative_error
 from tunable.weights import storage
 from tunable.weights.storage import Header
@@ -102,7 +102,7 @@ def test_mindir(mindspore, phi, kind, tmp_path, rng):
     check_file(model, exported, kind, tmp_path / "model.mindir")
 
 
-@pytest.mark.parametrize("name", ["nafnet", "swinir x2", "style"])
+@pytest.mark.parametrize("name", ["nafnet", "swinir x2", "style", "unet"])
 def test_float16_of_networks_that_continue_their_input(twin, name, tmp_path):
     """Indices and sizes stay whole numbers; everything else is rounded, and no more."""
     model = moved(twin, CONTINUING[name])
@@ -132,6 +132,7 @@ CONTINUING = {
     "style": StyleUNetSpec(channels=4, scales=1, blocks=[1, 1, 1]),
     "norms": StyleUNetSpec(channels=4, scales=1, blocks=[1, 0, 1], tunable_norms=True),
     "resnet x4": ResNetSpec(channels=4, blocks=1, upscale=4),
+    "unet": UNetSpec(width=4, depth=2),
 }
 # Every network, every form and every kind of upsampling and norm once; test_float16 takes the shared form.
 KINDS = [
@@ -142,6 +143,9 @@ KINDS = [
     ("resnet x4", "shared"),
     ("style", "shared"),
     ("swinir", "shared"),
+    ("unet", "basis"),
+    ("unet", "folded"),
+    ("unet", "shared"),
 ]
 
 

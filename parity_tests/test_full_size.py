@@ -12,7 +12,7 @@ from PIL import Image
 
 from tunable.data.patches import Batch
 from tunable.parameters.starts import starting_weights
-from tunable.specs.networks import NAFNetSpec, ResNetSpec, SwinIRSpec
+from tunable.specs.networks import NAFNetSpec, ResNetSpec, SwinIRSpec, UNetSpec
 from tunable.specs.reading import load_recipe
 from tunable.tolerances import TOLERANCES, relative_error
 
@@ -20,11 +20,13 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 TASKS = sorted(path.parent.name for path in CONFIGS.glob("*/paper.yaml"))
 SHALLOW = ["network.depths=[1, 1, 1, 1, 1, 1]"]
 PIXELS = {"resnet": 8, "swinir": 8, "nafnet": 16, "style_unet": 16}  # of a patch; judges want 16 of the restored one
-KNOWN = {  # plain networks as their authors count them; ResNet: the tunable paper's
+KNOWN = {  # plain networks as their authors count them; ResNet: the tunable paper's; U-Net: this project's
     "ResNet": (ResNetSpec(tunable=False), 1_185_219),
     "SwinIR": (SwinIRSpec(tunable=False), 11_504_163),
     "SwinIR x4": (SwinIRSpec(tunable=False, upscale=4, upsampler="pixelshuffle"), 11_900_199),
     "NAFNet": (NAFNetSpec(tunable=False), 29_159_715),
+    "U-Net": (UNetSpec(tunable=False), 1_898_243),
+    "U-Net of width 32": (UNetSpec(tunable=False, width=32), 7_587_331),
 }
 
 

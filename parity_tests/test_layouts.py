@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from tunable.parameters.layouts import count, layout
-from tunable.specs.networks import PHI_FORMS, NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
+from tunable.specs.networks import PHI_FORMS, NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec, UNetSpec
 
 SWINIR = {"channels": 4, "depths": [1, 2], "heads": [2, 1], "window": 3, "mlp_ratio": 1.6, "features": 5}
 NETWORKS = {
@@ -14,6 +14,8 @@ NETWORKS = {
     "nafnet empty": (NAFNetSpec, {"width": 3, "middle": 0, "encoder": [0], "decoder": [0]}),
     "style_unet": (StyleUNetSpec, {"channels": 2, "scales": 2, "blocks": [2, 1, 3]}),
     "style_unet thin": (StyleUNetSpec, {"channels": 3, "scales": 1, "blocks": [1, 0, 1]}),
+    "unet": (UNetSpec, {"width": 2, "depth": 3}),
+    "unet shallow": (UNetSpec, {"width": 3, "depth": 1}),
     "swinir": (SwinIRSpec, SWINIR),
     **{
         f"swinir {upsampler} x{upscale}": (SwinIRSpec, {**SWINIR, "upsampler": upsampler, "upscale": upscale})

@@ -10,7 +10,7 @@ from parity_tests.test_training import RATE, RECIPES, start
 from tunable import oracle
 from tunable.data.patches import Batches
 from tunable.parameters.starts import starting_weights
-from tunable.specs.networks import PHI_FORMS
+from tunable.specs.networks import PHI_FORMS, UNetSpec
 from tunable.tolerances import TOLERANCES, relative_error
 
 LAYER, LIMIT, LOSS = (TOLERANCES[stage].limit for stage in ("layer", "network", "loss"))
@@ -32,6 +32,18 @@ def test_resnet_in_numpy(twin, phi, rng):
             y = y + conv(f"{block}.conv2", np.maximum(conv(f"{block}.conv1", y, omega), 0), omega)
         wanted = conv("tail", y + first, omega)
         assert relative_error(twin.backend.run(network, x, omega), wanted) <= LIMIT
+
+
+@pytest.mark.parametrize("phi", PHI_FORMS)
+@pytest.mark.parametrize("depth", [1, 3])
+def test_unet_in_numpy(twin, phi, depth, rng):
+    """As the oracle has it, at a size that is no multiple of the strides."""
+    spec, x = UNetSpec(width=4, depth=depth, phi=phi), picture(rng, "odd")
+    network = twin.backend.build(spec, 2)
+    tensors = starting_weights(twin.backend.specs(network), 3)
+    twin.backend.assign(network, tensors)
+    for omega in settings(2, len(x), rng)[-2:]:
+        assert relative_error(twin.backend.run(network, x, omega), oracle.unet(x, omega, spec, tensors)) <= LIMIT
 
 
 def test_trace(twin, rng):

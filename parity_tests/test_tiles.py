@@ -1,5 +1,6 @@
 """Tiles of an exported network are those of the network itself: the same halo, and blended where there is none."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from tunable.exports.judging import tried_export
 from tunable.images.pictures import from_network, read_picture, to_network, write
 from tunable.images.tiling import run_tiled
 from tunable.parameters.starts import starting_weights
-from tunable.specs.networks import NAFNetSpec, ResNetSpec
+from tunable.specs.networks import NAFNetSpec, ResNetSpec, UNetSpec
 from tunable.tolerances import TOLERANCES, relative_error
 from tunable.weights.storage import Header
 
@@ -52,6 +53,42 @@ def test_a_halo(twin, form, tmp_path, rng, monkeypatch):
 def test_a_halo_of_a_network_that_enlarges(torch, tmp_path, rng, monkeypatch):
     """Of any size, which MindSpore does not write as ONNX."""
     check_halo(torch, "shared", ResNetSpec(channels=4, blocks=1, upscale=2), tmp_path, rng, monkeypatch)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_halo_of_a_network_that_halves(twin, depth, rng, monkeypatch):
+    """Pieces begin at multiples of its smallest pixel: tiles of any size, and files of one, give the whole picture."""
+    spec = UNetSpec(width=4, depth=depth)
+    network = twin.backend.build(spec, 2)
+    twin.backend.assign(network, {k: 2 * v for k, v in starting_weights(twin.backend.specs(network), 3).items()})
+    model = Model(twin.backend, network, Header(spec, ("a", "b"), ((0.0, 1.0),) * 2))
+    x = to_network(levels(rng, 83, 75).astype(np.float32) / 65535)
+    whole = model.run(x, OMEGA)
+    for tile in (TILE, 21):
+        assert relative_error(run_tiled(model, x, OMEGA, tile), whole) <= LIMIT
+    exported = Model(twin.backend, network, dataclasses.replace(model.header, size=(64, 72)))
+    assert relative_error(run_tiled(exported, x, OMEGA), whole) <= LIMIT
+    monkeypatch.setattr(UNetSpec, "halo", spec.halo - 2 * spec.multiple_inside)
+    assert relative_error(run_tiled(model, x, OMEGA, TILE), whole) > 10 * LIMIT
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_the_reach_of_a_unet(torch, depth):
+    """With positive weights every path counts: what one pixel changes ends exactly at the halo, for the worst of the
+    pixels that share a smallest one."""
+    spec = UNetSpec(width=1, depth=depth, tunable=False)
+    exact = torch.backend.in_float64()
+    network = exact.build(spec, 0)
+    shapes = {one.name: one.shape for one in exact.specs(network)}
+    exact.assign(network, {k: np.full(shape, k.endswith("weight") / 9, np.float32) for k, shape in shapes.items()})
+    side = 4 * 2**depth * -(-spec.halo // 2**depth)
+    reached = []
+    for place in range(side // 2, side // 2 + 2**depth):
+        x = np.zeros((1, 3, 2**depth, side), np.float32)
+        x[..., place] = 1
+        columns = np.flatnonzero(exact.run(network, x, None).any(axis=(0, 1, 2)))
+        reached += [place - columns[0], columns[-1] - place]
+    assert max(reached) == spec.halo
 
 
 def mean_network(path, header):

@@ -110,6 +110,29 @@ def test_a_halo_is_as_wide_as_the_reach(scale, size):
         assert np.array_equal(found, wanted) == (reach == 2)
 
 
+@pytest.mark.parametrize("size", [None, (32, 36)])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_halo_of_cells(scale, size):
+    """Sums of a cell of 4x4 pixels and those beside it, to the bit: pieces begin where cells do."""
+
+    def run(x, omega):
+        n, c, height, width = x.shape
+        x = np.pad(x, ((0, 0), (0, 0), (0, -height % 4), (0, -width % 4)), "edge")
+        cells = x.reshape(n, c, x.shape[2] // 4, 4, x.shape[3] // 4, 4).sum((3, 5))
+        padded = np.pad(cells, ((0, 0), (0, 0), (1, 1), (1, 1)))
+        cells = padded[:, :, :-2, 1:-1] + padded[:, :, 2:, 1:-1] + padded[:, :, 1:-1, :-2] + padded[:, :, 1:-1, 2:]
+        x = cells.repeat(4, axis=2).repeat(4, axis=3)[:, :, :height, :width]
+        return x.repeat(scale, axis=2).repeat(scale, axis=3)
+
+    picture = np.random.default_rng(5).integers(0, 99, (1, 3, 41, 50)).astype(np.float32)  # sums without rounding
+    for halo in (7, 0):  # a cell and what lies before the pixel in its own; none
+        network = fake(run, scale, multiple=4, halo=halo)
+        network.header.size = size
+        for tile in (None,) if size else (8, 9, 20):
+            restored = run_tiled(network, picture, None, tile)
+            assert np.array_equal(restored, network.run(picture, None)) == (halo == 7)
+
+
 def test_a_network_with_global_reach_is_run_whole(model, monkeypatch):
     """Up to a limit, and unless smaller tiles are asked for; above it in tiles of a size of its own."""
     monkeypatch.setattr(type(model.header.network), "halo", None)

@@ -22,6 +22,7 @@ from tunable.weights.storage import FORMAT, Header
 # what a kilobyte can say, and what its reader has to say of it
 GIANTS = {
     "scales": ({"name": "style_unet", "channels": 1, "scales": 20}, "network.scales"),
+    "depth": ({"name": "unet", "width": 1, "depth": 30}, "network.depth"),
     "blocks": ({**RESNET, "blocks": 2_000_000}, "network.blocks"),
     "most blocks": ({**RESNET, "blocks": 10_000}, "lacks tensor 'head.bias'"),
     "channels": ({**RESNET, "channels": 10**9}, "network.channels"),

@@ -20,7 +20,7 @@ from torch_impl.layers import (
     TunableParameter,
     WindowAttention,
 )
-from torch_impl.networks import NAFNet, ResNet, StyleUNet, SwinIR
+from torch_impl.networks import NAFNet, ResNet, StyleUNet, SwinIR, UNet
 from torch_impl.objectives import MultiLoss, NoisePreservation, Reconstruction, Sharpening
 from torch_impl.retrofit import TunedNetwork, from_endpoints, load_tuned, make_tunable
 
@@ -50,6 +50,7 @@ __all__ = [
     "TunableLinear",
     "TunableParameter",
     "TunedNetwork",
+    "UNet",
     "WindowAttention",
     "fold",
     "from_endpoints",

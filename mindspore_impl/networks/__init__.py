@@ -6,9 +6,10 @@ from mindspore_impl.networks.network import Network, initialise, parameter_specs
 from mindspore_impl.networks.resnet import ResNet
 from mindspore_impl.networks.style_unet import StyleUNet
 from mindspore_impl.networks.swinir import SwinIR
+from mindspore_impl.networks.unet import UNet
 from mindspore_impl.networks.vgg import VGG19
 
-NETWORKS = {"resnet": ResNet, "nafnet": NAFNet, "swinir": SwinIR, "style_unet": StyleUNet}
+NETWORKS = {"resnet": ResNet, "nafnet": NAFNet, "swinir": SwinIR, "style_unet": StyleUNet, "unet": UNet}
 
 __all__ = [
     "NETWORKS",
@@ -19,6 +20,7 @@ __all__ = [
     "ResNet",
     "StyleUNet",
     "SwinIR",
+    "UNet",
     "initialise",
     "parameter_specs",
 ]

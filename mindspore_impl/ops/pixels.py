@@ -73,12 +73,14 @@ def channels_first(x: ms.Tensor) -> ms.Tensor:
 
 
 def extend(x: ms.Tensor, multiple: int, mode: str) -> ms.Tensor:
-    """x (N, C, H, W) continued at the bottom and on the right to multiples; mode `zeros` or `reflect`, any size."""
+    """x (N, C, H, W) continued at the bottom and on the right to multiples; mode `zeros`, `reflect` or `replicate`."""
     for axis in (2, 3):
         size = x.shape[axis]
         added = -size % multiple
         if added and mode == "reflect":
             x = _ops.gather(x, _reflected(size, added), axis)
+        elif added and mode == "replicate":
+            x = _ops.gather(x, _replicated(size, added), axis)
         elif added:
             x = _ops.Pad(((0, 0),) * axis + ((0, added),) + ((0, 0),) * (3 - axis))(x)
     return x
@@ -97,6 +99,11 @@ def scale_colours(x: ms.Tensor, colour: tuple[float, ...], sign: int) -> ms.Tens
 @_ops.constexpr
 def _reflected(size, added):
     return ms.Tensor(reflected(size, 0, added))
+
+
+@_ops.constexpr
+def _replicated(size, added):
+    return ms.Tensor(np.minimum(np.arange(size + added, dtype=np.int32), size - 1))
 
 
 @_ops.constexpr

@@ -263,6 +263,7 @@ CHECKS: dict[str, list[Check]] = {
     "tiles": _alone(
         _check(test_tiling.test_scale),
         *(_check(test_tiling.test_a_halo_is_as_wide_as_the_reach, scale=2, size=size) for size in (None, (20, 26))),
+        *(_check(test_tiling.test_a_halo_of_cells, scale=2, size=size) for size in (None, (32, 36))),
         *(
             _check(test_tiling.test_blending_leaves_no_seams, scale=4, tile=tile, size=size, shared=shared)
             for tile, size, shared in ((32, None, 16), (None, (32, 48), 8))

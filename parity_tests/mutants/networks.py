@@ -143,6 +143,7 @@ SWIN, NAF, SWIN_BLOCK = (
     "networks.swinir:SwinBlock.forward",
 )
 STYLE_BLOCK = "networks.style_unet:StyleBlock.forward"
+UNET, DOUBLE = "networks.unet:UNet.compute", "networks.unet:DoubleConv.forward"
 SHUFFLE = "functional.pixel_shuffle(x, factor)"
 GELU = "0.5 * x * (1 + _erf(x * math.sqrt(0.5)))"
 
@@ -171,6 +172,7 @@ OTHER_NETWORK_FAULTS = {
     "every leak a fifth": given("ops:leaky_relu", slope=lambda a: 0.2),
     "continued by zeros": given("ops:extend", mode=lambda a: "zeros"),
     "continued by reflection": given("ops:extend", mode=lambda a: "reflect"),
+    "continued by replication": given("ops:extend", mode=lambda a: "replicate"),
     "gate: the first half alone": returned("ops:gate", lambda y, a: a.x[:, : y.shape[1]]),
     "global mean of the last column": returned("ops:global_mean", lambda y, a: a.x[:, :, -1:, -1:]),
     "mean of the colours forgotten behind the body": edited(f"{SWIN}.compute", ("DIV2K_MEAN, 1)", "DIV2K_MEAN, 0)")),
@@ -189,6 +191,13 @@ OTHER_NETWORK_FAULTS = {
     "style: short skip dropped": edited(STYLE_BLOCK, ("x + self.norm2", "self.norm2")),
     "style: norm dropped": edited(
         STYLE_BLOCK, ("self.norm1(call(self.conv1, x, omega), omega)", "call(self.conv1, x, omega)")
+    ),
+    "U-Net: picture not added": edited(UNET, ("padded + call", "call")),
+    "U-Net: skip dropped": edited(UNET, ("[skip, y]", "[skip * 0, y]")),
+    "U-Net: skip behind what comes from below": edited(UNET, ("[skip, y]", "[y, skip]")),
+    "U-Net: ReLU of the second convolution dropped": each(
+        torch=edited(DOUBLE, ("return torch.relu(", "return (")),
+        mindspore=edited(DOUBLE, ("return _ops.relu(", "return (")),
     ),
 }
 

@@ -38,6 +38,7 @@ TILE_FAULTS = {
     "pieces begin anywhere": given(EVEN, multiple=lambda a: 1),
     "the last piece left out": returned(EVEN, lambda spans, a: spans[:-1]),
     "halo one pixel too small": given(SPANS, halo=lambda a: a.halo - 1),
+    "halo without a whole cell": given(SPANS, multiple=lambda a: 1),
     "places without the scale": given(SPANS, scale=lambda a: 1),
     "a piece one pixel further on": returned(
         SPANS, lambda found, a: [(_moved(piece, piece.start > 0 and -1), *others) for piece, *others in found]

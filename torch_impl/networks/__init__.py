@@ -6,9 +6,10 @@ from torch_impl.networks.network import Network, initialise, parameter_specs
 from torch_impl.networks.resnet import ResNet
 from torch_impl.networks.style_unet import StyleUNet
 from torch_impl.networks.swinir import SwinIR
+from torch_impl.networks.unet import UNet
 from torch_impl.networks.vgg import VGG19
 
-NETWORKS = {"resnet": ResNet, "nafnet": NAFNet, "swinir": SwinIR, "style_unet": StyleUNet}
+NETWORKS = {"resnet": ResNet, "nafnet": NAFNet, "swinir": SwinIR, "style_unet": StyleUNet, "unet": UNet}
 
 __all__ = [
     "NETWORKS",
@@ -19,6 +20,7 @@ __all__ = [
     "ResNet",
     "StyleUNet",
     "SwinIR",
+    "UNet",
     "initialise",
     "parameter_specs",
 ]

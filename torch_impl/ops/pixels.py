@@ -52,7 +52,7 @@ def channels_first(x: torch.Tensor) -> torch.Tensor:
 
 
 def extend(x: torch.Tensor, multiple: int, mode: str) -> torch.Tensor:
-    """x (N, C, H, W) continued at the bottom and on the right to multiples; mode `zeros` or `reflect`, any size."""
+    """x (N, C, H, W) continued at the bottom and on the right to multiples; mode `zeros`, `reflect` or `replicate`."""
     for axis in (2, 3):
         size = x.shape[axis]
         wanted = (size + multiple - 1) // multiple * multiple
@@ -60,6 +60,8 @@ def extend(x: torch.Tensor, multiple: int, mode: str) -> torch.Tensor:
             continue
         if mode == "reflect":
             x = x.index_select(axis, _reflected(size, wanted, x.device))
+        elif mode == "replicate":
+            x = x.index_select(axis, torch.arange(wanted, device=x.device).clamp(max=size - 1))
         else:
             x = functional.pad(x, (0, wanted - size) if axis == 3 else (0, 0, 0, wanted - size))
     return x

@@ -4,7 +4,8 @@ A picture's levels are made floats piece by piece, and a restored piece levels a
 
 Where a pixel depends on those within a reach, every tile is restored inside a piece with a margin (halo) as wide as
 that, which is then cut off: interior pixels see exactly what they see in the whole picture, so tiled = whole. All
-pieces have one size, because a framework that compiles does so for every size it meets.
+pieces have one size, because a framework that compiles does so for every size it meets. A network that halves the
+picture wants them to begin at multiples of its smallest pixel: margins and tiles are rounded up to these.
 
 Where every pixel depends on the whole picture (attention, global averages, instance norms) tiles change what is
 restored: a picture up to WHOLE is restored whole. Of larger ones, or where tiles are asked for all the same, pieces
@@ -33,8 +34,9 @@ def default_tile(model: Model, lengths: tuple[int, int], whole: float | None = N
 
     whole  pixels up to which it is the whole picture where a pixel depends on all of it; None: WHOLE
     """
-    if model.header.network.halo is not None:
-        return DEFAULT_TILE
+    halo = model.header.network.halo
+    if halo is not None:
+        return max(DEFAULT_TILE, 8 * halo)  # of a piece's pixels less than half are margin
     return BLENDED_TILE if math.prod(lengths) > (WHOLE if whole is None else whole) else max(lengths)
 
 
@@ -62,10 +64,12 @@ def run_tiled(
     tile = tile or default_tile(model, lengths, whole)
     if max(lengths) <= tile:
         return _as(degraded, _run(model, degraded, omega))
-    if network.halo is not None:
-        return _cut(model, degraded, omega, [-(-length // -(-length // tile)) for length in lengths])
     multiple = network.multiple_inside  # pieces begin at its multiples: windows lie as in the whole picture
-    overlap = -(-max(tile // 4, 1) // multiple) * multiple
+    if network.halo is not None:
+        margin = _rounded_up(network.halo, multiple)
+        steps = (_rounded_up(-(-length // -(-length // tile)), multiple) for length in lengths)
+        return _cut(model, degraded, omega, [step + 2 * margin for step in steps])
+    overlap = _rounded_up(max(tile // 4, 1), multiple)
     spans = [_even(length, tile, overlap, multiple) for length in lengths]
     return _as(degraded, _blended(model, degraded, omega, spans, 2 * overlap))
 
@@ -73,7 +77,8 @@ def run_tiled(
 def _of_one_size(model: Model, degraded: np.ndarray, omega) -> np.ndarray:
     """Pieces of the model's own size: with its halo, or overlapping by a quarter and blended."""
     network, size, lengths = model.header.network, model.header.size, degraded.shape[2:]
-    multiple, margin = network.multiple_inside, min(size) // 4 if network.halo is None else 2 * network.halo
+    multiple = network.multiple_inside
+    margin = min(size) // 4 if network.halo is None else 2 * _rounded_up(network.halo, multiple)
     steps, ends = [], []
     for length, side in zip(lengths, size, strict=True):
         step = side if length <= side else (side - margin) // multiple * multiple
@@ -93,19 +98,25 @@ def _of_one_size(model: Model, degraded: np.ndarray, omega) -> np.ndarray:
         ]
         restored = _as(degraded, _blended(model, extended, omega, spans, max(margin, 1)))
     else:
-        restored = _cut(model, extended, omega, steps)
+        restored = _cut(model, extended, omega, list(size))
     return restored[:, :, : lengths[0] * network.scale, : lengths[1] * network.scale]
 
 
-def _cut(model: Model, degraded: np.ndarray, omega, steps: list[int]) -> np.ndarray:
-    """Tiles of so many pixels down and across, each restored with a halo that is cut off."""
-    halo, scale = model.header.network.halo, model.header.network.scale
+def _cut(model: Model, degraded: np.ndarray, omega, sides: list[int]) -> np.ndarray:
+    """Pieces of so many pixels down and across, each restored and its halo cut off.
+
+    A piece that ends below or beside the picture is continued there as networks continue it whose tiles are exact.
+    """
+    network = model.header.network
     count, channels, height, width = degraded.shape
-    made = np.empty((count, height * scale, width * scale, channels), dtype=_type(degraded))  # as files hold pictures
-    restored = made.transpose(0, 3, 1, 2)
-    for row, rows, inner_rows in _spans(height, steps[0], halo, scale):
-        for column, columns, inner_columns in _spans(width, steps[1], halo, scale):
-            piece = _run(model, degraded[:, :, row, column], omega)
+    made = np.empty((count, height * network.scale, width * network.scale, channels), dtype=_type(degraded))
+    restored = made.transpose(0, 3, 1, 2)  # in memory as files hold pictures
+    facts = network.halo, network.scale, network.multiple_inside
+    for row, rows, inner_rows in _spans(height, sides[0], *facts):
+        for column, columns, inner_columns in _spans(width, sides[1], *facts):
+            outside = ((0, max(row.stop - height, 0)), (0, max(column.stop - width, 0)))
+            piece = np.pad(degraded[:, :, row, column], ((0, 0), (0, 0), *outside), "edge")
+            piece = _run(model, piece, omega)
             restored[:, :, rows, columns] = _as(degraded, piece[:, :, inner_rows, inner_columns])
     return restored
 
@@ -145,7 +156,7 @@ def _blended(model: Model, degraded: np.ndarray, omega, spans: list[list[tuple[i
 def _even(length: int, tile: int, overlap: int, multiple: int) -> list[tuple[int, int]]:
     """Even tiles along one side, with `overlap` more at both ends where there are pixels."""
     step = -(-length // -(-length // tile))
-    step = -(-step // multiple) * multiple
+    step = _rounded_up(step, multiple)
     return [(max(start - overlap, 0), min(start + step + overlap, length)) for start in range(0, length, step)]
 
 
@@ -166,11 +177,21 @@ def _ramp(length: int, rise: int) -> np.ndarray:
     return np.minimum(np.minimum(index, index[::-1]), rise) / rise
 
 
-def _spans(length: int, step: int, halo: int, scale: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Tiles along one side: the piece to restore, the tile's place in the result, and its place in the piece."""
-    size = min(step + 2 * halo, length)
+def _spans(length: int, side: int, halo: int, scale: int, multiple: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Tiles along one side: the piece to restore, the tile's place in the result, and its place in the piece.
+
+    Pieces have `side` pixels, or the picture's where these are fewer. They begin at multiples, so that the last of them
+    may end outside the picture.
+    """
+    size = min(side, length)
+    margin = _rounded_up(halo, multiple)
+    step = length if size == length else (side - 2 * margin) // multiple * multiple
     for start in range(0, length, step):
         end = min(start + step, length)
-        first = min(max(start - halo, 0), length - size)
+        first = min(max(start - margin, 0), _rounded_up(length - size, multiple))
         inner = slice((start - first) * scale, (end - first) * scale)
         yield slice(first, first + size), slice(start * scale, end * scale), inner
+
+
+def _rounded_up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple

@@ -15,7 +15,7 @@ from tunable.oracle.losses import (
     style_gram,
     target,
 )
-from tunable.oracle.networks import features, realness
+from tunable.oracle.networks import features, realness, unet
 
 __all__ = [
     "LAYERS",
@@ -37,4 +37,5 @@ __all__ = [
     "style",
     "style_gram",
     "target",
+    "unet",
 ]

@@ -1,13 +1,39 @@
-"""The networks that judge pictures, VGG-19's features and the discriminator, in float64 (sections 4.1.3 and 4.2)."""
+"""Networks in float64: the U-Net, and those that judge pictures (sections 4.1.3 and 4.2)."""
 
 import numpy as np
 
 from tunable.oracle.layers import Tensors, conv, float64
 from tunable.specs.discriminator import Discriminator
-from tunable.specs.networks import IMAGENET_MEAN, IMAGENET_STD
+from tunable.specs.networks import IMAGENET_MEAN, IMAGENET_STD, UNetSpec
 from tunable.weights import vgg
 
 BATCH_NORM_EPS = 1e-5
+
+
+def unet(pictures: np.ndarray, omega: np.ndarray, spec: UNetSpec, tensors: Tensors) -> np.ndarray:
+    """The tunable U-Net (docs/method.md, "Networks"): pictures (N, 3, H, W), omega (p,) or (N, p) -> (N, 3, H, W)."""
+
+    def layer(x: np.ndarray, name: str, **options) -> np.ndarray:
+        local = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+        return conv(x, omega, local, spec.phi, **options)
+
+    def double(x: np.ndarray, name: str) -> np.ndarray:
+        for part in ("conv1", "conv2"):
+            x = np.maximum(layer(x, f"{name}.{part}", padding=1), 0)
+        return x
+
+    height, width = pictures.shape[2:]
+    outside = [(0, -side % 2**spec.depth) for side in (height, width)]
+    padded = np.pad(float64(pictures), [(0, 0), (0, 0), *outside], "edge")
+    y, skips = padded, []
+    for scale in range(spec.depth):
+        skips.append(double(y, f"encoders.{scale}"))
+        y = layer(skips[-1], f"downs.{scale}", stride=2)
+    y = double(y, "middle")
+    for place, skip in enumerate(reversed(skips)):
+        y = layer(y.repeat(2, axis=2).repeat(2, axis=3), f"ups.{place}")
+        y = double(np.concatenate([skip, y], axis=1), f"decoders.{place}")
+    return (padded + layer(y, "tail", padding=1))[:, :, :height, :width]
 
 
 def features(pictures: np.ndarray, tensors: Tensors, layer: str) -> np.ndarray:

@@ -11,7 +11,16 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tunable.specs.networks import NAFNetSpec, NetworkSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec, num_kernels, shuffles
+from tunable.specs.networks import (
+    NAFNetSpec,
+    NetworkSpec,
+    ResNetSpec,
+    StyleUNetSpec,
+    SwinIRSpec,
+    UNetSpec,
+    num_kernels,
+    shuffles,
+)
 
 Parameter = tuple[str, tuple[int, ...]]  # name, shape
 
@@ -165,4 +174,20 @@ def _style_unet(spec: StyleUNetSpec, layers: _Layers, norms: _Layers) -> Iterato
     yield from layers.conv("conv_out", channels, 3, 9)
 
 
-_LAYOUTS = {"resnet": _resnet, "nafnet": _nafnet, "swinir": _swinir, "style_unet": _style_unet}
+def _unet(spec: UNetSpec, layers: _Layers, norms: _Layers) -> Iterator[Parameter]:
+    def double(name: str, before: int, after: int) -> Iterator[Parameter]:
+        yield from layers.conv(f"{name}.conv1", before, after, 3)
+        yield from layers.conv(f"{name}.conv2", after, after, 3)
+
+    widths = [spec.width * 2**scale for scale in range(spec.depth)]
+    for scale, (before, channels) in enumerate(zip([3, *widths], widths, strict=False)):
+        yield from double(f"encoders.{scale}", before, channels)
+        yield from layers.conv(f"downs.{scale}", channels, channels, 2)
+    yield from double("middle", widths[-1], 2 * widths[-1])
+    for place, channels in enumerate(reversed(widths)):
+        yield from layers.conv(f"ups.{place}", 2 * channels, channels, 1)
+        yield from double(f"decoders.{place}", 2 * channels, channels)
+    yield from layers.conv("tail", spec.width, 3, 3)
+
+
+_LAYOUTS = {"resnet": _resnet, "nafnet": _nafnet, "swinir": _swinir, "style_unet": _style_unet, "unet": _unet}

@@ -275,6 +275,38 @@ class StyleUNetSpec(_WithNorms):
         return round(total + area * middle * 18 * c**2)
 
 
+class UNetSpec(NetworkBase):
+    """A U-Net without norms and attention: two 3x3 convolutions at every scale, the input added at the end."""
+
+    name: Literal["unet"] = "unet"
+    width: _Channels = Field(16, description="Channels at full size, doubled whenever the picture is halved.")
+    depth: int = Field(4, ge=1, le=MOST_STAGES, description="How often the picture is halved.")
+
+    @property
+    def multiple_inside(self) -> int:
+        return 2**self.depth
+
+    @property
+    def halo(self) -> int:
+        """Input pixels on each side on which an output pixel depends, where pieces begin at multiples of 2^depth."""
+        reach = 2  # the smallest scale has two convolutions of 3x3
+        for _ in range(self.depth):
+            reach = 2 * reach + 1  # in pixels half as wide: from the left one of a pair to the right one of another
+            reach += 4  # two convolutions down and two up
+        return reach + 1  # the last convolution
+
+    @property
+    def multiply_adds(self) -> int:
+        """Per pixel of the input, at one omega; rounded."""
+        area, before, total = 1.0, 3, 27 * self.width
+        for channels in [self.width * 2**scale for scale in range(self.depth)]:
+            total += area * 9 * (before * channels + channels**2)  # down
+            total += area / 4 * (4 * channels**2 + 2 * channels**2)  # the 2x2 with stride 2, the 1x1
+            total += area * 9 * (2 * channels**2 + channels**2)  # up
+            area, before = area / 4, channels
+        return round(total + area * 9 * 6 * before**2)
+
+
 def up_down(channels: int, convs: int) -> int:
     """Weights per tap of one scale's convs upwards: the first halves the channels."""
     return 2 * channels**2 + (convs - 1) * channels**2
@@ -285,4 +317,4 @@ def shuffles(upscale: int) -> list[int]:
     return {1: [], 2: [2], 3: [3], 4: [2, 2], 8: [2, 2, 2]}[upscale]
 
 
-NetworkSpec = Annotated[ResNetSpec | NAFNetSpec | SwinIRSpec | StyleUNetSpec, Field(discriminator="name")]
+NetworkSpec = Annotated[ResNetSpec | NAFNetSpec | SwinIRSpec | StyleUNetSpec | UNetSpec, Field(discriminator="name")]
