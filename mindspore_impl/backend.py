@@ -1,4 +1,4 @@
-"""This twin behind the protocol of tunable.backends.protocol: numpy in, numpy out."""
+"""This twin as a `Framework` and an `Opener` of tunable.backends.protocol: numpy in, numpy out."""
 
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -12,13 +12,12 @@ from mindspore_impl.networks import NETWORKS, Network, initialise, parameter_spe
 from mindspore_impl.timing import layer_call
 from mindspore_impl.training import Trainer
 from tunable.backends.model import load
-from tunable.backends.protocol import LayerCall
+from tunable.backends.protocol import Execution, Framework, LayerCall, Opener
 from tunable.backends.registry import check_inputs, choose
-from tunable.errors import BackendError
 from tunable.weights.storage import Header
 
 
-class Backend:
+class Backend(Execution):
     """MindSpore on `cpu`, `ascend` or `gpu`; modes: graph, pynative."""
 
     name = "mindspore"
@@ -26,17 +25,16 @@ class Backend:
     formats = ("onnx", "mindir")
     extends_any = False
     opens = (".mindir",)
+    _compiled = WeakKeyDictionary()  # network -> sizes of inputs for which it was compiled, in whichever backend
 
     def __init__(self, device: str | None = None, mode: str | None = None):
-        self.mode = choose(self.name, "mode", mode, self.modes)
-        self.device = ops.device_of(device)
+        super().__init__(ops.device_of(device), choose(self.name, "mode", mode, self.modes))
         # A graph on a CPU keeps what its kernels prepare for the shapes of their inputs.
         self.lean = "pynative" if self.device.startswith("cpu") else "graph"
-        self._compiled = WeakKeyDictionary()  # network -> sizes of inputs for which it was compiled
         ops.full_precision()
 
-    def in_float64(self) -> "Backend":
-        raise BackendError("mindspore's convolutions compute in float32 and float16 only: float64 needs torch")
+    def in_float64(self) -> None:
+        return None  # MindSpore's convolutions compute in float32 and float16 only
 
     def facts(self) -> dict[str, str]:
         return ops.facts(self.device, self.mode)
@@ -92,7 +90,7 @@ class Backend:
             return folding.fold(network, self._omega(omega))
 
     def folds(self, network) -> bool:
-        return False
+        return not isinstance(network, exports.ExportedNetwork)
 
     @ops.alone()
     def export(self, network, path, format: str, form: str, metadata: dict[str, str], size=None) -> None:
@@ -131,6 +129,10 @@ class Backend:
             calls[name] = LayerCall(cell.kind, cell.phi_form, tensors, cell.options(), x, output.asnumpy().copy())
 
         return record
+
+
+_: type[Framework] = Backend  # it honours the whole protocols, which the type checker holds
+_: type[Opener] = Backend
 
 
 def load_network(path: str | Path, device: str | None = None) -> Network:

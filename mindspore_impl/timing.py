@@ -8,7 +8,8 @@ from mindspore import nn
 
 from mindspore_impl import ops
 from mindspore_impl.layers import TunableConv2d, TunableLinear
-from tunable.benchmark.layer_timing import AGAIN, ORDINARY, SHARED, Layer
+from tunable.benchmark.layer_timing import AGAIN, ORDINARY, SHARED
+from tunable.benchmark.layers import Layer
 
 
 def layer_call(layer: Layer, form: str, num_objectives: int, device: str, mode: str) -> Callable[[], None]:

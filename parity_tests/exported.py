@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from parity_tests.twins import differ
-from tunable.backends.model import Model, load
+from tunable.backends.model import WeightsModel, load
 from tunable.exports.judging import tried_export
 from tunable.parameters.starts import starting_weights
 from tunable.specs.networks import ResNetSpec
@@ -36,7 +36,7 @@ def model_of(twin, phi="base", p=2, seed=3):
     header = Header(spec, tuple("abc"[:p]), RANGES[:p], None, "another version", unread=RECIPE)
     network = twin.backend.build(spec, p)
     twin.backend.assign(network, starting_weights(twin.backend.specs(network), seed))
-    return Model(twin.backend, network, header)
+    return WeightsModel(twin.backend, network, header)
 
 
 def written(twin, folder, format, kind, phi="base", **more):

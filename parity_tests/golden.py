@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tunable.backends.registry import get_backend
+from tunable.backends.registry import get_framework
 from tunable.files import atomic
 from tunable.specs.networks import NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec, UNetSpec
 
@@ -58,7 +58,7 @@ def outputs(backend, name: str) -> dict[str, np.ndarray]:
 
 
 def main() -> int:
-    exact = get_backend("torch", "cpu").in_float64()
+    exact = get_framework("torch", "cpu").in_float64()
     found = {f"{name}/{label}": y for name in NETWORKS for label, y in outputs(exact, name).items()}
     with atomic(FILE) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **{name: np.float32(y) for name, y in found.items()})

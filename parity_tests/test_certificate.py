@@ -5,7 +5,7 @@ import pytest
 
 from parity_tests.mutants.certified import FAULTS
 from tunable.backends import onnx_runtime
-from tunable.backends.model import Model
+from tunable.backends.model import WeightsModel
 from tunable.backends.protocol import LossReport
 from tunable.certificate import Certificate, Row, verify
 from tunable.errors import BackendError, TunableError
@@ -182,7 +182,7 @@ def write_without_recipe(path, backend):
     spec = ResNetSpec(channels=5, blocks=1)
     network = backend.build(spec, 2)
     backend.assign(network, starting_weights(backend.specs(network), 1))
-    Model(backend, network, Header(spec, ("a", "b"), ((0.0, 1.0),) * 2)).save(path)
+    WeightsModel(backend, network, Header(spec, ("a", "b"), ((0.0, 1.0),) * 2)).save(path)
     return path
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from parity_tests.exported import FORMS, LIMIT, OMEGA, RANGES, RECIPE, SHAPES, compare, model_of, refused, written
 from tunable.backends import onnx_runtime
-from tunable.backends.model import Model, load
+from tunable.backends.model import Model, WeightsModel, load
 from tunable.errors import BackendError, CheckFailed, TunableError
 from tunable.exports import graphs
 from tunable.exports.judging import checked_export, tried_export
@@ -151,7 +151,7 @@ KINDS = [
 
 def moved(twin, spec):
     """A tunable network of this kind with no weight at zero."""
-    model = Model(twin.backend, twin.backend.build(spec, 2), Header(spec, ("a", "b"), ((0.0, 1.0),) * 2))
+    model = WeightsModel(twin.backend, twin.backend.build(spec, 2), Header(spec, ("a", "b"), ((0.0, 1.0),) * 2))
     draw = np.random.default_rng(4)
     found = twin.backend.parameters(model.network)
     twin.backend.assign(model.network, {k: (v + 0.2 * draw.normal(size=v.shape)).astype("f") for k, v in found.items()})

@@ -8,7 +8,7 @@ import pytest
 
 from parity_tests.recipes import make_recipe, write_untrained
 from tunable.backends.model import load
-from tunable.backends.registry import get_backend
+from tunable.backends.registry import get_framework
 from tunable.data.patches import Batches
 from tunable.parameters.starts import starting_weights
 from tunable.tolerances import TOLERANCES, relative_error
@@ -67,7 +67,7 @@ def test_little_is_kept_for_a_size_of_picture(mindspore, files, case):
 def test_results_do_not_depend_on_what_was_dropped(mindspore, tmp_path):
     """Twenty sizes, the first again, and each as a network that has met no other restores it."""
     path, omega = write_untrained(tmp_path / "a.safetensors", make_recipe(), mindspore.backend), np.float32([0.3, 0.8])
-    backend, fresh = get_backend("mindspore", "cpu", "graph"), get_backend("mindspore", "cpu", "pynative")
+    backend, fresh = get_framework("mindspore", "cpu", "graph"), get_framework("mindspore", "cpu", "pynative")
     model, rng = load(path, backend), np.random.default_rng(0)
     pictures = [rng.uniform(size=(1, 3, 20 + n, 31 - n)).astype(np.float32) for n in range(20)]
     first = [model.run(picture, omega) for picture in pictures]
@@ -78,7 +78,7 @@ def test_results_do_not_depend_on_what_was_dropped(mindspore, tmp_path):
 
 def test_a_training_goes_on_beside(mindspore):
     """Steps between which twenty sizes are restored equal steps without."""
-    recipe, backend = make_recipe(), get_backend("mindspore", "cpu", "pynative")
+    recipe, backend = make_recipe(), get_framework("mindspore", "cpu", "pynative")
     batches, found = Batches(recipe), []
     for sizes in (0, 20):
         network = backend.build(recipe.network, 2)

@@ -19,7 +19,7 @@ import pytest
 from parity_tests.cases import build, factor, inputs, omegas
 from tunable import oracle
 from tunable.benchmark import layer_timing
-from tunable.benchmark.layer_timing import Layer
+from tunable.benchmark.layers import Layer
 from tunable.forms import FORMS
 from tunable.specs.networks import ResNetSpec
 from tunable.tolerances import TOLERANCES, joint_error, relative_error

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from parity_tests.twins import differ
-from tunable.backends.model import Model
+from tunable.backends.model import WeightsModel
 from tunable.errors import OmegaError
 from tunable.omega import grid
 from tunable.parameters.starts import starting_weights
@@ -204,7 +204,7 @@ def test_no_picture_at_all(twin, make_recipe, rows):
     """Gives none, of the size that they would have; with a wrong omega an error as ever."""
     spec = ResNetSpec(channels=4, blocks=1, upscale=2)
     header = dataclasses.replace(Header.of(make_recipe()), network=spec)
-    model = Model(twin.backend, twin.backend.build(spec, 2), header)
+    model = WeightsModel(twin.backend, twin.backend.build(spec, 2), header)
     restored = model.run(np.zeros((0, 3, 8, 12), np.float32), np.zeros(rows, np.float32))
     assert restored.shape == (0, 3, 16, 24) and restored.dtype == np.float32
     with pytest.raises(OmegaError, match="3"):

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from parity_tests import official
 from tunable.backends.model import build
-from tunable.backends.registry import get_backend
+from tunable.backends.registry import get_framework
 from tunable.tolerances import CONTROL, TOLERANCES, relative_error
 from tunable.weights.conversion import check_fits, convert
 
@@ -59,7 +59,7 @@ def test_equal_to_the_official_formula(twin, tmp_path, kind):
     weights, x = official.state(**of_state), np.random.default_rng(1).uniform(size=(1, 3, 14, 21)).astype(np.float32)
     save_file(weights, tmp_path / "a.safetensors")
     tensors, header = convert(tmp_path / "a.safetensors", "swinir", settings)
-    backend = get_backend(twin.backend.name, "cpu", {"mindspore": "pynative"}.get(twin.backend.name))
+    backend = get_framework(twin.backend.name, "cpu", {"mindspore": "pynative"}.get(twin.backend.name))
     check_fits(tensors, header, "swinir", "a")
     found = build(header, tensors, backend).run(x)
     wanted = official.restored(weights, x, **of_run)

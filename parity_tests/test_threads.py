@@ -11,7 +11,7 @@ from parity_tests import strangers
 from parity_tests.test_training import start
 from parity_tests.tuned import call, made
 from parity_tests.twins import get_twin
-from tunable.backends.model import Model, load
+from tunable.backends.model import WeightsModel, load
 from tunable.backends.registry import requested
 from tunable.data.patches import Batches
 from tunable.errors import TunableError
@@ -69,7 +69,7 @@ def test_a_model(name, mode, make_recipe, rng):
     backend = get_twin(name).in_mode(mode)
     recipe = make_recipe(network={"name": "resnet", "channels": 4, "blocks": 1})
     network = backend.build(recipe.network, 2)
-    model = Model(backend, network, storage.Header.of(recipe))
+    model = WeightsModel(backend, network, storage.Header.of(recipe))
     x = rng.uniform(size=(1, 3, 12, 16)).astype(np.float32)
     before = backend.parameters(network)
     first = in_threads([lambda omega=omega: model.run(x, omega) for omega in OMEGAS], 1)

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tunable.backends.model import Model, load
+from tunable.backends.model import WeightsModel, load
 from tunable.commands import main
 from tunable.exports.judging import tried_export
 from tunable.images.pictures import from_network, read_picture, to_network, write
@@ -33,7 +33,7 @@ def check_halo(twin, form, spec, folder, rng, monkeypatch):
     header = Header(spec, ("a", "b"), ((0.0, 1.0),) * 2)
     network = twin.backend.build(spec, 2)
     twin.backend.assign(network, starting_weights(twin.backend.specs(network), 3))
-    model = Model(twin.backend, network, header)
+    model = WeightsModel(twin.backend, network, header)
     options = {"omega": OMEGA} if form == "folded" else {"form": form}
     (path,), _ = tried_export(model, "onnx", folder, **options)
     exported, omega = load(path, "onnx"), None if form == "folded" else OMEGA
@@ -139,7 +139,7 @@ def test_without_a_halo(tmp_path, rng):
 def test_the_lean_mode(twin, spec, tmp_path, rng, monkeypatch):
     """For what is restored whole, unless a mode is asked for: on a CPU without a graph."""
     network = twin.backend.build(spec, 2)
-    Model(twin.backend, network, Header(spec, ("a", "b"), ((0.0, 1.0),) * 2)).save(tmp_path / "a.safetensors")
+    WeightsModel(twin.backend, network, Header(spec, ("a", "b"), ((0.0, 1.0),) * 2)).save(tmp_path / "a.safetensors")
     write(tmp_path / "in.png", levels(rng, 9, 8))
     kind = type(twin.backend)
     modes, run = [], kind.run

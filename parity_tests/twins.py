@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tunable.backends.registry import get_backend
+from tunable.backends.registry import get_framework
 from tunable.tolerances import CONTROL, relative_error
 
 
@@ -32,12 +32,12 @@ class Twin:
     def __init__(self, name: str, mode: str):
         self.name = name
         self.device = os.environ.get(f"TUNABLE_DEVICE_{name.upper()}", "cpu")
-        self.backend = get_backend(name, self.device, mode)
+        self.backend = get_framework(name, self.device, mode)
         self.impl = importlib.import_module(f"{name}_impl")
 
     def in_mode(self, mode: str):
         """The backend in another mode."""
-        return get_backend(self.name, self.device, mode)
+        return get_framework(self.name, self.device, mode)
 
     def module(self, name: str):
         """A module of the twin, `training` or `layers.phi`."""
@@ -192,4 +192,4 @@ class MindSpore(Twin):
 def get_twin(name: str) -> Twin:
     """The twin of a backend; BackendError when its framework is missing."""
     kinds = {"torch": Torch, "mindspore": MindSpore}
-    return kinds[name]() if name in kinds else get_backend(name)
+    return kinds[name]() if name in kinds else get_framework(name)

@@ -9,8 +9,8 @@ from fake import Numpy
 from formula import Formula
 from prepared import contents, prepare, two_pictures
 
-from tunable.backends.model import Model, load
-from tunable.backends.registry import get_backend, requested
+from tunable.backends.model import WeightsModel, load
+from tunable.backends.registry import get_framework, requested
 from tunable.commands import main
 from tunable.errors import TunableError
 from tunable.images import pictures
@@ -106,7 +106,7 @@ def whole(recipe_of, tmp_path):
 @pytest.fixture(scope="session")
 def backend():
     """The first framework that this run must cover."""
-    return get_backend(next(iter(requested()), "torch"))
+    return get_framework(next(iter(requested()), "torch"))
 
 
 def _untrained(backend, values, path):
@@ -225,4 +225,4 @@ def restore(echo, tunable, here):
 @pytest.fixture
 def model_of(make_recipe):
     """model_of(formula, ...): a model whose network is formula(degraded, omega); keys are sections of its recipe."""
-    return lambda formula, **sections: Model(Formula(formula), None, Header.of(make_recipe(**sections)))
+    return lambda formula, **sections: WeightsModel(Formula(formula), None, Header.of(make_recipe(**sections)))

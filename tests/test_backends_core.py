@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tunable.backends.model import build, load
-from tunable.backends.registry import choose, get_backend, installed, requested
+from tunable.backends.registry import choose, get_framework, get_runtime, installed, requested
 from tunable.errors import BackendError, CheckpointError, OmegaError, TunableError
 from tunable.parameters.layouts import layout
 from tunable.weights import storage
@@ -36,16 +36,16 @@ def only(monkeypatch):
 
 def test_unknown_backend(refused):
     with refused(BackendError, "unknown backend 'toch'", "did you mean 'torch'", "known: torch, mindspore"):
-        get_backend("toch")
+        get_framework("toch")
     with refused(BackendError, "unknown backend 'jax'", "known: torch, mindspore"):
-        get_backend("jax")
+        get_framework("jax")
 
 
 @pytest.mark.parametrize("name", ["torch", "mindspore"])
 def test_a_missing_framework_is_an_error(name, only, refused):
     only()
     with refused(BackendError, repr(name), "not installed", f"pip install tunable-convolutions[{name}]"):
-        get_backend(name)
+        get_framework(name)
 
 
 def test_installed(only):
@@ -63,7 +63,7 @@ def test_installed(only):
         ("mindspore", ("mindspore",)),
         ("torch,mindspore", ("torch", "mindspore")),
         (" mindspore , torch,", ("mindspore", "torch")),
-        ("jax", ("jax",)),  # a run must cover it, so that get_backend refuses it
+        ("jax", ("jax",)),  # a run must cover it, so that get_framework refuses it
         ("", ("torch",)),
         (" , ", ("torch",)),
     ],
@@ -79,7 +79,7 @@ def test_requested_but_missing_is_an_error(only, monkeypatch, refused):
     monkeypatch.setenv("TUNABLE_BACKENDS", "mindspore")
     (name,) = requested()
     with refused(BackendError, "'mindspore'", "not installed"):
-        get_backend(name)
+        get_framework(name)
 
 
 def test_choose(refused):
@@ -131,6 +131,9 @@ class Numpy:
             return degraded + network.get("offset", np.float32(0))
         total = np.broadcast_to(omega.sum(-1), len(degraded)).reshape(-1, 1, 1, 1)
         return degraded + _gain(network) * total
+
+    def folds(self, network):
+        return True
 
     def fold(self, network, omega):
         return {"p": 0, "tensors": {}, "offset": _gain(network) * omega.sum()}
@@ -236,3 +239,37 @@ def test_nothing_is_built_for_a_header_that_promises_more_than_the_file_holds(mo
     wider = dataclasses.replace(model.header, network=model.header.network.model_copy(update={"channels": 16_384}))
     with refused(CheckpointError, "my file: tensor 'head.weight' has shape (3, 4, 3, 3, 3)", "(3, 16384, 3, 3, 3)"):
         build(wider, held, Never(), "my file")
+
+
+# --- what a backend is
+
+
+def test_a_mode_never_changes(backend, refused):
+    """Another mode is another backend, and a model in another mode another model."""
+    name = backend.modes[-1]
+    for one in (backend, get_runtime("onnx", "cpu")):
+        for change in ({"mode": one.modes[-1]}, {"device": "cpu"}):
+            with pytest.raises(dataclasses.FrozenInstanceError):
+                setattr(one, *next(iter(change.items())))
+    other = backend.with_mode(name)
+    assert type(other) is type(backend) and (other.mode, other.device) == (name, backend.device)
+    assert other == get_framework(backend.name, backend.device, name) and backend == backend.with_mode(backend.mode)
+    with refused(BackendError, f"backend '{backend.name}' has no mode 'fast'"):
+        backend.with_mode("fast")
+
+
+def test_a_model_in_another_mode(weights_file, backend):
+    model = load(weights_file, backend)
+    other = model.with_mode(backend.modes[-1])
+    assert model.backend is backend and other.backend.mode == backend.modes[-1]
+    assert other.network is model.network and other.header is model.header
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        model.backend = other.backend
+
+
+def test_no_framework_that_only_runs(weights_file, refused):
+    for attempt in (lambda: get_framework("onnx"), lambda: load(weights_file, "onnx")):
+        with refused(BackendError, "backend 'onnx' only runs exported files", "tunable export"):
+            attempt()
+    with refused(BackendError, "backend 'onnx' only runs exported files"):
+        load(weights_file, get_runtime("onnx"))

@@ -86,10 +86,10 @@ def test_doctor_finds_what_is_wrong(tunable, monkeypatch):
     from tunable.commands import doctor
     from tunable.errors import BackendError
 
-    def get_backend(name):
+    def get_framework(name):
         raise BackendError(f"{name}: libbroken.so is missing")
 
-    monkeypatch.setattr(doctor, "get_backend", get_backend)
+    monkeypatch.setattr(doctor, "get_framework", get_framework)
     monkeypatch.setattr(doctor, "installed", lambda: ("mindspore",))
     monkeypatch.setattr(doctor, "_version", lambda name: "2.4.1")
     monkeypatch.setattr(doctor, "_has_avx512", lambda: True)
@@ -137,7 +137,7 @@ def test_doctor_reads_the_switches(tunable, monkeypatch):
     from tunable.commands import doctor
 
     facts = {"device": "cpu", "tf32 convolution": "True", "hf32 matmul": "False"}
-    monkeypatch.setattr(doctor, "get_backend", lambda name: SimpleNamespace(facts=lambda: facts))
+    monkeypatch.setattr(doctor, "get_framework", lambda name: SimpleNamespace(facts=lambda: facts))
     monkeypatch.setattr(doctor, "installed", lambda: ("torch", "mindspore"))
     for dispatch, passed in (("0", False), ("1", True)):
         monkeypatch.setenv("MS_DEV_HOST_BLOCKING_RUN", dispatch)

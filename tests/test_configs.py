@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 import tunable
-from tunable.backends.registry import get_backend, requested
+from tunable.backends.registry import get_framework, requested
 from tunable.data.patches import BUNDLED_TEST, bundled
 from tunable.specs.networks import NAFNetSpec, SwinIRSpec
 from tunable.specs.reading import load_recipe
@@ -95,7 +95,7 @@ def test_the_papers_recipe_trains(task, backend, tmp_path):
     if task == "style_transfer":
         small += [f"objectives.{i}.image={bundled(BUNDLED_TEST)[0]}" for i in range(3)]
     recipe = load_recipe(ROOT / "configs" / task / "paper.yaml", small)
-    model = train(recipe, get_backend(backend, "cpu"), tmp_path)
+    model = train(recipe, get_framework(backend, "cpu"), tmp_path)
     assert (tmp_path / "model.safetensors").is_file()
     assert model.objectives == tuple(spec.name for spec in recipe.objectives)
     losses = [float(row.split(",")[2]) for row in (tmp_path / "log.csv").read_text(encoding="utf-8").splitlines()[1:]]

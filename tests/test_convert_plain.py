@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tunable.backends.model import build, load
-from tunable.backends.registry import get_backend, requested
+from tunable.backends.registry import get_framework, requested
 from tunable.commands import main
 from tunable.parameters.starts import starting_weights
 from tunable.specs.networks import NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
@@ -25,7 +25,7 @@ def plain(tmp_path):
     """plain(name, seed): a plain weights file; norms and free parameters differ between seeds too."""
 
     def write(name, seed=0):
-        backend = get_backend(requested()[0], "cpu")
+        backend = get_framework(requested()[0], "cpu")
         specs = backend.specs(backend.build(SPECS[name], 0))
         path = tmp_path / f"{name}-{seed}.safetensors"
         weights, draw = starting_weights(specs, seed), np.random.default_rng(seed)
@@ -44,7 +44,7 @@ def picture():
 def backends(name):
     """MindSpore without graphs, but for one network: every plain copy would be compiled, and every shape of omega."""
     slow = {"mindspore": None if name == "resnet" else "pynative"}
-    return [get_backend(each, "cpu", slow.get(each)) for each in requested()]
+    return [get_framework(each, "cpu", slow.get(each)) for each in requested()]
 
 
 @pytest.mark.parametrize("name", SPECS)

@@ -9,7 +9,7 @@ import pytest
 from formula import ENLARGING, JOINT, PLAIN
 from PIL import Image
 
-from tunable.backends.model import Model
+from tunable.backends.model import WeightsModel
 from tunable.data.degradations import protocol_degraded, protocol_noise, protocol_shrunk
 from tunable.data.filters import gaussian_blur
 from tunable.data.patches import BUNDLED_TEST
@@ -140,7 +140,7 @@ def test_a_plain_network_answers_for_its_omega(model_of, clean):
     np.testing.assert_array_equal(trained_omega(model.header), np.float32([0, 0.5]))
     found = measure(model, clean, degraded, None)
     np.testing.assert_allclose(found["psnr_eta"], found["psnr"] - 20 * np.log10(1 - 0.45), atol=1e-4)
-    folded = Model(model.backend, None, dataclasses.replace(model.header, folded_at=(1.0, 0.0)))
+    folded = WeightsModel(model.backend, None, dataclasses.replace(model.header, folded_at=(1.0, 0.0)))
     assert measure(folded, clean, degraded, None)["psnr_eta"] == found["psnr"]
     assert trained_omega(Header(model.header.network)) is None and trained_omega(model_of(None).header) is None
 

@@ -14,7 +14,7 @@ from prepared import MODEL, P, answer, contents
 
 from tunable.backends import onnx_runtime
 from tunable.backends.model import load
-from tunable.backends.registry import get_backend
+from tunable.backends.registry import get_runtime
 from tunable.errors import BackendError, CheckpointError, TunableError
 from tunable.exports import graphs, judging, onnx_files
 from tunable.images.pictures import read_picture
@@ -215,10 +215,10 @@ def test_blocked_is_refused(exported, monkeypatch, refused):
         with refused(BackendError, "cannot lay out this model's kernels: [Errno 28] No space left on device"):
             net.run(np.zeros((1, 3, 8, 8), np.float32), [1, 0])
     with refused(BackendError, "mode 'blocked' on device 'cpu' only, not on 'cuda'"):
-        get_backend("onnx", "cuda", "blocked")
+        get_runtime("onnx", "cuda", "blocked")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None if name == "onnx" else name)
     with refused(BackendError, "mode 'blocked' of backend 'onnx' needs onnx, which is not installed", "[onnx]"):
-        get_backend("onnx", mode="blocked")
+        get_runtime("onnx", mode="blocked")
 
 
 def test_restore(exported, tunable, place, tmp_path, monkeypatch):
@@ -271,9 +271,9 @@ def test_what_load_refuses(exported, backend, tmp_path, refused):
     with refused(TunableError, "net.mindir is an exported model", "runs with backend 'mindspore', not 'onnx'"):
         load("net.mindir", "onnx")
     with refused(BackendError, "has no device 'npu'", "known: cpu, cuda"):
-        get_backend("onnx", "npu")
+        get_runtime("onnx", "npu")
     with refused(BackendError, "has no mode 'fast'"):
-        get_backend("onnx", mode="fast")
+        get_runtime("onnx", mode="fast")
 
     def changed(change):
         held = onnx.load(exported)

@@ -12,7 +12,7 @@ import yaml
 from fake import press
 
 from tunable.backends import registry
-from tunable.backends.registry import get_backend
+from tunable.backends.registry import get_framework
 from tunable.commands import main
 from tunable.training import interrupts
 from tunable.training.checkpoints import Checkpoints
@@ -120,7 +120,7 @@ def test_a_framework_is_imported_to_its_end(handlers, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(registry._MODULES, "pressed", ("json", "pressed_in"))
     with pytest.raises(Stopped):
-        get_backend("pressed")
+        get_framework("pressed")
     assert sys.modules.pop("pressed_in").whole
     with pytest.raises(Stopped) as stopped, postponed():
         signal.raise_signal(TERM)
@@ -140,13 +140,13 @@ TRAINING = """
 import sys, time
 sys.path.insert(0, {tests!r})
 from fake import Numpy
-from tunable.commands import main, shared
+from tunable.commands import main, train
 
 def fault(step):
     print(step, flush=True)
     time.sleep(0.2)
 
-shared.get_backend = lambda *_: Numpy(fault)
+train.get_framework = lambda *_: Numpy(fault)
 sys.exit(main(["train", {recipe!r}, "--out", {out!r}]))
 """
 

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from tunable.benchmark import layer_timing
-from tunable.benchmark.layer_timing import AGAIN, ORDINARY, SHARED, Case, Layer
+from tunable.benchmark.layer_timing import AGAIN, ORDINARY, SHARED, Case
+from tunable.benchmark.layers import Layer
 from tunable.commands import bench, main
 from tunable.forms import FORMS, KINDS, choose, kind_of, runnable
 from tunable.reports import layers

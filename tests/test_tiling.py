@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tunable.backends.model import Model
+from tunable.backends.model import WeightsModel
 from tunable.errors import DataError, TunableError
 from tunable.images.pictures import from_network, to_floats, to_levels, to_network
 from tunable.images.tiling import run_tiled
@@ -199,7 +199,7 @@ def test_windows_lie_as_in_the_whole_picture():
 
 def of_size(model, size):
     """The model as a file exported for one size has it: it takes pictures of that size, and no other."""
-    return Model(model.backend, model.network, dataclasses.replace(model.header, size=size))
+    return WeightsModel(model.backend, model.network, dataclasses.replace(model.header, size=size))
 
 
 @pytest.mark.parametrize(("height", "width"), [(50, 70), (33, 32), (32, 33), (32, 48), (100, 20)])

@@ -18,7 +18,7 @@ import runs
 import torch
 
 from tunable import oracle
-from tunable.backends.registry import get_backend
+from tunable.backends.registry import get_framework
 from tunable.data.degradations import protocol_degraded
 from tunable.data.patches import Batches
 from tunable.evaluation import metrics
@@ -83,7 +83,7 @@ VARIANTS = {  # "base": phi base, four of five omegas at the corners, more than 
 
 def train(recipe):
     """The trained network of a recipe, in torch on one thread."""
-    backend = get_backend("torch", "cpu")
+    backend = get_framework("torch", "cpu")
     network = backend.build(recipe.network, recipe.network_objectives)
     backend.assign(network, starting_weights(backend.specs(network), recipe.seed, recipe.initial))
     trainer = backend.trainer(network, recipe)

@@ -26,8 +26,8 @@ from typing import NamedTuple
 import numpy as np
 import runs
 
-from tunable.backends.model import Model
-from tunable.backends.registry import BACKENDS, get_backend
+from tunable.backends.model import WeightsModel
+from tunable.backends.registry import BACKENDS, get_framework
 from tunable.exports.judging import tried_export
 from tunable.exports.onnx_files import with_constant
 from tunable.files import write_text
@@ -91,8 +91,8 @@ def measure_exports(threads: int) -> list[dict]:
 
     levels = onnxruntime.GraphOptimizationLevel
     levels = {"": levels.ORT_ENABLE_ALL, "rows ": levels.ORT_ENABLE_EXTENDED}
-    backend = get_backend("torch", "cpu")
-    own = Model(backend, backend.build(ResNetSpec(), 2), Header(ResNetSpec(), ("a", "b"), ((0.0, 1.0),) * 2))
+    backend = get_framework("torch", "cpu")
+    own = WeightsModel(backend, backend.build(ResNetSpec(), 2), Header(ResNetSpec(), ("a", "b"), ((0.0, 1.0),) * 2))
     x = np.random.default_rng(1).uniform(size=(1, 3, SIZE, SIZE)).astype(np.float32)
     calls = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -122,7 +122,7 @@ def answered(session, x: np.ndarray, omega: np.ndarray) -> list:
 def measure(name: str, threads: int) -> list[dict]:
     """What `take_turns` says of one framework's cases."""
     set_threads(name, threads)
-    backend, impl = get_backend(name, "cpu"), importlib.import_module(f"{name}_impl")
+    backend, impl = get_framework(name, "cpu"), importlib.import_module(f"{name}_impl")
     given, again = (backend.build(ResNetSpec(tunable=False), 0) for _ in range(2))
     tuned, kept = (impl.make_tunable(given, 2) for _ in range(2))
     own = backend.build(ResNetSpec(), 2)

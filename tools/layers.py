@@ -17,7 +17,7 @@ from pathlib import Path
 
 import runs
 
-from tunable.backends.registry import BACKENDS, get_backend
+from tunable.backends.registry import BACKENDS, get_framework
 from tunable.benchmark import layer_timing
 from tunable.files import write_text
 from tunable.reports import charts, layers, tables
@@ -82,7 +82,7 @@ def compared(rows: list[dict], again: list[dict]) -> str:
 
 
 def page(rows: list[dict], again: list[dict]) -> str:
-    facts = [get_backend(name, "cpu").facts() for name in BACKENDS]
+    facts = [get_framework(name, "cpu").facts() for name in BACKENDS]
     versions = ", ".join(f"{name} {found[name]}" for name, found in zip(BACKENDS, facts, strict=True))
     size = layer_timing.SIZE
     return f"""# What a tunable layer costs

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tunable.backends.registry import get_backend
+from tunable.backends.registry import get_framework
 from tunable.errors import TunableError
 from tunable.files import write_text
 from tunable.parameters.starts import starting_weights
@@ -47,7 +47,7 @@ def rows_of(path: Path) -> list[dict]:
 
 def nudge(path: Path, recipe: Recipe, seed: int) -> None:
     """The recipe's starting weights with relative noise of NUDGE: what no two correct programs can tell apart."""
-    backend = get_backend("torch", "cpu")
+    backend = get_framework("torch", "cpu")
     network = backend.build(recipe.network, recipe.network_objectives)
     weights = starting_weights(backend.specs(network), recipe.seed, recipe.initial)
     rng = np.random.default_rng([17, seed])

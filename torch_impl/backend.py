@@ -1,4 +1,4 @@
-"""This twin behind the protocol of tunable.backends.protocol: numpy in, numpy out."""
+"""This twin as a `Framework` of tunable.backends.protocol: numpy in, numpy out."""
 
 import copy
 from pathlib import Path
@@ -12,33 +12,29 @@ from torch_impl.networks import NETWORKS, Network, initialise, parameter_specs
 from torch_impl.timing import layer_call
 from torch_impl.training import Trainer
 from tunable.backends.model import load
-from tunable.backends.protocol import LayerCall
+from tunable.backends.protocol import Execution, Framework, LayerCall
 from tunable.backends.registry import choose
 
 
-class Backend:
+class Backend(Execution):
     """PyTorch on `cpu` or `cuda`; modes: eager, compile."""
 
     name = "torch"
     modes = ("eager", "compile")
     formats = ("onnx",)
     extends_any = True
-    opens = ()
+    _dtype = torch.float32
 
     def __init__(self, device: str | None = None, mode: str | None = None):
-        self.mode = choose(self.name, "mode", mode, self.modes)
-        self.device = ops.device_of(device)
+        super().__init__(str(ops.device_of(device)), choose(self.name, "mode", mode, self.modes))
         self.lean = "eager"
-        self._dtype = torch.float32
         ops.full_precision()
 
     def in_float64(self) -> "Backend":
-        exact = Backend("cpu", "eager")
-        exact._dtype = torch.float64
-        return exact
+        return _Float64("cpu", "eager")
 
     def facts(self) -> dict[str, str]:
-        return ops.facts(self.device, self.mode)
+        return ops.facts(torch.device(self.device), self.mode)
 
     def build(self, spec, num_objectives: int):
         network = NETWORKS[spec.name](num_objectives=num_objectives, **spec.arguments())
@@ -76,13 +72,13 @@ class Backend:
         return Trainer(network, recipe, compiled=self.mode == "compile")
 
     def layer_call(self, layer, form: str, num_objectives: int):
-        return layer_call(layer, form, num_objectives, self.device, self.mode)
+        return layer_call(layer, form, num_objectives, torch.device(self.device), self.mode)
 
     def fold(self, network, omega: np.ndarray):
         return folding.fold(network, self._omega(omega))
 
     def folds(self, network) -> bool:
-        return False
+        return True
 
     def export(self, network, path, format: str, form: str, metadata: dict[str, str], size=None) -> None:
         exports.export_onnx(network, path, form, metadata, size)
@@ -103,6 +99,15 @@ class Backend:
             )
 
         return record
+
+
+class _Float64(Backend):
+    """The truth for networks."""
+
+    _dtype = torch.float64
+
+
+_: type[Framework] = Backend  # it honours the whole protocol, which the type checker holds
 
 
 def load_network(path: str | Path, device: str | None = None) -> Network:

@@ -7,7 +7,8 @@ from torch import nn
 
 from torch_impl import ops
 from torch_impl.layers import TunableConv2d, TunableLinear
-from tunable.benchmark.layer_timing import AGAIN, ORDINARY, SHARED, Layer
+from tunable.benchmark.layer_timing import AGAIN, ORDINARY, SHARED
+from tunable.benchmark.layers import Layer
 
 
 def layer_call(layer: Layer, form: str, num_objectives: int, device: torch.device, mode: str) -> Callable[[], None]:

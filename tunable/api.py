@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tunable.backends.model import Model, load
-from tunable.backends.protocol import Backend
-from tunable.backends.registry import default_backend, get_backend, requested
+from tunable.backends.model import Model, WeightsModel, load
+from tunable.backends.protocol import Framework
+from tunable.backends.registry import default_backend, get_framework, requested
 from tunable.certificate import Certificate
 from tunable.certificate import verify as judge
 from tunable.evaluation.measuring import Measurement
@@ -26,11 +26,11 @@ def train(
     recipe: str | Path | Recipe,
     out: str | Path,
     *,
-    backend: str | Backend | None = None,
+    backend: str | Framework | None = None,
     overrides: Sequence[str] = (),
     resume: bool = False,
     progress: Callable[[int, int, float], None] | None = None,
-) -> Model:
+) -> WeightsModel:
     """Train a recipe, as `tunable train` does, and return the model.
 
     Args:
@@ -137,7 +137,7 @@ def verify(
     Raises:
         TunableError: for a plain network, and for what cannot be recorded.
     """
-    chosen = [get_backend(name) for name in (requested() if backends is None else backends)]
+    chosen = [get_framework(name) for name in (requested() if backends is None else backends)]
     return judge(path, chosen, points=points, exports=exports, record=record, against=against)
 
 
@@ -172,5 +172,5 @@ def export(
     return checked_export(model, format, path, omega, form=form, half=half, size=size)
 
 
-def _framework(backend: str | Backend | None) -> Backend:
-    return get_backend(backend or default_backend()) if backend is None or isinstance(backend, str) else backend
+def _framework(backend: str | Framework | None) -> Framework:
+    return get_framework(backend or default_backend()) if backend is None or isinstance(backend, str) else backend

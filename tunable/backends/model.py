@@ -1,43 +1,63 @@
 """A network with its weights in one framework, or an exported file: numpy in, numpy out."""
 
 import dataclasses
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeGuard
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from tunable.backends.protocol import Backend
-from tunable.backends.registry import backend_for, default_backend, get_backend
+from tunable.backends.protocol import Framework, Opener, Runtime
+from tunable.backends.registry import backend_for, default_backend, get_framework, get_opener, get_runtime
 from tunable.errors import BackendError, OmegaError, TunableError, shown
 from tunable.omega import check_omega
 from tunable.weights import storage
 
 
-@dataclass
-class Model:
-    """A network with its weights in one framework, or an exported file: numpy in, numpy out."""
+@dataclass(frozen=True)
+class Model(ABC):
+    """What `load` returns: it restores pictures, and folds where it can.
 
-    backend: Backend
+    Attributes:
+        backend: what runs the network.
+        network: the backend's own object.
+        header: what the file says of itself.
+    """
+
+    backend: Runtime
     network: Any
     header: storage.Header
-    exported: bool = False  # a graph without parameters, which runs and may fold, no more
 
     @property
     def objectives(self) -> tuple[str, ...]:
+        """Their names in omega's order, p of them; () for a plain network."""
         return self.header.objectives
 
     @property
     def folds(self) -> bool:
-        """Whether there is an omega to `fold` at, and a way."""
-        return bool(self.objectives) and (not self.exported or self.backend.folds(self.network))
+        """Whether there is an omega at which `fold` can be taken: not in a plain network, nor in every exported one."""
+        return bool(self.objectives) and self.backend.folds(self.network)
 
-    def run(self, degraded: np.ndarray, omega=None) -> np.ndarray:
+    def with_mode(self, mode: str) -> Self:
+        """The same network, run in another mode of its backend; BackendError for one that the backend lacks."""
+        return dataclasses.replace(self, backend=self.backend.with_mode(mode))
+
+    def run(self, degraded: np.ndarray, omega: ArrayLike | None = None) -> np.ndarray:
         """Restore pictures.
 
-        degraded  floats (N, 3, H, W), 0..1; TunableError for whole numbers and for other shapes
-        omega     (p,) or (N, p), any finite values; None for a plain network
-        returns   float32 (N, 3, scale H, scale W), not clipped
+        Args:
+            degraded: floats (N, 3, H, W), 0 to 1.
+            omega: (p,), or (N, p) for one per picture, any finite values; None for a plain network.
+
+        Returns:
+            float32 (N, 3, scale H, scale W), not clipped.
+
+        Raises:
+            TunableError: for pictures of whole numbers or of another shape.
+            OmegaError: for an omega of another length, or of values that are not finite.
+            BackendError: where an exported file cannot run on these pictures.
         """
         degraded = np.asarray(degraded)
         if degraded.dtype.kind in "iu":
@@ -64,26 +84,22 @@ class Model:
         wanted = (count, channels, scale * height, scale * width)
         if not count:  # not every framework computes with nothing
             return np.zeros(wanted, np.float32)
-        restored = self.backend.run(self.network, degraded, omega)
-        # A graph does what it likes, whatever its header says.
-        if self.exported and (restored.shape != wanted or restored.dtype != np.float32):
-            raise BackendError(
-                f"the exported file makes {restored.dtype} of shape {restored.shape} of pictures {degraded.shape}; "
-                f"its header promises float32 of shape {wanted}"
-            )
-        return restored
+        return self._restored(degraded, omega, wanted)
 
-    def save(self, path: str | Path) -> None:
-        """Write the weights file."""
-        self._check_weights("save")
-        storage.save(path, self.backend.parameters(self.network), self.header)
+    def _restored(self, degraded: np.ndarray, omega: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+        return self.backend.run(self.network, degraded, omega)
 
-    def fold(self, omega) -> "Model":
-        """A plain model equal to this one at omega (p,)."""
+    def fold(self, omega: ArrayLike) -> Self:
+        """A plain model equal to this one at omega (p,).
+
+        Raises:
+            TunableError: for a plain network, and for an exported one that cannot be folded.
+            OmegaError: for an omega of another shape, or of values that are not finite.
+        """
         if not self.objectives:
             raise TunableError("this network is plain already: there is nothing to fold")
         if not self.folds:
-            self._check_weights("fold")
+            raise _only_runs("fold")
         omega = check_omega(omega, self.objectives)
         if omega.ndim != 1:
             raise OmegaError(f"folding wants one omega ({len(self.objectives)},), not {omega.shape}")
@@ -94,32 +110,109 @@ class Model:
         )
         return dataclasses.replace(self, network=network, header=header)
 
-    def _check_weights(self, verb: str) -> None:
-        if self.exported:
-            raise TunableError(f"an exported model only runs: to {verb} it, load the weights that it was made from")
+    @abstractmethod
+    def save(self, path: str | Path) -> None:
+        """Write the weights file; TunableError for an exported model, which holds no weights of its own."""
 
 
-def build(header: storage.Header, tensors: dict[str, np.ndarray], backend: Backend, source="weights") -> Model:
-    """Build the header's network in `backend` and give it `tensors` (strict; CheckpointError before it is built)."""
+@dataclass(frozen=True)
+class WeightsModel(Model):
+    """A network with its weights in a framework, such as a weights file holds."""
+
+    backend: Framework
+
+    def save(self, path: str | Path) -> None:
+        """Write the weights file."""
+        storage.save(path, self.backend.parameters(self.network), self.header)
+
+
+@dataclass(frozen=True)
+class ExportedModel(Model):
+    """An exported file, which runs and may fold, no more."""
+
+    def save(self, path: str | Path) -> None:
+        """Raise TunableError."""
+        raise _only_runs("save")
+
+    def _restored(self, degraded: np.ndarray, omega: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+        restored = self.backend.run(self.network, degraded, omega)
+        # A graph does what it likes, whatever its header says.
+        if restored.shape != shape or restored.dtype != np.float32:
+            raise BackendError(
+                f"the exported file makes {restored.dtype} of shape {restored.shape} of pictures {degraded.shape}; "
+                f"its header promises float32 of shape {shape}"
+            )
+        return restored
+
+
+def _only_runs(verb: str) -> TunableError:
+    return TunableError(f"an exported model only runs: to {verb} it, load the weights that it was made from")
+
+
+def build(
+    header: storage.Header, tensors: dict[str, np.ndarray], backend: Framework, source: str | Path = "weights"
+) -> WeightsModel:
+    """Build the header's network in a framework and give it its weights.
+
+    Args:
+        header: names the network.
+        tensors: exactly the network's parameters, float32.
+        backend: the framework.
+        source: what errors call the weights.
+
+    Raises:
+        CheckpointError: for other tensors, before the network is built.
+    """
     storage.check_network(tensors, header, source)
     network = backend.build(header.network, header.num_objectives)
     backend.assign(network, tensors)
-    return Model(backend, network, header)
+    return WeightsModel(backend, network, header)
 
 
 def load(
-    path: str | Path, backend: str | Backend | None = None, device: str | None = None, mode: str | None = None
+    path: str | Path, backend: str | Runtime | None = None, device: str | None = None, mode: str | None = None
 ) -> Model:
     """Load a weights file into a framework, or an exported file: .onnx, .mindir.
 
-    backend  None: "onnx" for .onnx, "mindspore" for .mindir, else the first framework that is installed
+    Args:
+        path: the file; of weights, also a checkpoint of a run.
+        backend: a name, or a backend that exists already; None: "onnx" for .onnx, "mindspore" for .mindir, else the
+            first framework that is installed.
+        device: as `tunable.backends.registry.get_runtime`.
+        mode: likewise.
+
+    Raises:
+        CheckpointError: for a file that is missing, damaged, or none of this project.
+        BackendError: for a backend that is missing.
+        TunableError: for a backend that cannot open this file.
     """
     wanted = backend_for(path)
-    backend = backend or wanted or default_backend()
-    chosen = get_backend(backend, device, mode) if isinstance(backend, str) else backend
-    if wanted and Path(path).suffix.lower() in chosen.opens:
-        return Model(chosen, *chosen.open(path), exported=True)
-    if wanted:
-        raise TunableError(f"{path} is an exported model: it runs with backend {wanted!r}, not {chosen.name!r}")
+    if wanted is None:
+        return load_weights(path, backend, device, mode)
+    if isinstance(backend, str | None):
+        runtime = get_opener(path, device, mode) if backend in (None, wanted) else get_runtime(backend, device, mode)
+    else:
+        runtime = backend
+    if not (_is_opener(runtime) and Path(path).suffix.lower() in runtime.opens):
+        raise TunableError(f"{path} is an exported model: it runs with backend {wanted!r}, not {runtime.name!r}")
+    return ExportedModel(runtime, *runtime.open(path))
+
+
+def load_weights(
+    path: str | Path, backend: str | Runtime | None = None, device: str | None = None, mode: str | None = None
+) -> WeightsModel:
+    """Load a weights file into a framework; arguments and errors as `load`."""
+    if isinstance(backend, str | None):
+        backend = get_framework(backend or default_backend(), device, mode)
+    if not _is_framework(backend):
+        raise BackendError(f"backend {backend.name!r} only runs exported files, not weights")
     tensors, header = storage.load(path)
-    return build(header, tensors, chosen, path)
+    return build(header, tensors, backend, path)
+
+
+def _is_opener(runtime: Runtime) -> TypeGuard[Opener]:
+    return hasattr(runtime, "open")
+
+
+def _is_framework(runtime: Runtime) -> TypeGuard[Framework]:
+    return hasattr(runtime, "build")

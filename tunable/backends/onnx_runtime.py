@@ -1,4 +1,4 @@
-"""Exported ONNX files behind the protocol of tunable.backends.protocol, as far as a file can follow it: it runs."""
+"""Exported ONNX files, run by onnxruntime: an `Opener` of tunable.backends.protocol."""
 
 import importlib.util
 import tempfile
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from tunable.backends.protocol import Execution, Opener
 from tunable.backends.registry import check_inputs, choose
 from tunable.errors import BackendError, CheckpointError
 from tunable.exports import graphs, onnx_files
@@ -67,7 +68,7 @@ class Session(onnxruntime.InferenceSession):
         return self if model is None else Session(model, self.device)
 
 
-class Backend:
+class Backend(Execution):
     """onnxruntime on `cpu` or `cuda`.
 
     Modes: session runs the file as it is; blocked, on a CPU, takes some seconds before the first picture and is
@@ -77,13 +78,11 @@ class Backend:
     name = "onnx"
     modes = ("session", "blocked")
     lean = "session"
-    formats = ()
-    extends_any = True
     opens = (".onnx",)
 
     def __init__(self, device: str | None = None, mode: str | None = None):
-        self.mode = choose(self.name, "mode", mode, self.modes)
-        self.device = choose(self.name, "device", device, tuple(_PROVIDERS))
+        chosen = choose(self.name, "device", device, tuple(_PROVIDERS))
+        super().__init__(chosen, choose(self.name, "mode", mode, self.modes))
         if self.mode == "blocked" and self.device != "cpu":
             raise BackendError(f"backend 'onnx' has mode 'blocked' on device 'cpu' only, not on {self.device!r}")
         if self.mode == "blocked" and importlib.util.find_spec("onnx") is None:
@@ -99,9 +98,6 @@ class Backend:
 
     def facts(self) -> dict[str, str]:
         return {"onnxruntime": onnxruntime.__version__, "device": self.device, "mode": self.mode}
-
-    def build(self, spec, num_objectives: int):
-        raise BackendError("backend 'onnx' only runs exported files: `tunable export` makes them")
 
     def open(self, path: str | Path):
         """An exported file as (session, header); CheckpointError if it is not one."""
@@ -147,6 +143,9 @@ class Backend:
         return np.concatenate(
             [_call(network, image=image[n : n + 1], omega=omega[n : n + 1]) for n in range(len(image))]
         )
+
+
+_: type[Opener] = Backend  # it honours the whole protocol, which the type checker holds
 
 
 def _blocked(session: Session) -> Session:

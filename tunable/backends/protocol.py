@@ -1,126 +1,276 @@
-"""What a framework must supply to the neutral package.
+"""What runs networks, and what builds and trains them: the protocols that the neutral package is written against.
 
-A twin's `backend` module has one class `Backend` that follows this protocol. Everything else (commands, certificate,
-evaluation, training loop) is written once against it, with numpy arrays.
+A `Runtime` runs a network. A `Framework` also builds, trains, traces and exports networks. An `Opener` is a runtime of
+exported files. The class `Backend` of torch_impl.backend is a framework, the class of mindspore_impl.backend a
+framework and an opener (of .mindir), and the class of tunable.backends.onnx_runtime an opener (of .onnx). Each of them
+honours its protocols as a whole: no method is there only to refuse. Networks are the backend's own objects, which the
+neutral package passes on without looking into them; everything else is numpy.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
+from tunable.benchmark.layers import Layer
 from tunable.data.patches import Batch
 from tunable.exports.graphs import Graph
 from tunable.parameters.specs import ParameterSpec
 from tunable.specs.networks import NetworkSpec
 from tunable.specs.recipe import Recipe
-from tunable.weights import storage
+from tunable.weights.storage import Header
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Tensors = dict[str, Array]  # by name
 
 
 class LayerCall(NamedTuple):
-    """One call of a tunable layer inside a network, as `Backend.trace` records it.
+    """One call of a tunable layer inside a network, as `Framework.trace` records it.
 
-    kind      a layer of the oracle: "conv2d", "linear", "parameter"
-    phi       the form of the layer's phi
-    tensors   its parameters by local name (weight, bias, phi.weight, ...)
-    options   stride, padding, dilation, groups as the oracle takes them
-    input     the layer's input, None for a parameter
-    output    what the layer returned
+    Attributes:
+        kind: a layer of the oracle: "conv2d", "linear", "parameter".
+        phi: the form of the layer's phi.
+        tensors: its parameters by local name (weight, bias, phi.weight, ...).
+        options: stride, padding, dilation, groups as the oracle takes them.
+        input: the layer's input; None for a parameter.
+        output: what the layer returned.
     """
 
     kind: str
     phi: str
-    tensors: dict[str, np.ndarray]
+    tensors: Tensors
     options: dict[str, Any]
-    input: np.ndarray | None
-    output: np.ndarray
+    input: Array | None
+    output: Array
 
 
 class LossReport(NamedTuple):
-    """One evaluation of the multi-loss on a batch: its value, the p objectives (batch means), gradients by name."""
+    """One evaluation of the multi-loss on a batch (Eq. 7).
+
+    Attributes:
+        loss: its value, the mean over the batch.
+        terms: the p objectives (p,), batch means.
+        gradients: the loss's gradient by the name of the parameter.
+    """
 
     loss: float
-    terms: np.ndarray
-    gradients: dict[str, np.ndarray]
+    terms: Array
+    gradients: Tensors
 
 
 class StepReport(NamedTuple):
-    """A training step: the loss before it, its p objectives (batch means), the discriminator's loss if there is one."""
+    """One training step.
+
+    Attributes:
+        loss: the multi-loss before the step.
+        terms: the p objectives (p,) before it, batch means.
+        discriminator: the discriminator's loss; None without one.
+    """
 
     loss: float
-    terms: np.ndarray
+    terms: Array
     discriminator: float | None = None
 
 
 class Trainer(Protocol):
-    """A network being trained: one optimizer step at a time, its state as arrays."""
+    """A network being trained, one optimizer step at a time, and its state as arrays."""
 
     def step(self, batch: Batch, learning_rate: float) -> StepReport:
-        """Take one step, the discriminator's after the network's if there is one."""
+        """Take one optimizer step on a batch; with a discriminator, its step after the network's.
+
+        Args:
+            batch: pictures (n, 3, h, w) and omega.
+            learning_rate: of this step.
+        """
+        ...
 
     def gradients(self, batch: Batch) -> LossReport:
-        """Loss and gradients on a batch, without moving anything."""
+        """Evaluate the loss and its gradients on a batch, without moving anything."""
+        ...
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Optimizer state, equal in name: `step`, and `first.<name>` and `second.<name>`, or `momentum.<name>`.
+    def state(self) -> Tensors:
+        """The optimizer's state, under equal names in every framework.
 
-        With a discriminator also `discriminator.weights.<name>`, and its optimizer's state after `discriminator.`.
+        Returns:
+            `step`, and `first.<name>` and `second.<name>`, or `momentum.<name>`, of every parameter. With a
+            discriminator also its weights as `discriminator.weights.<name>` and its optimizer's state after
+            `discriminator.`.
         """
+        ...
 
-    def load_state(self, state: dict[str, np.ndarray]) -> None:
-        """Continue from a state that `state` returned."""
+    def load_state(self, state: Tensors) -> None:
+        """Continue from a state that `state` returned, of this framework or of another."""
+        ...
 
 
-class Backend(Protocol):
-    """A framework. Networks are the framework's own objects; everything else is numpy."""
+@dataclass(frozen=True)
+class Execution:
+    """Where and how a backend runs, which never changes: another mode is another backend.
 
-    name: str
+    Attributes:
+        device: such as "cpu", "cuda:0", "ascend".
+        mode: one of the backend's `modes`.
+    """
+
     device: str
-    mode: str  # one of `modes`
-    lean: str  # the mode that takes least memory on this device, for pictures that are restored whole
-    modes: tuple[str, ...]  # ways to run, the default first: eager, compile; graph, pynative; session, blocked
-    formats: tuple[str, ...]  # what `export` writes: onnx, mindir
-    extends_any: bool  # whether the graph of a network that continues its input can leave height and width open
-    opens: tuple[str, ...]  # suffixes of exported files that `open` reads
+    mode: str
 
-    def __init__(self, device: str | None = None, mode: str | None = None): ...
+    def with_mode(self, mode: str) -> Self:
+        """The same backend on the same device in another mode."""
+        return type(self)(self.device, mode)
 
-    def in_float64(self) -> "Backend":
-        """The same framework computing in float64 on the CPU, the truth for networks; BackendError if it cannot."""
+
+class Runtime(Protocol):
+    """What runs a network."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the registry: "torch", "mindspore", "onnx"."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where it runs, such as "cpu" or "cuda:0"."""
+        ...
+
+    @property
+    def mode(self) -> str:
+        """How it runs, one of `modes`."""
+        ...
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """All ways to run, the default first: eager, compile; graph, pynative; session, blocked."""
+        ...
+
+    @property
+    def lean(self) -> str:
+        """The mode that takes least memory on this device, for pictures that are restored whole."""
+        ...
+
+    def with_mode(self, mode: str) -> Self:
+        """The same runtime on the same device in another mode; networks of this one run in it.
+
+        Raises:
+            BackendError: for a mode that is none of `modes`.
+        """
+        ...
 
     def facts(self) -> dict[str, str]:
         """Versions, device, and every switch that changes numbers."""
+        ...
 
-    def build(self, spec: NetworkSpec, num_objectives: int) -> Any:
-        """A network with arbitrary weights; 0 objectives: its plain form."""
+    def run(self, network: Any, degraded: Array, omega: Array | None) -> Array:
+        """Run a network, without gradients.
 
-    def specs(self, network: Any) -> list[ParameterSpec]:
-        """Every parameter of the network."""
+        Args:
+            network: one of this runtime.
+            degraded: float32 pictures (n, c, h, w), 0 to 1.
+            omega: (p,) for all pictures or (n, p); None for a plain network.
 
-    def parameters(self, network: Any) -> dict[str, np.ndarray]:
-        """A copy of every parameter."""
+        Returns:
+            The restored pictures (n, c, scale h, scale w), not clipped.
 
-    def assign(self, network: Any, tensors: dict[str, np.ndarray]) -> None:
-        """Set every parameter (already checked against `specs`)."""
-
-    def run(self, network: Any, degraded: np.ndarray, omega: np.ndarray | None) -> np.ndarray:
-        """The network's output, without gradients. degraded (N, C, H, W); omega (p,), (N, p) or None."""
-
-    def trace(self, network: Any, degraded: np.ndarray, omega: np.ndarray) -> dict[str, LayerCall]:
-        """Run the network and record every tunable layer by name, in calling order."""
-
-    def trainer(self, network: Any, recipe: Recipe) -> Trainer:
-        """Train this network in place with the recipe's objectives and optimizer."""
-
-    def layer_call(self, layer: Any, form: str, num_objectives: int) -> Callable[[], None]:
-        """A function that runs a `layer_timing.Layer` once in a form, or an ordinary one of its size."""
-
-    def fold(self, network: Any, omega: np.ndarray) -> Any:
-        """A plain network equal to `network` at omega (p,)."""
+        Raises:
+            BackendError: where an exported file cannot run on these pictures.
+        """
+        ...
 
     def folds(self, network: Any) -> bool:
-        """Whether `fold` takes this exported network."""
+        """Whether `fold` takes this tunable network: every one that a framework built, some exported ones."""
+        ...
+
+    def fold(self, network: Any, omega: Array) -> Any:
+        """A plain network equal to a tunable one, which `folds`, at omega (p,)."""
+        ...
+
+
+class Opener(Runtime, Protocol):
+    """A runtime of exported files."""
+
+    @property
+    def opens(self) -> tuple[str, ...]:
+        """The suffixes of the files that `open` reads: ".onnx", ".mindir"."""
+        ...
+
+    def open(self, path: str | Path) -> tuple[Any, Header]:
+        """Read an exported file.
+
+        Returns:
+            What `run` takes as network, and the file's header.
+
+        Raises:
+            CheckpointError: for a file that is missing, damaged, or none that this project exported.
+        """
+        ...
+
+    def graph(self, path: str | Path) -> Graph:
+        """The operators and constants of an exported file."""
+        ...
+
+
+class Framework(Runtime, Protocol):
+    """A runtime that also builds, trains, traces and exports networks."""
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """What `export` writes: onnx, mindir."""
+        ...
+
+    @property
+    def extends_any(self) -> bool:
+        """Whether the graph of a network that pads its input can leave height and width open."""
+        ...
+
+    def in_float64(self) -> "Framework | None":
+        """The same framework in float64 on the CPU, the truth for networks; None where it has no float64."""
+        ...
+
+    def build(self, spec: NetworkSpec, num_objectives: int) -> Any:
+        """Build a network with arbitrary weights.
+
+        Args:
+            spec: its name and arguments.
+            num_objectives: p; 0 for the plain form.
+        """
+        ...
+
+    def specs(self, network: Any) -> list[ParameterSpec]:
+        """Name, shape and role of every parameter, in the network's order."""
+        ...
+
+    def parameters(self, network: Any) -> Tensors:
+        """A copy of every parameter, float32."""
+        ...
+
+    def assign(self, network: Any, tensors: Tensors) -> None:
+        """Set every parameter from tensors whose names and shapes are those of `specs`."""
+        ...
+
+    def trace(self, network: Any, degraded: Array, omega: Array) -> dict[str, LayerCall]:
+        """Run a network and record every tunable layer by name, in calling order.
+
+        Args:
+            network: a tunable network.
+            degraded: float32 pictures (n, c, h, w).
+            omega: (p,) or (n, p).
+        """
+        ...
+
+    def trainer(self, network: Any, recipe: Recipe) -> Trainer:
+        """Train a network in place with a recipe's objectives and optimizer.
+
+        Raises:
+            RecipeError: where VGG-19's weights cannot be had.
+            DataError: where a style's picture cannot be read.
+        """
+        ...
+
+    def layer_call(self, layer: Layer, form: str, num_objectives: int) -> Callable[[], None]:
+        """A function that runs a layer once: tunable in a form, or the ordinary layer of its size."""
+        ...
 
     def export(
         self,
@@ -131,14 +281,17 @@ class Backend(Protocol):
         metadata: dict[str, str],
         size: tuple[int, int] | None = None,
     ) -> None:
-        """Write the network as a graph in one of `formats`, `metadata` inside it.
+        """Write a network as a graph, with inputs `image` (n, c, h, w) and, when tunable, `omega`.
 
-        Inputs `image` (n, c, h, w) and, when tunable, `omega`: (1, p) in form `shared`, (n, p) in form `basis`.
-        size: fixed h and w. BackendError where the framework cannot write this graph.
+        Args:
+            network: a tunable or a plain network.
+            path: the file.
+            format: one of `formats`.
+            form: `shared`, whose omega is (1, p), or `basis`, whose omega is (n, p).
+            metadata: the header, which stands in the file.
+            size: fixed height and width of the pictures in pixels; None leaves them open.
+
+        Raises:
+            BackendError: where the framework cannot write this graph.
         """
-
-    def open(self, path: str | Path) -> tuple[Any, storage.Header]:
-        """An exported file of one of the suffixes `opens`: what `run` runs, and its header. CheckpointError."""
-
-    def graph(self, path: str | Path) -> Graph:
-        """What such a file holds."""
+        ...

@@ -4,17 +4,18 @@ import importlib
 import importlib.util
 import os
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
-from tunable.backends.protocol import Backend
+from tunable.backends.protocol import Framework, Opener, Runtime
 from tunable.errors import BackendError, CheckpointError, nearest, shown
 from tunable.training.interrupts import postponed
 from tunable.weights import storage
 
 _TWINS = {"torch": ("torch", "torch_impl.backend"), "mindspore": ("mindspore", "mindspore_impl.backend")}
 BACKENDS = tuple(_TWINS)
-_MODULES = {**_TWINS, "onnx": ("onnxruntime", "tunable.backends.onnx_runtime")}  # the last only runs exported files
+_MODULES = {**_TWINS, "onnx": ("onnxruntime", "tunable.backends.onnx_runtime")}  # the last opens exported files only
 _EXPORTED = {".onnx": "onnx", ".mindir": "mindspore"}  # suffix -> the backend that opens it
 
 
@@ -29,8 +30,35 @@ def requested() -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip()) or installed()
 
 
-def get_backend(name: str, device: str | None = None, mode: str | None = None) -> Backend:
-    """Import one twin; BackendError if it is unknown or its framework is missing."""
+def get_runtime(name: str, device: str | None = None, mode: str | None = None) -> Runtime:
+    """A backend of any kind, to run what it opens or builds.
+
+    Args:
+        name: "torch", "mindspore" or "onnx".
+        device: such as "cpu" or "cuda:1"; None: an accelerator if there is one.
+        mode: one of the backend's `modes`; None: the first.
+
+    Raises:
+        BackendError: for an unknown name, a framework that is not installed, and a device or mode that it lacks.
+    """
+    return _module(name).Backend(device=device, mode=mode)
+
+
+def get_framework(name: str, device: str | None = None, mode: str | None = None) -> Framework:
+    """A backend that builds and trains networks; arguments and errors as `get_runtime`, BackendError for "onnx"."""
+    module = _module(name)
+    if name not in _TWINS:
+        raise BackendError(f"backend {name!r} only runs exported files: `tunable export` makes them")
+    return module.Backend(device=device, mode=mode)
+
+
+def get_opener(path: str | Path, device: str | None = None, mode: str | None = None) -> Opener:
+    """The backend that opens exported files with this suffix; other arguments and errors as `get_runtime`."""
+    return _module(_EXPORTED[Path(path).suffix.lower()]).Backend(device=device, mode=mode)
+
+
+def _module(name: str) -> ModuleType:
+    """Import the module of a backend."""
     if name not in _MODULES:
         raise BackendError(f"unknown backend {name!r}{nearest(name, _MODULES)}; known: {', '.join(_MODULES)}")
     module, twin = _MODULES[name]
@@ -40,11 +68,10 @@ def get_backend(name: str, device: str | None = None, mode: str | None = None) -
         )
     try:
         with postponed():
-            found = importlib.import_module(twin)
+            return importlib.import_module(twin)
     except (ImportError, OSError) as error:  # a broken installation: a library that is missing or does not fit
         reason = " ".join(str(error).split())
         raise BackendError(f"backend {name!r}: {module} is installed but cannot be imported: {reason}") from None
-    return found.Backend(device=device, mode=mode)
 
 
 def read_pickle(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

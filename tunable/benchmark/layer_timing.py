@@ -10,41 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tunable.backends.protocol import Backend
+from tunable.backends.protocol import Framework
+from tunable.benchmark.layers import Layer
 from tunable.benchmark.turns import in_turns
 from tunable.forms import KINDS, runnable
 
-SIZE = 128  # pixels along each side
 ORDINARY, AGAIN, SHARED = "ordinary", "ordinary, again", "shared"
 WIDE = 128  # `basis` costs p ordinary layers: it is timed up to this many kernels times channels
 SECONDS = 2.0  # rounds go on for as long, so that small layers get many
 TURN = 0.004  # seconds: in its turn a case runs for as long
-
-
-class Layer(NamedTuple):
-    """A layer that keeps the number of channels and the size.
-
-    kind      one of KINDS (`kernel` pixels along each side), or linear (on rows of SIZE^2)
-    batch     pictures; omega is one for all when there is one picture, else one for each
-    backward  whether the gradients in input and parameters are computed too
-    """
-
-    kind: str
-    kernel: int
-    channels: int
-    batch: int = 1
-    backward: bool = False
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the input."""
-        if self.kind == "linear":
-            return self.batch, SIZE**2, self.channels
-        return self.batch, self.channels, SIZE, SIZE
-
-    @property
-    def groups(self) -> int:
-        return self.channels if self.kind == "depthwise" else 1
 
 
 class Case(NamedTuple):
@@ -77,7 +51,7 @@ def cases(layer: Layer, device: str) -> list[Case]:
     return [Case(ORDINARY), *(c for c in tunable if c.form != "basis" or c.p * layer.channels <= WIDE), Case(AGAIN)]
 
 
-def measure(backend: Backend, layers: Iterable[Layer], rounds: int, seconds: float = SECONDS) -> Iterable[dict]:
+def measure(backend: Framework, layers: Iterable[Layer], rounds: int, seconds: float = SECONDS) -> Iterable[dict]:
     """One row per layer and case: their fields, `device`, and `seconds` of each round.
 
     rounds, seconds  of every layer at least
@@ -85,7 +59,7 @@ def measure(backend: Backend, layers: Iterable[Layer], rounds: int, seconds: flo
     for layer in layers:
         calls = {case: backend.layer_call(layer, *case) for case in cases(layer, _kind(backend.device))}
         for case, times in in_turns(calls, rounds, seconds=seconds, turn=TURN).items():
-            yield {"device": str(backend.device), **layer._asdict(), **case._asdict(), "seconds": times}
+            yield {"device": backend.device, **layer._asdict(), **case._asdict(), "seconds": times}
 
 
 def summary(name: str, rows: list[dict]) -> list[dict]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tunable.backends.protocol import Backend
+from tunable.backends.protocol import Framework
 from tunable.benchmark.turns import WARM_UP, in_turns
 from tunable.data.patches import Batches
 from tunable.parameters.starts import starting_weights
@@ -21,7 +21,7 @@ PLAIN, SHARED, PER_SAMPLE, FOLDED = "plain", "tunable, one omega", "tunable, ome
 STEP, WAIT = "step of a run", "of it waiting for data"
 
 
-def networks(backend: Backend, spec: NetworkSpec, size: tuple[int, ...], rounds: int) -> Times:
+def networks(backend: Framework, spec: NetworkSpec, size: tuple[int, ...], rounds: int) -> Times:
     """Time forward passes of a plain network, of its tunable form (p = 2) and of that one's fold.
 
     Args:
@@ -49,7 +49,7 @@ def networks(backend: Backend, spec: NetworkSpec, size: tuple[int, ...], rounds:
     )
 
 
-def training(backend: Backend, recipe: Recipe, rounds: int) -> Times:
+def training(backend: Framework, recipe: Recipe, rounds: int) -> Times:
     """Time training steps of a tunable recipe and of its plain network, then steps as a run takes them.
 
     The first cases are given ready batches. WAIT is the part of STEP that a run of the recipe, which prepares its
@@ -81,20 +81,20 @@ def ratios(times: Times, reference: str) -> dict[str, float]:
     return {name: float(np.median(np.asarray(seconds) / base)) for name, seconds in times.items()}
 
 
-def _network(backend: Backend, spec: NetworkSpec, num_objectives: int):
+def _network(backend: Framework, spec: NetworkSpec, num_objectives: int):
     network = backend.build(spec, num_objectives)
     backend.assign(network, starting_weights(backend.specs(network), 0))
     return network
 
 
-def _step(backend: Backend, recipe: Recipe) -> Callable[[], object]:
+def _step(backend: Framework, recipe: Recipe) -> Callable[[], object]:
     """A function that takes one training step, on the same batch every time."""
     trainer = backend.trainer(_network(backend, recipe.network, recipe.network_objectives), recipe)
     batch = Batches(recipe)[0]
     return lambda: trainer.step(batch, recipe.optimizer.learning_rate)
 
 
-def _as_a_run(backend: Backend, recipe: Recipe, rounds: int) -> Times:
+def _as_a_run(backend: Framework, recipe: Recipe, rounds: int) -> Times:
     trainer = backend.trainer(_network(backend, recipe.network, recipe.network_objectives), recipe)
     times: Times = {STEP: [], WAIT: []}
     stream = Batches(recipe).stream(0, WARM_UP + rounds)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tunable.backends.model import Model, build
-from tunable.backends.protocol import Backend, LayerCall, LossReport, Trainer
+from tunable.backends.model import WeightsModel, build
+from tunable.backends.protocol import Framework, LayerCall, LossReport, Trainer
 from tunable.certificate.inputs import LEARNING_RATE, Inputs
 from tunable.specs.optimizers import Optimizer
 from tunable.specs.recipe import Recipe
@@ -70,12 +70,12 @@ class Program(NamedTuple):
     """A framework with the network of a weights file in it."""
 
     name: str
-    model: Model
+    model: WeightsModel
     trainer: Trainer | None
     recipe: Recipe | None
 
     @classmethod
-    def of(cls, name: str, backend: Backend, weights: Weights, recipe: Recipe | None) -> "Program":
+    def of(cls, name: str, backend: Framework, weights: Weights, recipe: Recipe | None) -> "Program":
         model = build(weights.header, weights.tensors, backend, weights.source)
         return cls(name, model, backend.trainer(model.network, recipe) if recipe else None, recipe)
 

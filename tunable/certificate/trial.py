@@ -13,7 +13,7 @@ import numpy as np
 
 from tunable import oracle
 from tunable.backends.model import load
-from tunable.backends.protocol import Backend, LayerCall
+from tunable.backends.protocol import Framework, LayerCall
 from tunable.certificate.inputs import Inputs, make_inputs
 from tunable.certificate.packs import Pack, Recorder, read_pack
 from tunable.certificate.programs import Program, Reading, Tensors, Weights, decay_of, distances, step_distances, unrest
@@ -119,7 +119,7 @@ def steps(trial: Trial) -> None:
 
 def _device(program: Program) -> str:
     """cpu, cuda, ascend ..."""
-    return str(program.model.backend.device).partition(":")[0].lower()
+    return program.model.backend.device.partition(":")[0].lower()
 
 
 def folded(trial: Trial) -> None:
@@ -181,7 +181,7 @@ STAGES: tuple[Callable[[Trial], None], ...] = (weights, over_omega, gradients, s
 
 def verify(
     path: str | Path,
-    backends: list[Backend],
+    backends: list[Framework],
     *,
     points: int = 5,
     exports: tuple[str, ...] = (),

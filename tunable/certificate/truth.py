@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tunable.backends.protocol import Backend
-from tunable.backends.registry import get_backend
+from tunable.backends.protocol import Framework
+from tunable.backends.registry import get_framework
 from tunable.certificate.inputs import Inputs
 from tunable.certificate.programs import (
     Distances,
@@ -21,7 +21,6 @@ from tunable.certificate.programs import (
     step_distances,
     zero_gradients,
 )
-from tunable.errors import BackendError
 from tunable.specs.recipe import Recipe
 from tunable.tolerances import KINK, NUDGE, joint_error
 
@@ -42,11 +41,13 @@ class Exact:
     exempt, resting  masks of such weights, and of those among them that stay where they are, after `steps`
     """
 
-    def __init__(self, backend: Backend, weights: Weights, recipe: Recipe | None):
+    def __init__(self, backend: Framework, weights: Weights, recipe: Recipe | None):
         self.name = f"{backend.name}64"
-        self.exact = Program.of(self.name, backend.in_float64(), weights, recipe)
-        self.nudged = Program.of(self.name, backend.in_float64(), nudged(weights), recipe)
-        self.plain = Program.of(backend.name, get_backend(backend.name, "cpu"), weights, recipe)
+        exact = backend.in_float64()
+        assert exact, "exact_backend chose one that computes in float64"
+        self.exact = Program.of(self.name, exact, weights, recipe)
+        self.nudged = Program.of(self.name, exact, nudged(weights), recipe)
+        self.plain = Program.of(backend.name, get_framework(backend.name, "cpu"), weights, recipe)
         self._start = weights.tensors
         self.gaps: dict[str, float] = {}
         self.zeros: dict[str, str] = {}
@@ -109,12 +110,6 @@ def nudged(weights: Weights) -> Weights:
     return weights._replace(tensors=noisy)
 
 
-def exact_backend(backends: Iterable[Backend]) -> Backend | None:
-    """The first of the backends that computes in float64."""
-    for backend in backends:
-        try:
-            backend.in_float64()
-        except BackendError:
-            continue
-        return backend
-    return None
+def exact_backend(backends: Iterable[Framework]) -> Framework | None:
+    """The first of the frameworks that computes in float64."""
+    return next((backend for backend in backends if backend.in_float64()), None)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tunable.backends.registry import get_backend, requested
+from tunable.backends.registry import get_framework, requested
 from tunable.benchmark import layer_timing, network_timing
 from tunable.commands.shared import add_json, at_least, print_json
 from tunable.errors import CheckFailed, TunableError
@@ -100,7 +100,7 @@ def _turns(args, names: list[str]):
 
 
 def _measure(args) -> network_timing.Times | list[dict]:
-    backend = get_backend(args.here, args.device, args.mode)
+    backend = get_framework(args.here, args.device, args.mode)
     if args.what == "layers":
         chosen = layer_timing.QUICK if args.quick else layer_timing.LAYERS
         return list(layer_timing.measure(backend, chosen, args.rounds))

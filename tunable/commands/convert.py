@@ -3,7 +3,7 @@
 import logging
 
 from tunable.backends.model import build
-from tunable.backends.registry import get_backend, requested
+from tunable.backends.registry import get_framework, requested
 from tunable.errors import TunableError, nearest, shown
 from tunable.files import check_writable
 from tunable.specs.documents import read_yaml
@@ -75,7 +75,7 @@ def run(args) -> int:
         )
         check_fits(tensors, header, args.source, path)
     for name in names:  # strict: every tensor is wanted and every wanted one is there
-        build(header, tensors, get_backend(name, "cpu"), args.files[0])
+        build(header, tensors, get_framework(name, "cpu"), args.files[0])
     for note in notes:
         logging.info("%s: %s", args.files[0], note)
     storage.save(args.out, tensors, header)
@@ -91,7 +91,7 @@ def _from_plain(args, backend: str):
     read = [storage.load(path) for path in args.files]
     objectives = args.objectives.split(",") if args.objectives is not None else None
     header = tunable_header([header for _, header in read], args.source, objectives)
-    chosen = get_backend(backend, "cpu")
+    chosen = get_framework(backend, "cpu")
     for path, (tensors, plain) in zip(args.files, read, strict=True):
         build(plain, tensors, chosen, path)
     specs = chosen.specs(chosen.build(header.network, header.num_objectives))

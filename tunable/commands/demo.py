@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tunable.backends.model import load
-from tunable.backends.registry import get_backend, requested
+from tunable.backends.registry import get_framework, requested
 from tunable.certificate import verify
 from tunable.commands.shared import at_least, progress
 from tunable.data.degradations import protocol_degraded
@@ -62,7 +62,7 @@ def run(args) -> int:
         }
         charts.loss_curves(out / "loss.png", curves)
     with _timed(times, "parity certificate"):
-        chosen = [get_backend(name) for name in backends]
+        chosen = [get_framework(name) for name in backends]
         certificate = verify(
             f"{out / backends[0]}/model.safetensors", chosen, progress=lambda stage: logging.info("verify: %s", stage)
         )

@@ -5,7 +5,7 @@ import os
 import platform
 from pathlib import Path
 
-from tunable.backends.registry import BACKENDS, get_backend, installed, requested
+from tunable.backends.registry import BACKENDS, get_framework, installed, requested
 from tunable.commands.shared import add_json, print_json
 from tunable.errors import TunableError
 from tunable.version import __version__
@@ -45,7 +45,7 @@ def _version(name: str) -> str:
 def _backend(name: str) -> dict[str, str]:
     """Versions, device and switches; only `problem` where it cannot be used."""
     try:
-        return get_backend(name).facts()
+        return get_framework(name).facts()
     except TunableError as error:
         return {"problem": str(error)}
 

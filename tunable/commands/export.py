@@ -10,7 +10,6 @@ from tunable.commands.shared import (
     add_backend,
     add_extrapolate,
     add_json,
-    backend_of,
     print_json,
     read_omega,
     warn_of_untrained,
@@ -56,7 +55,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def run(args) -> int:
-    model = load(args.model, backend_of(args))
+    model = load(args.model, args.backend, args.device, args.mode)
     omega = None
     if args.omega is not None:
         if not model.objectives:

@@ -3,12 +3,11 @@
 import logging
 from pathlib import Path
 
-from tunable.backends.model import load
+from tunable.backends.model import WeightsModel, load
 from tunable.commands.shared import (
     FORM_OF_OMEGA,
     add_backend,
     add_extrapolate,
-    backend_of,
     read_omega,
     warn_of_untrained,
 )
@@ -43,10 +42,10 @@ def run(args) -> int:
     paths = [out.with_stem(f"{out.stem}-{i}") for i in range(len(args.omega))] if several else [out]
     for path in paths:
         check_writable(path, args.model)
-    model = load(args.model, backend_of(args))
+    model = load(args.model, args.backend, args.device, args.mode)
     if not model.objectives:
         raise TunableError(f"{args.model} holds a plain network already: there is nothing to fold")
-    if model.exported:
+    if not isinstance(model, WeightsModel):
         raise TunableError(f"{args.model} is an exported model: to fold it, load the weights that it was made from")
     omegas = [read_omega(text, model.header, args.extrapolate) for text in args.omega]
     warn_of_untrained(omegas, model.header)

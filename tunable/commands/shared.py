@@ -11,8 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from tunable.backends.model import Model, load
-from tunable.backends.protocol import Backend
-from tunable.backends.registry import BACKENDS, backend_for, default_backend, get_backend
+from tunable.backends.registry import BACKENDS
 from tunable.errors import shown
 from tunable.images.folders import some
 from tunable.images.pictures import MAX_PIXELS
@@ -86,18 +85,11 @@ def warn_of_untrained(omegas: Iterable[np.ndarray], header: Header) -> None:
         )  # fmt: skip
 
 
-def backend_of(args: argparse.Namespace) -> Backend:
-    """The backend that the arguments name, or that opens the exported file which they name."""
-    model = getattr(args, "model", None)
-    return get_backend(args.backend or (model and backend_for(model)) or default_backend(), args.device, args.mode)
-
-
 def model_of(args: argparse.Namespace) -> Model:
     """`args.model` in the backend that they name; what runs on whole pictures, in its lean mode if they name none."""
-    model = load(args.model, backend_of(args))
-    if not args.mode and model.header.network.halo is None:
-        model.backend.mode = model.backend.lean
-    return model
+    model = load(args.model, args.backend, args.device, args.mode)
+    whole = not args.mode and model.header.network.halo is None
+    return model.with_mode(model.backend.lean) if whole else model
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,8 @@
 
 import logging
 
-from tunable.commands.shared import add_backend, add_max_pixels, backend_of, progress
+from tunable.backends.registry import default_backend, get_framework
+from tunable.commands.shared import add_backend, add_max_pixels, progress
 from tunable.specs.reading import load_recipe, shipped_recipes
 from tunable.training.loop import train
 
@@ -26,7 +27,7 @@ def add_arguments(parser):
 
 def run(args) -> int:
     recipe = load_recipe(args.recipe, args.set)
-    backend = backend_of(args)
+    backend = get_framework(args.backend or default_backend(), args.device, args.mode)
     with progress(f"train ({backend.name})", every=0.05) as report:
         train(recipe, backend, args.out, resume=args.resume, progress=report, max_pixels=args.max_pixels)
     logging.info("wrote %s/model.safetensors", args.out)

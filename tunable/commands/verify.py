@@ -2,7 +2,7 @@
 
 import logging
 
-from tunable.backends.registry import BACKENDS, get_backend, requested
+from tunable.backends.registry import BACKENDS, get_framework, requested
 from tunable.certificate import verify
 from tunable.commands.shared import add_json, at_least, print_json
 from tunable.errors import CheckFailed, TunableError
@@ -55,7 +55,7 @@ def run(args) -> int:
     for path in (args.html, args.record):
         if path:
             check_writable(path, args.model, *filter(None, [args.against]))
-    backends = [get_backend(name) for name in names]
+    backends = [get_framework(name) for name in names]
     certificate = verify(
         args.model,
         backends,

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tunable.backends.model import Model, load
-from tunable.backends.registry import get_backend
+from tunable.backends.model import Model, WeightsModel, load
+from tunable.backends.registry import get_opener
 from tunable.errors import BackendError, CheckFailed, TunableError, nearest
 from tunable.exports import graphs
 from tunable.exports.onnx_files import require_onnx, to_float16
@@ -78,7 +78,7 @@ def checked_export(
 
     Raises CheckFailed when the comparison fails, TunableError for what cannot be asked; neither leaves a file.
     """
-    _check_request(model, format, omega, form, half, size)
+    _checked_request(model, format, omega, form, half, size)
     wanted = targets(model, format, path)
     for target in wanted:
         check_writable(target)
@@ -119,19 +119,21 @@ def tried_export(
     size: tuple[int, int] | None = None,
 ) -> tuple[list[Path], Report]:
     """Export into `folder` and compare: the files written there, and what was found. Arguments as above."""
-    _check_request(model, format, omega, form, half, size)
+    weights = _checked_request(model, format, omega, form, half, size)
     folder = Path(folder)
     if format == "dni":
-        return _interpolation(model, folder)
-    source = model if omega is None else model.fold(omega)
+        return _interpolation(weights, folder)
+    source = weights if omega is None else weights.fold(omega)
     tunable = bool(source.objectives)
     made = folder / ("model" + SUFFIXES[format])
     header = dataclasses.replace(source.header, size=tuple(size) if size else None)
     metadata = {**header.to_metadata(), "scale": json.dumps(header.network.scale)}
-    model.backend.export(source.network, made, format, form, metadata, size)
+    framework = weights.backend
+    framework.export(source.network, made, format, form, metadata, size)
     if half:
         to_float16(made)
-    runtime, errors = get_backend("onnx") if format == "onnx" else model.backend, {}
+    place = () if format == "onnx" else (framework.device, framework.mode)
+    runtime, errors = get_opener(made, *place), {}
     faults = tuple(graphs.faults(runtime.graph(made), tunable=tunable))
     if not faults:  # else it may not even take these inputs
         exported = load(made, runtime)
@@ -141,15 +143,15 @@ def tried_export(
     return [made], Report(format, form if tunable else "folded", errors, faults, limit)
 
 
-def _check_request(model: Model, format: str, omega, form: str, half: bool, size) -> None:
-    """TunableError for what cannot be exported, before anything is written."""
+def _checked_request(model: Model, format: str, omega, form: str, half: bool, size) -> WeightsModel:
+    """The model, or TunableError for what cannot be exported, before anything is written."""
     if format not in SUFFIXES:
         raise TunableError(f"unknown format {format!r}{nearest(format, SUFFIXES)}; known: {', '.join(SUFFIXES)}")
     if form not in FORMS:
         raise TunableError(f"unknown form {form!r}{nearest(form, FORMS)}; known: {', '.join(FORMS)}")
     if half and format != "onnx":
         raise TunableError(f"float16 is for format onnx, not {format}")
-    if model.exported:
+    if not isinstance(model, WeightsModel):
         raise TunableError("an exported model cannot be exported again: load the weights that it was made from")
     if size is not None and format == "dni":
         raise TunableError("a size is for a graph, onnx or mindir: format dni writes weights")
@@ -184,9 +186,10 @@ def _check_request(model: Model, format: str, omega, form: str, half: bool, size
         )
     if format == "onnx":
         require_onnx()
+    return model
 
 
-def _interpolation(model: Model, folder: Path) -> tuple[list[Path], Report]:
+def _interpolation(model: WeightsModel, folder: Path) -> tuple[list[Path], Report]:
     """The p + 1 folded weights files, compared by interpolating what was read back from them."""
     p = len(model.objectives)
     made = targets(model, "dni", folder / "model.safetensors")
@@ -200,7 +203,7 @@ def _interpolation(model: Model, folder: Path) -> tuple[list[Path], Report]:
             for name, value in origin.items()
         }
         model.backend.assign(plain, weights)
-        restored = Model(model.backend, plain, header).run(image)
+        restored = WeightsModel(model.backend, plain, header).run(image)
         errors[_label(image, omega)] = relative_error(restored, model.run(image, omega))
     return made, Report("dni", "interpolated", errors, (), "interpolated")
 

@@ -1,6 +1,7 @@
 """What `tunable bench layers` prints: overheads beside what is wanted, and the fastest forms."""
 
-from tunable.benchmark.layer_timing import AGAIN, SHARED, Layer, fastest
+from tunable.benchmark.layer_timing import AGAIN, SHARED, fastest
+from tunable.benchmark.layers import Layer
 from tunable.forms import choose
 
 CLAIMS = {2: 0.05, 4: 0.05, 8: 0.20}  # the paper, Fig. 3, one omega: less than this, by p

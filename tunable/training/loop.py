@@ -22,8 +22,8 @@ import numpy as np
 import PIL
 import yaml
 
-from tunable.backends.model import Model
-from tunable.backends.protocol import Backend, StepReport
+from tunable.backends.model import WeightsModel
+from tunable.backends.protocol import Framework, StepReport
 from tunable.data.patches import Batches, say_what_is_used
 from tunable.data.styles import style_picture
 from tunable.errors import CheckFailed, CheckpointError, DataError, TunableError
@@ -52,13 +52,13 @@ Progress = Callable[[int, int, float], None]  # step (1-based), steps, loss
 
 def train(
     recipe: Recipe,
-    backend: Backend,
+    backend: Framework,
     out: str | Path,
     *,
     resume: bool = False,
     progress: Progress | None = None,
     max_pixels: int | None = None,
-) -> Model:
+) -> WeightsModel:
     """Train a recipe and return the model; its weights are DIR/model.safetensors.
 
     resume  continue the newest sound checkpoint of DIR (start where there is none yet); without it, DIR must not
@@ -74,7 +74,9 @@ def train(
         return _train(recipe, backend, out, resume, progress, max_pixels)
 
 
-def _train(recipe, backend, out: Path, resume: bool, progress: Progress | None, max_pixels: int | None) -> Model:
+def _train(
+    recipe: Recipe, backend: Framework, out: Path, resume: bool, progress: Progress | None, max_pixels: int | None
+) -> WeightsModel:
     checkpoints = Checkpoints(out)
     _check_folder(out, checkpoints, resume)
     resumed = resume and checkpoints.newest_step() is not None
@@ -101,7 +103,7 @@ def _train(recipe, backend, out: Path, resume: bool, progress: Progress | None, 
         start = Checkpoint(0, given or starting_weights(specs, recipe.seed, recipe.initial), {}, {}, [])
     start = start._replace(inputs=start.inputs | digests(sources), history=_history(start, recipe, backend))
     backend.assign(network, start.weights)
-    model = Model(backend, network, storage.Header.of(recipe, history=start.history))
+    model = WeightsModel(backend, network, storage.Header.of(recipe, history=start.history))
     sweep(out)
     checkpoints.sweep()
     write_text(out / "recipe.yaml", yaml.safe_dump(recipe.to_dict(), sort_keys=False))
@@ -115,7 +117,7 @@ def _train(recipe, backend, out: Path, resume: bool, progress: Progress | None, 
     return model
 
 
-def _history(start: Checkpoint, recipe: Recipe, backend: Backend) -> list[dict[str, str]]:
+def _history(start: Checkpoint, recipe: Recipe, backend: Framework) -> list[dict[str, str]]:
     """Who trained, and from now on trains: another framework, version, device or switch rounds differently."""
     facts = {**backend.facts(), "numpy": np.__version__, "pillow": PIL.__version__, "program": __version__}
     if start.step == recipe.steps:
