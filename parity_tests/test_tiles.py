@@ -61,12 +61,12 @@ def test_a_halo_of_a_network_that_halves(twin, depth, rng, monkeypatch):
     spec = UNetSpec(width=4, depth=depth)
     network = twin.backend.build(spec, 2)
     twin.backend.assign(network, {k: 2 * v for k, v in starting_weights(twin.backend.specs(network), 3).items()})
-    model = Model(twin.backend, network, Header(spec, ("a", "b"), ((0.0, 1.0),) * 2))
+    model = WeightsModel(twin.backend, network, Header(spec, ("a", "b"), ((0.0, 1.0),) * 2))
     x = to_network(levels(rng, 83, 75).astype(np.float32) / 65535)
     whole = model.run(x, OMEGA)
     for tile in (TILE, 21):
         assert relative_error(run_tiled(model, x, OMEGA, tile), whole) <= LIMIT
-    exported = Model(twin.backend, network, dataclasses.replace(model.header, size=(64, 72)))
+    exported = WeightsModel(twin.backend, network, dataclasses.replace(model.header, size=(64, 72)))
     assert relative_error(run_tiled(exported, x, OMEGA), whole) <= LIMIT
     monkeypatch.setattr(UNetSpec, "halo", spec.halo - 2 * spec.multiple_inside)
     assert relative_error(run_tiled(model, x, OMEGA, TILE), whole) > 10 * LIMIT
