@@ -170,7 +170,8 @@ def test_the_glossary_is_linked(page):
 
 @pytest.mark.parametrize("page", TEXTS)
 def test_verbs_exist(page):
-    named = re.findall(r"(?:^|`)tunable ([a-z]+)", TEXTS[page], re.MULTILINE)
+    lines = [line for kind, text in BLOCKS.get(page, []) if kind == "sh" for line in text.splitlines()]
+    named = re.findall(r"`tunable ([a-z]+)", TEXTS[page]) + re.findall(r"^tunable ([a-z]+)", "\n".join(lines), re.M)
     assert set(named) <= set(VERBS)
 
 
