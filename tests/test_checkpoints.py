@@ -165,7 +165,7 @@ def test_many_other_pictures_are_one_short_line(recipe_of, folder, tmp_path, ref
     assert len(str(caught.value).encode()) < 2000
 
 
-def test_other_judges_are_refused(recipe_of, folder, tmp_path, refused, monkeypatch):
+def test_another_feature_network_is_refused(recipe_of, folder, tmp_path, refused, monkeypatch):
     """A style picture, and VGG-19's weights."""
     style, vgg = tmp_path / "style.png", tmp_path / "vgg.safetensors"
     Image.new("RGB", (16, 16)).save(style)

@@ -153,7 +153,7 @@ def test_style_pictures(gan_values, tmp_path):
             style_picture(style(tmp_path / name))
 
 
-def test_info_counts_the_judges(gan_values, tmp_path, capsys):
+def test_info_counts_feature_network_and_discriminator(gan_values, tmp_path, capsys):
     """Both that a model was trained with, in its file's recipe only: parameters and multiply-adds by hand."""
     gan_values["discriminator"] = {"channels": 2, "scales": 1, "hidden": 5}
     header = storage.Header.of(parse(gan_values))

@@ -104,11 +104,11 @@ def restore(
         DataError: for a file that is no picture, or a result that cannot be written.
         OmegaError: for an omega of another length than the network's.
     """
-    held = None if isinstance(picture, np.ndarray) else read_picture(picture)
-    values = held.levels if held else np.asarray(picture)
+    file = None if isinstance(picture, np.ndarray) else read_picture(picture)
+    values = file.levels if file else np.asarray(picture)
     restored = from_network(run_tiled(model, to_network(values), omega, tile))
     if out is not None:
-        write_frames(out, [held._replace(levels=restored)] if held else [Picture(to_levels(restored))], quality=quality)
+        write_frames(out, [file._replace(levels=restored)] if file else [Picture(to_levels(restored))], quality=quality)
     return restored
 
 

@@ -32,7 +32,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     removed by the next one that writes into the folder.
     """
     path = Path(path)
-    held, temporary = _temporary(path)
+    descriptor, temporary = _temporary(path)
     try:
         yield temporary
         with open(temporary, "rb") as written:
@@ -44,7 +44,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
         raise TunableError(f"cannot write {path}: {error.strerror or error}") from None
     finally:
         temporary.unlink(missing_ok=True)
-        os.close(held)
+        os.close(descriptor)
 
 
 def file_digest(path: str | Path) -> str:
@@ -62,9 +62,9 @@ def check_writable(path: str | Path, *given: str | Path) -> None:
         with suppress(OSError):  # one of them is not there
             if os.path.samefile(path, source):
                 raise TunableError(f"{path} is what is read; choose another name for what is written")
-    held, temporary = _temporary(Path(path))
+    descriptor, temporary = _temporary(Path(path))
     temporary.unlink()
-    os.close(held)
+    os.close(descriptor)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -155,14 +155,14 @@ def _temporary(path: Path) -> tuple[int, Path]:
             _swept.add(folder)
             sweep(folder)
         suffix = path.suffix if len(os.fsencode(path.suffix)) <= _LONGEST_SUFFIX else ""
-        held, name = tempfile.mkstemp(prefix=_UNFINISHED, suffix=suffix, dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=_UNFINISHED, suffix=suffix, dir=path.parent)
     except (FileExistsError, NotADirectoryError) as error:
         raise TunableError(f"cannot write {path}: {error.filename} is a file, not a folder") from None
     except OSError as error:
         raise TunableError(f"cannot write {path}: {error.strerror}") from None
     with suppress(OSError):
-        _locked(held)
-    return held, Path(name)
+        _locked(descriptor)
+    return descriptor, Path(name)
 
 
 def _sync_folder(folder: Path) -> None:

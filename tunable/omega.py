@@ -47,9 +47,9 @@ def check_range(omega: np.ndarray, omega_range) -> np.ndarray:
     """Return `omega` unchanged if it lies in the trained range (p pairs), else raise OmegaError."""
     low, high = np.asarray(omega_range, dtype=np.float64).T
     if np.any(omega < low - 1e-6) or np.any(omega > high + 1e-6):
-        wanted = ", ".join(f"[{a:g}, {b:g}]" for a, b in zip(low, high, strict=True))
+        trained = ", ".join(f"[{a:g}, {b:g}]" for a, b in zip(low, high, strict=True))
         values = ", ".join(f"{value:.6g}" for value in np.ravel(omega))
-        raise OmegaError(f"omega ({values}) lies outside the trained range {wanted}")
+        raise OmegaError(f"omega ({values}) lies outside the trained range {trained}")
     return omega
 
 

@@ -124,11 +124,11 @@ def chosen(places: list[Place], where: Where) -> tuple[list[Place], dict[str, st
     tests = None if where is None else list(_tests(where, places))
     picked, left, owners = [], {}, {}
     for place in places:
-        wanted = place.usual if tests is None else any(test(place) for test in tests)
-        if wanted and not place.obstacle:
-            own = {local: full for local, full in place.tensors.items() if full not in owners}
-            owners.update(dict.fromkeys(own.values(), place.name))
-            picked.append(place._replace(tensors=own))
+        asked = place.usual if tests is None else any(test(place) for test in tests)
+        if asked and not place.obstacle:
+            tensors = {local: full for local, full in place.tensors.items() if full not in owners}
+            owners.update(dict.fromkeys(tensors.values(), place.name))
+            picked.append(place._replace(tensors=tensors))
         else:
             left[place.name] = f"{place.kind}: {place.obstacle or 'not asked for'}"
     for place in places:
@@ -264,19 +264,19 @@ def stored(
 ) -> dict[str, list[Held]]:
     """What stands behind each tensor of the file: one parameter, or the base kernel and the differences."""
     alone = plan.train == "differences"
-    found = {name: [each] for name, each in held.items() if not alone and name not in plan.tensors}
-    found.update({name: [each] for name, each in statistics.items()})
+    tensors = {name: [each] for name, each in held.items() if not alone and name not in plan.tensors}
+    tensors.update({name: [each] for name, each in statistics.items()})
     for layer in layers:
         for local, parts in layer.kernels.items():
             full = layer.names[local]
             name = plan.tensors[full]
             for part, each in parts.items():
                 if alone:
-                    found[f"{name}.{part}"] = [each]
+                    tensors[f"{name}.{part}"] = [each]
                 else:
-                    found[name] = [held[full], each] if plan.phi == "base" else [each]
-        found.update({below(layer.name, f"phi.{local}"): [each] for local, each in layer.phi.items()})
-    return found
+                    tensors[name] = [held[full], each] if plan.phi == "base" else [each]
+        tensors.update({below(layer.name, f"phi.{local}"): [each] for local, each in layer.phi.items()})
+    return tensors
 
 
 def specs(stored: dict[str, list[Held]]) -> list[ParameterSpec]:
@@ -310,7 +310,7 @@ def check_rows(rows: int, values: Iterable[Any], kind: type) -> None:
 
 def check_places(plan: Plan, places: list[Place], path) -> list[Place]:
     """The places of a network that a plan makes tunable; CheckpointError unless it holds them all."""
-    wanted, picked = dict(plan.tensors), []
+    missing, picked = dict(plan.tensors), []
     for place in places:
         names = {
             local: full for local, full in place.tensors.items() if plan.tensors.get(full) == below(place.name, local)
@@ -321,9 +321,9 @@ def check_places(plan: Plan, places: list[Place], path) -> list[Place]:
             raise CheckpointError(f"{path} makes {place.name!r} tunable, which cannot be: {place.obstacle}")
         picked.append(place._replace(tensors=names))
         for full in names.values():
-            wanted.pop(full, None)
-    if wanted:
-        raise CheckpointError(f"{path} makes {next(iter(wanted))!r} tunable, which the network does not hold")
+            missing.pop(full, None)
+    if missing:
+        raise CheckpointError(f"{path} makes {next(iter(missing))!r} tunable, which the network does not hold")
     return picked
 
 

@@ -70,13 +70,13 @@ def summary(name: str, rows: list[dict]) -> list[dict]:
         known["seconds"] = known["seconds"] + row["seconds"]
     rows = list(joined.values())
     ordinary = {_layer(row): np.array(row["seconds"]) for row in rows if row["form"] == ORDINARY}
-    found = []
+    summaries = []
     for row in rows:
         ratios = np.array(row["seconds"]) / ordinary[_layer(row)]
         low, ratio, high = (float(value) for value in np.percentile(ratios, (25, 50, 75)))
         times = {"rounds": len(ratios), "seconds": float(np.median(row["seconds"]))}
-        found.append({"backend": name, **row, **times, "ratio": ratio, "low": low, "high": high})
-    return found
+        summaries.append({"backend": name, **row, **times, "ratio": ratio, "low": low, "high": high})
+    return summaries
 
 
 def fastest(rows: list[dict]) -> dict[str, dict[str, str]]:
@@ -84,15 +84,15 @@ def fastest(rows: list[dict]) -> dict[str, dict[str, str]]:
 
     Over the layers and p of which every form was timed: the shape in which tunable.forms holds it.
     """
-    found: dict[str, dict[str, str]] = {}
+    forms_of: dict[str, dict[str, str]] = {}
     for device in dict.fromkeys(row["device"] for row in rows):
         for kind in KINDS:
             forms = runnable(_kind(device), kind)
-            own = [row for row in rows if (row["device"], row["kind"]) == (device, kind) and row["form"] in forms]
-            means = {form: value for form, value in _means(own, forms).items() if np.isfinite(value)}
+            cases = [row for row in rows if (row["device"], row["kind"]) == (device, kind) and row["form"] in forms]
+            means = {form: value for form, value in _means(cases, forms).items() if np.isfinite(value)}
             if means:
-                found.setdefault(_kind(device), {})[kind] = min(means, key=means.get)
-    return found
+                forms_of.setdefault(_kind(device), {})[kind] = min(means, key=means.get)
+    return forms_of
 
 
 def _means(rows: list[dict], forms: tuple[str, ...]) -> dict[str, float]:

@@ -64,29 +64,29 @@ def run(args) -> int:
 
 def _networks(args, names: list[str]) -> int:
     times: dict[str, network_timing.Times] = {name: {} for name in names}
-    for name, found in _turns(args, names):
-        for case, seconds in found.items():
+    for name, turn in _turns(args, names):
+        for case, seconds in turn.items():
             times[name].setdefault(case, []).extend(seconds)
     if args.out:
         _write(args.out, times)
-    found = compare(times)
+    rows = compare(times)
     if args.json:
-        print_json(found)
+        print_json(rows)
     else:
-        _print(found)
+        _print(rows)
     return 0
 
 
 def _layers(args, names: list[str]) -> int:
     measured: dict[str, list[dict]] = {name: [] for name in names}
-    for name, found in _turns(args, names):
-        measured[name] += found
+    for name, turn in _turns(args, names):
+        measured[name] += turn
     rows = [row for name in names for row in layer_timing.summary(name, measured[name])]
     if args.out:
         write_text(args.out, tables.to_csv(rows))
     if args.json:
-        found = {name: layer_timing.fastest([row for row in rows if row["backend"] == name]) for name in names}
-        print_json({"layers": rows, "fastest": found})
+        fastest = {name: layer_timing.fastest([row for row in rows if row["backend"] == name]) for name in names}
+        print_json({"layers": rows, "fastest": fastest})
     else:
         print(layers.document(rows))
     return 0

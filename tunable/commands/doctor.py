@@ -20,7 +20,7 @@ def add_arguments(parser):
 def run(args) -> int:
     backends = {name: _backend(name) for name in dict.fromkeys([*BACKENDS, *requested()])}
     checks = {**_usable(backends), **_precision(backends), **_traps(backends), **_privacy()}
-    found = {
+    facts = {
         "tunable-convolutions": __version__,
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
@@ -29,9 +29,9 @@ def run(args) -> int:
         "checks": checks,
     }
     if args.json:
-        print_json(found)
+        print_json(facts)
     else:
-        _print(found)
+        _print(facts)
     return 0 if all(check["passed"] for check in checks.values()) else 1
 
 
@@ -56,9 +56,9 @@ def _check(passed: bool, found: str) -> dict:
 
 def _usable(backends: dict[str, dict[str, str]]) -> dict[str, dict]:
     """Every framework that is installed, or that TUNABLE_BACKENDS asks for, must start."""
-    wanted = dict.fromkeys([*installed(), *requested()])
-    checks = {"a framework is installed": _check(bool(wanted), ", ".join(installed()) or "none")}
-    for name in wanted:
+    names = dict.fromkeys([*installed(), *requested()])
+    checks = {"a framework is installed": _check(bool(names), ", ".join(installed()) or "none")}
+    for name in names:
         problem = backends[name].get("problem")
         checks[f"{name} starts"] = _check(problem is None, problem or f"on {backends[name].get('device', '?')}")
     return checks
@@ -70,8 +70,8 @@ def _precision(backends: dict[str, dict[str, str]]) -> dict[str, dict]:
     for name, facts in backends.items():
         switches = {key: value for key, value in facts.items() if key.startswith(("tf32", "hf32"))}
         if switches:
-            found = ", ".join(f"{key} {value}" for key, value in switches.items())
-            checks[f"{name} computes in full float32"] = _check("True" not in switches.values(), found)
+            settings = ", ".join(f"{key} {value}" for key, value in switches.items())
+            checks[f"{name} computes in full float32"] = _check("True" not in switches.values(), settings)
     return checks
 
 
@@ -111,10 +111,10 @@ def _has_avx512() -> bool:
         return False
 
 
-def _print(found: dict) -> None:
-    print(f"tunable-convolutions {found['tunable-convolutions']}, Python {found['python']}, {found['machine']}")
-    print("packages: " + ", ".join(f"{name} {version}" for name, version in found["packages"].items()))
-    for name, facts in found["backends"].items():
-        print(f"{name}: " + (facts.get("problem") or ", ".join(f"{key} {value}" for key, value in facts.items())))
-    for name, check in found["checks"].items():
+def _print(facts: dict) -> None:
+    print(f"tunable-convolutions {facts['tunable-convolutions']}, Python {facts['python']}, {facts['machine']}")
+    print("packages: " + ", ".join(f"{name} {version}" for name, version in facts["packages"].items()))
+    for name, backend in facts["backends"].items():
+        print(f"{name}: " + (backend.get("problem") or ", ".join(f"{key} {value}" for key, value in backend.items())))
+    for name, check in facts["checks"].items():
         print(f"{'ok  ' if check['passed'] else 'FAIL'} {name}: {check['found']}")

@@ -48,10 +48,10 @@ def add_arguments(parser):
 
 
 def _size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d{1,9})x(\d{1,9})", text)
-    if not found:
+    match = re.fullmatch(r"(\d{1,9})x(\d{1,9})", text)
+    if not match:
         raise argparse.ArgumentTypeError(f"must be HxW, height and width in pixels, not {shown(text)}")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def run(args) -> int:

@@ -36,7 +36,7 @@ def run(args) -> int:
         "parameters": sum(value.size for value in tensors.values()) if tensors else None,
         "tensors": len(tensors) if tensors else None,
         "multiply_adds_per_pixel": header.network.multiply_adds,
-        "judges": _judges(header.recipe) if header.recipe else {},
+        "training_networks": _training_networks(header.recipe) if header.recipe else {},
         "writer": header.writer,
         "recipe": header.recipe_values,
         "folded_at": header.folded_at,
@@ -67,7 +67,7 @@ def _lines(header: storage.Header, facts: dict):
     else:
         yield "parameters", f"{facts['parameters']:,} in {facts['tensors']} tensors"
     yield "multiply-adds", f"{facts['multiply_adds_per_pixel']:,} per pixel"
-    yield from facts["judges"].items()
+    yield from facts["training_networks"].items()
     yield "recipe", _recipe(header)
     if header.step is not None:
         yield "checkpoint", f"after step {header.step}"
@@ -76,8 +76,8 @@ def _lines(header: storage.Header, facts: dict):
     yield "writer", header.writer
 
 
-def _judges(recipe: Recipe) -> dict[str, str]:
-    """What judged in training and is not in the file: VGG-19 as far as it is read, and the discriminator."""
+def _training_networks(recipe: Recipe) -> dict[str, str]:
+    """The networks of training that are not in the file: VGG-19 as far as it is read, and the discriminator."""
     sizes, kinds = {}, {spec.kind for spec in recipe.objectives}
     if recipe.vgg:
         for layer in sorted(vgg.LAYERS[kind] for kind in kinds & vgg.LAYERS.keys()):

@@ -296,11 +296,11 @@ def _plan(args) -> tuple[list[Path], list[Path], Path | None]:
             continue
         if out is None:
             raise TunableError(f"{image} is a folder: say with -o where its restored pictures go")
-        found = find(image, args.recursive, without=out)
+        listing = find(image, args.recursive, without=out)
         if image.resolve() == out.resolve():
-            found.leave(made_in(image), "restored here before")
-        logging.info(found.describe() + _advice(found, args))
-        for path in found.pictures:
+            listing.leave(made_in(image), "restored here before")
+        logging.info(listing.describe() + _advice(listing, args))
+        for path in listing.pictures:
             named.setdefault(path, path.relative_to(image))
     paths = list(named)
     if out is not None and _names_picture(args, one=len(args.images) == 1 and not Path(args.images[0]).is_dir()):
@@ -322,8 +322,8 @@ def _plan(args) -> tuple[list[Path], list[Path], Path | None]:
     return paths, targets, folder
 
 
-def _advice(found, args) -> str:
-    there = not args.recursive and any("sub-folders" in reason for reason in found.left_out)
+def _advice(listing, args) -> str:
+    there = not args.recursive and any("sub-folders" in reason for reason in listing.left_out)
     return "; --recursive restores those in sub-folders too" if there else ""
 
 

@@ -78,7 +78,7 @@ def warn_of_untrained(omegas: Iterable[np.ndarray], header: Header) -> None:
         if reason := doubt(omega, header.trained):
             reasons.setdefault(reason, []).append(format_omega(omega))
     if reasons:
-        which = "; ".join(f"{reason} trained at omega {some(found)}" for reason, found in reasons.items())
+        which = "; ".join(f"{reason} trained at omega {some(places)}" for reason, places in reasons.items())
         logging.warning(
             "this network was %s; it saw omega %s: what it was not trained at may be worse, with a colour cast",
             which, describe(header.trained),

@@ -62,10 +62,10 @@ def bundled(names: tuple[str, ...]) -> list[Path]:
 
 def find_pictures(folders: list[str], recursive: bool = False) -> list[Path]:
     """All pictures of the folders in order; the word `bundled` stands for scikit-image's photographs."""
-    found = []
+    pictures = []
     for folder in folders:
-        found += bundled(BUNDLED_TRAIN) if folder == BUNDLED else list_pictures(expand(folder), recursive)
-    return found
+        pictures += bundled(BUNDLED_TRAIN) if folder == BUNDLED else list_pictures(expand(folder), recursive)
+    return pictures
 
 
 def say_what_is_used(what: str, folders: list[str], recursive: bool, more: str = "") -> None:
@@ -77,14 +77,14 @@ def say_what_is_used(what: str, folders: list[str], recursive: bool, more: str =
 
 def each(function: Callable[[Path], Any], paths: list[Path], what: str, every: float = 10) -> Iterator[Any]:
     """function(path) of every path in order, by a few threads; says how far it is all `every` seconds."""
-    told = time.monotonic()
+    spoken = time.monotonic()
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="files") as pool:
         futures = [pool.submit(function, path) for path in paths]
         try:
             for count, future in enumerate(futures, 1):
                 yield future.result()
-                if time.monotonic() - told > every:
-                    told = time.monotonic()
+                if time.monotonic() - spoken > every:
+                    spoken = time.monotonic()
                     log.info("%s: %d of %d", what, count, len(paths))
         finally:
             for future in futures:
@@ -112,9 +112,9 @@ def check_pictures(paths: list[Path], check: Callable[[Path], Any], where: str, 
     if len(faults) == 1:
         raise DataError(faults[0])
     if faults:
-        told = [shorten(text, 300) for text in faults[:EXAMPLES]]
-        told += [f"and {len(faults) - EXAMPLES} more"] if len(faults) > EXAMPLES else []
-        raise DataError(f"{len(faults)} of {len(paths)} pictures of {where} cannot be used: {'; '.join(told)}")
+        lines = [shorten(text, 300) for text in faults[:EXAMPLES]]
+        lines += [f"and {len(faults) - EXAMPLES} more"] if len(faults) > EXAMPLES else []
+        raise DataError(f"{len(faults)} of {len(paths)} pictures of {where} cannot be used: {'; '.join(lines)}")
 
 
 class PictureCache:
@@ -170,10 +170,10 @@ class Batches:
         size, patch = self._size, self._data.patch
         width, height = size_of(path, self.max_pixels)
         if min(width, height) < size:
-            wanted = f"the patch of {patch}x{patch}"
+            needed = f"the patch of {patch}x{patch}"
             if size != patch:
-                wanted = f"the {size}x{size} pixels from which the degradations make a patch of {patch}x{patch}"
-            raise DataError(f"{path} is {width}x{height}, smaller than {wanted}")
+                needed = f"the {size}x{size} pixels from which the degradations make a patch of {patch}x{patch}"
+            raise DataError(f"{path} is {width}x{height}, smaller than {needed}")
 
     def __getitem__(self, index: int) -> Batch:
         recipe, data = self._recipe, self._data

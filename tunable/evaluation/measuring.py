@@ -143,13 +143,13 @@ def compare_enlarged(restored: np.ndarray, clean: np.ndarray, scale: int, *, ssi
     """The metrics of SHRUNK_PROTOCOL of a picture (H, W, 3) that was enlarged by `scale`, however it was."""
     inside = (slice(scale, -scale),) * 2
     restored, clean = metrics.eight_bits(restored)[inside], metrics.eight_bits(clean)[inside]
-    y, wanted = metrics.luma(restored), metrics.luma(clean)
+    y, y_clean = metrics.luma(restored), metrics.luma(clean)
     return {
         "psnr": metrics.psnr(restored, clean),
-        "psnr_y": metrics.psnr(y, wanted),
+        "psnr_y": metrics.psnr(y, y_clean),
         "psnr_eta": math.nan,
         "psnr_gamma": math.nan,
-        "ssim": metrics.ssim(y, wanted) if ssim else math.nan,
+        "ssim": metrics.ssim(y, y_clean) if ssim else math.nan,
         "residual": math.nan,
         "sharpness": metrics.sharpness(restored, clean),
     }
@@ -202,12 +202,12 @@ def evaluate(
         picture = read(path, max_pixels)
         for sigma, rho in levels:
             if scale == 1:
-                clean, degraded, judge = picture, protocol_degraded(picture, sigma, index, rho), measure
+                clean, degraded, compare = picture, protocol_degraded(picture, sigma, index, rho), measure
             else:
                 clean, degraded = protocol_shrunk(picture, scale)
-                judge = measure_enlarged
+                compare = measure_enlarged
             for omega in points:
-                values = judge(model, clean, degraded, omega, ssim=ssim)
+                values = compare(model, clean, degraded, omega, ssim=ssim)
                 place = () if omega is None else tuple(round(float(value), 6) for value in omega)
                 rows.append(Measurement(path.name, float(sigma), float(rho), place, **values))
                 if progress:
@@ -223,9 +223,9 @@ def _check_usable(path: Path, ssim: bool, scale: int, max_pixels: int | None) ->
         if inside < 3:
             raise DataError(f"{path} is {width}x{height}: too small to be shrunk {scale} times and measured")
     if ssim and inside < metrics.SSIM_WINDOW:
-        wanted = f"{metrics.SSIM_WINDOW}x{metrics.SSIM_WINDOW}"
+        needed = f"{metrics.SSIM_WINDOW}x{metrics.SSIM_WINDOW}"
         cut = f" without a border of {scale} pixels" if scale != 1 else ""
-        raise DataError(f"{path} is {width}x{height}; SSIM needs {wanted} pixels{cut} (--no-ssim leaves it out)")
+        raise DataError(f"{path} is {width}x{height}; SSIM needs {needed} pixels{cut} (--no-ssim leaves it out)")
 
 
 def summarise(rows: list[Measurement]) -> list[dict]:
@@ -290,4 +290,4 @@ def validate(model: Model, recipe: Recipe, max_pixels: int | None = None) -> dic
         for omega in corners:
             name = "_".join(["psnr", *(f"{value:g}" for value in omega)]) if omega is not None else "psnr"
             values.setdefault(name, []).append(measure(model, clean, degraded, omega, ssim=False)["psnr"])
-    return {name: float(np.mean(found)) for name, found in values.items()}
+    return {name: float(np.mean(decibels)) for name, decibels in values.items()}

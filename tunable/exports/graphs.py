@@ -54,14 +54,14 @@ class Convolution(NamedTuple):
 
 def convolutions(graph: Graph) -> list[Convolution]:
     """Every convolution of a graph, in order."""
-    moving, found = set(graph.inputs), []  # moving: whatever depends on an input
+    moving, layers = set(graph.inputs), []  # moving: whatever depends on an input
     for node in graph.nodes:
         if _CONVOLUTION.match(node.op):
             kernel = node.inputs[1]
-            found.append(Convolution(node.name, node.groups, graph.shapes.get(kernel), kernel not in moving))
+            layers.append(Convolution(node.name, node.groups, graph.shapes.get(kernel), kernel not in moving))
         if moving.intersection(node.inputs):
             moving.update(node.outputs)
-    return found
+    return layers
 
 
 def faults(graph: Graph, *, tunable: bool) -> list[str]:
@@ -70,20 +70,20 @@ def faults(graph: Graph, *, tunable: bool) -> list[str]:
     Wanted: inputs `image` and, when tunable, `omega`; at least one convolution; none with groups but depth-wise
     ones; in a graph that is not tunable, constant kernels only; no graph inside a node, where none of this is seen.
     """
-    wanted = ("image", "omega") if tunable else ("image",)
-    found = [] if graph.inputs == wanted else [f"the inputs are {graph.inputs}, not {wanted}"]
-    found += [f"{node.op} {node.name} holds a graph of its own" for node in graph.nodes if node.nested]
+    inputs = ("image", "omega") if tunable else ("image",)
+    sentences = [] if graph.inputs == inputs else [f"the inputs are {graph.inputs}, not {inputs}"]
+    sentences += [f"{node.op} {node.name} holds a graph of its own" for node in graph.nodes if node.nested]
     seen = convolutions(graph)
     if not seen:
-        found.append("no convolution is seen")
+        sentences.append("no convolution is seen")
     for one in seen:
         if one.groups != 1 and not one.depth_wise:
-            found.append(
+            sentences.append(
                 f"{one.name} has {one.groups} groups for a kernel {one.kernel}: Ascend runs depth-wise ones only"
             )
         if not tunable and not one.constant:
-            found.append(f"{one.name} has a kernel that is computed from an input, in a folded network")
-    return found
+            sentences.append(f"{one.name} has a kernel that is computed from an input, in a folded network")
+    return sentences
 
 
 def read_onnx(path: str | Path) -> Graph:

@@ -79,8 +79,8 @@ def checked_export(
     Raises CheckFailed when the comparison fails, TunableError for what cannot be asked; neither leaves a file.
     """
     _checked_request(model, format, omega, form, half, size)
-    wanted = targets(model, format, path)
-    for target in wanted:
+    files = targets(model, format, path)
+    for target in files:
         check_writable(target)
     with tempfile.TemporaryDirectory(prefix="tunable-export-") as folder:
         made, report = tried_export(model, format, folder, omega, form=form, half=half, size=size)
@@ -92,7 +92,7 @@ def checked_export(
                 f"the export is not equal to the network, and was not kept: relative error {report.worst:.1e} "
                 f"at {at}, limit {TOLERANCES[report.limit].limit:.0e}"
             )
-        for source, target in zip(made, wanted, strict=True):
+        for source, target in zip(made, files, strict=True):
             with atomic(target) as temporary:
                 shutil.copyfile(source, temporary)
     return report

@@ -99,15 +99,15 @@ def with_omega(ends: Sequence[Path], between: Path, at: np.ndarray, limit: float
     constants, sums = [], []
     for one in origin.graph.initializer:
         base = onnx.numpy_helper.to_array(one)
-        *units, found = (onnx.numpy_helper.to_array(table[one.name]) for table in tables)
-        if all(np.array_equal(base, value) for value in (*units, found)):
+        *units, inside = (onnx.numpy_helper.to_array(table[one.name]) for table in tables)
+        if all(np.array_equal(base, value) for value in (*units, inside)):
             constants.append(one)
             continue
         if base.dtype != np.float32:
             return None
         differences = np.stack([(value - base).ravel() for value in units])
         predicted = base + (at @ differences).reshape(base.shape)
-        if relative_error(predicted, found) > limit:
+        if relative_error(predicted, inside) > limit:
             return None
         names = [f"{one.name}.{part}" for part in ("differences", "base", "shape", "sum")]
         arrays = (differences, base.reshape(1, -1), np.array(base.shape, np.int64))

@@ -136,8 +136,8 @@ def _read(path: str | Path, frame: int, max_pixels: int | None, *, tags: bool) -
             if source is not None and source.format == "MPO":
                 added = source.n_frames - 1
                 _say_once(f"{path} holds {added} more, as cameras add previews and maps: the first picture is taken")
-            found, said = tags_of(tiff.tags, {}) if tiff else tags_of(source.getexif, source.info)
-            picture = picture._replace(tags=found)
+            described, said = tags_of(tiff.tags, {}) if tiff else tags_of(source.getexif, source.info)
+            picture = picture._replace(tags=described)
             if said:
                 _say_once(f"{path}: {said}")
         return picture
@@ -225,13 +225,13 @@ def _check_size(path: str | Path, size: tuple[int, int], limit: int) -> None:
 
 def _check_bytes(path: str | Path, picture: Image.Image) -> None:
     """ValueError where a file is too small for so many pixels."""
-    (width, height), held = picture.size, os.path.getsize(path)
+    (width, height), size = picture.size, os.path.getsize(path)
     if picture.format == "PNG":
         needed = deep_pictures.png_bytes(path, width, height)
     else:
         needed = width * height // _PIXELS_PER_BYTE.get(picture.format, width * height)
-    if needed > held:
-        raise ValueError(f"image file is truncated: {held} bytes cannot hold {width}x{height} pixels")
+    if needed > size:
+        raise ValueError(f"image file is truncated: {size} bytes cannot hold {width}x{height} pixels")
 
 
 def _of_pillow(
@@ -362,12 +362,12 @@ def _alike(sheets: list[Sheet]) -> list[Sheet]:
     alpha = any(sheet.samples.shape[2] in (2, 4) for sheet in sheets)
 
     def brought(samples: np.ndarray) -> np.ndarray:
-        own = samples.shape[2] in (2, 4)
-        planes = samples[:, :, : samples.shape[2] - own]
+        transparent = samples.shape[2] in (2, 4)
+        planes = samples[:, :, : samples.shape[2] - transparent]
         planes = np.repeat(planes, 3, axis=2) if colour and planes.shape[2] == 1 else planes
         if not alpha:
             return planes
-        return np.dstack([planes, samples[:, :, -1] if own else np.full(planes.shape[:2], 255, np.uint8)])
+        return np.dstack([planes, samples[:, :, -1] if transparent else np.full(planes.shape[:2], 255, np.uint8)])
 
     return [sheet._replace(samples=brought(sheet.samples)) for sheet in sheets]
 

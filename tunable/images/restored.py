@@ -23,9 +23,9 @@ class Record:
 
     def holds(self, source: Path, target: Path) -> bool:
         """Whether `target` is there, whole, as these settings made it from `source` as it is now."""
-        found = self._lines.get(self._name(target))
+        line = self._lines.get(self._name(target))
         try:
-            return found is not None and found == self._line(source, target)
+            return line is not None and line == self._line(source, target)
         except OSError:
             return False
 
@@ -57,8 +57,8 @@ def _read(path: Path) -> dict[str, dict]:
         return lines
     for line in text.splitlines():
         try:
-            found = json.loads(line)
-            lines[found["restored"]] = found
+            record = json.loads(line)
+            lines[record["restored"]] = record
         except (ValueError, TypeError, KeyError, RecursionError):  # cut by a kill; its picture is made again
             continue
     return lines

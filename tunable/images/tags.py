@@ -45,24 +45,24 @@ def tags_of(read: Callable[[], Image.Exif], info: dict[str, Any]) -> tuple[Tags,
 
 
 def _tags(exif: Image.Exif, info: dict[str, Any]) -> Tags:
-    found = {tag: value for tag, value in exif.items() if tag in _DESCRIBING}
+    entries = {tag: value for tag, value in exif.items() if tag in _DESCRIBING}
     for directory in (IFD.Exif, IFD.GPSInfo):
-        if directory in found:
-            found[directory] = dict(exif.get_ifd(directory))
-            if not found[directory]:
-                del found[directory]
-    if _INTEROP in found.get(IFD.Exif, {}):
-        found[IFD.Exif][_INTEROP] = dict(exif.get_ifd(_INTEROP))
-    if str(found.get(Base.ImageDescription, "")).startswith(_STORED):
-        del found[Base.ImageDescription]
-    if Base.Orientation in found:
-        found[Base.Orientation] = 1
-    _encoded(found)  # or it is none that can be written
+        if directory in entries:
+            entries[directory] = dict(exif.get_ifd(directory))
+            if not entries[directory]:
+                del entries[directory]
+    if _INTEROP in entries.get(IFD.Exif, {}):
+        entries[IFD.Exif][_INTEROP] = dict(exif.get_ifd(_INTEROP))
+    if str(entries.get(Base.ImageDescription, "")).startswith(_STORED):
+        del entries[Base.ImageDescription]
+    if Base.Orientation in entries:
+        entries[Base.Orientation] = 1
+    _encoded(entries)  # or it is none that can be written
     dpi = _dpi(info["dpi"]) if "dpi" in info else _dpi_of_exif(exif)
     xmp = info.get("xmp") or exif.get(_XMP)
     xmp = xmp.encode() if isinstance(xmp, str) else xmp
     xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", xmp) if isinstance(xmp, bytes) else None
-    return Tags(found or None, xmp, dpi)
+    return Tags(entries or None, xmp, dpi)
 
 
 def _dpi(values) -> tuple[float, float] | None:
@@ -77,8 +77,8 @@ def _dpi_of_exif(exif: Image.Exif) -> tuple[float, float] | None:
     unit = _PER_INCH.get(exif.get(Base.ResolutionUnit, 2))
     if unit is None or Base.XResolution not in exif or Base.YResolution not in exif:
         return None
-    found = _dpi((exif[Base.XResolution], exif[Base.YResolution]))
-    return found and (found[0] * unit, found[1] * unit)
+    dots = _dpi((exif[Base.XResolution], exif[Base.YResolution]))
+    return dots and (dots[0] * unit, dots[1] * unit)
 
 
 def exif_of(tags: Tags, size: tuple[int, int]) -> dict[int, Any]:

@@ -144,7 +144,7 @@ def _blended(model: Model, degraded: np.ndarray, omega, spans: list[list[tuple[i
     spans  (first, past the last) of the pieces, down and across
     """
     scale, (height, width) = model.header.network.scale, degraded.shape[2:]
-    down, across = (_weighted(own, rise, scale) for own in spans)
+    down, across = (_weighted(axis, rise, scale) for axis in spans)
     restored = np.zeros((*degraded.shape[:2], height * scale, width * scale), dtype=np.float32)
     for row, rows, above in down:
         for column, columns, beside in across:

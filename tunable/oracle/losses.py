@@ -39,13 +39,13 @@ def target(specs: list[Objective], index: int, sample: dict[str, np.ndarray], om
     spec, clean = specs[index], float64(sample["clean"])
     if spec.kind == "rec":
         return clean
-    own = rows_of(omega, len(clean))[:, index].reshape(-1, *[1] * (clean.ndim - 1))
+    strength = rows_of(omega, len(clean))[:, index].reshape(-1, *[1] * (clean.ndim - 1))
     if spec.kind == "noise":
-        kept = own if spec.residual == "keep" else 1 - own
+        kept = strength if spec.residual == "keep" else 1 - strength
         return clean + kept * spec.nu * (float64(sample["degraded"]) - clean)
     if spec.kind == "blur":
         noisy = target(specs, noise_place(specs, spec), sample, omega)
-        return noisy + own * spec.gamma * (noisy - gaussian_blur(noisy, UNSHARP_SIGMA, UNSHARP_SIZE))
+        return noisy + strength * spec.gamma * (noisy - gaussian_blur(noisy, UNSHARP_SIGMA, UNSHARP_SIZE))
     raise TunableError(f"objectives of kind {spec.kind!r} have no target; rec, noise and blur have")
 
 
@@ -84,9 +84,9 @@ def perceptual(
     vgg is the mean absolute difference of VGG-19's conv5_4, adv the relativistic average loss of the generator.
     """
     clean, tensors = sample["clean"], vgg.weights(recipe.vgg)
-    seen, wanted = (features(pictures, tensors, vgg.CONV5_4) for pictures in (restored, clean))
-    real, fake = _judged(recipe, clean, restored, discriminator)
-    rec, seen = _distance(float64(restored) - clean, spec.distance), _distance(seen - wanted, "l1")
+    seen, truth = (features(pictures, tensors, vgg.CONV5_4) for pictures in (restored, clean))
+    real, fake = _realness(recipe, clean, restored, discriminator)
+    rec, seen = _distance(float64(restored) - clean, spec.distance), _distance(seen - truth, "l1")
     return spec.rec_weight * rec + spec.vgg_weight * seen + spec.adv_weight * _relativistic(real, fake)
 
 
@@ -94,11 +94,11 @@ def discriminator_loss(
     recipe: Recipe, restored: np.ndarray, sample: dict[str, np.ndarray], discriminator: Tensors | None = None
 ) -> float:
     """What the discriminator is trained on: the mirror image of adv, not weighted by omega (section 4.1.3)."""
-    real, fake = _judged(recipe, sample["clean"], restored, discriminator)
+    real, fake = _realness(recipe, sample["clean"], restored, discriminator)
     return float(_relativistic(fake, real).mean())
 
 
-def _judged(recipe, clean, restored, discriminator):
+def _realness(recipe, clean, restored, discriminator):
     """How real the discriminator takes the clean and the restored pictures to be, (N,) each."""
     settings = recipe.discriminator
     tensors = starting_weights(settings.specs(), recipe.seed) if discriminator is None else discriminator
@@ -119,11 +119,11 @@ def style(recipe: Recipe, spec: Style, restored: np.ndarray, sample: dict[str, n
     uv    mean squared difference of BT.601's U and V to the clean picture's
     """
     restored, clean, tensors = float64(restored), float64(sample["clean"]), vgg.weights(recipe.vgg)
-    own, content = (features(x, tensors, vgg.RELU3_3) for x in (restored, clean))
-    gram = np.square(_gram(own) - style_gram(recipe, spec)).sum(axis=(1, 2))
+    styled, content = (features(x, tensors, vgg.RELU3_3) for x in (restored, clean))
+    gram = np.square(_gram(styled) - style_gram(recipe, spec)).sum(axis=(1, 2))
     tv = sum(_distance(np.diff(restored, axis=axis), "l1") for axis in (2, 3))
     uv = np.einsum("uc,nchw->nuhw", UV, restored - clean)
-    parts = (gram, _distance(own - content, "l2"), tv, _distance(uv, "l2"))
+    parts = (gram, _distance(styled - content, "l2"), tv, _distance(uv, "l2"))
     weights = (spec.gram_weight, spec.vgg_weight, spec.tv_weight, spec.uv_weight)
     return sum(weight * part for weight, part in zip(weights, parts, strict=True))
 

@@ -1,4 +1,4 @@
-"""Networks in float64: the U-Net, and those that judge pictures (sections 4.1.3 and 4.2)."""
+"""Networks in float64: the U-Net, the feature network VGG-19 and the discriminator (sections 4.1.3 and 4.2)."""
 
 import numpy as np
 
@@ -65,8 +65,8 @@ def realness(pictures: np.ndarray, settings: Discriminator, tensors: Tensors) ->
 
 def _ordinary(x: np.ndarray, tensors: Tensors, name: str, **options) -> np.ndarray:
     """An ordinary convolution: the tunable one of one kernel, weighted by 1."""
-    held = {part: tensors[f"{name}.{part}"][None] for part in ("weight", "bias") if f"{name}.{part}" in tensors}
-    return conv(x, np.ones(1), held, "identity", **options)
+    kernels = {part: tensors[f"{name}.{part}"][None] for part in ("weight", "bias") if f"{name}.{part}" in tensors}
+    return conv(x, np.ones(1), kernels, "identity", **options)
 
 
 def _halved(x: np.ndarray) -> np.ndarray:

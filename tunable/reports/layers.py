@@ -48,10 +48,10 @@ def missed(rows: list[dict]) -> list[str]:
         limit = limit_of(row)
         if limit is not None and row["ratio"] > 1 + limit:
             kind = "one omega" if row["batch"] == 1 else "omega per sample"
-            found = f"{_percent(row['ratio'])} (quartiles {_percent(row['low'])}, {_percent(row['high'])})"
+            overhead = f"{_percent(row['ratio'])} (quartiles {_percent(row['low'])}, {_percent(row['high'])})"
             lines.append(
                 f"- {row['backend']}, {_name(row)}, {row['channels']} channels, p = {row['p']}, {kind}: "
-                f"{found}, wanted at most {limit:.0%}"
+                f"{overhead}, wanted at most {limit:.0%}"
                 + (f"; the ordinary layer's copy {_percent(noise[_place(row)])}" if _place(row) in noise else "")
             )
     judged = sum(limit_of(row) is not None for row in rows)
@@ -88,8 +88,8 @@ def _table(rows: list[dict], keys) -> list[str]:
     cells: dict[tuple, dict[int, str]] = {}
     for row in rows:
         cells.setdefault((row["backend"], *keys(row)), {})[row["channels"]] = _percent(row["ratio"])
-    for names, found in cells.items():
-        lines.append("| " + " | ".join([*names, *(found.get(count, "") for count in channels)]) + " |")
+    for names, overheads in cells.items():
+        lines.append("| " + " | ".join([*names, *(overheads.get(count, "") for count in channels)]) + " |")
     return lines
 
 

@@ -41,22 +41,22 @@ class Discriminator(Section):
 
     def specs(self) -> list[ParameterSpec]:
         """Every parameter, in order."""
-        found, before = [], 3
+        specs, before = [], 3
         for scale, width in enumerate(self.widths()):
             for conv, (channels, taps) in enumerate(((before, 3), (width, 4))):
                 name = f"blocks.{2 * scale + conv}"
                 fan_in = channels * taps**2
-                found.append(ParameterSpec(f"{name}.conv.weight", (width, channels, taps, taps), "kernel", fan_in))
+                specs.append(ParameterSpec(f"{name}.conv.weight", (width, channels, taps, taps), "kernel", fan_in))
                 if scale + conv == 0:
-                    found.append(ParameterSpec(f"{name}.conv.bias", (width,), "bias", fan_in))
+                    specs.append(ParameterSpec(f"{name}.conv.bias", (width,), "bias", fan_in))
                 else:
-                    found.append(ParameterSpec(f"{name}.norm.weight", (width,), "one"))
-                    found.append(ParameterSpec(f"{name}.norm.bias", (width,), "zero"))
+                    specs.append(ParameterSpec(f"{name}.norm.weight", (width,), "one"))
+                    specs.append(ParameterSpec(f"{name}.norm.bias", (width,), "zero"))
             before = width
-        found.append(ParameterSpec("hidden.weight", (self.hidden, before), "kernel", before))
-        found.append(ParameterSpec("hidden.bias", (self.hidden,), "bias", before))
-        found.append(ParameterSpec("out.weight", (1, self.hidden), "kernel", self.hidden))
-        return found
+        specs.append(ParameterSpec("hidden.weight", (self.hidden, before), "kernel", before))
+        specs.append(ParameterSpec("hidden.bias", (self.hidden,), "bias", before))
+        specs.append(ParameterSpec("out.weight", (1, self.hidden), "kernel", self.hidden))
+        return specs
 
     @property
     def multiply_adds(self) -> float:

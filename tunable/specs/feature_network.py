@@ -15,7 +15,7 @@ HOW = (
 
 
 class VGG(Section):
-    """Which VGG-19 judges (`vgg:` in a recipe): one of `weights` and `seed`.
+    """Which VGG-19 gives the features (`vgg:` in a recipe): one of `weights` and `seed`.
 
     weights  a file that tools/vgg19.py made
     seed     fixed random weights instead, which see texture too but know no objects

@@ -20,7 +20,7 @@ from tunable.specs.schema import MOST, Place, Section
 from tunable.specs.validation import first_fault
 
 MOST_PARAMETERS = 2**30  # numbers that a network holds: 4 GiB, and three times as much in training
-MOST_JUDGING = 2**26  # those of a discriminator, which `verify` makes of the recipe in a file: 256 MiB
+MOST_DISCRIMINATOR = 2**26  # those of a discriminator, which `verify` makes of the recipe in a file: 256 MiB
 MOST_PIXELS = 2**26  # of the clean pictures of a batch: 0.8 GB as floats
 
 
@@ -117,13 +117,13 @@ class Recipe(Section):
                 f"data.batch {batch} of clean patches of {size}x{size} pixels has {batch * size**2} in all; "
                 f"the limit is {MOST_PIXELS}"
             )
-        judged = ((name, shape) for name, shape, *_ in (self.discriminator.specs() if self.adversarial else ()))
+        discriminator = ((name, shape) for name, shape, *_ in (self.discriminator.specs() if self.adversarial else ()))
         network = layout(self.network, self.network_objectives)
-        for what, held, most in (
+        for what, shapes, most in (
             ("network", network, MOST_PARAMETERS),
-            ("discriminator", judged, MOST_JUDGING),
+            ("discriminator", discriminator, MOST_DISCRIMINATOR),
         ):
-            if count(held, most) > most:
+            if count(shapes, most) > most:
                 raise ValueError(f"the {what} would hold more than {most} parameters, the limit")
         for spec in self.objectives:
             if spec.kind in ("noise", "blur") and enlarged > 1:
@@ -162,7 +162,7 @@ class Recipe(Section):
         return self.num_objectives if self.network.tunable else 0
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as plain values that `parse` accepts again, without the judges that it has no use for."""
+        """The recipe as plain values that `parse` accepts again, without what its objectives do not use."""
         unused = {name for name, used in (("vgg", self.vgg), ("discriminator", self.adversarial)) if not used}
         return self.model_dump(mode="json", by_alias=True, exclude=unused)
 

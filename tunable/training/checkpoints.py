@@ -48,8 +48,8 @@ class Checkpoints:
         self.folder = self.out / "checkpoints"
 
     def paths(self) -> list[Path]:
-        found = self.folder.glob("step-*.safetensors")
-        return sorted((path for path in found if re.fullmatch(r"step-\d+", path.stem)), key=_step)
+        files = self.folder.glob("step-*.safetensors")
+        return sorted((path for path in files if re.fullmatch(r"step-\d+", path.stem)), key=_step)
 
     def sweep(self) -> None:
         """Remove what killed saves left; nobody else writes here. Versions before named it after the checkpoint."""
@@ -69,13 +69,13 @@ class Checkpoints:
             if not np.isfinite(value).all():
                 raise CheckFailed(f"{name} is not finite after step {checkpoint.step}; {self.describe()}")
         for name, value in checkpoint.weights.items():
-            if value.size and (found := np.abs(value).max()) > LARGEST:
+            if value.size and (largest := np.abs(value).max()) > LARGEST:
                 raise CheckFailed(
-                    f"weights.{name} has a value of {found:.1e} after step {checkpoint.step}: the run has diverged; "
+                    f"weights.{name} has a value of {largest:.1e} after step {checkpoint.step}: the run has diverged; "
                     f"{self.describe()}"
                 )
-        told = {key: getattr(checkpoint, key) for key in ("step", "inputs", "history", "loss")}
-        metadata = storage.RunState(recipe=recipe.to_dict(), **told).to_metadata()
+        facts = {key: getattr(checkpoint, key) for key in ("step", "inputs", "history", "loss")}
+        metadata = storage.RunState(recipe=recipe.to_dict(), **facts).to_metadata()
         storage.save_tensors(self.folder / f"step-{checkpoint.step:08d}.safetensors", tensors, metadata)
 
     def rotate(self, keep: int) -> None:
@@ -102,11 +102,11 @@ class Checkpoints:
         damaged: list[tuple[Path, str]] = []
         for path in reversed(self.paths()):
             try:
-                held = _read(path)
-                difference = _difference(held.recipe, recipe.to_dict())
+                file = _read(path)
+                difference = _difference(file.recipe, recipe.to_dict())
                 if not difference:
-                    storage.check_tensors(held.checkpoint.weights, weights, path)
-                    storage.check_tensors(held.checkpoint.state, state, path)
+                    storage.check_tensors(file.checkpoint.weights, weights, path)
+                    storage.check_tensors(file.checkpoint.state, state, path)
             except RecipeError as error:  # of another version: nothing is damaged
                 raise CheckpointError(f"{error}; it takes the version that made it to go on") from None
             except TunableError as error:
@@ -116,18 +116,18 @@ class Checkpoints:
                 raise CheckpointError(f"{path} was made with another recipe: {difference}")
             if _step(path) > recipe.steps:
                 raise CheckpointError(f"{path} is at step {_step(path)}, beyond the recipe's {recipe.steps}")
-            rates = _other_rates(held.recipe, recipe, _step(path))
+            rates = _other_rates(file.recipe, recipe, _step(path))
             if rates:
                 raise CheckpointError(f"{path} was made with another recipe: {rates}")
-            changed = difference_of(held.checkpoint.inputs, sources, self.out)
+            changed = difference_of(file.checkpoint.inputs, sources, self.out)
             if changed:
                 raise CheckpointError(f"{path} was made from other files: {changed}")
-            if not held.checkpoint.inputs:
+            if not file.checkpoint.inputs:
                 log.warning("%s, of an earlier version, does not say from which pictures it was made", path)
             for broken, reason in damaged:
                 broken.rename(broken.with_suffix(".damaged"))
                 log.warning("damaged, renamed to %s.damaged: %s", broken.stem, reason)
-            return held.checkpoint
+            return file.checkpoint
         if damaged:
             raise CheckpointError(f"no checkpoint in {self.folder} can be used; the newest: {damaged[0][1]}")
         return None
@@ -155,36 +155,36 @@ def _step(path: Path) -> int:
 def _read(path: Path) -> _File:
     """A checkpoint as it stands; CheckpointError when it is none."""
     tensors, metadata = storage.load_tensors(path)
-    told = storage.RunState.of(metadata, path)
-    if told.step != _step(path):
-        raise CheckpointError(f"{path} says that it holds step {told.step}")
-    recipe = parse(told.recipe, str(path)).to_dict()
+    state = storage.RunState.of(metadata, path)
+    if state.step != _step(path):
+        raise CheckpointError(f"{path} says that it holds step {state.step}")
+    recipe = parse(state.recipe, str(path)).to_dict()
     parts: dict[str, dict[str, np.ndarray]] = {"weights": {}, "state": {}}
     for name, value in tensors.items():
         kind, _, rest = name.partition(".")
         if kind not in parts:
             raise CheckpointError(f"{path} has a tensor {name!r} that belongs to no checkpoint")
         parts[kind][rest] = value
-    return _File(recipe, Checkpoint(told.step, **parts, inputs=told.inputs, history=told.history, loss=told.loss))
+    return _File(recipe, Checkpoint(state.step, **parts, inputs=state.inputs, history=state.history, loss=state.loss))
 
 
-def _difference(held: Any, wanted: Any, where: str = "") -> str:
+def _difference(before: Any, now: Any, where: str = "") -> str:
     """The first value that differs, as "data.batch was 8, now 4"; "" when none does but the free ones."""
-    if where in FREE or held == wanted:
+    if where in FREE or before == now:
         return ""
-    if isinstance(held, dict) and isinstance(wanted, dict):
-        keys = dict.fromkeys([*wanted, *held])
-        parts = ((held.get(key), wanted.get(key), f"{where}.{key}".lstrip(".")) for key in keys)
-    elif isinstance(held, list) and isinstance(wanted, list) and len(held) == len(wanted):
-        parts = ((a, b, f"{where}.{i}") for i, (a, b) in enumerate(zip(held, wanted, strict=True)))
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = dict.fromkeys([*now, *before])
+        parts = ((before.get(key), now.get(key), f"{where}.{key}".lstrip(".")) for key in keys)
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        parts = ((a, b, f"{where}.{i}") for i, (a, b) in enumerate(zip(before, now, strict=True)))
     else:
-        return f"{where} was {held!r}, now {wanted!r}"
+        return f"{where} was {before!r}, now {now!r}"
     return next(filter(None, (_difference(*part) for part in parts)), "")
 
 
-def _other_rates(held: dict[str, Any], recipe: Recipe, done: int) -> str:
+def _other_rates(values: dict[str, Any], recipe: Recipe, done: int) -> str:
     """What `_difference` says where the steps that were done would have had other learning rates."""
-    before, now, factor = held["steps"], recipe.steps, recipe.schedule.factor
+    before, now, factor = values["steps"], recipe.steps, recipe.schedule.factor
     if before == now or all(factor(step, before) == factor(step, now) for step in range(done)):
         return ""
     return (

@@ -82,9 +82,9 @@ def _installed(handler: _Handler) -> Iterator[_Handler]:
     if threading.current_thread() is not threading.main_thread():
         yield handler
         return
-    found = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
     plain = (signal.SIG_DFL, signal.default_int_handler)
-    before = {number: old for number, old in found.items() if old in plain or _is_ours(old)}
+    before = {number: old for number, old in handlers.items() if old in plain or _is_ours(old)}
     try:
         for number in before:
             signal.signal(number, handler.handle)

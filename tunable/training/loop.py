@@ -80,7 +80,7 @@ def _train(
     checkpoints = Checkpoints(out)
     _check_folder(out, checkpoints, resume)
     resumed = resume and checkpoints.newest_step() is not None
-    _check_judges(recipe)
+    _check_feature_network(recipe)
     given = None if resumed else _given(recipe)
     batches = Batches(recipe, max_pixels)
     if not resumed:  # later their digests tell whether they are still those
@@ -132,8 +132,8 @@ def _history(start: Checkpoint, recipe: Recipe, backend: Framework) -> list[dict
     return [*start.history, leg]
 
 
-def _check_judges(recipe: Recipe) -> None:
-    """Read what judges besides the clean pictures, so that it is found wanting before anything heavy."""
+def _check_feature_network(recipe: Recipe) -> None:
+    """Read the weights of VGG-19 and the style pictures, so that what is missing is said before anything heavy."""
     if any(spec.kind in LAYERS for spec in recipe.objectives):
         vgg_weights(recipe.vgg)
     for spec in recipe.objectives:

@@ -27,36 +27,37 @@ Sources = dict[str, list[tuple[str, str]]]  # recipe key -> name and SHA-256 of 
 def files_of(recipe: Recipe) -> dict[str, list[Path]]:
     """The files that each key of a recipe stands for."""
     trained = find_pictures(recipe.data.train, recipe.data.recursive)
-    found = {"data.train": trained, "data.validate": validation_pictures(recipe)}
-    judged = any(one.kind in LAYERS for one in recipe.objectives)
-    single = {START: recipe.initial.weights, "vgg.weights": recipe.vgg.weights if judged else None}
+    files = {"data.train": trained, "data.validate": validation_pictures(recipe)}
+    has_features = any(one.kind in LAYERS for one in recipe.objectives)
+    single = {START: recipe.initial.weights, "vgg.weights": recipe.vgg.weights if has_features else None}
     single |= {f"objectives.{i}.image": one.image for i, one in enumerate(recipe.objectives) if one.kind == "style"}
-    return found | {key: [Path(expand(path))] for key, path in single.items() if path is not None}
+    return files | {key: [Path(expand(path))] for key, path in single.items() if path is not None}
 
 
 def read_sources(recipe: Recipe) -> Sources:
     """Name and SHA-256 of every file that a recipe names; what it starts from only where that is still there."""
-    found = files_of(recipe)
-    if START in found and not found[START][0].is_file():
-        del found[START]
+    files = files_of(recipe)
+    if START in files and not files[START][0].is_file():
+        del files[START]
     return {
         key: list(zip((path.name for path in paths), each(_digest, paths, f"reading {key}"), strict=True))
-        for key, paths in found.items()
+        for key, paths in files.items()
     }
 
 
 def digests(sources: Sources) -> dict[str, str]:
     """One SHA-256 for each key: of the contents in their order, not of the names."""
     return {
-        key: hashlib.sha256("".join(found for _, found in files).encode()).hexdigest() for key, files in sources.items()
+        key: hashlib.sha256("".join(digest for _, digest in files).encode()).hexdigest()
+        for key, files in sources.items()
     }
 
 
-def difference(held: dict[str, str], now: Sources, folder: Path) -> str:
-    """What is not as it was, "" if nothing is. `held`: digests; `folder`: of the run, whose FILE knows more."""
-    for key, found in digests(now).items():
-        if held.get(key, found) != found:
-            return f"{key}: {_changes(_recorded(folder, key, held[key]), now[key])}"
+def difference(before: dict[str, str], now: Sources, folder: Path) -> str:
+    """What is not as it was, "" if nothing is. `before`: digests; `folder`: of the run, whose FILE knows more."""
+    for key, content in digests(now).items():
+        if before.get(key, content) != content:
+            return f"{key}: {_changes(_recorded(folder, key, before[key]), now[key])}"
     return ""
 
 
@@ -64,13 +65,13 @@ def write_sources(folder: Path, sources: Sources) -> None:
     write_text(folder / FILE, json.dumps(sources, indent=0))
 
 
-def _recorded(folder: Path, key: str, wanted: str) -> list[tuple[str, str]] | None:
-    """What the folder's record says of a key, None unless it is of the content wanted."""
+def _recorded(folder: Path, key: str, digest: str) -> list[tuple[str, str]] | None:
+    """What the folder's record says of a key, None unless it is of the content with this digest."""
     try:
-        files = [(str(name), str(found)) for name, found in read_json((folder / FILE).read_text())[key]]
+        files = [(str(name), str(sha)) for name, sha in read_json((folder / FILE).read_text())[key]]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return files if digests({key: files})[key] == wanted else None
+    return files if digests({key: files})[key] == digest else None
 
 
 def _changes(before: list[tuple[str, str]] | None, now: list[tuple[str, str]]) -> str:
@@ -84,13 +85,13 @@ def _changes(before: list[tuple[str, str]] | None, now: list[tuple[str, str]]) -
         "removed": [name for name in gone if name not in come],
         "changed": [name for name in come if name in gone],
     }
-    told = [f"{_some(names)} {kind}" for kind, names in kinds.items() if names]
-    return ", ".join(told) or "the same files in another order"
+    parts = [f"{_some(names)} {kind}" for kind, names in kinds.items() if names]
+    return ", ".join(parts) or "the same files in another order"
 
 
 def _some(names: list[str], most: int = 3) -> str:
-    told = ", ".join(shorten(name, 80) for name in names[:most])
-    return told if len(names) <= most else f"{told} and {len(names) - most} more"
+    text = ", ".join(shorten(name, 80) for name in names[:most])
+    return text if len(names) <= most else f"{text} and {len(names) - most} more"
 
 
 def _digest(path: Path) -> str:

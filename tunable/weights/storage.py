@@ -98,9 +98,9 @@ class RunState(Section):
     @classmethod
     def of(cls, metadata: dict[str, str], source: str | Path) -> "RunState":
         """The inverse of `to_metadata`; CheckpointError for a file that is no checkpoint of a run."""
-        found = metadata.get("format")
-        if found != STATE_FORMAT:
-            raise CheckpointError(f"{source} is not a checkpoint of a run: format {found!r}, wanted {STATE_FORMAT!r}")
+        format = metadata.get("format")
+        if format != STATE_FORMAT:
+            raise CheckpointError(f"{source} is not a checkpoint of a run: format {format!r}, wanted {STATE_FORMAT!r}")
         try:
             values = {key: read_json(metadata[key]) for key in cls.model_fields if key in metadata}
             return cls(**values)
@@ -207,10 +207,10 @@ class Header:
     def from_metadata(
         cls, metadata: dict[str, str] | None, source: str | Path, kind: str = "a weights file"
     ) -> "Header":
-        found = (metadata or {}).get("format")
-        if found != FORMAT:
+        format = (metadata or {}).get("format")
+        if format != FORMAT:
             raise CheckpointError(
-                f"{source} is not {kind} of this project: format {found!r}, wanted {FORMAT!r}{_OTHERS_HINT}"
+                f"{source} is not {kind} of this project: format {format!r}, wanted {FORMAT!r}{_OTHERS_HINT}"
             )
         try:
             kept = {key: field for key, field in _Stored.model_fields.items() if field.is_required() or key in metadata}
@@ -224,11 +224,11 @@ class Header:
             raise CheckpointError(f"{source} has a damaged header: not JSON: {error}") from None
         names, ranges = tuple(stored.objectives), tuple(stored.omega_range)
         history = tuple(stored.history)
-        found = tuple(stored.trained) if stored.trained else parts_of_recipe(stored.recipe) if names else None
+        trained = tuple(stored.trained) if stored.trained else parts_of_recipe(stored.recipe) if names else None
         recipe, unread = _read_recipe(stored.recipe, source)
         folded_at = None if stored.folded_at is None else tuple(stored.folded_at)
         header = cls(
-            stored.network, names, ranges, recipe, stored.writer, stored.size, history, stored.step, found, folded_at,
+            stored.network, names, ranges, recipe, stored.writer, stored.size, history, stored.step, trained, folded_at,
             unread,
         )  # fmt: skip
         if len(ranges) != len(names) or len(set(names)) != len(names) or header.network.tunable != bool(names):
@@ -288,12 +288,12 @@ def _without_digest(metadata: dict[str, str]) -> dict[str, str]:
 
 def digest(tensors: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> str:
     """SHA-256 of metadata, and of names, types, shapes and values in the order of names."""
-    found = hashlib.sha256(json.dumps(metadata or {}, sort_keys=True).encode())
+    sha = hashlib.sha256(json.dumps(metadata or {}, sort_keys=True).encode())
     for name in sorted(tensors):
         value = np.ascontiguousarray(tensors[name])
-        found.update(f"{name} {value.dtype.str} {value.shape}".encode())
-        found.update(value.tobytes())
-    return found.hexdigest()
+        sha.update(f"{name} {value.dtype.str} {value.shape}".encode())
+        sha.update(value.tobytes())
+    return sha.hexdigest()
 
 
 def load(path: str | Path) -> tuple[dict[str, np.ndarray], Header]:
@@ -341,8 +341,8 @@ def load_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str
         raise CheckpointError(
             f"{path} is not a readable safetensors file: {' '.join(str(error).split())}{hint}"
         ) from None
-    told, ours = metadata.get(DIGEST), metadata.get("format", "").startswith(FAMILY)  # others may mean something else
-    if ours and told is not None and told != digest(tensors, _without_digest(metadata)):
+    recorded, ours = metadata.get(DIGEST), metadata.get("format", "").startswith(FAMILY)  # others may mean another
+    if ours and recorded is not None and recorded != digest(tensors, _without_digest(metadata)):
         raise CheckpointError(f"{path} is damaged: its content is not what its digest says")
     return tensors, metadata
 
@@ -361,17 +361,17 @@ def check_tensors(
 
     Checked: names, shapes, float32, finite values; the message names the tensor.
     """
-    wanted = {}
+    shapes = {}
     for name, shape, *_ in specs:
-        wanted[name] = shape
+        shapes[name] = shape
         if name not in tensors:
-            raise CheckpointError(f"{source} lacks tensor {name!r}{nearest(name, tensors.keys() - wanted.keys())}")
+            raise CheckpointError(f"{source} lacks tensor {name!r}{nearest(name, tensors.keys() - shapes.keys())}")
     for name, value in tensors.items():
-        if name not in wanted:
+        if name not in shapes:
             raise CheckpointError(f"{source} has a tensor {name!r} that the network does not")
-        if tuple(value.shape) != tuple(wanted[name]):
+        if tuple(value.shape) != tuple(shapes[name]):
             raise CheckpointError(
-                f"{source}: tensor {name!r} has shape {value.shape}, the network wants {wanted[name]}"
+                f"{source}: tensor {name!r} has shape {value.shape}, the network wants {shapes[name]}"
             )
         if value.dtype != np.float32:
             raise CheckpointError(f"{source}: tensor {name!r} is {value.dtype}, the network wants float32")

@@ -1,4 +1,4 @@
-"""VGG-19 as a judge of pictures (Simonyan and Zisserman, ICLR 2015): its layers, and its weights from a file or a seed.
+"""VGG-19 as the feature network (Simonyan and Zisserman, ICLR 2015): its layers, and its weights from a file or a seed.
 
 Only the convolutional part, up to conv5_4. It is frozen, and never part of a weights file of this project.
 """
@@ -28,14 +28,14 @@ def conv_names() -> list[str]:
 
 def specs(width: int = WIDTH) -> list[ParameterSpec]:
     """Every parameter: `conv1_1.weight` (out, in, 3, 3), `conv1_1.bias` (out,), and so on."""
-    found, before, names = [], 3, iter(conv_names())
+    parameters, before, names = [], 3, iter(conv_names())
     for factor, convs in STAGES:
         for name in (next(names) for _ in range(convs)):
             channels = factor * width
-            found.append(ParameterSpec(f"{name}.weight", (channels, before, 3, 3), "kernel", 9 * before))
-            found.append(ParameterSpec(f"{name}.bias", (channels,), "bias", 9 * before))
+            parameters.append(ParameterSpec(f"{name}.weight", (channels, before, 3, 3), "kernel", 9 * before))
+            parameters.append(ParameterSpec(f"{name}.bias", (channels,), "bias", 9 * before))
             before = channels
-    return found
+    return parameters
 
 
 def multiply_adds(width: int, layer: str) -> float:
@@ -63,9 +63,9 @@ def weights(settings: VGG) -> dict[str, np.ndarray]:
 @lru_cache(maxsize=2)
 def _drawn(seed: int, width: int) -> dict[str, np.ndarray]:
     """Normal with variance 2 / fan_in, which keeps the size of what passes ReLUs; biases 0."""
-    found = {}
+    tensors = {}
     for spec in specs(width):
         rng = np.random.default_rng([seed, zlib.crc32(spec.name.encode())])
         deviation = np.sqrt(2 / spec.fan_in) if spec.role == "kernel" else 0.0
-        found[spec.name] = (deviation * rng.standard_normal(spec.shape)).astype(np.float32)
-    return found
+        tensors[spec.name] = (deviation * rng.standard_normal(spec.shape)).astype(np.float32)
+    return tensors
