@@ -19,7 +19,7 @@ def layer_call(layer: Layer, form: str, num_objectives: int, device: torch.devic
     omega = torch.full((num_objectives,) if form == SHARED else (layer.batch, num_objectives), 0.5, device=device)
     inputs = (x,) if plain else (x, omega)
     if mode == "compile":
-        torch._dynamo.config.recompile_limit = 10_000  # beyond its eight, torch would silently run eagerly
+        ops.compile_every_shape()
         run = torch.compile(module, dynamic=False)
     else:
         run = module

@@ -6,6 +6,7 @@ from torch_impl.ops import startup  # noqa: F401  before all else: it prepares t
 
 from torch_impl.ops.attention import bmm, from_windows, relative_bias, roll, shift_mask, softmax, split, to_windows
 from torch_impl.ops.broadcast import expanded
+from torch_impl.ops.compiling import compile_every_shape, is_backward, is_transformed, never_a_graph_of_its_own
 from torch_impl.ops.convolution import ORDINARY, conv, conv_transpose, linear, ordinary_conv, pad
 from torch_impl.ops.device import device_of, facts, full_precision
 from torch_impl.ops.kernels import aggregate, displaced, low_rank, no_autocast
@@ -33,6 +34,7 @@ __all__ = [
     "bmm",
     "channels_first",
     "channels_last",
+    "compile_every_shape",
     "conv",
     "conv_transpose",
     "device_of",
@@ -47,12 +49,15 @@ __all__ = [
     "gate",
     "gelu",
     "global_mean",
+    "is_backward",
+    "is_transformed",
     "leaky_relu",
     "linear",
     "low_rank",
     "max_pool_x2",
     "mix_colours",
     "nearest_x2",
+    "never_a_graph_of_its_own",
     "no_autocast",
     "normalise",
     "ordinary_conv",

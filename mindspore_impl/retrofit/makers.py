@@ -1,0 +1,86 @@
+"""What makes a network with knobs: of one network, of several, from a file."""
+
+from pathlib import Path
+
+import numpy as np
+from mindspore import nn
+
+from mindspore_impl import parameters
+from mindspore_impl.layers import Tunable
+from mindspore_impl.retrofit.network import TunedNetwork
+from tunable import retrofit
+from tunable.weights import retrofitted
+
+
+def make_tunable(
+    network: nn.Cell,
+    num_objectives: int,
+    *,
+    where: retrofit.Where = None,
+    phi: str = "base",
+    train: str = "all",
+    rank: int = 0,
+    seed: int = 0,
+) -> TunedNetwork:
+    """Give a network knobs: every omega gives exactly the function of `network`, which is copied, until trained.
+
+    where  what becomes tunable: a pattern of names ("body.*", "*.scale"), a class of layers, a predicate
+           (name, layer) -> bool, or a list of these of which one must hold. None: convolutions, transposed ones and
+           linear layers. Norms and free parameters become tunable when asked for
+    phi    base: differences from the given kernels, zero at first; affine, se: p equal kernels, whose alphas sum to
+           one at first, with affine to within rounding
+    train  all, or differences: the given weights are frozen, and the file holds the differences alone
+    rank   of the differences as matrices (first axis, the others); 0: any
+    seed   of what starts at random: phi se, one factor of a rank
+
+    Raises TunableError for a value out of range, something asked for by name that cannot become tunable, or when
+    nothing is left; what else could not is in `left`.
+    """
+    copied = parameters.copied(network)
+    retrofit.check_ordinary(network, (Tunable, TunedNetwork), (cell for _, cell in copied.cells_and_names()))
+    places, left = retrofit.chosen(parameters.places(copied, parameters.kept(network)), where)
+    return TunedNetwork(copied, places, left, retrofit.plan(places, num_objectives, phi, train, rank), seed)
+
+
+def from_endpoints(*networks: nn.Cell) -> TunedNetwork:
+    """A network with a knob per network given: omega interpolates their weights (DNI), the unit vectors give each.
+
+    All parameters become tunable, those of norms too, with phi `identity`: sum_i omega_i W_i.
+
+    Raises TunableError unless there are two or more, with equal names and shapes, and equal running statistics.
+    """
+    kept = {name: why for network in networks for name, why in parameters.kept(network).items()}
+    networks = [parameters.copied(network) for network in networks]
+    held = [parameters.held(network) for network in networks]
+    first = networks[0] if networks else None
+    retrofit.check_endpoints(
+        [{name: each.shape for name, each in found.items()} for found in held],
+        [{n: parameters.array(v) for n, v in parameters.statistics(network).items()} for network in networks],
+    )
+    retrofit.check_ordinary(first, (Tunable, TunedNetwork), (cell for _, cell in first.cells_and_names()))
+    places, left = retrofit.chosen(parameters.places(first, kept), "*")
+    plan = retrofit.interpolation(places, left, len(networks))
+    network = TunedNetwork(first, places, left, plan, 0)
+    weights = {name: np.stack([parameters.array(found[name]) for found in held]) for name in plan.tensors}
+    network.assign({**network.weights(), **{plan.tensors[name]: value for name, value in weights.items()}})
+    return network
+
+
+def load_tuned(path: str | Path, *, base: nn.Cell) -> TunedNetwork:
+    """The network with knobs whose `save` wrote the file.
+
+    base  a network of the same structure, which is copied; with differences alone, the one they are from
+    """
+    tensors, plan, wanted = retrofitted.load(path)
+    copied = parameters.copied(base)
+    held = parameters.held(copied)
+    tensors, plan, wrapper = retrofitted.unwrapped(tensors, plan, held)
+    found = parameters.places(copied, parameters.kept(base))
+    places = retrofit.check_places(plan, found, path)
+    if wanted:
+        retrofitted.check_base(parameters.digest(copied, wrapper), wanted, path)
+    names = {place.name for place in places}
+    left = {p.name: f"{p.kind}: not tunable in {path}" for p in found if p.name not in names}
+    network = TunedNetwork(copied, places, left, plan, 0)
+    network.assign(tensors, path)
+    return network

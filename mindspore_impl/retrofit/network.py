@@ -1,0 +1,170 @@
+"""The network with knobs."""
+
+import math
+from contextlib import contextmanager
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+from mindspore import ops as _ops
+
+from mindspore_impl import ops, parameters
+from mindspore_impl.retrofit.kernels import _Layer
+from mindspore_impl.retrofit.samples import _joined, _sample
+from mindspore_impl.retrofit.substitution import _put, _running, _taken_out
+from tunable import retrofit
+from tunable.errors import OmegaError
+from tunable.weights import retrofitted
+
+
+class _Untold(nn.Cell):
+    """x, whose gradient passes; that of omega, which a parameter cuts off, becomes NaN instead of zero."""
+
+    def construct(self, x, omega):
+        return x
+
+    def bprop(self, x, omega, out, dout):
+        return dout, _ops.full_like(omega, math.nan)
+
+
+class TunedNetwork(nn.Cell):
+    """A network with knobs, called as tuned(x, omega), with one input or several: what `make_tunable` returns.
+
+    network         the given one; its tunable parameters are the base kernels, or (another phi than `base`) unused
+    num_objectives  p
+    plan            what is tunable and how
+    left            every layer and free parameter that is not tunable -> its kind and why not
+    omega           the parameter (p,) that holds omega while the network runs: a gradient in it is that in omega,
+                    summed over samples; the gradient in the input omega is NaN
+    """
+
+    def __init__(
+        self, network: nn.Cell, places: list[retrofit.Place], left: dict[str, str], plan: retrofit.Plan, seed: int
+    ):
+        super().__init__(auto_prefix=False)
+        self.network = network
+        self.num_objectives = plan.num_objectives
+        self.plan = plan
+        self.left = left
+        given = parameters.held(network)
+        self.omega = ms.Parameter(
+            ms.Tensor(np.zeros(plan.num_objectives, np.float32)), name="tuned_omega", requires_grad=False
+        )
+        self._untold = _Untold()
+        self.layers = nn.CellList(
+            [_Layer(place, given, plan, seed, self.omega) for place in places if place.tensors], auto_prefix=False
+        )
+        self._trained = {name: each.value.requires_grad for name, each in given.items()}
+        for name in retrofit.frozen(plan, given):
+            given[name].value.requires_grad = False
+        kernels = {n: k for layer in self.layers for n, k in zip(layer.names.values(), layer.kernels, strict=True)}
+        self._branches = _put(network, kernels)
+
+    def __call__(self, *inputs, omega: ms.Tensor | None = None, **options):
+        """Raise OmegaError as `construct` cannot: for a wrong omega, or where the network mixes samples."""
+        # A compiled graph raises Python's own exceptions only.
+        if omega is None:
+            if not inputs:
+                raise OmegaError(f"omega, the last input, is missing: a tensor ({self.num_objectives},)")
+            *inputs, omega = inputs
+        self._check(omega)
+        retrofit.check_kept(self._branches)
+        if omega.ndim == 2:
+            if parameters.mixes_samples(self.network):
+                raise OmegaError(
+                    f"omega {tuple(omega.shape)} is one per sample, but a batch norm in training mixes the samples: "
+                    f"use one omega ({self.num_objectives},) for the batch, or put the batch norms in eval mode"
+                )
+            retrofit.check_rows(omega.shape[0], [*inputs, *options.values()], ms.Tensor)
+            if not omega.shape[0]:
+                raise OmegaError("omega has no rows: MindSpore computes with no empty batch")
+        with self._alone():
+            return super().__call__(*inputs, omega, **options)
+
+    def construct(self, *inputs, **options):
+        """inputs, options as the network takes them, the last of inputs omega, (p,), or (N, p).
+
+        With omega (N, p) the samples are run one by one: N must be the first axis of every tensor of the inputs, and
+        of the outputs, which may be tensors, tuples, lists and dictionaries; ValueError where outputs have it not.
+        """
+        omega = inputs[-1]
+        if omega.ndim == 1:
+            return self._at(omega, inputs[:-1], options)
+        outputs = []
+        for n in range(omega.shape[0]):
+            outputs.append(self._at(omega[n], _sample(inputs[:-1], n), _sample(options, n)))
+        return _joined(outputs)
+
+    def _at(self, omega, inputs, options):
+        first = self._untold(_ops.depend(inputs[0], _ops.assign(self.omega, omega)), omega)
+        return self.network(first, *inputs[1:], **options)
+
+    @contextmanager
+    def _alone(self):
+        """No other thread uses MindSpore; a network that is called while it runs goes on at its own omega after."""
+        with ops.alone():
+            inside = _running.get()
+            before = self.omega * 1 if inside else None
+            token = _running.set(True)
+            try:
+                yield
+            finally:
+                _running.reset(token)
+                if inside:
+                    _ops.assign(self.omega, before)
+
+    def _check(self, omega, axes: tuple[int, ...] = (1, 2)) -> None:
+        wanted = " or ".join(f"({'N, ' * (n - 1)}{self.num_objectives}{',' * (n == 1)})" for n in axes)
+        if not isinstance(omega, ms.Tensor):
+            raise OmegaError(f"omega, the last input, must be a tensor {wanted}, not {type(omega).__name__}")
+        if omega.ndim not in axes or omega.shape[-1] != self.num_objectives or omega.dtype != ms.float32:
+            raise OmegaError(f"omega must be float32 {wanted}, not {omega.dtype} of shape {tuple(omega.shape)}")
+
+    def fold(self, omega: ms.Tensor) -> nn.Cell:
+        """The ordinary network equal to this one at omega (p,): of the given network's class, with its names."""
+        self._check(omega, (1,))
+        retrofit.check_kept(self._branches)
+        with self._alone(), ops.running("pynative"):
+            folded = _taken_out(parameters.copied(self.network))
+            _ops.assign(self.omega, omega)
+            found = {
+                full: kernels.value().asnumpy()
+                for layer in self.layers
+                for full, kernels in zip(layer.names.values(), layer.kernels, strict=True)
+            }
+            for name, each in parameters.held(folded).items():
+                each.value.requires_grad = self._trained[name]
+                if name in found:
+                    parameters.set_value(each, found[name])
+        return folded
+
+    @ops.alone()
+    def weights(self) -> dict[str, np.ndarray]:
+        """Every tensor of the file, float32, or float64 where the network's are: see `save`."""
+        return {
+            name: retrofit.stacked([parameters.array(part) for part in parts]) for name, parts in self._stored().items()
+        }
+
+    @ops.alone()
+    def assign(self, tensors: dict[str, np.ndarray], source: str | Path = "weights") -> None:
+        """Take over what `weights` returned. Raises CheckpointError unless names and shapes are exactly those."""
+        stored = self._stored()
+        retrofitted.check_tensors(tensors, retrofit.specs(stored), source)
+        for name, parts in stored.items():
+            for part, value in zip(parts, retrofit.unstacked(tensors[name], len(parts)), strict=True):
+                parameters.set_value(part, value)
+
+    def _stored(self) -> dict[str, list[retrofit.Held]]:
+        network = self.network
+        layers = [layer.parts() for layer in self.layers]
+        return retrofit.stored(self.plan, layers, parameters.held(network), parameters.statistics(network))
+
+    @ops.alone()
+    def save(self, path: str | Path) -> None:
+        """Write the weights file (.safetensors), from which `load_tuned` makes this network again.
+
+        It holds all weights, kernels stacked, and running statistics of norms; with train='differences' no other
+        weights than the differences.
+        """
+        retrofitted.save(path, self.weights(), self.plan, parameters.digest(self.network))

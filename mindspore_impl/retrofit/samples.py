@@ -1,0 +1,45 @@
+"""Single samples of what a network takes, and what it gives of them as one batch again."""
+
+import mindspore as ms
+from mindspore import ops as _ops
+
+
+def _sample(value, n):
+    """Inputs of the sample n alone, its axis kept: every tensor in tuples, lists and dictionaries."""
+    if isinstance(value, dict):
+        found = {}
+        for key in value:
+            found[key] = _sample(value[key], n)
+        return found
+    if isinstance(value, (tuple, list)):
+        parts = []
+        for part in value:
+            parts.append(_sample(part, n))
+        return tuple(parts)
+    if isinstance(value, ms.Tensor):
+        return value[n : n + 1]
+    return value
+
+
+def _joined(values):
+    """The outputs of single samples as one output; ValueError, which a graph can raise, unless each has one row."""
+    first = values[0]
+    if isinstance(first, dict):
+        found = {}
+        for key in first:
+            parts = []
+            for value in values:
+                parts.append(value[key])
+            found[key] = _joined(parts)
+        return found
+    if isinstance(first, (tuple, list)):
+        found = []
+        for index in range(len(first)):
+            parts = []
+            for value in values:
+                parts.append(value[index])
+            found.append(_joined(parts))
+        return tuple(found)
+    if first.ndim == 0 or first.shape[0] != 1:
+        raise ValueError("with omega per sample the network's outputs must have one row per sample")
+    return _ops.concat(values, 0)

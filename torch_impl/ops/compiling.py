@@ -1,0 +1,26 @@
+"""What PyTorch says only by private names: of its compiler, its transformations, its backward passes."""
+
+import torch
+
+
+def never_a_graph_of_its_own(function):
+    """A function that torch.compile takes into a graph of what calls it, or leaves to Python."""
+    compiler = torch._C._dynamo.eval_frame
+    skip = compiler._FrameExecStrategy(compiler._FrameAction.SKIP, compiler._FrameAction.DEFAULT)
+    compiler.set_code_exec_strategy(function.__code__, skip)
+    return function
+
+
+def is_transformed() -> bool:
+    """Whether a transformation of torch.func runs, in which no tensor may be told to require a gradient."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def is_backward() -> bool:
+    """Whether a backward pass runs."""
+    return torch._C._current_graph_task_id() != -1
+
+
+def compile_every_shape() -> None:
+    """Let torch.compile compile a function as often as it meets another shape: beyond eight it would run eagerly."""
+    torch._dynamo.config.recompile_limit = 10_000

@@ -1,0 +1,93 @@
+"""The tensors of a layer as functions of omega, from the given weights on."""
+
+import torch
+from torch import nn
+
+from torch_impl import ops, parameters
+from torch_impl.layers.phi import make_phi
+from tunable import retrofit
+
+
+class _Kernels(nn.Module):
+    """One tensor of a layer as a function of alpha.
+
+    Parameters: for phi `base` `differences` (p, *shape) from the given tensor, or their factors `up` (p, rows, rank)
+    and `down` (p, rank, columns), rows being the first axis of the tensor; for another phi `kernels` (p, *shape).
+    """
+
+    def __init__(self, name: str, given: retrofit.Held, plan: retrofit.Plan, seed: int):
+        super().__init__()
+        value, p = given.value.detach(), plan.num_objectives
+        self.base = plan.phi == "base"
+        self.low_rank = retrofit.is_low_rank(given.shape, plan.rank)
+        if self.low_rank:
+            start = retrofit.low_rank_start(name, given.shape, p, plan.rank, seed)
+            self.up = nn.Parameter(torch.from_numpy(start["up"]).to(value))
+            self.down = nn.Parameter(torch.from_numpy(start["down"]).to(value))
+        elif self.base:
+            self.differences = nn.Parameter(value.new_zeros(p, *value.shape))
+        else:
+            self.kernels = nn.Parameter(value.expand(p, *value.shape).clone())
+        self.shape = given.shape
+
+    def _apply(self, fn, recurse=True):
+        # As in layers.tunable: a memory format is one for the tensor, which has an axis less.
+        return super()._apply(lambda tensor: fn(tensor.flatten()).reshape(tensor.shape), recurse)
+
+    def value(self, given: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+        """The tensor at alpha (p,)."""
+        if self.low_rank:
+            return given + ops.low_rank(alpha, self.up, self.down).reshape(given.shape)
+        if self.base:
+            return ops.displaced(given, alpha, self.differences)
+        return ops.aggregate(alpha, self.kernels)
+
+    def parts(self) -> dict[str, retrofit.Held]:
+        """Its parameters by name, as files hold them."""
+        return {
+            name: retrofit.Held(value, tuple(value.shape) if self.low_rank else (len(value), *self.shape))
+            for name, value in self.named_parameters()
+        }
+
+
+class _Layer(nn.Module):
+    """The tensors of a layer that share a phi.
+
+    kernels  by name in the layer
+    names    in the network, by name in the layer
+    """
+
+    def __init__(self, place: retrofit.Place, given: dict[str, retrofit.Held], plan: retrofit.Plan, seed: int):
+        super().__init__()
+        self.name = place.name
+        self.names = dict(place.tensors)
+        self.phi = None if plan.phi == "base" else make_phi(plan.phi, plan.num_objectives)
+        if self.phi is not None:
+            parts = parameters.held(self.phi)
+            start = retrofit.phi_start(
+                retrofit.below(place.name, "phi"), plan.phi, {local: each.shape for local, each in parts.items()}, seed
+            )
+            for local, each in parts.items():
+                parameters.set_value(each, start[local])
+            self.phi.to(given[next(iter(self.names.values()))].value)
+        self.kernels = nn.ModuleDict(
+            {
+                local: _Kernels(retrofit.below(place.name, local), given[full], plan, seed)
+                for local, full in self.names.items()
+            }
+        )
+
+    def values(self, given: dict[str, torch.Tensor], omega: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Its tensors at omega (p,), by name in the network."""
+        names, phi = self.names, self.phi
+        omega = omega.to(given[next(iter(names.values()))])
+        alpha = omega if phi is None else phi(omega)
+        kernels = self.kernels._modules
+        return {full: kernels[local].value(given[full], alpha) for local, full in names.items()}
+
+    def parts(self) -> retrofit.LayerParts:
+        """What files hold of it."""
+        kernels = {local: kernels.parts() for local, kernels in self.kernels.items()}
+        return retrofit.LayerParts(
+            self.name, self.names, kernels, {} if self.phi is None else parameters.held(self.phi)
+        )
