@@ -71,9 +71,9 @@ class WindowAttention(Composite):
         q, k, v = (part.reshape(-1, pixels, size) for part in ops.split(qkv, 3, 2))
         weights = ops.bmm(q / math.sqrt(size), k.swapaxes(1, 2)).reshape(-1, count, self.heads, pixels, pixels)
         bias = ops.relative_bias(held(self.relative_position_bias_table, omega), self.window)
-        weights = weights + ops.expanded(bias, weights)
+        weights = weights + bias
         if self.shift:
-            weights = weights + ops.expanded(mask, weights)
+            weights = weights + mask
         mixed = ops.bmm(ops.softmax(weights).reshape(-1, pixels, pixels), v)
         mixed = mixed.reshape(-1, count, self.heads, pixels, size).swapaxes(2, 3).reshape(-1, count, pixels, channels)
         y = ops.from_windows(call(self.proj, mixed, omega), self.window, height, width)
@@ -110,7 +110,7 @@ class ChannelAttention(Composite):
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
         """x (N, C, H, W) -> the same shape; omega (p,), (N, p) or None when plain."""
         hidden = _ops.relu(call(self.reduce, ops.global_mean(x), omega))
-        return x * ops.expanded(_ops.sigmoid(call(self.expand, hidden, omega)), x)
+        return x * _ops.sigmoid(call(self.expand, hidden, omega))
 
     def options(self) -> dict:
         """Keyword arguments with which the oracle computes this layer."""
@@ -134,7 +134,7 @@ class SimplifiedChannelAttention(Composite):
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
         """x (N, C, H, W) -> the same shape; omega (p,), (N, p) or None when plain."""
-        return x * ops.expanded(call(self.conv, ops.global_mean(x), omega), x)
+        return x * call(self.conv, ops.global_mean(x), omega)
 
     def options(self) -> dict:
         """Keyword arguments with which the oracle computes this layer."""

@@ -4,6 +4,7 @@ from mindspore_impl.ops import startup  # noqa: F401  before all else: it prepar
 
 # isort: split
 
+from mindspore_impl.ops.arithmetic import for_export
 from mindspore_impl.ops.attention import (
     Softmax,
     bmm,
@@ -15,7 +16,6 @@ from mindspore_impl.ops.attention import (
     split,
     to_windows,
 )
-from mindspore_impl.ops.broadcast import expanded, for_export
 from mindspore_impl.ops.convolution import ORDINARY, OrdinaryConv, conv, conv_transpose, linear, ordinary_conv, pad
 from mindspore_impl.ops.device import alone, device_in_use, device_of, facts, full_precision, running
 from mindspore_impl.ops.kernels import affine, aggregate, cast_like, displaced, low_rank
@@ -60,7 +60,6 @@ __all__ = [
     "device_of",
     "displaced",
     "erf_replaced",
-    "expanded",
     "extend",
     "facts",
     "for_export",

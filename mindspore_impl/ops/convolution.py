@@ -7,7 +7,6 @@ import numpy as np
 from mindspore import nn
 from mindspore import ops as _ops
 
-from mindspore_impl.ops.broadcast import expanded
 from mindspore_impl.ops.device import device_in_use
 from mindspore_impl.ops.kernels import aggregate, cast_like
 from mindspore_impl.ops.parameters import parameter
@@ -89,7 +88,7 @@ def _mixed(y, alpha, groups):
     total = 0
     for i in range(k):
         own = y[:, i * out : (i + 1) * out] if groups == 1 else _ops.gather(y, _channels_of(i, k, out, groups), 1)
-        total = total + own * expanded(cast_like(alpha, own)[:, i].reshape((-1,) + ones), own)
+        total = total + own * cast_like(alpha, own)[:, i].reshape((-1,) + ones)
     return total
 
 
@@ -107,7 +106,7 @@ def _add_bias(y, bias):
     """bias (out,) or (N, out)."""
     if bias.ndim == 1:
         return _ops.bias_add(y, cast_like(bias, y))  # on a CPU in half the time of a sum that broadcasts
-    return y + expanded(cast_like(bias, y).reshape((-1, y.shape[1]) + (1,) * (y.ndim - 2)), y)
+    return y + cast_like(bias, y).reshape((-1, y.shape[1]) + (1,) * (y.ndim - 2))
 
 
 def _convolve(x, kernel, stride, padding, dilation, groups):
@@ -330,5 +329,5 @@ def linear(x, alpha, weight, bias):
         return (y if bias is None else _add_bias(y, aggregate(alpha, bias))).reshape(shape)
     y = _ops.bmm(x.reshape(-1, _number_in(x.shape[1:-1]), x.shape[-1]), kernel.swapaxes(1, 2))
     if bias is not None:
-        y = y + expanded(_ops.expand_dims(cast_like(aggregate(alpha, bias), y), 1), y)
+        y = y + _ops.expand_dims(cast_like(aggregate(alpha, bias), y), 1)
     return y.reshape(shape)

@@ -3,17 +3,15 @@
 import mindspore as ms
 from mindspore import ops as _ops
 
-from mindspore_impl.ops.broadcast import expanded
-
 _AXES = {"layer_norm": (-1,), "layer_norm2d": (1,), "instance_norm2d": (2, 3), "batch_norm2d": (0, 2, 3)}
 
 
 def normalise(x: ms.Tensor, kind: str, eps: float) -> ms.Tensor:
     """(x - mean) / sqrt(variance + eps) over the axes of a kind of norm, variance biased."""
     mean = x.mean(_AXES[kind], keep_dims=True)
-    centred = x - expanded(mean, x)
+    centred = x - mean
     deviation = _ops.sqrt((centred * centred).mean(_AXES[kind], keep_dims=True) + eps)
-    return centred / expanded(deviation, x)
+    return centred / deviation
 
 
 def scale_and_shift(x: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor, kind: str) -> ms.Tensor:
@@ -21,7 +19,7 @@ def scale_and_shift(x: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor, kind: str)
     rest = (1,) * (x.ndim - 2)
     channels = weight.shape[-1]
     shape = (-1,) + rest + (channels,) if kind == "layer_norm" else (-1, channels) + rest
-    weight, bias = expanded(weight.reshape(shape), x), expanded(bias.reshape(shape), x)
+    weight, bias = weight.reshape(shape), bias.reshape(shape)
     return x * weight + bias
 
 

@@ -73,15 +73,13 @@ ATTENTION_FAULTS = {
     "heads joined in another order": edited(
         WINDOWS, (".swapaxes(2, 3).reshape(-1, count, pixels, channels)", ".reshape(-1, count, pixels, channels)")
     ),
-    "position bias dropped": edited(
-        WINDOWS, ("weights = weights + ops.expanded(bias", "weights = weights + 0 * ops.expanded(bias")
-    ),
+    "position bias dropped": edited(WINDOWS, ("weights = weights + bias", "weights = weights + 0 * bias")),
     "position bias with pixels exchanged": returned("ops:relative_bias", lambda bias, a: bias.swapaxes(-1, -2)),
     "position bias of another head": returned("ops:relative_bias", lambda bias, a: reversed_along(bias, 2)),
     "position bias of the next sample": given(
         "ops:relative_bias", table=lambda a: a.table if a.table.ndim == 2 else reversed_along(a.table, 0)
     ),
-    "mask dropped": edited(WINDOWS, ("weights = weights + ops.expanded(mask, weights)", "pass")),
+    "mask dropped": edited(WINDOWS, ("weights = weights + mask", "pass")),
     "mask the other way round": returned("ops:shift_mask", lambda mask, a: -100 - mask),
     "mask of a tenth": returned("ops:shift_mask", lambda mask, a: mask / 10),
     "mask of another shift": given("ops:shift_mask", shift=lambda a: a.window - a.shift),

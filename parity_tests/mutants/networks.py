@@ -184,9 +184,7 @@ OTHER_NETWORK_FAULTS = {
         SWIN_BLOCK, ("self.attn(self.norm1(x, omega)", "self.attn(x")
     ),
     "NAF: scales of the residuals exchanged": edited(NAF, ("self.beta", "self.gamma")),
-    "NAF: channel attention not multiplied": edited(
-        NAF, ("y = y * ops.expanded(call(self.sca", "y = y + ops.expanded(call(self.sca")
-    ),
+    "NAF: channel attention not multiplied": edited(NAF, ("y = y * call(self.sca", "y = y + call(self.sca")),
     "NAF: one norm for both": edited(NAF, ("self.norm2", "self.norm1")),
     "style: short skip dropped": edited(STYLE_BLOCK, ("x + self.norm2", "self.norm2")),
     "style: norm dropped": edited(

@@ -34,12 +34,12 @@ class NAFBlock(Composite):
         """x (N, C, H, W) -> the same shape."""
         y = call(self.conv2, call(self.conv1, self.norm1(x, omega), omega), omega)
         y = ops.gate(y)
-        y = y * ops.expanded(call(self.sca, ops.global_mean(y), omega), y)
+        y = y * call(self.sca, ops.global_mean(y), omega)
         y = call(self.conv3, y, omega)
-        x = x + y * ops.expanded(held(self.beta, omega), y)
+        x = x + y * held(self.beta, omega)
         y = ops.gate(call(self.conv4, self.norm2(x, omega), omega))
         y = call(self.conv5, y, omega)
-        return x + y * ops.expanded(held(self.gamma, omega), y)
+        return x + y * held(self.gamma, omega)
 
     def roles(self) -> dict[str, tuple[str, int]]:
         return {"beta": ("zero", 0), "gamma": ("zero", 0)}

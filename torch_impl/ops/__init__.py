@@ -5,7 +5,6 @@ from torch_impl.ops import startup  # noqa: F401  before all else: it prepares t
 # isort: split
 
 from torch_impl.ops.attention import bmm, from_windows, relative_bias, roll, shift_mask, softmax, split, to_windows
-from torch_impl.ops.broadcast import expanded
 from torch_impl.ops.compiling import compile_every_shape, is_backward, is_transformed, never_a_graph_of_its_own
 from torch_impl.ops.convolution import ORDINARY, conv, conv_transpose, linear, ordinary_conv, pad
 from torch_impl.ops.device import device_of, facts, full_precision
@@ -39,7 +38,6 @@ __all__ = [
     "conv_transpose",
     "device_of",
     "displaced",
-    "expanded",
     "extend",
     "facts",
     "freeze",
