@@ -58,8 +58,9 @@ class Backend(Execution):
             ops.assign(value, tensors[name])
 
     def run(self, network, degraded: np.ndarray, omega: np.ndarray | None) -> np.ndarray:
-        with ops.running(self._mode_for(network, degraded.shape)):
-            if ms.get_context("mode") == ms.PYNATIVE_MODE:
+        mode = self._mode_for(network, degraded.shape)
+        with ops.running(mode):
+            if mode == "pynative":
                 ops.make_room(degraded.shape)
             x = ms.Tensor(np.ascontiguousarray(degraded))
             return network(x, self._omega(omega)).asnumpy()

@@ -1,14 +1,12 @@
 """A recipe's optimizer over the parameters of a network, its state as arrays.
 
-Made of operators, not of MindSpore's optimizers. nn.Adam takes 1 - beta2 from a float32 beta2, off by 1.3e-5, so that
-every step errs to the same side, and its eps acts before the bias correction; nn.AdamWeightDecay corrects no bias;
-nn.Momentum ignores use_nesterov on a CPU, where those of mint move nothing; and none of nn decays a parameter with
-`beta` or `gamma` in its name.
+Made of operators, not of MindSpore's optimizers, whose steps are not those that their names promise
+(docs/framework_traps.md, "Meanings that differ from PyTorch").
 """
 
 import mindspore as ms
 import numpy as np
-from mindspore import ops as framework
+from mindspore import ops as _ops
 
 from mindspore_impl import ops
 from tunable.specs.optimizers import SGD, Adam, AdamW
@@ -81,7 +79,7 @@ class Optimizer:
         total = 0.0
         for gradient in gradients:
             total = total + (gradient * gradient).sum()
-        factor = framework.minimum(self._clip_norm / (framework.sqrt(total) + 1e-6), ms.Tensor(1, ms.float32))
+        factor = _ops.minimum(self._clip_norm / (_ops.sqrt(total) + 1e-6), ms.Tensor(1, ms.float32))
         shortened = ()
         for gradient in gradients:
             shortened = shortened + (gradient * factor,)
@@ -92,16 +90,16 @@ class Optimizer:
         parameter, (firsts, seconds) = self._parameters[i], self._buffers
         first = firsts[i] + self._new1 * (gradient - firsts[i])
         second = self._beta2 * seconds[i] + self._new2 * (gradient * gradient)
-        framework.assign(firsts[i], first)
-        framework.assign(seconds[i], second)
+        _ops.assign(firsts[i], first)
+        _ops.assign(seconds[i], second)
         weight = parameter * self._kept if self._decoupled else parameter
-        framework.assign(parameter, weight - self._rate * (first / (framework.sqrt(second) / self._root + self._eps)))
+        _ops.assign(parameter, weight - self._rate * (first / (_ops.sqrt(second) / self._root + self._eps)))
 
     def _descend(self, i, gradient):
         """Gradient descent, with momentum if there is a buffer for it."""
         move = gradient
         if self._momentum:
             velocity = self._momentum * self._buffers[0][i] + gradient
-            framework.assign(self._buffers[0][i], velocity)
+            _ops.assign(self._buffers[0][i], velocity)
             move = gradient + self._momentum * velocity if self._nesterov else velocity
-        framework.assign(self._parameters[i], self._parameters[i] - self._rate * move)
+        _ops.assign(self._parameters[i], self._parameters[i] - self._rate * move)
