@@ -10,7 +10,7 @@ VERSION = runpy.run_path(str(HERE / "tunable" / "version.py"))["__version__"]
 TORCH = ["torch>=2.10"]
 MINDSPORE = ["mindspore>=2.10,<2.11"]
 ONNX = ["onnx>=1.18", "ml_dtypes<0.6", "onnxruntime", "onnxscript"]  # a newer ml_dtypes wants numpy 2
-TEST = ["pytest", "hypothesis", "ruff", "setuptools", *ONNX]
+TEST = ["pytest", "hypothesis", "ruff", "basedpyright", "setuptools", *ONNX]
 
 setup(
     name="tunable-convolutions",
@@ -22,7 +22,12 @@ setup(
     python_requires=">=3.11,<3.13",
     packages=[*find_packages(include=["tunable*", "torch_impl*", "mindspore_impl*"]), "tunable.configs"],
     package_dir={"tunable.configs": "configs"},  # the recipes ship as data; a clone has them at its top
-    package_data={"tunable": ["*.yaml", "reports/templates/*.j2"], "tunable.configs": ["*.yaml", "*/*.yaml"]},
+    package_data={
+        "tunable": ["py.typed", "*.yaml", "reports/templates/*.j2"],
+        "tunable.configs": ["*.yaml", "*/*.yaml"],
+        "torch_impl": ["py.typed"],
+        "mindspore_impl": ["py.typed"],
+    },
     install_requires=[
         "numpy<2",
         "safetensors",

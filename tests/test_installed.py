@@ -50,6 +50,14 @@ def test_the_wheel_holds_every_recipe(installed):
         assert line.startswith(f"({name!r}, ") and f"/site/tunable/configs/{name}.yaml" in line
 
 
+def test_the_wheel_says_that_it_is_typed(installed):
+    """Type checkers read the annotations of a package that holds `py.typed`."""
+    for package in ("tunable", "torch_impl", "mindspore_impl"):
+        program = f"import importlib.util; print(importlib.util.find_spec({package!r}).submodule_search_locations[0])"
+        folder = Path(installed("-c", program).strip())
+        assert folder.parent.name == "site" and (folder / "py.typed").is_file(), package
+
+
 @pytest.mark.parametrize("name", ["denoise/mini", "denoise/mini.yaml"])
 def test_a_recipe_trains_by_its_name(name, installed, tmp_path, backend):
     settings = [f"--set={setting}" for setting in SMALLEST]

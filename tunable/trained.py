@@ -68,7 +68,7 @@ def parts_of(sampler: Sampler) -> tuple[Part, ...] | None:
     return tuple(Part(omega=where, share=round(share, 6)) for where, share in shares.values() if round(share, 6))
 
 
-def parts_of_recipe(recipe: dict) -> tuple[Part, ...] | None:
+def parts_of_recipe(recipe: dict[str, Any]) -> tuple[Part, ...] | None:
     """The same of a recipe as a header holds it; None where it does not say."""
     if not recipe.get("objectives"):
         return None

@@ -41,6 +41,7 @@ class Session(onnxruntime.InferenceSession):
 
     def fold(self, omega: np.ndarray, optimized: Path | None = None) -> "Session":
         """The same with omega (p,) a constant, so that kernels are mixed once and then are constants too."""
+        assert not isinstance(self.model, bytes), "only a session of a file has an omega"
         at = omega[None].astype(np.float32)
         return Session(onnx_files.with_constant(self.model, "omega", at), self.device, optimized)
 

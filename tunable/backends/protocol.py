@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self
 
-import numpy as np
-
+from tunable.arrays import Array, Tensors
 from tunable.benchmark.layers import Layer
 from tunable.data.patches import Batch
 from tunable.exports.graphs import Graph
@@ -21,9 +20,6 @@ from tunable.parameters.specs import ParameterSpec
 from tunable.specs.networks import NetworkSpec
 from tunable.specs.recipe import Recipe
 from tunable.weights.storage import Header
-
-Array = np.ndarray[Any, np.dtype[Any]]
-Tensors = dict[str, Array]  # by name
 
 
 class LayerCall(NamedTuple):

@@ -6,6 +6,7 @@ meanings of these keywords stand once, in the fields of the specification (`tuna
 
 import inspect
 import textwrap
+from types import GenericAlias
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import ValidationError
@@ -89,7 +90,7 @@ def _bare(annotation: Any) -> Any:
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _bare(parts[0])
-    return origin[tuple(_bare(part) for part in parts)] if origin in (list, tuple) else annotation
+    return GenericAlias(origin, tuple(_bare(part) for part in parts)) if origin in (list, tuple) else annotation
 
 
 def _range(field: FieldInfo) -> str:

@@ -25,9 +25,9 @@ class Discriminator(Section):
     optimizer  its own; its learning rate follows the recipe's schedule
     """
 
-    channels: int = Field(64, ge=1, le=2**14)
-    scales: int = Field(4, ge=1, le=8)
-    hidden: int = Field(100, ge=1, le=2**14)
+    channels: int = Field(default=64, ge=1, le=2**14)
+    scales: int = Field(default=4, ge=1, le=8)
+    hidden: int = Field(default=100, ge=1, le=2**14)
     optimizer: Annotated[Optimizer, BeforeValidator(with_kind)] = Adam()
 
     @property
@@ -41,7 +41,8 @@ class Discriminator(Section):
 
     def specs(self) -> list[ParameterSpec]:
         """Every parameter, in order."""
-        specs, before = [], 3
+        specs: list[ParameterSpec] = []
+        before = 3
         for scale, width in enumerate(self.widths()):
             for conv, (channels, taps) in enumerate(((before, 3), (width, 4))):
                 name = f"blocks.{2 * scale + conv}"

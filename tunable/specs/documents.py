@@ -5,9 +5,11 @@ gigabytes. And what is nested deeper than Python's own stack ends in a Recursion
 """
 
 import json
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 import yaml
+from yaml.composer import ComposerError
+from yaml.constructor import ConstructorError
 
 NODES = 10_000  # values, aliases counted with all that they stand for
 DEPTH = 40  # lists and mappings inside each other
@@ -22,15 +24,16 @@ class _Loader(yaml.SafeLoader):
         self._nodes = self._depth = 0
         self._known: dict[int, tuple[int, int]] = {}  # id of a node -> how many it holds, how deep
 
-    def compose_node(self, parent, index):
-        alias = self.check_event(yaml.AliasEvent)
-        mark, before = self.peek_event().start_mark, self._nodes
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        parser = cast(Any, self)  # PyYAML's stubs leave the parser's methods without types
+        alias = parser.check_event(yaml.AliasEvent)
+        mark, before = parser.peek_event().start_mark, self._nodes
         self._depth += 1
         self._check(self._nodes + 1, self._depth, mark)
         node = super().compose_node(parent, index)
         if alias:
             if id(node) not in self._known:
-                raise yaml.composer.ComposerError(None, None, "an anchor stands inside itself", mark)
+                raise ComposerError(None, None, "an anchor stands inside itself", mark)
             nodes, height = self._known[id(node)]
             self._check(self._nodes + nodes, self._depth + height - 1, mark)
             self._nodes += nodes
@@ -40,26 +43,26 @@ class _Loader(yaml.SafeLoader):
         self._depth -= 1
         return node
 
-    def _height(self, node) -> int:
+    def _height(self, node: yaml.Node) -> int:
         return self._known[id(node)][1]
 
-    def _check(self, nodes: int, depth: int, mark) -> None:
+    def _check(self, nodes: int, depth: int, mark: Any) -> None:
         if nodes > NODES:
-            raise yaml.composer.ComposerError(None, None, f"more than {NODES} values, aliases written out", mark)
+            raise ComposerError(None, None, f"more than {NODES} values, aliases written out", mark)
         if depth > DEPTH:
-            raise yaml.composer.ComposerError(None, None, f"nested more than {DEPTH} deep", mark)
+            raise ComposerError(None, None, f"nested more than {DEPTH} deep", mark)
 
-    def construct_yaml_int(self, node):
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         if len(node.value) > DIGITS:
             message = f"a number of {len(node.value)} digits"
-            raise yaml.constructor.ConstructorError(None, None, message, node.start_mark)
+            raise ConstructorError(None, None, message, node.start_mark)
         return super().construct_yaml_int(node)
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
-def _children(node: yaml.Node) -> list[yaml.Node]:
+def _children(node: yaml.Node | None) -> list[yaml.Node]:
     if isinstance(node, yaml.MappingNode):
         return [one for pair in node.value for one in pair]
     return node.value if isinstance(node, yaml.SequenceNode) else []
@@ -98,3 +101,13 @@ def check_depth(values: Any) -> None:
         if not level:
             return
     raise ValueError(f"nested more than {DEPTH} deep")
+
+
+def is_mapping(values: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether plain values are a mapping."""
+    return isinstance(values, dict)
+
+
+def is_list(values: Any) -> TypeGuard[list[Any]]:
+    """Whether plain values are a list."""
+    return isinstance(values, list)

@@ -3,6 +3,8 @@
 It is no part of a weights file; both twins build it from this section.
 """
 
+from typing import Self
+
 from pydantic import Field, model_validator
 
 from tunable.specs.schema import Place, Section
@@ -23,11 +25,11 @@ class VGG(Section):
     """
 
     weights: Place | None = None
-    seed: int | None = Field(None, ge=0, lt=2**32)
-    width: int = Field(WIDTH, ge=1, le=2 * WIDTH)
+    seed: int | None = Field(default=None, ge=0, lt=2**32)
+    width: int = Field(default=WIDTH, ge=1, le=2 * WIDTH)
 
     @model_validator(mode="after")
-    def _one_of_both(self):
+    def _one_of_both(self) -> Self:
         if (self.weights is None) == (self.seed is None):
             raise ValueError(f"wants one of weights, a file, and seed; {HOW}")
         if self.weights is not None and self.width != WIDTH:

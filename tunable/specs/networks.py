@@ -6,7 +6,7 @@ Every number has a largest value, far beyond what any network of these kinds has
 that anybody may have written, and its facts must be told at once, and a picture continued to its multiples.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -43,7 +43,7 @@ class NetworkBase(Section):
 
     tunable: bool = True  # false: the plain form of the same network
     phi: Literal["affine", "identity", "se", "base"] = Field(
-        DEFAULT_PHI, description="Form of every layer's map from omega to the weights of its kernels (Eq. 6)."
+        default=DEFAULT_PHI, description="Form of every layer's map from omega to the weights of its kernels (Eq. 6)."
     )
 
     @property
@@ -61,30 +61,32 @@ class NetworkBase(Section):
         """Pixels to a multiple of which the network itself continues its input, and cuts its output back."""
         return 1
 
-    def arguments(self) -> dict:
+    def arguments(self) -> dict[str, Any]:
         """Constructor arguments for the class of either twin, without `num_objectives`."""
         return self.model_dump(exclude=NOT_ARGUMENTS)
 
 
 class _WithNorms(NetworkBase):
-    tunable_norms: bool = Field(False, description="Whether omega sets the scales and shifts of the norms too.")
+    tunable_norms: bool = Field(default=False, description="Whether omega sets the scales and shifts of the norms too.")
 
 
 class ResNetSpec(NetworkBase):
     """The residual network of Tables 1, 3 and 4: conv, blocks of conv-ReLU-conv-skip, long skip, upsampling, conv."""
 
     name: Literal["resnet"] = "resnet"
-    channels: _Channels = Field(64, description="Channels of every layer between the first and the last.")
-    blocks: _Some = Field(16, description="Residual blocks.")
+    channels: _Channels = Field(default=64, description="Channels of every layer between the first and the last.")
+    blocks: _Some = Field(default=16, description="Residual blocks.")
     upscale: Literal[1, 2, 3, 4] = Field(
-        1,
+        default=1,
         description="How many times as high and wide as the input the output is. Above 1, convolutions with a pixel "
         "shuffle stand before the last convolution.",
     )
-    head_relu: bool = Field(False, description="Whether a ReLU follows the first convolution (MindEditing's EDSR).")
-    residual_scale: float = Field(1.0, allow_inf_nan=False, description="Factor of every block's residual.")
+    head_relu: bool = Field(
+        default=False, description="Whether a ReLU follows the first convolution (MindEditing's EDSR)."
+    )
+    residual_scale: float = Field(default=1.0, allow_inf_nan=False, description="Factor of every block's residual.")
     mean: bool = Field(
-        False,
+        default=False,
         description="Whether the mean colour of DIV2K's photographs is subtracted from the input and added to the "
         "output.",
     )
@@ -112,16 +114,18 @@ class NAFNetSpec(_WithNorms):
     """NAFNet (Table 2b): a U-Net of blocks without activations, channels doubled at every stage."""
 
     name: Literal["nafnet"] = "nafnet"
-    width: _Channels = Field(32, description="Channels of the first stage; each following stage has twice as many.")
-    middle: _Any = Field(12, description="Blocks between the encoder and the decoder.")
+    width: _Channels = Field(
+        default=32, description="Channels of the first stage; each following stage has twice as many."
+    )
+    middle: _Any = Field(default=12, description="Blocks between the encoder and the decoder.")
     encoder: list[_Any] = Field(
-        [2, 2, 4, 8],
+        default=[2, 2, 4, 8],
         min_length=1,
         max_length=MOST_STAGES,
         description="Blocks of every stage of the encoder, each of which ends by halving the picture.",
     )
     decoder: list[_Any] = Field(
-        [2, 2, 2, 2],
+        default=[2, 2, 2, 2],
         min_length=1,
         max_length=MOST_STAGES,
         description="Blocks of every stage of the decoder, the smallest picture first; as many stages as the encoder.",
@@ -162,29 +166,35 @@ class SwinIRSpec(_WithNorms):
     """SwinIR (Tables 2a, 5): groups of window-attention blocks."""
 
     name: Literal["swinir"] = "swinir"
-    channels: _Channels = Field(180, description="Channels of the features; a multiple of every group's heads.")
+    channels: _Channels = Field(default=180, description="Channels of the features; a multiple of every group's heads.")
     depths: list[_Some] = Field(
-        [6, 6, 6, 6, 6, 6], min_length=1, max_length=MOST_GROUPS, description="Blocks of every group."
+        default=[6, 6, 6, 6, 6, 6], min_length=1, max_length=MOST_GROUPS, description="Blocks of every group."
     )
     heads: list[_Channels] = Field(
-        [6, 6, 6, 6, 6, 6],
+        default=[6, 6, 6, 6, 6, 6],
         min_length=1,
         max_length=MOST_GROUPS,
         description="Attention heads of every group; as many groups as `depths`.",
     )
-    window: int = Field(8, ge=2, le=MOST_WINDOW, description="Side of an attention window in pixels.")
-    shifted: bool = Field(True, description="Whether the windows of every other block are shifted by half a window.")
+    window: int = Field(default=8, ge=2, le=MOST_WINDOW, description="Side of an attention window in pixels.")
+    shifted: bool = Field(
+        default=True, description="Whether the windows of every other block are shifted by half a window."
+    )
     mlp_ratio: float = Field(
-        2.0, gt=0, le=100, allow_inf_nan=False, description="Hidden channels of every MLP, as a multiple of `channels`."
+        default=2.0,
+        gt=0,
+        le=100,
+        allow_inf_nan=False,
+        description="Hidden channels of every MLP, as a multiple of `channels`.",
     )
     upscale: Literal[1, 2, 3, 4, 8] = Field(
-        1, description="How many times as high and wide as the input the output is."
+        default=1, description="How many times as high and wide as the input the output is."
     )
     upsampler: Literal["", "pixelshuffle", "pixelshuffledirect", "nearest+conv"] = Field(
-        "", description='How the picture is enlarged; "" exactly where upscale is 1.'
+        default="", description='How the picture is enlarged; "" exactly where upscale is 1.'
     )
     features: _Channels = Field(
-        64, description="Channels of the upsampling convolutions of pixelshuffle and nearest+conv."
+        default=64, description="Channels of the upsampling convolutions of pixelshuffle and nearest+conv."
     )
 
     @model_validator(mode="after")
@@ -240,15 +250,15 @@ class StyleUNetSpec(_WithNorms):
     """The style transfer network (Fig. 7): strided down, residual blocks, nearest-neighbour up, instance norms."""
 
     name: Literal["style_unet"] = "style_unet"
-    channels: _Channels = Field(64, description="Channels of the first convolution, doubled at every scale.")
-    scales: int = Field(2, ge=1, le=MOST_STAGES, description="How often the picture is halved.")
+    channels: _Channels = Field(default=64, description="Channels of the first convolution, doubled at every scale.")
+    scales: int = Field(default=2, ge=1, le=MOST_STAGES, description="How often the picture is halved.")
     blocks: tuple[_Some, _Any, _Some] = Field(
         (2, 6, 2),
         description="Convolutions of every scale on the way down, residual blocks, convolutions of every scale on the "
         "way up.",
     )
     normalise: bool = Field(
-        True,
+        default=True,
         description="Whether the input is normalised by the mean and standard deviation of ImageNet's colours, and "
         "the output brought back.",
     )
@@ -279,8 +289,8 @@ class UNetSpec(NetworkBase):
     """A U-Net without norms and attention: two 3x3 convolutions at every scale, the input added at the end."""
 
     name: Literal["unet"] = "unet"
-    width: _Channels = Field(16, description="Channels at full size, doubled whenever the picture is halved.")
-    depth: int = Field(4, ge=1, le=MOST_STAGES, description="How often the picture is halved.")
+    width: _Channels = Field(default=16, description="Channels at full size, doubled whenever the picture is halved.")
+    depth: int = Field(default=4, ge=1, le=MOST_STAGES, description="How often the picture is halved.")
 
     @property
     def multiple_inside(self) -> int:

@@ -36,7 +36,7 @@ class NoisePreservation(_Distance):
     """Distance to the clean picture with part of its noise left in (Eq. 9, `noise`)."""
 
     kind: Literal["noise"]
-    nu: float = Field(0.9, ge=0, le=1)  # noise kept at most
+    nu: float = Field(default=0.9, ge=0, le=1)  # noise kept at most
     residual: Literal["keep", "remove"] = "keep"  # more omega: keep more noise, or remove more
 
 
@@ -45,7 +45,7 @@ class Sharpening(_Distance):
 
     kind: Literal["blur"]
     noise_objective: str  # the name of that other one
-    gamma: float = Field(8.0, ge=0, allow_inf_nan=False)  # strongest sharpening
+    gamma: float = Field(default=8.0, ge=0, allow_inf_nan=False)  # strongest sharpening
 
 
 class Perceptual(_Distance):
@@ -69,7 +69,7 @@ class Style(_Objective):
 
     kind: Literal["style"]
     image: Place
-    size: int = Field(512, ge=RELU3_3_SIZE, le=2**16)
+    size: int = Field(default=512, ge=RELU3_3_SIZE, le=2**16)
     gram_weight: Weight = 1.0
     vgg_weight: Weight = 1.0
     tv_weight: Weight = 1.0

@@ -5,10 +5,11 @@ Every step: the gradients are shortened (`clip_norm`), decayed and averaged, and
 loss does not depend on has the gradient 0, and is decayed like any other.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from tunable.specs.documents import is_mapping
 from tunable.specs.samplers import named
 from tunable.specs.schema import Section
 
@@ -19,18 +20,14 @@ KIND = "adam"  # what a recipe means that names no kind
 _ClipNorm = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
 
 
-class Adam(Section):
-    """D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", 2015; eps outside the root.
+class _Moments(Section):
+    """What Adam and AdamW have in common: two moments of every gradient."""
 
-    weight_decay  times the weight, added to its gradient (L2)
-    """
-
-    kind: Literal["adam"] = "adam"
-    learning_rate: float = Field(1e-4, gt=0, allow_inf_nan=False)
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.999, ge=0, lt=1)
-    eps: float = Field(1e-8, gt=0, allow_inf_nan=False)
-    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
+    learning_rate: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    eps: float = Field(default=1e-8, gt=0, allow_inf_nan=False)
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     clip_norm: _ClipNorm = None
 
     @property
@@ -39,14 +36,23 @@ class Adam(Section):
         return ("first", "second")
 
 
-class AdamW(Adam):
+class Adam(_Moments):
+    """D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", 2015; eps outside the root.
+
+    weight_decay  times the weight, added to its gradient (L2)
+    """
+
+    kind: Literal["adam"] = "adam"
+
+
+class AdamW(_Moments):
     """I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", 2019.
 
     weight_decay  times learning rate and weight, taken from the weight itself
     """
 
     kind: Literal["adamw"] = "adamw"
-    weight_decay: float = Field(0.01, ge=0, allow_inf_nan=False)
+    weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False)
 
 
 class SGD(Section):
@@ -58,9 +64,9 @@ class SGD(Section):
 
     kind: Literal["sgd"] = "sgd"
     learning_rate: float = Field(gt=0, allow_inf_nan=False)
-    momentum: float = Field(0.0, ge=0, lt=1)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
     nesterov: bool = False
-    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     clip_norm: _ClipNorm = None
 
     @property
@@ -69,7 +75,7 @@ class SGD(Section):
         return ("momentum",) if self.momentum else ()
 
     @model_validator(mode="after")
-    def _nesterov_needs_momentum(self):
+    def _nesterov_needs_momentum(self) -> Self:
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov wants a momentum above 0, not 0")
         return self
@@ -81,4 +87,4 @@ Optimizer = Annotated[Adam | AdamW | SGD, Field(discriminator="kind")]
 def with_kind(value: Any) -> Any:
     """Let a recipe write `optimizer: adamw` for `{kind: adamw}`, and leave the kind out: Adam."""
     value = named(value)
-    return {"kind": KIND, **value} if isinstance(value, dict) else value
+    return {"kind": KIND, **value} if is_mapping(value) else value

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tunable.errors import RecipeError, nearest, shown
-from tunable.specs.documents import DEPTH, read_yaml
+from tunable.specs.documents import DEPTH, is_list, is_mapping, read_yaml
 from tunable.specs.recipe import Recipe, parse
 from tunable.specs.schema import check_path
 
@@ -52,7 +52,7 @@ def shipped_recipes() -> dict[str, Path]:
 def expand(path: str) -> str:
     """Expand `${NAME}` in a path; an unset variable is a RecipeError."""
 
-    def value(match):
+    def value(match: re.Match[str]) -> str:
         name = match.group(1)
         if name not in os.environ:
             raise RecipeError(f"path {path!r} needs the environment variable {name}, which is not set")
@@ -75,9 +75,11 @@ def _path_of(recipe: str | Path) -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     """The values of a recipe, merged over those of its bases."""
-    seen, layers = [], []
-    while path is not None:
-        path = _resolved(path)
+    seen: list[Path] = []
+    layers: list[dict[str, Any]] = []
+    following: Path | None = path
+    while following is not None:
+        path = _resolved(following)
         if path in seen:
             raise RecipeError(f"recipe {path} inherits from itself")
         if len(seen) > MOST_BASES:
@@ -85,7 +87,7 @@ def _read(path: Path) -> dict[str, Any]:
         seen.append(path)
         values = _read_one(path)
         layers.append(values)
-        path = _base(path, values.pop("base", None))
+        following = _base(path, values.pop("base", None))
     merged = layers.pop()
     while layers:
         merged = _merge(merged, layers.pop())
@@ -116,24 +118,29 @@ def _read_one(path: Path) -> dict[str, Any]:
             text = file.read(MOST_BYTES + 1)
         if len(text) > MOST_BYTES:
             raise RecipeError(f"recipe {path} has more than {MOST_BYTES} bytes")
-        values = read_yaml(text.decode("utf-8"))
+        values: Any = read_yaml(text.decode("utf-8"))
     except OSError as error:
         raise RecipeError(f"cannot read recipe {path}: {error.strerror}") from None
     except ValueError as error:
         raise RecipeError(f"{path} is not valid YAML: {error}") from None
-    if not isinstance(values, dict):
+    if not is_mapping(values):
         raise RecipeError(f"{path} must hold a mapping of keys, not {type(values).__name__}")
     return values
 
 
-def _merge(below: dict, above: dict) -> dict:
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        # another kind of a thing replaces it whole: keys of the old kind would not fit
-        same = both and all(value.get(tag, merged[key].get(tag)) == merged[key].get(tag) for tag in ("kind", "name"))
-        merged[key] = _merge(merged[key], value) if same else value
+        under = merged.get(key)
+        if is_mapping(value) and is_mapping(under) and _same_kind(under, value):
+            value = _merge(under, value)
+        merged[key] = value
     return merged
+
+
+def _same_kind(below: dict[str, Any], above: dict[str, Any]) -> bool:
+    """Whether `above` is of the kind of `below`; another kind replaces it whole, for its keys would not fit."""
+    return all(above.get(tag, below.get(tag)) == below.get(tag) for tag in ("kind", "name"))
 
 
 def _override(values: dict[str, Any], text: str) -> None:
@@ -145,7 +152,7 @@ def _override(values: dict[str, Any], text: str) -> None:
         raise RecipeError(f"--set {shown(text)}: a key of at most {DEPTH} parts is wanted, not of {len(parents) + 1}")
     place: Any = values
     for depth, key in enumerate(parents):
-        if isinstance(place, dict):
+        if is_mapping(place):
             place = place.setdefault(key, {})
         elif _holds(place, key):
             place = place[int(key)]
@@ -155,7 +162,7 @@ def _override(values: dict[str, Any], text: str) -> None:
         parsed = read_yaml(value)
     except ValueError as error:
         raise RecipeError(f"--set {text}: {shown(value)} is not a YAML value: {error}") from None
-    if isinstance(place, dict):
+    if is_mapping(place):
         place[last] = parsed
     elif _holds(place, last):
         place[int(last)] = parsed
@@ -165,4 +172,4 @@ def _override(values: dict[str, Any], text: str) -> None:
 
 def _holds(place: Any, key: str) -> bool:
     """Whether `key` counts an item of the list `place`."""
-    return isinstance(place, list) and key.isdecimal() and len(key) < 9 and int(key) < len(place)
+    return is_list(place) and key.isdecimal() and len(key) < 9 and int(key) < len(place)

@@ -1,6 +1,6 @@
 """A complete recipe: every section, and what must hold between them."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
@@ -41,35 +41,35 @@ class Data(Section):
     """Where photographs come from and how batches are made; `bundled` means an installed dependency's."""
 
     train: list[Place] = Field(min_length=1)
-    validation: list[Place] = Field([], alias="validate")
+    validation: list[Place] = Field(default=[], alias="validate")
     recursive: bool = False  # whether folders are taken with all folders in them
-    patch: int = Field(64, ge=1, le=2**13)  # pixels of the degraded picture along each side
-    batch: int = Field(16, ge=1, le=2**20)
+    patch: int = Field(default=64, ge=1, le=2**13)  # pixels of the degraded picture along each side
+    batch: int = Field(default=16, ge=1, le=2**20)
     flip: bool = True  # random flips and transposition
-    degradation: list[Degradation] = Field([], max_length=32)
-    cache_gib: float = Field(2.0, ge=0)  # memory for decoded pictures
-    workers: int = Field(1, ge=1, le=256)  # threads that prepare batches ahead
+    degradation: list[Degradation] = Field(default=[], max_length=32)
+    cache_gib: float = Field(default=2.0, ge=0)  # memory for decoded pictures
+    workers: int = Field(default=1, ge=1, le=256)  # threads that prepare batches ahead
 
     @field_validator("train", "validation", mode="before")
     @classmethod
-    def _one_or_many(cls, value):
+    def _one_or_many(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
 
 class Validation(Section):
     """What is measured at every checkpoint: the first so many pictures of `data.validate`, their central crops."""
 
-    pictures: int = Field(4, ge=1)
-    size: int = Field(256, ge=8)  # pixels along each side, at most
-    sigma: float = Field(15.0, ge=0, allow_inf_nan=False)  # noise, 1/255
-    rho: float = Field(2.0, ge=0, allow_inf_nan=False)  # blur, pixels, where training blurs
+    pictures: int = Field(default=4, ge=1)
+    size: int = Field(default=256, ge=8)  # pixels along each side, at most
+    sigma: float = Field(default=15.0, ge=0, allow_inf_nan=False)  # noise, 1/255
+    rho: float = Field(default=2.0, ge=0, allow_inf_nan=False)  # blur, pixels, where training blurs
 
 
 class Checkpoint(Section):
     """A checkpoint every so many steps; the newest `keep` stay."""
 
-    every: int = Field(1000, ge=1, le=MOST)
-    keep: int = Field(3, ge=1, le=MOST)
+    every: int = Field(default=1000, ge=1, le=MOST)
+    keep: int = Field(default=3, ge=1, le=MOST)
 
 
 class Recipe(Section):
@@ -89,10 +89,10 @@ class Recipe(Section):
     steps: int = Field(ge=1, le=MOST)
     checkpoint: Checkpoint = Checkpoint()
     validation: Validation = Validation()
-    seed: int = Field(0, ge=0, lt=2**32)
+    seed: int = Field(default=0, ge=0, lt=2**32)
 
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> Self:
         names = [objective.name for objective in self.objectives]
         if len(set(names)) != len(names):
             raise ValueError(f"objectives need different names, not {', '.join(names)}")

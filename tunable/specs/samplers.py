@@ -4,12 +4,16 @@ Every sampler is a small pydantic model, so that a recipe can hold it, with two 
 float32, and `span(p)`, where what it draws lies. A recipe may write a sampler that needs no values as its name.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from tunable.specs.documents import is_list, is_mapping
 from tunable.specs.schema import Section
+
+Draws = NDArray[np.float32]  # (n, p)
 
 
 class _Sampler(Section):
@@ -26,7 +30,7 @@ class Uniform(_Sampler):
 
     kind: Literal["uniform"] = "uniform"
 
-    def draw(self, rng: np.random.Generator, n: int, p: int) -> np.ndarray:
+    def draw(self, rng: np.random.Generator, n: int, p: int) -> Draws:
         return rng.uniform(size=(n, p)).astype(np.float32)
 
 
@@ -37,7 +41,7 @@ class Beta(_Sampler):
     a: float = Field(gt=0, allow_inf_nan=False)
     b: float = Field(gt=0, allow_inf_nan=False)
 
-    def draw(self, rng: np.random.Generator, n: int, p: int) -> np.ndarray:
+    def draw(self, rng: np.random.Generator, n: int, p: int) -> Draws:
         return rng.beta(self.a, self.b, size=(n, p)).astype(np.float32)
 
 
@@ -53,7 +57,7 @@ class Simplex(_Reaching):
 
     kind: Literal["simplex"] = "simplex"
 
-    def draw(self, rng: np.random.Generator, n: int, p: int) -> np.ndarray:
+    def draw(self, rng: np.random.Generator, n: int, p: int) -> Draws:
         return rng.dirichlet(np.ones(p), size=n).astype(np.float32)
 
 
@@ -62,8 +66,9 @@ class Corners(_Reaching):
 
     kind: Literal["corners"] = "corners"
 
-    def draw(self, rng: np.random.Generator, n: int, p: int) -> np.ndarray:
-        return np.eye(p, dtype=np.float32)[rng.integers(p, size=n)]
+    def draw(self, rng: np.random.Generator, n: int, p: int) -> Draws:
+        chosen = rng.integers(p, size=n)  # pyright: ignore[reportUnknownMemberType]  # numpy's overloads hold unknown types
+        return np.eye(p, dtype=np.float32)[chosen]
 
 
 class Cube(_Reaching):
@@ -71,8 +76,8 @@ class Cube(_Reaching):
 
     kind: Literal["cube"] = "cube"
 
-    def draw(self, rng: np.random.Generator, n: int, p: int) -> np.ndarray:
-        vertex = rng.integers(1, 2**p, size=n)
+    def draw(self, rng: np.random.Generator, n: int, p: int) -> Draws:
+        vertex = rng.integers(1, 2**p, size=n)  # pyright: ignore[reportUnknownMemberType]  # as above
         return ((vertex[:, None] >> np.arange(p)) & 1).astype(np.float32)
 
 
@@ -82,7 +87,7 @@ class Fixed(_Sampler):
     kind: Literal["fixed"] = "fixed"
     value: list[Annotated[float, Field(ge=0, le=1)]] = Field(min_length=1, max_length=16)
 
-    def draw(self, rng: np.random.Generator, n: int, p: int) -> np.ndarray:
+    def draw(self, rng: np.random.Generator, n: int, p: int) -> Draws:
         return np.tile(np.asarray(self.value, dtype=np.float32), (n, 1))
 
     def span(self, p: int) -> tuple[tuple[float, float], ...]:
@@ -101,12 +106,12 @@ class Mixture(_Sampler):
     of: list["Sampler"] = Field(min_length=1, max_length=64)
 
     @model_validator(mode="after")
-    def _same_length(self):
+    def _same_length(self) -> Self:
         if len(self.weights) != len(self.of):
             raise ValueError(f"a mixture of {len(self.of)} samplers needs as many weights, not {len(self.weights)}")
         return self
 
-    def draw(self, rng: np.random.Generator, n: int, p: int) -> np.ndarray:
+    def draw(self, rng: np.random.Generator, n: int, p: int) -> Draws:
         probability = np.asarray(self.weights) / np.sum(self.weights)
         choice = rng.choice(len(self.of), size=n, p=probability)
         drawn = np.stack([sampler.draw(rng, n, p) for sampler in self.of])
@@ -126,10 +131,10 @@ Sampler = Annotated[Uniform | Beta | Simplex | Corners | Cube | Fixed | Mixture,
 Mixture.model_rebuild()
 
 
-def named(value):
+def named(value: Any) -> Any:
     """Let a recipe write `sampler: uniform` for `sampler: {kind: uniform}`, in mixtures too."""
     if isinstance(value, str):
         return {"kind": value}
-    if isinstance(value, dict) and isinstance(value.get("of"), list):
-        return {**value, "of": [named(item) for item in value["of"]]}
+    if is_mapping(value) and is_list(items := value.get("of")):
+        return {**value, "of": [named(item) for item in items]}
     return value

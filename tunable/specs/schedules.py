@@ -9,13 +9,16 @@ from tunable.specs.schema import MOST, Section
 
 
 class _Schedule(Section):
-    warmup: int = Field(0, ge=0, le=MOST)  # steps of linear rise before the schedule proper
+    warmup: int = Field(default=0, ge=0, le=MOST)  # steps of linear rise before the schedule proper
 
     def factor(self, step: int, steps: int) -> float:
         """Factor at `step` (0-based) of a run of `steps` steps."""
         if step < self.warmup:
             return (step + 1) / self.warmup
         return self._after_warmup(step - self.warmup, max(steps - self.warmup, 1))
+
+    def _after_warmup(self, step: int, steps: int) -> float:
+        raise NotImplementedError
 
 
 class Constant(_Schedule):
@@ -31,7 +34,7 @@ class Cosine(_Schedule):
     """Half a cosine from 1 down to `final`."""
 
     kind: Literal["cosine"] = "cosine"
-    final: float = Field(0.0, ge=0, le=1)
+    final: float = Field(default=0.0, ge=0, le=1)
 
     def _after_warmup(self, step: int, steps: int) -> float:
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * min(step / steps, 1))) / 2
@@ -42,7 +45,7 @@ class MultiStep(_Schedule):
 
     kind: Literal["multistep"] = "multistep"
     milestones: list[Annotated[int, Field(ge=1, le=MOST)]] = Field(min_length=1, max_length=1000)
-    gamma: float = Field(0.5, gt=0, le=1)
+    gamma: float = Field(default=0.5, gt=0, le=1)
 
     def _after_warmup(self, step: int, steps: int) -> float:
         return self.gamma ** sum(step >= milestone for milestone in self.milestones)

@@ -1,10 +1,11 @@
 """The base of every recipe section: unknown keys are refused with the nearest valid one. And a path, as a value."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 from tunable.errors import nearest, shown
+from tunable.specs.documents import is_mapping
 
 LONGEST_PATH = 4096  # bytes; Linux opens no longer one
 MOST = 10**9  # of what is counted: steps, and what happens every so many of them
@@ -17,11 +18,11 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _only_known_keys(cls, value):
+    def _only_known_keys(cls, value: Any) -> Any:
         known = [field.alias or name for name, field in cls.model_fields.items()]
-        if not isinstance(value, dict | cls):
+        if not is_mapping(value) and not isinstance(value, cls):
             raise ValueError(f"wants keys ({', '.join(known)}), not {shown(value)}")
-        for key in value if isinstance(value, dict) else ():
+        for key in value if is_mapping(value) else ():
             if key not in known:
                 raise ValueError(f"unknown key {shown(key)}{nearest(str(key), known)}; known: {', '.join(known)}")
         return value

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tunable.errors import nearest, shown
+from tunable.specs.documents import is_mapping
 from tunable.specs.optimizers import KIND
 
 
@@ -26,9 +27,10 @@ def first_fault(error: ValidationError, values: Any) -> str:
 
 def _location(values: Any, error: Any) -> str:
     """The dotted path of a pydantic error as `--set` takes it, without the kinds and names that pydantic adds."""
-    parts, place = [], values
+    parts: list[str] = []
+    place: Any = values
     for part in error["loc"]:
-        if place == part or isinstance(place, dict) and part not in place and part in _tags(place):
+        if place == part or is_mapping(place) and part not in place and part in _tags(place):
             continue
         parts.append(str(part))
         try:
@@ -40,7 +42,7 @@ def _location(values: Any, error: Any) -> str:
     return ".".join(parts)
 
 
-def _tags(place: dict) -> tuple:
+def _tags(place: dict[str, Any]) -> tuple[Any, ...]:
     """What tells the members of a union apart: an objective's or optimizer's kind, a network's name."""
     return place.get("kind", KIND), place.get("name")
 

@@ -16,14 +16,15 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as serialised
+from safetensors.numpy import save as serialised  # pyright: ignore[reportUnknownVariableType]  # its arrays have no type
 
+from tunable.arrays import Tensors
 from tunable.errors import CheckpointError, RecipeError, nearest, shown
 from tunable.files import atomic
 from tunable.images.pictures import MAX_PIXELS
 from tunable.parameters.layouts import Parameter, layout
 from tunable.parameters.specs import ParameterSpec
-from tunable.specs.documents import read_json
+from tunable.specs.documents import is_mapping, read_json
 from tunable.specs.networks import NetworkSpec
 from tunable.specs.recipe import Recipe, parse
 from tunable.specs.schema import Section
@@ -72,7 +73,7 @@ class _Stored(Section):
 
     @field_validator("size")
     @classmethod
-    def _a_picture(cls, size):
+    def _a_picture(cls, size: tuple[int, int] | None) -> tuple[int, int] | None:
         if size and math.prod(size) > MAX_PIXELS:
             raise ValueError(f"a picture of {size[0]}x{size[1]} pixels exceeds the limit, {MAX_PIXELS}")
         return size
@@ -101,6 +102,7 @@ class RunState(Section):
         format = metadata.get("format")
         if format != STATE_FORMAT:
             raise CheckpointError(f"{source} is not a checkpoint of a run: format {format!r}, wanted {STATE_FORMAT!r}")
+        values: dict[str, Any] = {}
         try:
             values = {key: read_json(metadata[key]) for key in cls.model_fields if key in metadata}
             return cls(**values)
@@ -207,11 +209,13 @@ class Header:
     def from_metadata(
         cls, metadata: dict[str, str] | None, source: str | Path, kind: str = "a weights file"
     ) -> "Header":
-        format = (metadata or {}).get("format")
+        metadata = metadata or {}
+        format = metadata.get("format")
         if format != FORMAT:
             raise CheckpointError(
                 f"{source} is not {kind} of this project: format {format!r}, wanted {FORMAT!r}{_OTHERS_HINT}"
             )
+        values: dict[str, Any] = {}
         try:
             kept = {key: field for key, field in _Stored.model_fields.items() if field.is_required() or key in metadata}
             values = _with_folded_at({key: read_json(metadata[key]) for key in kept})
@@ -247,7 +251,7 @@ class Header:
 def _with_folded_at(values: dict[str, Any]) -> dict[str, Any]:
     """The values of a header with `folded_at` in its own place; earlier versions wrote it into the recipe."""
     recipe = values["recipe"]
-    if not isinstance(recipe, dict) or "folded_at" not in recipe:
+    if not is_mapping(recipe) or "folded_at" not in recipe:
         return values
     rest = {key: value for key, value in recipe.items() if key != "folded_at"}
     return {"folded_at": recipe["folded_at"], **values, "recipe": rest}
@@ -263,12 +267,12 @@ def _read_recipe(values: dict[str, Any], source: str | Path) -> tuple[Recipe | N
         return None, UnreadRecipe(values, str(error))
 
 
-def save(path: str | Path, tensors: dict[str, np.ndarray], header: Header) -> None:
+def save(path: str | Path, tensors: Tensors, header: Header) -> None:
     """Write a weights file atomically. Tensors are float32."""
     save_tensors(path, tensors, header.to_metadata())
 
 
-def save_tensors(path: str | Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+def save_tensors(path: str | Path, tensors: Tensors, metadata: dict[str, str]) -> None:
     """Write any safetensors file atomically, `digest` among its metadata; equal content makes equal files."""
     metadata = _without_digest(metadata)
     metadata[DIGEST] = digest(tensors, metadata)
@@ -286,7 +290,7 @@ def _without_digest(metadata: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in metadata.items() if key != DIGEST}
 
 
-def digest(tensors: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> str:
+def digest(tensors: Tensors, metadata: dict[str, str] | None = None) -> str:
     """SHA-256 of metadata, and of names, types, shapes and values in the order of names."""
     sha = hashlib.sha256(json.dumps(metadata or {}, sort_keys=True).encode())
     for name in sorted(tensors):
@@ -296,7 +300,7 @@ def digest(tensors: dict[str, np.ndarray], metadata: dict[str, str] | None = Non
     return sha.hexdigest()
 
 
-def load(path: str | Path) -> tuple[dict[str, np.ndarray], Header]:
+def load(path: str | Path) -> tuple[Tensors, Header]:
     """Read a weights file, or the weights in a run's checkpoint: tensors and header. Raises CheckpointError."""
     tensors, metadata = load_tensors(path)
     if metadata.get("format") == STATE_FORMAT:
@@ -304,7 +308,7 @@ def load(path: str | Path) -> tuple[dict[str, np.ndarray], Header]:
     return tensors, Header.from_metadata(metadata, path)
 
 
-def _weights_of_run(tensors, metadata: dict[str, str], path: str | Path) -> tuple[dict[str, np.ndarray], Header]:
+def _weights_of_run(tensors: Tensors, metadata: dict[str, str], path: str | Path) -> tuple[Tensors, Header]:
     state = RunState.of(metadata, path)
     try:
         header = Header.of(parse(state.recipe, str(path)), state.step, state.history)
@@ -321,7 +325,7 @@ def check_header(path: str | Path) -> None:
         raise ValueError(f"its header has {size} bytes, the limit is {MOST_HEADER}")
 
 
-def load_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def load_tensors(path: str | Path) -> tuple[Tensors, dict[str, str]]:
     """Read any safetensors file: its tensors and its metadata. Raises CheckpointError.
 
     Also when one of this project's is not what was written; those of earlier versions have no digest.
@@ -330,12 +334,13 @@ def load_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str
         raise CheckpointError(f"no such weights file: {path}")
     try:
         check_header(path)
-        with safe_open(path, framework="numpy") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        opened: Any = safe_open(path, framework="numpy")
+        with opened as file:
+            tensors: Tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             for name, value in tensors.items():
                 if value.dtype.kind == "V":  # a type that numpy lacks, and that another package has taught it
                     raise TypeError(f"tensor {name!r} is {value.dtype}")
-            metadata = file.metadata() or {}
+            metadata: dict[str, str] = file.metadata() or {}
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:  # the last: 8-bit floats
         hint = "" if Path(path).suffix.lower() == ".safetensors" else _OTHERS_HINT
         raise CheckpointError(
@@ -347,23 +352,21 @@ def load_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str
     return tensors, metadata
 
 
-def check_network(tensors: dict[str, np.ndarray], header: Header, source: str | Path = "weights") -> None:
+def check_network(tensors: Tensors, header: Header, source: str | Path = "weights") -> None:
     """Raise CheckpointError unless `tensors` are exactly what the header's network holds, which is not built for it."""
     check_tensors(tensors, layout(header.network, header.num_objectives), source)
 
 
-def check_tensors(
-    tensors: dict[str, np.ndarray], specs: Iterable[ParameterSpec | Parameter], source: str | Path = "weights"
-) -> None:
+def check_tensors(tensors: Tensors, specs: Iterable[ParameterSpec | Parameter], source: str | Path = "weights") -> None:
     """Raise CheckpointError unless `tensors` are exactly what a network with `specs` holds.
 
     specs  name and shape first; no more of them are asked for than there are tensors, but one
 
     Checked: names, shapes, float32, finite values; the message names the tensor.
     """
-    shapes = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for name, shape, *_ in specs:
-        shapes[name] = shape
+        shapes[name] = tuple(shape)
         if name not in tensors:
             raise CheckpointError(f"{source} lacks tensor {name!r}{nearest(name, tensors.keys() - shapes.keys())}")
     for name, value in tensors.items():
