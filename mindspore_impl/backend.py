@@ -23,7 +23,7 @@ class Backend(Execution):
     name = "mindspore"
     modes = ("graph", "pynative")
     formats = ("onnx", "mindir")
-    extends_any = False
+    pads_any_size = False
     opens = (".mindir",)
     _compiled = WeakKeyDictionary()  # network -> sizes of inputs for which it was compiled, in whichever backend
 

@@ -42,7 +42,7 @@ def export_onnx(
 
     form      `shared`: omega (1, p), one for the batch; `basis`: omega (n, p), one per sample; plain networks ignore it
     metadata  what the file says of itself
-    size      height and width that are fixed; None: they may vary, which a network that continues its input cannot
+    size      height and width that are fixed; None: they may vary, which a network that pads its input cannot
 
     Raises BackendError where ONNX is not installed or MindSpore cannot export the network.
     """

@@ -106,7 +106,7 @@ def test_mindir(mindspore, phi, kind, tmp_path, rng):
 def test_float16_of_networks_that_continue_their_input(twin, name, tmp_path):
     """Indices and sizes stay whole numbers; everything else is rounded, and no more."""
     model = moved(twin, CONTINUING[name])
-    _, report = tried_export(model, "onnx", tmp_path, size=None if twin.backend.extends_any else SIZE, half=True)
+    _, report = tried_export(model, "onnx", tmp_path, size=None if twin.backend.pads_any_size else SIZE, half=True)
     assert report.passed and report.worst > 10 * LIMIT
 
 
@@ -164,7 +164,7 @@ def test_networks_that_continue_their_input(twin, name, kind, tmp_path, rng):
     model = moved(twin, CONTINUING[name])
     for format in twin.backend.formats:
         exported = {}
-        sizes = [None] if twin.backend.extends_any else [SIZE]
+        sizes = [None] if twin.backend.pads_any_size else [SIZE]
         for size in sizes if kind != "folded" else {*sizes, SIZE}:
             (made,), report = tried_export(model, format, tmp_path, **FORMS[kind], size=size)
             assert report.passed and report.worst <= LIMIT

@@ -45,7 +45,7 @@ EXCEPTIONS = {
     "backend.py: Backend.name": "the name itself",
     "backend.py: Backend.modes": "eager and compile; graph and pynative",
     "backend.py: Backend.formats": "MINDIR is MindSpore's",
-    "backend.py: Backend.extends_any": "MindSpore's graphs reshape to sizes that are known",
+    "backend.py: Backend.pads_any_size": "MindSpore's graphs reshape to sizes that are known",
     "backend.py: Backend.opens": "MINDIR is MindSpore's",
     "backend.py: Backend.open()": "MINDIR is MindSpore's, and runs in MindSpore",
     "backend.py: Backend.graph()": "MINDIR is MindSpore's, and its schema comes with it",

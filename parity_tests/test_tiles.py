@@ -68,7 +68,7 @@ def test_a_halo_of_a_network_that_halves(twin, depth, rng, monkeypatch):
         assert relative_error(run_tiled(model, x, OMEGA, tile), whole) <= LIMIT
     exported = WeightsModel(twin.backend, network, dataclasses.replace(model.header, size=(64, 72)))
     assert relative_error(run_tiled(exported, x, OMEGA), whole) <= LIMIT
-    monkeypatch.setattr(UNetSpec, "halo", spec.halo - 2 * spec.multiple_inside)
+    monkeypatch.setattr(UNetSpec, "halo", spec.halo - 2 * spec.padding_multiple)
     assert relative_error(run_tiled(model, x, OMEGA, TILE), whole) > 10 * LIMIT
 
 

@@ -21,7 +21,7 @@ HALO = 4  # of the tiny network: head, two in its one block, tail
 
 def fake(run, scale=1, multiple=1, halo=None):
     """A network that is a function."""
-    network = SimpleNamespace(halo=halo, scale=scale, multiple_inside=multiple)
+    network = SimpleNamespace(halo=halo, scale=scale, padding_multiple=multiple)
     return SimpleNamespace(header=SimpleNamespace(network=network, size=None), run=run)
 
 

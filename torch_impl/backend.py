@@ -22,7 +22,7 @@ class Backend(Execution):
     name = "torch"
     modes = ("eager", "compile")
     formats = ("onnx",)
-    extends_any = True
+    pads_any_size = True
     _dtype = torch.float32
 
     def __init__(self, device: str | None = None, mode: str | None = None):

@@ -1,4 +1,4 @@
-"""Which pixels meet: borders continued by reflection, windows of a feature map (Swin) and what a shift does to them."""
+"""Which pixels meet: borders padded by reflection, windows of a feature map (Swin) and what a shift does to them."""
 
 from functools import lru_cache
 
@@ -8,7 +8,7 @@ from tunable.errors import TunableError
 
 
 def reflected(size: int, before: int, after: int) -> np.ndarray:
-    """The entries of an axis that is continued by reflection (its border not repeated), however far; int32."""
+    """The entries of an axis that is padded by reflection (its border not repeated), however far; int32."""
     return np.pad(np.arange(size, dtype=np.int32), (before, after), "reflect")
 
 

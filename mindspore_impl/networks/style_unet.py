@@ -87,7 +87,7 @@ class StyleUNet(Network, spec=StyleUNetSpec):
     def compute(self, x: ms.Tensor, omega: ms.Tensor | None) -> ms.Tensor:
         """x (N, 3, H, W) -> the same shape."""
         height, width = x.shape[2:]
-        y = ops.extend(x, self.multiple, "reflect")
+        y = ops.pad_to_multiple(x, self.multiple, "reflect")
         if self.normalise:
             y = ops.scale_colours(ops.shift_colours(y, IMAGENET_MEAN, -1), IMAGENET_STD, -1)
         y = self.conv_in(y, omega)

@@ -72,8 +72,8 @@ def channels_first(x: ms.Tensor) -> ms.Tensor:
     return x.transpose(0, 3, 1, 2)
 
 
-def extend(x: ms.Tensor, multiple: int, mode: str) -> ms.Tensor:
-    """x (N, C, H, W) continued at the bottom and on the right to multiples; mode `zeros`, `reflect` or `replicate`."""
+def pad_to_multiple(x: ms.Tensor, multiple: int, mode: str) -> ms.Tensor:
+    """x (N, C, H, W) padded at the bottom and on the right to multiples; mode `zeros`, `reflect` or `replicate`."""
     for axis in (2, 3):
         size = x.shape[axis]
         added = -size % multiple

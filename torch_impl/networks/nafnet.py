@@ -75,9 +75,9 @@ class NAFNet(Network, spec=NAFNetSpec):
         self.ups = nn.ModuleList(ups)
 
     def compute(self, x: torch.Tensor, omega: torch.Tensor | None) -> torch.Tensor:
-        """x (N, 3, H, W), inside continued with zeros to a multiple of 2 to the number of stages."""
+        """x (N, 3, H, W), inside padded with zeros to a multiple of 2 to the number of stages."""
         height, width = x.shape[2:]
-        padded = ops.extend(x, self.multiple, "zeros")
+        padded = ops.pad_to_multiple(x, self.multiple, "zeros")
         y = call(self.intro, padded, omega)
         kept = []
         for blocks, down in zip(self.encoders, self.downs, strict=True):

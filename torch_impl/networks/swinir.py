@@ -128,7 +128,7 @@ class SwinIR(Network, spec=SwinIRSpec):
     def compute(self, x: torch.Tensor, omega: torch.Tensor | None) -> torch.Tensor:
         """x (N, 3, H, W) -> (N, 3, upscale H, upscale W)."""
         height, width = x.shape[2:]
-        x = ops.shift_colours(ops.extend(x, self.window, "reflect"), DIV2K_MEAN, -1)
+        x = ops.shift_colours(ops.pad_to_multiple(x, self.window, "reflect"), DIV2K_MEAN, -1)
         first = call(self.conv_first, x, omega)
         y = call(self.conv_after_body, self.features_of(first, omega), omega) + first
         y = self.enlarged(x, y, omega)

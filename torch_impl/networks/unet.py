@@ -33,7 +33,7 @@ class UNet(Network, spec=UNetSpec):
 
     def build(self, spec: UNetSpec) -> None:
         options = {"num_objectives": self.num_objectives, "phi": spec.phi}
-        self.multiple = spec.multiple_inside
+        self.multiple = spec.padding_multiple
         widths = [spec.width * 2**scale for scale in range(spec.depth)]
         encoders, downs, ups, decoders = [], [], [], []
         for before, channels in zip([3, *widths], widths, strict=False):
@@ -52,7 +52,7 @@ class UNet(Network, spec=UNetSpec):
     def compute(self, x: torch.Tensor, omega: torch.Tensor | None) -> torch.Tensor:
         """x (N, 3, H, W) -> the same shape."""
         height, width = x.shape[2:]
-        padded = ops.extend(x, self.multiple, "replicate")
+        padded = ops.pad_to_multiple(x, self.multiple, "replicate")
         y, skips = padded, []
         for encoder, down in zip(self.encoders, self.downs, strict=True):
             y = encoder(y, omega)

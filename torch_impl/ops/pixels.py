@@ -51,8 +51,8 @@ def channels_first(x: torch.Tensor) -> torch.Tensor:
     return x.permute(0, 3, 1, 2)
 
 
-def extend(x: torch.Tensor, multiple: int, mode: str) -> torch.Tensor:
-    """x (N, C, H, W) continued at the bottom and on the right to multiples; mode `zeros`, `reflect` or `replicate`."""
+def pad_to_multiple(x: torch.Tensor, multiple: int, mode: str) -> torch.Tensor:
+    """x (N, C, H, W) padded at the bottom and on the right to multiples; mode `zeros`, `reflect` or `replicate`."""
     for axis in (2, 3):
         size = x.shape[axis]
         wanted = (size + multiple - 1) // multiple * multiple

@@ -216,7 +216,7 @@ class Framework(Runtime, Protocol):
         ...
 
     @property
-    def extends_any(self) -> bool:
+    def pads_any_size(self) -> bool:
         """Whether the graph of a network that pads its input can leave height and width open."""
         ...
 

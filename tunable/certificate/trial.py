@@ -170,7 +170,7 @@ def _tried(trial: Trial, program: Program, format: str, folder: str, form: str):
     try:
         return *tried_export(program.model, format, folder, form=form), None
     except BackendError:
-        if program.model.backend.extends_any:
+        if program.model.backend.pads_any_size:
             raise
         size = trial.inputs.degraded.shape[2:]
         return *tried_export(program.model, format, folder, form=form, size=size), size

@@ -179,9 +179,9 @@ def _checked_request(model: Model, format: str, omega, form: str, half: bool, si
             f"backend {model.backend.name!r} exports {', '.join(model.backend.formats)}, not {format}; "
             "mindir is for mindspore"
         )
-    elif (multiple := model.header.network.multiple_inside) != 1 and size is None and not model.backend.extends_any:
+    elif (multiple := model.header.network.padding_multiple) != 1 and size is None and not model.backend.pads_any_size:
         raise BackendError(
-            f"{model.header.network.name} continues its input to multiples of {multiple} pixels: {format} from "
+            f"{model.header.network.name} pads its input to multiples of {multiple} pixels: {format} from "
             f"{model.backend.name} needs a fixed size (--size HxW); onnx from torch does not"
         )
     if format == "onnx":

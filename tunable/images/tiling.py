@@ -11,7 +11,7 @@ Where every pixel depends on the whole picture (attention, global averages, inst
 restored: a picture up to WHOLE is restored whole. Of larger ones, or where tiles are asked for all the same, pieces
 overlap and are blended, each counting less towards its border: no seams.
 
-An exported file of one size gets pieces of that size, of a picture that is continued by reflection where it must be.
+An exported file of one size gets pieces of that size, of a picture that is padded by reflection where it must be.
 """
 
 import math
@@ -64,7 +64,7 @@ def run_tiled(
     tile = tile or default_tile(model, lengths, whole)
     if max(lengths) <= tile:
         return _as(degraded, _run(model, degraded, omega))
-    multiple = network.multiple_inside  # pieces begin at its multiples: windows lie as in the whole picture
+    multiple = network.padding_multiple  # pieces begin at its multiples: windows lie as in the whole picture
     if network.halo is not None:
         margin = _rounded_up(network.halo, multiple)
         steps = (_rounded_up(-(-length // -(-length // tile)), multiple) for length in lengths)
@@ -77,7 +77,7 @@ def run_tiled(
 def _of_one_size(model: Model, degraded: np.ndarray, omega) -> np.ndarray:
     """Pieces of the model's own size: with its halo, or overlapping by a quarter and blended."""
     network, size, lengths = model.header.network, model.header.size, degraded.shape[2:]
-    multiple = network.multiple_inside
+    multiple = network.padding_multiple
     margin = min(size) // 4 if network.halo is None else 2 * _rounded_up(network.halo, multiple)
     steps, ends = [], []
     for length, side in zip(lengths, size, strict=True):
@@ -111,7 +111,7 @@ def _cut(model: Model, degraded: np.ndarray, omega, sides: list[int]) -> np.ndar
     count, channels, height, width = degraded.shape
     made = np.empty((count, height * network.scale, width * network.scale, channels), dtype=_type(degraded))
     restored = made.transpose(0, 3, 1, 2)  # in memory as files hold pictures
-    facts = network.halo, network.scale, network.multiple_inside
+    facts = network.halo, network.scale, network.padding_multiple
     for row, rows, inner_rows in _spans(height, sides[0], *facts):
         for column, columns, inner_columns in _spans(width, sides[1], *facts):
             outside = ((0, max(row.stop - height, 0)), (0, max(column.stop - width, 0)))

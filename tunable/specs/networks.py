@@ -3,7 +3,7 @@
 Both twins build a network from one of these specifications, so arguments and facts stand here once.
 
 Every number has a largest value, far beyond what any network of these kinds has had: a specification comes from a file
-that anybody may have written, and its facts must be told at once, and a picture continued to its multiples.
+that anybody may have written, and its facts must be told at once, and a picture padded to its multiples.
 """
 
 from typing import Annotated, Any, Literal
@@ -26,7 +26,7 @@ def num_kernels(num_objectives: int, phi: str) -> int:
 
 MOST_CHANNELS = 2**14
 MOST_BLOCKS = 10_000
-MOST_STAGES = 10  # each halves the picture: it is continued to a multiple of 1024 pixels at most
+MOST_STAGES = 10  # each halves the picture: it is padded to a multiple of 1024 pixels at most
 MOST_GROUPS = 1000
 MOST_WINDOW = 64  # pixels a side; attention holds the fourth power of it for every window
 
@@ -57,8 +57,8 @@ class NetworkBase(Section):
         return 1
 
     @property
-    def multiple_inside(self) -> int:
-        """Pixels to a multiple of which the network itself continues its input, and cuts its output back."""
+    def padding_multiple(self) -> int:
+        """The network itself pads height and width to multiples of so many pixels, and cuts its output back."""
         return 1
 
     def arguments(self) -> dict[str, Any]:
@@ -138,7 +138,7 @@ class NAFNetSpec(_WithNorms):
         return self
 
     @property
-    def multiple_inside(self) -> int:
+    def padding_multiple(self) -> int:
         return 2 ** len(self.encoder)
 
     @property
@@ -215,7 +215,7 @@ class SwinIRSpec(_WithNorms):
         return self.upscale
 
     @property
-    def multiple_inside(self) -> int:
+    def padding_multiple(self) -> int:
         return self.window
 
     @property
@@ -264,7 +264,7 @@ class StyleUNetSpec(_WithNorms):
     )
 
     @property
-    def multiple_inside(self) -> int:
+    def padding_multiple(self) -> int:
         return 2**self.scales
 
     @property
@@ -293,7 +293,7 @@ class UNetSpec(NetworkBase):
     depth: int = Field(default=4, ge=1, le=MOST_STAGES, description="How often the picture is halved.")
 
     @property
-    def multiple_inside(self) -> int:
+    def padding_multiple(self) -> int:
         return 2**self.depth
 
     @property
