@@ -27,7 +27,7 @@ class Trainer:
         self._plain = network.num_objectives == 0
         self._parameters = dict(network.parameters_and_names())
         self._optimizer = Optimizer(recipe.optimizer, self._parameters)
-        self._backward, self._update = self._functions(compiled)
+        self._backward, self._update, self._move = self._functions(compiled)
 
     def _functions(self, compiled: bool):
         network, loss, plain, optimizer = self.network, self._loss, self._plain, self._optimizer
@@ -47,7 +47,12 @@ class Trainer:
                 return value, terms
             return value, terms, adversary.update(sample["clean"], restored)
 
-        return (ms.jit(backward), ms.jit(update)) if compiled else (backward, update)
+        def move(*gradients):
+            optimizer.update(gradients)
+            return gradients[0]  # a compiled function has to return something
+
+        functions = backward, update, move
+        return tuple(ms.jit(function) for function in functions) if compiled else functions
 
     def _tensors(self, batch: Batch):
         return ms.Tensor(batch.omega), ms.mutable({name: ms.Tensor(value) for name, value in batch.sample.items()})
@@ -67,6 +72,12 @@ class Trainer:
         (loss, terms, _), gradients = self._backward(*self._tensors(batch))
         named = {name: value.asnumpy().copy() for name, value in zip(self._parameters, gradients, strict=True)}
         return LossReport(float(loss.asnumpy()), terms.asnumpy(), named)
+
+    @ops.alone()
+    def apply(self, gradients: dict[str, np.ndarray], learning_rate: float) -> None:
+        """Move every parameter by one step of the optimizer on given gradients; the discriminator stays."""
+        self._optimizer.prepare(learning_rate)
+        self._move(*(ms.Tensor(gradients[name]) for name in self._parameters))
 
     @ops.alone()
     def state(self) -> dict[str, np.ndarray]:

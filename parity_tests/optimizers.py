@@ -1,54 +1,7 @@
-"""The optimizers of tunable.specs.optimizers in numpy float64, which the twins answer to, and faults for them."""
+"""Faults of optimizers, which the suite must see."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
-
-import numpy as np
-
-from tunable.specs.optimizers import SGD, Adam, AdamW
-
-Tensors = dict[str, np.ndarray]
-
-
-class Reference:
-    """Kingma and Ba's Algorithm 1, Loshchilov and Hutter's decoupled decay, Sutskever's momentum as PyTorch has it.
-
-    state  as a twin's trainer names it
-    """
-
-    def __init__(self, settings: Adam | AdamW | SGD):
-        self.settings, self.steps, self.state = settings, 0, {}
-
-    def step(self, weights: Tensors, gradients: Tensors, rate: float) -> Tensors:
-        """The weights after a step."""
-        self.steps += 1
-        s, move = self.settings, self._descend if self.settings.kind == "sgd" else self._adapt
-        weights = {name: np.asarray(value, np.float64) for name, value in weights.items()}
-        gradients = {name: np.asarray(value, np.float64) for name, value in gradients.items()}
-        norm = np.sqrt(sum(np.sum(value**2) for value in gradients.values()))
-        factor = 1 if s.clip_norm is None else min(1, s.clip_norm / (norm + 1e-6))
-        moved = {}
-        for name, w in weights.items():
-            decay = 0 if s.kind == "adamw" else s.weight_decay
-            kept = 1 - rate * s.weight_decay if s.kind == "adamw" else 1
-            moved[name] = kept * w - rate * move(name, factor * gradients[name] + decay * w)
-        return moved
-
-    def _adapt(self, name, g):
-        s = self.settings
-        first, second = (self.state.get(f"{kind}.{name}", 0) for kind in ("first", "second"))
-        first, second = s.beta1 * first + (1 - s.beta1) * g, s.beta2 * second + (1 - s.beta2) * g**2
-        self.state |= {f"first.{name}": first, f"second.{name}": second}
-        mean, square = first / (1 - s.beta1**self.steps), second / (1 - s.beta2**self.steps)
-        return mean / (np.sqrt(square) + s.eps)
-
-    def _descend(self, name, g):
-        m = self.settings.momentum
-        if not m:
-            return g
-        held = self.state.get(f"momentum.{name}")
-        velocity = self.state[f"momentum.{name}"] = g if held is None else m * held + g
-        return g + m * velocity if self.settings.nesterov else velocity
 
 
 def no_bias_correction(twin, optimizer):

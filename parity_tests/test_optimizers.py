@@ -5,14 +5,16 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from parity_tests.optimizers import FAULTS, SOUND, Reference
+from parity_tests.optimizers import FAULTS, SOUND
 from parity_tests.test_training import start
 from parity_tests.twins import get_twin
 from tunable.data.patches import Batches
+from tunable.oracle.optimizers import ExactOptimizer
 from tunable.specs.optimizers import SGD, Adam, AdamW
-from tunable.tolerances import OPTIMIZER, joint_error
+from tunable.tolerances import TOLERANCES, joint_error
 
 STEPS = 50
+OPTIMIZER = TOLERANCES["optimizer"].limit
 SETTINGS = {
     "adam": Adam(learning_rate=0.02, beta1=0.7, beta2=0.95, eps=1e-3, weight_decay=0.1, clip_norm=2.0),
     "adam, defaults": Adam(learning_rate=0.02),
@@ -37,7 +39,7 @@ def fifty_steps(twin, settings, compiled=False, fault=SOUND):
     named = twin.parameters(first)
     optimizer = twin.module("optimizers").Optimizer(settings.model_copy(update=fault.told), named)
     fault.broken(twin, optimizer)
-    truth, weights = Reference(settings), first
+    truth, weights = ExactOptimizer(settings), first
 
     def update(*gradients):
         optimizer.update(gradients)
@@ -106,7 +108,7 @@ def test_in_training(twin, make_recipe, name, which):
     recipe = make_recipe(optimizer=IN_TRAINING[name])
     backend = twin.in_mode(twin.backend.modes[which])
     network, trainer = start(backend, recipe)
-    truth, batches = Reference(recipe.optimizer), Batches(recipe)
+    truth, batches = ExactOptimizer(recipe.optimizer), Batches(recipe)
     for index, rate in enumerate((1e-2, 1e-2, 3e-2, 0.0, 1e-3)):
         gradients = trainer.gradients(batches[index]).gradients
         before = backend.parameters(network)

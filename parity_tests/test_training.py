@@ -7,13 +7,13 @@ import pytest
 
 from tunable.data.patches import Batches
 from tunable.parameters.starts import starting_weights
-from tunable.tolerances import TOLERANCES, joint_error, relative_error
+from tunable.tolerances import joint_error, relative_error
 from tunable.training.loop import train
 from tunable.weights import storage
 
 RATE = 1e-4
 STEPS = 10
-LOSS, WEIGHTS = TOLERANCES["steps: loss"].limit, TOLERANCES["steps: weights"].limit
+LOSS, WEIGHTS = 5e-6, 2e-6  # of ten Adam steps at 1e-4
 COMPILED = {"torch": "compile", "mindspore": "graph"}
 RECIPES = {
     "base": {},

@@ -1,13 +1,31 @@
 """Pieces of the certificate by hand: limits, rows, sketches, gradients that are truly zero."""
 
+import hashlib
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tunable.backends.protocol import LossReport
-from tunable.certificate import Certificate, Row
+from tunable.certificate import Certificate, Row, document
+from tunable.certificate.document import subject
+from tunable.certificate.inputs import make_inputs, optimizer_inputs
 from tunable.certificate.packs import NUMBERS, SIZES, sketch
-from tunable.certificate.programs import Reading, Steps, distances, exempt_weights, unrest, zero_gradients
+from tunable.certificate.programs import (
+    Reading,
+    Training,
+    Weights,
+    distances,
+    optimizer_distances,
+    training_distances,
+    zero_gradients,
+)
+from tunable.certificate.sentences import summary
+from tunable.oracle.optimizers import ExactOptimizer
+from tunable.specs.optimizers import SGD, Adam, AdamW
 from tunable.tolerances import FACTOR, FOLLOW_GRADIENTS, KINK, TOLERANCES, limit_of, relative_error
+from tunable.weights import storage
 from tunable.weights.storage import digest
 
 # --- limits
@@ -26,7 +44,7 @@ def test_limits():
         tuple(s for s, t in TOLERANCES.items() if t.most and s not in ("layer output", "network")) == FOLLOW_GRADIENTS
     )
     for stage, (limit, reason, most) in TOLERANCES.items():
-        assert reason and (most is None or limit < most <= (5e-3 if stage == "gradient" else 1e-3)), stage
+        assert reason and (most is None or limit < most <= (5e-3 if stage in ("gradient", "training") else 1e-3)), stage
 
 
 # --- rows
@@ -68,6 +86,69 @@ def test_the_summary_shows_the_row_nearest_to_failing():
     rows = [Row("network", "a : b", at, "", error, limit) for at, error, limit in (("1", 4.0, 9.0), ("2", 1.0, 1.5))]
     assert [row.omega for row in Certificate("", {}, rows).summary()] == ["2"]
     assert Row("weights", "", "", "", 0.0, 0.0).ratio == 0 and Row("weights", "", "", "", 1.0, 0.0).ratio > 1
+
+
+def test_rmse():
+    """a's distance from float64 over b's: the other framework's, PyTorch's on a CPU, or the first's from the oracle."""
+    certificate = Certificate("", {"torch": {}, "mindspore": {}})
+    parts = {"torch : oracle": 1e-7, "mindspore : oracle": 3e-7}
+    for compared, error in parts.items():
+        certificate.add("layer", compared, "(1)", {"head": error, "tail": error})
+    for compared, error in {"torch : float64": 2e-7, "mindspore : float64": 1e-7, "mindspore : torch": 9e-7}.items():
+        certificate.add("network", compared, "(1)", {"output": error})
+    certificate.add("folded", "torch : live", "(1)", {"output": 1e-7})
+    certificate.add("network", "mindspore : torch", "(2)", {"output": 1e-7})  # whose truth is not there
+    certificate.settle({})
+    certificate.compare_rmse({("network", "(1)"): 4e-7})
+    ratios = {(row.compared, row.omega): row.rmse for row in certificate.rows}
+    assert ratios == {
+        ("torch : oracle", "(1)"): None, ("mindspore : oracle", "(1)"): pytest.approx(3),
+        ("torch : float64", "(1)"): pytest.approx(0.5), ("mindspore : float64", "(1)"): pytest.approx(0.25),
+        ("mindspore : torch", "(1)"): pytest.approx(0.5), ("mindspore : torch", "(2)"): None,
+        ("torch : live", "(1)"): None,
+    }  # fmt: skip
+
+
+# --- what it says
+
+
+def test_three_sentences():
+    machine = {"processor": "a CPU", "platform": "Linux"}
+    rows = [Row("gradient", "b : a", "(1, 0)", "", 1e-3, 1e-1), Row("weights", "a : file", "", "", 0.0, 0.0),
+            Row("network", "a : float64", "", "", 5e-6, 1e-5),
+            Row("control: omega matters", "a", "", "", 2.0, 1.0, True)]  # fmt: skip
+    certificate = Certificate("m", {"a": {}, "b": {}}, rows, ["onnx, form shared: no operator"], machine)
+    compared, largest, untested = summary(certificate)
+    assert compared == (
+        "The results of a and b on this weights file were compared with the whole network in PyTorch's float64 and "
+        "each other, on a CPU, Linux."
+    )
+    assert largest == (
+        "All 4 comparisons passed, and the largest relative difference is 1.0e-03 (gradient, b : a at ω (1, 0)), 100 "
+        "times below its limit of 1.0e-01; nearest to its limit comes 5.0e-06 (network, a : float64), 2 times below "
+        "its limit of 1.0e-05."
+    )
+    assert "(onnx, form shared)" in untested and "trainings of more than 10 steps" in untested
+    certificate.rows.append(Row("network", "a : float64", "", "", float("nan"), 1e-5))
+    certificate.recorded = {"machine": {"processor": "a GPU"}}
+    assert summary(certificate)[0].endswith("; the truth was recorded on a GPU.")
+    assert summary(certificate)[1] == "1 of 5 comparisons failed, first in the stage network (a : float64)."
+    assert "were compared with nothing" in summary(Certificate("", {}))[0]
+
+
+def test_the_subject(monkeypatch, weights_file):
+    """The digest is that of the file as sha256sum prints it; the date is one that a build may fix."""
+    file = Weights(weights_file, *storage.load(weights_file))
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    found = subject(file, make_inputs(file.header.num_objectives, 2))
+    assert found["SHA-256"] == hashlib.sha256(Path(weights_file).read_bytes()).hexdigest()
+    assert found["date"] == "1970-01-02 00:00:00 UTC" and found["network"].startswith("resnet: ")
+    assert found["parameters"] == f"{sum(value.size for value in file.tensors.values()):,}"
+    assert found["ω"] == "(0, 0), (0, 1), (1, 0), (1, 1); and one of its own for each picture of a batch"
+    monkeypatch.setattr(document, "ROOT", Path(weights_file).parent)
+    assert document.commit() == "" and "commit" not in subject(file, make_inputs(2, 2))["program"]
+    monkeypatch.delenv("SOURCE_DATE_EPOCH")
+    assert abs(document.now().timestamp() - time.time()) < 60
 
 
 # --- sketches
@@ -139,28 +220,69 @@ def test_zero_gradients():
     assert zero_gradients(LossReport(1.0, np.ones(1), gradients)) == {"zero", "none"}
 
 
-def test_exempt_weights():
-    """A key's bias, whose gradient is rounding; a weight that a ReLU has switched off, but not one that moves later."""
-    squares = {"qkv.bias": np.array([1.0, 1e-30, 2.0]), "dead": np.array([0.0, 1.0, 0.0]), "none": np.zeros(2)}
-    start = {name: np.ones(len(value), np.float32) for name, value in squares.items()}
-    last = {**start, "dead": np.array([1.0, 1.1, 1.2])}
-    states = {"step 2": {"step": np.ones(1), **{"second." + name: value for name, value in squares.items()}}}
-    found, resting = exempt_weights(Steps(np.ones(2), states, last), start, 1.0)
-    assert {name: mask.tolist() for name, mask in found.items()} == {
-        "qkv.bias": [False, True, False],
-        "dead": [True, False, False],
-        "none": [True, True],
-    }
-    assert {name: mask.tolist() for name, mask in resting.items()} == {"dead": [True, False, False]}
-    still = {"step 2": {"second." + name: value * 0 for name, value in squares.items()}}
-    assert exempt_weights(Steps(np.ones(2), still, last), start, 1.0) == ({}, {})
-    kept = Steps(np.ones(2), {}, {"qkv.bias": np.arange(1.0, 4.0)}).reduced(lambda value: value, found)
-    assert kept.weights["qkv.bias"].tolist() == [1, 0, 3]
+def test_training_distances():
+    """In what the network does, not in its weights, which may have no influence."""
+    true = Training(np.array([3.0, 4.0]), np.zeros(0), np.ones(4), {"a": np.ones(1)})
+    own = Training(np.array([3.0, 4.5]), np.zeros(0), np.array([1, 1, 1, 1.2]), {"a": np.zeros(1)})
+    assert training_distances(own, true) == {"training": {"losses": pytest.approx(0.1), "output": pytest.approx(0.1)}}
+    other = true._replace(discriminator=np.array([1.0]))
+    assert training_distances(own, other)["training"]["discriminator's losses"] == float("inf")
 
 
-def test_unrest():
-    """One of two weights rests: 4 of a length of 5; what moves does not count; decay takes its part."""
-    start, resting = {"a": np.array([3.0, 4.0])}, {"a": np.array([False, True])}
-    assert unrest({"a": np.array([9.0, 4.0])}, start, resting, 1.0) == 0
-    assert unrest({"a": np.array([3.0, 4.5])}, start, resting, 1.0) == pytest.approx(0.1)
-    assert unrest({"a": np.array([3.0, 2.0])}, start, resting, 0.5) == 0
+# --- the optimizer alone
+
+
+SHAPES = {"head.weight": (3, 8, 5), "norm.gamma": (8,), "tail.bias": (1,)}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [Adam(), Adam(clip_norm=0.1), AdamW(weight_decay=0.1), SGD(learning_rate=1), SGD(learning_rate=1, momentum=0.9)],
+)
+def test_what_an_optimizer_is_given(settings):
+    """Every kind of value counts: some weights have no gradient, some one below eps, and some steps are shortened."""
+    given, again = (optimizer_inputs(SHAPES, settings) for _ in range(2))
+    gradients = np.stack([step["head.weight"] for step in given.gradients])
+    assert all(np.array_equal(value, again.weights[name]) for name, value in given.weights.items())
+    assert gradients.dtype == np.float32 and len({step.tobytes() for step in gradients}) == len(gradients)
+    rests = (gradients == 0).all(0)
+    assert 0.05 < rests.mean() < 0.25 and np.array_equal(rests, (gradients[0] == 0))
+    norms = [np.sqrt(sum(np.sum(value.astype(float) ** 2) for value in step.values())) for step in given.gradients]
+    if settings.clip_norm:
+        assert {norm > settings.clip_norm for norm in norms} == {True, False}
+    elif settings.kind != "sgd":
+        assert np.mean(abs(gradients[gradients != 0]) < 10 * settings.eps) > 0.1
+    exact, weights = ExactOptimizer(settings), given.weights
+    for step in given.gradients:
+        weights = exact.step(weights, step, given.learning_rate)
+    moved = np.linalg.norm(weights["head.weight"] - given.weights["head.weight"])
+    assert 0.05 < moved / np.linalg.norm(given.weights["head.weight"]) < 2
+
+
+def optimized(settings, change=lambda weights, state: None):
+    """What numpy in float32 makes of it, changed."""
+    given, exact = optimizer_inputs(SHAPES, settings), ExactOptimizer(settings)
+    weights = given.weights
+    for step in given.gradients:
+        weights = {name: v.astype(np.float32) for name, v in exact.step(weights, step, given.learning_rate).items()}
+    state = {name: value.astype(np.float32) for name, value in exact.state.items()} | {"step": np.full(1, exact.steps)}
+    change(weights, state)
+    return optimizer_distances(weights, state, given, ExactOptimizer(settings))["optimizer"]
+
+
+def test_optimizer_distances():
+    limit = TOLERANCES["optimizer"].limit
+    for settings in (Adam(), AdamW(clip_norm=0.1), SGD(learning_rate=1, momentum=0.9)):
+        parts = optimized(settings)
+        assert 0 < max(parts.values()) < limit and "moves of norm.gamma" in parts and "count of steps" in parts
+    assert {"first.tail.bias", "second.tail.bias"} <= optimized(Adam()).keys()
+    assert "momentum.tail.bias" in optimized(SGD(learning_rate=1, momentum=0.9))
+
+    def one(weights, state):
+        weights["norm.gamma"] = weights["norm.gamma"] * np.float32(1.0001)
+        state["second.head.weight"] = state["second.head.weight"] * np.float32(1.0001)
+        del state["first.tail.bias"]
+        state["step"] = state["step"] + 1
+
+    wrong = {name for name, error in optimized(Adam(), one).items() if error > limit}
+    assert wrong == {"moves of norm.gamma", "second.head.weight", "first.tail.bias", "count of steps"}

@@ -37,7 +37,9 @@ def test_verify(tunable, rows, backend):
     status, out, err = tunable(*words, "--grid", "3", "--html", "new/page.html")
     assert status == 0 and "PASSED: 1 comparisons" in out and err == "verify: m, 3 points\n"
     assert "Passed" in Path("new/page.html").read_text(encoding="utf-8")
-    assert answer(tunable(*words, "--json"))["passed"] is True
+    found = answer(tunable(*words, "--json"))
+    assert found["passed"] is True and len(found["summary"]) == 3
+    assert found["subject"]["command line"] == f"tunable verify m --backends {backend.name} --json"
     rows.append(certificate.Row("layer", "torch : oracle", "(0, 1)", "tail", float("inf"), 2e-6))
     status, out, err = tunable(*words)
     assert status == 1 and "FAILED: 1 of 2" in out

@@ -145,15 +145,19 @@ def certificate():
         Row("layer", "torch : oracle", "(0, 1)", "head", 1e-7, 2e-6, parts={"head": 1e-7, "tail<&>": 0.0}),
         Row("layer", "torch : oracle", "(1, 0)", "tail<&>", 5e-6, 2e-6, parts={"head": 1.5e-6, "tail<&>": 5e-6}),
         Row("layer", "torch : oracle", "per sample", "head", 2e-7, 2e-6, parts={"head": 2e-7, "tail<&>": 1.6e-8}),
-        Row("layer output", "mindspore : torch", "(0, 1)", "tail<&>", 3e-7, 2e-6, parts={"head": 0.0, "tail<&>": 3e-7}),
+        Row("layer output", "mindspore : torch", "(0, 1)", "tail<&>", 3e-7, 2e-6, False,
+            {"head": 0.0, "tail<&>": 3e-7}, 1.234),
         Row("network", "mindspore : torch", "(0, 1)", "output", 3e-7, 1e-5, parts={"output": 3e-7}),
         Row("control: omega matters", "torch", "(1, 0)", "output", 0.2, 1e-3, at_least=True),
-    ]
+    ]  # fmt: skip
     facts = {"torch": {"torch": "9.9", "device": "cpu"}, "mindspore": {"mindspore": "8.8"}}
     machine, recorded = {"cores": "64"}, {"torch": {"torch": "7.7"}}
-    found = Certificate("/some/model.safetensors", facts, rows, ["exports: not asked for"], machine, recorded)
-    found.zeros, found.notes, found.gaps = {"qkv.bias": "no such luck"}, ["from afar"], {"network": 2.5e-6}
-    return found
+    missing = [f"onnx, form {form}: no operator" for form in ("shared", "basis")]
+    certificate = Certificate("/some/model.safetensors", facts, rows, missing, machine, recorded)
+    certificate.zeros = {"a.bias": "no such luck", "b.bias": "no such luck"}
+    certificate.notes, certificate.gaps = ["from afar", "from afar"], {"network": 2.5e-6, "training": 3e-7}
+    certificate.subject = {"SHA-256": "0f" * 32, "command line": "tunable verify 'a <b>'"}
+    return certificate
 
 
 def cells(html):
@@ -168,34 +172,46 @@ def cells(html):
 
 def test_page(certificate):
     html = report.page(certificate)
-    layer, _, network, control = cells(html)
+    layer, output, network, control = cells(html)
     tail = "tail&lt;&amp;&gt;"
     assert layer == (
         "number fail",
-        ["layer", "torch : oracle", "(1, 0)", tail, tail, "5.0e-06", "&lt;= 2.0e-06", "5.0e-06", "2 / 3"],
+        ["layer", "torch : oracle", "(1, 0)", tail, tail, "5.0e-06", "&lt;= 2.0e-06", "5.0e-06", "", "2 / 3"],
     )
-    assert network[0] == "number pass" and network[1][-1] == "1 / 1"
+    assert output[0] == "number pass" and output[1][-2:] == ["1.23", "1 / 1"] and network[1][-2:] == ["", "1 / 1"]
     assert control == (
         "number pass",
-        ["control: omega matters", "torch", "(1, 0)", "output", "", "2.0e-01", "&gt;= 1.0e-03", "2.0e-01", "1 / 1"],
+        ["control: omega matters", "torch", "(1, 0)", "output", "", "2.0e-01", "&gt;= 1.0e-03", "2.0e-01", "", "1 / 1"],
     )
     assert re.search(r"\.fail \{ color: #b3261e", html)  # red
     for text in (
         "Failed",
-        "1 of 6 comparisons",
         "torch and mindspore",
-        "/some/model.safetensors",
+        "1 of 6 comparisons failed, first in the stage layer (torch : oracle).",
+        "<td>" + "0f" * 32,
+        "<td>tunable verify &#39;a &lt;b&gt;&#39;",
         "<td>9.9</td>",
         "<td>64</td>",
         "torch, where the pack was recorded",
         "<td>7.7</td>",
-        "True gradient is zero: qkv.bias: no such luck",
+        "True gradient is zero: a.bias, b.bias: no such luck",
+        "Training: weights that differ by a relative 1e-07 part these steps by 3.0e-07",
         "Note: from afar",
         "here 8 times this model's own gap of 2.5e-06, or the bound if that is less",
-        "Not judged: exports: not asked for",
+        "Not judged: onnx, form shared, onnx, form basis: no operator",
         TOLERANCES["layer"].reason,
     ):
-        assert text in html, text
+        assert html.count(text) == 1 or text in ("Failed", "torch and mindspore"), text
+
+
+def test_a_page_on_paper(certificate):
+    """The header of the table repeats, no row is torn apart, and nothing is dark."""
+    html = report.page(certificate)
+    paper = html[html.index("@media print") :]
+    assert "thead { display: table-header-group; }" in paper and "break-inside: avoid" in paper
+    assert html.count("<thead>") == 1
+    paints = [colour for colour in re.findall(r"background: #([0-9a-f]+)", paper[: paper.index("</style>")])]
+    assert len(paints) == 7 and all(min(bytes.fromhex(c if len(c) == 6 else c * 2)) > 0x90 for c in paints)
 
 
 def test_page_is_one_file(certificate):
@@ -255,9 +271,10 @@ def test_terminal_table(certificate, capsys):
         "layer", "torch : oracle", "(1, 0)", "tail<&>", "5.0e-06", "2.0e-06", "5.0e-06", "FAIL 2/3",
     ]  # fmt: skip
     for line in (
-        "not judged: exports: not asked for",
+        "not judged: onnx, form shared, onnx, form basis: no operator",
         "first layer that differs, torch : oracle: tail<&>, beyond its limit, at ω (1, 0)",
-        "true gradient is zero: qkv.bias: no such luck",
+        "true gradient is zero: a.bias, b.bias: no such luck",
+        "SHA-256: " + "0f" * 32,
         "torch: torch 9.9, device cpu",
         "machine: cores 64",
         "recorded by torch: torch 7.7",

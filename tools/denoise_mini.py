@@ -118,7 +118,7 @@ def against_plain(five, spread, plain) -> list[str]:
     lines = [
         "## Against plain networks of equal size and steps\n",
         "Each plain network (torch, one run) was trained for its one objective alone. Gap: tunable minus plain, in dB. "
-        f"The nudged runs (torch, starting weights {runs.NUDGE:g} away) tell how much of a gap is chance.\n",
+        f"The nudged runs (torch, starting weights {runs.PERTURBATION:g} away) tell how much of a gap is chance.\n",
         "| pictures | measured | mean over σ | wanted | plain | run | tunable | gap | |",
         "|---" * 9 + "|",
     ]
@@ -147,7 +147,8 @@ def twins(five, spread) -> list[str]:
     lines = [
         "## The two frameworks after a whole training\n",
         "PSNR in dB on CBSD68. Spread: largest minus smallest of three torch runs whose starting weights differ by a "
-        f"relative {runs.NUDGE:g}. The twins may differ by {WITHIN} dB, or by twice the spread where that is more.\n",
+        f"relative {runs.PERTURBATION:g}. The twins may differ by {WITHIN} dB, or by twice the spread where that is "
+        "more.\n",
         "| σ | ω | torch | mindspore | difference | spread of three | allowed | |",
         "|---" * 8 + "|",
     ]

@@ -17,7 +17,7 @@ from tunable.parameters.starts import starting_weights
 from tunable.reports import tables
 from tunable.specs.reading import load_recipe
 from tunable.specs.recipe import Recipe
-from tunable.tolerances import NUDGE, joint_error
+from tunable.tolerances import PERTURBATION, joint_error
 from tunable.weights import storage
 
 # What the pages on configs/denoise/mini.yaml were measured with; the recipe itself trains on bundled photographs.
@@ -46,13 +46,13 @@ def rows_of(path: Path) -> list[dict]:
 
 
 def nudge(path: Path, recipe: Recipe, seed: int) -> None:
-    """The recipe's starting weights with relative noise of NUDGE: what no two correct programs can tell apart."""
+    """The recipe's starting weights with relative noise of PERTURBATION: what correct programs cannot tell apart."""
     backend = get_framework("torch", "cpu")
     network = backend.build(recipe.network, recipe.network_objectives)
     weights = starting_weights(backend.specs(network), recipe.seed, recipe.initial)
     rng = np.random.default_rng([17, seed])
     nudged = {
-        key: (value * (1 + NUDGE * rng.standard_normal(value.shape))).astype(np.float32)
+        key: (value * (1 + PERTURBATION * rng.standard_normal(value.shape))).astype(np.float32)
         for key, value in weights.items()
     }
     storage.save(path, nudged, storage.Header.of(recipe))
@@ -83,7 +83,7 @@ def beside(recipe: str, work: Path, out: Path, *settings: str) -> list[str]:
     gaps = {name: np.abs(losses[name] / losses["torch"] - 1) for name in names[1:]}
     return [
         f"{STEPS} steps of both frameworks from the same weights on the same batches, the schedule shortened; beside "
-        f"them torch from weights that differ by a relative {NUDGE:g}. Distance to torch; "
+        f"them torch from weights that differ by a relative {PERTURBATION:g}. Distance to torch; "
         "what the nudged run shows too is rounding that grew:\n",
         "| run | loss, step 1 | loss, at most | weights after the last step |",
         "|---|---|---|---|",

@@ -64,6 +64,11 @@ class Trainer:
         named = {name: value.cpu().numpy() for name, value in zip(self._parameters, gradients, strict=True)}
         return LossReport(loss.item(), terms.cpu().numpy(), named)
 
+    def apply(self, gradients: dict[str, np.ndarray], learning_rate: float) -> None:
+        """Move every parameter by one step of the optimizer on given gradients; the discriminator stays."""
+        self._optimizer.prepare(learning_rate)
+        self._optimizer.update(tuple(self._tensor(gradients[name]).clone() for name in self._parameters))
+
     def state(self) -> dict[str, np.ndarray]:
         """The optimizer's: `first.<name>`, `second.<name>` or `momentum.<name>`, `step`; the discriminator's."""
         return self._optimizer.state() | (self._adversary.state() if self._adversary else {})

@@ -33,7 +33,6 @@ from parity_tests import (
 )
 from parity_tests.cases import CASES, CONVOLUTIONS
 from parity_tests.recipes import make_recipe, small_recipe, write_untrained
-from tunable.tolerances import OPTIMIZER
 from tunable.weights import vgg
 
 sys.path.append(str(Path(__file__).parents[2] / "tests"))  # which is no package
@@ -114,7 +113,8 @@ def _gradients(*names, phi="affine", label="per sample") -> list[Check]:
 def fifty_steps(twin, name: str) -> None:
     """As test_optimizers.test_fifty_steps, which remembers what it finds: nothing of a broken twin may stay."""
     moves, buffers, *_ = test_optimizers.fifty_steps(twin, test_optimizers.SETTINGS[name])
-    assert moves <= OPTIMIZER and buffers <= OPTIMIZER, f"moves {moves:.1e}, buffers {buffers:.1e}"
+    limit = test_optimizers.OPTIMIZER
+    assert moves <= limit and buffers <= limit, f"moves {moves:.1e}, buffers {buffers:.1e}"
 
 
 def _of_kind(*starts) -> list[str]:

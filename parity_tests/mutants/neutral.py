@@ -144,7 +144,21 @@ CERTIFICATE_FAULTS = {
     "a framework beside itself": given(f"{CERTIFICATE}trial:distances", a=_beside_itself),
     "frameworks beside nothing": given(f"{CERTIFICATE}trial:distances", a=lambda a: a.b),
     "gradients beside themselves": given(f"{CERTIFICATE}programs:gradient_distances", a=lambda a: a.b),
-    "steps beside themselves": given(f"{CERTIFICATE}trial:step_distances", a=lambda a: a.b),
+    "training beside itself": given(f"{CERTIFICATE}trial:training_distances", a=lambda a: a.b),
+    "optimizers beside themselves": returned(
+        f"{CERTIFICATE}trial:optimizer_distances",
+        lambda apart, a: {stage: dict.fromkeys(parts, 0.0) for stage, parts in apart.items()},
+    ),
+    "optimizers given gradients of one size": returned(
+        f"{CERTIFICATE}trial:optimizer_inputs",
+        lambda found, a: found._replace(
+            gradients=[{name: np.sign(value) for name, value in step.items()} for step in found.gradients]
+        ),
+    ),
+    "optimizers given one step": returned(
+        f"{CERTIFICATE}trial:optimizer_inputs", lambda found, a: found._replace(gradients=found.gradients[:1])
+    ),
+    "training excused by any gap": replaced(f"{CERTIFICATE}truth:PERTURBATION", 1e-2),
     "layers beside themselves": returned(f"{CERTIFICATE}trial:_oracle_error", lambda error, a: 0.0),
     "layers in one picture": given(
         f"{CERTIFICATE}trial:_oracle_error",

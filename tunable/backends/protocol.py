@@ -86,6 +86,15 @@ class Trainer(Protocol):
         """Evaluate the loss and its gradients on a batch, without moving anything."""
         ...
 
+    def apply(self, gradients: Tensors, learning_rate: float) -> None:
+        """Move every parameter by one step of the optimizer on given gradients; a discriminator stays as it is.
+
+        Args:
+            gradients: of every parameter by its name, in its shape.
+            learning_rate: of this step.
+        """
+        ...
+
     def state(self) -> Tensors:
         """The optimizer's state, under equal names in every framework.
 

@@ -1,4 +1,4 @@
-"""What a certificate feeds to every program: pictures, a grid of omega, and the omega of a few training steps."""
+"""What a certificate feeds to every program: pictures, omega, and weights and gradients for the optimizer alone."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -10,11 +10,13 @@ from tunable.data.degradations import protocol_degraded, protocol_shrunk
 from tunable.data.patches import BUNDLED_TEST, Batch, bundled
 from tunable.images.pictures import read, to_network
 from tunable.omega import format_omega, grid
+from tunable.specs.optimizers import Optimizer
 
 SIZE, PICTURES = 24, 4
 STEPS = 10
 LEARNING_RATE = 1e-4
 SIGMA = 25.0
+OPTIMIZER_STEPS = 5
 AWAY = 0.5  # a tenth of it remains in the target that keeps 90 % of the noise: far beyond what a network misses it by
 
 
@@ -71,6 +73,41 @@ def pictures(size: int, batch: int, scale: int = 1) -> dict[str, np.ndarray]:
         shown = protocol_degraded(crop, SIGMA, row) if scale == 1 else protocol_shrunk(crop, scale)[1]
         degraded.append(to_network(shown)[0])
     return {"clean": np.stack(clean), "degraded": np.stack(degraded)}
+
+
+class OptimizerInputs(NamedTuple):
+    """Weights to begin with, the gradient of each for every step, and the learning rate."""
+
+    weights: dict[str, np.ndarray]
+    gradients: list[dict[str, np.ndarray]]
+    learning_rate: float
+
+
+def optimizer_inputs(shapes: dict[str, tuple[int, ...]], settings: Optimizer) -> OptimizerInputs:
+    """Drawn weights and gradients in the shapes of a network, equal for every program, for an optimizer's steps.
+
+    Gradients reach from 1e-8 to 1e-2, so that Adam's eps counts, and an eighth of the weights has none. Where a recipe
+    shortens gradients, every other step is longer than its `clip_norm`, and the others are not. A weight keeps the sign
+    of its gradients and is about as large as what it moves by, so that nothing, not even a decaying weight beside its
+    gradient, is the small difference of large numbers, and float32 keeps seven digits of all.
+    """
+    rng = np.random.default_rng(13)
+    signs, typical = {}, {}
+    for name, shape in shapes.items():
+        signs[name] = rng.choice([-1.0, 1.0], size=shape)
+        typical[name] = (rng.uniform(size=shape) > 1 / 8) * signs[name] * 10.0 ** rng.uniform(-8, -2, size=shape)
+    gradients = []
+    for step in range(OPTIMIZER_STEPS):
+        values = {name: value * rng.uniform(0.5, 1.5, size=value.shape) for name, value in typical.items()}
+        norm = np.sqrt(sum(np.sum(value**2) for value in values.values()))
+        factor = 1.0 if settings.clip_norm is None else settings.clip_norm * (0.5 if step % 2 else 2.0) / norm
+        gradients.append({name: (factor * value).astype(np.float32) for name, value in values.items()})
+    adaptive = settings.kind != "sgd"  # which moves every weight by about the learning rate
+    weights = {}
+    for name, sign in signs.items():
+        size = rng.uniform(3, 5, size=sign.shape) * (0.1 if adaptive else abs(gradients[0][name]))
+        weights[name] = (sign * size).astype(np.float32)
+    return OptimizerInputs(weights, gradients, 0.05 if adaptive else 0.1)
 
 
 @lru_cache(maxsize=1)

@@ -2,16 +2,15 @@
 computed it.
 
 A pack holds the inputs, every omega, and for each the truth's layer outputs, network output, loss and gradients, then
-its training steps, the model's gaps (of which limits are made), and the facts of the machine that recorded it. Of a
-tensor of more than `size` values it holds a sketch: `size` sums, each of the values that fall to it by their place,
-with signs that fall likewise. Every value enters one sum, and the sketch of a - b is as long as a - b itself to within
-1 / sqrt(2 size), so that errors are measured on sketches as on tensors (M. Charikar et al., "Finding frequent items in
-data streams", 2002).
+its training steps, the model's gaps (of which limits are made), and the facts of the machine that recorded it. An
+optimizer needs nothing of it, for numpy is its truth. Of a tensor of more than `size` values it holds a sketch: `size`
+sums, each of the values that fall to it by their place, with signs that fall likewise. Every value enters one sum, and
+the sketch of a - b is as long as a - b itself to within 1 / sqrt(2 size), so that errors are measured on sketches as on
+tensors (M. Charikar et al., "Finding frequent items in data streams", 2002).
 """
 
 import json
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated
@@ -21,9 +20,9 @@ from pydantic import Field, TypeAdapter
 
 from tunable.backends.protocol import LossReport
 from tunable.certificate.inputs import Inputs
-from tunable.certificate.programs import Reading, Steps, Tensors, Weights
+from tunable.certificate.programs import Reading, Tensors, Training, Weights
 from tunable.certificate.truth import Exact
-from tunable.errors import CheckpointError, RecipeError, shown
+from tunable.errors import CheckpointError, RecipeError
 from tunable.specs.documents import read_json
 from tunable.specs.networks import NetworkSpec
 from tunable.specs.recipe import Recipe, parse
@@ -32,10 +31,11 @@ from tunable.tolerances import TOLERANCES
 from tunable.version import __version__
 from tunable.weights import storage
 
-FORMAT = "tunable-convolutions-pack/1"
+FORMAT, EARLIER = "tunable-convolutions-pack/2", "tunable-convolutions-pack/1"
 TOLD = ("task", "network", "objectives", "loss", "optimizer", "vgg", "discriminator")  # of the recipe
-MASKS = ("exempt", "resting")
-WHENS = ("step 1", "step 2")  # of which the optimizer's state is kept
+# What an earlier pack holds of its training steps, which were judged by every weight, and their gaps: not used now.
+EARLIER_TENSORS = ("losses", "state", "weight", "exempt", "resting")
+EARLIER_GAPS = ("optimizer state", "steps: loss", "steps: weights")
 NUMBERS = 400_000  # float64 numbers that a pack may hold, about: 3 MB
 SIZES = (16, 64)  # of a sketch, at least and at most: errors are then known to 18 and to 9 %
 
@@ -57,16 +57,15 @@ class _Stored(Section):
 class Pack:
     """A truth that was recorded (the interface is `Exact`'s).
 
-    facts  of the machine that recorded it: "machine", and the framework by its name
+    earlier  whether an earlier version wrote it, whose training steps are not used
     """
 
     tensors: Tensors
     stored: _Stored
     inputs: Inputs
     recipe: Recipe | None
+    earlier: bool = False
     name: str = "pack"
-    exempt: Tensors = field(default_factory=dict)
-    resting: Tensors = field(default_factory=dict)
 
     @property
     def gaps(self) -> dict[str, float]:
@@ -75,6 +74,10 @@ class Pack:
     @property
     def zeros(self) -> dict[str, str]:
         return self.stored.zeros
+
+    @property
+    def references(self) -> Tensors:
+        return self._under("reference/")
 
     def read(self, inputs: Inputs, index: int, omega: np.ndarray) -> Reading:
         """The truth at setting `index`, as it was recorded."""
@@ -86,21 +89,16 @@ class Pack:
         layers = {n: mixed[n] if n in mixed else value[index] for n, value in self._under("layer/").items()}
         return Reading(layers, self.tensors["output"][index], report, {})
 
-    def steps(self, inputs: Inputs) -> Steps:
-        """The truth of the training steps, as it was recorded."""
-        states: dict[str, Tensors] = {}
-        for name, value in self._under("state/").items():
-            when, _, moment = name.partition("/")
-            states.setdefault(when, {})[moment] = value
-        return Steps(self.tensors["losses"], states, self._under("weight/"))
+    def train(self, inputs: Inputs) -> Training | None:
+        """The truth of the training steps; None where an earlier version recorded them otherwise."""
+        if self.earlier:
+            return None
+        recorded = self._under("training/")
+        return Training(recorded["losses"], recorded.get("discriminator", np.zeros(0)), recorded["output"], {})
 
-    def reduced(self, reading: Reading) -> Reading:
-        """A program's reading in sketches."""
-        return reading.reduced(self._sketch)
-
-    def reduced_steps(self, steps: Steps) -> Steps:
-        """A program's steps in sketches, without the weights that are exempt."""
-        return steps.reduced(self._sketch, self.exempt)
+    def reduced(self, result: Reading | Training) -> Reading | Training:
+        """A program's result in sketches."""
+        return result.reduced(self._sketch)
 
     def _sketch(self, value: np.ndarray) -> np.ndarray:
         return sketch(value, self.stored.size)
@@ -124,27 +122,23 @@ class Recorder:
         return getattr(self._truth, name)
 
     def read(self, inputs: Inputs, index: int, omega: np.ndarray) -> Reading:
-        found = self._truth.read(inputs, index, omega)
-        noted = found.reduced(partial(sketch, size=self.size))
+        reading = self._truth.read(inputs, index, omega)
+        noted = reading.reduced(partial(sketch, size=self.size))
         values = {"output": noted.output, **{f"layer/{name}": value for name, value in noted.layers.items()}}
         if noted.report:
             values |= {"loss": np.float64(noted.report.loss), "terms": noted.report.terms}
             values |= {f"gradient/{name}": value for name, value in noted.report.gradients.items()}
         for name, value in values.items():
             self._rows.setdefault(name, []).append(value)
-        return found
+        return reading
 
-    def steps(self, inputs: Inputs) -> Steps:
-        found = self._truth.steps(inputs)
-        noted = found.reduced(partial(sketch, size=self.size), self._truth.exempt)
-        self._tensors["losses"] = noted.losses
-        for when, held in noted.states.items():
-            self._tensors |= {f"state/{when}/{name}": value for name, value in held.items()}
-        self._tensors |= {f"weight/{name}": value for name, value in noted.weights.items()}
-        for kind in MASKS:
-            for name, mask in getattr(self._truth, kind).items():
-                self._tensors[f"{kind}/{name}"] = np.packbits(mask)
-        return found
+    def train(self, inputs: Inputs) -> Training:
+        training = self._truth.train(inputs)
+        noted = training.reduced(partial(sketch, size=self.size))
+        self._tensors |= {"training/losses": noted.losses, "training/output": noted.output}
+        if noted.discriminator.size:
+            self._tensors["training/discriminator"] = noted.discriminator
+        return training
 
     def write(self, path: str | Path, recipe: Recipe | None, facts: dict[str, dict[str, str]]) -> None:
         """Write the pack atomically."""
@@ -153,6 +147,7 @@ class Recorder:
             if rows[-1].shape != rows[0].shape:  # a free parameter has a value for every sample, or one for all
                 tensors["mixed/" + name] = rows.pop()
             tensors[name] = np.stack(rows)
+        tensors |= {f"reference/{stage}": errors for stage, errors in self.references.items()}
         whole = recipe.to_dict() if recipe else {}
         told = {key: whole[key] for key in whole if key in TOLD}
         if whole:  # a network that enlarges wants to know by how much pictures are shrunk
@@ -177,17 +172,21 @@ def read_pack(path: str | Path, weights: Weights) -> Pack:
     if not Path(path).is_file():
         raise CheckpointError(f"no such pack: {path}")
     tensors, metadata = storage.load_tensors(path)
-    found = metadata.get("format", "")
-    if found != FORMAT:
-        kind, _, version = found.rpartition("/")
+    received = metadata.get("format", "")
+    if received not in (FORMAT, EARLIER):
+        kind, _, version = received.rpartition("/")
         newer = kind == FORMAT.rpartition("/")[0] and version.isdigit()
         what = "is a pack of a newer version of this program" if newer else "is not a pack that --record wrote"
-        raise CheckpointError(f"{path} {what}: format {found or None!r}, wanted {FORMAT!r}")
+        raise CheckpointError(f"{path} {what}: format {received or None!r}, wanted {FORMAT!r}")
     if storage.DIGEST not in metadata:
         raise CheckpointError(f"{path} is damaged: it lacks its digest; record it again")
     try:
         stored = _Stored.model_validate({key: read_json(metadata[key]) for key in _Stored.model_fields})
         names = TypeAdapter(list[str]).validate_python(read_json(metadata["names"]))
+        if received == EARLIER:
+            names = [name for name in names if name.partition("/")[0] not in EARLIER_TENSORS]
+            gaps = {stage: gap for stage, gap in stored.gaps.items() if stage not in EARLIER_GAPS}
+            stored = stored.model_copy(update={"gaps": gaps})
         tensors = {name: tensors[name] for name in names}
         inputs = Inputs(**{name: tensors["inputs/" + name] for name in Inputs._fields})
         recipe = parse(stored.recipe, str(path)) if stored.recipe else None
@@ -204,22 +203,18 @@ def read_pack(path: str | Path, weights: Weights) -> Pack:
         raise CheckpointError(f"{path} was recorded from another network than {weights.source}: {told}")
     if stored.weights != storage.digest(weights.tensors):
         raise CheckpointError(f"{path} was recorded from other weights than those of {weights.source}")
-    pack = Pack(tensors, stored, inputs, recipe)
+    pack = Pack(tensors, stored, inputs, recipe, received == EARLIER)
     if fault := _fault(pack, weights):
         raise CheckpointError(f"{path} does not fit its own network: {fault}")
-    for kind in MASKS:
-        for name, packed in pack._under(f"{kind}/").items():
-            shape = weights.tensors[name].shape
-            getattr(pack, kind)[name] = np.unpackbits(packed, count=math.prod(shape)).astype(bool).reshape(shape)
     return pack
 
 
 def _fault(pack: Pack, weights: Weights) -> str:
     """What of a pack's tensors is not as `Recorder` writes them, so far as reading relies on it; "" when nothing is."""
-    held, p, scale = pack.tensors, weights.header.num_objectives, weights.header.network.scale
+    tensors, p, scale = pack.tensors, weights.header.num_objectives, weights.header.network.scale
     count, _, height, width = pack.inputs.degraded.shape if pack.inputs.degraded.ndim == 4 else (0,) * 4
     settings, steps = len(pack.inputs.omegas), len(pack.inputs.steps)
-    wanted = {
+    shapes = {
         "inputs/degraded": (count, 3, height, width),
         "inputs/clean": (count, 3, scale * height, scale * width),
         "inputs/omegas": (settings, p),
@@ -227,27 +222,28 @@ def _fault(pack: Pack, weights: Weights) -> str:
         "inputs/steps": (steps, count, p),
     }
     if pack.recipe:
-        wanted |= {"loss": (settings + 1,), "terms": (settings + 1, p), "losses": (steps,)}
+        shapes |= {"loss": (settings + 1,), "terms": (settings + 1, p)}
         if pack.recipe.num_objectives != p or pack.recipe.network.scale != scale:
             return f"its recipe has {pack.recipe.num_objectives} objectives and scale {pack.recipe.network.scale}"
-    for name, shape in wanted.items():
-        found = held[name].shape if name in held else None
-        if found != shape or 0 in shape:
-            return f"{name} has shape {found}, where {shape} is wanted"
-    for name, value in held.items():
-        kind, _, rest = name.partition("/")
-        rows = settings + (f"mixed/{name}" not in held)
+    if "output" not in tensors:
+        return "it lacks the output"
+    if pack.recipe and not pack.earlier:
+        shapes |= {"training/losses": (steps,), "training/output": tensors["output"].shape[1:]}
+        if pack.recipe.adversarial:
+            shapes["training/discriminator"] = (steps,)
+    for name, shape in shapes.items():
+        received = tensors[name].shape if name in tensors else None
+        if received != shape or 0 in shape:
+            return f"{name} has shape {received}, where {shape} is wanted"
+    for name, value in tensors.items():
+        kind = name.partition("/")[0]
+        rows = settings + (f"mixed/{name}" not in tensors)
         if (name == "output" or kind in ("layer", "gradient")) and (value.ndim != 2 or len(value) != rows):
             return f"{name} has shape {value.shape}, where ({rows}, n) is wanted"
-        if kind in MASKS:
-            bits = math.prod(weights.tensors[rest].shape) if rest in weights.tensors else -1
-            if value.dtype != np.uint8 or value.shape != (-(-bits // 8),):
-                return f"{name} is {value.dtype} of shape {value.shape}, which masks no tensor of {weights.source}"
-        elif value.dtype.kind != "f" or not np.isfinite(value).all():
+        if kind == "reference" and value.shape != (settings + 1,):
+            return f"{name} has shape {value.shape}, where ({settings + 1},) is wanted"
+        if value.dtype.kind != "f" or not np.isfinite(value).all():
             return f"{name} is {value.dtype}, or not finite, where finite numbers are wanted"
-    whens = {name.split("/")[1] for name in held if name.startswith("state/")}
-    if "output" not in held or any(f"state/{when}/step" not in held for when in whens) or whens - set(WHENS):
-        return f"it lacks the output, or has states of {shown(sorted(whens))}"
     return ""
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from tunable.backends.model import WeightsModel, build
 from tunable.backends.protocol import Framework, LayerCall, LossReport, Trainer
-from tunable.certificate.inputs import LEARNING_RATE, Inputs
-from tunable.specs.optimizers import Optimizer
+from tunable.certificate.inputs import LEARNING_RATE, Inputs, OptimizerInputs
+from tunable.oracle.optimizers import ExactOptimizer
 from tunable.specs.recipe import Recipe
 from tunable.tolerances import ZERO, joint_error, relative_error
 from tunable.weights.storage import Header
@@ -49,21 +49,20 @@ class Reading(NamedTuple):
         return Reading(layers, reduce(self.output), report, self.calls)
 
 
-class Steps(NamedTuple):
-    """A few training steps of one program: every loss, the optimizer's state after the first two, the last weights."""
+class Training(NamedTuple):
+    """A few training steps of one program: the losses before each, then the network's output, and its weights.
+
+    Of a discriminator there are losses too, else none. Weights are {} where the training comes from a pack.
+    """
 
     losses: np.ndarray
-    states: dict[str, Tensors]
+    discriminator: np.ndarray
+    output: np.ndarray
     weights: Tensors
 
-    def reduced(self, reduce: Callable[[np.ndarray], np.ndarray], exempt: Tensors) -> "Steps":
-        """The same with every tensor replaced by reduce(tensor), weights that are `exempt` taken as zero."""
-        states = {when: {name: reduce(value) for name, value in held.items()} for when, held in self.states.items()}
-        weights = {
-            name: reduce(np.where(exempt[name], 0, value) if name in exempt else value)
-            for name, value in self.weights.items()
-        }
-        return Steps(self.losses, states, weights)
+    def reduced(self, reduce: Callable[[np.ndarray], np.ndarray]) -> "Training":
+        """The same with reduce(output) in place of the output."""
+        return self._replace(output=reduce(self.output))
 
 
 class Program(NamedTuple):
@@ -90,35 +89,45 @@ class Program(NamedTuple):
         """The loss and its gradient at omega (p,) or (N, p)."""
         return self.trainer.gradients(inputs.batch(omega))
 
-    def steps(self, inputs: Inputs) -> Steps:
-        """Train from the weights as they are on the inputs' pictures, then put the weights back."""
+    def optimize(self, given: OptimizerInputs) -> tuple[Tensors, Tensors]:
+        """The weights and the optimizer's state after its steps on given gradients; the network keeps its weights."""
         backend, network = self.model.backend, self.model.network
         before = backend.parameters(network)
-        trainer = backend.trainer(network, self.recipe)
-        losses, states = [], {}
-        for index, omega in enumerate(inputs.steps):
-            losses.append(trainer.step(inputs.batch(omega, index), LEARNING_RATE)[0])
-            if index < 2:  # later ones are as far apart as the weights are
-                states[f"step {index + 1}"] = trainer.state()
+        backend.assign(network, given.weights)
+        for gradients in given.gradients:
+            self.trainer.apply(gradients, given.learning_rate)
         weights = backend.parameters(network)
         backend.assign(network, before)
-        return Steps(np.array(losses), states, weights)
+        return weights, self.trainer.state()
+
+    def train(self, inputs: Inputs, start: Tensors | None = None) -> Training:
+        """Train on the inputs' pictures from `start`, or from the network's own weights, which it has again after."""
+        backend, network = self.model.backend, self.model.network
+        before = backend.parameters(network)
+        if start:
+            backend.assign(network, start)
+        trainer = backend.trainer(network, self.recipe)
+        reports = [trainer.step(inputs.batch(omega, index), LEARNING_RATE) for index, omega in enumerate(inputs.steps)]
+        output, weights = self.model.run(inputs.degraded, inputs.mixed), backend.parameters(network)
+        backend.assign(network, before)
+        judged = [report.discriminator for report in reports if report.discriminator is not None]
+        return Training(np.array([report.loss for report in reports]), np.array(judged), output, weights)
 
 
 def distances(a: Reading, b: Reading) -> Distances:
     """How far `a` is from `b`, which is nearer to the truth; a layer that only one of them has is infinitely far."""
     names = [*b.layers, *(a.layers.keys() - b.layers.keys())]
-    found = {
+    apart = {
         "layer output": {name: _apart(a.layers, b.layers, name) for name in names},
         "network": {"output": relative_error(a.output, b.output)},
     }
     if a.report and b.report:
-        found["loss"] = {
+        apart["loss"] = {
             "multi-loss": relative_error(a.report.loss, b.report.loss),
             "terms": relative_error(a.report.terms, b.report.terms),
         }
-        found |= gradient_distances(a.report, b.report)
-    return found
+        apart |= gradient_distances(a.report, b.report)
+    return apart
 
 
 def gradient_distances(a: LossReport, b: LossReport) -> Distances:
@@ -133,23 +142,32 @@ def gradient_distances(a: LossReport, b: LossReport) -> Distances:
     }
 
 
-def step_distances(a: Steps, b: Steps) -> Distances:
-    """How far the training steps of `a` are from those of `b`."""
-    states = {}
-    for when, held in b.states.items():
-        for kind in dict.fromkeys(name.partition(".")[0] for name in held if name != "step"):  # first, second; momentum
-            own, true = (
-                {k: v for k, v in state.items() if k.startswith(kind + ".")} for state in (a.states[when], held)
-            )
-            states[f"{kind}, {when}"] = joint_error(own, true)
-        states[f"count, {when}"] = relative_error(a.states[when]["step"], held["step"])
-    pairs = enumerate(zip(a.losses, b.losses, strict=True), 1)
-    losses = {f"step {index}": relative_error(own, true) for index, (own, true) in pairs}
-    return {
-        "optimizer state": states,
-        "steps: loss": losses,
-        "steps: weights": {"all weights": joint_error(a.weights, b.weights)},
-    }
+def training_distances(a: Training, b: Training) -> Distances:
+    """How far the training steps of `a` are from those of `b`, in what the network does: losses, and the output after.
+
+    Weights without influence may go where rounding takes them.
+    """
+    parts = {"losses": relative_error(a.losses, b.losses), "output": relative_error(a.output, b.output)}
+    if b.discriminator.size:
+        parts["discriminator's losses"] = relative_error(a.discriminator, b.discriminator)
+    return {"training": parts}
+
+
+def optimizer_distances(weights: Tensors, state: Tensors, given: OptimizerInputs, exact: ExactOptimizer) -> Distances:
+    """How far an optimizer's moves, its state and its count of steps are from what numpy makes of the same gradients.
+
+    exact  an optimizer that has taken no step
+    """
+    true = given.weights
+    for gradients in given.gradients:
+        true = exact.step(true, gradients, given.learning_rate)
+    parts = {}
+    for name, value in true.items():
+        start = given.weights[name]
+        size = float(np.linalg.norm(start) + np.linalg.norm(value - start))  # a weight without gradient hardly moves
+        parts[f"moves of {name}"] = relative_error(weights[name], value, size)
+    parts |= {name: _apart(state, exact.state, name) for name in exact.state}
+    return {"optimizer": parts | {"count of steps": relative_error(state["step"], np.full(1, exact.steps))}}
 
 
 def zero_gradients(report: LossReport) -> set[str]:
@@ -157,49 +175,6 @@ def zero_gradients(report: LossReport) -> set[str]:
     norms = {name: np.linalg.norm(np.asarray(value, np.float64)) for name, value in report.gradients.items()}
     whole = np.sqrt(sum(norm**2 for norm in norms.values()))
     return {name for name, norm in norms.items() if norm <= ZERO * whole}
-
-
-def exempt_weights(truth: Steps, start: Tensors, decay: float) -> tuple[Tensors, Tensors]:
-    """Masks of the weights whose true gradient is zero, and of those among them that rest to the end.
-
-    Adam turns rounding in such a gradient into steps of the learning rate. Where a ReLU that is off makes it a sum of
-    zeros, beside others that are not, a weight rests on a CPU; cuDNN's transforms leave rounding there too, a millionth
-    of the tensor's other gradients.
-
-    start  the weights before the steps
-    decay  what is left of a weight without a gradient after them, as a factor
-    """
-    (last,) = list(truth.states)[-1:]
-    squares = {k.removeprefix("second."): v for k, v in truth.states[last].items() if k.startswith("second.")}
-    if not squares:  # gradient descent: rounding moves such a weight by rounding
-        return {}, {}
-    mean = sum(np.sum(value) for value in squares.values()) / sum(value.size for value in squares.values())
-    exempt, resting = {}, {}
-    for name, value in squares.items() if mean else ():  # nothing moved: nothing is exempt
-        small = value <= ZERO**2 * mean
-        rests = (value == 0) & np.isclose(truth.weights[name], decay * start[name].astype(float), rtol=1e-12, atol=0)
-        mask = small if small.all() else rests | (small & (value > 0))
-        if mask.any():
-            exempt[name] = mask
-        if rests.any() and not small.all():
-            resting[name] = rests
-    return exempt, resting
-
-
-def decay_of(optimizer: Optimizer, steps: int) -> float:
-    """What is left of a weight without a gradient after so many steps, as a factor."""
-    return (1 - LEARNING_RATE * optimizer.weight_decay) ** steps if optimizer.kind == "adamw" else 1.0
-
-
-def unrest(weights: Tensors, start: Tensors, resting: Tensors, decay: float) -> float:
-    """How far resting weights moved from where decay alone takes them, beside the length of all weights.
-
-    decay  what is left of a weight without a gradient after the steps, as a factor
-    """
-    moved = sum(
-        np.sum((weights[name] - decay * start[name].astype(float))[mask] ** 2) for name, mask in resting.items()
-    )
-    return float(np.sqrt(moved / sum(np.sum(value.astype(float) ** 2) for value in start.values())))
 
 
 def _apart(a: Tensors, b: Tensors, name: str) -> float:

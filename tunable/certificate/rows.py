@@ -9,7 +9,7 @@ from tunable.tolerances import TOLERANCES, limit_of
 OMEGA_CONTROL, MOVE_CONTROL = "control: omega matters", "control: weights move"
 ORDER = [*TOLERANCES]
 ORDER.insert(ORDER.index("network") + 1, OMEGA_CONTROL)
-ORDER.insert(ORDER.index("optimizer state"), MOVE_CONTROL)
+ORDER.insert(ORDER.index("training"), MOVE_CONTROL)
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Row:
     worst     the layer or tensor with the largest error, which is `error`
     at_least  a negative control: the error must reach the limit
     parts     the error of every layer or tensor, in calling order
+    rmse      rmse(float64, a) / rmse(float64, b) of "a : b", as the tests of PyTorch's compiler measure a program,
+              which accept 2; None where there is no such pair. For information
     """
 
     stage: str
@@ -31,6 +33,7 @@ class Row:
     limit: float
     at_least: bool = False
     parts: dict[str, float] = field(default_factory=dict)
+    rmse: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -60,6 +63,7 @@ class Row:
 class Certificate:
     """All rows, what ran them, and what could not be judged.
 
+    subject   what is certified, when and by which program: names and what is printed of them
     facts     of every framework: versions, device, every switch that changes numbers
     machine   what it ran on
     recorded  the same facts of the machine that recorded the pack, {} without one
@@ -76,6 +80,7 @@ class Certificate:
     gaps: dict[str, float] = field(default_factory=dict)
     zeros: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    subject: dict[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -106,6 +111,28 @@ class Certificate:
         place = {stage: index for index, stage in enumerate(ORDER)}
         self.rows.sort(key=lambda row: place.get(row.stage, len(place)))
 
+    def compare_rmse(self, references: dict[tuple[str, str], float]) -> None:
+        """Give every row its `rmse`.
+
+        b is the other framework in "a : b". Beside float64 or a pack it is PyTorch's float32 on the CPU, whose errors
+        are the `references` by (stage, omega). Beside the oracle it is the first framework.
+        """
+        errors = {}
+        for row in self.rows:
+            program, _, truth = row.compared.rpartition(" : ")
+            errors[row.stage, row.omega, truth, program] = rms(row.parts)
+        first, exact = next(iter(self.facts), ""), "pack" if self.recorded else "float64"
+        for index, row in enumerate(self.rows):
+            key, (program, _, other) = (row.stage, row.omega), row.compared.rpartition(" : ")
+            if other in ("float64", "pack"):
+                own, beside = errors[*key, other, program], references.get(key)
+            elif other == "oracle" and program != first:
+                own, beside = errors[*key, other, program], errors.get((*key, other, first))
+            else:
+                own, beside = errors.get((*key, exact, program)), errors.get((*key, exact, other))
+            if own is not None and beside:
+                self.rows[index] = replace(row, rmse=float(own / beside))
+
     def summary(self) -> list[Row]:
         """The row nearest to failing of every (stage, compared) pair, in order."""
         groups: dict[tuple[str, str], Row] = {}
@@ -124,6 +151,7 @@ class Certificate:
         """Everything as JSON values. A row's `minimum_tolerance` is the least limit that would have passed."""
         return {
             "source": self.source,
+            "subject": self.subject,
             "passed": self.passed,
             "machine": self.machine,
             "facts": self.facts,
@@ -152,11 +180,17 @@ def _described(row: Row) -> dict:
         "error": row.error,
         "limit": row.limit,
         "minimum_tolerance": row.error,
+        "rmse_ratio": row.rmse,
         "first_difference": row.first,
         "at_least": row.at_least,
         "passed": row.passed,
         "parts": row.parts,
     }
+
+
+def rms(parts: dict[str, float]) -> float:
+    """The root mean square of the errors of all parts: one number for layers of different size."""
+    return float(np.sqrt(np.mean(np.square(list(parts.values()))))) if parts else 0.0
 
 
 def _size(part: tuple[str, float]) -> float:

@@ -1,9 +1,6 @@
 """The stages of a certificate, and `verify`, which runs them."""
 
-import importlib.metadata
 import itertools
-import os
-import platform
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,15 +11,25 @@ import numpy as np
 from tunable import oracle
 from tunable.backends.model import load
 from tunable.backends.protocol import Framework, LayerCall
-from tunable.certificate.inputs import Inputs, make_inputs
+from tunable.certificate.document import machine, subject
+from tunable.certificate.inputs import Inputs, make_inputs, optimizer_inputs
 from tunable.certificate.packs import Pack, Recorder, read_pack
-from tunable.certificate.programs import Program, Reading, Tensors, Weights, decay_of, distances, step_distances, unrest
+from tunable.certificate.programs import (
+    Distances,
+    Program,
+    Reading,
+    Tensors,
+    Weights,
+    distances,
+    optimizer_distances,
+    training_distances,
+)
 from tunable.certificate.rows import MOVE_CONTROL, OMEGA_CONTROL, Certificate
 from tunable.certificate.truth import Exact, exact_backend
 from tunable.errors import BackendError, CheckpointError, TunableError
 from tunable.exports.judging import FORMS, tried_export
+from tunable.oracle.optimizers import ExactOptimizer
 from tunable.tolerances import CONTROL, MOVED, joint_error, relative_error
-from tunable.version import __version__
 from tunable.weights import storage
 
 
@@ -47,12 +54,19 @@ class Trial:
     def recipe(self):
         return self.programs[0].recipe
 
+    @property
+    def references(self) -> dict[tuple[str, str], float]:
+        """(stage, omega) -> how far PyTorch's float32 is from the truth, where there is one that knows."""
+        labels = [label for _, label in self.inputs.settings()]
+        known = self.truth.references if self.truth else {}
+        return {(stage, label): error for stage, row in known.items() for label, error in zip(labels, row, strict=True)}
+
 
 def weights(trial: Trial) -> None:
     """Every framework holds the file's weights to the bit."""
     for program in trial.programs:
-        held = program.model.backend.parameters(program.model.network)
-        parts = {name: float(np.sum(held[name] != value)) for name, value in trial.tensors.items()}
+        parameters = program.model.backend.parameters(program.model.network)
+        parts = {name: float(np.sum(parameters[name] != value)) for name, value in trial.tensors.items()}
         trial.certificate.add("weights", f"{program.name} : file", "", parts)
 
 
@@ -63,13 +77,13 @@ def over_omega(trial: Trial) -> None:
         if index % 5 == 0:
             trial.say(f"omega {index + 1} of {len(settings)}")
         readings = {program.name: program.read(trial.inputs, omega) for program in trial.programs}
-        for name, own in readings.items():
-            _against_oracle(trial, name, own, index, omega, label)
-            trial.outputs[name, label] = own.output
+        for name, reading in readings.items():
+            _against_oracle(trial, name, reading, index, omega, label)
+            trial.outputs[name, label] = reading.output
             if name in before:
-                change = relative_error(own.output, before[name])
+                change = relative_error(reading.output, before[name])
                 trial.certificate.control(OMEGA_CONTROL, name, label, "output", change, CONTROL)
-            before[name] = own.output
+            before[name] = reading.output
         for first, second in itertools.combinations(readings, 2):
             _add(trial, distances(readings[second], readings[first]), f"{second} : {first}", label)
         if trial.truth:
@@ -77,49 +91,52 @@ def over_omega(trial: Trial) -> None:
             if true.calls:
                 parts = _layer_errors(true, index, omega, trial.inputs)
                 trial.certificate.add("truth", f"{trial.truth.name} : oracle", label, parts)
-            for name, own in readings.items():
-                _add(trial, distances(trial.truth.reduced(own), true), f"{name} : {_short(trial.truth)}", label)
+            for name, reading in readings.items():
+                _add(trial, distances(trial.truth.reduced(reading), true), f"{name} : {_short(trial.truth)}", label)
 
 
 def gradients(trial: Trial) -> None:
     """The median over omega of how far all gradients together are: a fault shows at every omega, a kink at few."""
-    found: dict[str, list[float]] = {}
+    pairs: dict[str, list[float]] = {}
     for row in trial.certificate.rows:
         if row.stage == "gradients":
-            found.setdefault(row.compared, []).append(row.error)
-    for compared, errors in found.items():
+            pairs.setdefault(row.compared, []).append(row.error)
+    for compared, errors in pairs.items():
         trial.certificate.add("gradients: median", compared, "", {"all together": float(np.median(errors))})
 
 
-def steps(trial: Trial) -> None:
-    """Ten training steps from the file's weights, one omega per sample: optimizer state, losses, weights."""
+def optimizer(trial: Trial) -> None:
+    """The optimizer alone: a few steps on drawn gradients, the same for every framework, against numpy in float64."""
+    if not trial.recipe:
+        return
+    trial.say("optimizer")
+    settings = trial.recipe.optimizer
+    given = optimizer_inputs({name: value.shape for name, value in trial.tensors.items()}, settings)
+    for program in trial.programs:
+        apart = optimizer_distances(*program.optimize(given), given, ExactOptimizer(settings))
+        _add(trial, apart, f"{program.name} : oracle", "")
+
+
+def training(trial: Trial) -> None:
+    """Ten free training steps from the file's weights, one omega per sample: losses, and the output after them."""
     if not trial.recipe:
         return
     trial.say("training steps")
-    found = {program.name: program.steps(trial.inputs) for program in trial.programs}
-    for name, own in found.items():
-        moved = joint_error(own.weights, trial.tensors)
+    trained = {program.name: program.train(trial.inputs) for program in trial.programs}
+    for name, steps in trained.items():
+        moved = joint_error(steps.weights, trial.tensors)
         trial.certificate.control(MOVE_CONTROL, name, "per sample", "all weights", moved, MOVED)
-    true = trial.truth.steps(trial.inputs) if trial.truth else None
-    if true and trial.truth.resting:
-        decay = decay_of(trial.recipe.optimizer, len(trial.inputs.steps))
-        for program in trial.programs:
-            moved = unrest(found[program.name].weights, trial.tensors, trial.truth.resting, decay)
-            stage = "steps: at rest" if _device(program) == "cpu" else "steps: at rest, accelerated"
-            trial.certificate.add(
-                stage, f"{program.name} : {_short(trial.truth)}", "per sample", {"weights without gradient": moved}
-            )
+    true = trial.truth.train(trial.inputs) if trial.truth else None
+    if trial.truth and not true:
+        trial.certificate.not_judged.append(
+            "training steps beside the truth: an earlier version recorded the pack, and its steps are not used"
+        )
     if true:
-        found = {name: trial.truth.reduced_steps(own) for name, own in found.items()}
-        for name, own in found.items():
-            _add(trial, step_distances(own, true), f"{name} : {_short(trial.truth)}", "per sample")
-    for first, second in itertools.combinations(found, 2):
-        _add(trial, step_distances(found[second], found[first]), f"{second} : {first}", "per sample")
-
-
-def _device(program: Program) -> str:
-    """cpu, cuda, ascend ..."""
-    return program.model.backend.device.partition(":")[0].lower()
+        for name, steps in trained.items():
+            apart = training_distances(trial.truth.reduced(steps), true)
+            _add(trial, apart, f"{name} : {_short(trial.truth)}", "per sample")
+    for first, second in itertools.combinations(trained, 2):
+        _add(trial, training_distances(trained[second], trained[first]), f"{second} : {first}", "per sample")
 
 
 def folded(trial: Trial) -> None:
@@ -176,7 +193,7 @@ def _tried(trial: Trial, program: Program, format: str, folder: str, form: str):
         return *tried_export(program.model, format, folder, form=form, size=size), size
 
 
-STAGES: tuple[Callable[[Trial], None], ...] = (weights, over_omega, gradients, steps, folded, exported)
+STAGES: tuple[Callable[[Trial], None], ...] = (weights, over_omega, gradients, optimizer, training, folded, exported)
 
 
 def verify(
@@ -217,6 +234,7 @@ def verify(
                 f"{path} holds a network that enlarges {header.network.scale} times, trained by a recipe of one that "
                 f"enlarges {recipe.network.scale} times"
             )
+    certificate.subject = subject(file, inputs)
     programs = [Program.of(backend.name, backend, file, recipe) for backend in backends]
     exact = None if truth else exact_backend(backends)
     if exact:
@@ -230,6 +248,7 @@ def verify(
     for stage in STAGES:
         stage(trial)
     certificate.settle(truth.gaps if truth else {}, judged=bool(recipe and recipe.vgg))
+    certificate.compare_rmse(trial.references)
     certificate.zeros = dict(truth.zeros) if truth else {}
     _say_what_is_missing(trial)
     if record and certificate.passed:
@@ -241,46 +260,24 @@ def verify(
     return certificate
 
 
-def machine() -> dict[str, str]:
-    """What it runs on."""
-    return {
-        "platform": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
-        "cores": str(os.cpu_count()),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "safetensors": importlib.metadata.version("safetensors"),
-        "tunable-convolutions": __version__,
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.processor() or "unknown")
-
-
 def _short(truth) -> str:
     return "pack" if isinstance(truth, Pack) else "float64"
 
 
-def _add(trial: Trial, found: dict[str, dict[str, float]], compared: str, label: str) -> None:
-    for stage, parts in found.items():
+def _add(trial: Trial, apart: Distances, compared: str, label: str) -> None:
+    for stage, parts in apart.items():
         trial.certificate.add(stage, compared, label, parts)
 
 
-def _against_oracle(trial: Trial, name: str, own: Reading, index: int, omega: np.ndarray, label: str) -> None:
+def _against_oracle(trial: Trial, name: str, reading: Reading, index: int, omega: np.ndarray, label: str) -> None:
     compared = f"{name} : oracle"
-    trial.certificate.add("layer", compared, label, _layer_errors(own, index, omega, trial.inputs))
-    if own.report:
+    trial.certificate.add("layer", compared, label, _layer_errors(reading, index, omega, trial.inputs))
+    if reading.report:
         batch = trial.inputs.batch(omega)
-        loss, terms = oracle.multi_loss(trial.recipe, own.output, batch.sample, omega)
+        loss, terms = oracle.multi_loss(trial.recipe, reading.output, batch.sample, omega)
         parts = {
-            "multi-loss": relative_error(own.report.loss, loss),
-            "terms": relative_error(own.report.terms, terms),
+            "multi-loss": relative_error(reading.report.loss, loss),
+            "terms": relative_error(reading.report.terms, terms),
         }
         trial.certificate.add("loss", compared, label, parts)
 
@@ -303,9 +300,9 @@ def _oracle_error(call: LayerCall, omega: np.ndarray, pick: slice, batch: int) -
 def _say_what_is_missing(trial: Trial) -> None:
     missing, names = trial.certificate.not_judged, " and ".join(program.name for program in trial.programs)
     if not trial.recipe:
-        missing.append("losses, gradients, optimizer state and training steps: the file names no recipe")
+        missing.append("losses, gradients, optimizer and training steps: the file names no recipe")
     if trial.truth is None and len(trial.programs) == 1:
         missing.append(
-            f"layer outputs in the network, its output, gradients, optimizer state and training steps: only {names} "
-            "ran, and their float64 truth needs torch or a pack (--against)"
+            f"layer outputs in the network, its output, gradients and training steps: only {names} ran, and their "
+            "float64 truth needs torch or a pack (--against)"
         )

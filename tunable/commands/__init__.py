@@ -70,6 +70,7 @@ def _run(argv: list[str]) -> int:
     if chosen is not None and chosen not in VERBS:
         parser.error(f"unknown verb {shown(chosen)}{nearest(chosen, VERBS)}; known: {', '.join(VERBS)}")
     args = parser.parse_args(argv)
+    args.words = argv
     if args.verb is None:
         parser.print_help(sys.stderr)
         return 2

@@ -1,9 +1,11 @@
 """`tunable verify MODEL`: the parity certificate."""
 
 import logging
+import shlex
 
 from tunable.backends.registry import BACKENDS, get_framework, requested
 from tunable.certificate import verify
+from tunable.certificate.sentences import summary
 from tunable.commands.shared import add_json, at_least, print_json
 from tunable.errors import CheckFailed, TunableError
 from tunable.exports.onnx_files import missing_packages, require_onnx
@@ -65,10 +67,11 @@ def run(args) -> int:
         against=args.against,
         progress=lambda stage: logging.info("verify: %s", stage),
     )
+    certificate.subject["command line"] = shlex.join(["tunable", *args.words])
     if args.html:
         write_text(args.html, report.page(certificate))
     if args.json:
-        print_json(certificate.to_dict())
+        print_json({"summary": summary(certificate), **certificate.to_dict()})
     else:
         report.print_table(certificate)
     if not certificate.passed:

@@ -1,6 +1,7 @@
 """The certificate for people: a terminal table and a self-contained page."""
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from rich import box
@@ -9,11 +10,17 @@ from rich.table import Table
 from rich.text import Text
 
 from tunable.certificate import Certificate, Row
+from tunable.certificate.sentences import summary
 from tunable.errors import printable
 from tunable.reports.page import render
-from tunable.tolerances import FACTOR, TOLERANCES
+from tunable.tolerances import FACTOR, PERTURBATION, TOLERANCES
 
 MAPPED = ("layer", "layer output", "network")  # the stages of a heat map's columns
+RMSE = (
+    "the root mean square of a's distances from float64 over that of b's, in a row a : b; tests of PyTorch's compiler "
+    "accept 2. Beside float64 or a pack, b is PyTorch's own float32 on a CPU; beside the oracle, the first framework. "
+    "It is printed for information."
+)
 # Of log10(error / limit): the lower bound of a colour, and its name; below the last of them is one more.
 BINS = ((0.0, "above 0: fails"), (-0.5, "-0.5 to 0"), (-1.0, "-1 to -0.5"), (-2.0, "-2 to -1"), (-3.0, "-3 to -2"))
 
@@ -35,13 +42,18 @@ def needed(row: Row) -> str:
     return f"{float(found) + (-last if row.at_least else last):.1e}"
 
 
+def compared_rmse(row: Row) -> str:
+    """The ratio of `Row.rmse` to two digits, "" where there is none."""
+    return "" if row.rmse is None else f"{row.rmse:.2f}" if row.rmse < 100 else f"{row.rmse:.1e}"
+
+
 def print_table(certificate: Certificate) -> None:
-    """The worst row of every stage and pair, what they mean and what ran, then the verdict; fits 100 columns."""
+    """A summary, the worst row of every stage and pair, what they mean and what ran, then the verdict."""
     console = Console(width=None if Console().is_terminal else 140, markup=False, emoji=False, highlight=False)
     table = Table(title=Text(printable(f"Parity of {certificate.source}")), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("stage", "compared", "worst at ω", "where"):
         table.add_column(heading, overflow="fold", no_wrap=heading == "compared")
-    for heading in ("error", "limit", "needs", "passed"):
+    for heading in ("error", "limit", "needs", "rmse", "passed"):
         table.add_column(heading, justify="right", no_wrap=True)
     before = ""
     for row in certificate.summary():
@@ -50,9 +62,13 @@ def print_table(certificate: Certificate) -> None:
         limit = f"{'>' if row.at_least else ''}{row.limit:.1e}"
         stage, before = "" if row.stage == before else row.stage, row.stage
         worst = printable(row.worst)
-        table.add_row(stage, row.compared, row.omega, worst, f"{row.error:.1e}", limit, needed(row), verdict)
+        numbers = f"{row.error:.1e}", limit, needed(row), compared_rmse(row)
+        table.add_row(stage, row.compared, row.omega, worst, *numbers, verdict)
+    for sentence in summary(certificate):
+        console.print(printable(sentence))
     console.print(table)
     console.print("Each line: the worst of all ω. Needs: the least limit that would pass (controls, >: the most).")
+    console.print(f"rmse: {RMSE}")
     for line in notes(certificate):
         console.print(printable(line))
     failed = sum(not row.passed for row in certificate.rows)
@@ -65,14 +81,34 @@ def print_table(certificate: Certificate) -> None:
 
 def notes(certificate: Certificate) -> list[str]:
     """What stands below the table, a line each."""
-    lines = [f"first layer that differs, {pair}: {first}" for pair, first in first_differences(certificate).items()]
-    lines += [f"true gradient is zero: {name}: {reason}" for name, reason in certificate.zeros.items()]
-    lines += [f"not judged: {line}" for line in certificate.not_judged]
+    lines = [f"{name}: {value}" for name, value in certificate.subject.items()]
+    lines += [f"first layer that differs, {pair}: {first}" for pair, first in first_differences(certificate).items()]
+    lines += remarks(certificate)
     lines += [f"{name}: {_listed(facts)}" for name, facts in certificate.facts.items()]
     if certificate.machine:
         lines.append(f"machine: {_listed(certificate.machine)}")
-    lines += [f"recorded by {name}: {_listed(facts)}" for name, facts in certificate.recorded.items()]
-    return lines + [f"note: {line}" for line in certificate.notes]
+    return lines + [f"recorded by {name}: {_listed(facts)}" for name, facts in certificate.recorded.items()]
+
+
+def remarks(certificate: Certificate) -> list[str]:
+    """What must be known beside the numbers, each reason once, with all that it holds for."""
+    lines = []
+    if "training" in certificate.gaps:
+        lines.append(
+            f"training: weights that differ by a relative {PERTURBATION:g} part these steps by "
+            f"{certificate.gaps['training']:.1e} within one framework, PyTorch in float32"
+        )
+    lines += [f"not judged: {line}" for line in _merged(line.partition(": ")[::2] for line in certificate.not_judged)]
+    lines += [f"true gradient is zero: {line}" for line in _merged(certificate.zeros.items())]
+    return lines + [f"note: {line}" for line in dict.fromkeys(certificate.notes)]
+
+
+def _merged(lines: Iterable[tuple[str, str]]) -> list[str]:
+    """Pairs of a subject and what is said of it, those that say the same as one."""
+    groups: dict[str, list[str]] = {}
+    for subject, statement in lines:
+        groups.setdefault(statement, []).append(subject)
+    return [f"{', '.join(subjects)}: {statement}" for statement, subjects in groups.items()]
 
 
 def first_differences(certificate: Certificate) -> dict[str, str]:
@@ -95,12 +131,17 @@ def page(certificate: Certificate) -> str:
 
 def context(certificate: Certificate) -> dict:
     """What the certificate's part of a page needs."""
-    rows = [(row, *certificate.counts(row), bound(row), needed(row)) for row in certificate.summary()]
+    rows = [
+        (row, *certificate.counts(row), bound(row), needed(row), compared_rmse(row)) for row in certificate.summary()
+    ]
     stages = dict.fromkeys(row.stage for row in certificate.rows)
     reasons = {stage: TOLERANCES[stage].reason for stage in stages if stage in TOLERANCES}
     followed = {stage: gap for stage, gap in certificate.gaps.items() if FACTOR * gap > TOLERANCES[stage].limit}
     return {
         "certificate": certificate,
+        "sentences": summary(certificate),
+        "remarks": remarks(certificate),
+        "rmse": RMSE,
         "summary": rows,
         "reasons": reasons,
         "factor": FACTOR,

@@ -1,0 +1,75 @@
+"""What an auditor asks of a certificate beside its comparisons: of which file it is, when, where and by what made."""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from tunable.certificate.inputs import Inputs
+from tunable.certificate.programs import Weights
+from tunable.version import __version__
+
+ROOT = Path(__file__).parents[2]
+
+
+def subject(file: Weights, inputs: Inputs) -> dict[str, str]:
+    """What is certified, and when by which program, by name, to be printed."""
+    header, network = file.header, file.header.network.model_dump(mode="json")
+    arguments = ", ".join(f"{key} {value}" for key, value in network.items() if key != "name")
+    with open(file.source, "rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    labels = [label for _, label in inputs.settings()]
+    return {
+        "weights file": str(file.source),
+        "SHA-256": digest,
+        "network": f"{network['name']}: {arguments}",
+        "parameters": f"{sum(value.size for value in file.tensors.values()):,}",
+        "objectives": ", ".join(header.objectives),
+        "ω": ", ".join(labels[:-1]) + "; and one of its own for each picture of a batch",
+        "date": now().strftime("%Y-%m-%d %H:%M:%S UTC"),
+        "program": f"tunable-convolutions {__version__}" + (f", commit {tree}" if (tree := commit()) else ""),
+    }
+
+
+def now() -> datetime:
+    """The present time; that of SOURCE_DATE_EPOCH in the environment, where builds are to be equal to the byte."""
+    fixed = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return datetime.fromtimestamp(int(fixed), UTC) if fixed.isdecimal() else datetime.now(UTC)
+
+
+def commit() -> str:
+    """What `git describe` says of the checkout that this package runs from; "" outside of one."""
+    if not (ROOT / ".git").exists():
+        return ""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--tags"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def machine() -> dict[str, str]:
+    """What the certificate runs on."""
+    return {
+        "platform": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "safetensors": importlib.metadata.version("safetensors"),
+        "tunable-convolutions": __version__,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or "unknown")
