@@ -82,8 +82,10 @@ def add_arguments(parser):
         "--tile",
         type=at_least(16),
         metavar="N",
-        help=f"restore in tiles of N pixels, to bound the memory (default {DEFAULT_TILE}; where a pixel depends on the "
-        f"whole picture, whole up to {WHOLE:,} pixels, else {BLENDED_TILE} and blended; of files of one size: theirs)",
+        help=f"restore in tiles of N pixels, to bound the memory (default {DEFAULT_TILE}, or eight times the margin of "
+        "a tile where that is more; where a pixel depends on the whole picture, no tiles up to "
+        f"{WHOLE:,} pixels, and above them tiles of {BLENDED_TILE}, blended; a file exported for one size has tiles of "
+        "that size)",
     )
     parser.add_argument(
         "--resume",
