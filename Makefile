@@ -1,4 +1,4 @@
-# `make demo` and `make test`: each makes .venv, installs the tested versions into it, and does its job.
+# `make help` lists what there is. Each target makes .venv first and installs the tested versions into it.
 # Needed beforehand: make and Python 3.11 or 3.12. PYTHON=... names one that is not found by itself.
 
 PYTHON ?= $(shell for name in python3.11 python3.12 python3 python; do \
@@ -6,17 +6,39 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3 python; do \
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test install clean
+# Two processes share the tests. Each computes with one thread: with small tensors, threads wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+TWO := --numprocesses 2 --dist worksteal
+# The four that `make quick` takes of what needs both frameworks.
+QUICK := tests $(addprefix parity_tests/test_,mirror.py imports.py faces.py layers.py)
+LAYER := tests/test_oracle.py $(addprefix parity_tests/test_,layers.py limits.py drawn.py mutants.py)
 
-demo: $(INSTALLED)
+.PHONY: help demo quick layer test mutants lint install clean
+
+help:                 ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1@/p' Makefile | column -t -s @
+
+demo: $(INSTALLED)    ## train a small tunable denoiser, verify it, and leave a page in demo_output
 	$(BIN)/tunable demo
 
-test: $(INSTALLED)
-	$(BIN)/ruff check .
-	$(BIN)/basedpyright --pythonpath $(BIN)/python
-	$(BIN)/python -m pytest
+quick: lint           ## while working: lint, neutral tests, one phi and p per layer in both twins (90 s)
+	$(PYTEST) $(TWO) $(QUICK) -m 'not thorough'
 
-install: $(INSTALLED)
+layer: $(INSTALLED)   ## one kind of layer: oracle, both twins, its mutants; NAME=conv, linear, norm, attention ...
+	$(PYTEST) $(TWO) $(LAYER) -k '($(or $(NAME),$(error NAME=conv, conv_transpose, linear, norm, attention, parameter or phi))) or test_oracle'
+
+test: lint            ## what continuous integration runs (15 minutes)
+	$(PYTEST) $(TWO) -m 'not rest'
+
+mutants: $(INSTALLED) ## every deliberate fault in every twin, each of which a test must see
+	$(PYTEST) $(TWO) -m mutant
+
+lint: $(INSTALLED)    ## rules, format and types of the source
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+install: $(INSTALLED) ## .venv with the tested versions
 
 # torch's own package index offers a CPU build of a tenth the size; it is asked first where no GPU is seen,
 # and the default index is taken where that index cannot be reached.
@@ -30,5 +52,5 @@ endif
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'
 	touch $(INSTALLED)
 
-clean:
+clean:                ## remove what make made
 	rm -rf .venv demo_output build *.egg-info

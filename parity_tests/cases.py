@@ -1,7 +1,7 @@
 """Layer cases as data: what to build, how it is called, and the shapes that a weights file must hold."""
 
 import zlib
-from functools import lru_cache
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -227,7 +227,7 @@ def _own(case: Case) -> dict[str, tuple[int, ...]]:
     return found if case.bias else {"weight": found["weight"]}
 
 
-@lru_cache
+@cache
 def weights(name: str, phi: str, p: int) -> dict[str, np.ndarray]:
     """Random float32 values for every parameter.
 
@@ -244,7 +244,7 @@ def weights(name: str, phi: str, p: int) -> dict[str, np.ndarray]:
     return found
 
 
-@lru_cache
+@cache
 def inputs(name: str) -> np.ndarray | None:
     """A batch of random inputs."""
     shape = CASES[name].shape
@@ -261,20 +261,20 @@ def omegas(p: int) -> dict[str, np.ndarray]:
     return {label: value.astype(np.float32) for label, value in found.items()}
 
 
-@lru_cache
+@cache
 def truth(name: str, phi: str, p: int, label: str) -> np.ndarray:
     """The oracle's output of a case at an omega."""
     case = CASES[name]
     return oracle.layer(case.kind, phi, weights(name, phi, p), case.options, inputs(name), omegas(p)[label])
 
 
-@lru_cache
+@cache
 def factor(name: str, phi: str, p: int, label: str) -> np.ndarray:
     """The fixed random tensor of the smooth loss mean(output factor)."""
     return _draw(f"{name} factor", truth(name, phi, p, label).shape)
 
 
-@lru_cache
+@cache
 def true_gradients(name: str, phi: str, p: int, label: str) -> dict[str, np.ndarray]:
     """Central differences of the oracle's mean(output factor) in input, omega and every parameter.
 

@@ -4,17 +4,26 @@
 (`torch`, `mindspore`) or both (`twins`) are not collected where these are not requested, and one line says how many.
 """
 
+import os
 import signal
 
 import numpy as np
 import pytest
 
 from parity_tests import recipes, strangers
+from parity_tests.cases import CASES
 from parity_tests.twins import get_twin
 from tunable.backends.registry import BACKENDS, requested
 
 # Tests press Ctrl-C, which is ignored where a script starts them with `&`.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# torch's compiler starts no processes of its own: here they would cost more than the few kernels that they compile.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+
+
+def pytest_make_parametrize_id(val, argname):
+    """A layer case is called by its kind too, which `make layer NAME=...` asks for."""
+    return f"{CASES[val].kind} {val}" if argname == "name" and val in CASES else None
 
 
 @pytest.fixture(scope="session", params=requested())

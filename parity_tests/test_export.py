@@ -47,8 +47,10 @@ def check_file(model, exported, kind, path):
         checked_export(exported, path.suffix[1:], path)
 
 
-@pytest.mark.parametrize("kind", FORMS)
-@pytest.mark.parametrize("phi", PHI_FORMS)
+# Shared, phi is part of the graph; basis mixes what any phi gives; a folded network has none.
+@pytest.mark.parametrize(
+    ("phi", "kind"), [*((phi, "shared") for phi in PHI_FORMS), ("base", "basis"), ("se", "basis"), ("affine", "folded")]
+)
 def test_onnx(twin, phi, kind, tmp_path, rng):
     model, exported, report = written(twin, tmp_path, "onnx", kind, phi)
     assert report.passed and report.form == kind and 0 < report.worst <= LIMIT

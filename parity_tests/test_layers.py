@@ -35,7 +35,14 @@ GRADIENT_CASES += [
 ]
 
 
-@pytest.mark.parametrize(("name", "phi", "p"), GRID)
+def quick(grid):
+    """The grid, in which all but the first of each geometry are left out of `make quick`."""
+    names = [name for name, *_ in grid]
+    marks = [[pytest.mark.thorough] if name in names[:i] else [] for i, name in enumerate(names)]
+    return [pytest.param(*values, marks=mark) for values, mark in zip(grid, marks, strict=True)]
+
+
+@pytest.mark.parametrize(("name", "phi", "p"), quick(GRID))
 def test_output(twin, name, phi, p):
     """At every omega, and in every form where each sample has its own."""
     layer = build(twin, name, phi, p)
@@ -48,7 +55,7 @@ def test_output(twin, name, phi, p):
             assert error <= LIMIT, f"omega {label}, form {form}: {error:.2e}"
 
 
-@pytest.mark.parametrize(("name", "phi"), IN_TURN)
+@pytest.mark.parametrize(("name", "phi"), quick(IN_TURN))
 def test_parameters(twin, name, phi):
     """Names and shapes are those of the weights file; the declared specs say the same."""
     layer, wanted = build(twin, name, phi, 3), shapes(name, phi, 3)
@@ -56,12 +63,19 @@ def test_parameters(twin, name, phi):
     assert {spec.name: spec.shape for spec in twin.backend.specs(layer)} == wanted
 
 
-@pytest.mark.parametrize("label", ["inside", "per sample"])
-@pytest.mark.parametrize(("name", "phi"), GRADIENT_CASES)
+# At one omega the ordinary convolution is run: one case of each kind. With one per sample every form is.
+@pytest.mark.parametrize(
+    ("name", "phi", "label"),
+    [
+        *(pytest.param(name, "affine", "inside", marks=pytest.mark.thorough) for name in KINDS),
+        *quick([(name, phi, "per sample") for name, phi in GRADIENT_CASES]),
+    ],
+)
 def test_gradients(twin, name, phi, label):
     check_gradients(twin, name, phi, 2, label)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("phi", PHI_FORMS)
 @pytest.mark.parametrize("p", [1, 3])
 def test_gradients_of_more_objectives(twin, phi, p):
@@ -164,6 +178,7 @@ def test_free_parameter_starts_at_its_value(twin, value):
     np.testing.assert_array_equal(twin.run(layer, None, omegas(2)["per sample"]), np.full((BATCH, 3), value))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("phi", ["affine", "se"])
 @pytest.mark.parametrize("name", ["grouped", "linear on rows", "table"])
 def test_mindspore_graph_equals_pynative(mindspore, name, phi):

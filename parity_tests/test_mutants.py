@@ -1,12 +1,8 @@
-"""Every mutant is killed: all of torch's, and of MindSpore's a third that moves on with the commits.
+"""Every mutant is killed: all of torch's, and every third of MindSpore's.
 
-TUNABLE_MUTANTS = 0, 1, 2 or `all` says which third; by default the day of the commit does, so that a commit's run can
-be repeated and three days' see every mutant.
+The others of MindSpore's are marked `rest`, which `make test` leaves to `make mutants`: the checks that see them are
+the same functions in both twins.
 """
-
-import os
-import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -17,41 +13,15 @@ from parity_tests.mutants.ways import both, edited, given, replaced, returned
 from parity_tests.twins import get_twin
 from tunable.backends.registry import requested
 
-PARTS = 3
+pytestmark = pytest.mark.mutant
 
 
-def part() -> int | None:
-    """Which third of MindSpore's mutants; None: all."""
-    told = os.environ.get("TUNABLE_MUTANTS", "")
-    if told:
-        return None if told == "all" else int(told) % PARTS
-    try:
-        asked = ["git", "-C", str(Path(__file__).parent), "log", "-1", "--format=%ct"]
-        seconds = int(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
-    except (OSError, ValueError, subprocess.CalledProcessError):  # no git, or not a checkout
-        return 0
-    return int(seconds // 86400) % PARTS
-
-
-def chosen(backend: str) -> list[Mutant]:
-    mutants = [mutant for mutant in MUTANTS if mutant.concerns(backend)]
-    return mutants if backend != "mindspore" or PART is None else mutants[PART::PARTS]
-
-
-PART = part()
-CASES = [pytest.param(name, mutant, id=f"{name}-{mutant.name}") for name in requested() for mutant in chosen(name)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def said(request):
-    """One line: which mutants this run has."""
-    counts = ", ".join(f"{len(chosen(name))} of {name}" for name in requested())
-    which = "all" if PART is None else f"third {PART} of MindSpore's"
-    reporter, capture = (
-        request.config.pluginmanager.get_plugin(name) for name in ("terminalreporter", "capturemanager")
-    )
-    with capture.global_and_fixture_disabled():
-        reporter.write_line(f"mutants: {counts} ({which}; TUNABLE_MUTANTS=0, 1, 2 or all)")
+def cases():
+    """Mutants by twin."""
+    for backend in requested():
+        for place, mutant in enumerate(mutant for mutant in MUTANTS if mutant.concerns(backend)):
+            marks = [pytest.mark.rest] if backend == "mindspore" and place % 3 else []
+            yield pytest.param(backend, mutant, id=f"{backend}-{mutant.name}", marks=marks)
 
 
 @pytest.mark.parametrize("kind", CHECKS)
@@ -60,14 +30,14 @@ def test_no_check_fails_without_a_mutant(twin, kind):
     assert verdict.killer is None, verdict
 
 
-@pytest.mark.parametrize(("backend", "mutant"), CASES)
+@pytest.mark.parametrize(("backend", "mutant"), [*cases()])
 def test_a_mutant_is_killed(backend, mutant):
     verdict = judge(get_twin(backend), mutant)
     assert verdict.killed, verdict
 
 
 def test_every_mutant_can_be_put_in(twin):
-    """Those, too, that are not this run's turn."""
+    """Those, too, that `make test` leaves out."""
     for mutant in MUTANTS:
         if mutant.concerns(twin.name):
             with broken(twin, mutant):

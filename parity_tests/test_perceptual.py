@@ -220,14 +220,16 @@ def test_steps_of_the_twins(twins, recipes, name):
         assert max(map(relative_error, numbers, first)) <= LOSS
 
 
-@pytest.mark.parametrize("which", [0, 1])
-def test_the_discriminators_step(twin, recipes, rng, which):
-    """Its loss before the step is the oracle's, and plain gradient descent moves it along the oracle's slope."""
+def test_the_discriminators_step(twin, recipes, rng):
+    """Its loss before the step is the oracle's, and plain gradient descent moves it along the oracle's slope.
+
+    A compiled graph does the same: test_steps_of_the_twins, whose second loss follows from the first step.
+    """
     values = recipes["gan"].to_dict()
     values["discriminator"]["optimizer"] = {"kind": "sgd", "learning_rate": 0.5}
     values["optimizer"]["learning_rate"] = RATE
     recipe = make_recipe(**values)
-    backend = twin.in_mode(twin.backend.modes[which])
+    backend = twin.backend
     network, trainer = start(backend, recipe)
     batch = batch_of(recipe, rng)
     restored = backend.run(network, batch.sample["degraded"], batch.omega)
@@ -258,10 +260,9 @@ def test_the_networks_step_leaves_the_discriminator(twin, recipes, rng):
     assert all(np.array_equal(after[name], value) for name, value in before.items())
 
 
-@pytest.mark.parametrize("which", [0, 1])
-def test_adversarial_state_continues(twin, recipes, which):
+def test_adversarial_state_continues(twin, recipes):
     """Weights and state given to a fresh trainer: the next step has the same bits; without the discriminator's, not."""
-    recipe, backend = recipes["gan"], twin.in_mode(twin.backend.modes[which])
+    recipe, backend = recipes["gan"], twin.backend
     network, trainer = start(backend, recipe)
     rng = np.random.default_rng(8)
     for index in range(2):

@@ -45,7 +45,7 @@ def check_halo(twin, form, spec, folder, rng, monkeypatch):
     assert relative_error(run_tiled(exported, x, omega, TILE), whole) > 10 * LIMIT
 
 
-@pytest.mark.parametrize("form", ["shared", "basis", "folded"])
+@pytest.mark.parametrize("form", ["shared", "folded"])
 def test_a_halo(twin, form, tmp_path, rng, monkeypatch):
     check_halo(twin, form, ResNetSpec(channels=4, blocks=1), tmp_path, rng, monkeypatch)
 
@@ -141,14 +141,13 @@ def test_the_lean_mode(twin, spec, tmp_path, rng, monkeypatch):
     network = twin.backend.build(spec, 2)
     WeightsModel(twin.backend, network, Header(spec, ("a", "b"), ((0.0, 1.0),) * 2)).save(tmp_path / "a.safetensors")
     write(tmp_path / "in.png", levels(rng, 9, 8))
-    kind = type(twin.backend)
-    modes, run = [], kind.run
+    kind, modes = type(twin.backend), []
 
-    def noted(self, *arguments):
+    def noted(self, network, degraded, omega):
         modes.append(self.mode)
-        return run(self, *arguments)
+        return degraded
 
-    monkeypatch.setattr(kind, "run", noted)
+    monkeypatch.setattr(kind, "run", noted)  # no graph is compiled
     given = [tmp_path / "a.safetensors", "--omega", "1,0", "--device", "cpu", "--backend", kind.name]
     default = kind.modes[0]
     lean = default if spec.halo else {"torch": "eager", "mindspore": "pynative"}[kind.name]

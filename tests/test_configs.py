@@ -88,6 +88,7 @@ SMALLER = {  # networks that a framework compiles in seconds; parity_tests/test_
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("backend", requested())
 @pytest.mark.parametrize("task", SMALLER)
 def test_the_papers_recipe_trains(task, backend, tmp_path):

@@ -22,6 +22,7 @@ def trained(monkeypatch, backend, place):
     monkeypatch.setattr(demo, "SIGMAS", (25,))
 
 
+@pytest.mark.thorough
 def test_the_page(trained, tunable, tmp_path, backend):
     """One file that needs no other: sheet and curves inside it, the table, the certificate."""
     status, _, err = tunable("demo", "--out", "out")

@@ -26,6 +26,8 @@ PAGE = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
 EXPORT = f"export {MODEL} -o {P}/x"
 LIMIT = TOLERANCES["export"].limit
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def exported(weights_file, backend, tmp_path_factory):
@@ -159,9 +161,10 @@ def test_blocked(exported, model, rng, tmp_path):
         assert relative_error(net.run(image, omega), model.run(image, omega)) <= LIMIT
     assert net.network.blocked is not net.network and net.backend.facts()["mode"] == "blocked"
     assert [one.name for one in net.network.blocked.get_inputs()] == ["image", "omega"]
-    for form in ({"form": "basis"}, {"omega": [0.7, 0.3]}):  # constants already: run as they are
-        judging.checked_export(model, "onnx", tmp_path / "a.onnx", **form)
-        other = load(tmp_path / "a.onnx", "onnx", mode="blocked")
+    judging.checked_export(model, "onnx", tmp_path / "basis.onnx", form="basis")
+    (tmp_path / "folded.onnx").write_bytes(load(exported, "onnx").fold([0.7, 0.3]).network.model)
+    for name in ("basis.onnx", "folded.onnx"):  # constants already: run as they are
+        other = load(tmp_path / name, "onnx", mode="blocked")
         assert (
             relative_error(other.run(image, *other.objectives and [[0.7, 0.3]]), model.run(image, [0.7, 0.3])) <= LIMIT
         )
@@ -320,20 +323,6 @@ def test_the_ten_lines(exported):
     used = "import numpy\ndegraded = numpy.zeros((1, 3, 8, 8))\n" + other + "print(restored.shape)"
     done = subprocess.run([sys.executable, "-c", used], cwd=exported.parent, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "(1, 3, 8, 8)\n"), done.stderr
-
-
-def test_the_pages_commands(weights_file, backend, tunable, tmp_path, monkeypatch):
-    """Every `tunable export` of the page that this framework can do."""
-    lines = [line.partition("#")[0].split() for line in PAGE.splitlines() if line.startswith("tunable export")]
-    assert len(lines) == 7
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "model.safetensors").write_bytes(weights_file.read_bytes())
-    for words in lines:
-        if "--backend" not in words:
-            words += ["--backend", backend.name]
-        if words[words.index("--backend") + 1] == backend.name:
-            status, _, err = tunable(*words[1:])
-            assert status == 0, err
 
 
 def test_the_ascend_script_is_marked():

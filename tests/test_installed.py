@@ -16,6 +16,8 @@ SOURCES = ("tunable", "torch_impl", "mindspore_impl", "configs", "setup.py", "py
 BUNDLED = ["data.train=bundled", "data.validate=bundled"]
 SMALLEST = [*BUNDLED, "steps=2", "network.channels=4", "network.blocks=1", "data.batch=2", "data.workers=1"]
 
+pytestmark = pytest.mark.thorough
+
 
 def run(*words, **options):
     done = subprocess.run(words, capture_output=True, text=True, check=False, **options)

@@ -112,6 +112,7 @@ def named_backends(text: str) -> set[str]:
 NEEDS_TORCH = pytest.mark.skipif("torch" not in installed(), reason="torch is not installed: its pickles are not read")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "page", [pytest.param(page, marks=NEEDS_TORCH) if page == "docs/convert.md" else page for page in BLOCKS]
 )

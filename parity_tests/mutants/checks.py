@@ -163,7 +163,7 @@ CHECKS: dict[str, list[Check]] = {
         _check(test_structure.test_resnet_in_numpy, phi="affine"),
         *(_check(test_structure.test_parts_pass_every_option_on, p=p) for p in (0, 2)),
         _check(test_networks.test_per_sample_equals_one_by_one, phi="affine"),
-        _check(test_networks.test_wrong_calls_are_refused, which=EAGER),
+        _check(test_networks.test_wrong_calls_are_refused),
     ],
     "other network": [
         _check(test_golden.test_equal_to_the_projects_own_outputs, name=name) for name in golden.NETWORKS
@@ -183,7 +183,7 @@ CHECKS: dict[str, list[Check]] = {
         *(_check(test_perceptual.test_features, layer=layer, size=(37, 22)) for layer in (vgg.RELU3_3, vgg.CONV5_4)),
         _check(test_perceptual.test_discriminator, scales=4),
         *(_check(test_perceptual.test_objectives, name=name) for name in ("gan", "style")),
-        _check(test_perceptual.test_the_discriminators_step, which=EAGER),
+        _check(test_perceptual.test_the_discriminators_step),
         _check(test_perceptual.test_the_networks_step_leaves_the_discriminator),
     ],
     "multi-loss": [
