@@ -76,7 +76,17 @@ def say_what_is_used(what: str, folders: list[str], recursive: bool, more: str =
 
 
 def each(function: Callable[[Path], Any], paths: list[Path], what: str, every: float = 10) -> Iterator[Any]:
-    """function(path) of every path in order, by a few threads; says how far it is all `every` seconds."""
+    """Call a function for every path, by a few threads.
+
+    Args:
+        function: what is called.
+        paths: what it is called with.
+        what: the words of a log line that says every `every` seconds how far the work is.
+        every: seconds.
+
+    Yields:
+        The results, in the order of the paths.
+    """
     spoken = time.monotonic()
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="files") as pool:
         futures = [pool.submit(function, path) for path in paths]
@@ -92,11 +102,17 @@ def each(function: Callable[[Path], Any], paths: list[Path], what: str, every: f
 
 
 def check_pictures(paths: list[Path], check: Callable[[Path], Any], where: str, max_pixels: int | None = None) -> None:
-    """Call check(path) for every picture; DataError that counts those for which it raises one, and names the first.
+    """Check every picture.
 
-    max_pixels  as `read_picture`
+    Args:
+        paths: of the pictures.
+        check: raises DataError for a picture that cannot be used.
+        where: they are from, for the message.
+        max_pixels: as `read_picture`.
+
+    Raises:
+        DataError: which counts the pictures that cannot be used, and says of the first ones why.
     """
-
     alone = threading.Lock()
 
     def fault(path: Path) -> str:
@@ -118,7 +134,12 @@ def check_pictures(paths: list[Path], check: Callable[[Path], Any], where: str, 
 
 
 class PictureCache:
-    """Decoded pictures, the least recently used dropped beyond `limit` bytes. Thread-safe."""
+    """Decoded pictures, for several threads.
+
+    Args:
+        limit: bytes; beyond it the picture that was used least recently is dropped.
+        max_pixels: as `read_picture`.
+    """
 
     def __init__(self, limit: float, max_pixels: int | None = None):
         self._limit, self._max_pixels = limit, max_pixels
@@ -127,7 +148,7 @@ class PictureCache:
         self._lock = threading.Lock()
 
     def read(self, path: Path) -> np.ndarray:
-        """RGB (H, W, 3), uint8, or uint16 where the file has more bits."""
+        """Return the levels of a picture, RGB (H, W, 3), uint8, or uint16 where the file has more bits."""
         with self._lock:
             if path in self._held:
                 self._held.move_to_end(path)
@@ -148,8 +169,13 @@ class Batches:
     A patch is degraded with the pixels around it, which are then cut off: it is what the whole picture, degraded,
     would hold there, not what the patch's own borders make of it.
 
-    Raises DataError when a folder cannot be used or pictures are smaller than the patch; those that are damaged behind
-    their headers are found by `check`, or when their turn comes. `max_pixels` as `read_picture`.
+    Args:
+        recipe: whose `data`, `omega` and `seed` say all of a batch.
+        max_pixels: as `read_picture`.
+
+    Raises:
+        DataError: when a folder cannot be used or pictures are smaller than the patch. A picture that is damaged
+            behind its header raises it in `check`, or when its turn comes.
     """
 
     def __init__(self, recipe: Recipe, max_pixels: int | None = None):
@@ -163,7 +189,7 @@ class Batches:
         self._cache = PictureCache(recipe.data.cache_gib * 2**30, max_pixels)
 
     def check(self) -> None:
-        """Decode every picture, so that a damaged one stops a run before its first step: DataError."""
+        """Decode every picture, so that a damaged one stops a run before its first step. Raises DataError."""
         check_pictures(self._paths, self._cache.read, "data.train", self.max_pixels)
 
     def _check_size(self, path: Path) -> None:
@@ -203,7 +229,7 @@ class Batches:
         return to_floats(patch)
 
     def stream(self, first: int, last: int) -> Iterator[Batch]:
-        """Batches `first` .. `last` - 1 in order, prepared ahead by `workers` threads."""
+        """Yield the batches `first` .. `last` - 1 in order, prepared ahead by `data.workers` threads."""
         workers = self._data.workers
         with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
             ahead: deque = deque()

@@ -113,7 +113,19 @@ def trained_omega(header: Header) -> np.ndarray | None:
 def measure(
     model: Model, clean: np.ndarray, degraded: np.ndarray, omega, *, ssim: bool = True, tile: int | None = None
 ) -> dict[str, float]:
-    """The metrics of one picture (H, W, 3) at one omega; omega None for a plain network."""
+    """Restore one picture and measure the result.
+
+    Args:
+        model: which does not enlarge.
+        clean: (H, W, 3), floats in 0..1.
+        degraded: likewise.
+        omega: (p,); None for a plain network.
+        ssim: whether SSIM is measured too.
+        tile: as `run_tiled`.
+
+    Returns:
+        The metrics of PROTOCOL by name, nan for what does not apply.
+    """
     restored = from_network(run_tiled(model, to_network(degraded), omega, tile, whole=math.inf))
     values = {"psnr": metrics.psnr(restored, clean), "psnr_eta": np.nan, "psnr_gamma": np.nan, "residual": np.nan}
     values |= {"ssim": metrics.ssim(restored, clean) if ssim else np.nan, "ssim_eta": np.nan}
@@ -134,13 +146,24 @@ def measure(
 def measure_enlarged(
     model: Model, clean: np.ndarray, shrunk: np.ndarray, omega, *, ssim: bool = True
 ) -> dict[str, float]:
-    """The metrics of SHRUNK_PROTOCOL: clean (H, W, 3), shrunk (H / scale, W / scale, 3); omega None: plain network."""
+    """Enlarge one picture and measure the result.
+
+    Args:
+        model: which enlarges by `scale`.
+        clean: (H, W, 3), floats in 0..1; height and width are multiples of the scale.
+        shrunk: (H / scale, W / scale, 3).
+        omega: (p,); None for a plain network.
+        ssim: whether SSIM is measured too.
+
+    Returns:
+        The metrics of SHRUNK_PROTOCOL by name, nan for what does not apply.
+    """
     restored = from_network(run_tiled(model, to_network(shrunk), omega, whole=math.inf))
     return compare_enlarged(restored, clean, model.header.network.scale, ssim=ssim)
 
 
 def compare_enlarged(restored: np.ndarray, clean: np.ndarray, scale: int, *, ssim: bool = True) -> dict[str, float]:
-    """The metrics of SHRUNK_PROTOCOL of a picture (H, W, 3) that was enlarged by `scale`, however it was."""
+    """Measure a picture that was enlarged by a network or by other means; arguments as `measure_enlarged`."""
     inside = (slice(scale, -scale),) * 2
     restored, clean = metrics.eight_bits(restored)[inside], metrics.eight_bits(clean)[inside]
     y, y_clean = metrics.luma(restored), metrics.luma(clean)
@@ -156,7 +179,7 @@ def compare_enlarged(restored: np.ndarray, clean: np.ndarray, scale: int, *, ssi
 
 
 def pictures_of(folders: list[str], recursive: bool = False) -> list[Path]:
-    """The pictures of folders, in order; the word `bundled` stands for the photographs that no recipe trains on."""
+    """List the pictures of folders, in order; "bundled" stands for the photographs that no recipe trains on."""
     return [
         path
         for folder in folders
@@ -175,14 +198,24 @@ def evaluate(
     progress: Callable[[int, int], None] | None = None,
     max_pixels: int | None = None,
 ) -> list[Measurement]:
-    """Measure every picture of a folder at every level and omega ((K, p); None: plain network).
+    """Measure every picture of a folder at every level and omega; pictures are shrunk for a network that enlarges.
 
-    sigmas  noise levels, 1/255; None: SIGMAS
-    rhos    blur levels, pixels; None: RHOS for a network trained on blurred pictures, else 0
-    max_pixels  as `read_picture`
+    Args:
+        model: of any framework.
+        folder: a folder, or a list of pictures.
+        omegas: (K, p); None for a plain network.
+        sigmas: noise levels in 1/255; None: SIGMAS.
+        rhos: blur levels in pixels; None: RHOS for a network trained on blurred pictures, else 0.
+        ssim: whether SSIM is measured too.
+        progress: called with how many measurements are done, and how many there are.
+        max_pixels: as `read_picture`.
 
-    A network that enlarges is measured on shrunk pictures and knows no levels: TunableError where some are given.
-    Every picture is read before any is measured: one that cannot be used (DataError) costs no work.
+    Returns:
+        One measurement per picture, level and omega, in this order.
+
+    Raises:
+        TunableError: for levels of a network that enlarges, and for style transfer, which has no truth.
+        DataError: for a picture that cannot be used, before any is measured.
     """
     scale = model.header.network.scale
     recipe = model.header.known_recipe()
@@ -229,9 +262,14 @@ def _check_usable(path: Path, ssim: bool, scale: int, max_pixels: int | None) ->
 
 
 def summarise(rows: list[Measurement]) -> list[dict]:
-    """Means over pictures per (omega, sigma, rho), and over all levels (sigma, rho "mean"), in this order.
+    """Take the means over pictures.
 
-    Where nothing is blurred rho is 0 in every row.
+    Args:
+        rows: of one model.
+
+    Returns:
+        One row per omega, sigma and rho, and after each omega's rows their mean, whose sigma and rho are "mean"; where
+        nothing is blurred, rho is 0 in every row.
     """
     table = []
     for omega in sorted({row.omega for row in rows}):
@@ -267,11 +305,16 @@ def say_validation(recipe: Recipe) -> None:
 
 
 def validate(model: Model, recipe: Recipe, max_pixels: int | None = None) -> dict[str, float]:
-    """PSNR at the unit vectors of omega on what `recipe.validation` says; {} without pictures.
+    """Measure the PSNR at the unit vectors of omega on the pictures of `recipe.validation`.
 
-    They are blurred where training blurs, shrunk instead of noisy where the network enlarges. Style transfer has no
-    truth to measure against: {}.
-    Named "psnr" for a plain network, else by the corner: "psnr_1_0".
+    They are blurred where training blurs, and shrunk instead of noisy where the network enlarges.
+
+    Returns:
+        Means in dB, "psnr" for a plain network, else by the corner, "psnr_1_0"; {} without pictures, and for style
+        transfer, which has no truth.
+
+    Raises:
+        DataError: for a picture that cannot be used.
     """
     corners = np.eye(recipe.num_objectives, dtype=np.float32) if model.objectives else [None]
     spec, scale = recipe.validation, recipe.network.scale

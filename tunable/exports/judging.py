@@ -35,12 +35,15 @@ _SIZES = ((1, 24, 40), (3, 17, 23))  # batch, height, width of the comparison: n
 
 @dataclass(frozen=True)
 class Report:
-    """What comparing an export with its network found.
+    """The result of comparing an export with its network.
 
-    form     shared, basis or folded; interpolated (dni)
-    errors   comparison -> relative error of the exported output against the network's; {} where there are faults
-    faults   what is wrong with the graph itself
-    limit    what the errors may be, in tunable.tolerances
+    Attributes:
+        format: "onnx", "mindir" or "dni".
+        form: "shared", "basis" or "folded"; "interpolated" for dni.
+        errors: the relative error of the exported output against the network's, by comparison; {} where there are
+            faults.
+        faults: one sentence for each thing that is wrong with the graph itself.
+        limit: the name of the errors' limit in tunable.tolerances.
     """
 
     format: str
@@ -68,15 +71,23 @@ def checked_export(
     half: bool = False,
     size: tuple[int, int] | None = None,
 ) -> Report:
-    """Export `model` to `path` once the result has been reloaded, run and found equal to it.
+    """Export a model once the result has been reloaded, run and compared with it.
 
-    format  onnx, mindir or dni (`path` net.safetensors then stands for net-0.safetensors ... net-p.safetensors)
-    omega   (p,) to fold at; None: omega stays an input (or the network is plain)
-    form    shared or basis: what omega is as an input
-    half    ONNX in float16
-    size    height and width that the graph is fixed to; None: any
+    Args:
+        model: with weights.
+        format: "onnx", "mindir" or "dni".
+        path: the file; of dni, net.safetensors stands for net-0.safetensors ... net-p.safetensors.
+        omega: (p,) to fold at; None: omega stays an input, or the network is plain.
+        form: "shared" or "basis": what omega is as an input.
+        half: whether an ONNX file is in float16.
+        size: height and width that the graph is fixed to; None: any.
 
-    Raises CheckFailed when the comparison fails, TunableError for what cannot be asked; neither leaves a file.
+    Returns:
+        How far the outputs of the file are from the network's.
+
+    Raises:
+        CheckFailed: when the comparison fails; no file is left.
+        TunableError: for what cannot be asked; no file is left.
     """
     _checked_request(model, format, omega, form, half, size)
     files = targets(model, format, path)
@@ -118,7 +129,14 @@ def tried_export(
     half: bool = False,
     size: tuple[int, int] | None = None,
 ) -> tuple[list[Path], Report]:
-    """Export into `folder` and compare: the files written there, and what was found. Arguments as above."""
+    """Export into a folder and compare, whatever the comparison says; the other arguments are `checked_export`'s.
+
+    Returns:
+        The files that were written into `folder`, and the result of the comparison.
+
+    Raises:
+        TunableError: for what cannot be asked.
+    """
     weights = _checked_request(model, format, omega, form, half, size)
     folder = Path(folder)
     if format == "dni":

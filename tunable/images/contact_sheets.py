@@ -12,14 +12,18 @@ _GAP = 6
 
 
 def contact_sheet(rows: list[list[np.ndarray]], labels: list[str], row_labels: list[str] | None = None) -> np.ndarray:
-    """Put pictures (H, W, 3) of equal size on a white sheet, float 0..1 (H', W', 3).
+    """Put pictures of equal size on a white sheet.
 
-    rows        one list of pictures per row
-    labels      one per column, written above
-    row_labels  one per row, written above the row's first picture; None: no labels
+    Letters grow with the pictures, so that they can be read when the sheet is shrunk to a screen. Columns are as wide
+    as the widest picture or label.
 
-    Letters grow with the pictures, so that they are still read when the sheet is shrunk to a screen; columns
-    are as wide as the widest of pictures and labels.
+    Args:
+        rows: one list per row of pictures (H, W, 3), floats in 0..1 or levels.
+        labels: one per column, written above.
+        row_labels: one per row, written above the row's first picture; None: no labels.
+
+    Returns:
+        The sheet (H', W', 3), float32 in 0..1.
     """
     height, width = rows[0][0].shape[:2]
     size = max(14, width // 20)
@@ -47,9 +51,14 @@ def contact_sheet(rows: list[list[np.ndarray]], labels: list[str], row_labels: l
 
 
 def cell_sheet(rows: list[list[np.ndarray]], labels: list[list[str]]) -> np.ndarray:
-    """Pictures of equal size in rows of any length, each row in the middle, each picture below its own label.
+    """Put pictures of equal size on a white sheet in rows of any length, each below its label.
 
-    rows, labels  one list per row -> float 0..1 (H', W', 3)
+    Args:
+        rows: one list per row of pictures (H, W, 3), floats in 0..1 or levels.
+        labels: one list per row.
+
+    Returns:
+        The sheet (H', W', 3), float32 in 0..1; every row is in its middle.
     """
     strips = [contact_sheet([pictures], names) for pictures, names in zip(rows, labels, strict=True)]
     width = max(strip.shape[1] for strip in strips)
@@ -61,9 +70,13 @@ def cell_sheet(rows: list[list[np.ndarray]], labels: list[list[str]]) -> np.ndar
 
 
 def write_animation(path: str | Path, frames: list[np.ndarray], labels: list[str], quality: int | None = None) -> None:
-    """An animation of pictures (H, W, 3), each below its label, atomically; eight a second, for ever.
+    """Write an animation atomically, eight pictures a second, for ever.
 
-    path, quality  as `pictures.write_frames`
+    Args:
+        path: of the file, as `pictures.write_frames`.
+        frames: pictures (H, W, 3) of equal size.
+        labels: one per frame, written above it.
+        quality: as `pictures.write_frames`.
     """
     sheets = [to_levels(cell_sheet([[frame]], [[label]])) for frame, label in zip(frames, labels, strict=True)]
     write_frames(path, [Picture(sheet, animated=True, duration=125) for sheet in sheets], quality=quality)

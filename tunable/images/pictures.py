@@ -36,13 +36,16 @@ log = logging.getLogger(__name__)
 class Picture(NamedTuple):
     """A picture as a file holds it, EXIF orientation applied.
 
-    levels    RGB (H, W, 3), uint8, or uint16 where the file has more than 8 bits per channel
-    alpha     (H, W) of the same type, None without transparency
-    profile   the ICC colour profile of the values, of grey ones where `grey`; None when the file has none
-    grey      whether the file has one channel, which the three of `levels` repeat
-    tags      EXIF, XMP and resolution
-    frames    how many pictures the file holds, and whether they are an animation: else they are pages
-    duration  milliseconds of this frame of an animation, and how often it is played (0: for ever)
+    Attributes:
+        levels: RGB (H, W, 3), uint8, or uint16 where the file has more than 8 bits per channel.
+        alpha: (H, W) of the same type, None without transparency.
+        profile: the ICC colour profile of the values, of grey values where `grey`; None when the file has none.
+        grey: whether the file has one channel, which the three of `levels` repeat.
+        tags: EXIF, XMP and resolution.
+        frames: how many pictures the file holds.
+        animated: whether they are an animation; else they are pages.
+        duration: milliseconds of this frame of an animation.
+        loop: how often the animation is played; 0: for ever.
     """
 
     levels: np.ndarray

@@ -30,9 +30,12 @@ BLENDED_TILE = 256  # pixels a side, of larger ones
 
 
 def default_tile(model: Model, lengths: tuple[int, int], whole: float | None = None) -> int:
-    """The side of tiles of a picture of these height and width, in pixels, where nobody asks for another.
+    """Choose the side of a picture's tiles, in pixels, where nobody asks for another.
 
-    whole  pixels up to which it is the whole picture where a pixel depends on all of it; None: WHOLE
+    Args:
+        model: of any framework.
+        lengths: height and width of the picture.
+        whole: pixels up to which a picture is not cut where every pixel depends on all of it; None: WHOLE.
     """
     halo = model.header.network.halo
     if halo is not None:
@@ -43,14 +46,23 @@ def default_tile(model: Model, lengths: tuple[int, int], whole: float | None = N
 def run_tiled(
     model: Model, degraded: np.ndarray, omega, tile: int | None = None, *, whole: float | None = None
 ) -> np.ndarray:
-    """`model.run` on (N, C, H, W) in tiles of at most `tile` pixels a side (without their halo).
+    """Run a model in tiles, which bounds the memory.
 
-    degraded  floats in 0..1 -> float32; or levels, uint8 or uint16 -> the same, clipped and rounded
-    tile      None: `default_tile`, of `whole`. Where a pixel depends on the whole picture, pieces of half a tile more
-              along each side are blended
+    Args:
+        model: of any framework.
+        degraded: (N, C, H, W), floats in 0..1, or levels, uint8 or uint16.
+        omega: (p,), or (N, p); None for a plain network.
+        tile: pixels along a tile's side, without its halo; None: `default_tile`. Where a pixel depends on the whole
+            picture, tiles overlap by half a tile and are blended.
+        whole: as `default_tile`.
 
-    Raises TunableError for a tile below 1 pixel, for any where the model has a size, and for a size that is too small
-    for tiles; DataError where levels become values that are not finite.
+    Returns:
+        (N, C, scale H, scale W): float32 for floats; for levels the same type, clipped and rounded.
+
+    Raises:
+        TunableError: for a tile below 1 pixel, for any where the model has a size, and for a size that is too small
+            for tiles.
+        DataError: where levels become values that are not finite.
     """
     if tile is not None and tile < 1:
         raise TunableError(f"a tile needs at least 1 pixel, not {tile}")
@@ -105,7 +117,7 @@ def _of_one_size(model: Model, degraded: np.ndarray, omega) -> np.ndarray:
 def _cut(model: Model, degraded: np.ndarray, omega, sides: list[int]) -> np.ndarray:
     """Pieces of so many pixels down and across, each restored and its halo cut off.
 
-    A piece that ends below or beside the picture is continued there as networks continue it whose tiles are exact.
+    A piece that ends below or beside the picture is padded there as networks pad it whose tiles are exact.
     """
     network = model.header.network
     count, channels, height, width = degraded.shape

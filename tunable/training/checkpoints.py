@@ -30,7 +30,14 @@ log = logging.getLogger(__name__)
 
 
 class Checkpoint(NamedTuple):
-    """A run after `step` steps; the last three as checkpoint.RunState has them."""
+    """A run after so many steps.
+
+    Attributes:
+        step: how many steps are done.
+        weights: of the network, by name.
+        state: of the optimizer, and of a discriminator, by name.
+        inputs, history, loss: as in `storage.RunState`.
+    """
 
     step: int
     weights: dict[str, np.ndarray]
@@ -62,7 +69,7 @@ class Checkpoints:
         return _step(paths[-1]) if paths else None
 
     def save(self, checkpoint: Checkpoint, recipe: Recipe) -> None:
-        """Write a checkpoint; CheckFailed when its weights are not finite or beyond `LARGEST`."""
+        """Write a checkpoint. Raises CheckFailed when its weights are not finite or beyond `LARGEST`."""
         tensors = {storage.WEIGHTS + name: value for name, value in checkpoint.weights.items()}
         tensors |= {"state." + name: value for name, value in checkpoint.state.items()}
         for name, value in tensors.items():
@@ -91,13 +98,19 @@ class Checkpoints:
     def newest(
         self, recipe: Recipe, sources: Sources, weights: list[ParameterSpec], state: list[ParameterSpec]
     ) -> Checkpoint | None:
-        """The newest checkpoint that can be read, None where there is none at all.
+        """Return the newest checkpoint that can be read, None where there is none at all.
 
-        sources         the files that the recipe names, as they are now
-        weights, state  what the network and its optimizer hold; a checkpoint that holds something else is damaged
+        Damaged checkpoints are renamed to *.damaged.
 
-        Damaged checkpoints are renamed to *.damaged. Raises CheckpointError when all are damaged, and when one
-        was made with another recipe (those in `FREE` may differ) or other files, or lies beyond its last step.
+        Args:
+            recipe: of the run, as it is now; what is in `FREE` may differ from the checkpoint's.
+            sources: the files that the recipe names, as they are now.
+            weights: the tensors of the network; a checkpoint with others is damaged.
+            state: the tensors of the optimizer, likewise.
+
+        Raises:
+            CheckpointError: when all are damaged, and when one was made with another recipe or from other files, or
+                lies beyond the recipe's last step.
         """
         damaged: list[tuple[Path, str]] = []
         for path in reversed(self.paths()):

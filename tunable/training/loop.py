@@ -59,15 +59,23 @@ def train(
     progress: Progress | None = None,
     max_pixels: int | None = None,
 ) -> WeightsModel:
-    """Train a recipe and return the model; its weights are DIR/model.safetensors.
+    """Train a recipe and return the model. On an interrupt the step is finished and checkpointed first.
 
-    resume  continue the newest sound checkpoint of DIR (start where there is none yet); without it, DIR must not
-            hold a run
-    max_pixels  of a picture, as `pictures.read_picture`
+    Args:
+        recipe: complete and valid.
+        backend: the framework, on its device and in its mode.
+        out: the folder of the run; its weights are `out/model.safetensors`.
+        resume: whether to go on from the newest sound checkpoint, or to start where there is none yet; without it,
+            the folder must not hold a run.
+        progress: called after every step with the step, the number of steps and the loss.
+        max_pixels: of a picture, as `pictures.read_picture`.
 
-    Raises TunableError when another process trains into DIR, CheckpointError when DIR holds a run (or, resuming, one
-    of another recipe), CheckFailed when the loss or the weights are not finite. On an interrupt (Ctrl-C, SIGTERM,
-    SIGHUP) the step is finished and checkpointed first.
+    Raises:
+        TunableError: when another process trains into the folder, or it cannot be written.
+        CheckpointError: when the folder holds a run or, resuming, a run of another recipe.
+        DataError: for a picture that cannot be used.
+        CheckFailed: when the run has diverged: its loss or weights are not finite, or far too large.
+        KeyboardInterrupt: after Ctrl-C, SIGTERM or SIGHUP.
     """
     out = Path(out)
     with holding(out):
