@@ -16,11 +16,17 @@ Border = Literal["replicate", "mirror"]
 def shrink(
     pictures: np.ndarray, scale: int, *, rounding: Rounding = "passes", border: Border = "replicate"
 ) -> np.ndarray:
-    """float32 (..., H, W) in 0..1 -> float32 (..., ceil(H / scale), ceil(W / scale)).
+    """Shrink pictures by a whole number.
 
-    rounding  `passes`: as MATLAB on 8-bit pictures, which are rounded and clipped to 8 bits before, between and after
-              the two passes; `end`: before and after; `none`: as on floats, nothing is rounded or clipped
-    border    `replicate`: the edge pixel goes on; `mirror`, of newer MATLAB: reflected with the edge pixel repeated
+    Args:
+        pictures: float32 (..., H, W) in 0..1.
+        scale: input pixels per output pixel along each side.
+        rounding: "passes", as MATLAB on 8-bit pictures, rounds and clips to 8 bits before, between and after the two
+            passes; "end" before and after; "none", as MATLAB on floats, never.
+        border: "replicate" repeats the edge pixel; "mirror", of newer MATLAB, reflects with the edge pixel repeated.
+
+    Returns:
+        float32 (..., ceil(H / scale), ceil(W / scale)).
     """
     pictures = pictures.astype(np.float64) * 255
     if rounding != "none":
@@ -35,7 +41,7 @@ def shrink(
 
 
 def cubic(x: np.ndarray) -> np.ndarray:
-    """Keys' kernel with a = -1/2: 1 at 0, 0 at other whole numbers and beyond 2."""
+    """Evaluate Keys' kernel with a = -1/2, at x of any shape: 1 at 0, 0 at other whole numbers and beyond 2."""
     x = np.abs(x)
     near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
     return np.where(x <= 1, near, np.where(x <= 2, far, 0))

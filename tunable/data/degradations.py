@@ -72,11 +72,12 @@ class GaussianNoise(_Degradation):
 class PoissonGaussian(_Degradation):
     """The noise of a linear sensor: shot noise of photons, then Gaussian noise of reading them (Foi et al. 2008).
 
-    gain   units of 1/255 per photon: a value v, in these units, is v / gain photons on average, and gets a variance of
-           gain v. 0: no shot noise
-    sigma  standard deviation of the reading, in units of 1/255
-
     Values below 0, which an earlier noise may leave, get no shot noise.
+
+    Attributes:
+        gain: units of 1/255 per photon: a value v, in these units, is v / gain photons on average, and gets a variance
+            of gain v. 0: no shot noise.
+        sigma: standard deviation of the reading, in units of 1/255.
     """
 
     kind: Literal["poisson_gaussian"]
@@ -138,7 +139,8 @@ class Bicubic(_Degradation):
 class Jpeg(_Degradation):
     """JPEG compression at `quality` 1..100 (whole numbers), by Pillow; rounds to 8 bits and clips, as the format does.
 
-    TunableError for pictures of neither one nor three channels.
+    Raises:
+        TunableError: when it is applied to pictures of neither one nor three channels.
     """
 
     kind: Literal["jpeg"]
@@ -165,19 +167,28 @@ Degradation = Annotated[GaussianNoise | PoissonGaussian | GaussianBlur | Bicubic
 
 
 def degrade(pictures: np.ndarray, pipeline: list[Degradation], rng: np.random.Generator) -> np.ndarray:
-    """Apply the degradations in order. pictures: float32 (N, C, H, W) in 0..1."""
+    """Apply degradations in order.
+
+    Args:
+        pictures: float32 (N, C, H, W) in 0..1.
+        pipeline: the degradations.
+        rng: which draws their levels and their noise.
+
+    Returns:
+        float32 (N, C, H / scale, W / scale), not clipped unless a degradation clips.
+    """
     for degradation in pipeline:
         pictures = degradation.apply(pictures, rng)
     return pictures
 
 
 def scale_of(pipeline: list[Degradation]) -> int:
-    """Clean pixels per degraded pixel along each side."""
+    """Return how many clean pixels there are per degraded pixel along each side."""
     return math.prod(degradation.factor for degradation in pipeline)
 
 
 def margin_of(pipeline: list[Degradation]) -> int:
-    """Degraded pixels to cut off each side of a crop so that the rest is what the whole picture would have given."""
+    """Return how many degraded pixels to cut off each side of a crop, so that the rest is as in the whole picture."""
     margin = 0  # in the pixels that a step reads
     for degradation in reversed(pipeline):
         margin = margin * degradation.factor + degradation.reach
@@ -185,17 +196,30 @@ def margin_of(pipeline: list[Degradation]) -> int:
 
 
 def protocol_noise(height: int, width: int, index: int) -> np.ndarray:
-    """The unit noise of the measuring protocol (docs/method.md): float64 (H, W, 3), one draw per picture.
+    """Draw the unit noise of the measuring protocol (docs/method.md); the same draw serves every sigma.
 
-    `index` is the picture's place in sorted file order; the same draw serves every sigma.
+    Args:
+        height: of the picture.
+        width: of the picture.
+        index: the picture's place in sorted file order.
+
+    Returns:
+        float64 (H, W, 3).
     """
     return np.random.default_rng(index).standard_normal((height, width, 3))
 
 
 def protocol_degraded(clean: np.ndarray, sigma: float, index: int, rho: float = 0.0) -> np.ndarray:
-    """Clean (H, W, 3) in 0..1 plus protocol noise of `sigma`/255; summed in float64, then float32, not clipped.
+    """Degrade a picture by the measuring protocol: blur, then noise, in float64; nothing is clipped.
 
-    rho  standard deviation, in pixels, of a 21x21 Gaussian blur before the noise, in float64 too, borders reflected
+    Args:
+        clean: (H, W, 3) in 0..1.
+        sigma: of the noise, in units of 1/255.
+        index: the picture's place in sorted file order, which seeds the noise.
+        rho: standard deviation in pixels of a 21x21 Gaussian blur, borders reflected; 0: none.
+
+    Returns:
+        float32 (H, W, 3).
     """
     noise = protocol_noise(*clean.shape[:2], index)
     blurred = clean.astype(np.float64)
@@ -205,10 +229,17 @@ def protocol_degraded(clean: np.ndarray, sigma: float, index: int, rho: float = 
 
 
 def protocol_shrunk(clean: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
-    """What super-resolution is measured on: the clean picture (H, W, 3), and it shrunk as in the usual test sets.
+    """Shrink a picture as the usual test sets of super-resolution are: MATLAB's bicubic, 8 bits after both passes.
 
-    The clean one is cut at the bottom and on the right to multiples of `scale`; the shrunk one is MATLAB's bicubic, 8
-    bits after both passes, borders replicated. TunableError for a picture smaller than `scale`.
+    Args:
+        clean: (H, W, 3) in 0..1.
+        scale: clean pixels per shrunk pixel along each side.
+
+    Returns:
+        The clean picture, cut at the bottom and on the right to multiples of `scale`, and the shrunk picture.
+
+    Raises:
+        TunableError: for a picture smaller than `scale`.
     """
     height, width = (side // scale * scale for side in clean.shape[:2])
     if not height or not width:

@@ -4,9 +4,14 @@ import numpy as np
 
 
 def gaussian_taps(sigma: float, size: int) -> np.ndarray:
-    """A Gaussian of standard deviation `sigma` pixels at `size` (odd) whole pixels, sum one; float64 (size,).
+    """Sample a Gaussian; a two-dimensional Gaussian is its product along both axes.
 
-    The two-dimensional one, sampled and normalised, is the product of this along both axes. sigma 0: no blur.
+    Args:
+        sigma: standard deviation in pixels; 0: no blur.
+        size: how many pixels, odd.
+
+    Returns:
+        float64 (size,), whose sum is one.
     """
     place = np.arange(size) - size // 2
     if sigma == 0:
@@ -17,9 +22,15 @@ def gaussian_taps(sigma: float, size: int) -> np.ndarray:
 
 
 def gaussian_blur(pictures: np.ndarray, sigma: float, size: int) -> np.ndarray:
-    """Blur the last two axes of (..., H, W) with the `size` x `size` Gaussian; summed in float64, as the input's type.
+    """Blur pictures with a Gaussian; borders are reflected, the edge pixel not repeated.
 
-    Borders are reflected, the edge pixel not repeated (numpy's and torch's `reflect`).
+    Args:
+        pictures: (..., H, W), floats.
+        sigma: standard deviation in pixels.
+        size: pixels along each side of the Gaussian, odd.
+
+    Returns:
+        Pictures of the same shape and type, summed in float64.
     """
     from scipy import ndimage  # here: its import takes longer than most commands need for all their work
 

@@ -12,9 +12,17 @@ from tunable.specs.reading import expand
 
 
 def style_picture(spec: Style) -> np.ndarray:
-    """float32 (1, 3, H, W) in 0..1, its longer side at most `spec.size` pixels.
+    """Read the picture whose style an objective imitates.
 
-    Raises DataError for what is no picture or is too small for VGG-19, RecipeError for an unset variable in its path.
+    Args:
+        spec: of the objective.
+
+    Returns:
+        float32 (1, 3, H, W) in 0..1; the longer side has at most `spec.size` pixels.
+
+    Raises:
+        DataError: for what is no picture, or is too small for VGG-19.
+        RecipeError: for an unset variable in its path.
     """
     path = Path(expand(spec.image))
     picture = Image.fromarray(read_bytes(path))

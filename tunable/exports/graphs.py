@@ -15,7 +15,16 @@ _CONVOLUTION = re.compile(r"(Depthwise)?Conv(?!ert)")  # ONNX Conv, ConvTranspos
 
 
 class Node(NamedTuple):
-    """One operation. groups: of a convolution, else 1; nested: whether it holds graphs of its own."""
+    """One operation of a graph.
+
+    Attributes:
+        op: its kind.
+        name: its name.
+        inputs: names of what it is given.
+        outputs: names of what it returns.
+        groups: of a convolution, else 1.
+        nested: whether it holds graphs of its own.
+    """
 
     op: str
     name: str
@@ -26,7 +35,14 @@ class Node(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """A graph: names of what it is given and returns, its nodes in order, the shapes that are known."""
+    """The graph of an exported file.
+
+    Attributes:
+        inputs: names of what it is given.
+        outputs: names of what it returns.
+        nodes: in order.
+        shapes: by name, as far as they are known; an axis that may vary is -1 or 0.
+    """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -37,8 +53,11 @@ class Graph(NamedTuple):
 class Convolution(NamedTuple):
     """A convolution of a graph.
 
-    kernel    its shape, None when the file does not say
-    constant  whether the kernel depends on no input of the graph
+    Attributes:
+        name: of its node.
+        groups: how many it has.
+        kernel: its shape, None when the file does not say.
+        constant: whether the kernel depends on no input of the graph.
     """
 
     name: str
@@ -53,7 +72,7 @@ class Convolution(NamedTuple):
 
 
 def convolutions(graph: Graph) -> list[Convolution]:
-    """Every convolution of a graph, in order."""
+    """Return every convolution of a graph, in order."""
     moving, layers = set(graph.inputs), []  # moving: whatever depends on an input
     for node in graph.nodes:
         if _CONVOLUTION.match(node.op):
@@ -65,10 +84,17 @@ def convolutions(graph: Graph) -> list[Convolution]:
 
 
 def faults(graph: Graph, *, tunable: bool) -> list[str]:
-    """What is wrong with an exported graph, one line each; [] when nothing is.
+    """Check an exported graph.
 
-    Wanted: inputs `image` and, when tunable, `omega`; at least one convolution; none with groups but depth-wise
-    ones; in a graph that is not tunable, constant kernels only; no graph inside a node, where none of this is seen.
+    It must have the inputs `image` and, when tunable, `omega`; at least one convolution; no groups but depth-wise
+    ones; constant kernels only where it is not tunable; and no graph inside a node, where none of this is seen.
+
+    Args:
+        graph: of the file.
+        tunable: whether omega is an input.
+
+    Returns:
+        One sentence for each thing that is wrong.
     """
     inputs = ("image", "omega") if tunable else ("image",)
     sentences = [] if graph.inputs == inputs else [f"the inputs are {graph.inputs}, not {inputs}"]
@@ -87,7 +113,7 @@ def faults(graph: Graph, *, tunable: bool) -> list[str]:
 
 
 def read_onnx(path: str | Path) -> Graph:
-    """The graph of an ONNX file; TunableError if it cannot be read. Needs `onnx`."""
+    """Read the graph of an ONNX file, which needs `onnx`. Raises TunableError for a file that cannot be read."""
     import onnx
     from google.protobuf.message import DecodeError
 

@@ -18,7 +18,7 @@ def missing_packages() -> list[str]:
 
 
 def require_onnx() -> None:
-    """BackendError unless everything that writing, reading and running ONNX needs is installed."""
+    """Raise BackendError unless everything that writing, reading and running ONNX needs is installed."""
     missing = missing_packages()
     if missing:
         raise BackendError(
@@ -29,9 +29,15 @@ def require_onnx() -> None:
 def finish(path: str | Path, metadata: dict[str, str] | None = None, *, renamed: dict[str, str] | None = None) -> None:
     """Name the sizes of inputs and output, add `metadata`, drop traces of the exporting program, check the model.
 
-    renamed  operators that stand for others: name -> name
+    Sizes that may vary are called n, h and w.
 
-    The sizes that may vary become n, h, w; omega's first axis n or 1. Raises TunableError for an invalid model.
+    Args:
+        path: the file, which is written again.
+        metadata: of the model.
+        renamed: operators that stand for others: name -> name.
+
+    Raises:
+        TunableError: for an invalid model.
     """
     import onnx
 
@@ -57,7 +63,7 @@ def finish(path: str | Path, metadata: dict[str, str] | None = None, *, renamed:
 
 
 def to_float16(path: str | Path) -> None:
-    """Weights and arithmetic in float16, inputs and output still float32."""
+    """Convert the weights and the arithmetic of a file to float16; inputs and output stay float32."""
     import onnx
     from onnxruntime.transformers import float16, onnx_model
 
@@ -67,7 +73,19 @@ def to_float16(path: str | Path) -> None:
 
 
 def with_constant(path: str | Path, name: str, value: np.ndarray) -> bytes:
-    """The file's model with the input `name` a constant. Raises CheckpointError where the file is gone."""
+    """Return the model of a file with one input a constant.
+
+    Args:
+        path: the file.
+        name: of the input.
+        value: of the constant, of the input's shape.
+
+    Returns:
+        The model as bytes.
+
+    Raises:
+        CheckpointError: where the file can no longer be read.
+    """
     import onnx
 
     try:
@@ -81,14 +99,18 @@ def with_constant(path: str | Path, name: str, value: np.ndarray) -> bytes:
 
 
 def with_omega(ends: Sequence[Path], between: Path, at: np.ndarray, limit: float) -> bytes | None:
-    """One model of omega (1, p) from files of what became of it with omega a constant.
+    """Make one model with the input omega (1, p) from files in which omega is a constant.
 
-    ends     at omega = 0 and at the unit vectors
-    between  at `at` (p,): held against what the ends say of it
-    limit    what the relative error of a constant may be
+    A constant that depends on omega becomes its value at 0 plus omega times the differences.
 
-    A constant that depends on omega becomes its value at 0 plus omega times the differences. None where that is not
-    so: a constant is not affine in omega, or not the constants alone differ.
+    Args:
+        ends: the files at omega = 0 and at the unit vectors.
+        between: the file at `at`, which is compared with what the ends say of it.
+        at: (p,).
+        limit: of the relative error of a constant.
+
+    Returns:
+        The model as bytes; None where a constant is not affine in omega, or more than the constants differ.
     """
     import onnx
 

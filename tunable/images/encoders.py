@@ -32,7 +32,13 @@ _HEAD = 33  # bytes of a PNG's signature and header chunk
 
 
 class Sheet(NamedTuple):
-    """What is written: samples uint8 or uint16 (H, W, 1 to 4), an ICC profile of their colours, tags."""
+    """A picture as its format will hold it.
+
+    Attributes:
+        samples: uint8 or uint16 (H, W, S): grey, grey and alpha, RGB, or RGB and alpha, for S from 1 to 4.
+        profile: an ICC profile of their colours.
+        tags: EXIF, XMP and resolution.
+    """
 
     samples: np.ndarray
     profile: bytes | None = None
@@ -40,14 +46,19 @@ class Sheet(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """Milliseconds of each frame of an animation, and how often it is played, 0 for ever."""
+    """The pace of an animation.
+
+    Attributes:
+        durations: of its frames, in milliseconds.
+        loop: how often it is played; 0: for ever.
+    """
 
     durations: list[float]
     loop: int = 0
 
 
 def format_of(path: str | Path) -> str:
-    """The format that a suffix names; DataError for one that is not written."""
+    """Return the format that a suffix names. Raises DataError for a suffix that is not written."""
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
         raise DataError(f"cannot write {path}: the suffix must be one of {', '.join(FORMATS)}")
@@ -55,7 +66,7 @@ def format_of(path: str | Path) -> str:
 
 
 def check_size(path: str | Path, width: int, height: int) -> None:
-    """DataError where the format of a file cannot hold so large a picture."""
+    """Raise DataError where the format of a file cannot hold so large a picture."""
     side = _SIDES.get(format_of(path), width + height)
     if max(width, height) > side:
         raise DataError(f"cannot write {path}: the picture has {width}x{height} pixels, its format holds {side} a side")
@@ -64,11 +75,17 @@ def check_size(path: str | Path, width: int, height: int) -> None:
 def encode(
     format: str, sheets: Sequence[Sheet], quality: int | None = None, timing: Timing | None = None
 ) -> tuple[bytes, list[str]]:
-    """The file of one picture, of pages (TIFF) or of an animation, and what it could not take along.
+    """Encode one picture, pages (TIFF) or an animation.
 
-    quality  1 to 100, of the formats that lose (`WITH_QUALITY`); by default JPEG and AVIF have 98 with colour in full
-             resolution, WebP is without loss
-    timing   of an animation (`ANIMATED`), whose sheets have one size and number of channels
+    Args:
+        format: a value of FORMATS.
+        sheets: what is written; those of an animation have one size and number of channels.
+        quality: 1 to 100, of the formats that lose (`WITH_QUALITY`); by default JPEG and AVIF have 98 with colour in
+            full resolution, WebP is without loss.
+        timing: of an animation (`ANIMATED`); None: one picture, or pages.
+
+    Returns:
+        The content of the file, and the names of what it could not take along.
     """
     if format == "TIFF":
         return _tiff(sheets)
@@ -86,6 +103,22 @@ def encode(
     file = io.BytesIO()  # given a file, Pillow overlooks that the last write was cut by a full disk
     _image(samples).save(file, format=format, **options)
     return file.getvalue(), lost
+
+
+def alike(sheets: list[Sheet]) -> list[Sheet]:
+    """Give sheets of 8 bits the same channels, as an animation needs: grey and opaque sheets become as the others."""
+    colour = any(sheet.samples.shape[2] > 2 for sheet in sheets)
+    alpha = any(sheet.samples.shape[2] in (2, 4) for sheet in sheets)
+
+    def brought(samples: np.ndarray) -> np.ndarray:
+        transparent = samples.shape[2] in (2, 4)
+        planes = samples[:, :, : samples.shape[2] - transparent]
+        planes = np.repeat(planes, 3, axis=2) if colour and planes.shape[2] == 1 else planes
+        if not alpha:
+            return planes
+        return np.dstack([planes, samples[:, :, -1] if transparent else np.full(planes.shape[:2], 255, np.uint8)])
+
+    return [sheet._replace(samples=brought(sheet.samples)) for sheet in sheets]
 
 
 def _image(samples: np.ndarray) -> Image.Image:

@@ -13,35 +13,49 @@ _NAMED = 3
 
 
 @dataclass
-class Found:
-    """The pictures of a folder, sorted; and names of what else is in it, by the reason why it is left out."""
+class Listing:
+    """The content of a folder.
+
+    Attributes:
+        folder: its path.
+        pictures: their paths, sorted.
+        left_out: the names of what else is in it, by the reason why it is left out.
+    """
 
     folder: Path
     pictures: list[Path]
     left_out: dict[str, list[str]] = field(default_factory=dict)
 
     def leave(self, paths: Collection[Path], reason: str) -> None:
-        """Leave those of these pictures out that are in the folder."""
+        """Leave out the pictures with these paths, for this reason."""
         if left := [path for path in self.pictures if path in paths]:
             self.left_out[reason] = [path.relative_to(self.folder).as_posix() for path in left]
             self.pictures = [path for path in self.pictures if path not in paths]
 
     def describe(self) -> str:
-        """ "photos: 24 pictures; left out: 2 of other kinds (a.txt, b.mp4)"."""
+        """Say it in a line: "photos: 24 pictures; left out: 2 of other kinds (a.txt, b.mp4)"."""
         reasons = ", ".join(f"{len(names)} {reason} ({some(names)})" for reason, names in self.left_out.items())
         return f"{self.folder}: {counted(len(self.pictures))}" + (f"; left out: {reasons}" if reasons else "")
 
 
 def list_pictures(folder: str | Path, recursive: bool = False) -> list[Path]:
-    """The pictures that `find` finds."""
+    """Return the pictures of a folder as `find` does."""
     return find(folder, recursive).pictures
 
 
-def find(folder: str | Path, recursive: bool = False, without: Path | None = None) -> Found:
-    """The pictures of a folder, and with `recursive` of all folders in it but `without`; DataError if there is none.
+def find(folder: str | Path, recursive: bool = False, without: Path | None = None) -> Listing:
+    """List the pictures of a folder.
 
     A picture is a file, or a link to one, with one of SUFFIXES in upper or lower case and a name that begins with no
-    dot. Sorted by path.
+    dot.
+
+    Args:
+        folder: where they are.
+        recursive: whether all folders in it are searched too.
+        without: a folder that is not searched.
+
+    Raises:
+        DataError: for a folder that is missing or holds no picture.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -76,7 +90,7 @@ def find(folder: str | Path, recursive: bool = False, without: Path | None = Non
         subfolders = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_dir())[:4])
         hint = f"; inside it are the folders {subfolders}" if subfolders else ""
         raise DataError(f"no pictures in {folder} (looked for {', '.join(SUFFIXES)}){hint}")
-    return Found(folder, sorted(pictures), {reason: sorted(left_out[reason]) for reason in sorted(left_out)})
+    return Listing(folder, sorted(pictures), {reason: sorted(left_out[reason]) for reason in sorted(left_out)})
 
 
 def _walk(folder: Path, closed: Callable, without: Path | None) -> Iterator[tuple[Path, list[str]]]:

@@ -67,15 +67,18 @@ def read_picture(path: str | Path, max_pixels: int | None = None) -> Picture:
     and RGB TIFF; other kinds have 8. Whole numbers span their type's range, signed ones 0 to its largest, floats 0..1;
     signed numbers and floats a little outside are clipped, which is logged (`deep_pictures.Tiff.read`).
 
-    max_pixels  refuse more than these (default `MAX_PIXELS`), before anything is decoded
+    Args:
+        path: the file.
+        max_pixels: larger pictures are refused before anything is decoded; None: `MAX_PIXELS`.
 
-    Raises DataError for what is no picture, is truncated, has values far outside its range or too many pixels.
+    Raises:
+        DataError: for what is no picture, is truncated, has values far outside its range or too many pixels.
     """
     return _read(path, 0, max_pixels, tags=True)
 
 
 def read_frames(path: str | Path, max_pixels: int | None = None) -> Iterator[Picture]:
-    """The pages or frames of a file one after the other; `max_pixels` bounds them all together; else `read_picture`.
+    """Yield the pages or frames of a file one after the other, as `read_picture`; `max_pixels` bounds them together.
 
     Frames of an animation have 8 bits per channel.
     """
@@ -116,7 +119,7 @@ def read_bytes(path: str | Path, max_pixels: int | None = None) -> np.ndarray:
 
 
 def size_of(path: str | Path, max_pixels: int | None = None) -> tuple[int, int]:
-    """Width and height as the file's header has them (before EXIF orientation); errors as `read_picture`."""
+    """Return width and height by the file's header, before EXIF orientation; errors as `read_picture`."""
     return _size(path, 0, max_pixels)
 
 
@@ -264,12 +267,12 @@ def _of_samples(samples: np.ndarray, orientation: int, profile: bytes | None) ->
 
 
 def to_floats(levels: np.ndarray) -> np.ndarray:
-    """uint8 or uint16 levels as float32 in 0..1."""
+    """Return uint8 or uint16 levels of any shape as float32 in 0..1."""
     return np.divide(levels, np.float32(np.iinfo(levels.dtype).max), dtype=np.float32)
 
 
 def to_levels(picture: np.ndarray, dtype=np.uint8) -> np.ndarray:
-    """Floats in 0..1, clipped and rounded to uint8 or uint16; of levels, the nearest in the wanted type."""
+    """Return floats in 0..1, of any shape, clipped and rounded to uint8 or uint16; of levels, the nearest level."""
     if picture.dtype == dtype:
         return picture
     if picture.dtype == np.uint16:
@@ -293,12 +296,18 @@ def write(
 ) -> None:
     """Write an (H, W, 3) picture atomically; the suffix names the format (`WRITTEN`).
 
-    picture  floats in 0..1 or uint8: 8 bits per channel; uint16: 16 where the format has them (PNG and TIFF), else 8
-    alpha    uint8 or uint16 of any size, brought to that of the picture; left out where the format has none
-    profile  an ICC profile of the values that are written, likewise
-    grey     write one channel, the mean of the three, where the format has such pictures
-    tags     EXIF, XMP and resolution, as far as the format holds them; what it does not hold is logged
-    quality  1 to 100, of JPEG, AVIF (by default 98, colours in full resolution) and WebP (by default without loss)
+    Args:
+        path: the file.
+        picture: floats in 0..1 or uint8: 8 bits per channel; uint16: 16 where the format has them (PNG and TIFF).
+        alpha: uint8 or uint16 of any size, resized to the picture's; left out where the format has none.
+        profile: an ICC profile of the values that are written, likewise.
+        grey: whether to write one channel, the mean of the three, where the format has such pictures.
+        tags: EXIF, XMP and resolution, as far as the format holds them; what it does not hold is logged.
+        quality: 1 to 100, of JPEG, AVIF (by default 98, colours in full resolution) and WebP (by default lossless).
+
+    Raises:
+        DataError: for a suffix that is not written, and a picture that the format does not hold.
+        TunableError: where the file cannot be written.
     """
     write_frames(path, [Picture(np.asarray(picture), alpha, profile, grey, tags)], quality=quality)
 
@@ -312,7 +321,7 @@ def write_frames(path: str | Path, pictures: Sequence[Picture], *, quality: int 
         raise DataError(f"cannot write {path}: its format does not hold {len(sheets)} pictures")
     if len(sheets) > 1 and first.animated:
         timing = Timing([picture.duration for picture in pictures], first.loop)
-        sheets = _alike(sheets)
+        sheets = encoders.alike(sheets)
     with atomic(path) as temporary:
         try:
             encoded, lost = encoders.encode(format, sheets, quality, timing)
@@ -359,22 +368,6 @@ def _mean(levels: np.ndarray) -> np.ndarray:
     return ((levels.sum(axis=2, dtype=np.uint32, keepdims=True) + 1) // 3).astype(levels.dtype)
 
 
-def _alike(sheets: list[Sheet]) -> list[Sheet]:
-    """Sheets with the same channels: grey and opaque ones among others become as those."""
-    colour = any(sheet.samples.shape[2] > 2 for sheet in sheets)
-    alpha = any(sheet.samples.shape[2] in (2, 4) for sheet in sheets)
-
-    def brought(samples: np.ndarray) -> np.ndarray:
-        transparent = samples.shape[2] in (2, 4)
-        planes = samples[:, :, : samples.shape[2] - transparent]
-        planes = np.repeat(planes, 3, axis=2) if colour and planes.shape[2] == 1 else planes
-        if not alpha:
-            return planes
-        return np.dstack([planes, samples[:, :, -1] if transparent else np.full(planes.shape[:2], 255, np.uint8)])
-
-    return [sheet._replace(samples=brought(sheet.samples)) for sheet in sheets]
-
-
 def _resized(alpha: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Levels (H, W), bicubically brought to `shape`."""
     if alpha.shape == shape:
@@ -387,11 +380,11 @@ def _resized(alpha: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def to_network(picture: np.ndarray) -> np.ndarray:
-    """(H, W, 3) -> (1, 3, H, W): floats contiguous float32; levels as they are, a view."""
+    """Turn (H, W, 3) into (1, 3, H, W): floats become contiguous float32, levels a view of the same type."""
     turned = picture.transpose(2, 0, 1)[None]
     return turned if picture.dtype.kind == "u" else np.ascontiguousarray(turned, dtype=np.float32)
 
 
 def from_network(pictures: np.ndarray) -> np.ndarray:
-    """(1, 3, H, W) -> (H, W, 3)."""
+    """Turn (1, 3, H, W) into (H, W, 3), a view."""
     return pictures[0].transpose(1, 2, 0)
