@@ -103,11 +103,7 @@ class TunableConv(Tunable):
         """The ordinary convolution equal to this one at omega (p,)."""
         channels, bias = (self.in_channels, self.out_channels), self.bias is not None
         folded = ops.ordinary_conv(*channels, kernel_size=self.kernel_size, bias=bias, **self.options())
-        alpha = self.alpha(omega)
-        ops.assign(folded.weight, ops.aggregate(alpha, self.weight).asnumpy())
-        if self.bias is not None:
-            ops.assign(folded.bias, ops.aggregate(alpha, self.bias).asnumpy())
-        return folded
+        return self.mixed_into(folded, omega)
 
     def _channels(self) -> tuple[int, int]:
         """The two channel axes of a kernel."""

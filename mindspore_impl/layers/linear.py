@@ -53,9 +53,4 @@ class TunableLinear(Tunable):
 
     def fold(self, omega: ms.Tensor) -> nn.Dense:
         """The ordinary linear layer equal to this one at omega (p,)."""
-        folded = nn.Dense(self.in_features, self.out_features, has_bias=self.bias is not None)
-        alpha = self.alpha(omega)
-        ops.assign(folded.weight, ops.aggregate(alpha, self.weight).asnumpy())
-        if self.bias is not None:
-            ops.assign(folded.bias, ops.aggregate(alpha, self.bias).asnumpy())
-        return folded
+        return self.mixed_into(nn.Dense(self.in_features, self.out_features, has_bias=self.bias is not None), omega)

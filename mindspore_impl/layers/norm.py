@@ -114,11 +114,7 @@ class TunableNorm(Tunable):
 
     def fold(self, omega: ms.Tensor) -> nn.Cell:
         """The ordinary norm equal to this one at omega (p,)."""
-        folded = self.ordinary(self.channels, eps=self.eps)
-        alpha = self.alpha(omega)
-        ops.assign(folded.weight, ops.aggregate(alpha, self.weight).asnumpy())
-        ops.assign(folded.bias, ops.aggregate(alpha, self.bias).asnumpy())
-        return folded
+        return self.mixed_into(self.ordinary(self.channels, eps=self.eps), omega)
 
 
 class TunableLayerNorm(TunableNorm):

@@ -56,6 +56,14 @@ class Tunable(nn.Cell):
         for name, value in self.parameters_and_names():
             ops.assign(value, drawn[name])
 
+    def mixed_into(self, ordinary: nn.Cell, omega: ms.Tensor) -> nn.Cell:
+        """The ordinary layer with this one's weight and bias at omega (p,), for `fold`."""
+        alpha = self.alpha(omega)
+        ops.assign(ordinary.weight, ops.aggregate(alpha, self.weight).asnumpy())
+        if self.bias is not None:
+            ops.assign(ordinary.bias, ops.aggregate(alpha, self.bias).asnumpy())
+        return ordinary
+
     def options(self) -> dict:
         """Keyword arguments with which the oracle computes this layer."""
         return {}

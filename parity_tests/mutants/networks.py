@@ -11,9 +11,14 @@ PART = "layers:conv2d"  # as networks import it
 CONV_FOLD = "layers.conv:TunableConv.fold"
 
 
-def _first_of(name):
-    """An edit: the first kernel or bias instead of the mixed one."""
-    return f"ops.aggregate(alpha, self.{name})", f"(self.{name}[0] + 0)"
+def _unmixed(place, name):
+    """Folded with the first kernel or bias instead of the mixed one."""
+
+    def unmixed(folded, a):
+        kernels = getattr(a.self, name)
+        return folded if kernels is None else _with(folded, name, a.twin.array(kernels)[0], a.twin)
+
+    return returned(place, unmixed)
 
 
 def _folded_with(option, value):
@@ -30,11 +35,15 @@ def _remembered(a):
 
 def _rounded(folded, twin):
     """The folded layer with its kernel to eleven bits."""
-    kernel = eleven_bits(twin.array(folded.weight))
+    return _with(folded, "weight", eleven_bits(twin.array(folded.weight)), twin)
+
+
+def _with(folded, name, value, twin):
+    """The folded layer with another kernel or bias."""
     if twin.name == "torch":
-        folded.weight.data.copy_(twin.tensors([kernel])[0])
+        getattr(folded, name).data.copy_(twin.tensors([value])[0])
     else:
-        twin.module("ops").assign(folded.weight, kernel)
+        twin.module("ops").assign(getattr(folded, name), value)
     return folded
 
 
@@ -82,17 +91,17 @@ NETWORK_FAULTS = {
 FOLDING_FAULTS = {
     "at another omega": given("folding:fold", omega=lambda a: a.omega * 0.99),
     "omega in reverse order": given("folding:fold", omega=lambda a: reversed_along(a.omega, 0)),
-    "phi forgotten": edited(CONV_FOLD, ("alpha = ", "alpha = omega; ")),
-    "bias not mixed": edited(CONV_FOLD, _first_of("bias")),
-    "kernel not mixed": edited(CONV_FOLD, _first_of("weight")),
+    "phi forgotten": edited("layers.tunable:Tunable.mixed_into", ("alpha = ", "alpha = omega; ")),
+    "bias not mixed": _unmixed(CONV_FOLD, "bias"),
+    "kernel not mixed": _unmixed(CONV_FOLD, "weight"),
     "stride forgotten": _folded_with("stride", "(1,) * self.dims"),
     "padding forgotten": _folded_with("padding", "(0,) * self.dims"),
     "dilation forgotten": _folded_with("dilation", "(1,) * self.dims"),
     "output padding forgotten": _folded_with("output_padding", "(0,) * self.dims"),
     "border mode forgotten": _folded_with("padding_mode", "'zeros'"),
-    "linear bias not mixed": edited("layers.linear:TunableLinear.fold", _first_of("bias")),
-    "linear kernel not mixed": edited("layers.linear:TunableLinear.fold", _first_of("weight")),
-    "norm's shift not mixed": edited("layers.norm:TunableNorm.fold", _first_of("bias")),
+    "linear bias not mixed": _unmixed("layers.linear:TunableLinear.fold", "bias"),
+    "linear kernel not mixed": _unmixed("layers.linear:TunableLinear.fold", "weight"),
+    "norm's shift not mixed": _unmixed("layers.norm:TunableNorm.fold", "bias"),
     "parameter at another omega": edited(
         "layers.parameter:TunableParameter.fold", ("self(omega)", "self(omega * 0.99)")
     ),

@@ -103,12 +103,7 @@ class TunableConv(Tunable):
         """The ordinary convolution equal to this one at omega (p,)."""
         channels, bias = (self.in_channels, self.out_channels), self.bias is not None
         folded = ops.ordinary_conv(*channels, kernel_size=self.kernel_size, bias=bias, **self.options())
-        with torch.no_grad():
-            alpha = self.alpha(omega)
-            folded.weight.copy_(ops.aggregate(alpha, self.weight))
-            if self.bias is not None:
-                folded.bias.copy_(ops.aggregate(alpha, self.bias))
-        return folded
+        return self.mixed_into(folded, omega)
 
     def _channels(self) -> tuple[int, int]:
         """The two channel axes of a kernel."""

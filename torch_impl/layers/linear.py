@@ -53,10 +53,4 @@ class TunableLinear(Tunable):
 
     def fold(self, omega: torch.Tensor) -> nn.Linear:
         """The ordinary linear layer equal to this one at omega (p,)."""
-        folded = nn.Linear(self.in_features, self.out_features, self.bias is not None)
-        with torch.no_grad():
-            alpha = self.alpha(omega)
-            folded.weight.copy_(ops.aggregate(alpha, self.weight))
-            if self.bias is not None:
-                folded.bias.copy_(ops.aggregate(alpha, self.bias))
-        return folded
+        return self.mixed_into(nn.Linear(self.in_features, self.out_features, self.bias is not None), omega)

@@ -114,12 +114,7 @@ class TunableNorm(Tunable):
 
     def fold(self, omega: torch.Tensor) -> nn.Module:
         """The ordinary norm equal to this one at omega (p,)."""
-        folded = self.ordinary(self.channels, eps=self.eps)
-        with torch.no_grad():
-            alpha = self.alpha(omega)
-            folded.weight.copy_(ops.aggregate(alpha, self.weight))
-            folded.bias.copy_(ops.aggregate(alpha, self.bias))
-        return folded
+        return self.mixed_into(self.ordinary(self.channels, eps=self.eps), omega)
 
 
 class TunableLayerNorm(TunableNorm):

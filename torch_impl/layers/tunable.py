@@ -63,6 +63,15 @@ class Tunable(nn.Module):
             for name, value in self.named_parameters():
                 value.copy_(torch.from_numpy(drawn[name]))
 
+    def mixed_into(self, ordinary: nn.Module, omega: torch.Tensor) -> nn.Module:
+        """The ordinary layer with this one's weight and bias at omega (p,), for `fold`."""
+        with torch.no_grad():
+            alpha = self.alpha(omega)
+            ordinary.weight.copy_(ops.aggregate(alpha, self.weight))
+            if self.bias is not None:
+                ordinary.bias.copy_(ops.aggregate(alpha, self.bias))
+        return ordinary
+
     def options(self) -> dict:
         """Keyword arguments with which the oracle computes this layer."""
         return {}
