@@ -124,26 +124,25 @@ def test_copies(twin, rng):
         np.testing.assert_array_equal(folded, twin.backend.run(twin.backend.fold(network, omega), x, None))
 
 
-LAYERS = [
-    *(f"TunableConv{transposed}{dims}d" for transposed in ("", "Transpose") for dims in (1, 2, 3)),
-    *("TunableLinear", "TunableParameter", "TunableLayerNorm", "TunableLayerNorm2d", "TunableInstanceNorm2d"),
-    *("LayerNorm", "LayerNorm2d", "InstanceNorm2d", "BatchNorm2d"),
-    *("WindowAttention", "ChannelAttention", "SimplifiedChannelAttention"),
-]
+def documented(thing) -> list[str]:
+    """The arguments that a docstring explains, in order, with what the thing is before them."""
+    summary, _, rest = inspect.getdoc(thing).partition("\nArgs:\n")
+    assert summary.strip()
+    lines = rest.partition("\n\n")[0].splitlines()
+    return [line.strip().partition(":")[0] for line in lines if line[4:5].strip()]
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_a_layer_documents_its_constructor(twin, name):
-    """In its own docstring, which starts with what it is: every argument, and no other."""
-    layer = getattr(twin.module("layers"), name)
-    summary, _, rest = inspect.getdoc(layer).partition("\nArgs:\n")
-    arguments = rest.partition("\n\n")[0]
-    documented = [line.strip().partition(":")[0] for line in arguments.splitlines() if line[4:5].strip()]
-    assert sorted(documented) == sorted(inspect.signature(layer).parameters)
-    assert summary.strip() and "Args:" not in rest
-
-
-def test_every_layer_is_documented(twin):
-    layers = twin.module("layers")
-    kinds = {name for name in layers.__all__ if name.startswith("Tunable") or "Norm" in name or "Attention" in name}
-    assert kinds - {"Tunable", "Norm"} == set(LAYERS)
+def test_public_names_document_their_arguments(twin):
+    """Where `help` shows it, in their own docstring: every argument, and no other. TunedNetwork is made by others."""
+    names = [name for name in twin.impl.__all__ if name != "TunedNetwork"]
+    things = {name: getattr(twin.impl, name) for name in names}
+    things |= {name: getattr(twin.impl.TunedNetwork, name) for name in ("fold", "assign", "save")}
+    for module, others in {
+        "layers": ["BatchNorm2d"],
+        "networks": ["Discriminator", "VGG19"],
+        "objectives": ["Perceptual", "Style", "make_loss"],
+    }.items():
+        things |= {name: getattr(twin.module(module), name) for name in others}
+    for name, thing in things.items():
+        assert sorted(documented(thing)) == sorted(set(inspect.signature(thing).parameters) - {"self"}), name
+    assert {"TunableConvTranspose3d", "NAFNet", "make_tunable", "MultiLoss"} <= things.keys()

@@ -26,8 +26,16 @@ def folded_weights(network: nn.Module, omega: torch.Tensor) -> dict[str, torch.T
 
 
 def fold(network: Network | TunedNetwork, omega: torch.Tensor) -> nn.Module:
-    """A new plain network equal to `network` at omega (p,): standard layers only; of what was made tunable, a network
-    of the class it was made from."""
+    """Make an ordinary network that equals a tunable one at one omega.
+
+    Args:
+        network: the tunable network, or what make_tunable returned; it stays as it is.
+        omega: (p,).
+
+    Returns:
+        A plain network of the same class with the framework's ordinary layers; of what was made tunable, a network of
+        the class it was made from.
+    """
     if isinstance(network, TunedNetwork):
         return network.fold(omega)
     plain = network.rebuilt(0)

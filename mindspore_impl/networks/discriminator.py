@@ -24,7 +24,9 @@ class DiscriminatorBlock(Composite):
 class Discriminator(Composite):
     """Scores pictures: higher, the more they look like clean ones to it. Always plain.
 
-    widths  channels of every scale; hidden: units between the two linear layers (tunable.specs.discriminator)
+    Args:
+        widths: channels of every scale (tunable.specs.discriminator).
+        hidden: units between the two linear layers.
     """
 
     def __init__(self, *, widths: list[int], hidden: int):

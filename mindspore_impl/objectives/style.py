@@ -19,15 +19,15 @@ def gram(x: ms.Tensor) -> ms.Tensor:
 class Style(nn.Cell):
     """gram_weight gram + vgg_weight vgg + tv_weight tv + uv_weight uv, per sample.
 
-    features  VGG19 at relu3_3
-    painted   Gram matrix of the style picture there, (1, C, C)
+    It is called as objective(restored, sample, omega) -> (N,), pictures (N, 3, H, W) of at least 4 pixels a side.
 
-    gram  sum of squared differences of the Gram matrices
-    vgg   mean squared difference of the features to the clean picture's
-    tv    mean absolute difference of neighbours, down plus right
-    uv    mean squared difference of BT.601's U and V to the clean picture's
-
-    Called as objective(restored, sample, omega) -> (N,), pictures (N, 3, H, W) of at least 4 pixels a side.
+    Args:
+        features: VGG19 at relu3_3.
+        painted: Gram matrix of the style picture's features, (1, C, C).
+        gram_weight: weight of the sum of squared differences of the Gram matrices.
+        vgg_weight: weight of the mean squared difference of the features to those of the clean picture.
+        tv_weight: weight of the mean absolute difference of neighbours, down plus right.
+        uv_weight: weight of the mean squared difference of BT.601's U and V to those of the clean picture.
     """
 
     def __init__(

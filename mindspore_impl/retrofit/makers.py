@@ -22,19 +22,26 @@ def make_tunable(
     rank: int = 0,
     seed: int = 0,
 ) -> TunedNetwork:
-    """Give a network knobs: every omega gives exactly the function of `network`, which is copied, until trained.
+    """Give a network knobs. Until it is trained, every omega gives exactly the function of `network`.
 
-    where  what becomes tunable: a pattern of names ("body.*", "*.scale"), a class of layers, a predicate
-           (name, layer) -> bool, or a list of these of which one must hold. None: convolutions, transposed ones and
-           linear layers. Norms and free parameters become tunable when asked for
-    phi    base: differences from the given kernels, zero at first; affine, se: p equal kernels, whose alphas sum to
-           one at first, with affine to within rounding
-    train  all, or differences: the given weights are frozen, and the file holds the differences alone
-    rank   of the differences as matrices (first axis, the others); 0: any
-    seed   of what starts at random: phi se, one factor of a rank
+    Args:
+        network: the network, which is copied and stays as it is.
+        num_objectives: p, how many knobs it gets, at least 1.
+        where: what becomes tunable: a pattern of names ("body.*", "*.scale"), a class of layers, a predicate
+            (name, layer) -> bool, or a list of these, one of which must hold. None means convolutions, transposed
+            convolutions and linear layers. Norms and free parameters become tunable only when asked for.
+        phi: base: differences from the given kernels, which are zero at first; affine or se: p equal kernels, whose
+            weights sum to one at first (with affine to within rounding).
+        train: all, or differences: the given weights are frozen, and the file holds the differences alone.
+        rank: rank of the differences as matrices (first axis, the others); 0 for any.
+        seed: seed of what starts at random: phi se, and one factor of a low rank.
 
-    Raises TunableError for a value out of range, something asked for by name that cannot become tunable, or when
-    nothing is left; what else could not is in `left`.
+    Returns:
+        The network with knobs. Its `left` says of every layer and free parameter that is not tunable why.
+
+    Raises:
+        TunableError: for a value out of range, something asked for by name that cannot become tunable, or where nothing
+            is left to become tunable.
     """
     copied = parameters.copied(network)
     retrofit.check_ordinary(network, (Tunable, TunedNetwork), (cell for _, cell in copied.cells_and_names()))
@@ -43,11 +50,19 @@ def make_tunable(
 
 
 def from_endpoints(*networks: nn.Cell) -> TunedNetwork:
-    """A network with a knob per network given: omega interpolates their weights (DNI), the unit vectors give each.
+    """Make one network of several, with a knob for each: omega interpolates their weights (DNI).
 
-    All parameters become tunable, those of norms too, with phi `identity`: sum_i omega_i W_i.
+    All parameters become tunable, those of norms too, with phi `identity`: sum_i omega_i W_i. The unit vectors give the
+    networks themselves.
 
-    Raises TunableError unless there are two or more, with equal names and shapes, and equal running statistics.
+    Args:
+        networks: two or more networks of the same structure, which are copied.
+
+    Returns:
+        The network with knobs, in the order of the networks.
+
+    Raises:
+        TunableError: unless there are two or more networks with equal names, shapes and running statistics.
     """
     kept = {name: why for network in networks for name, why in parameters.kept(network).items()}
     networks = [parameters.copied(network) for network in networks]
@@ -67,9 +82,18 @@ def from_endpoints(*networks: nn.Cell) -> TunedNetwork:
 
 
 def load_tuned(path: str | Path, *, base: nn.Cell) -> TunedNetwork:
-    """The network with knobs whose `save` wrote the file.
+    """Make a network with knobs again from the file that its `save` wrote.
 
-    base  a network of the same structure, which is copied; with differences alone, the one they are from
+    Args:
+        path: the file (.safetensors).
+        base: a network of the same structure, which is copied. Where the file holds differences alone, it must be the
+            network from which they are.
+
+    Returns:
+        The network with knobs.
+
+    Raises:
+        CheckpointError: for a file that is missing, damaged or of another kind, or that does not fit `base`.
     """
     tensors, plan, wanted = retrofitted.load(path)
     copied = parameters.copied(base)

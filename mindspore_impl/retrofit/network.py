@@ -122,7 +122,17 @@ class TunedNetwork(nn.Cell):
             raise OmegaError(f"omega must be float32 {wanted}, not {omega.dtype} of shape {tuple(omega.shape)}")
 
     def fold(self, omega: ms.Tensor) -> nn.Cell:
-        """The ordinary network equal to this one at omega (p,): of the given network's class, with its names."""
+        """Make the ordinary network equal to this one at one omega.
+
+        Args:
+            omega: (p,).
+
+        Returns:
+            A network of the given network's class, with its names of parameters.
+
+        Raises:
+            OmegaError: for an omega of another shape.
+        """
         self._check(omega, (1,))
         retrofit.check_kept(self._branches)
         with self._alone(), ops.running("pynative"):
@@ -141,14 +151,22 @@ class TunedNetwork(nn.Cell):
 
     @ops.alone()
     def weights(self) -> dict[str, np.ndarray]:
-        """Every tensor of the file, float32, or float64 where the network's are: see `save`."""
+        """Give every tensor of the file by name, float32, or float64 where the network's are: see `save`."""
         return {
             name: retrofit.stacked([parameters.array(part) for part in parts]) for name, parts in self._stored().items()
         }
 
     @ops.alone()
     def assign(self, tensors: dict[str, np.ndarray], source: str | Path = "weights") -> None:
-        """Take over what `weights` returned. Raises CheckpointError unless names and shapes are exactly those."""
+        """Take over what `weights` returned.
+
+        Args:
+            tensors: arrays by name.
+            source: where they come from, for messages.
+
+        Raises:
+            CheckpointError: unless names and shapes are exactly those of `weights`.
+        """
         stored = self._stored()
         retrofitted.check_tensors(tensors, retrofit.specs(stored), source)
         for name, parts in stored.items():
@@ -162,9 +180,12 @@ class TunedNetwork(nn.Cell):
 
     @ops.alone()
     def save(self, path: str | Path) -> None:
-        """Write the weights file (.safetensors), from which `load_tuned` makes this network again.
+        """Write the weights file, from which `load_tuned` makes this network again.
 
         It holds all weights, kernels stacked, and running statistics of norms; with train='differences' no other
         weights than the differences.
+
+        Args:
+            path: the file (.safetensors).
         """
         retrofitted.save(path, self.weights(), self.plan, parameters.digest(self.network))

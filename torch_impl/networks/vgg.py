@@ -13,9 +13,10 @@ from tunable.weights.vgg import DEPTH, conv_names
 class VGG19(nn.Module):
     """The network up to `layer`, frozen.
 
-    weights  by name, as tunable.weights.vgg.weights gives them
-    layer    relu3_3, after the ReLU, or conv5_4, before it
-    like     a parameter of the network on trial: this one stands beside it
+    Args:
+        weights: arrays by name, as tunable.weights.vgg.weights gives them.
+        layer: relu3_3, after the ReLU, or conv5_4, before it.
+        like: a parameter of the network that is trained: this one stands on its device, in its dtype.
     """
 
     def __init__(self, weights: dict[str, np.ndarray], layer: str, *, like: torch.Tensor):

@@ -19,11 +19,15 @@ def relativistic(high: torch.Tensor, low: torch.Tensor) -> torch.Tensor:
 class Perceptual(nn.Module):
     """rec_weight rec + vgg_weight vgg + adv_weight adv, per sample.
 
-    features       VGG19 at conv5_4, whose L1 distance is vgg
-    discriminator  scores pictures; adv is its relativistic average loss, means over the batch
-    distance       of rec: l1, l2 or charbonnier
+    It is called as objective(restored, sample, omega) -> (N,), pictures (N, 3, H, W) of at least 16 pixels a side.
 
-    Called as objective(restored, sample, omega) -> (N,), pictures (N, 3, H, W) of at least 16 pixels a side.
+    Args:
+        features: VGG19 at conv5_4; vgg is the L1 distance of its features.
+        discriminator: scores pictures; adv is its relativistic average loss, with means over the batch.
+        distance: distance of rec: l1, l2 or charbonnier.
+        rec_weight: weight of the distance to the clean picture.
+        vgg_weight: weight of vgg.
+        adv_weight: weight of adv.
     """
 
     def __init__(

@@ -20,9 +20,13 @@ _ELSEWHERE = {"name", "kind", "weight", "noise_objective", "image", "size"}  # o
 class MultiLoss(nn.Module):
     """L = sum_i omega_i lambda_i L_i, exact per sample, then averaged over the batch (Eq. 7).
 
-    objectives  p objectives, in omega's order: the first goes with omega_1, whatever its kind
-    weights     the lambda_i
-    normalise   `none`, or `sum`: divide a sample's loss by max(sum_i omega_i, 1e-3)
+    Args:
+        objectives: p objectives in omega's order: the first goes with omega_1, whatever its kind.
+        weights: the p numbers lambda_i.
+        normalise: none, or sum: a sample's loss is divided by max(sum_i omega_i, 1e-3).
+
+    Raises:
+        TunableError: for another number of weights, or an objective that builds on one that is missing.
     """
 
     def __init__(self, objectives: list[nn.Module], *, weights: list[float], normalise: str = "none"):
@@ -53,7 +57,11 @@ class MultiLoss(nn.Module):
 def columns_of(objectives: list[nn.Module]) -> tuple[tuple[int, ...], ...]:
     """Of every objective the places in omega that it is given: its own, then those of the objectives it builds on.
 
-    Raises TunableError where one of these is missing among `objectives`.
+    Args:
+        objectives: in omega's order.
+
+    Raises:
+        TunableError: where one of these is missing among `objectives`.
     """
     places = {id(objective): i for i, objective in enumerate(objectives)}
     found = []
@@ -72,10 +80,14 @@ def columns_of(objectives: list[nn.Module]) -> tuple[tuple[int, ...], ...]:
 def make_loss(recipe: Recipe, like: torch.Tensor, discriminator: nn.Module | None = None) -> MultiLoss:
     """The multi-loss of a recipe.
 
-    like           a parameter of the network on trial: the loss stands beside it
-    discriminator  for objectives of kind gan
+    Args:
+        recipe: the recipe.
+        like: a parameter of the network that is trained: the loss stands on its device, in its dtype.
+        discriminator: what objectives of kind gan ask.
 
-    Raises RecipeError where VGG-19's weights cannot be had, DataError where a style's picture cannot.
+    Raises:
+        RecipeError: where VGG-19's weights cannot be had.
+        DataError: where a style's picture cannot be had.
     """
     specs = recipe.objectives
     layers = {LAYERS[spec.kind] for spec in specs if spec.kind in LAYERS}

@@ -27,7 +27,11 @@ def mean_distance(difference: torch.Tensor, distance: str) -> torch.Tensor:
 
 
 class Objective(nn.Module):
-    """Distance of the restored picture to a target that a subclass builds: l1, l2 or charbonnier, mean per sample."""
+    """Distance of the restored picture to a target that a subclass builds, mean per sample.
+
+    Args:
+        distance: l1, l2 or charbonnier.
+    """
 
     def __init__(self, *, distance: str = "l1"):
         super().__init__()
@@ -42,14 +46,24 @@ class Objective(nn.Module):
 
 
 class Reconstruction(Objective):
-    """Target: the clean picture."""
+    """Reconstruction (docs/method.md, "Objectives"): the target is the clean picture.
+
+    Args:
+        distance: l1, l2 or charbonnier.
+    """
 
     def target(self, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
         return sample["clean"]
 
 
 class NoisePreservation(Objective):
-    """Target: y + r nu (z - y) (Eq. 9), r = the objective's own omega (`keep`) or one minus it (`remove`)."""
+    """Noise preservation (Eq. 9): the target is y + r nu (z - y), of the clean picture y and the degraded one z.
+
+    Args:
+        distance: l1, l2 or charbonnier.
+        nu: part of the noise that the target keeps at most, 0 to 1.
+        residual: keep: r is the objective's own omega; remove: r is one minus it.
+    """
 
     def __init__(self, *, distance: str = "l1", nu: float = 0.9, residual: str = "keep"):
         super().__init__(distance=distance)
@@ -65,10 +79,12 @@ class NoisePreservation(Objective):
 class Sharpening(Objective):
     """Target: y_eta + omega gamma (y_eta - g * y_eta) (section 4.1.2), an unsharp mask of strength its own omega.
 
-    noise  the objective whose target y_eta is sharpened; it must be one of the same multi-loss
-    gamma  strongest sharpening
-
     g is a Gaussian of 9x9 pixels, sigma 2.5; borders are reflected, so pictures need 5 pixels along each side.
+
+    Args:
+        noise: the objective whose target y_eta is sharpened; it must be one of the same multi-loss.
+        distance: l1, l2 or charbonnier.
+        gamma: strength of the mask where omega is 1, at least 0.
     """
 
     def __init__(self, *, noise: Objective, distance: str = "l1", gamma: float = 8.0):

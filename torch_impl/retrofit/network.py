@@ -145,7 +145,17 @@ class TunedNetwork(nn.Module):
             _running.reset(token)
 
     def fold(self, omega: torch.Tensor) -> nn.Module:
-        """The ordinary network equal to this one at omega (p,): of the given network's class, with its names."""
+        """Make the ordinary network equal to this one at one omega.
+
+        Args:
+            omega: (p,).
+
+        Returns:
+            A network of the given network's class, with its names of parameters.
+
+        Raises:
+            OmegaError: for an omega of another shape.
+        """
         self._check(omega, (1,))
         with torch.no_grad():
             found = self._tensors(omega)
@@ -157,7 +167,7 @@ class TunedNetwork(nn.Module):
         return folded
 
     def weights(self) -> dict[str, np.ndarray]:
-        """Every tensor of the file, float32, or float64 where the network's are: see `save`."""
+        """Give every tensor of the file by name, float32, or float64 where the network's are: see `save`."""
         with _outside():
             return {
                 name: retrofit.stacked([parameters.array(part) for part in parts])
@@ -165,7 +175,15 @@ class TunedNetwork(nn.Module):
             }
 
     def assign(self, tensors: dict[str, np.ndarray], source: str | Path = "weights") -> None:
-        """Take over what `weights` returned. Raises CheckpointError unless names and shapes are exactly those."""
+        """Take over what `weights` returned.
+
+        Args:
+            tensors: arrays by name.
+            source: where they come from, for messages.
+
+        Raises:
+            CheckpointError: unless names and shapes are exactly those of `weights`.
+        """
         with _outside():
             stored = self._stored()
         retrofitted.check_tensors(tensors, retrofit.specs(stored), source)
@@ -179,10 +197,13 @@ class TunedNetwork(nn.Module):
         return retrofit.stored(self.plan, layers, parameters.held(network), parameters.statistics(network))
 
     def save(self, path: str | Path) -> None:
-        """Write the weights file (.safetensors), from which `load_tuned` makes this network again.
+        """Write the weights file, from which `load_tuned` makes this network again.
 
         It holds all weights, kernels stacked, and running statistics of norms; with train='differences' no other
         weights than the differences.
+
+        Args:
+            path: the file (.safetensors).
         """
         with _outside():
             retrofitted.save(path, self.weights(), self.plan, parameters.digest(self.network))
