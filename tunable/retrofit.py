@@ -26,13 +26,14 @@ _WILD = frozenset("*?[")
 class Place(NamedTuple):
     """A layer, or a free parameter, of a network.
 
-    name      the layer's ("body.0"), or the parameter's ("body.0.scale")
-    kind      name of its class; "parameter"
-    layer     the layer, or the module that holds the parameter
-    tensors   what becomes tunable together: name inside the place ("weight") -> name in the network ("body.0.weight");
-              layers that share a tensor name it by the same, the first layer's
-    usual     whether it becomes tunable unasked: convolutions and linear layers do
-    obstacle  why it cannot become tunable, "" when it can
+    Attributes:
+        name: the layer's ("body.0"), or the parameter's ("body.0.scale").
+        kind: the name of the layer's class; "parameter".
+        layer: the layer, or the module that holds the parameter.
+        tensors: what becomes tunable together: name inside the place ("weight") -> name in the network
+            ("body.0.weight"); layers that share a tensor name it by the first layer's name.
+        usual: whether it becomes tunable unasked: convolutions and linear layers do.
+        obstacle: why it cannot become tunable, "" when it can.
     """
 
     name: str
@@ -58,9 +59,11 @@ class Held(NamedTuple):
 class LayerParts(NamedTuple):
     """What a layer holds once it is tunable.
 
-    names    in the network, of its tensors by name in the layer
-    kernels  the parameters that stand for each of them, by name in the layer and their own
-    phi      phi's parameters by name
+    Attributes:
+        name: of the layer in the network.
+        names: the name in the network of every tensor, by its name in the layer.
+        kernels: the parameters that stand for each tensor, by its name in the layer and the parameter's.
+        phi: phi's parameters by name.
     """
 
     name: str
@@ -113,13 +116,19 @@ Where = str | type | Callable[[str, Any], bool] | Iterable["Where"] | None
 
 
 def chosen(places: list[Place], where: Where) -> tuple[list[Place], dict[str, str]]:
-    """The places that become tunable, and of all others, by name, why they do not.
+    """Choose the places that become tunable.
 
-    where  what becomes tunable: a pattern of names ("body.*", "*.scale"), a class of layers, a predicate
-           (name, layer) -> bool, or a list of these of which one must hold; None: convolutions and linear layers
+    Args:
+        places: of the network.
+        where: a pattern of names ("body.*", "*.scale"), a class of layers, a predicate (name, layer) -> bool, or a
+            list of these, one of them must hold; None: convolutions and linear layers.
 
-    Raises TunableError for a pattern or a class that nothing matches, a name whose place cannot become tunable, and
-    when no place is left.
+    Returns:
+        The places, and of every other place, by name, why it does not become tunable.
+
+    Raises:
+        TunableError: for a pattern or a class that nothing matches, a name whose place cannot become tunable, and
+            when no place is left.
     """
     tests = None if where is None else list(_tests(where, places))
     picked, left, owners = [], {}, {}
@@ -201,14 +210,22 @@ def _file_names(places: list[Place]) -> dict[str, str]:
 
 
 def interpolation(places: list[Place], left: dict[str, str], count: int) -> Plan:
-    """The plan of a network that interpolates `count` others, all of whose parameters must be tunable."""
+    """Plan a network that interpolates `count` others. Raises TunableError where a parameter is left ordinary."""
     if left:
         raise TunableError("cannot be interpolated: " + "; ".join(f"{name} ({why})" for name, why in left.items()))
     return Plan(num_objectives=count, phi="identity", tensors=_file_names(places))
 
 
 def check_endpoints(shapes: list[dict[str, tuple[int, ...]]], statistics: list[dict[str, np.ndarray]]) -> None:
-    """Raise TunableError unless networks can be interpolated: shapes of their parameters and running statistics."""
+    """Check that networks can be interpolated.
+
+    Args:
+        shapes: of every network's parameters, by name.
+        statistics: the running statistics of every network's norms, by name.
+
+    Raises:
+        TunableError: for fewer than two networks, and for networks that differ in shapes or statistics.
+    """
     if len(shapes) < 2:
         raise TunableError(f"two or more networks can be interpolated, not {len(shapes)}")
     for number, other in enumerate(shapes[1:], 2):
@@ -239,10 +256,17 @@ def low_rank_start(name: str, shape: tuple[int, ...], num_objectives: int, rank:
 
 
 def phi_start(name: str, form: str, shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarray]:
-    """Weights of a phi whose alphas sum to one at every omega, by local name.
+    """Make the weights of a phi whose alphas sum to one at every omega.
 
-    affine  I - 1 / p, whose columns sum to zero, and biases of 1 / p
-    se      as any: its last step is a softmax
+    Args:
+        name: of the phi, which seeds its draws.
+        form: "affine" gets I - 1 / p, whose columns sum to zero, and biases of 1 / p; "se" is drawn as any, for its
+            last step is a softmax.
+        shapes: of its parameters, by their names in the phi.
+        seed: of the draws.
+
+    Returns:
+        float32 arrays by the same names.
     """
     if form == "affine":
         p = shapes["bias"][0]
@@ -309,7 +333,7 @@ def check_rows(rows: int, values: Iterable[Any], kind: type) -> None:
 
 
 def check_places(plan: Plan, places: list[Place], path) -> list[Place]:
-    """The places of a network that a plan makes tunable; CheckpointError unless it holds them all."""
+    """Return the places of a network that a plan makes tunable. Raises CheckpointError unless it holds them all."""
     missing, picked = dict(plan.tensors), []
     for place in places:
         names = {
@@ -331,31 +355,36 @@ Branch = tuple[dict, str, object]  # the children of a layer by name, a name, an
 
 
 def branches(network, children: Callable[[Any], dict], tunable: Collection[int]) -> list[Branch]:
-    """The way from a network to its tunable layers: every step, once.
+    """Walk from a network to its tunable layers.
 
-    children  gives those of a layer, by name, as the dictionary that holds them
-    tunable   these layers, by id
+    Args:
+        network: a module or cell.
+        children: gives the children of a layer, by name, as the dictionary that holds them.
+        tunable: the ids of the tunable layers.
+
+    Returns:
+        Every step of the way, once.
     """
-    found: list[Branch] = []
+    branches: list[Branch] = []
     leads: dict[int, bool] = {}
 
     def reaches(layer) -> bool:
         if id(layer) not in leads:
             leads[id(layer)] = id(layer) in tunable
-            held = children(layer)
-            steps = [(held, name, child) for name, child in held.items() if child is not None and reaches(child)]
-            found.extend(steps)
+            layers = children(layer)
+            steps = [(layers, name, child) for name, child in layers.items() if child is not None and reaches(child)]
+            branches.extend(steps)
             leads[id(layer)] |= bool(steps)
         return leads[id(layer)]
 
     reaches(network)
-    return found
+    return branches
 
 
 def check_kept(steps: list[Branch]) -> None:
     """Raise TunableError where a layer that is tunable, or that holds one, has been exchanged for another since."""
-    for held, name, child in steps:
-        if held.get(name) is not child:
+    for layers, name, child in steps:
+        if layers.get(name) is not child:
             raise TunableError(
                 f"{name} ({type(child).__name__}) was exchanged after make_tunable, as quantization does too, and what "
                 "is in its place follows no omega: exchange layers before make_tunable, or in what fold returns"

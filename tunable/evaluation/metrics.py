@@ -15,7 +15,11 @@ SSIM_WINDOW = 11  # what scikit-image's Gaussian of sigma 1.5 spans
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """-10 log10 of the mean squared difference, in dB, without epsilon: inf for equal pictures."""
+    """Return -10 log10 of the mean squared difference of pictures (H, W, C), in dB; inf for equal pictures.
+
+    Raises:
+        TunableError: for pictures of different shapes.
+    """
     a, b = _pair(a, b)
     error = float(np.mean((a - b) ** 2))
     return -10 * float(np.log10(error)) if error else float("inf")
@@ -24,9 +28,17 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 def target(
     clean: np.ndarray, degraded: np.ndarray, specs: list[Objective], index: int, omega: np.ndarray
 ) -> np.ndarray:
-    """What the objective `specs[index]` wants of a picture (H, W, 3) at omega (p,), in float64.
+    """Return the target of an objective, which the paper's PSNR_eta is measured to for the kind `noise` (Eq. 9).
 
-    The paper's PSNR_eta is PSNR to that of an objective of kind `noise`.
+    Args:
+        clean: (H, W, 3).
+        degraded: (H, W, 3).
+        specs: the objectives of the recipe.
+        index: of the objective, whose kind is rec, noise or blur.
+        omega: (p,).
+
+    Returns:
+        float64 (H, W, 3).
     """
     clean, degraded = _pair(clean, degraded)
     sample = {"clean": clean.transpose(2, 0, 1)[None], "degraded": degraded.transpose(2, 0, 1)[None]}
@@ -34,7 +46,11 @@ def target(
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
-    """Structural similarity: Gaussian window 11, sigma 1.5, mean over channels. TunableError below 11x11 pixels."""
+    """Return the structural similarity of pictures (H, W, C): Gaussian window 11, sigma 1.5, mean over channels.
+
+    Raises:
+        TunableError: for pictures of different shapes, or below 11x11 pixels.
+    """
     from skimage.metrics import structural_similarity  # here: it imports scipy
 
     a, b = _pair(a, b)
@@ -48,12 +64,12 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def eight_bits(picture: np.ndarray) -> np.ndarray:
-    """The picture as an 8-bit file would hold it: clipped to [0, 1], rounded to multiples of 1/255, float64."""
+    """Return a picture as an 8-bit file would hold it: clipped to [0, 1], rounded to multiples of 1/255, float64."""
     return np.round(np.clip(np.asarray(picture, dtype=np.float64), 0, 1) * 255) / 255
 
 
 def luma(picture: np.ndarray) -> np.ndarray:
-    """BT.601's Y as MATLAB defines it, of 16 to 235, over 255: (H, W, 3) in [0, 1] -> (H, W, 1).
+    """Return BT.601's Y as MATLAB defines it, of 16 to 235, over 255: (H, W, 3) in [0, 1] -> (H, W, 1).
 
     Equal pixels have equal Y: a matrix product's rounding may depend on the place.
     """
@@ -62,10 +78,18 @@ def luma(picture: np.ndarray) -> np.ndarray:
 
 
 def sharpness(restored: np.ndarray, clean: np.ndarray) -> float:
-    """How much fine detail there is, as a share of the truth's: mean absolute Laplacian of luma over that of `clean`.
+    """Return how much fine detail there is, as a share of the truth's: the ratio of mean absolute Laplacians of luma.
 
-    0 for a flat picture, 1 as sharp as the truth, above 1 sharper; invented texture counts as detail. nan where the
-    truth is flat; TunableError below 3x3 pixels.
+    Args:
+        restored: (H, W, 3).
+        clean: the truth, (H, W, 3).
+
+    Returns:
+        0 for a flat picture, 1 for one as sharp as the truth, above 1 for a sharper one; invented texture counts as
+        detail. nan where the truth is flat.
+
+    Raises:
+        TunableError: for pictures of different shapes, or below 3x3 pixels.
     """
     restored, clean = _pair(restored, clean)
     if min(clean.shape[:2]) < 3:
@@ -81,9 +105,18 @@ def _detail(picture: np.ndarray) -> float:
 
 
 def residual_fraction(restored: np.ndarray, clean: np.ndarray, degraded: np.ndarray, nu: float) -> float:
-    """r*, the r in [0, 1] for which PSNR(restored, y + r nu (z - y)) is highest; nan where z = y or nu = 0.
+    """Return r*, the r in [0, 1] for which PSNR(restored, y + r nu (z - y)) is highest.
 
     The mean squared difference is a parabola in r: its minimum is the least-squares fit, clipped.
+
+    Args:
+        restored: (H, W, 3).
+        clean: y, (H, W, 3).
+        degraded: z, (H, W, 3).
+        nu: the largest share of the noise that the objective keeps.
+
+    Returns:
+        r*; nan where z = y or nu = 0.
     """
     restored, clean = _pair(restored, clean)
     degraded, _ = _pair(degraded, clean)

@@ -40,19 +40,19 @@ def is_png(path: str | Path) -> bool:
 
 
 def read_png(path: str | Path) -> np.ndarray:
-    """The samples of a PNG of 16 bits; one colour that it declares transparent becomes alpha."""
+    """Read the samples (H, W, S) of a PNG of 16 bits; one colour that it declares transparent becomes alpha."""
     samples = imagecodecs.png_decode(Path(path).read_bytes())
     return samples.reshape(*samples.shape[:2], -1)
 
 
 def png_bytes(path: str | Path, width: int, height: int) -> int:
-    """The bytes that a PNG of this size needs at the least, by its header's bits and channels."""
+    """Return how many bytes a PNG of this size needs at the least, by its header's bits and channels."""
     depth, kind = _head(path, _PNG_DEPTH + 2)[_PNG_DEPTH:]
     return height * (1 + math.ceil(width * depth * _PNG_CHANNELS.get(kind, 1) / 8)) // _DEFLATE
 
 
 def read_pnm(path: str | Path, picture: Image.Image) -> np.ndarray | None:
-    """The samples of a binary PNM of more than 8 bits that Pillow opened; None of another file."""
+    """Read the samples (H, W, S) of a binary PNM of more than 8 bits that Pillow opened; None of another file."""
     codec, _, start, args = picture.tile[0]
     if codec not in ("raw", "ppm") or (codec == "raw" and picture.mode != "I"):
         return None
@@ -75,9 +75,10 @@ def read_pnm(path: str | Path, picture: Image.Image) -> np.ndarray | None:
 class Tiff:
     """A page of a TIFF.
 
-    size         (width, height)
-    orientation  as EXIF counts
-    profile      the ICC profile, None without
+    Attributes:
+        size: (width, height).
+        orientation: as EXIF counts, 1 to 8.
+        profile: the ICC profile, None without.
     """
 
     def __init__(self, file: tifffile.TiffFile, page: tifffile.TiffPage):
@@ -260,9 +261,17 @@ def _rows(values: np.ndarray) -> Iterator[slice]:
 
 @contextmanager
 def opened_tiff(path: str | Path, frame: int = 0) -> Iterator[tuple[Tiff | None, list[int] | None]]:
-    """A page of a TIFF, and the places of its pages in the file; None for each that tifffile cannot tell.
+    """Open a page of a TIFF; pages that are another's smaller version, or its mask, do not count.
 
-    Pages that are another's smaller version, or its mask, do not count. OSError where there is no file.
+    Args:
+        path: the file.
+        frame: which page, from 0.
+
+    Yields:
+        The page, and the places of all pages in the file; None for what tifffile cannot tell.
+
+    Raises:
+        OSError: where there is no file.
     """
     with ExitStack() as stack:
         page, places = None, None

@@ -21,7 +21,13 @@ _PER_INCH = {1: None, 2: 1.0, 3: 2.54}
 
 
 class Tags(NamedTuple):
-    """exif: tag -> value, directories as dicts, None where a file has none; xmp: a packet; dpi: across and down."""
+    """What a file says of its picture.
+
+    Attributes:
+        exif: tag -> value, directories as dictionaries; None where the file has none.
+        xmp: the packet; None where the file has none.
+        dpi: pixels per inch, across and down; None where the file does not say.
+    """
 
     exif: dict[int, Any] | None = None
     xmp: bytes | None = None
@@ -32,10 +38,14 @@ NO_TAGS = Tags()
 
 
 def tags_of(read: Callable[[], Image.Exif], info: dict[str, Any]) -> tuple[Tags, str | None]:
-    """The tags of a picture whose pixels will be turned upright, and a line if they cannot be read.
+    """Read the tags of a picture whose pixels will be turned upright.
 
-    read  gives the EXIF as Pillow reads it, or a whole TIFF directory
-    info  Pillow's, {} for a TIFF that it did not read
+    Args:
+        read: gives the EXIF as Pillow reads it, or a whole TIFF directory.
+        info: Pillow's, {} for a TIFF that it did not read.
+
+    Returns:
+        The tags, and a line if they cannot be read.
     """
     try:
         return _tags(read(), info), None
@@ -82,7 +92,7 @@ def _dpi_of_exif(exif: Image.Exif) -> tuple[float, float] | None:
 
 
 def exif_of(tags: Tags, size: tuple[int, int]) -> dict[int, Any]:
-    """The EXIF of a picture written with this width and height, which carries the resolution too; {} for none."""
+    """Return the EXIF of a picture written with this width and height, resolution included; {} for none."""
     exif = {tag: value for tag, value in (tags.exif or {}).items() if tag not in (282, 283, 296)}
     if tags.dpi:
         exif |= {Base.XResolution: tags.dpi[0], Base.YResolution: tags.dpi[1], Base.ResolutionUnit: 2}
@@ -94,7 +104,7 @@ def exif_of(tags: Tags, size: tuple[int, int]) -> dict[int, Any]:
 
 
 def encoded_exif(tags: Tags, size: tuple[int, int]) -> bytes | None:
-    """`exif_of` as files hold it; None for none."""
+    """Return `exif_of` as files hold it; None for none."""
     exif = exif_of(tags, size)
     return _encoded(exif) if exif else None
 

@@ -25,7 +25,7 @@ Sources = dict[str, list[tuple[str, str]]]  # recipe key -> name and SHA-256 of 
 
 
 def files_of(recipe: Recipe) -> dict[str, list[Path]]:
-    """The files that each key of a recipe stands for."""
+    """List the files that each key of a recipe stands for. Raises DataError and RecipeError for unusable ones."""
     trained = find_pictures(recipe.data.train, recipe.data.recursive)
     files = {"data.train": trained, "data.validate": validation_pictures(recipe)}
     has_features = any(one.kind in LAYERS for one in recipe.objectives)
@@ -35,7 +35,14 @@ def files_of(recipe: Recipe) -> dict[str, list[Path]]:
 
 
 def read_sources(recipe: Recipe) -> Sources:
-    """Name and SHA-256 of every file that a recipe names; what it starts from only where that is still there."""
+    """Read the name and the SHA-256 of every file that a recipe names.
+
+    The weights that a run starts from are left out where they are no longer there.
+
+    Raises:
+        RecipeError: for a file that is missing.
+        DataError: for a file that cannot be read.
+    """
     files = files_of(recipe)
     if START in files and not files[START][0].is_file():
         del files[START]
@@ -46,7 +53,7 @@ def read_sources(recipe: Recipe) -> Sources:
 
 
 def digests(sources: Sources) -> dict[str, str]:
-    """One SHA-256 for each key: of the contents in their order, not of the names."""
+    """Return one SHA-256 for each key: of the contents in their order, not of the names."""
     return {
         key: hashlib.sha256("".join(digest for _, digest in files).encode()).hexdigest()
         for key, files in sources.items()
@@ -54,7 +61,16 @@ def digests(sources: Sources) -> dict[str, str]:
 
 
 def difference(before: dict[str, str], now: Sources, folder: Path) -> str:
-    """What is not as it was, "" if nothing is. `before`: digests; `folder`: of the run, whose FILE knows more."""
+    """Say which files are not as they were.
+
+    Args:
+        before: the digests of a checkpoint, by key.
+        now: the files as they are.
+        folder: of the run, whose FILE holds the names of the files before.
+
+    Returns:
+        A sentence on the first key that differs; "" if none does.
+    """
     for key, content in digests(now).items():
         if before.get(key, content) != content:
             return f"{key}: {_changes(_recorded(folder, key, before[key]), now[key])}"

@@ -22,12 +22,16 @@ LAYERS = {"gan": CONV5_4, "style": RELU3_3}  # which layer an objective reads
 
 
 def conv_names() -> list[str]:
-    """conv1_1 ... conv5_4."""
+    """Return the names of the convolutions in order, conv1_1 to conv5_4."""
     return [f"conv{stage}_{i}" for stage, (_, convs) in enumerate(STAGES, 1) for i in range(1, convs + 1)]
 
 
 def specs(width: int = WIDTH) -> list[ParameterSpec]:
-    """Every parameter: `conv1_1.weight` (out, in, 3, 3), `conv1_1.bias` (out,), and so on."""
+    """Return the specs of every parameter: `conv1_1.weight` (out, in, 3, 3), `conv1_1.bias` (out,), and so on.
+
+    Args:
+        width: channels of the first stage.
+    """
     parameters, before, names = [], 3, iter(conv_names())
     for factor, convs in STAGES:
         for name in (next(names) for _ in range(convs)):
@@ -39,14 +43,19 @@ def specs(width: int = WIDTH) -> list[ParameterSpec]:
 
 
 def multiply_adds(width: int, layer: str) -> float:
-    """Per pixel of the picture, up to `layer`."""
+    """Count the multiply-adds per pixel of the picture, up to a layer of DEPTH; `width` as in `specs`."""
     kernels = [spec for spec in specs(width) if spec.role == "kernel"][: DEPTH[layer]]
     stages = [stage for stage, (_, convs) in enumerate(STAGES) for _ in range(convs)]
     return sum(np.prod(spec.shape) / 4**stage for spec, stage in zip(kernels, stages, strict=False))
 
 
 def weights(settings: VGG) -> dict[str, np.ndarray]:
-    """The weights that `settings` name. Raises RecipeError where there is no such file, CheckpointError for another."""
+    """Return the weights that a recipe's `vgg` names, from a file or a seed.
+
+    Raises:
+        RecipeError: where there is no such file, or it is not VGG-19 in this project's format.
+        CheckpointError: where its tensors do not fit.
+    """
     if settings.weights is None:
         return _drawn(settings.seed, settings.width)
     try:
