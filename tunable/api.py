@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tunable.backends.model import Model, WeightsModel, load
 from tunable.backends.protocol import Framework
@@ -81,7 +82,7 @@ def evaluate(
 def restore(
     model: Model,
     picture: str | Path | np.ndarray,
-    omega=None,
+    omega: ArrayLike | None = None,
     *,
     out: str | Path | None = None,
     tile: int | None = None,
@@ -146,7 +147,7 @@ def export(
     path: str | Path,
     *,
     format: str = "onnx",
-    omega=None,
+    omega: ArrayLike | None = None,
     form: str = "shared",
     half: bool = False,
     size: tuple[int, int] | None = None,

@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tunable.errors import OmegaError, nearest, shown
 
@@ -15,13 +16,19 @@ MOST_POINTS = 2**16  # of a grid: the corners of the most objectives that a reci
 MOST_SHOWN = 100  # along an edge of what is shown side by side
 
 
-def check_omega(omega, objectives: int | Sequence[str], batch: int | None = None) -> np.ndarray:
-    """Return `omega` as float32 of shape (p,) or (N, p), or raise OmegaError.
+def check_omega(omega: ArrayLike, objectives: int | Sequence[str], batch: int | None = None) -> np.ndarray:
+    """Check an omega for a network; any finite value passes, and `check_range` is the stricter test.
 
-    objectives  their names, or how many they are
+    Args:
+        omega: (p,), or (N, p).
+        objectives: their names, or how many they are.
+        batch: the N that an omega per sample must have; None: any.
 
-    Any finite value passes (outside [0, 1] extrapolates); `check_range` is the stricter test.
-    `batch`, when given, is the N that a per-sample omega must have.
+    Returns:
+        The omega as float32 of the same shape.
+
+    Raises:
+        OmegaError: for another shape, and for values that are not finite numbers.
     """
     num_objectives, names = (objectives, "") if isinstance(objectives, int) else _named(objectives)
     try:
@@ -43,8 +50,8 @@ def check_omega(omega, objectives: int | Sequence[str], batch: int | None = None
     return array
 
 
-def check_range(omega: np.ndarray, omega_range) -> np.ndarray:
-    """Return `omega` unchanged if it lies in the trained range (p pairs), else raise OmegaError."""
+def check_range(omega: np.ndarray, omega_range: Sequence[Sequence[float]]) -> np.ndarray:
+    """Return an omega unchanged if it lies in the trained range, p pairs. Raises OmegaError if it does not."""
     low, high = np.asarray(omega_range, dtype=np.float64).T
     if np.any(omega < low - 1e-6) or np.any(omega > high + 1e-6):
         trained = ", ".join(f"[{a:g}, {b:g}]" for a, b in zip(low, high, strict=True))
@@ -99,13 +106,13 @@ def example(objectives: Sequence[str]) -> str:
     return f"{','.join(values)} or {named}"
 
 
-def format_omega(omega) -> str:
-    """ "(0.25, 0.75)": how an omega is written in tables and labels."""
+def format_omega(omega: ArrayLike) -> str:
+    """Write an omega (p,) as tables and labels have it: "(0.25, 0.75)"."""
     return "(" + ", ".join(f"{value:.4g}" for value in np.asarray(omega, dtype=np.float64)) + ")"
 
 
 def grid(num_objectives: int, points: int) -> np.ndarray:
-    """All omegas with each coordinate one of `points` even steps over [0, 1]: (points**p, p)."""
+    """Return all omegas with each coordinate one of `points` even steps over [0, 1]: (points**p, p)."""
     if points < 2:
         raise OmegaError(f"a grid needs at least 2 points per axis, not {points}")
     if points > MOST_POINTS or points**num_objectives > MOST_POINTS:

@@ -8,6 +8,7 @@ import fnmatch
 import functools
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
@@ -332,7 +333,7 @@ def check_rows(rows: int, values: Iterable[Any], kind: type) -> None:
             check_rows(rows, value.values() if isinstance(value, dict) else value, kind)
 
 
-def check_places(plan: Plan, places: list[Place], path) -> list[Place]:
+def check_places(plan: Plan, places: list[Place], path: str | Path) -> list[Place]:
     """Return the places of a network that a plan makes tunable. Raises CheckpointError unless it holds them all."""
     missing, picked = dict(plan.tensors), []
     for place in places:
@@ -354,7 +355,7 @@ def check_places(plan: Plan, places: list[Place], path) -> list[Place]:
 Branch = tuple[dict, str, object]  # the children of a layer by name, a name, and the child that it had
 
 
-def branches(network, children: Callable[[Any], dict], tunable: Collection[int]) -> list[Branch]:
+def branches(network: Any, children: Callable[[Any], dict], tunable: Collection[int]) -> list[Branch]:
     """Walk from a network to its tunable layers.
 
     Args:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from pydantic import Field, TypeAdapter, ValidationError
 
 from tunable.omega import format_omega
@@ -36,6 +37,7 @@ class Part(Section):
     share: float = Field(gt=0, le=1.000001, allow_inf_nan=False)
 
     def holds(self, omega: np.ndarray) -> bool:
+        """Whether an omega (p,) lies in this part."""
         if self.omega == _WHOLE:
             return True
         if self.omega == _LINE:
@@ -86,7 +88,7 @@ def describe(trained: Sequence[Part]) -> str:
     return ", ".join(f"{100 * part.share:.3g} % {part}" for part in sorted(trained, key=lambda part: -part.share))
 
 
-def doubt(omega, trained: Sequence[Part] | None) -> str | None:
+def doubt(omega: ArrayLike, trained: Sequence[Part] | None) -> str | None:
     """Why a network may answer an omega (p,) badly: "never" or "rarely" trained; None if it need not, or is unknown."""
     omega = np.asarray(omega, dtype=np.float64)
     inside = bool(np.all((omega >= -_NEAR) & (omega <= 1 + _NEAR)))  # no sampler draws anything else

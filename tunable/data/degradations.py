@@ -64,6 +64,7 @@ class GaussianNoise(_Degradation):
     sigma: Levels
 
     def apply(self, pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Degrade pictures (N, C, H, W); levels and noise are drawn from `rng`."""
         sigma = rng.uniform(*self.sigma, size=(len(pictures), 1, 1, 1)) / 255
         noise = rng.standard_normal(pictures.shape, dtype=np.float32)
         return pictures + (sigma * noise).astype(np.float32)
@@ -85,6 +86,7 @@ class PoissonGaussian(_Degradation):
     sigma: Levels
 
     def apply(self, pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Degrade pictures (N, C, H, W); levels and noise are drawn from `rng`."""
         gains, sigmas = (rng.uniform(*levels, size=len(pictures)) / 255 for levels in (self.gain, self.sigma))
         noisy = np.empty(pictures.shape, dtype=np.float32)
         for row, (picture, gain, sigma) in enumerate(zip(pictures.astype(np.float64), gains, sigmas, strict=True)):
@@ -104,9 +106,11 @@ class GaussianBlur(_Degradation):
 
     @property
     def reach(self) -> int:
+        """Half the side of the Gaussian."""
         return self.size // 2
 
     def apply(self, pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Degrade pictures (N, C, H, W); levels and noise are drawn from `rng`."""
         sigmas = rng.uniform(*self.sigma, size=len(pictures))
         blurred = [gaussian_blur(picture, sigma, self.size) for picture, sigma in zip(pictures, sigmas, strict=True)]
         return np.stack(blurred)
@@ -126,13 +130,16 @@ class Bicubic(_Degradation):
 
     @property
     def factor(self) -> int:
+        """The scale."""
         return self.scale
 
     @property
     def reach(self) -> int:
+        """How far the cubic kernel reaches, widened by the scale."""
         return 2 * self.scale
 
     def apply(self, pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Degrade pictures (N, C, H, W); levels and noise are drawn from `rng`."""
         return bicubic.shrink(pictures, self.scale, rounding=self.rounding, border=self.border)
 
 
@@ -148,6 +155,7 @@ class Jpeg(_Degradation):
     subsampling: Literal["4:4:4", "4:2:2", "4:2:0"] = "4:2:0"  # of colour
 
     def apply(self, pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Degrade pictures (N, C, H, W); levels and noise are drawn from `rng`."""
         if pictures.shape[1] not in (1, 3):
             raise TunableError(f"JPEG holds pictures of 1 or 3 channels, not {pictures.shape[1]}")
         low, high = self.quality

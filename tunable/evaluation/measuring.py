@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tunable.backends.model import Model
 from tunable.data.degradations import PROTOCOL_BLUR, protocol_degraded, protocol_shrunk
@@ -111,7 +112,13 @@ def trained_omega(header: Header) -> np.ndarray | None:
 
 
 def measure(
-    model: Model, clean: np.ndarray, degraded: np.ndarray, omega, *, ssim: bool = True, tile: int | None = None
+    model: Model,
+    clean: np.ndarray,
+    degraded: np.ndarray,
+    omega: ArrayLike | None,
+    *,
+    ssim: bool = True,
+    tile: int | None = None,
 ) -> dict[str, float]:
     """Restore one picture and measure the result.
 
@@ -144,7 +151,7 @@ def measure(
 
 
 def measure_enlarged(
-    model: Model, clean: np.ndarray, shrunk: np.ndarray, omega, *, ssim: bool = True
+    model: Model, clean: np.ndarray, shrunk: np.ndarray, omega: ArrayLike | None, *, ssim: bool = True
 ) -> dict[str, float]:
     """Enlarge one picture and measure the result.
 

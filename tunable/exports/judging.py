@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tunable.backends.model import Model, WeightsModel, load
 from tunable.backends.registry import get_opener
@@ -54,10 +55,12 @@ class Report:
 
     @property
     def worst(self) -> float:
+        """The largest error; inf where nothing was compared."""
         return max(self.errors.values(), default=float("inf"))
 
     @property
     def passed(self) -> bool:
+        """Whether there are no faults and every error is within the limit."""
         return not self.faults and self.worst <= TOLERANCES[self.limit].limit
 
 
@@ -65,7 +68,7 @@ def checked_export(
     model: Model,
     format: str,
     path: str | Path,
-    omega=None,
+    omega: ArrayLike | None = None,
     *,
     form: str = "shared",
     half: bool = False,
@@ -123,7 +126,7 @@ def tried_export(
     model: Model,
     format: str,
     folder: str | Path,
-    omega=None,
+    omega: ArrayLike | None = None,
     *,
     form: str = "shared",
     half: bool = False,

@@ -271,7 +271,7 @@ def to_floats(levels: np.ndarray) -> np.ndarray:
     return np.divide(levels, np.float32(np.iinfo(levels.dtype).max), dtype=np.float32)
 
 
-def to_levels(picture: np.ndarray, dtype=np.uint8) -> np.ndarray:
+def to_levels(picture: np.ndarray, dtype: type[np.unsignedinteger] = np.uint8) -> np.ndarray:
     """Return floats in 0..1, of any shape, clipped and rounded to uint8 or uint16; of levels, the nearest level."""
     if picture.dtype == dtype:
         return picture

@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tunable.backends.model import Model
 from tunable.errors import DataError, TunableError
@@ -44,7 +45,12 @@ def default_tile(model: Model, lengths: tuple[int, int], whole: float | None = N
 
 
 def run_tiled(
-    model: Model, degraded: np.ndarray, omega, tile: int | None = None, *, whole: float | None = None
+    model: Model,
+    degraded: np.ndarray,
+    omega: ArrayLike | None,
+    tile: int | None = None,
+    *,
+    whole: float | None = None,
 ) -> np.ndarray:
     """Run a model in tiles, which bounds the memory.
 

@@ -55,6 +55,7 @@ class Checkpoints:
         self.folder = self.out / "checkpoints"
 
     def paths(self) -> list[Path]:
+        """The files, in the order of their steps."""
         files = self.folder.glob("step-*.safetensors")
         return sorted((path for path in files if re.fullmatch(r"step-\d+", path.stem)), key=_step)
 
@@ -65,6 +66,7 @@ class Checkpoints:
             path.unlink(missing_ok=True)
 
     def newest_step(self) -> int | None:
+        """The step of the newest checkpoint, None where there is none."""
         paths = self.paths()
         return _step(paths[-1]) if paths else None
 

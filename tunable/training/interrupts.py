@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ def postponed() -> Iterator[None]:
         yield
 
 
-def run_child(command: list[str], **options) -> subprocess.CompletedProcess:
+def run_child(command: list[str], **options: Any) -> subprocess.CompletedProcess:
     """subprocess.run of a program that ends with this one: whatever stops the wait stops it too, by SIGTERM first."""
     with subprocess.Popen(command, **options) as child:
         try:

@@ -78,6 +78,7 @@ def difference(before: dict[str, str], now: Sources, folder: Path) -> str:
 
 
 def write_sources(folder: Path, sources: Sources) -> None:
+    """Write names and digests into FILE of the folder of a run."""
     write_text(folder / FILE, json.dumps(sources, indent=0))
 
 

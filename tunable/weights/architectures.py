@@ -8,11 +8,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
+from tunable.arrays import Tensors
 from tunable.errors import CheckpointError, nearest
-
-Tensors = dict[str, np.ndarray]
 
 
 class Facts:

@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from tunable.arrays import Tensors
 from tunable.errors import CheckpointError, TunableError, nearest
 from tunable.parameters.layouts import layout
 from tunable.parameters.specs import ParameterSpec
 from tunable.specs.networks import NetworkSpec
 from tunable.specs.validation import first_fault
-from tunable.weights.architectures import Facts, Tensors
+from tunable.weights.architectures import Facts
 from tunable.weights.foreign import FLOATS, ForeignFile, ForeignNetwork, as_float32, network_in, read_foreign
 from tunable.weights.sources import SOURCES, check_known, is_buffer, is_swinir
 from tunable.weights.storage import Header

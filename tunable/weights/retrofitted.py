@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
+from tunable.arrays import Tensors
 from tunable.errors import CheckpointError
 from tunable.parameters.specs import ParameterSpec
 from tunable.specs.documents import read_json
@@ -21,8 +22,6 @@ from tunable.version import __version__
 from tunable.weights import storage
 
 FORMAT = "tunable-convolutions/tuned/1"
-
-Tensors = dict[str, np.ndarray]
 
 
 class Plan(Section):

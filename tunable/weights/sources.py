@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tunable.arrays import Tensors
 from tunable.errors import CheckpointError, shown
 from tunable.specs.networks import DIV2K_MEAN
 from tunable.weights import architectures
-from tunable.weights.architectures import Facts, Shapes, Tensors
+from tunable.weights.architectures import Facts, Shapes
 
 _BUFFER = re.compile(
     r"(^|\.)(relative_position_index|attn_mask|moving_mean|moving_variance|img_mean|img_std|num_batches_tracked)$"

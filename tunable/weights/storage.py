@@ -94,6 +94,7 @@ class RunState(Section):
     loss: _Finite | None = None
 
     def to_metadata(self) -> dict[str, str]:
+        """The metadata of a checkpoint's file, every value as JSON."""
         return {"format": STATE_FORMAT, **{key: json.dumps(value) for key, value in self.model_dump().items()}}
 
     @classmethod
@@ -193,6 +194,7 @@ class Header:
         return cls(recipe.network, names, ranges, recipe, history=history, step=step, trained=trained)
 
     def to_metadata(self) -> dict[str, str]:
+        """The metadata of a weights file, every value as JSON."""
         values = {
             "network": self.network.model_dump(mode="json"),
             "objectives": self.objectives,
@@ -209,6 +211,16 @@ class Header:
     def from_metadata(
         cls, metadata: dict[str, str] | None, source: str | Path, kind: str = "a weights file"
     ) -> "Header":
+        """Read the header from a file's metadata.
+
+        Args:
+            metadata: of the file.
+            source: the file, for messages.
+            kind: what the file should be, for messages.
+
+        Raises:
+            CheckpointError: for a file of another format, and for a damaged header.
+        """
         metadata = metadata or {}
         format = metadata.get("format")
         if format != FORMAT:
