@@ -128,8 +128,8 @@ def read_mindir(path: str | Path) -> Graph:
         shape = next((one.tensors for one in node.attribute if one.name == "shape"), ())
         if len(shape) == 1:
             shapes[node.output[0]] = tuple(shape[0].dims)
-        if op == "Load":  # a parameter, read
-            shapes[node.output[0]] = shapes.get(node.input[0])
+        if op == "Load" and node.input[0] in shapes:  # a parameter, read
+            shapes[node.output[0]] = shapes[node.input[0]]
     for function in model.functions:
         nodes.append(Node("function", function.name, (), (), nested=True))
     # names of inputs stand behind the graph's own name: 12_construct:image

@@ -60,10 +60,10 @@ class _Repr(reprlib.Repr):
         super().__init__()
         self.maxlevel, self.maxstring, self.maxother, self.maxlong = 3, 120, 120, 60
 
-    def repr_int(self, value: int, level: int) -> str:
-        if value.bit_length() > 4096:  # Python refuses to write a longer one in decimal digits
-            return f"a whole number of {value.bit_length()} bits"
-        return super().repr_int(value, level)
+    def repr_int(self, x: int, level: int) -> str:
+        if x.bit_length() > 4096:  # Python refuses to write a longer one in decimal digits
+            return f"a whole number of {x.bit_length()} bits"
+        return super().repr_int(x, level)
 
 
 def shown(value: object) -> str:

@@ -203,7 +203,8 @@ def plan(places: list[Place], num_objectives: int, phi: str, train: str, rank: i
         raise TunableError(f"only phi base has differences to train alone, not {phi}")
     if rank and train != "differences":
         raise TunableError("a rank is for train='differences': with train='all' every kernel is learnt whole")
-    return Plan(num_objectives=num_objectives, phi=phi, train=train, rank=rank, tensors=_file_names(places))
+    values = {"num_objectives": num_objectives, "phi": phi, "train": train, "rank": rank}
+    return Plan.model_validate({**values, "tensors": _file_names(places)})
 
 
 def _file_names(places: list[Place]) -> dict[str, str]:
@@ -214,7 +215,7 @@ def interpolation(places: list[Place], left: dict[str, str], count: int) -> Plan
     """Plan a network that interpolates `count` others. Raises TunableError where a parameter is left ordinary."""
     if left:
         raise TunableError("cannot be interpolated: " + "; ".join(f"{name} ({why})" for name, why in left.items()))
-    return Plan(num_objectives=count, phi="identity", tensors=_file_names(places))
+    return Plan(num_objectives=count, phi="identity", rank=0, tensors=_file_names(places))
 
 
 def check_endpoints(shapes: list[dict[str, tuple[int, ...]]], statistics: list[dict[str, np.ndarray]]) -> None:

@@ -6,6 +6,7 @@ Errors are relative: ||a - b|| / ||b|| over a whole tensor, b the float64 truth 
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 class Tolerance(NamedTuple):
@@ -91,7 +92,7 @@ def limit_of(stage: str, gap: float | None = None, *, judged: bool = False) -> f
     return min(most, max(limit, FACTOR * gap))
 
 
-def relative_error(a: np.ndarray, b: np.ndarray, norm: float | None = None) -> float:
+def relative_error(a: ArrayLike, b: ArrayLike, norm: float | None = None) -> float:
     """||a - b|| / ||b|| in float64; inf when either is not finite or the shapes differ, ||a|| when b is 0.
 
     norm  what to divide by instead of ||b||
@@ -99,7 +100,7 @@ def relative_error(a: np.ndarray, b: np.ndarray, norm: float | None = None) -> f
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
         return float("inf")
-    norm = norm or np.linalg.norm(b)
+    norm = norm or float(np.linalg.norm(b))
     return float(np.linalg.norm(a - b) / norm) if norm else float(np.linalg.norm(a))
 
 

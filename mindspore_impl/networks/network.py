@@ -25,7 +25,7 @@ class Network(Composite):
         if spec:
             cls.specification = spec
             cls.__signature__ = signature(spec)
-            cls.__doc__ = documentation(cls.__doc__, spec)
+            cls.__doc__ = documentation(cls.__doc__ or "", spec)
         elif "__init__" in vars(cls):  # a constructor of its own, whose signature is Python's affair
             cls.__signature__ = None
 

@@ -93,7 +93,7 @@ def make_loss(recipe: Recipe, like: ms.Parameter, discriminator: nn.Cell | None 
     """
     specs = recipe.objectives
     layers = {LAYERS[spec.kind] for spec in specs if spec.kind in LAYERS}
-    features = {layer: VGG19(weights(recipe.vgg), layer, like=like) for layer in layers}
+    features = {layer: VGG19(weights(recipe.features), layer, like=like) for layer in layers}
     made: dict[int, nn.Cell] = {}
     for index in sorted(range(len(specs)), key=lambda index: specs[index].kind == "blur"):  # what they build on first
         made[index] = _make(specs, index, made, features, discriminator, like)

@@ -1,5 +1,7 @@
 """Kernels as functions of omega: aggregation (Eq. 3), differences, low rank."""
 
+from typing import Any
+
 import mindspore as ms
 from mindspore import ops as _ops
 
@@ -30,7 +32,7 @@ def affine(omega: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor) -> ms.Tensor:
     return (_ops.expand_dims(omega, -2) * weight).sum(-1) + bias
 
 
-def _product(a, b):
+def _product(a, b) -> Any:
     """a @ b of two matrices, in their own dtype."""
     product = _ops.matmul(a, b)
     if product.dtype == b.dtype:  # known when a graph is compiled, which then holds one of the two ways

@@ -26,7 +26,7 @@ def parameter(shape: tuple[int, ...], value: float = 0) -> ms.Parameter:
     return ms.Parameter(ms.Tensor(np.full(shape, value, np.float32)))
 
 
-def assign(parameter: ms.Parameter, value: np.ndarray) -> None:
+def assign(parameter: ms.Parameter, value: np.ndarray | np.floating) -> None:
     """Copy `value` into a parameter in place."""
     # Not set_data: a function compiled with ms.jit that has updated the parameter once never sees what that sets.
     # Tensor(value) copies; a view of a numpy array must be made contiguous first, which turns () into (1,).

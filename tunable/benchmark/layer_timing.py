@@ -91,7 +91,7 @@ def fastest(rows: list[dict]) -> dict[str, dict[str, str]]:
             cases = [row for row in rows if (row["device"], row["kind"]) == (device, kind) and row["form"] in forms]
             means = {form: value for form, value in _means(cases, forms).items() if np.isfinite(value)}
             if means:
-                forms_of.setdefault(_kind(device), {})[kind] = min(means, key=means.get)
+                forms_of.setdefault(_kind(device), {})[kind] = min(means, key=means.__getitem__)
     return forms_of
 
 

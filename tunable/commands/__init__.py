@@ -8,10 +8,12 @@ standard error.
 import argparse
 import contextlib
 import importlib
+import io
 import logging
 import os
 import signal
 import sys
+from typing import Any
 
 from tunable.errors import CheckFailed, TunableError, nearest, one_line, printable, shorten, shown
 from tunable.training.interrupts import heeded, postponed
@@ -60,6 +62,7 @@ def _run(argv: list[str]) -> int:
         except UnicodeEncodeError:
             parser.error(f"the system has no such characters: {shown(word)}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
+    module: Any = None
     chosen = next((word for word in argv if not word.startswith("-")), None)
     for verb, summary in VERBS.items():
         verb_parser = verbs.add_parser(verb, help=summary, description=summary[0].upper() + summary[1:] + ".")
@@ -127,7 +130,7 @@ def _messages():
     handler, root = _Stderr(), logging.getLogger()
     handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.split(".")[0] in _OWN)
     level = root.level
-    if hasattr(sys.stdout, "reconfigure"):
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     root.addHandler(handler)
     root.setLevel(logging.INFO)

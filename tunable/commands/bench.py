@@ -8,7 +8,9 @@ import json
 import logging
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +64,7 @@ def run(args) -> int:
     return (_layers if args.what == "layers" else _networks)(args, names)
 
 
-def _networks(args, names: list[str]) -> int:
+def _networks(args, names: Sequence[str]) -> int:
     times: dict[str, network_timing.Times] = {name: {} for name in names}
     for name, turn in _turns(args, names):
         for case, seconds in turn.items():
@@ -77,7 +79,7 @@ def _networks(args, names: list[str]) -> int:
     return 0
 
 
-def _layers(args, names: list[str]) -> int:
+def _layers(args, names: Sequence[str]) -> int:
     measured: dict[str, list[dict]] = {name: [] for name in names}
     for name, turn in _turns(args, names):
         measured[name] += turn
@@ -92,7 +94,7 @@ def _layers(args, names: list[str]) -> int:
     return 0
 
 
-def _turns(args, names: list[str]):
+def _turns(args, names: Sequence[str]) -> Iterator[tuple[str, Any]]:
     for turn in range(args.turns):
         for name in names:
             logging.info("bench %s: %s, turn %d of %d", args.what, name, turn + 1, args.turns)

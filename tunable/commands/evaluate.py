@@ -3,6 +3,8 @@
 import logging
 from pathlib import Path
 
+import numpy as np
+
 from tunable.commands.shared import (
     FORM_OF_OMEGA,
     add_backend,
@@ -95,14 +97,14 @@ def run(args) -> int:
     return 0
 
 
-def _omegas(args, model):
+def _omegas(args, model) -> np.ndarray | None:
     p = len(model.objectives)
     if not p:
         if args.grid or args.line or args.omega:
             raise TunableError("this network is plain: it takes no --grid, --line or --omega")
         return None
     if args.omega:
-        return [read_omega(text, model.header, args.extrapolate) for text in args.omega]
+        return np.stack([read_omega(text, model.header, args.extrapolate) for text in args.omega])
     corners = any(spec.kind == "blur" for spec in objectives_of(model.header))  # as Table 3
     if args.line or (p == 2 and not args.grid and not corners):
         if p != 2:

@@ -128,7 +128,7 @@ def run(args) -> int:
     warn_of_untrained([omega for row in omegas for omega in row if omega is not None], model.header)
     written, failed = [], []
     record = Record(folder, _settings(args, model, omegas)) if folder else None
-    if args.resume:
+    if args.resume and record:
         paths, targets = _left(record, paths, targets)
     if paths and model.folds and not args.sweep:
         model, omegas = model.fold(omegas[0][0]), [[None]]  # kernels are mixed once, not for every tile

@@ -81,7 +81,7 @@ def warn_of_untrained(omegas: Iterable[np.ndarray], header: Header) -> None:
         which = "; ".join(f"{reason} trained at omega {some(places)}" for reason, places in reasons.items())
         logging.warning(
             "this network was %s; it saw omega %s: what it was not trained at may be worse, with a colour cast",
-            which, describe(header.trained),
+            which, describe(header.trained or ()),
         )  # fmt: skip
 
 

@@ -54,7 +54,7 @@ def _to_8_bits(pictures: np.ndarray) -> np.ndarray:
 def _along(pictures: np.ndarray, axis: int, scale: int, border: Border) -> np.ndarray:
     """One pass: summed tap by tap, whose order a matrix product would not keep."""
     places, weights = _taps(pictures.shape[axis], scale, border)
-    total = 0.0
+    total = np.zeros(())
     for place, weight in zip(places.T, weights.T, strict=True):
         total = total + pictures.take(place, axis) * (weight[:, None] if axis == -2 else weight)
     return total

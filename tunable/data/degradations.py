@@ -229,7 +229,7 @@ def protocol_degraded(clean: np.ndarray, sigma: float, index: int, rho: float = 
     Returns:
         float32 (H, W, 3).
     """
-    noise = protocol_noise(*clean.shape[:2], index)
+    noise = protocol_noise(clean.shape[0], clean.shape[1], index)
     blurred = clean.astype(np.float64)
     if rho:
         blurred = gaussian_blur(blurred.transpose(2, 0, 1), rho, PROTOCOL_BLUR).transpose(1, 2, 0)

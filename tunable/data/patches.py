@@ -44,7 +44,7 @@ class Batch(NamedTuple):
     than `degraded` by their scale.
     """
 
-    index: int
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride]  # hides tuple.index, which no batch needs
     sample: dict[str, np.ndarray]
     omega: np.ndarray
 

@@ -144,9 +144,10 @@ def measure(
             continue
         target = metrics.target(clean, degraded, specs, index, np.asarray(aim, dtype=np.float64))
         values[name] = metrics.psnr(restored, target)
-        if kind == "noise":
+        spec = specs[index]
+        if spec.kind == "noise":
             values["ssim_eta"] = metrics.ssim(restored, target) if ssim else np.nan
-            values["residual"] = metrics.residual_fraction(restored, clean, degraded, specs[index].nu)
+            values["residual"] = metrics.residual_fraction(restored, clean, degraded, spec.nu)
     return values
 
 

@@ -4,6 +4,8 @@ RGB, data range 1; nothing is clipped, rounded or cut off (`eight_bits` does, fo
 measured by this code.
 """
 
+from typing import cast
+
 import numpy as np
 
 from tunable import oracle
@@ -56,11 +58,10 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
     a, b = _pair(a, b)
     if min(a.shape[:2]) < SSIM_WINDOW:
         raise TunableError(f"SSIM needs pictures of at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels, not {a.shape}")
-    return float(
-        structural_similarity(
-            a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1, channel_axis=-1
-        )
+    similarity = structural_similarity(
+        a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1, channel_axis=-1
     )
+    return float(cast(float, similarity))  # without `full` or `gradient` it is the mean alone
 
 
 def eight_bits(picture: np.ndarray) -> np.ndarray:

@@ -101,7 +101,7 @@ def checked_export(
         if report.faults:
             raise CheckFailed(f"the exported graph is not what it must be, and was not kept: {report.faults[0]}")
         if not report.passed:
-            at = max(report.errors, key=report.errors.get)
+            at = max(report.errors, key=report.errors.__getitem__)
             raise CheckFailed(
                 f"the export is not equal to the network, and was not kept: relative error {report.worst:.1e} "
                 f"at {at}, limit {TOLERANCES[report.limit].limit:.0e}"
@@ -219,6 +219,7 @@ def _interpolation(model: WeightsModel, folder: Path) -> tuple[list[Path], Repor
     (origin, header), *ends = (storage.load(path) for path in made)
     plain, errors = model.backend.build(header.network, 0), {}
     for image, omega in _samples(model, "shared"):
+        assert omega is not None, "a tunable model is sampled at omega"
         weights = {
             name: value + sum(step * (end[name] - value) for step, (end, _) in zip(omega, ends, strict=True))
             for name, value in origin.items()

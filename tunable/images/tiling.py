@@ -15,7 +15,7 @@ An exported file of one size gets pieces of that size, of a picture that is padd
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,7 +30,7 @@ WHOLE = 2**19  # pixels of the largest picture that is restored whole, unless ti
 BLENDED_TILE = 256  # pixels a side, of larger ones
 
 
-def default_tile(model: Model, lengths: tuple[int, int], whole: float | None = None) -> int:
+def default_tile(model: Model, lengths: Sequence[int], whole: float | None = None) -> int:
     """Choose the side of a picture's tiles, in pixels, where nobody asks for another.
 
     Args:
@@ -129,6 +129,7 @@ def _cut(model: Model, degraded: np.ndarray, omega, sides: list[int]) -> np.ndar
     count, channels, height, width = degraded.shape
     made = np.empty((count, height * network.scale, width * network.scale, channels), dtype=_type(degraded))
     restored = made.transpose(0, 3, 1, 2)  # in memory as files hold pictures
+    assert network.halo is not None, "pieces are cut where a pixel depends on so many beside it, and no more"
     facts = network.halo, network.scale, network.padding_multiple
     for row, rows, inner_rows in _spans(height, sides[0], *facts):
         for column, columns, inner_columns in _spans(width, sides[1], *facts):

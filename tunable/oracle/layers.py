@@ -5,7 +5,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,6 +13,10 @@ from tunable.errors import TunableError, nearest
 from tunable.specs.networks import PHI_FORMS
 
 Tensors = dict[str, np.ndarray]
+
+
+_Padding = Literal["constant", "reflect", "edge"]
+_PADDING: dict[str, _Padding] = {"zeros": "constant", "reflect": "reflect", "replicate": "edge"}  # numpy's words
 
 
 def phi(form: str, omega: np.ndarray, tensors: Tensors) -> np.ndarray:
@@ -64,7 +68,7 @@ def conv(
     kernel, bias = _kernels(phi_form, omega, tensors, len(x))  # one per sample
     n, out, within, *taps = kernel.shape
     stride, padding, dilation = (_each(value, len(taps)) for value in (stride, padding, dilation))
-    mode = {"zeros": "constant", "reflect": "reflect", "replicate": "edge"}[padding_mode]
+    mode = _PADDING[padding_mode]
     x = np.pad(float64(x), [(0, 0), (0, 0), *((size, size) for size in padding)], mode)
     if x.shape[1] != within * groups:
         raise TunableError(f"{x.shape[1]} input channels for {groups} groups of {within}")

@@ -83,7 +83,7 @@ def perceptual(
 
     vgg is the mean absolute difference of VGG-19's conv5_4, adv the relativistic average loss of the generator.
     """
-    clean, tensors = sample["clean"], vgg.weights(recipe.vgg)
+    clean, tensors = sample["clean"], vgg.weights(recipe.features)
     seen, truth = (features(pictures, tensors, vgg.CONV5_4) for pictures in (restored, clean))
     real, fake = _realness(recipe, clean, restored, discriminator)
     rec, seen = _distance(float64(restored) - clean, spec.distance), _distance(seen - truth, "l1")
@@ -118,19 +118,19 @@ def style(recipe: Recipe, spec: Style, restored: np.ndarray, sample: dict[str, n
     tv    mean absolute difference of neighbours, down plus right
     uv    mean squared difference of BT.601's U and V to the clean picture's
     """
-    restored, clean, tensors = float64(restored), float64(sample["clean"]), vgg.weights(recipe.vgg)
+    restored, clean, tensors = float64(restored), float64(sample["clean"]), vgg.weights(recipe.features)
     styled, content = (features(x, tensors, vgg.RELU3_3) for x in (restored, clean))
     gram = np.square(_gram(styled) - style_gram(recipe, spec)).sum(axis=(1, 2))
-    tv = sum(_distance(np.diff(restored, axis=axis), "l1") for axis in (2, 3))
+    down, right = (_distance(np.diff(restored, axis=axis), "l1") for axis in (2, 3))
     uv = np.einsum("uc,nchw->nuhw", UV, restored - clean)
-    parts = (gram, _distance(styled - content, "l2"), tv, _distance(uv, "l2"))
+    parts = (gram, _distance(styled - content, "l2"), down + right, _distance(uv, "l2"))
     weights = (spec.gram_weight, spec.vgg_weight, spec.tv_weight, spec.uv_weight)
-    return sum(weight * part for weight, part in zip(weights, parts, strict=True))
+    return np.sum([weight * part for weight, part in zip(weights, parts, strict=True)], axis=0)
 
 
 def style_gram(recipe: Recipe, spec: Style) -> np.ndarray:
     """The style picture's Gram matrix, (1, C, C)."""
-    return _gram(features(float64(style_picture(spec)), vgg.weights(recipe.vgg), vgg.RELU3_3))
+    return _gram(features(float64(style_picture(spec)), vgg.weights(recipe.features), vgg.RELU3_3))
 
 
 def _gram(x: np.ndarray) -> np.ndarray:
@@ -170,6 +170,7 @@ def multi_loss_gradient(
     gradient = np.zeros_like(restored)
     specs = recipe.objectives
     for i, spec in enumerate(specs):
+        assert spec.kind != "style", "a style's gradient is not known here"
         slope = _DISTANCES[spec.distance][1](restored - target(specs, i, sample, omega))
         gradient += factors[:, i].reshape(-1, *[1] * (restored.ndim - 1)) * slope
     return gradient

@@ -1,5 +1,7 @@
 """What `tunable bench layers` prints: overheads beside what is wanted, and the fastest forms."""
 
+from typing import Any
+
 from tunable.benchmark.layer_timing import AGAIN, SHARED, fastest
 from tunable.benchmark.layers import Layer
 from tunable.forms import choose
@@ -98,9 +100,10 @@ def _place(row: dict) -> tuple:
     return row["backend"], *(row[field] for field in Layer._fields)
 
 
-def _name(row: dict) -> str:
+def _name(row: dict[str, Any]) -> str:
     size = f"{row['kernel']}x{row['kernel']}"
-    name = {"dense": size, "depthwise": f"{size} depth-wise", "pointwise": size}.get(row["kind"], row["kind"])
+    kind: str = row["kind"]
+    name = {"dense": size, "depthwise": f"{size} depth-wise", "pointwise": size}.get(kind, kind)
     return name + (", forward and backward" if row["backward"] else "")
 
 

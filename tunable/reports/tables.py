@@ -43,7 +43,7 @@ def document(summary: list[dict], model: Model) -> str:
     """The Markdown table with what its numbers mean: omega's names and the measuring protocol."""
     objectives = ", ".join(model.objectives) or "none (plain network)"
     doubtful = {row["omega"] for row in summary if row["omega"] and doubt(row["omega"], model.header.trained)}
-    note = f" *: hardly or never trained, which was {describe(model.header.trained)}." if doubtful else ""
+    note = f" *: hardly or never trained, which was {describe(model.header.trained or ())}." if doubtful else ""
     return f"{markdown(summary, doubtful)}\nomega: {objectives}.{note} Protocol: {protocol(summary)}\n"
 
 

@@ -152,6 +152,13 @@ class Recipe(Section):
         return len(self.objectives)
 
     @property
+    def features(self) -> VGG:
+        """The VGG-19 of objectives of kind gan and style; a recipe without one has no such objective."""
+        if self.vgg is None:
+            raise RecipeError(f"vgg is missing; {HOW}")
+        return self.vgg
+
+    @property
     def adversarial(self) -> bool:
         """Whether a discriminator is trained beside the network."""
         return any(objective.kind == "gan" for objective in self.objectives)

@@ -38,8 +38,10 @@ class _Handler:
     """What these signals do within a block; calling it says whether one has come."""
 
     def __init__(self, holds: bool):
-        self._holds, self._kept, self._again = holds, 0, None
-        self.number, self._at = None, -TOGETHER
+        self._holds, self._kept = holds, 0
+        self._again: int | None = None
+        self.number: int | None = None
+        self._at = -TOGETHER
 
     def __call__(self) -> bool:
         return self.number is not None
@@ -75,6 +77,7 @@ class _Handler:
 
     def stop(self) -> None:
         """End the program by the signal that came."""
+        assert self.number is not None, "calling the handler says whether a signal came"
         raise Stopped(self.number)
 
 
@@ -85,7 +88,7 @@ def _installed(handler: _Handler) -> Iterator[_Handler]:
         return
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     plain = (signal.SIG_DFL, signal.default_int_handler)
-    before = {number: old for number, old in handlers.items() if old in plain or _is_ours(old)}
+    before = {number: old for number, old in handlers.items() if old in plain or _ours(old)}
     try:
         for number in before:
             signal.signal(number, handler.handle)
@@ -93,12 +96,14 @@ def _installed(handler: _Handler) -> Iterator[_Handler]:
     finally:
         for number, old in before.items():
             signal.signal(number, old)
-            if _is_ours(old) and handler.number is not None:  # what follows at once belongs to the same
-                old.__self__.number, old.__self__._at = handler.number, handler._at
+            outer = _ours(old)
+            if outer and handler.number is not None:  # what follows at once belongs to the same
+                outer.number, outer._at = handler.number, handler._at
 
 
-def _is_ours(handler) -> bool:
-    return isinstance(getattr(handler, "__self__", None), _Handler)
+def _ours(handler) -> _Handler | None:
+    owner = getattr(handler, "__self__", None)
+    return owner if isinstance(owner, _Handler) else None
 
 
 @contextmanager

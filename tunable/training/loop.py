@@ -103,10 +103,11 @@ def _train(
     if resumed:
         state = [ParameterSpec(name, value.shape, "zero") for name, value in trainer.state().items()]
         start = checkpoints.newest(recipe, sources, specs, state)
+        assert start is not None, "newest_step has seen one"
         trainer.load_state(start.state)
         log.info("continuing %s at step %d", out, start.step)
     else:
-        if given is not None:
+        if given is not None and recipe.initial.weights is not None:
             storage.check_tensors(given, specs, expand(recipe.initial.weights))
         start = Checkpoint(0, given or starting_weights(specs, recipe.seed, recipe.initial), {}, {}, [])
     start = start._replace(inputs=start.inputs | digests(sources), history=_history(start, recipe, backend))
@@ -143,7 +144,7 @@ def _history(start: Checkpoint, recipe: Recipe, backend: Framework) -> list[dict
 def _check_feature_network(recipe: Recipe) -> None:
     """Read the weights of VGG-19 and the style pictures, so that what is missing is said before anything heavy."""
     if any(spec.kind in LAYERS for spec in recipe.objectives):
-        vgg_weights(recipe.vgg)
+        vgg_weights(recipe.features)
     for spec in recipe.objectives:
         if spec.kind == "style":
             style_picture(spec)

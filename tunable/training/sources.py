@@ -29,7 +29,7 @@ def files_of(recipe: Recipe) -> dict[str, list[Path]]:
     trained = find_pictures(recipe.data.train, recipe.data.recursive)
     files = {"data.train": trained, "data.validate": validation_pictures(recipe)}
     has_features = any(one.kind in LAYERS for one in recipe.objectives)
-    single = {START: recipe.initial.weights, "vgg.weights": recipe.vgg.weights if has_features else None}
+    single = {START: recipe.initial.weights, "vgg.weights": recipe.features.weights if has_features else None}
     single |= {f"objectives.{i}.image": one.image for i, one in enumerate(recipe.objectives) if one.kind == "style"}
     return files | {key: [Path(expand(path))] for key, path in single.items() if path is not None}
 

@@ -7,7 +7,7 @@ one, joined by dots, is its name here, and the network is where the names that i
 import itertools
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -152,7 +152,7 @@ def network_in(file: ForeignFile, marks: Iterable[str], key: str | None = None) 
         examples = ", ".join(repr(name) for name in itertools.islice(names, 3))
         raise CheckpointError(f"none of its {len(names)} tensors ({examples}, ...) is named {' or '.join(marks)}")
     asked = [place for place, full in able.items() if key is None or f".{key}." in f".{full}"]
-    if not asked:
+    if key is not None and not asked:
         known = [name for full in able.values() for name in full.split(".")]
         raise CheckpointError(f"it holds no network under {key!r}{nearest(key, known)}, but {_listed(able.values())}")
     best = [place for place in asked if _AVERAGED.search(place)] or asked
@@ -196,7 +196,7 @@ def as_float32(name: str, value: np.ndarray, kind: str) -> np.ndarray:
         return np.ascontiguousarray(value, np.float32)
 
 
-def _unwrapped(tensors: Iterable[str]) -> dict[str, str]:
+def _unwrapped(tensors: Collection[str]) -> dict[str, str]:
     """The names without those of wrappers -> as the file has them; untouched where two would become one."""
     names = {_WRAPPERS.sub("", name): name for name in tensors}
     return names if len(names) == len(tensors) else {name: name for name in tensors}
@@ -228,7 +228,8 @@ def _read_safetensors(path: Path) -> ForeignFile:
         raise CheckpointError(f"{path} is {kind} already: --from plain gives plain weights knobs")
     tensors, types = {}, {}
     for name, entry in sorted(entries, key=lambda entry: entry[0]):  # the library's order changes
-        kind = types[name] = _SAFETENSORS_TYPES.get(entry["dtype"], entry["dtype"])
+        dtype: str = entry["dtype"]
+        kind = types[name] = _SAFETENSORS_TYPES.get(dtype, dtype)
         if not is_a_shape(entry["shape"]):
             kind = types[name] = f"{kind} of shape {shown(tuple(entry['shape']))}, which no array has"
         numbers = np.frombuffer(entry["data"], FLOATS.get(kind, np.uint8))

@@ -7,7 +7,7 @@ network of this project made tunable is its own tunable form.
 import hashlib
 from collections.abc import Container
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError
@@ -82,6 +82,7 @@ def load(path: str | Path) -> tuple[Tensors, Plan, str]:
         raise CheckpointError(
             f"{path} is not the file of a network made tunable: format {metadata.get('format')!r}, wanted {FORMAT!r}"
         )
+    values: Any = None
     try:
         values = read_json(metadata["plan"])
         plan = Plan.model_validate(values)
