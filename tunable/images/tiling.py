@@ -96,6 +96,7 @@ def _of_one_size(model: Model, degraded: np.ndarray, omega) -> np.ndarray:
     """Pieces of the model's own size: with its halo, or overlapping by a quarter and blended."""
     network, size, lengths = model.header.network, model.header.size, degraded.shape[2:]
     multiple = network.padding_multiple
+    assert size is not None, "only a model with a size has pieces of it"
     margin = min(size) // 4 if network.halo is None else 2 * _rounded_up(network.halo, multiple)
     steps, ends = [], []
     for length, side in zip(lengths, size, strict=True):

@@ -47,6 +47,7 @@ class ExactOptimizer:
 
     def _adapt(self, name: str, g: np.ndarray) -> np.ndarray:
         s = self.settings
+        assert not isinstance(s, SGD), "gradient descent has no second moments"
         first, second = (self.state.get(f"{kind}.{name}", 0) for kind in ("first", "second"))
         first, second = s.beta1 * first + (1 - s.beta1) * g, s.beta2 * second + (1 - s.beta2) * g**2
         self.state |= {f"first.{name}": first, f"second.{name}": second}
@@ -54,8 +55,10 @@ class ExactOptimizer:
         return mean / (np.sqrt(square) + s.eps)
 
     def _descend(self, name: str, g: np.ndarray) -> np.ndarray:
-        m = self.settings.momentum
+        s = self.settings
+        assert isinstance(s, SGD), "only gradient descent has a momentum"
+        m = s.momentum
         if not m:
             return g
         velocity = self.state[f"momentum.{name}"] = m * self.state.get(f"momentum.{name}", 0) + g
-        return g + m * velocity if self.settings.nesterov else velocity
+        return g + m * velocity if s.nesterov else velocity

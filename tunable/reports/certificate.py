@@ -1,7 +1,7 @@
 """The certificate for people: a terminal table and a self-contained page."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from rich import box
@@ -103,7 +103,7 @@ def remarks(certificate: Certificate) -> list[str]:
     return lines + [f"note: {line}" for line in dict.fromkeys(certificate.notes)]
 
 
-def _merged(lines: Iterable[tuple[str, str]]) -> list[str]:
+def _merged(lines: Iterable[Sequence[str]]) -> list[str]:
     """Pairs of a subject and what is said of it, those that say the same as one."""
     groups: dict[str, list[str]] = {}
     for subject, statement in lines:
