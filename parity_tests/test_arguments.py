@@ -104,6 +104,11 @@ def test_a_subclass(twin):
         def __init__(self, depth, *, num_objectives):
             super().__init__(num_objectives=num_objectives, channels=2, blocks=depth)
 
+    class Silent(twin.impl.ResNet, spec=ResNetSpec):
+        pass
+
+    Silent(num_objectives=2, **SMALL)
+    assert inspect.getdoc(Silent).startswith("Args:")
     assert inspect.signature(Same) == inspect.signature(twin.impl.ResNet)
     assert list(inspect.signature(Other).parameters) == ["depth", "num_objectives"]
     network = Other(3, num_objectives=2)

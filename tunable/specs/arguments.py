@@ -42,11 +42,11 @@ def signature(spec: type[NetworkBase]) -> inspect.Signature:
     return inspect.Signature(parameters)
 
 
-def documentation(summary: str, spec: type[NetworkBase]) -> str:
+def documentation(summary: str | None, spec: type[NetworkBase]) -> str:
     """A class's docstring with every argument of its constructor.
 
     Args:
-        summary: what the class says of itself.
+        summary: what the class says of itself; None where docstrings are left out (`python -OO`).
         spec: the specification of the network.
 
     Returns:
@@ -56,7 +56,7 @@ def documentation(summary: str, spec: type[NetworkBase]) -> str:
     arguments |= {name: f"{field.description}{_range(field)}" for name, field in fields(spec).items()}
     entries = [_entry(name, meaning) for name, meaning in arguments.items()]
     error = _entry("TunableError", "for an unknown argument, or a value that the argument cannot have.")
-    return "\n".join([inspect.cleandoc(summary), "", "Args:", *entries, "", "Raises:", error])
+    return "\n".join([inspect.cleandoc(summary or ""), "", "Args:", *entries, "", "Raises:", error])
 
 
 def validated(network: str, spec: type[NetworkBase], arguments: dict[str, Any]) -> NetworkBase:
