@@ -1,8 +1,8 @@
 """The command line: `tunable VERB`, one module per verb.
 
-A verb's module has `add_arguments(parser)` and `run(args) -> int`, the exit status: 0 done, 1 a check
-failed or some of several inputs failed, 2 usage or bad input, 128 + n ended by signal n. Errors are one line on
-standard error.
+A verb's module has `EXAMPLES`, command lines that end its help, `add_arguments(parser)` and `run(args) -> int`, the
+exit status: 0 done, 1 a check failed or some of several inputs failed, 2 usage or bad input, 128 + n ended by signal n.
+Errors are one line on standard error.
 """
 
 import argparse
@@ -21,16 +21,16 @@ from tunable.version import __version__
 
 VERBS = {
     "train": "train a recipe",
-    "evaluate": "measure a model over omega and noise levels",
-    "restore": "restore pictures",
-    "verify": "prove that two frameworks agree on a weights file",
-    "fold": "make an ordinary network at a fixed omega",
-    "export": "write a model for other programs, checked by running it",
-    "convert": "make a weights file of another program's, or a tunable one of plain ones",
+    "evaluate": "measure a network over omega and noise levels",
+    "restore": "restore pictures of any size",
+    "verify": "compare frameworks and exports with exact arithmetic, and write the certificate",
+    "fold": "make an ordinary network for one fixed omega",
+    "export": "write a network for other programs, and check the file by running it",
+    "convert": "read weights that another program wrote, or give knobs to plain weights",
     "info": "say what a weights file is",
-    "bench": "time tunable against plain networks",
-    "doctor": "show frameworks, devices, versions and precision switches",
-    "demo": "train, restore, verify and report on bundled photographs",
+    "bench": "time tunable networks against plain ones",
+    "doctor": "show frameworks, devices, versions, precision switches and known traps",
+    "demo": "train, restore, verify and report on photographs that ship with a dependency",
 }
 SHOW = "TUNABLE_TRACEBACK"  # environment variable: let a framework's error end in its traceback
 _OWN = ("root", "tunable", "torch_impl", "mindspore_impl")
@@ -53,8 +53,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    parser = _Parser(prog="tunable", description="Tunable convolutions: networks with knobs, in two frameworks.")
-    parser.add_argument("--version", action="version", version=__version__)
+    parser = _Parser(
+        prog="tunable",
+        description="Tunable convolutions: networks with knobs, in PyTorch and MindSpore.",
+        epilog="`tunable VERB --help` explains a verb's options and ends with examples.",
+    )
+    parser.add_argument("--version", action="version", version=__version__, help="Print the version and exit.")
     for word in argv:
         try:
             if b"\0" in os.fsencode(word):
@@ -65,11 +69,17 @@ def _run(argv: list[str]) -> int:
     module: Any = None
     chosen = next((word for word in argv if not word.startswith("-")), None)
     for verb, summary in VERBS.items():
-        verb_parser = verbs.add_parser(verb, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        verb_parser = verbs.add_parser(
+            verb,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,  # an example's lines stay as they are
+        )
         if verb == chosen:  # only this verb's module is imported
             with postponed():
                 module = importlib.import_module(f"tunable.commands.{verb}")
             module.add_arguments(verb_parser)
+            verb_parser.epilog = "examples:\n" + "".join(f"  {line}\n" for line in module.EXAMPLES)
     if chosen is not None and chosen not in VERBS:
         parser.error(f"unknown verb {shown(chosen)}{nearest(chosen, VERBS)}; known: {', '.join(VERBS)}")
     args = parser.parse_args(argv)

@@ -27,28 +27,55 @@ from tunable.training.interrupts import run_child
 SIZE = (1, 3, 256, 256)
 
 
+EXAMPLES = ("tunable bench networks", "tunable bench layers --quick --backends torch --out layers.csv")
+
+
 def add_arguments(parser):
     parser.add_argument(
         "what",
         choices=("layers", "networks", "training"),
-        help="single layers in every form, forward passes, or training steps",
-    )
-    parser.add_argument("--backends", metavar="A,B", help="frameworks to time; default: all installed")
-    parser.add_argument("--device", help="cpu, cuda, ascend, ...; default: an accelerator if there")
-    parser.add_argument("--mode", help="eager or compile (torch); graph or pynative (mindspore)")
-    parser.add_argument(
-        "--recipe", metavar="FILE", help="training: the recipe whose steps to time (default: the demo's)"
-    )
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a recipe value")
-    parser.add_argument(
-        "--rounds", type=at_least(3, 10_000), metavar="N", help="rounds per turn (default 9; layers: 5 or more)"
+        help="What to time: single layers in every form, forward passes of a network, or training steps.",
     )
     parser.add_argument(
-        "--turns", type=at_least(1, 1000), metavar="N", help="turns per framework (default 2; layers: 1)"
+        "--backends",
+        metavar="A,B",
+        help="The frameworks to time, separated by commas. The default is all that are installed.",
     )
-    parser.add_argument("--quick", action="store_true", help="layers: four small ones, in a minute")
-    parser.add_argument("--out", metavar="FILE", help="write the times there as CSV")
-    parser.add_argument("--here", metavar="BACKEND", help="one turn of one framework in this process; prints JSON")
+    parser.add_argument(
+        "--device", help="The device: cpu, cuda, ascend, ... The default is an accelerator if there is one."
+    )
+    parser.add_argument("--mode", help="eager or compile for torch; graph or pynative for mindspore.")
+    parser.add_argument(
+        "--recipe",
+        metavar="FILE",
+        help="The recipe whose training steps are timed, for `bench training`. The default is the demo's.",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="Override a value of the recipe. May be given several times.",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=at_least(3, 10_000),
+        metavar="N",
+        help="Measurements per turn, 3 to 10,000. The default is 9, and at least 5 for layers.",
+    )
+    parser.add_argument(
+        "--turns",
+        type=at_least(1, 1000),
+        metavar="N",
+        help="Turns of each framework, 1 to 1,000. The default is 2, and 1 for layers.",
+    )
+    parser.add_argument("--quick", action="store_true", help="Time four small layers only, in about a minute.")
+    parser.add_argument("--out", metavar="FILE", help="Write the times into this CSV file.")
+    parser.add_argument(
+        "--here",
+        metavar="BACKEND",
+        help="Run one turn of one framework in this process and print JSON. The command itself uses this.",
+    )
     add_json(parser)
 
 

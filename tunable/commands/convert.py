@@ -14,36 +14,50 @@ from tunable.weights.sources import SOURCES
 _PLAIN = ("plain", "endpoints")
 
 
+EXAMPLES = (
+    "tunable convert swinir.safetensors --from swinir -o net.safetensors",
+    "tunable convert net.safetensors --from plain --objectives fidelity,noise -o start.safetensors",
+)
+
+
 def add_arguments(parser):
     parser.add_argument(
         "files",
         metavar="FILE",
         nargs="+",
-        help="safetensors, a MindSpore checkpoint, or a PyTorch one with --allow-pickle; endpoints: several",
+        help="A safetensors file, a MindSpore checkpoint, or a PyTorch file with --allow-pickle. `--from endpoints` "
+        "takes several.",
     )
     parser.add_argument(
         "--from",
         dest="source",
         required=True,
         metavar="SOURCE",
-        help=", ".join(SOURCES) + "; plain, a plain weights file of this project that gets knobs without effect yet; "
-        "endpoints, several that the knobs interpolate",
+        help=f"Where FILE comes from: {', '.join(SOURCES)}, plain or endpoints. With plain, a plain weights file of "
+        "this project gets knobs that change nothing until they are trained. With endpoints, the knobs interpolate "
+        "several plain weights files of one network.",
     )
-    parser.add_argument("--objectives", metavar="A,B", help="plain and endpoints: names of the knobs")
-    parser.add_argument("-o", "--out", required=True, metavar="OUT", help="the weights file to write (.safetensors)")
+    parser.add_argument(
+        "--objectives", metavar="A,B", help="The names of the knobs, for `--from plain` and `--from endpoints`."
+    )
+    parser.add_argument("-o", "--out", required=True, metavar="OUT", help="The weights file to write (.safetensors).")
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="an argument of the network that FILE cannot say, such as img_range=255 for SwinIR",
+        help="An argument of the network that FILE cannot say, for example img_range=255 for SwinIR.",
     )
     parser.add_argument(
         "--key",
         metavar="NAME",
-        help="where FILE holds several networks, the name under which the wanted one lies, such as params_ema",
+        help="The name of the network to read where FILE holds several, for example params_ema.",
     )
-    parser.add_argument("--allow-pickle", action="store_true", help="read the tensors, and only these, of a pickle")
+    parser.add_argument(
+        "--allow-pickle",
+        action="store_true",
+        help="Read a PyTorch file that is a pickle. Only its tensors are read, and nothing in it runs.",
+    )
 
 
 def run(args) -> int:

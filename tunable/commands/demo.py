@@ -36,11 +36,19 @@ SHOWN_SIGMA = 25
 CROP = 200  # pixels of each picture on the contact sheet
 
 
+EXAMPLES = ("tunable demo", "tunable demo --steps 200 --out short_demo")
+
+
 def add_arguments(parser):
     parser.add_argument(
-        "--out", default="demo_output", metavar="DIR", help="where everything is left (default demo_output); replaced"
+        "--out",
+        default="demo_output",
+        metavar="DIR",
+        help="The folder for everything that is made (default demo_output). A folder of an earlier demo is replaced.",
     )
-    parser.add_argument("--steps", type=at_least(1), metavar="N", help="train for N steps instead of the recipe's")
+    parser.add_argument(
+        "--steps", type=at_least(1), metavar="N", help="Train for N steps, at least 1, instead of the recipe's 2000."
+    )
 
 
 def run(args) -> int:

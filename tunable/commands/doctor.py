@@ -13,6 +13,9 @@ from tunable.version import __version__
 PACKAGES = ("numpy", "torch", "mindspore", "onnx", "onnxruntime", "safetensors", "pydantic", "scikit-image", "pillow")
 
 
+EXAMPLES = ("tunable doctor",)
+
+
 def add_arguments(parser):
     add_json(parser)
 

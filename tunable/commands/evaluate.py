@@ -26,41 +26,59 @@ from tunable.files import check_writable
 from tunable.omega import grid, line
 from tunable.reports import tables
 
+EXAMPLES = (
+    "tunable evaluate runs/mini/model.safetensors --data bundled",
+    "tunable evaluate runs/mini/model.safetensors --data my/photographs --sigma 15,25 --line 11 --out results",
+)
+
 
 def add_arguments(parser):
-    parser.add_argument("model", metavar="MODEL", help="a weights file")
+    parser.add_argument("model", metavar="MODEL", help="A weights file, a checkpoint of a run, or an exported file.")
     parser.add_argument(
         "--data",
         required=True,
         metavar="DIR",
-        help="folder of clean pictures; `bundled`: two that scikit-image carries",
+        help="A folder of clean pictures, or the word bundled for two photographs that scikit-image carries.",
     )
-    parser.add_argument("--recursive", action="store_true", help="the folder with all folders in it")
+    parser.add_argument("--recursive", action="store_true", help="Use the pictures in sub-folders too.")
     parser.add_argument(
         "--sigma",
         type=numbers,
         metavar="A,B,...",
-        help="noise levels in 1/255 (default 5,15,30; a network that enlarges is measured without)",
+        help="Standard deviations of the noise in 1/255, at least 0 (default 5,15,30). A network for super-resolution "
+        "is measured without noise.",
     )
     parser.add_argument(
         "--rho",
         type=numbers,
         metavar="A,B,...",
-        help="blur levels in pixels (default 0,1,2,3,4 for a network trained on blurred pictures, else 0)",
+        help="Standard deviations of the blur in pixels, at least 0 (default 0,1,2,3,4 for a network that was trained "
+        "on blurred pictures, and 0 for others).",
     )
     points = parser.add_mutually_exclusive_group()
     points.add_argument(
         "--grid",
         type=at_least(2),
         metavar="N",
-        help="omega: all points of N steps per axis (default 5 for p > 2; 2, the corners, with an objective blur)",
+        help="Measure a grid of omega with N points along each axis, at least 2. This is the default for more than two "
+        "objectives (5), and for an objective of kind blur (2, the corners).",
     )
     points.add_argument(
-        "--line", type=at_least(2), metavar="N", help="omega: N points from (0, 1) to (1, 0) (default 5 for p = 2)"
+        "--line",
+        type=at_least(2),
+        metavar="N",
+        help="Measure N points from (0, 1) to (1, 0), at least 2. This is the default for two objectives (5).",
     )
-    points.add_argument("--omega", action="append", metavar="A,B", help=f"this point; may be repeated: {FORM_OF_OMEGA}")
-    parser.add_argument("--no-ssim", action="store_true", help="leave SSIM out (faster)")
-    parser.add_argument("--out", metavar="DIR", help="write table.csv, summary.csv, summary.md and plot.png there")
+    points.add_argument(
+        "--omega",
+        action="append",
+        metavar="A,B",
+        help=f"Measure this omega. May be given several times. {FORM_OF_OMEGA}",
+    )
+    parser.add_argument("--no-ssim", action="store_true", help="Leave SSIM out, which is faster.")
+    parser.add_argument(
+        "--out", metavar="DIR", help="Write table.csv, summary.csv, summary.md and plot.png into this folder."
+    )
     add_max_pixels(parser)
     add_extrapolate(parser)
     add_backend(parser)

@@ -19,28 +19,44 @@ from tunable.exports.judging import FORMS, SUFFIXES, checked_export, targets
 from tunable.files import check_writable
 from tunable.tolerances import TOLERANCES
 
+EXAMPLES = (
+    "tunable export runs/mini/model.safetensors --format onnx -o net.onnx",
+    "tunable export runs/mini/model.safetensors --format onnx --omega 0.7,0.3 -o plain.onnx",
+)
+
 
 def add_arguments(parser):
-    parser.add_argument("model", metavar="MODEL", help="a weights file")
+    parser.add_argument("model", metavar="MODEL", help="A weights file, or a checkpoint of a run.")
     parser.add_argument(
         "--format",
         required=True,
-        help=f"one of {', '.join(SUFFIXES)}; dni: one plain weights file at omega = 0 and at each unit vector",
+        help=f"One of {', '.join(SUFFIXES)}. The format dni writes plain weights files, at omega = 0 and at each unit "
+        "vector, for tools that interpolate weights.",
     )
     parser.add_argument(
-        "--omega", metavar="A,B", help=f"fold at this setting; default: omega stays an input: {FORM_OF_OMEGA}"
+        "--omega",
+        metavar="A,B",
+        help=f"Fold the network at this omega. Without it, omega stays an input of the file. {FORM_OF_OMEGA}",
     )
     parser.add_argument(
         "--form",
         default=FORMS[0],
-        help="what the input omega is: shared, (1, p) for the whole batch (the default); basis, (n, p), one per sample",
+        help="The shape of the input omega: with shared (the default) it is (1, p) for the whole batch, and with basis "
+        "it is (n, p), one per sample.",
     )
     parser.add_argument(
-        "--size", type=_size, metavar="HxW", help="fix height and width in the file; default: they may vary"
+        "--size",
+        type=_size,
+        metavar="HxW",
+        help="Fix height and width in the file, in pixels, for example 256x384. By default they may vary.",
     )
-    parser.add_argument("--float16", action="store_true", help="ONNX: weights and arithmetic in float16")
+    parser.add_argument("--float16", action="store_true", help="For onnx, compute and store weights in float16.")
     parser.add_argument(
-        "-o", "--out", required=True, metavar="FILE", help="the exported file; dni: FILE-0, FILE-1, ... FILE-p"
+        "-o",
+        "--out",
+        required=True,
+        metavar="FILE",
+        help="The exported file to write. The format dni writes FILE-0, FILE-1, ... FILE-p.",
     )
     add_extrapolate(parser)
     add_backend(parser)

@@ -15,22 +15,24 @@ from tunable.errors import TunableError
 from tunable.files import check_writable
 from tunable.omega import format_omega
 
+EXAMPLES = ("tunable fold runs/mini/model.safetensors --omega 0.7,0.3 -o plain.safetensors",)
+
 
 def add_arguments(parser):
-    parser.add_argument("model", metavar="MODEL", help="a weights file of a tunable network")
+    parser.add_argument("model", metavar="MODEL", help="A weights file of a tunable network.")
     parser.add_argument(
         "--omega",
         required=True,
         action="append",
         metavar="A,B",
-        help=f"the setting to keep; may be given several times: {FORM_OF_OMEGA}",
+        help=f"The omega to keep. May be given several times. {FORM_OF_OMEGA}",
     )
     parser.add_argument(
         "-o",
         "--out",
         required=True,
         metavar="FILE",
-        help="the folded weights file (.safetensors); several settings: FILE-0, FILE-1, ...",
+        help="The folded weights file to write (.safetensors). Several --omega write FILE-0, FILE-1, ...",
     )
     add_extrapolate(parser)
     add_backend(parser)

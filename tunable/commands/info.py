@@ -14,9 +14,11 @@ from tunable.trained import describe
 from tunable.training.checkpoints import changes
 from tunable.weights import storage, vgg
 
+EXAMPLES = ("tunable info runs/mini/model.safetensors",)
+
 
 def add_arguments(parser):
-    parser.add_argument("model", metavar="MODEL", help="a weights file, a checkpoint of a run, or an exported file")
+    parser.add_argument("model", metavar="MODEL", help="A weights file, a checkpoint of a run, or an exported file.")
     add_json(parser)
 
 

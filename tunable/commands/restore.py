@@ -48,50 +48,66 @@ from tunable.version import __version__
 SHEET_PIXELS = 500_000_000  # of a contact sheet or all frames of an animation: 6 GB as floats
 
 
+EXAMPLES = (
+    "tunable restore docs/results/denoise_mini/torch.safetensors docs/images/noisy.jpg --sweep 5",
+    "tunable restore runs/mini/model.safetensors docs/images/noisy.jpg --omega 0.7,0.3 -o restored.png",
+    "tunable restore runs/mini/model.safetensors my/photographs --omega 1,0 -o out --resume",
+)
+
+
 def add_arguments(parser):
-    parser.add_argument("model", metavar="MODEL", help="a weights file, or an exported one (.onnx, .mindir)")
-    parser.add_argument("images", metavar="IMAGE", nargs="+", help="pictures, or folders of pictures (these need -o)")
     parser.add_argument(
-        "--recursive", action="store_true", help="folders with all folders in them, which -o then holds too"
+        "model", metavar="MODEL", help="A weights file, a checkpoint of a run, or an exported file (.onnx, .mindir)."
     )
-    parser.add_argument("--omega", metavar="A,B", help=f"the knobs, none for a plain network: {FORM_OF_OMEGA}")
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="Pictures, or folders of pictures. Folders need -o.")
+    parser.add_argument(
+        "--recursive",
+        action="store_true",
+        help="Restore the pictures in sub-folders too, and keep their tree under -o.",
+    )
+    parser.add_argument(
+        "--omega", metavar="A,B", help=f"The setting of the knobs. A plain network takes none. {FORM_OF_OMEGA}"
+    )
     parser.add_argument(
         "-o",
         "--out",
         metavar="OUT",
-        help="the restored picture, or a folder (one with an ending like a picture's has a slash behind it); default: "
-        "NAME_restored.png (NAME_sweep.png) beside each; pictures of more than 8 bits per channel are written with 16 "
-        "as PNG and TIFF, all else and sheets with 8; pages stay together in a TIFF, frames in a PNG, WebP or AVIF",
+        help="The file to write, or a folder. A folder that is named like a picture needs a slash at its end. The "
+        "default is NAME_restored.png (or NAME_sweep.png) beside each picture. PNG and TIFF keep more than 8 bits per "
+        "channel, as 16. TIFF keeps the pages of a file, and PNG, WebP and AVIF keep the frames of an animation.",
     )
     parser.add_argument(
         "--quality",
         type=_quality,
         metavar="N",
-        help="of JPEG, AVIF and WebP, 1 to 100 (default: JPEG and AVIF 98, with colours in full resolution; WebP "
-        "without loss)",
+        help="The quality of JPEG, AVIF and WebP, 1 to 100. The default is 98 for JPEG and AVIF, with colours in full "
+        "resolution, and WebP without loss.",
     )
     parser.add_argument(
         "--sweep",
         type=_points,
         metavar="N|NxN",
-        help="write a contact sheet: N settings of one knob; of two, from (0, 1) to (1, 0), or NxN of both; "
-        "of three, the triangle with N on an edge",
+        help="Write a contact sheet of several settings, N at least 2. With one knob it shows N settings. With two it "
+        "shows N settings from (0, 1) to (1, 0), or with NxN all of both. With three it shows a triangle with N "
+        "settings on an edge.",
     )
-    parser.add_argument("--animate", action="store_true", help="with --sweep N: an animated .webp instead of a sheet")
+    parser.add_argument(
+        "--animate", action="store_true", help="With --sweep N, write an animated .webp instead of a sheet."
+    )
     parser.add_argument(
         "--tile",
         type=at_least(16),
         metavar="N",
-        help=f"restore in tiles of N pixels, to bound the memory (default {DEFAULT_TILE}, or eight times the margin of "
-        "a tile where that is more; where a pixel depends on the whole picture, no tiles up to "
-        f"{WHOLE:,} pixels, and above them tiles of {BLENDED_TILE}, blended; a file exported for one size has tiles of "
-        "that size)",
+        help=f"Restore in tiles of N pixels a side, at least 16, to bound the memory. The default is {DEFAULT_TILE}, "
+        "or eight times the margin of a tile where that is more. Where every pixel depends on the whole picture, the "
+        f"default is no tiles up to {WHOLE:,} pixels, and blended tiles of {BLENDED_TILE} above. An exported file of "
+        "one size has tiles of that size, and takes no other.",
     )
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on with a folder -o: keep what this command has made there of these pictures, and make the rest; "
-        f"what made it is noted in {NAME} there",
+        help="With a folder as -o, keep what the same command has made of the same pictures, and make the rest. The "
+        f"file {NAME} in that folder notes what was made.",
     )
     add_max_pixels(parser)
     add_extrapolate(parser)

@@ -21,8 +21,8 @@ from tunable.trained import describe, doubt
 from tunable.weights.storage import Header
 
 FORM_OF_OMEGA = (
-    "one value per objective, in order (0.7,0.3) or by name (noise=0.3,fidelity=0.7). `info` says where a network was "
-    "trained; elsewhere a warning is given"
+    "Give one value per objective, in order (0.7,0.3) or by name (noise=0.3,fidelity=0.7). `tunable info` says where "
+    "the network was trained; elsewhere a warning is given."
 )
 
 
@@ -31,14 +31,18 @@ def add_backend(parser: argparse.ArgumentParser, *, required: bool = False) -> N
     parser.add_argument(
         "--backend",
         required=required,
-        help=f"one of {', '.join(BACKENDS)} (default: the first installed); an exported file "
-        "says itself what runs it: onnx an .onnx, mindspore a .mindir",
+        help=f"The framework: {' or '.join(BACKENDS)}. The default is the first that is installed. An exported file "
+        "needs no choice: onnxruntime (onnx) runs an .onnx file, and mindspore runs a .mindir file.",
     )
     parser.add_argument(
-        "--device", help="cpu, cuda, cuda:N (torch); cpu, ascend, gpu (mindspore); default: an accelerator if there"
+        "--device",
+        help="The device: cpu, cuda or cuda:N for torch; cpu, ascend or gpu for mindspore. The default is an "
+        "accelerator if there is one.",
     )
     parser.add_argument(
-        "--mode", help="eager or compile (torch); graph or pynative (mindspore); session or blocked (onnx)"
+        "--mode",
+        help="How the framework runs the network: eager or compile for torch; graph or pynative for mindspore; session "
+        "or blocked for onnx. The default is the first.",
     )
 
 
@@ -49,8 +53,8 @@ def add_max_pixels(parser: argparse.ArgumentParser) -> None:
         dest="max_pixels",
         type=_megapixels,
         metavar="N",
-        help=f"read pictures of up to N million pixels (default {MAX_PIXELS // 10**6}); larger ones are refused before "
-        "they take memory",
+        help=f"Read pictures of up to N million pixels (default {MAX_PIXELS // 10**6}). Larger ones are refused before "
+        "they take memory.",
     )
 
 
@@ -59,7 +63,7 @@ def _megapixels(text: str) -> int:
 
 
 def add_extrapolate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--extrapolate", action="store_true", help="allow omega outside the trained range")
+    parser.add_argument("--extrapolate", action="store_true", help="Allow an omega outside the trained range.")
 
 
 def read_omega(text: str, header: Header, extrapolate: bool) -> np.ndarray:
@@ -93,7 +97,7 @@ def model_of(args: argparse.Namespace) -> Model:
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print the answer as JSON on standard output")
+    parser.add_argument("--json", action="store_true", help="Print the result as JSON on standard output.")
 
 
 def print_json(value) -> None:

@@ -7,19 +7,31 @@ from tunable.commands.shared import add_backend, add_max_pixels, progress
 from tunable.specs.reading import load_recipe, shipped_recipes
 from tunable.training.loop import train
 
+EXAMPLES = (
+    "tunable train denoise/mini --out runs/mini",
+    "tunable train denoise/mini --out runs/mine --set data.train=my/photographs --set data.validate=my/photographs",
+)
+
 
 def add_arguments(parser):
     parser.add_argument(
         "recipe",
         metavar="RECIPE",
-        help=f"a YAML file, or the name of a recipe that ships: {', '.join(shipped_recipes())}",
+        help=f"A YAML file, or the name of a recipe that ships: {', '.join(shipped_recipes())}.",
     )
     parser.add_argument(
-        "--out", required=True, metavar="DIR", help="folder of the run; model.safetensors is the result"
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="The folder of the run. The weights file DIR/model.safetensors is the result.",
     )
-    parser.add_argument("--resume", action="store_true", help="continue the newest checkpoint of DIR")
+    parser.add_argument("--resume", action="store_true", help="Continue from the newest checkpoint in DIR.")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a recipe value: data.batch=8"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="Override a value of the recipe, for example data.batch=8. May be given several times.",
     )
     add_max_pixels(parser)
     add_backend(parser)

@@ -15,22 +15,39 @@ from tunable.reports import certificate as report
 EXPORTS = ("onnx", "mindir")  # formats whose files are run beside the frameworks
 
 
+EXAMPLES = (
+    "tunable verify runs/mini/model.safetensors --html certificate.html",
+    "tunable verify runs/mini/model.safetensors --record mini.pack.safetensors",
+    "tunable verify runs/mini/model.safetensors --against mini.pack.safetensors",
+)
+
+
 def add_arguments(parser):
-    parser.add_argument("model", metavar="MODEL", help="a weights file of a tunable network")
+    parser.add_argument("model", metavar="MODEL", help="A weights file of a tunable network.")
     parser.add_argument(
         "--backends",
         metavar="A,B",
-        help="frameworks to compare and exports to run: torch, mindspore, onnx, mindir; default: all installed",
+        help="The frameworks to compare and the exports to run, separated by commas: torch, mindspore, onnx, mindir. "
+        "The default is everything that is installed.",
     )
     parser.add_argument(
-        "--grid", type=at_least(2), metavar="N", help="omega: all points of N steps per axis (default 5)"
+        "--grid",
+        type=at_least(2),
+        metavar="N",
+        help="Judge a grid of omega with N points along each axis, at least 2 (default 5).",
     )
     pack = parser.add_mutually_exclusive_group()
-    pack.add_argument("--record", metavar="PACK", help="also write the float64 truth (needs torch) for other machines")
     pack.add_argument(
-        "--against", metavar="PACK", help="judge by a recorded truth, its inputs and omega: needs one framework only"
+        "--record",
+        metavar="PACK",
+        help="Also record the exact results in this file, for machines without torch. Recording needs torch.",
     )
-    parser.add_argument("--html", metavar="FILE", help="also write the certificate as a self-contained page")
+    pack.add_argument(
+        "--against",
+        metavar="PACK",
+        help="Judge by the exact results, the inputs and the omega in this file. Needs one framework only.",
+    )
+    parser.add_argument("--html", metavar="FILE", help="Also write the certificate as a self-contained page.")
     add_json(parser)
 
 
