@@ -19,6 +19,16 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    keywords=["tunable convolution", "multi-objective optimization", "image restoration", "pytorch", "mindspore"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Processing",
+    ],
+    project_urls={"Paper": "https://arxiv.org/abs/2304.00898"},
     python_requires=">=3.11,<3.13",
     packages=[*find_packages(include=["tunable*", "torch_impl*", "mindspore_impl*"]), "tunable.configs"],
     package_dir={"tunable.configs": "configs"},  # the recipes ship as data; a clone has them at its top
