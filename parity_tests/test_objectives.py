@@ -1,6 +1,7 @@
 """Objectives and the multi-loss of each twin against the oracle: values, gradients, limits, written numbers."""
 
 from functools import partial
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -23,6 +24,13 @@ OBJECTIVES = {
     ],
 }
 OMEGAS = ("per batch", "per sample", "unit vector", "small")
+DISTANCES, NORMALISE = ("l1", "l2", "charbonnier"), ("none", "sum")
+# In pairs: each of two settings stands with each of the other at least once.
+GRID = [
+    (name, DISTANCES[(i + j) % 3], NORMALISE[(i + j) % 2], label)
+    for i, name in enumerate(OBJECTIVES)
+    for j, label in enumerate(OMEGAS)
+]
 SHAPE = (3, 2, 6, 5)  # the least that an unsharp mask takes is 5
 
 
@@ -65,10 +73,7 @@ def draw_omega(rng, label, p):
     return np.eye(p)[0] if label == "unit vector" else np.full((SHAPE[0], p), 1e-5)  # below the floor of `sum`
 
 
-@pytest.mark.parametrize("label", OMEGAS)
-@pytest.mark.parametrize("normalise", ["none", "sum"])
-@pytest.mark.parametrize("distance", ["l1", "l2", "charbonnier"])
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize(("name", "distance", "normalise", "label"), GRID)
 def test_multi_loss(twin, make_loss, rng, name, distance, normalise, label):
     """Value, terms and gradient; targets carry no gradient, not even into omega."""
     recipe, loss = make_loss(OBJECTIVES[name], normalise, distance)
@@ -83,6 +88,12 @@ def test_multi_loss(twin, make_loss, rng, name, distance, normalise, label):
     assert not in_clean.any() and not in_degraded.any()
     wanted, size = omega_gradient(recipe, restored, sample, omega)
     assert np.linalg.norm(in_omega - wanted) <= LIMIT * size
+
+
+def test_the_grid_holds_every_pair():
+    settings = (OBJECTIVES, DISTANCES, NORMALISE, OMEGAS)
+    for i, j in combinations(range(4), 2):
+        assert {(row[i], row[j]) for row in GRID} == set(product(settings[i], settings[j]))
 
 
 def omega_gradient(recipe, restored, sample, omega):

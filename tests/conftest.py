@@ -226,3 +226,11 @@ def restore(echo, tunable, here):
 def model_of(make_recipe):
     """model_of(formula, ...): a model whose network is formula(degraded, omega); keys are sections of its recipe."""
     return lambda formula, **sections: WeightsModel(Formula(formula), None, Header.of(make_recipe(**sections)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """What a test wrote that is no UTF-8, a file's name say, is escaped: processes send each other reports in it."""
+    report = yield
+    report.sections = [(title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections]
+    return report

@@ -1,7 +1,7 @@
 """Mutants of norms and attention: kind -> name -> fault."""
 
 from parity_tests.mutants.tensors import eleven_bits, of_next_sample, reversed_along
-from parity_tests.mutants.ways import each, edited, given, replaced, returned
+from parity_tests.mutants.ways import both, but, each, edited, given, replaced, returned, within
 
 NORMALISE, SCALE = "ops:normalise", "ops:scale_and_shift"
 WINDOWS = "layers.attention:WindowAttention.forward"
@@ -11,8 +11,17 @@ SIMPLE = "layers.attention:SimplifiedChannelAttention.forward"
 _HEADS = "reshape(-1, count, pixels, 3 * self.heads, size)"
 
 
+def same(x, omega=None):
+    return x
+
+
 def _softmax_over(axis):
-    return f"ops.softmax(weights.swapaxes({axis}, -1)).swapaxes({axis}, -1)"
+    """Only where it has that axis: phi's has fewer."""
+
+    def turned(x):
+        return x.swapaxes(axis, -1) if x.ndim == 5 else x
+
+    return both(given("ops:softmax", x=lambda a: turned(a.x)), returned("ops:softmax", lambda y, a: turned(y)))
 
 
 NORM_FAULTS = {
@@ -47,13 +56,13 @@ NORM_FAULTS = {
     "scale counted from one": given(SCALE, weight=lambda a: 1 + a.weight),
     "shift dropped": given(SCALE, bias=lambda a: a.bias * 0),
     "scale and shift exchanged": given(SCALE, weight=lambda a: a.bias, bias=lambda a: a.weight),
-    "shift scaled": edited(SCALE, ("x * weight + bias", "(x + bias) * weight")),
+    "shift scaled": given(SCALE, bias=lambda a: a.bias * a.weight),
     "scale of the next sample": given(SCALE, weight=lambda a: of_next_sample(a.weight)),
     "channels in reverse order": given(SCALE, weight=lambda a: reversed_along(a.weight, -1)),
     "scale not tunable": edited(
         "layers.norm:TunableNorm.forward", ("ops.aggregate(alpha, self.weight)", "self.weight[0]")
     ),
-    "eps forgotten when folded": edited("layers.norm:TunableNorm.fold", ("eps=self.eps", "eps=1e-5")),
+    "eps forgotten when folded": but("layers.norm:TunableNorm.fold", eps=lambda a: 1e-5),
 }
 
 ATTENTION_FAULTS = {
@@ -73,26 +82,20 @@ ATTENTION_FAULTS = {
     "heads joined in another order": edited(
         WINDOWS, (".swapaxes(2, 3).reshape(-1, count, pixels, channels)", ".reshape(-1, count, pixels, channels)")
     ),
-    "position bias dropped": edited(WINDOWS, ("weights = weights + bias", "weights = weights + 0 * bias")),
+    "position bias dropped": returned("ops:relative_bias", lambda bias, a: bias * 0),
     "position bias with pixels exchanged": returned("ops:relative_bias", lambda bias, a: bias.swapaxes(-1, -2)),
     "position bias of another head": returned("ops:relative_bias", lambda bias, a: reversed_along(bias, 2)),
     "position bias of the next sample": given(
         "ops:relative_bias", table=lambda a: a.table if a.table.ndim == 2 else reversed_along(a.table, 0)
     ),
-    "mask dropped": edited(WINDOWS, ("weights = weights + mask", "pass")),
+    "mask dropped": returned("ops:shift_mask", lambda mask, a: mask * 0),
     "mask the other way round": returned("ops:shift_mask", lambda mask, a: -100 - mask),
     "mask of a tenth": returned("ops:shift_mask", lambda mask, a: mask / 10),
     "mask of another shift": given("ops:shift_mask", shift=lambda a: a.window - a.shift),
     "mask of the next window": returned("ops:shift_mask", lambda mask, a: reversed_along(mask, 0)),
-    "shift the other way": edited(
-        WINDOWS,
-        ("ops.roll(x, -self.shift)", "ops.roll(x, self.shift)"),
-        ("ops.roll(y, self.shift)", "ops.roll(y, -self.shift)"),
-    ),
+    "shift the other way": given("ops:roll", shift=lambda a: -a.shift),
     "not shifted back": edited(WINDOWS, ("ops.roll(y, self.shift) if self.shift else y", "y")),
-    "not shifted, only masked": edited(
-        WINDOWS, ("x = ops.roll(x, -self.shift)", "pass"), ("ops.roll(y, self.shift) if self.shift else y", "y")
-    ),
+    "not shifted, only masked": given("ops:roll", shift=lambda a: 0),
     "shift of rows alone": each(
         torch=edited("ops:roll", ("(shift, shift), (1, 2)", "(shift,), (1,)")),
         mindspore=edited("ops:roll", ("at = -shift % x.shape[2]", "at = 0")),
@@ -100,25 +103,20 @@ ATTENTION_FAULTS = {
     "windows column by column": edited("ops:to_windows", ("x.swapaxes(2, 3)", "x.swapaxes(2, 3).swapaxes(1, 2)")),
     "pixels column by column": edited("ops:to_windows", ("x.swapaxes(2, 3)", "x.swapaxes(2, 3).swapaxes(3, 4)")),
     "stripes for windows": edited("ops:to_windows", ("x.swapaxes(2, 3)", "x")),
-    "softmax over the queries": edited(WINDOWS, ("ops.softmax(weights)", _softmax_over(-2))),
-    "softmax over the heads": edited(WINDOWS, ("ops.softmax(weights)", _softmax_over(2))),
-    "softmax dropped": edited(WINDOWS, ("ops.softmax(weights)", "(weights)")),
+    "softmax over the queries": _softmax_over(-2),
+    "softmax over the heads": _softmax_over(2),
+    "softmax dropped": replaced("ops:softmax", same),
     "weights of eleven bits": returned("ops:softmax", lambda weights, a: eleven_bits(weights)),
-    "proj forgotten": edited(WINDOWS, ("call(self.proj, mixed, omega)", "mixed")),
+    "proj forgotten": but(WINDOWS, proj=lambda a: same),
     "sum over the pixels": returned("ops:global_mean", lambda mean, a: mean * a.x.shape[2] * a.x.shape[3]),
     "mean over rows alone": returned("ops:global_mean", lambda mean, a: mean * 0 + a.x[:, :, :1, :1]),
     "mean over the batch": returned("ops:global_mean", lambda mean, a: mean * 0 + mean.mean(0)),
-    "channel attention without ReLU": each(
-        torch=edited(CHANNELS, ("torch.relu(", "(")), mindspore=edited(CHANNELS, ("_ops.relu(", "("))
+    "channel attention without ReLU": within(CHANNELS, replaced("framework:relu", same)),
+    "channel attention without sigmoid": within(CHANNELS, replaced("framework:sigmoid", same)),
+    "channel attention of hard sigmoid": within(
+        CHANNELS, replaced("framework:sigmoid", lambda x: (x / 6 + 0.5).clip(0, 1))
     ),
-    "channel attention without sigmoid": each(
-        torch=edited(CHANNELS, ("torch.sigmoid(", "(")), mindspore=edited(CHANNELS, ("_ops.sigmoid(", "("))
-    ),
-    "channel attention of hard sigmoid": each(
-        torch=edited(CHANNELS, ("torch.sigmoid(", "torch.nn.functional.hardsigmoid(")),
-        mindspore=edited(CHANNELS, ("_ops.sigmoid(", "_ops.hardsigmoid(")),
-    ),
-    "channel attention with a residual": edited(CHANNELS, ("return x * ", "return x + x * ")),
+    "channel attention with a residual": returned(CHANNELS, lambda y, a: a.x + y),
     "simplified attention added": edited(SIMPLE, ("return x * ", "return x + ")),
 }
 

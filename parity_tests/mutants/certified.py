@@ -4,7 +4,8 @@ import numpy as np
 
 from parity_tests.mutants.layers import CONVOLUTION_FAULTS, PHI_FAULTS
 from parity_tests.mutants.networks import FOLDING_FAULTS, WEIGHTS_FAULTS
-from parity_tests.mutants.ways import both, each, given, replaced, returned
+from parity_tests.mutants.tensors import leaky
+from parity_tests.mutants.ways import both, given, replaced, returned
 from tunable.backends.protocol import StepReport
 from tunable.specs.recipe import Recipe
 
@@ -25,10 +26,6 @@ def _in_recipe(change):
 
 def _optimizer(name, value):
     return _in_recipe(lambda values: values["optimizer"].update({name: value}))
-
-
-def leaky(x):
-    return x - 0.99 * (x - abs(x)) / 2
 
 
 def one_nan(output, a):
@@ -89,7 +86,7 @@ FAULTS = {
     ),
     "wrong activation": (
         # a leak of a hundredth: every layer is right, the network is not
-        each(torch=replaced("torch:relu", leaky), mindspore=replaced("mindspore.ops:relu", leaky)),
+        replaced("framework:relu", leaky),
         "layer output",
         {"network"},
     ),

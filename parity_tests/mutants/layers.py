@@ -1,10 +1,13 @@
 """Mutants of convolutions, linear layers, free parameters and phi: kind -> name -> fault."""
 
+import numpy as np
+
 from parity_tests.mutants.tensors import (
     added_at_start,
     eleven_bits,
     groups_mixed,
     groups_reversed,
+    leaky,
     of_first_kernel,
     of_first_sample,
     of_next_sample,
@@ -14,11 +17,15 @@ from parity_tests.mutants.tensors import (
     rolled,
     zeros,
 )
-from parity_tests.mutants.ways import each, edited, given, replaced, returned
+from parity_tests.mutants.ways import both, but, each, edited, given, replaced, returned
 
 CONV, TRANSPOSED, LINEAR, AGGREGATE = "ops:conv", "ops:conv_transpose", "ops:linear", "ops:aggregate"
 FORWARD, PHI = "layers.conv:TunableConv.forward", "layers.phi:Phi.forward"
-MAKE_PHI = "layers.tunable:make_phi"  # where it is called
+PARAMETER = "layers.parameter:TunableParameter.forward"
+# What phi is made of, by twin.
+DENSE = {"torch": "torch.nn:Linear.forward", "mindspore": "layers.phi:_Dense.forward"}
+SOFTMAX = {"torch": "torch.nn:Softmax.forward", "mindspore": "ops:Softmax.forward"}
+RELU = {"torch": "torch.nn:ReLU.forward", "mindspore": "mindspore.nn:ReLU.forward"}
 
 CONVOLUTION_FAULTS = {
     "kernels in reverse order": given(CONV, alpha=lambda a: reversed_along(a.alpha, -1)),
@@ -79,7 +86,7 @@ CONVOLUTION_FAULTS = {
     "reflected for replicated": given("ops:pad", mode=lambda a: "reflect"),
     "replicated for reflected": given("ops:pad", mode=lambda a: "replicate"),
     "borders of the other axis": given("ops:pad", padding=lambda a: a.padding[::-1]),
-    "border mode ignored": edited(FORWARD, ('self.padding_mode != "zeros"', "False")),
+    "border mode ignored": but(FORWARD, padding_mode=lambda a: "zeros"),
     "border padded twice": edited(FORWARD, ("padding = (0,) * self.dims", "pass")),
     "depth taps among channels": each(
         mindspore=edited("ops:_convolve", ("transpose(0, 3, 1, 2, 4, 5)", "transpose(0, 3, 2, 1, 4, 5)"))
@@ -133,13 +140,32 @@ LINEAR_FAULTS = {
 }
 
 PARAMETER_FAULTS = {
-    "the first kernel alone": edited(
-        "layers.parameter:TunableParameter.forward", ("return ops", "return self.weight[0]; ops")
-    ),
-    "value to start from forgotten": edited(
-        "layers.parameter:TunableParameter.roles", ('"one" if self.value else "zero"', '"zero"')
+    "the first kernel alone": returned(PARAMETER, lambda y, a: y * 0 + a.self.weight[0]),
+    "value to start from forgotten": returned(
+        "layers.parameter:TunableParameter.roles", lambda roles, a: dict.fromkeys(roles, ("zero", 0))
     ),
 }
+
+
+def unbiased(y, a):
+    return y - a.self.bias
+
+
+def without_first(alpha, a):
+    """The alpha of the first kernel is zero."""
+    return alpha - alpha * a.twin.tensors([np.eye(alpha.shape[-1])[0]])[0]
+
+
+def same(self, x):
+    return x
+
+
+def sigmoid(self, x):
+    return 1 / (1 + (-x).exp())
+
+
+def leaking(self, x):
+    return leaky(x)
 
 
 def transposed(self, omega):
@@ -147,31 +173,24 @@ def transposed(self, omega):
 
 
 PHI_FAULTS = {
-    "matrix transposed": each(
-        torch=replaced("torch.nn:Linear.forward", transposed),
-        mindspore=replaced("layers.phi:_Dense.forward", transposed),
-    ),
+    "matrix transposed": each(**{name: replaced(place, transposed) for name, place in DENSE.items()}),
     "without its bias": each(
-        torch=edited(MAKE_PHI, ("nn.Linear(p, p)", "nn.Linear(p, p, bias=False)")),
-        mindspore=edited(MAKE_PHI, ("_Dense(p, p, has_bias=True)", "_Dense(p, p, has_bias=False)")),
+        torch=returned(DENSE["torch"], unbiased), mindspore=returned(DENSE["mindspore"], unbiased)
     ),
-    "base without its one": edited(PHI, ("ones_like", "zeros_like")),
+    "base without its one": returned(PHI, lambda alpha, a: without_first(alpha, a) if a.self.base else alpha),
     "base one last": returned(PHI, lambda alpha, a: rolled(alpha, -1) if a.self.base else alpha),
     "omega kept in [0, 1]": given(PHI, omega=lambda a: a.omega.clip(0, 1)),
-    "se without softmax": each(
-        torch=edited(MAKE_PHI, (", nn.Softmax(-1)", "")),
-        mindspore=edited(MAKE_PHI, (", ops.Softmax()", "")),
+    "se without softmax": each(**{name: replaced(place, same) for name, place in SOFTMAX.items()}),
+    "se with softmax over the batch": both(
+        each(
+            torch=given(SOFTMAX["torch"], input=lambda a: a.input.swapaxes(0, -1)),
+            mindspore=given(SOFTMAX["mindspore"], logits=lambda a: a.logits.swapaxes(0, -1)),
+        ),
+        each(**{name: returned(place, lambda y, a: y.swapaxes(0, -1)) for name, place in SOFTMAX.items()}),
     ),
-    "se with softmax over the batch": each(
-        torch=edited(MAKE_PHI, ("nn.Softmax(-1)", "nn.Softmax(0)")),
-        mindspore=edited("ops:Softmax.forward", ("softmax(logits)", "softmax(logits.swapaxes(0, -1)).swapaxes(0, -1)")),
-    ),
-    "se with sigmoid for softmax": each(
-        torch=edited(MAKE_PHI, ("nn.Softmax(-1)", "nn.Sigmoid()")),
-        mindspore=edited(MAKE_PHI, ("ops.Softmax()", "nn.Sigmoid()")),
-    ),
-    "se without ReLU": edited(MAKE_PHI, ("nn.ReLU()", "nn.Identity()")),
-    "se with a leak of a hundredth": edited(MAKE_PHI, ("nn.ReLU()", "nn.LeakyReLU(0.01)")),
+    "se with sigmoid for softmax": each(**{name: replaced(place, sigmoid) for name, place in SOFTMAX.items()}),
+    "se without ReLU": each(**{name: replaced(place, same) for name, place in RELU.items()}),
+    "se with a leak of a hundredth": each(**{name: replaced(place, leaking) for name, place in RELU.items()}),
 }
 
 

@@ -2,13 +2,18 @@
 
 import numpy as np
 
-from parity_tests.mutants.tensors import eleven_bits, of_next_sample, reversed_along
-from parity_tests.mutants.ways import each, edited, given, returned
+from parity_tests.mutants.tensors import eleven_bits, leaky, of_next_sample, ones, relu, reversed_along
+from parity_tests.mutants.ways import but, each, edited, given, replaced, returned, within
 
 BLOCK, RESNET = "networks.resnet:ResidualBlock.forward", "networks.resnet:ResNet.compute"
 REFUSED = ("(omega is not None) != bool(self.num_objectives)", "False")
 PART = "layers:conv2d"  # as networks import it
-CONV_FOLD = "layers.conv:TunableConv.fold"
+CONV_FOLD, CONV_ROLES = "layers.conv:TunableConv.fold", "layers.conv:TunableConv.roles"
+NORM_ROLES = "layers.norm:TunableNorm.roles"
+
+
+def same(x, omega=None):
+    return x
 
 
 def _unmixed(place, name):
@@ -22,9 +27,23 @@ def _unmixed(place, name):
 
 
 def _folded_with(option, value):
-    """A convolution folded with an option at a fixed value, where it has that option."""
-    told = f"**{{k: {value} if k == '{option}' else v for k, v in self.options().items()}}"
-    return edited(CONV_FOLD, ("**self.options()", told))
+    """A convolution folded with an option at value(layer), where it has that option."""
+
+    def options(a):
+        given = a.self.options()
+        return lambda: given | ({option: value(a.self)} if option in given else {})
+
+    return but(CONV_FOLD, options=options)
+
+
+def _first_alone(a):
+    """New values of the first parameter, those that are there of the others."""
+    name = next(iter(a.tensors))
+    return {**a.self.parameters(a.network), name: a.tensors[name]}
+
+
+def _fan_in_of_rows(specs, a):
+    return [s._replace(fan_in=s.shape[0]) if s.role == "phi" and len(s.shape) == 2 else s for s in specs]
 
 
 def _remembered(a):
@@ -52,20 +71,14 @@ NETWORK_FAULTS = {
     "long skip of the picture behind it": edited(
         RESNET, ("y = call(self.tail, y, omega)", "y = call(self.tail, y - first, omega) + x")
     ),
-    "blocks skipped": edited(RESNET, ("y = block(y, omega)", "y = block(first, omega)")),
-    "blocks in reverse order": edited(RESNET, ("in self.body", "in list(self.body)[::-1]")),
-    "one block for all": edited(RESNET, ("y = block(y, omega)", "y = self.body[0](y, omega)")),
-    "short skip dropped": edited(BLOCK, ("return x + ", "return ")),
-    "ReLU dropped": each(torch=edited(BLOCK, ("torch.relu(", "(")), mindspore=edited(BLOCK, ("_ops.relu(", "("))),
-    "a leak of a hundredth": each(
-        torch=edited(BLOCK, ("torch.relu(", "torch.nn.functional.leaky_relu(")),
-        mindspore=edited(BLOCK, ("_ops.relu(", "(lambda v: _ops.leaky_relu(v, 0.01))(")),
-    ),
-    "ReLU after the block": each(
-        torch=edited(BLOCK, ("return x + ", "return torch.relu(x) + ")),
-        mindspore=edited(BLOCK, ("return x + ", "return _ops.relu(x) + ")),
-    ),
-    "one convolution for both": edited(BLOCK, ("self.conv2", "self.conv1")),
+    "blocks skipped": but(RESNET, body=lambda a: list(a.self.body)[-1:]),
+    "blocks in reverse order": but(RESNET, body=lambda a: list(a.self.body)[::-1]),
+    "one block for all": but(RESNET, body=lambda a: [a.self.body[0]] * len(a.self.body)),
+    "short skip dropped": returned(BLOCK, lambda y, a: y - a.x),
+    "ReLU dropped": within(BLOCK, replaced("framework:relu", same)),
+    "a leak of a hundredth": within(BLOCK, replaced("framework:relu", leaky)),
+    "ReLU after the block": returned(BLOCK, lambda y, a: y - a.x + relu(a.x)),
+    "one convolution for both": but(BLOCK, conv2=lambda a: a.self.conv1),
     "omega of the next sample behind the head": edited(
         RESNET, ("y = first", "y = first\n    omega = omega[[*range(1, len(omega)), 0]] if omega.ndim == 2 else omega")
     ),
@@ -74,14 +87,16 @@ NETWORK_FAULTS = {
     ),
     "bias of parts forgotten": given("networks.resnet:conv2d", bias=lambda a: False),
     "phi of parts forgotten": given("networks.resnet:conv2d", phi=lambda a: "base"),
-    "tunable parts: stride forgotten": edited(PART, ('"stride": stride, "padding"', '"stride": 1, "padding"')),
-    "tunable parts: groups forgotten": edited(
-        PART, ('"padding": padding, "groups": groups', '"padding": padding, "groups": 1')
+    "tunable parts: stride forgotten": within(PART, given("layers.conv:TunableConv.__init__", stride=lambda a: 1)),
+    "tunable parts: groups forgotten": within(PART, given("layers.conv:TunableConv.__init__", groups=lambda a: 1)),
+    "ordinary parts: stride forgotten": within(PART, given("ops:ordinary_conv", stride=lambda a: ones(a.stride))),
+    "ordinary parts: padding always half": within(
+        PART, given("ops:ordinary_conv", padding=lambda a: tuple(k // 2 for k in a.kernel_size))
     ),
-    "ordinary parts: stride forgotten": edited(PART, ("(stride,) * 2", "(1,) * 2")),
-    "ordinary parts: padding always half": edited(PART, ("(padding,) * 2", "(kernel_size // 2,) * 2")),
-    "tunable linear parts: bias always": edited("layers:linear", ("bias=bias, phi", "phi")),
-    "free parts: value forgotten": edited("layers:parameter", ("value=value", "value=0")),
+    "tunable linear parts: bias always": within(
+        "layers:linear", given("layers.linear:TunableLinear.__init__", bias=lambda a: True)
+    ),
+    "free parts: value forgotten": given("layers:parameter", value=lambda a: 0),
     "call without omega not refused": each(
         torch=edited("networks.network:Network.forward", REFUSED),
         mindspore=edited("networks.network:Network.__call__", REFUSED),
@@ -91,22 +106,20 @@ NETWORK_FAULTS = {
 FOLDING_FAULTS = {
     "at another omega": given("folding:fold", omega=lambda a: a.omega * 0.99),
     "omega in reverse order": given("folding:fold", omega=lambda a: reversed_along(a.omega, 0)),
-    "phi forgotten": edited("layers.tunable:Tunable.mixed_into", ("alpha = ", "alpha = omega; ")),
+    "phi forgotten": but("layers.tunable:Tunable.mixed_into", alpha=lambda a: same),
     "bias not mixed": _unmixed(CONV_FOLD, "bias"),
     "kernel not mixed": _unmixed(CONV_FOLD, "weight"),
-    "stride forgotten": _folded_with("stride", "(1,) * self.dims"),
-    "padding forgotten": _folded_with("padding", "(0,) * self.dims"),
-    "dilation forgotten": _folded_with("dilation", "(1,) * self.dims"),
-    "output padding forgotten": _folded_with("output_padding", "(0,) * self.dims"),
-    "border mode forgotten": _folded_with("padding_mode", "'zeros'"),
+    "stride forgotten": _folded_with("stride", lambda layer: (1,) * layer.dims),
+    "padding forgotten": _folded_with("padding", lambda layer: (0,) * layer.dims),
+    "dilation forgotten": _folded_with("dilation", lambda layer: (1,) * layer.dims),
+    "output padding forgotten": _folded_with("output_padding", lambda layer: (0,) * layer.dims),
+    "border mode forgotten": _folded_with("padding_mode", lambda layer: "zeros"),
     "linear bias not mixed": _unmixed("layers.linear:TunableLinear.fold", "bias"),
     "linear kernel not mixed": _unmixed("layers.linear:TunableLinear.fold", "weight"),
     "norm's shift not mixed": _unmixed("layers.norm:TunableNorm.fold", "bias"),
-    "parameter at another omega": edited(
-        "layers.parameter:TunableParameter.fold", ("self(omega)", "self(omega * 0.99)")
-    ),
+    "parameter at another omega": given("layers.parameter:TunableParameter.fold", omega=lambda a: a.omega * 0.99),
     "kernels of eleven bits": returned("layers.conv:TunableConv.fold", lambda folded, a: _rounded(folded, a.twin)),
-    "the tunable network itself": edited("folding:fold", ("return plain", "return network")),
+    "the tunable network itself": returned("folding:fold", lambda plain, a: a.network),
 }
 
 
@@ -120,21 +133,18 @@ WEIGHTS_FAULTS = {
         torch=edited("backend:Backend.parameters", (".copy()", "")),
         mindspore=edited("backend:Backend.parameters", (".copy()", "")),
     ),
-    "assigned to the first parameter alone": each(
-        torch=edited(
-            "backend:Backend.assign", ("(torch.from_numpy(tensors[name]))", "(torch.from_numpy(tensors[name])); break")
-        ),
-        mindspore=edited("backend:Backend.assign", ("tensors[name])", "tensors[name]); break")),
+    "assigned to the first parameter alone": given("backend:Backend.assign", tensors=_first_alone),
+    "fan-in without the kernel's size": but(CONV_ROLES, kernel_size=lambda a: ones(a.self.kernel_size)),
+    "fan-in of all channels": but(CONV_ROLES, _channels=lambda a: lambda: (a.self.out_channels, a.self.in_channels)),
+    "fan-in of a linear layer's outputs": returned(
+        "layers.linear:TunableLinear.roles", lambda roles, a: roles | {"weight": ("kernel", a.self.out_features)}
     ),
-    "fan-in without the kernel's size": edited("layers.conv:TunableConv.roles", ("math.prod(self.kernel_size) * ", "")),
-    "fan-in of all channels": edited("layers.conv:TunableConv.roles", ("self._channels()[1]", "self.in_channels")),
-    "fan-in of a linear layer's outputs": edited(
-        "layers.linear:TunableLinear.roles", ('("kernel", self.in_features)', '("kernel", self.out_features)')
+    "scale of a norm starts at zero": returned(NORM_ROLES, lambda roles, a: roles | {"weight": ("zero", 0)}),
+    "shift of a norm starts at one": returned(NORM_ROLES, lambda roles, a: roles | {"bias": ("one", 0)}),
+    "fan-in of phi": returned("layers.tunable:Tunable.specs", _fan_in_of_rows),
+    "start without its seed": given(
+        "layers.tunable:Tunable.start", seed=lambda a: None if a.seed is None else a.seed + 1
     ),
-    "scale of a norm starts at zero": edited("layers.norm:TunableNorm.roles", ('("one", 0)', '("zero", 0)')),
-    "shift of a norm starts at one": edited("layers.norm:TunableNorm.roles", ('("zero", 0)', '("one", 0)')),
-    "fan-in of phi": edited("layers.tunable:Tunable.specs", ("value.shape[-1]", "value.shape[0]")),
-    "start without its seed": edited("layers.tunable:Tunable.start", ("seed)", "seed + 1)")),
     "omega remembered from the first call": given("backend:Backend._omega", omega=_remembered),
     "omega kept in [0, 1]": given(
         "backend:Backend.run", omega=lambda a: None if a.omega is None else a.omega.clip(0, 1)
@@ -186,19 +196,15 @@ OTHER_NETWORK_FAULTS = {
     "global mean of the last column": returned("ops:global_mean", lambda y, a: a.x[:, :, -1:, -1:]),
     "mean of the colours forgotten behind the body": edited(f"{SWIN}.compute", ("DIV2K_MEAN, 1)", "DIV2K_MEAN, 0)")),
     "Swin: long skip dropped": edited(f"{SWIN}.compute", (" + first", "")),
-    "Swin: shift mask dropped": edited(f"{SWIN}.features_of", ("layer(y, omega, mask)", "layer(y, omega, mask * 0)")),
-    "Swin: last norm dropped": edited(f"{SWIN}.features_of", ("self.norm(y, omega)", "y")),
+    "Swin: shift mask dropped": returned("ops:shift_mask", lambda mask, a: mask * 0),
+    "Swin: last norm dropped": but(f"{SWIN}.features_of", norm=lambda a: same),
     "Swin: picture not added": edited(f"{SWIN}.enlarged", ("return x + ", "return ")),
-    "Swin: attention behind its own norm's input": edited(
-        SWIN_BLOCK, ("self.attn(self.norm1(x, omega)", "self.attn(x")
-    ),
-    "NAF: scales of the residuals exchanged": edited(NAF, ("self.beta", "self.gamma")),
+    "Swin: attention behind its own norm's input": but(SWIN_BLOCK, norm1=lambda a: same),
+    "NAF: scales of the residuals exchanged": but(NAF, beta=lambda a: a.self.gamma),
     "NAF: channel attention not multiplied": edited(NAF, ("y = y * call(self.sca", "y = y + call(self.sca")),
-    "NAF: one norm for both": edited(NAF, ("self.norm2", "self.norm1")),
+    "NAF: one norm for both": but(NAF, norm2=lambda a: a.self.norm1),
     "style: short skip dropped": edited(STYLE_BLOCK, ("x + self.norm2", "self.norm2")),
-    "style: norm dropped": edited(
-        STYLE_BLOCK, ("self.norm1(call(self.conv1, x, omega), omega)", "call(self.conv1, x, omega)")
-    ),
+    "style: norm dropped": but(STYLE_BLOCK, norm1=lambda a: same),
     "U-Net: picture not added": edited(UNET, ("padded + call", "call")),
     "U-Net: skip dropped": edited(UNET, ("[skip, y]", "[skip * 0, y]")),
     "U-Net: skip behind what comes from below": edited(UNET, ("[skip, y]", "[y, skip]")),

@@ -2,7 +2,8 @@
 
 Each way makes a fault(twin, monkeypatch). A place is `module:name` in the twin, `ops:conv` or
 `layers.conv:TunableConv.forward` (MindSpore's `construct`); `tunable.images.tiling:run_tiled` is neutral, `torch:relu`
-is the framework's own, and `twin.backend:run` is a method of the one backend that the twin's tests use.
+is the framework's own, which `framework:relu` finds in either, and `twin.backend:run` is a method of the one backend
+that the twin's tests use.
 """
 
 import importlib
@@ -13,6 +14,9 @@ from collections.abc import Callable
 from functools import wraps
 from types import SimpleNamespace
 
+import pytest
+
+FUNCTIONS = {"torch": "torch", "mindspore": "mindspore.ops"}
 SYNONYMS = {"mindspore": {"forward": "construct"}}
 
 
@@ -24,6 +28,7 @@ def find(twin, place: str) -> tuple:
     """The module or class of a place, and the name in it."""
     module, _, path = place.partition(":")
     *owners, name = path.split(".")
+    module = FUNCTIONS[twin.name] if module == "framework" else module
     try:
         if module == "twin.backend":
             owner = twin.backend
@@ -130,6 +135,44 @@ def replaced(place: str, value: object) -> Callable:
         put(twin, place, value, monkeypatch)
 
     return fault
+
+
+def within(place: str, *faults: Callable) -> Callable:
+    """The faults are there while the function at `place` runs, and in nothing else."""
+
+    def fault(twin, monkeypatch):
+        owner, name = find(twin, place)
+        real = getattr(owner, name)
+        with pytest.MonkeyPatch.context() as trial:  # what cannot be put in is known at once
+            both(*faults)(twin, trial)
+
+        @wraps(real)
+        def wrong(*args, **kwargs):
+            with pytest.MonkeyPatch.context() as inner:
+                both(*faults)(twin, inner)
+                return real(*args, **kwargs)
+
+        put(twin, place, wrong, monkeypatch)
+
+    return fault
+
+
+class But:
+    """An object with other values of some attributes, for a method that is given it as `self`."""
+
+    def __init__(self, real: object, **changes: object):
+        vars(self).update(_real=real, **changes)
+
+    def __getattr__(self, name):
+        return getattr(self._real, name)
+
+    def __setattr__(self, name, value):
+        setattr(self._real, name, value)
+
+
+def but(place: str, **changes: Callable) -> Callable:
+    """The method at `place` sees other attributes of its object: name -> function(arguments) of the value."""
+    return given(place, self=lambda a: But(a.self, **{name: change(a) for name, change in changes.items()}))
 
 
 def each(**faults: Callable) -> Callable:
