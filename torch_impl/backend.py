@@ -75,7 +75,7 @@ class Backend(Execution):
         return layer_call(layer, form, num_objectives, torch.device(self.device), self.mode)
 
     def fold(self, network, omega: np.ndarray):
-        return folding.fold(network, self._omega(omega))
+        return folding.fold(network, self._tensor(omega))
 
     def folds(self, network) -> bool:
         return True
