@@ -16,8 +16,7 @@ from tunable.weights.storage import Header
 
 STAGES = {
     "weights", "layer", "truth", "layer output", "network", "control: omega matters", "loss", "gradients",
-    "gradients: median", "gradient",
-    "optimizer", "control: weights move", "training", "folded",
+    "gradients: median", "gradient", "optimizer", "control: weights move", "training", "folded",
 }  # fmt: skip
 
 
@@ -169,9 +168,7 @@ def test_every_pair_is_compared(torch, small_network):
             assert beside.error == pytest.approx(row.error, rel=0.02), (stage, omega)
             assert beside.parts.keys() == row.parts.keys()
             found.add(stage)
-    assert found == {
-        "layer output", "network", "loss", "gradients", "gradients: median", "gradient", "training",
-    }  # fmt: skip
+    assert found == {"layer output", "network", "loss", "gradients", "gradients: median", "gradient", "training"}
     judged = {(row.stage, row.compared) for row in rows.values() if not row.passed}
     assert {("layer", "second : oracle"), ("loss", "second : oracle"), ("optimizer", "second : oracle")} <= judged
     # outputs are wrong alike, folded or not; what is held is the file's
