@@ -140,23 +140,26 @@ def page(rows: list[dict]) -> str:
     (width, height), (small, _) = SIZES[24], SIZES[1]
     return "\n".join([
         "# Big pictures\n",
-        "Made by `OMP_NUM_THREADS=1 python tools/big_pictures.py --out docs/results/big_pictures`; every process in "
-        "[processes.csv](processes.csv). The mini ResNet of [denoise_mini](../denoise_mini/README.md) restores a "
-        f"photograph of Kodak24, continued by its mirror images, of {width}x{height} pixels and of {small}x{small}, "
-        f"from PNG to PNG, by `tunable restore` in tiles of at most {DEFAULT_TILE} pixels, each in a process of its "
-        f"own, {ROUNDS} rounds. On two CPU cores: torch with one thread, the other two with "
-        "their own pools.\n",
-        f"Largest peak memory of the whole process (wanted with torch: at most {MEMORY} GB for 24 megapixels); "
-        f"torch with 16 bits per channel: {values('torch', 24, 16, 'peak_mb').max() / 1000:.2f} GB.\n",
+        runs.GLOSSARY,
+        f"Restoring 24 megapixels with torch takes {values('torch', 24, 8, 'peak_mb').max() / 1000:.2f} GB of memory, "
+        f"and {values('torch', 24, 16, 'peak_mb').max() / 1000:.2f} GB with 16 bits per channel. At most {MEMORY} GB "
+        "was wanted.\n",
+        "Made by `OMP_NUM_THREADS=1 python tools/big_pictures.py --out docs/results/big_pictures`, with every process "
+        "in [processes.csv](processes.csv). The mini ResNet of [denoise_mini](../denoise_mini/README.md) restores a "
+        f"photograph of Kodak24 from PNG to PNG. The photograph is extended by its mirror images to {width}x{height} "
+        f"pixels and to {small}x{small}. `tunable restore` works in tiles of at most {DEFAULT_TILE} pixels, each time "
+        f"in a process of its own, in {ROUNDS} rounds on two CPU cores. torch has one thread; the other two have their "
+        "own pools of threads.\n",
+        "The first table holds the largest peak memory of the whole process.\n",
         "| backend | 1 megapixel | 24 megapixels |",
         "|---|---|---|",
         *memory,
         "",
-        "Microseconds per pixel, of processor and of clock, medians of the rounds; *ratio*: 24 megapixels over 1, "
-        f"median, least and largest of the rounds' ratios (wanted of the restoration: at most {RATIO}). That "
-        "is the network and its tiles; the whole process also starts the framework, compiles, reads and writes. Clocks "
-        "count what other work took.\n",
-        "| backend | of what | processor, 1 | 24 | ratio | clock, 1 | 24 | ratio |",
+        "The second table holds microseconds per pixel, by the processor's time and by the clock, as medians of the "
+        "rounds. *Ratio* divides 24 megapixels by 1, and gives the median, the least and the largest of the rounds. "
+        f"For the restoration, which is the network and its tiles, at most {RATIO} was wanted. The whole process also "
+        "starts the framework, compiles, reads and writes. The clock includes time that other work took.\n",
+        "| backend | measured | processor, 1 | 24 | ratio | clock, 1 | 24 | ratio |",
         "|---|---|---|---|---|---|---|---|",
         *times,
         "",

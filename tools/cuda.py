@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import layers
+import runs
 import speed
 
 from tunable.commands.bench import compare
@@ -76,6 +77,7 @@ def bench(path: Path, arguments: list[str]) -> None:
 def page(out: Path, rows: list[dict]) -> str:
     lines = [
         "# On an NVIDIA GPU\n",
+        runs.GLOSSARY,
         "Made by `python tools/cuda.py --out docs/results/cuda`: [machine](machine.txt), [the parity suite]"
         "(parity.txt), [a certificate](verify.txt) of weights that MindSpore trained, judged by a "
         f"[pack](../../../{MODEL}.pack.safetensors) that was recorded on a CPU, and times.\n",

@@ -86,6 +86,7 @@ def report(work: Path, out: Path) -> str:
     return "\n".join(
         [
             "# Table 1's task at the mini size\n",
+            runs.GLOSSARY,
             "Made by `python tools/denoise_mini.py --work runs/denoise_mini --out docs/results/denoise_mini` from "
             f"[{RECIPE}](../../../{RECIPE}), with BSD432 as training pictures. Both frameworks started from the same "
             "weights and saw the same batches, on a CPU with OMP_NUM_THREADS=1. The folders beside this page hold the "

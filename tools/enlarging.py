@@ -28,9 +28,10 @@ from tunable.reports import tables
 
 TASKS = {"super_resolution": "Table 4", "super_resolution_swinir": "Table 5"}
 SEEN = {  # what the sheets show
-    "super_resolution": "What sharpens towards (0, 1) are edges; part of it are jags and traces of the pixel shuffle.",
-    "super_resolution_swinir": "What sharpens up to (0.5, 0.5) are edges; from there on it is more and more "
-    "jags and the grid of the pixel shuffle, which this small discriminator rewards.",
+    "super_resolution": "Towards (0, 1) edges sharpen; a part of that sharpness is jags and traces of the pixel "
+    "shuffle.",
+    "super_resolution_swinir": "Up to (0.5, 0.5) edges sharpen. From there on the sharpness is more and more made of "
+    "jags and of the grid of the pixel shuffle, which this small discriminator rewards.",
 }
 SETS = {"Set5": "Set5/HR", "Set14": "Set14/HR", "CBSD68": "CBSD68"}
 METRICS = ("psnr", "psnr_y", "ssim", "sharpness")
@@ -103,9 +104,9 @@ def verdict(found: dict[str, list[dict]]) -> str:
     for name, rows in found.items():
         psnr, sharp = ([float(row[metric]) for row in rows] for metric in ("psnr", "sharpness"))
         falls, rises = all(np.diff(psnr) < 0), all(np.diff(sharp) > 0)
-        lines.append(f"{name}: PSNR {'falls' if falls else '**does not fall**'} and sharpness "
+        lines.append(f"On {name}, PSNR {'falls' if falls else '**does not fall**'} and sharpness "
                      f"{'rises' if rises else '**does not rise**'} at every step from (1, 0) to (0, 1).")  # fmt: skip
-    return " ".join(lines) + " One run.\n"
+    return " ".join(lines) + " The network was trained once.\n"
 
 
 def report(args) -> None:
@@ -116,11 +117,13 @@ def report(args) -> None:
     sheet(task, args.work, out)
     lines = [
         f"# {TASKS[task]}'s task at the mini size\n",
+        runs.GLOSSARY,
+        verdict(found),
         f"Made by `python tools/enlarging.py {task} --work runs/{task} --out docs/results/{task} "
-        f"--pictures {args.pictures}` on a CPU with OMP_NUM_THREADS=1: "
-        f"[start.yaml](../../../configs/{task}/start.yaml), trained for fidelity alone, then from its "
-        f"weights [mini.yaml](../../../configs/{task}/mini.yaml). Pretrained weights of VGG-19 were not at hand, and "
-        "with random ones its term drew a grid: its weight is zero, perception is the adversarial term's alone. "
+        f"--pictures {args.pictures}` on a CPU with OMP_NUM_THREADS=1. First "
+        f"[start.yaml](../../../configs/{task}/start.yaml) was trained for fidelity alone, and then, from its weights, "
+        f"[mini.yaml](../../../configs/{task}/mini.yaml). Pretrained weights of VGG-19 were not at hand. With random "
+        "weights its term drew a grid, so the term has no weight here and perception means the adversarial term alone. "
         f"{SEEN[task]}\n",
     ]
     for name, rows in found.items():
@@ -132,7 +135,6 @@ def report(args) -> None:
             lines.append(f"| {label} | {psnr:.2f} | {psnr_y:.2f} | {ssim:.4f} | {sharp:.3f} |")
         lines.append("")
     lines += [
-        verdict(found),
         "![Crops of three photographs of Kodak24 at every omega](sheet.png)\n",
         *runs.beside(f"configs/{task}/mini.yaml", args.work, out, "initial.weights=null"),
         f"Protocol: {SHRUNK_PROTOCOL}\n",

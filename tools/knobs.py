@@ -208,45 +208,58 @@ def page(rows: list[dict]) -> str:
     table = "\n".join(lines)
     return f"""# What knobs cost a network
 
-Made by `python tools/knobs.py --out docs/results/knobs`; every round in [rounds.csv](rounds.csv). The plain ResNet of
-Table 1 (*given*, 1,185,219 parameters), a second copy of it (*again*: what it differs by is noise),
-`make_tunable(network, 2)` of it (*made tunable*), that folded, and the package's own tunable ResNet with two objectives
-(*own*: φ `base`, three kernels per layer), on one picture of {SIZE}x{SIZE} on a CPU, taking turns, ω another at every
-call but of one more network made tunable, which keeps its own (*kept*). Medians of {ROUNDS} rounds; what a network adds
-is the median difference from *given* in the same round, by the clock / by the processor's time, which says more where
-*load*, the processes that wanted one of the two cores, exceeds the threads. A row whose *again* is far from zero says
-nothing: torch's threads wait for each other when it is busy.
+Words are explained in the [glossary](../../glossary.md).
+
+A folded network costs nothing, and a tunable one adds some milliseconds to every call, because the kernels of all its
+layers are summed anew. Another ω than in the call before costs nothing more.
+
+Made by `python tools/knobs.py --out docs/results/knobs`, with every round in [rounds.csv](rounds.csv). These networks
+take turns on one picture of {SIZE}x{SIZE} on a CPU:
+
+* *given*: the plain ResNet of Table 1 with 1,185,219 parameters;
+* *again*: a second copy of it, whose difference from *given* is noise;
+* *made tunable*: `make_tunable(network, 2)` of it, with another ω at every call; *kept* is the same with one ω for all
+  calls;
+* *folded*: the network made tunable, folded;
+* *own*: the package's own tunable ResNet with two objectives (φ `base`, three kernels per layer), with another ω at
+  every call.
+
+The numbers are medians of {ROUNDS} rounds. What a network adds is the median difference from *given* in the same round,
+by the clock / by the processor's time. The processor's time says more where *load*, the number of processes that wanted
+one of the two cores, exceeds the threads. A row whose *again* is far from zero says nothing, because torch's threads
+wait for each other when the machine is busy.
 
 | framework | threads | given | folded / given | another ω | made tunable adds | own adds | again adds | faults | load |
 |---|---|---|---|---|---|---|---|---|---|
 {table}
 
-Of a folded network at most 1.02 is wanted, and of another ω at most 2 ms. *Another ω*: what a call of the network made
-tunable takes longer than one of *kept*. That is noise, for nothing is remembered of an ω and nothing compiled for it:
-the kernels of all 34 layers are summed anew in every call, whatever the picture's size. That is what a call *adds*, and
-it is more than 2 ms. The sums read 14 MB of kernels and write 5 MB, more than the caches that a processor has to
-itself.
+For a folded network at most 1.02 was wanted, and for another ω at most 2 ms.
 
-* *Faults* of pages, of a call of the network made tunable: glibc returned the outputs of every layer and the kernels'
-  sums to the system, and took them back page by page; now torch's memory stays (`torch_impl/ops/startup.py`), to
-  the profit of every network. *Memory returned* is the same with glibc set to what it comes to by itself.
-* MindSpore (graph mode) compiled each network once for all ω. There a kernel's sum is a matrix product and an addition,
-  136 operators, each of which writes its result.
+* **Another ω** is the time that a call of *made tunable* takes longer than a call of *kept*. It is noise: nothing is
+  remembered of an ω, and nothing is compiled for it.
+* **Made tunable adds** the sums of kernels of all 34 layers in every call, whatever the picture's size. It is more than
+  2 ms. The sums read 14 MB of kernels and write 5 MB, which is more than the caches that a processor has to itself.
+* **Faults** are page faults in one call of *made tunable*. glibc used to return the outputs of every layer, and the
+  sums of kernels, to the system, and took them back page by page. Now torch's memory stays
+  (`torch_impl/ops/startup.py`), from which every network gains. *Memory returned* is the same with glibc's own
+  behaviour.
+* **MindSpore** (graph mode) compiled each network once for all ω. A sum of kernels is a matrix product and an
+  addition there, which makes 136 operators, and each of them writes its result.
 
 ## In onnxruntime
 
-The package's own network exported by `tunable export`, form `shared`, beside the file folded at one ω: times of it. At
-most 1.1 is wanted.
+The package's own network is exported by `tunable export` in form `shared`. Its times are divided by the time of the
+file that was folded at one ω. At most 1.1 was wanted.
 
-* *Blocked*: ω another in every call, mode `blocked` of backend `onnx`. onnxruntime computes convolutions on blocks of
-  channels where it can lay out the kernels, constants, once; this mode lays out the kernels of every objective, and
-  mixes those.
-* *ω an input*, another in every call: the file as it is (mode `session`). Its kernels are computed in every call, and
-  not laid out.
-* *ω kept*: the same file with ω made a constant as it is opened, which `Model.fold` does, and `tunable restore` for all
-  tiles and pictures of a run.
-* *No blocks*: *ω an input*, but both sides do without blocks (graph optimisation `ORT_ENABLE_EXTENDED`); that is what ω
-  itself costs.
+* **Blocked**: another ω in every call, in mode `blocked` of backend `onnx`. onnxruntime computes convolutions on blocks
+  of channels where the kernels are constants, which it can lay out once. This mode lays out the kernels of every
+  objective, and mixes the laid-out kernels.
+* **ω an input**: another ω in every call, with the file as it is (mode `session`). Its kernels are computed in every
+  call, and are not laid out.
+* **ω kept**: the same file with ω made a constant as it is opened. `Model.fold` does that, and so does
+  `tunable restore` for all tiles and pictures of a run.
+* **No blocks**: as *ω an input*, but both files run without blocks (graph optimisation `ORT_ENABLE_EXTENDED`). This is
+  what ω itself costs.
 
 {exported(rows)}
 """

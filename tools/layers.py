@@ -75,9 +75,11 @@ def compared(rows: list[dict], again: list[dict]) -> str:
     first, second = above(rows, "ratio"), above(again, "ratio")
     quartiles = len(above(rows, "low")), len(above(again, "low"))
     return (
-        "A second measurement of everything ([again.csv](again.csv), by the same command into another folder, during\n"
-        f"which tests ran) has {len(second)} medians above their limits; {len(first & second)} of them exceed in the "
-        f"first too.\nLower quartiles above a limit: {quartiles[0]} in the first, {quartiles[1]} in the second.\n"
+        "A second measurement of everything ([again.csv](again.csv)) was made by the same command into another folder, "
+        "while\n"
+        f"tests ran. It has {len(second)} medians above their limits, and {len(first & second)} of these exceed their "
+        f"limit in the first too.\nThe first measurement has {quartiles[0]} lower quartiles above a limit, and the "
+        f"second has {quartiles[1]}.\n"
     )
 
 
@@ -87,34 +89,39 @@ def page(rows: list[dict], again: list[dict]) -> str:
     size = layer_timing.SIZE
     return f"""# What a tunable layer costs
 
+Words are explained in the [glossary](../../glossary.md).
+
+With one ω, torch keeps every limit; with ω per sample it does so in the forms that `auto` chooses. MindSpore's numbers
+are noisier, as said below.
+
 Made by `OMP_NUM_THREADS=1 python tools/layers.py --out docs/results/layers`, which runs `tunable bench layers` and
-keeps its numbers in [layers.csv](layers.csv). On a CPU with {os.cpu_count()} cores that other work shared; {versions};
-torch with one thread, MindSpore (graph mode) with its own pool. Maps of {size}x{size} pixels, linear layers on as many
-rows; p kernels and the paper's phi, affine. A layer's cases take turns in one process; every number is the median over
-rounds of a time over the ordinary layer's in the same round. *ordinary, again* is a second copy of the ordinary layer:
-what it differs by is noise.
+keeps its numbers in [layers.csv](layers.csv). The CPU had {os.cpu_count()} cores, which other work shared. The versions
+are {versions}. torch had one thread, and MindSpore (graph mode) had its own pool of threads. Feature maps have
+{size}x{size} pixels, and linear layers as many rows. Layers have p kernels and the paper's phi, affine. The cases of a
+layer take turns in one process. Every number is the median over rounds of a time divided by the ordinary layer's time
+in the same round. *ordinary, again* is a second copy of the ordinary layer, whose difference from the first is noise.
 
 ![Overhead of one omega over channels, for kernels of 3, 5 and 7 pixels](plot.png)
 
-The paper's Fig. 3 (a V100, 5000 runs) claims less than 5 % for p up to 4, and less than 20 % for more. Wanted here of
-dense convolutions of {layers.WIDE} channels and more: with one omega 5 % for p up to 4 and 10 % for p = 8; with omega
-per sample 15 % in torch and 50 % in MindSpore.
+The paper's Fig. 3 (a V100, 5000 runs) claims less than 5 % for p up to 4, and less than 20 % for more. The limits here
+hold for dense convolutions of {layers.WIDE} channels and more. With one omega they are 5 % for p up to 4 and 10 % for
+p = 8. With omega per sample they are 15 % in torch and 50 % in MindSpore.
 
 {layers.document(rows)}
-The sum of p kernels costs p C C k k multiply-adds, the convolution {size}^2 C C k k: p in {size * size:,}. What is
-left is the time to start some five operators more, which a layer of 16 channels, of single points or depth-wise, may
-be too short to hide. `basis` runs p convolutions: it is for devices and exported files that know no convolution with a
-kernel for each sample.
+The sum of p kernels costs p C C k k multiply-adds and the convolution {size}^2 C C k k, so the sum adds p parts in
+{size * size:,}. What remains is the time to start some five more operators, which a layer of 16 channels, a point-wise
+or a depth-wise layer may be too short to hide. `basis` runs p convolutions, and serves devices and exported files that
+know no convolution with a kernel for each sample.
 
 {compared(rows, again)}
-In the first torch keeps every limit. MindSpore's numbers are the noisier ones: its threads wait for each other where
+In the first measurement torch keeps every limit. MindSpore's numbers are noisier. Its threads wait for each other where
 other work takes a core, and its point-wise and largest layers move by tens of per cent, up and down, from process to
-process; why is not known. A number above its limit means something only where the copy of the ordinary layer stays near
-0 and the quartiles lie close. torch was measured in {TURNS["torch"]} process, MindSpore in {TURNS["mindspore"]}, whose
-rounds are joined. MindSpore's forms `grouped` and `matmul` are about equally fast on single points; `auto` stays
-`matmul` there.
+process; the cause is not known. A number above its limit means something only where the copy of the ordinary layer
+stays near 0 and the quartiles lie close together. torch was measured in {TURNS["torch"]} process and MindSpore in
+{TURNS["mindspore"]}, whose rounds are joined. MindSpore's forms `grouped` and `matmul` are about equally fast on
+point-wise layers, and `auto` stays `matmul` there.
 
-[CUDA](../cuda/README.md) has a page of its own. Ascend is not measured: `tunable bench layers --device ascend` prints
+[CUDA](../cuda/README.md) has a page of its own. Ascend was not measured; `tunable bench layers --device ascend` prints
 the line for `tunable/forms.py`.
 """
 

@@ -104,18 +104,23 @@ def verdict(task: str, results: dict[str, list[dict]]) -> list[str]:
     if task != "denoise_deblur":
         gap = mean(results["torch"], "psnr", (1, 0)) - mean(results["plain-rec"], "psnr", None)
         word = "reached" if gap >= -WITHIN else "**not reached**"
-        return [f"Tunable at (1, 0) minus plain: {gap:+.2f} dB; wanted at least −{WITHIN}: {word}. One run each.\n"]
+        return [
+            "How near does the tunable network come to a plain network of equal size and steps that was trained for "
+            f"fidelity alone? At (1, 0) its PSNR differs by {gap:+.2f} dB. At least −{WITHIN} dB was wanted: {word}. "
+            "Each network was trained once.\n"
+        ]
     lines = []
     for run, rows in results.items():
         order = sorted(CORNERS, key=lambda omega: -mean(rows, "psnr", omega))
         right = order[0] == (1, 0) and order[-1] == (0, 1)
         lines.append(
-            f"{run}: PSNR from the highest: {', '.join(map(format_omega, order))}; (1, 0) first and (0, 1) last: "
-            + ("reached.\n" if right else "**not reached**.\n")
+            f"From the highest PSNR to the lowest, {run} has ω {', '.join(map(format_omega, order))}. (1, 0) was "
+            f"wanted first and (0, 1) last: {'reached' if right else '**not reached**'}.\n"
         )
     lines.append(
-        "(0, 0) keeps 90 % of the noise and of the blur's residue, (1, 1) removes both and sharpens beyond the truth, "
-        "(0, 1) sharpens the noise that it keeps: its target is far from the truth by construction.\n"
+        "At (0, 0) the network keeps 90 % of the noise and of what blur changed. At (1, 1) it removes both and "
+        "sharpens beyond the truth. At (0, 1) it sharpens the noise that it keeps, so its target is far from the truth "
+        "by construction.\n"
     )
     return lines
 
@@ -145,11 +150,13 @@ def report(args) -> None:
     over = " and over σ 5, 15, 30 and ρ 0 to 4" if args.task == "denoise_deblur" else ""
     lines = [
         f"# {title}'s task at the mini size\n",
-        f"Made by `python tools/minis.py {args.task} --work runs/{args.task} --out docs/results/{args.task} "
-        f"--pictures {args.pictures}` from [{recipe}](../../../{recipe}), on a CPU with OMP_NUM_THREADS=1. Mean over "
-        f"the first {args.pictures} pictures of CBSD68{over}; raw numbers of every picture in the CSV files beside.\n",
-        *table(args.task, results),
+        runs.GLOSSARY,
         *verdict(args.task, results),
+        f"Made by `python tools/minis.py {args.task} --work runs/{args.task} --out docs/results/{args.task} "
+        f"--pictures {args.pictures}` from [{recipe}](../../../{recipe}), on a CPU with OMP_NUM_THREADS=1. The "
+        f"numbers are means over the first {args.pictures} pictures of CBSD68{over}. The CSV files beside this page "
+        "hold the numbers of every picture.\n",
+        *table(args.task, results),
         *([] if "mindspore" in names else runs.beside(recipe, args.work, args.out)),
         "![One photograph at every omega](sheet.png)\n",
         f"Protocol: {PROTOCOL} {BLUR_PROTOCOL if args.task == 'denoise_deblur' else ''}".rstrip() + "\n",
@@ -157,8 +164,9 @@ def report(args) -> None:
     if args.task == "denoise_real_nafnet":
         levels = ", ".join(f"{name} {gain:g} and {sigma:g}" for name, (gain, sigma) in SENSOR.items())
         lines.append(
-            "In place of white noise, and of SIDD, which is not available here: Poisson-Gaussian noise seeded by the "
-            f"picture's place, its gain and reading noise in 1/255: {levels}.\n"
+            "SIDD is not available here. Instead of its photographs, and of white noise, this page has "
+            "Poisson-Gaussian noise, seeded by the picture's place. The gain and the read noise, in 1/255, are: "
+            f"{levels}.\n"
         )
     write_text(args.out / "README.md", "\n".join(lines))
 

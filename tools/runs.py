@@ -22,7 +22,9 @@ from tunable.weights import storage
 
 # What the pages on configs/denoise/mini.yaml were measured with; the recipe itself trains on bundled photographs.
 FOLDERS = ("data.train=${TUNABLE_DATA}/BSD432", "data.validate=${TUNABLE_DATA}/Kodak24")
+GLOSSARY = "Words are explained in the [glossary](../../glossary.md).\n"  # on every page, beneath its title
 STEPS = 50
+LABELS = {"nudged": "perturbed"}  # of runs whose files have another name
 SHORT = (f"steps={STEPS}", "schedule={kind: cosine, warmup: 10}")
 
 
@@ -82,12 +84,16 @@ def beside(recipe: str, work: Path, out: Path, *settings: str) -> list[str]:
     losses = {name: np.array([float(row["loss"]) for row in rows_of(out / f"steps-{name}.csv")]) for name in names}
     gaps = {name: np.abs(losses[name] / losses["torch"] - 1) for name in names[1:]}
     return [
-        f"{STEPS} steps of both frameworks from the same weights on the same batches, the schedule shortened; beside "
-        f"them torch from weights that differ by a relative {PERTURBATION:g}. Distance to torch; "
-        "what the nudged run shows too is rounding that grew:\n",
+        f"Both frameworks were also trained for {STEPS} steps from the same weights on the same batches, with a "
+        f"shorter schedule, and torch once more from weights that differ by a relative {PERTURBATION:g} (the perturbed "
+        "run). The table holds the distances to torch. A distance that the perturbed run shows too is rounding that "
+        "grew.\n",
         "| run | loss, step 1 | loss, at most | weights after the last step |",
         "|---|---|---|---|",
-        *(f"| {name} | {gaps[name][0]:.1e} | {gaps[name].max():.1e} | {apart[name]:.1e} |" for name in names[1:]),
+        *(
+            f"| {LABELS.get(name, name)} | {gaps[name][0]:.1e} | {gaps[name].max():.1e} | {apart[name]:.1e} |"
+            for name in names[1:]
+        ),
         "",
     ]
 

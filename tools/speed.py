@@ -77,9 +77,11 @@ def main():
     args = parser.parse_args()
     lines = [
         "# What being tunable costs\n",
-        "Made by `python tools/speed.py --out docs/results/speed`; on a CPU with two cores. Every number is a ratio of "
-        "times measured side by side: cases take turns within a process, frameworks take turns in processes of their "
-        "own. Raw times: the CSV files beside this page. Equal programs (plain and folded) differ by a hundredth.\n",
+        runs.GLOSSARY,
+        "Made by `python tools/speed.py --out docs/results/speed` on a CPU with two cores. Every number is a ratio of "
+        "times that were measured side by side: cases take turns within a process, and frameworks take turns in "
+        "processes of their own. The CSV files beside this page hold the raw times. Programs that are equal (plain and "
+        "folded) differ by a hundredth, which is the noise.\n",
     ]
     for name, (arguments, title) in BENCHES.items():
         path = args.out / f"{name}.csv"
@@ -104,7 +106,7 @@ def times(path: Path) -> dict[str, network_timing.Times]:
 
 
 def table(rows: list[dict], wanted: dict, *, training: bool) -> list[str]:
-    lines = ["| framework | case | ratio | of what | wanted at most |", "|---" * 5 + "|"]
+    lines = ["| framework | case | ratio | measured | wanted at most |", "|---" * 5 + "|"]
     for row in rows:
         for key, heading in HEADINGS.items():
             same = (key == "over_torch" and row["backend"] == "torch") or (

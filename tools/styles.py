@@ -94,27 +94,28 @@ def report(args) -> None:
         omega: [float(np.mean([float(row[name]) for row in rows if _at(row) == omega])) for name in names]
         for omega in ALONE + PAIRS
     }
+    same = recipe.model_copy(update={"objectives": [s.model_copy(update={"size": 256}) for s in recipe.objectives]})
+    best = [min(ALONE, key=lambda omega, i=i: means[omega][i]) == ALONE[i] for i in range(len(names))]
+    told = ", ".join(f"{name}: {'yes' if right else '**no**'}" for name, right in zip(names, best, strict=True))
     lines = [
         "# Fig. 7's task at the mini size\n",
+        runs.GLOSSARY,
+        f"Is each style best in its own objective at its own corner of ω? {told}. The network was trained once.\n",
         "Made by `python tools/styles.py --work runs/style_transfer --out docs/results/style_transfer "
         f"--pictures {args.pictures}` from [mini.yaml](../../../{RECIPE}), on a CPU with OMP_NUM_THREADS=1. VGG-19 "
-        f"has fixed random weights, not pretrained ones, and {recipe.vgg.width} channels in its first stage, not 64. "
-        "Such features tell textures apart, but not what a picture shows: strokes and their directions come through, "
-        "objects of the style picture do not. The chrominance term keeps the photograph's colours.\n",
+        f"has fixed random weights instead of pretrained ones, and {recipe.vgg.width} channels in its first stage "
+        "instead of 64. Such features tell textures apart, but not what a picture shows. Strokes and their directions "
+        "come through, and objects of the style picture do not. The chrominance term keeps the photograph's colours.\n",
         "![Three photographs in three styles and their pairs](sheet.png)\n",
-        f"Every style's objective, mean over {MEASURED}x{MEASURED} crops of {args.pictures} photographs of Kodak24, by "
-        "the float64 oracle (less is closer):\n",
+        "The table holds the objective of every style, computed by the float64 oracle as a mean over "
+        f"{MEASURED}x{MEASURED} crops of {args.pictures} photographs of Kodak24. Less is closer to the style.\n",
         "| ω | " + " | ".join(names) + " |",
         "|---" * (len(names) + 1) + "|",
     ]
     lines += [f"| {omega} | " + " | ".join(f"{v:.3f}" for v in values) + " |" for omega, values in means.items()]
-    same = recipe.model_copy(update={"objectives": [s.model_copy(update={"size": 256}) for s in recipe.objectives]})
-    best = [min(ALONE, key=lambda omega, i=i: means[omega][i]) == ALONE[i] for i in range(len(names))]
-    told = ", ".join(f"{name}: {'yes' if right else '**no**'}" for name, right in zip(names, best, strict=True))
     lines += [
-        f"\nThe style pictures' Gram matrices, squared distances: {styles_apart(recipe)}. With all three at 256 "
-        f"pixels a side they would be {styles_apart(same)}.",
-        f"\nOf the three corners, the style's own is the best in its own objective: {told}. One run.\n",
+        f"\nThe Gram matrices of the style pictures lie at these squared distances: {styles_apart(recipe)}. With all "
+        f"three pictures at 256 pixels a side the distances would be {styles_apart(same)}.\n",
         *runs.beside(RECIPE, args.work, args.out),
     ]
     write_text(args.out / "README.md", "\n".join(lines))

@@ -16,13 +16,14 @@ def document(rows: list[dict]) -> str:
     """Markdown: one omega, omega per sample, what misses its limit, the table of fastest forms."""
     return "\n".join(
         [
-            "One omega, one picture: time over the ordinary layer's.\n",
+            "With one omega and one picture, relative to the time of the ordinary layer:\n",
             *one_omega(rows),
-            "\nOmega per sample, four pictures: time over the ordinary layer's on the four; in bold what `auto` is.\n",
+            "\nWith omega per sample and four pictures, relative to the time of the ordinary layer on the four; the "
+            "form that `auto` chooses\nis in bold:\n",
             *per_sample(rows),
             "",
             *missed(rows),
-            "\nFastest forms, as `_AUTO` of tunable/forms.py holds them:\n",
+            "\nThe fastest forms, as `_AUTO` of tunable/forms.py holds them:\n",
             "```text",
             *auto(rows),
             "```\n",
