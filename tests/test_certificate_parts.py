@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 
 from tunable.backends.protocol import LossReport
-from tunable.certificate import Certificate, Row, document
+from tunable.certificate import Certificate, Row, document, inputs, programs, truth
 from tunable.certificate.document import subject
-from tunable.certificate.inputs import make_inputs, optimizer_inputs
+from tunable.certificate.inputs import make_inputs
 from tunable.certificate.packs import NUMBERS, SIZES, sketch
 from tunable.certificate.programs import (
     Reading,
     Training,
     Weights,
     distances,
-    optimizer_distances,
     training_distances,
     zero_gradients,
 )
@@ -235,39 +234,47 @@ def test_training_distances():
 SHAPES = {"head.weight": (3, 8, 5), "norm.gamma": (8,), "tail.bias": (1,)}
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [Adam(), Adam(clip_norm=0.1), AdamW(weight_decay=0.1), SGD(learning_rate=1), SGD(learning_rate=1, momentum=0.9)],
-)
-def test_what_an_optimizer_is_given(settings):
-    """Every kind of value counts: some weights have no gradient, some one below eps, and some steps are shortened."""
-    given, again = (optimizer_inputs(SHAPES, settings) for _ in range(2))
-    gradients = np.stack([step["head.weight"] for step in given.gradients])
-    assert all(np.array_equal(value, again.weights[name]) for name, value in given.weights.items())
-    assert gradients.dtype == np.float32 and len({step.tobytes() for step in gradients}) == len(gradients)
-    rests = (gradients == 0).all(0)
-    assert 0.05 < rests.mean() < 0.25 and np.array_equal(rests, (gradients[0] == 0))
-    norms = [np.sqrt(sum(np.sum(value.astype(float) ** 2) for value in step.values())) for step in given.gradients]
-    if settings.clip_norm:
-        assert {norm > settings.clip_norm for norm in norms} == {True, False}
-    elif settings.kind != "sgd":
-        assert np.mean(abs(gradients[gradients != 0]) < 10 * settings.eps) > 0.1
-    exact, weights = ExactOptimizer(settings), given.weights
-    for step in given.gradients:
-        weights = exact.step(weights, step, given.learning_rate)
-    moved = np.linalg.norm(weights["head.weight"] - given.weights["head.weight"])
-    assert 0.05 < moved / np.linalg.norm(given.weights["head.weight"]) < 2
+def test_optimizers_are_given_many_gradients():
+    """Some weights have no gradient, some one near eps, some steps are shortened, and what moves, moves visibly."""
+    for settings in (
+        Adam(), Adam(clip_norm=0.1), AdamW(weight_decay=0.1), SGD(learning_rate=1), SGD(learning_rate=1, momentum=0.9)
+    ):  # fmt: skip
+        given, again = (inputs.optimizer_inputs(SHAPES, settings) for _ in range(2))
+        gradients = np.stack([step["head.weight"] for step in given.gradients])
+        assert all(np.array_equal(value, again.weights[name]) for name, value in given.weights.items())
+        assert gradients.dtype == np.float32 and len({step.tobytes() for step in gradients}) == len(gradients) > 2
+        rests = (gradients == 0).all(0)
+        assert 0.05 < rests.mean() < 0.25 and np.array_equal(rests, (gradients[0] == 0))
+        norms = [np.sqrt(sum(np.sum(value.astype(float) ** 2) for value in step.values())) for step in given.gradients]
+        if settings.clip_norm:
+            assert {norm > settings.clip_norm for norm in norms} == {True, False}
+        elif settings.kind != "sgd":
+            assert np.mean(abs(gradients[gradients != 0]) < 10 * settings.eps) > 0.1
+        exact, weights = ExactOptimizer(settings), given.weights
+        for step in given.gradients:
+            weights = exact.step(weights, step, given.learning_rate)
+        moved = np.linalg.norm(weights["head.weight"] - given.weights["head.weight"])
+        assert 0.05 < moved / np.linalg.norm(given.weights["head.weight"]) < 2
+
+
+def test_perturbed(rng):
+    """By 1e-7 of each weight, as numpy draws it."""
+    tensors = {"a": rng.normal(size=1000).astype(np.float64), "zero": np.zeros(3)}
+    others = [truth.perturbed(tensors, seed) for seed in (0, 1)]
+    for other in others:
+        assert np.std(other["a"] / tensors["a"] - 1) == pytest.approx(1e-7, rel=0.1) and not np.any(other["zero"])
+    assert not np.array_equal(others[0]["a"], others[1]["a"])
 
 
 def optimized(settings, change=lambda weights, state: None):
     """What numpy in float32 makes of it, changed."""
-    given, exact = optimizer_inputs(SHAPES, settings), ExactOptimizer(settings)
+    given, exact = inputs.optimizer_inputs(SHAPES, settings), ExactOptimizer(settings)
     weights = given.weights
     for step in given.gradients:
         weights = {name: v.astype(np.float32) for name, v in exact.step(weights, step, given.learning_rate).items()}
     state = {name: value.astype(np.float32) for name, value in exact.state.items()} | {"step": np.full(1, exact.steps)}
     change(weights, state)
-    return optimizer_distances(weights, state, given, ExactOptimizer(settings))["optimizer"]
+    return programs.optimizer_distances(weights, state, given, ExactOptimizer(settings))["optimizer"]
 
 
 def test_optimizer_distances():

@@ -149,14 +149,17 @@ CERTIFICATE_FAULTS = {
         f"{CERTIFICATE}trial:optimizer_distances",
         lambda apart, a: {stage: dict.fromkeys(parts, 0.0) for stage, parts in apart.items()},
     ),
-    "optimizers given gradients of one size": returned(
-        f"{CERTIFICATE}trial:optimizer_inputs",
-        lambda found, a: found._replace(
-            gradients=[{name: np.sign(value) for name, value in step.items()} for step in found.gradients]
-        ),
+    "optimizers given one step": replaced(f"{CERTIFICATE}inputs:OPTIMIZER_STEPS", 1),
+    "optimizers given equal gradients": returned(
+        f"{CERTIFICATE}inputs:optimizer_inputs", lambda given, a: given._replace(gradients=[given.gradients[0]] * 5)
     ),
-    "optimizers given one step": returned(
-        f"{CERTIFICATE}trial:optimizer_inputs", lambda found, a: found._replace(gradients=found.gradients[:1])
+    "moves of an optimizer not judged": returned(
+        f"{CERTIFICATE}programs:optimizer_distances",
+        lambda apart, a: {s: {n: e for n, e in parts.items() if "moves" not in n} for s, parts in apart.items()},
+    ),
+    "training judged by its losses alone": returned(
+        f"{CERTIFICATE}programs:training_distances",
+        lambda apart, a: {stage: parts | {"output": 0.0} for stage, parts in apart.items()},
     ),
     "training excused by any gap": replaced(f"{CERTIFICATE}truth:PERTURBATION", 1e-2),
     "layers beside themselves": returned(f"{CERTIFICATE}trial:_oracle_error", lambda error, a: 0.0),

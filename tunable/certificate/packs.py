@@ -20,7 +20,7 @@ from pydantic import Field, TypeAdapter
 
 from tunable.backends.protocol import LossReport
 from tunable.certificate.inputs import Inputs
-from tunable.certificate.programs import Reading, Tensors, Training, Weights
+from tunable.certificate.programs import Reading, Result, Tensors, Training, Weights
 from tunable.certificate.truth import Exact
 from tunable.errors import CheckpointError, RecipeError
 from tunable.specs.documents import read_json
@@ -96,7 +96,7 @@ class Pack:
         recorded = self._under("training/")
         return Training(recorded["losses"], recorded.get("discriminator", np.zeros(0)), recorded["output"], {})
 
-    def reduced(self, result: Reading | Training) -> Reading | Training:
+    def reduced(self, result: Result) -> Result:
         """A program's result in sketches."""
         return result.reduced(self._sketch)
 
@@ -126,7 +126,7 @@ class Recorder:
         noted = reading.reduced(partial(sketch, size=self.size))
         values = {"output": noted.output, **{f"layer/{name}": value for name, value in noted.layers.items()}}
         if noted.report:
-            values |= {"loss": np.float64(noted.report.loss), "terms": noted.report.terms}
+            values |= {"loss": np.asarray(noted.report.loss, np.float64), "terms": noted.report.terms}
             values |= {f"gradient/{name}": value for name, value in noted.report.gradients.items()}
         for name, value in values.items():
             self._rows.setdefault(name, []).append(value)

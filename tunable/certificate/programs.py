@@ -5,7 +5,7 @@ A program is one framework with the network in it; the float64 truth is one too.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -65,6 +65,9 @@ class Training(NamedTuple):
         return self._replace(output=reduce(self.output))
 
 
+Result = TypeVar("Result", Reading, Training)
+
+
 class Program(NamedTuple):
     """A framework with the network of a weights file in it."""
 
@@ -78,6 +81,11 @@ class Program(NamedTuple):
         model = build(weights.header, weights.tensors, backend, weights.source)
         return cls(name, model, backend.trainer(model.network, recipe) if recipe else None, recipe)
 
+    @property
+    def _learning(self) -> tuple[Trainer, Recipe]:
+        assert self.trainer and self.recipe, "only a file with a recipe is trained"
+        return self.trainer, self.recipe
+
     def read(self, inputs: Inputs, omega: np.ndarray) -> Reading:
         """Run the network, its loss and its gradient at omega (p,) or (N, p)."""
         calls = self.model.backend.trace(self.model.network, inputs.degraded, omega)
@@ -87,18 +95,19 @@ class Program(NamedTuple):
 
     def gradients(self, inputs: Inputs, omega: np.ndarray) -> LossReport:
         """The loss and its gradient at omega (p,) or (N, p)."""
-        return self.trainer.gradients(inputs.batch(omega))
+        return self._learning[0].gradients(inputs.batch(omega))
 
     def optimize(self, given: OptimizerInputs) -> tuple[Tensors, Tensors]:
         """The weights and the optimizer's state after its steps on given gradients; the network keeps its weights."""
         backend, network = self.model.backend, self.model.network
         before = backend.parameters(network)
         backend.assign(network, given.weights)
+        trainer, _ = self._learning
         for gradients in given.gradients:
-            self.trainer.apply(gradients, given.learning_rate)
+            trainer.apply(gradients, given.learning_rate)
         weights = backend.parameters(network)
         backend.assign(network, before)
-        return weights, self.trainer.state()
+        return weights, trainer.state()
 
     def train(self, inputs: Inputs, start: Tensors | None = None) -> Training:
         """Train on the inputs' pictures from `start`, or from the network's own weights, which it has again after."""
@@ -106,7 +115,7 @@ class Program(NamedTuple):
         before = backend.parameters(network)
         if start:
             backend.assign(network, start)
-        trainer = backend.trainer(network, self.recipe)
+        trainer = backend.trainer(network, self._learning[1])
         reports = [trainer.step(inputs.batch(omega, index), LEARNING_RATE) for index, omega in enumerate(inputs.steps)]
         output, weights = self.model.run(inputs.degraded, inputs.mixed), backend.parameters(network)
         backend.assign(network, before)

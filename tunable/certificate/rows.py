@@ -131,7 +131,7 @@ class Certificate:
             else:
                 own, beside = errors.get((*key, exact, program)), errors.get((*key, exact, other))
             if own is not None and beside:
-                self.rows[index] = replace(row, rmse=float(own / beside))
+                self.rows[index] = replace(row, rmse=own / float(beside))
 
     def summary(self) -> list[Row]:
         """The row nearest to failing of every (stage, compared) pair, in order."""

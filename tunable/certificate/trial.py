@@ -131,7 +131,7 @@ def training(trial: Trial) -> None:
         trial.certificate.not_judged.append(
             "training steps beside the truth: an earlier version recorded the pack, and its steps are not used"
         )
-    if true:
+    if true and trial.truth:
         for name, steps in trained.items():
             apart = training_distances(trial.truth.reduced(steps), true)
             _add(trial, apart, f"{name} : {_short(trial.truth)}", "per sample")
@@ -189,7 +189,8 @@ def _tried(trial: Trial, program: Program, format: str, folder: str, form: str):
     except BackendError:
         if program.model.backend.pads_any_size:
             raise
-        size = trial.inputs.degraded.shape[2:]
+        _, _, height, width = trial.inputs.degraded.shape
+        size = (height, width)
         return *tried_export(program.model, format, folder, form=form, size=size), size
 
 
@@ -236,14 +237,14 @@ def verify(
             )
     certificate.subject = subject(file, inputs)
     programs = [Program.of(backend.name, backend, file, recipe) for backend in backends]
-    exact = None if truth else exact_backend(backends)
+    exact, recorder = None if truth else exact_backend(backends), None
     if exact:
         truth = Exact(exact, file, recipe)
+        if record:
+            truth = recorder = Recorder(truth, inputs, file)
     elif record:
         names = ", ".join(backend.name for backend in backends)
         raise TunableError(f"--record needs the network in float64, which only torch computes; received {names}")
-    if record:
-        truth = Recorder(truth, inputs, file)
     trial = Trial(certificate, file.tensors, programs, inputs, truth, progress or (lambda _: None), exports)
     for stage in STAGES:
         stage(trial)
@@ -251,10 +252,10 @@ def verify(
     certificate.compare_rmse(trial.references)
     certificate.zeros = dict(truth.zeros) if truth else {}
     _say_what_is_missing(trial)
-    if record and certificate.passed:
+    if record and exact and recorder and certificate.passed:
         facts = {"machine": certificate.machine, exact.name: certificate.facts[exact.name]}
-        truth.write(record, recipe, facts)
-        certificate.notes.append(f"recorded in {record}, tensors of over {truth.size} values sketched")
+        recorder.write(record, recipe, facts)
+        certificate.notes.append(f"recorded in {record}, tensors of over {recorder.size} values sketched")
     elif record:
         certificate.notes.append(f"{record} is not written: what it would hold did not pass")
     return certificate
@@ -272,7 +273,7 @@ def _add(trial: Trial, apart: Distances, compared: str, label: str) -> None:
 def _against_oracle(trial: Trial, name: str, reading: Reading, index: int, omega: np.ndarray, label: str) -> None:
     compared = f"{name} : oracle"
     trial.certificate.add("layer", compared, label, _layer_errors(reading, index, omega, trial.inputs))
-    if reading.report:
+    if reading.report and trial.recipe:
         batch = trial.inputs.batch(omega)
         loss, terms = oracle.multi_loss(trial.recipe, reading.output, batch.sample, omega)
         parts = {

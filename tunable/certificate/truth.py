@@ -11,6 +11,7 @@ from tunable.certificate.programs import (
     Distances,
     Program,
     Reading,
+    Result,
     Tensors,
     Training,
     Weights,
@@ -83,7 +84,7 @@ class Exact:
         self._refer(inputs, len(inputs.omegas), training_distances(single, true))
         return true
 
-    def reduced(self, result: Reading | Training) -> Reading | Training:
+    def reduced(self, result: Result) -> Result:
         """What of a program's result the truth can judge: all of it."""
         return result
 

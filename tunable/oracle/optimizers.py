@@ -33,7 +33,7 @@ class ExactOptimizer:
             The weights after the step.
         """
         self.steps += 1
-        s, move = self.settings, self._descend if self.settings.kind == "sgd" else self._adapt
+        s = self.settings
         weights = {name: np.asarray(value, np.float64) for name, value in weights.items()}
         gradients = {name: np.asarray(value, np.float64) for name, value in gradients.items()}
         norm = np.sqrt(sum(np.sum(value**2) for value in gradients.values()))
@@ -42,23 +42,21 @@ class ExactOptimizer:
         for name, w in weights.items():
             decay = 0 if s.kind == "adamw" else s.weight_decay
             kept = 1 - learning_rate * s.weight_decay if s.kind == "adamw" else 1
-            moved[name] = kept * w - learning_rate * move(name, factor * gradients[name] + decay * w)
+            g = factor * gradients[name] + decay * w
+            moved[name] = kept * w - learning_rate * (
+                self._descend(s, name, g) if isinstance(s, SGD) else self._adapt(s, name, g)
+            )
         return moved
 
-    def _adapt(self, name: str, g: np.ndarray) -> np.ndarray:
-        s = self.settings
-        assert not isinstance(s, SGD), "gradient descent has no second moments"
+    def _adapt(self, s: Adam | AdamW, name: str, g: np.ndarray) -> np.ndarray:
         first, second = (self.state.get(f"{kind}.{name}", 0) for kind in ("first", "second"))
         first, second = s.beta1 * first + (1 - s.beta1) * g, s.beta2 * second + (1 - s.beta2) * g**2
         self.state |= {f"first.{name}": first, f"second.{name}": second}
         mean, square = first / (1 - s.beta1**self.steps), second / (1 - s.beta2**self.steps)
         return mean / (np.sqrt(square) + s.eps)
 
-    def _descend(self, name: str, g: np.ndarray) -> np.ndarray:
-        s = self.settings
-        assert isinstance(s, SGD), "only gradient descent has a momentum"
-        m = s.momentum
-        if not m:
+    def _descend(self, s: SGD, name: str, g: np.ndarray) -> np.ndarray:
+        if not s.momentum:
             return g
-        velocity = self.state[f"momentum.{name}"] = m * self.state.get(f"momentum.{name}", 0) + g
-        return g + m * velocity if s.nesterov else velocity
+        velocity = self.state[f"momentum.{name}"] = s.momentum * self.state.get(f"momentum.{name}", 0) + g
+        return g + s.momentum * velocity if s.nesterov else velocity

@@ -98,12 +98,17 @@ def remarks(certificate: Certificate) -> list[str]:
             f"training: weights that differ by a relative {PERTURBATION:g} part these steps by "
             f"{certificate.gaps['training']:.1e} within one framework, PyTorch in float32"
         )
-    lines += [f"not judged: {line}" for line in _merged(line.partition(": ")[::2] for line in certificate.not_judged)]
+    lines += [f"not judged: {line}" for line in _merged(_parted(line) for line in certificate.not_judged)]
     lines += [f"true gradient is zero: {line}" for line in _merged(certificate.zeros.items())]
     return lines + [f"note: {line}" for line in dict.fromkeys(certificate.notes)]
 
 
-def _merged(lines: Iterable[Sequence[str]]) -> list[str]:
+def _parted(line: str) -> tuple[str, str]:
+    subject, _, statement = line.partition(": ")
+    return subject, statement
+
+
+def _merged(lines: Iterable[tuple[str, str]]) -> list[str]:
     """Pairs of a subject and what is said of it, those that say the same as one."""
     groups: dict[str, list[str]] = {}
     for subject, statement in lines:
