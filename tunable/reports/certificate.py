@@ -1,7 +1,7 @@
 """The certificate for people: a terminal table and a self-contained page."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from rich import box
