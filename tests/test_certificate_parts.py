@@ -108,6 +108,15 @@ def test_rmse():
     }  # fmt: skip
 
 
+def test_rmse_of_what_is_not_finite():
+    """A NaN on both sides is no warning, and the row fails by its error."""
+    certificate = Certificate("", {"torch": {}})
+    certificate.add("gradients", "torch : float64", "(1)", {"all together": float("inf")})
+    certificate.settle({})
+    certificate.compare_rmse({("gradients", "(1)"): np.float64("inf")})
+    assert np.isnan(certificate.rows[0].rmse) and not certificate.passed
+
+
 # --- what it says
 
 
