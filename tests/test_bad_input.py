@@ -124,7 +124,7 @@ BACKENDS = [
     (f"verify {MODEL} --backends onnx", ["at least one framework", "torch, mindspore"]),
     (f"verify {MODEL} --against {P}/absent", ["no such pack", "absent"]),
     (f"verify {MODEL} --against {P}/data.txt", ["data.txt is not a readable safetensors file"]),
-    (f"verify {MODEL} --against {MODEL}", ["not a pack that --record wrote", "'tunable-convolutions/1'", "-pack/1'"]),
+    (f"verify {MODEL} --against {MODEL}", ["not a pack that --record wrote", "'tunable-convolutions/1'", "-pack/2'"]),
     (f"verify {MODEL} --against {P}/foreign.safetensors", ["foreign.safetensors is not a pack", "'pt'"]),
     (f"verify {MODEL} --against {P}/x --grid 3", ["--grid 3", "--against", "which omega"]),
     (f"verify {MODEL} --against {P}/x --record {P}/y", ["--record", "not allowed with", "--against"]),
