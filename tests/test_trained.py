@@ -71,7 +71,8 @@ def test_the_help_of_omega_names_the_trained_part(capsys):
         with pytest.raises(SystemExit):
             main([verb, "--help"])
         text = " ".join(capsys.readouterr().out.split())
-        assert "by name (noise=0.3,fidelity=0.7)" in text and "`info` says where a network was trained" in text, verb
+        assert "by name (noise=0.3,fidelity=0.7)" in text, verb
+        assert "`tunable info` says where the network was trained" in text, verb
 
 
 def test_the_header_holds_it(values, tmp_path):
