@@ -127,27 +127,3 @@ def test_copies(twin, rng):
         np.testing.assert_array_equal(twin.backend.run(one, x, omega), twin.backend.run(network, x, omega))
         folded = twin.backend.run(twin.backend.fold(one, omega), x, None)
         np.testing.assert_array_equal(folded, twin.backend.run(twin.backend.fold(network, omega), x, None))
-
-
-def documented(thing) -> list[str]:
-    """The arguments that a docstring explains, in order, with what the thing is before them."""
-    summary, _, rest = inspect.getdoc(thing).partition("\nArgs:\n")
-    assert summary.strip()
-    lines = rest.partition("\n\n")[0].splitlines()
-    return [line.strip().partition(":")[0] for line in lines if line[4:5].strip()]
-
-
-def test_public_names_document_their_arguments(twin):
-    """Where `help` shows it, in their own docstring: every argument, and no other. TunedNetwork is made by others."""
-    names = [name for name in twin.impl.__all__ if name != "TunedNetwork"]
-    things = {name: getattr(twin.impl, name) for name in names}
-    things |= {name: getattr(twin.impl.TunedNetwork, name) for name in ("fold", "assign", "save")}
-    for module, others in {
-        "layers": ["BatchNorm2d"],
-        "networks": ["Discriminator", "VGG19"],
-        "objectives": ["Perceptual", "Style", "make_loss"],
-    }.items():
-        things |= {name: getattr(twin.module(module), name) for name in others}
-    for name, thing in things.items():
-        assert sorted(documented(thing)) == sorted(set(inspect.signature(thing).parameters) - {"self"}), name
-    assert {"TunableConvTranspose3d", "NAFNet", "make_tunable", "MultiLoss"} <= things.keys()

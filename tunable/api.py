@@ -42,6 +42,9 @@ def train(
         resume: whether to go on with the newest checkpoint in `out`.
         progress: called after every step with the step, the number of steps and the loss.
 
+    Returns:
+        The trained model, whose weights file stands in `out` too.
+
     Raises:
         TunableError: as `tunable.training.loop.train`, and for a recipe that cannot be read.
     """

@@ -17,6 +17,9 @@ class TunableError(Exception):
     """Bad use or bad input. The command line prints it as one line and exits with status 2.
 
     Whatever enters a message, the message is one line of at most `LONGEST` bytes that a terminal only shows.
+
+    Args:
+        message: what was received and what is wanted, of any length and kind.
     """
 
     def __init__(self, message: object = ""):

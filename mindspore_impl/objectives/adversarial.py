@@ -9,10 +9,17 @@ from mindspore_impl.objectives.restoration import mean_distance
 
 
 def relativistic(high: ms.Tensor, low: ms.Tensor) -> ms.Tensor:
-    """1/2 [softplus(high_n - mean low) + softplus(-(low_n - mean high))], (N,) each: small where `low` is the higher.
+    """1/2 [softplus(high_n - mean low) + softplus(-(low_n - mean high))]: small where `low` is the higher.
 
-    The relativistic average loss (Jolicoeur-Martineau, ICLR 2019): of the generator where `high` are the scores of
-    clean pictures and `low` those of restored ones, of the discriminator where they change places.
+    This is the relativistic average loss (Jolicoeur-Martineau, ICLR 2019). The generator minimises it with the scores
+    of clean pictures as `high` and of restored ones as `low`; the discriminator minimises it with the two exchanged.
+
+    Args:
+        high: scores (N,) of one kind of pictures.
+        low: scores (N,) of the other kind.
+
+    Returns:
+        The loss of every sample, (N,).
     """
     return (ops.softplus(high - low.mean()) + ops.softplus(high.mean() - low)) / 2
 

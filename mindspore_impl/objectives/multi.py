@@ -43,7 +43,7 @@ class MultiLoss(nn.Cell):
     def construct(
         self, restored: ms.Tensor, sample: dict[str, ms.Tensor], omega: ms.Tensor
     ) -> tuple[ms.Tensor, ms.Tensor]:
-        """restored (N, C, H, W), omega (p,) or (N, p) -> the loss () and the batch means of the L_i (p,)."""
+        """restored (N, C, H, W), omega (p,) or (N, p) -> the loss () and the batch means (p,) of the L_i."""
         rows = _ops.broadcast_to(omega, (restored.shape[0], omega.shape[-1]))
         terms = []
         for objective, columns in zip(self.objectives, self.columns):  # noqa: B905  a graph knows no strict
@@ -66,7 +66,7 @@ def columns_of(objectives: list[nn.Cell]) -> tuple[tuple[int, ...], ...]:
         TunableError: where one of these is missing among `objectives`.
     """
     places = {id(objective): i for i, objective in enumerate(objectives)}
-    found = []
+    columns = []
     for i, objective in enumerate(objectives):
         below = objective.builds_on() if hasattr(objective, "builds_on") else ()
         missing = [type(other).__name__ for other in below if id(other) not in places]
@@ -75,8 +75,8 @@ def columns_of(objectives: list[nn.Cell]) -> tuple[tuple[int, ...], ...]:
                 f"{type(objective).__name__}, objective {i + 1}, builds on a {missing[0]} that is none of these "
                 f"{len(objectives)} objectives: its knob is not known"
             )
-        found.append((i, *(places[id(other)] for other in below)))
-    return tuple(found)
+        columns.append((i, *(places[id(other)] for other in below)))
+    return tuple(columns)
 
 
 def make_loss(recipe: Recipe, like: ms.Parameter, discriminator: nn.Cell | None = None) -> MultiLoss:
@@ -85,7 +85,10 @@ def make_loss(recipe: Recipe, like: ms.Parameter, discriminator: nn.Cell | None 
     Args:
         recipe: the recipe.
         like: a parameter of the network that is trained: the loss stands on its device, in its dtype.
-        discriminator: what objectives of kind gan ask.
+        discriminator: the network with which objectives of kind `gan` score pictures.
+
+    Returns:
+        The multi-loss, with the weights and the normalisation of the recipe.
 
     Raises:
         RecipeError: where VGG-19's weights cannot be had.
@@ -102,7 +105,7 @@ def make_loss(recipe: Recipe, like: ms.Parameter, discriminator: nn.Cell | None 
 
 
 def _make(specs, index: int, made, features, discriminator, like) -> nn.Cell:
-    """The objective at place `index`, with what it judges by, or the one on which its target builds."""
+    """The objective at place `index`, with its feature network, or with the objective on which its target builds."""
     kind, arguments = specs[index].kind, specs[index].model_dump(exclude=_ELSEWHERE)
     if kind == "blur":
         arguments["noise"] = made[noise_place(specs, specs[index])]

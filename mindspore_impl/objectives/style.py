@@ -10,7 +10,14 @@ from tunable.specs.objectives import UV
 
 
 def gram(x: ms.Tensor) -> ms.Tensor:
-    """F F^T / (C H W): (N, C, H, W) -> (N, C, C)."""
+    """The Gram matrices F F^T / (C H W) of features.
+
+    Args:
+        x: features (N, C, H, W).
+
+    Returns:
+        The matrices, (N, C, C).
+    """
     n, c, height, width = x.shape
     rows = x.reshape(n, c, height * width)
     return ops.bmm(rows, rows.swapaxes(1, 2)) / (c * height * width)
@@ -50,10 +57,10 @@ class Style(nn.Cell):
 
     def construct(self, restored: ms.Tensor, sample: dict[str, ms.Tensor], omega: ms.Tensor) -> ms.Tensor:
         clean = _ops.stop_gradient(sample["clean"])
-        own, content = self.features(restored), self.features(clean)
-        apart = gram(own) - self.painted
+        features, content = self.features(restored), self.features(clean)
+        apart = gram(features) - self.painted
         painted = (apart * apart).sum((1, 2))
-        vgg = mean_distance(own - content, "l2")
+        vgg = mean_distance(features - content, "l2")
         down, right = restored[:, :, 1:] - restored[:, :, :-1], restored[:, :, :, 1:] - restored[:, :, :, :-1]
         tv = mean_distance(down, "l1") + mean_distance(right, "l1")
         uv = mean_distance(ops.mix_colours(restored - clean, UV), "l2")

@@ -211,7 +211,7 @@ JUDGE_FAULTS = {
     "gram without the channels": returned("objectives.style:gram", lambda gram, a: gram * a.x.shape[1]),
     "style: the picture's own Gram matrix": edited(STYLE, (" - self.painted", " - gram(content)")),
     "style: content by absolute values": edited(
-        STYLE, ('mean_distance(own - content, "l2")', 'mean_distance(own - content, "l1")')
+        STYLE, ('mean_distance(features - content, "l2")', 'mean_distance(features - content, "l1")')
     ),
     "style: variation along rows alone": edited(STYLE, ('mean_distance(down, "l1") + ', "")),
     "style: luma in place of U": edited(STYLE, ("UV", "((0.299, 0.587, 0.114), UV[1])")),

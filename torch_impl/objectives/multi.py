@@ -41,7 +41,7 @@ class MultiLoss(nn.Module):
     def forward(
         self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """restored (N, C, H, W), omega (p,) or (N, p) -> the loss () and the batch means of the L_i (p,)."""
+        """restored (N, C, H, W), omega (p,) or (N, p) -> the loss () and the batch means (p,) of the L_i."""
         rows = omega.expand(len(restored), omega.shape[-1])
         terms = [
             objective(restored, sample, torch.cat([rows[:, i : i + 1] for i in columns], 1))
@@ -64,7 +64,7 @@ def columns_of(objectives: list[nn.Module]) -> tuple[tuple[int, ...], ...]:
         TunableError: where one of these is missing among `objectives`.
     """
     places = {id(objective): i for i, objective in enumerate(objectives)}
-    found = []
+    columns = []
     for i, objective in enumerate(objectives):
         below = objective.builds_on() if hasattr(objective, "builds_on") else ()
         missing = [type(other).__name__ for other in below if id(other) not in places]
@@ -73,8 +73,8 @@ def columns_of(objectives: list[nn.Module]) -> tuple[tuple[int, ...], ...]:
                 f"{type(objective).__name__}, objective {i + 1}, builds on a {missing[0]} that is none of these "
                 f"{len(objectives)} objectives: its knob is not known"
             )
-        found.append((i, *(places[id(other)] for other in below)))
-    return tuple(found)
+        columns.append((i, *(places[id(other)] for other in below)))
+    return tuple(columns)
 
 
 def make_loss(recipe: Recipe, like: torch.Tensor, discriminator: nn.Module | None = None) -> MultiLoss:
@@ -83,7 +83,10 @@ def make_loss(recipe: Recipe, like: torch.Tensor, discriminator: nn.Module | Non
     Args:
         recipe: the recipe.
         like: a parameter of the network that is trained: the loss stands on its device, in its dtype.
-        discriminator: what objectives of kind gan ask.
+        discriminator: the network with which objectives of kind `gan` score pictures.
+
+    Returns:
+        The multi-loss, with the weights and the normalisation of the recipe.
 
     Raises:
         RecipeError: where VGG-19's weights cannot be had.
@@ -100,7 +103,7 @@ def make_loss(recipe: Recipe, like: torch.Tensor, discriminator: nn.Module | Non
 
 
 def _make(specs, index: int, made, features, discriminator, like) -> nn.Module:
-    """The objective at place `index`, with what it judges by, or the one on which its target builds."""
+    """The objective at place `index`, with its feature network, or with the objective on which its target builds."""
     kind, arguments = specs[index].kind, specs[index].model_dump(exclude=_ELSEWHERE)
     if kind == "blur":
         arguments["noise"] = made[noise_place(specs, specs[index])]

@@ -2,9 +2,9 @@
 
 docs/method.md, "Objectives", has their formulas.
 
-An objective is called as objective(restored, sample, omega) -> (N,): `sample` maps names to tensors (N, C, H, W), omega
-is (N, k), the objective's own knob first and then those of the objectives that it `builds_on`: it knows nothing of the
-others, nor of its place among them (MultiLoss does). Targets are built inside and carry no gradient.
+An objective is called as objective(restored, sample, omega) -> (N,). `sample` maps names to tensors (N, C, H, W). omega
+is (N, k): the knob of the objective comes first, then the knobs of the objectives that it `builds_on`. An objective
+knows nothing of the others, nor of its place among them; MultiLoss knows. Targets carry no gradient.
 """
 
 import torch
@@ -18,7 +18,7 @@ _TAPS = tuple(gaussian_taps(UNSHARP_SIGMA, UNSHARP_SIZE).tolist())
 
 
 def mean_distance(difference: torch.Tensor, distance: str) -> torch.Tensor:
-    """l1, l2 or charbonnier, mean over all but the first axis: (N, ...) -> (N,)."""
+    """The mean distance from zero over all but the first axis, (N, ...) -> (N,); distance: l1, l2 or charbonnier."""
     if distance == "l1":
         return ops.per_sample_mean(difference.abs())
     if distance == "l2":
@@ -38,7 +38,7 @@ class Objective(nn.Module):
         self.distance = distance
 
     def builds_on(self) -> tuple["Objective", ...]:
-        """The objectives whose knobs its target needs beside its own."""
+        """The objectives whose knobs the target needs beside its own knob."""
         return ()
 
     def forward(self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
@@ -71,8 +71,8 @@ class NoisePreservation(Objective):
         self.residual = residual
 
     def target(self, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
-        own = omega[:, 0].reshape(-1, 1, 1, 1)
-        kept = own if self.residual == "keep" else 1 - own
+        knob = omega[:, 0].reshape(-1, 1, 1, 1)
+        kept = knob if self.residual == "keep" else 1 - knob
         return sample["clean"] + self.nu * kept * (sample["degraded"] - sample["clean"])
 
 
@@ -96,13 +96,13 @@ class Sharpening(Objective):
         return (self.noise,)
 
     def target(self, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
-        own = omega[:, 0].reshape(-1, 1, 1, 1)
+        knob = omega[:, 0].reshape(-1, 1, 1, 1)
         noisy = self.noise.target(sample, omega[:, 1:])
-        return noisy + self.gamma * own * (noisy - _blurred(noisy))
+        return noisy + self.gamma * knob * (noisy - _blurred(noisy))
 
 
 def _blurred(x: torch.Tensor) -> torch.Tensor:
-    """g * x, one axis after the other: the Gaussian is separable."""
+    """g * x, along one axis after the other, because the Gaussian is separable."""
     height, width, radius = x.shape[2], x.shape[3], UNSHARP_SIZE // 2
     x = ops.pad(x, (radius, radius), "reflect")
     rows = _TAPS[0] * x[:, :, :height]

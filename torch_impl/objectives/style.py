@@ -9,7 +9,14 @@ from tunable.specs.objectives import UV
 
 
 def gram(x: torch.Tensor) -> torch.Tensor:
-    """F F^T / (C H W): (N, C, H, W) -> (N, C, C)."""
+    """The Gram matrices F F^T / (C H W) of features.
+
+    Args:
+        x: features (N, C, H, W).
+
+    Returns:
+        The matrices, (N, C, C).
+    """
     n, c, height, width = x.shape
     rows = x.reshape(n, c, height * width)
     return ops.bmm(rows, rows.swapaxes(1, 2)) / (c * height * width)
@@ -49,10 +56,10 @@ class Style(nn.Module):
 
     def forward(self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
         clean = sample["clean"].detach()
-        own, content = self.features(restored), self.features(clean)
-        apart = gram(own) - self.painted
+        features, content = self.features(restored), self.features(clean)
+        apart = gram(features) - self.painted
         painted = (apart * apart).sum((1, 2))
-        vgg = mean_distance(own - content, "l2")
+        vgg = mean_distance(features - content, "l2")
         down, right = restored[:, :, 1:] - restored[:, :, :-1], restored[:, :, :, 1:] - restored[:, :, :, :-1]
         tv = mean_distance(down, "l1") + mean_distance(right, "l1")
         uv = mean_distance(ops.mix_colours(restored - clean, UV), "l2")

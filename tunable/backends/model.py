@@ -181,6 +181,9 @@ def load(
         device: as `tunable.backends.registry.get_runtime`.
         mode: likewise.
 
+    Returns:
+        The model; that of an exported file only runs.
+
     Raises:
         CheckpointError: for a file that is missing, damaged, or none of this project.
         BackendError: for a backend that is missing.
