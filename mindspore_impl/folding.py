@@ -8,6 +8,7 @@ from mindspore_impl import ops
 from mindspore_impl.layers import Tunable
 from mindspore_impl.networks import Network
 from mindspore_impl.retrofit import TunedNetwork
+from tunable.omega import check_tensor
 
 
 def folded_weights(network: nn.Cell, omega: ms.Tensor) -> dict[str, np.ndarray]:
@@ -37,9 +38,13 @@ def fold(network: Network | TunedNetwork, omega: ms.Tensor) -> nn.Cell:
     Returns:
         A plain network of the same class with the framework's ordinary layers; of what was made tunable, a network of
         the class it was made from.
+
+    Raises:
+        OmegaError: for an omega of another shape.
     """
     if isinstance(network, TunedNetwork):
         return network.fold(omega)
+    check_tensor(omega, network.num_objectives, dims=(1,))
     plain = network.rebuilt(0)
     weights = folded_weights(network, omega)
     for name, value in plain.parameters_and_names():

@@ -9,7 +9,6 @@ import pytest
 import tunable
 
 
-
 def documented(text: str, section: str) -> dict[str, str]:
     """The entries of a section of a docstring in Google's style, by name.
 
@@ -41,7 +40,9 @@ def faults(name: str, thing) -> list[str]:
             lacks.append(f"{name}: argument {parameter.name} is not explained")
         if parameter.annotation is parameter.empty:
             lacks.append(f"{name}: argument {parameter.name} has no type")
-    lacks += [f"{name}: {entry} is explained, but is no argument" for entry in entries.keys() - {p.name for p in parameters}]
+    lacks += [
+        f"{name}: {entry} is explained, but is no argument" for entry in entries.keys() - {p.name for p in parameters}
+    ]
     if inspect.isfunction(thing):
         returned = inspect.signature(thing).return_annotation
         if returned is inspect.Signature.empty:

@@ -6,6 +6,7 @@ from torch import nn
 from torch_impl.layers import Tunable
 from torch_impl.networks import Network
 from torch_impl.retrofit import TunedNetwork
+from tunable.omega import check_tensor
 
 
 def folded_weights(network: nn.Module, omega: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -35,9 +36,13 @@ def fold(network: Network | TunedNetwork, omega: torch.Tensor) -> nn.Module:
     Returns:
         A plain network of the same class with the framework's ordinary layers; of what was made tunable, a network of
         the class it was made from.
+
+    Raises:
+        OmegaError: for an omega of another shape.
     """
     if isinstance(network, TunedNetwork):
         return network.fold(omega)
+    check_tensor(omega, network.num_objectives, dims=(1,))
     plain = network.rebuilt(0)
     plain.load_state_dict(folded_weights(network, omega), strict=True)
     return plain.to(omega.device)

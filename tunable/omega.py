@@ -50,6 +50,30 @@ def check_omega(omega: ArrayLike, objectives: int | Sequence[str], batch: int | 
     return array
 
 
+def check_tensor(
+    omega: object, num_objectives: int, samples: int | None = None, *, dims: tuple[int, ...] = (1, 2)
+) -> None:
+    """Raise OmegaError unless a framework's tensor can be an omega, by its shape alone: its values are not read.
+
+    Args:
+        omega: the tensor, (p,) or (N, p).
+        num_objectives: p.
+        samples: the N that an omega per sample must have; None: any.
+        dims: how many axes it may have; (1,) admits (p,) alone.
+
+    Raises:
+        OmegaError: for what is no tensor, or has another shape.
+    """
+    expected = " or ".join(f"({'N, ' * (n - 1)}{num_objectives}{',' * (n == 1)})" for n in dims)
+    shape = getattr(omega, "shape", None)
+    if shape is None:
+        raise OmegaError(f"omega must be a tensor {expected}, not {type(omega).__name__}")
+    if len(shape) not in dims or shape[-1] != num_objectives:
+        raise OmegaError(f"omega must be a tensor {expected}, not one of shape {tuple(shape)}")
+    if len(shape) == 2 and samples is not None and shape[0] != samples:
+        raise OmegaError(f"omega has {shape[0]} rows, one per sample, but the input has {samples} samples")
+
+
 def check_range(omega: np.ndarray, omega_range: Sequence[Sequence[float]]) -> np.ndarray:
     """Return an omega unchanged if it lies in the trained range, p pairs. Raises OmegaError if it does not."""
     low, high = np.asarray(omega_range, dtype=np.float64).T

@@ -7,6 +7,7 @@ from mindspore_impl import ops
 from mindspore_impl.layers.phi import make_phi
 from tunable.docstrings import inherit_arguments
 from tunable.errors import TunableError
+from tunable.omega import check_tensor
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import starting_weights
 from tunable.specs.networks import num_kernels
@@ -32,6 +33,12 @@ class Tunable(nn.Cell):
         self.phi_form = phi
         self.phi = make_phi(phi, num_objectives)
         self.num_kernels = num_kernels(num_objectives, phi)
+
+    def __call__(self, *inputs, **keywords):
+        """Raise OmegaError for an omega of another shape; the inputs are x and omega, or omega alone."""
+        # Here and not in construct: a compiled graph raises Python's own exceptions only.
+        self._check(*inputs, **keywords)
+        return super().__call__(*inputs, **keywords)
 
     def alpha(self, omega: ms.Tensor) -> ms.Tensor:
         """The aggregation weights (Eq. 6), omega (p,) or (N, p) -> (k,) or (N, k), as exact as the parameters."""
@@ -67,3 +74,7 @@ class Tunable(nn.Cell):
     def options(self) -> dict:
         """Keyword arguments with which the oracle computes this layer."""
         return {}
+
+    def _check(self, *inputs, **keywords) -> None:
+        named = dict(zip(("x", "omega")[2 - len(inputs) - len(keywords) :], inputs, strict=False)) | keywords
+        check_tensor(named.get("omega"), self.num_objectives, len(named["x"]) if "x" in named else None)

@@ -6,6 +6,7 @@ from mindspore import nn
 from mindspore_impl import ops
 from mindspore_impl.layers import Composite, Norm, Tunable
 from tunable.errors import OmegaError
+from tunable.omega import check_tensor
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import Initial, starting_weights
 from tunable.specs.arguments import documentation, signature, validated
@@ -42,6 +43,8 @@ class Network(Composite):
                 if omega is None
                 else "a plain network takes no omega"
             )
+        if omega is not None:
+            check_tensor(omega, self.num_objectives, len(x))
         with ops.alone():
             return super().__call__(x) if omega is None else super().__call__(x, omega)
 

@@ -11,6 +11,7 @@ from mindspore_impl.objectives.restoration import NoisePreservation, Reconstruct
 from mindspore_impl.objectives.style import Style, gram
 from tunable.data.styles import style_picture
 from tunable.errors import TunableError
+from tunable.omega import check_tensor
 from tunable.specs.objectives import NORMALISE_FLOOR, noise_place
 from tunable.specs.recipe import Recipe
 from tunable.weights.vgg import LAYERS, weights
@@ -39,6 +40,11 @@ class MultiLoss(nn.Cell):
         self.columns = columns_of(objectives)
         self.weights = tuple(weights)
         self.normalise = normalise
+
+    def __call__(self, restored: ms.Tensor, sample: dict[str, ms.Tensor], omega: ms.Tensor):
+        """Raise OmegaError for an omega of another shape, which `construct` in a graph cannot."""
+        check_tensor(omega, len(self.objectives), len(restored))
+        return super().__call__(restored, sample, omega)
 
     def construct(
         self, restored: ms.Tensor, sample: dict[str, ms.Tensor], omega: ms.Tensor

@@ -7,6 +7,7 @@ from torch_impl import ops
 from torch_impl.layers.phi import make_phi
 from tunable.docstrings import inherit_arguments
 from tunable.errors import TunableError
+from tunable.omega import check_tensor
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import starting_weights
 from tunable.specs.networks import num_kernels
@@ -37,6 +38,12 @@ class Tunable(nn.Module):
         # Kernels have an axis more than `channels_last` knows. Their sum is laid out anew in every call, so they keep
         # their order: in one dimension, a change of dtype or device reaches them and one of memory format does not.
         return super()._apply(lambda tensor: fn(tensor.flatten()).reshape(tensor.shape), recurse)
+
+    def __call__(self, *inputs, **keywords):
+        """Raise OmegaError for an omega of another shape; the inputs are x and omega, or omega alone."""
+        if not torch.compiler.is_compiling():  # a comparison of sizes would fix those that a graph leaves open
+            self._check(*inputs, **keywords)
+        return super().__call__(*inputs, **keywords)
 
     def alpha(self, omega: torch.Tensor) -> torch.Tensor:
         """The aggregation weights (Eq. 6), omega (p,) or (N, p) -> (k,) or (N, k), as exact as the parameters."""
@@ -75,3 +82,7 @@ class Tunable(nn.Module):
     def options(self) -> dict:
         """Keyword arguments with which the oracle computes this layer."""
         return {}
+
+    def _check(self, *inputs, **keywords) -> None:
+        named = dict(zip(("x", "omega")[2 - len(inputs) - len(keywords) :], inputs, strict=False)) | keywords
+        check_tensor(named.get("omega"), self.num_objectives, len(named["x"]) if "x" in named else None)

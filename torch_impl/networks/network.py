@@ -6,6 +6,7 @@ from torch import nn
 from torch_impl import ops
 from torch_impl.layers import Composite, Norm, Tunable
 from tunable.errors import OmegaError
+from tunable.omega import check_tensor
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import Initial, starting_weights
 from tunable.specs.arguments import documentation, signature, validated
@@ -41,6 +42,8 @@ class Network(Composite):
                 if omega is None
                 else "a plain network takes no omega"
             )
+        if omega is not None and not torch.compiler.is_compiling():
+            check_tensor(omega, self.num_objectives, len(x))
         return self.compute(x, omega)
 
 

@@ -9,6 +9,7 @@ from torch_impl.objectives.restoration import NoisePreservation, Reconstruction,
 from torch_impl.objectives.style import Style, gram
 from tunable.data.styles import style_picture
 from tunable.errors import TunableError
+from tunable.omega import check_tensor
 from tunable.specs.objectives import NORMALISE_FLOOR, noise_place
 from tunable.specs.recipe import Recipe
 from tunable.weights.vgg import LAYERS, weights
@@ -37,6 +38,12 @@ class MultiLoss(nn.Module):
         self.columns = columns_of(objectives)
         self.weights = tuple(weights)
         self.normalise = normalise
+
+    def __call__(self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor):
+        """Raise OmegaError for an omega of another shape."""
+        if not torch.compiler.is_compiling():
+            check_tensor(omega, len(self.objectives), len(restored))
+        return super().__call__(restored, sample, omega)
 
     def forward(
         self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor

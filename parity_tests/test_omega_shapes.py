@@ -1,0 +1,58 @@
+"""An omega of a wrong shape is refused by name, before a framework repeats, cuts or misreads it."""
+
+import numpy as np
+import pytest
+
+from tunable.errors import OmegaError
+
+SHAPES = [(3,), (3, 2), (2, 3), (1, 1, 2), (2, 1), ()]
+
+
+@pytest.fixture
+def pictures(rng):
+    return rng.uniform(size=(2, 3, 8, 9)).astype(np.float32)
+
+
+def omega_of(shape):
+    return np.full(shape, 0.5, np.float32)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_layers(twin, pictures, shape):
+    layer = twin.impl.TunableConv2d(3, 4, 3, num_objectives=2)
+    with pytest.raises(OmegaError, match="^omega "):
+        layer(*twin.tensors([pictures, omega_of(shape)]))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_networks_losses_and_folding(twin, pictures, shape):
+    network = twin.impl.ResNet(num_objectives=2, channels=4, blocks=1)
+    loss = twin.impl.MultiLoss([twin.impl.Reconstruction(), twin.impl.NoisePreservation()], weights=[1.0, 1.0])
+    x, omega = twin.tensors([pictures, omega_of(shape)])
+    with pytest.raises(OmegaError, match="^omega "):
+        network(x, omega)
+    with pytest.raises(OmegaError, match="^omega "):
+        loss(x, {"clean": x, "degraded": x}, omega)
+    with pytest.raises(OmegaError, match="^omega "):
+        twin.impl.fold(network, omega)
+
+
+def test_what_is_no_tensor(twin, pictures):
+    (x,) = twin.tensors([pictures])
+    with pytest.raises(OmegaError, match=r"^omega must be a tensor \(2,\) or \(N, 2\), not list$"):
+        twin.impl.TunableConv2d(3, 4, 3, num_objectives=2)(x, [0.5, 0.5])
+    with pytest.raises(OmegaError, match=r"^omega must be a tensor \(2,\) or \(N, 2\), not NoneType$"):
+        twin.impl.TunableConv2d(3, 4, 3, num_objectives=2)(x, None)
+
+
+def test_folding_wants_one_omega(twin):
+    network = twin.impl.ResNet(num_objectives=2, channels=4, blocks=1)
+    with pytest.raises(OmegaError, match=r"^omega must be a tensor \(2,\), not one of shape \(2, 2\)$"):
+        twin.impl.fold(network, *twin.tensors([omega_of((2, 2))]))
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 2)], ids=str)
+def test_right_shapes_pass_by_position_and_by_name(twin, pictures, shape):
+    layer = twin.impl.TunableConv2d(3, 4, 3, num_objectives=2)
+    x, omega = twin.tensors([pictures, omega_of(shape)])
+    np.testing.assert_array_equal(twin.array(layer(x, omega=omega)), twin.array(layer(x, omega)))
