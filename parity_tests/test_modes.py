@@ -18,7 +18,7 @@ import pytest
 
 from parity_tests.cases import build, factor, inputs, omegas
 from tunable import oracle
-from tunable.benchmark import layer_timing
+from tunable.benchmark import layer_timing, layers
 from tunable.benchmark.layers import Layer
 from tunable.forms import FORMS
 from tunable.specs.networks import ResNetSpec
@@ -334,6 +334,6 @@ def test_mindspore_auto_network(mindspore, rng, mode):
 )
 def test_timed_layers_run(twin, layer, monkeypatch):
     """Every case that `tunable bench layers` times."""
-    monkeypatch.setattr(layer_timing, "SIZE", 6)
+    monkeypatch.setattr(layers, "SIZE", 6)
     for case in layer_timing.cases(layer, "cpu"):
         twin.backend.layer_call(layer, *case)()
