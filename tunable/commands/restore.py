@@ -119,7 +119,7 @@ _OTHERS = (".heic", ".heif", ".jxl", ".svg", ".raw", ".dng", ".exr", ".hdr")  # 
 
 # What does not change a picture, of all that can be said on the command line.
 _NEUTRAL = (
-    "max_pixels",
+    "words",  # the command as it was given
     "verb",
     "model",
     "images",
