@@ -9,7 +9,7 @@ from pathlib import Path
 
 import imagecodecs
 import numpy as np
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, ImageFile
 
 from tunable.images import deep_pictures
 
@@ -17,7 +17,7 @@ _BLOCK = 2**20  # pixels converted at a time
 
 
 def decode(
-    path: str | Path, picture: Image.Image, profile: bytes | None, *, animated: bool
+    path: str | Path, picture: ImageFile.ImageFile, profile: bytes | None, *, animated: bool
 ) -> tuple[np.ndarray, str | None]:
     """Decode what Pillow has opened, some formats with other decoders.
 
@@ -84,7 +84,8 @@ def _of_ink(picture: Image.Image, profile: bytes) -> tuple[np.ndarray, str | Non
         transform = ImageCms.buildTransform(source, target, "CMYK", "RGB")
     except (OSError, ImageCms.PyCMSError):
         return _samples(picture, True), "its colour profile is not one of CMYK: its colours are near"
-    return _in_blocks(picture, lambda block: ImageCms.applyTransform(block, transform), 3), None
+    # Pillow gives None where it converts in place, which it does not here.
+    return _in_blocks(picture, lambda block: ImageCms.applyTransform(block, transform) or block, 3), None
 
 
 def _in_blocks(picture: Image.Image, convert: Callable[[Image.Image], Image.Image], count: int) -> np.ndarray:

@@ -9,11 +9,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO, cast
 
 import imagecodecs
 import numpy as np
 import tifffile
-from PIL import Image
+from PIL import Image, ImageFile
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH = 24  # the place of the byte that says how many bits; after it that of the colour type
@@ -51,12 +52,12 @@ def png_bytes(path: str | Path, width: int, height: int) -> int:
     return height * (1 + math.ceil(width * depth * _PNG_CHANNELS.get(kind, 1) / 8)) // _DEFLATE
 
 
-def read_pnm(path: str | Path, picture: Image.Image) -> np.ndarray | None:
+def read_pnm(path: str | Path, picture: ImageFile.ImageFile) -> np.ndarray | None:
     """Read the samples (H, W, S) of a binary PNM of more than 8 bits that Pillow opened; None of another file."""
     codec, _, start, args = picture.tile[0]
     if codec not in ("raw", "ppm") or (codec == "raw" and picture.mode != "I"):
         return None
-    most = _TOP if codec == "raw" else args[-1]
+    most = args[-1] if codec == "ppm" and isinstance(args, tuple) else _TOP
     if most < 256 or picture.mode not in ("I", "RGB"):
         return None
     count = 3 if picture.mode == "RGB" else 1
@@ -91,7 +92,7 @@ class Tiff:
         """All tags, as Pillow has them."""
         tags = Image.Exif()
         tags.endian, tags.bigtiff = self._file.byteorder, self._file.is_bigtiff
-        tags.load_from_fp(self._file.filehandle, self._page.offset)
+        tags.load_from_fp(cast(IO[bytes], self._file.filehandle), self._page.offset)
         return tags
 
     @property
@@ -111,7 +112,8 @@ class Tiff:
     def colours(self) -> int:
         """Samples of a pixel that are colours; 0 in a page that is not for this class."""
         page, kinds = self._page, tifffile.PHOTOMETRIC
-        colours = {kinds.RGB: 3, kinds.MINISBLACK: 1, kinds.MINISWHITE: 1}.get(page.photometric, 0)
+        known: dict[int, int] = {kinds.RGB: 3, kinds.MINISBLACK: 1, kinds.MINISWHITE: 1}
+        colours = known.get(page.photometric, 0)
         usable = page.dtype is not None and page.dtype.kind in "buif" and isinstance(page.bitspersample, int)
         further = page.samplesperpixel - colours
         if not colours or not usable or page.imagedepth != 1 or not 0 <= further <= _MOST_SAMPLES - colours:
@@ -124,6 +126,11 @@ class Tiff:
         page, most = self._page, Image.MAX_IMAGE_PIXELS or math.inf
         shallow = page.dtype is not None and page.dtype.kind in "bu" and page.bitspersample in range(1, 9)
         return not self.colours or (shallow and page.compression in _PILLOWS and math.prod(self.size) <= most)
+
+    @property
+    def _dtype(self) -> np.dtype:
+        assert self._page.dtype is not None, "a page of unknown numbers has no colours, so it is not read here"
+        return self._page.dtype
 
     def check(self) -> None:
         """ValueError where the file cannot hold so many pixels."""
@@ -150,7 +157,7 @@ class Tiff:
         kinds = page.extrasamples or (extra.UNASSALPHA,) * (page.samplesperpixel - colours)
         alphas = [place for place, kind in enumerate(kinds) if kind != extra.UNSPECIFIED][:1]
         kept = [*range(colours), *(colours + place for place in alphas)]
-        levels = _Levels(page.dtype.kind.replace("b", "u"), page.bitspersample, self._type)
+        levels = _Levels(self._dtype.kind.replace("b", "u"), page.bitspersample, self._type)
         samples = np.zeros((*self.size[::-1], len(kept)), levels.dtype)
         for plane, top, left, values in self._pieces(most):
             if plane is None:
@@ -173,8 +180,8 @@ class Tiff:
         page, (width, height) = self._page, self.size
         together = page.planarconfig != tifffile.PLANARCONFIG.SEPARATE or page.samplesperpixel == 1
         count = page.samplesperpixel if together else 1
-        if page.is_final and page.is_contiguous and page.dtype.itemsize * 8 == page.bitspersample:
-            dtype, at = page.dtype.newbyteorder(page.parent.byteorder), page.dataoffsets[0]
+        if page.is_final and page.is_contiguous and self._dtype.itemsize * 8 == page.bitspersample:
+            dtype, at = self._dtype.newbyteorder(page.parent.byteorder), page.dataoffsets[0]
             row = width * count * dtype.itemsize
             step = max(_BLOCK // (width * count), 1)
             for plane in range(1 if together else page.samplesperpixel):
@@ -187,9 +194,10 @@ class Tiff:
                     yield None if together else plane, top, 0, np.frombuffer(raw, dtype).reshape(rows, width, count)
             return
         rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (min(page.rowsperstrip, height), width)
-        if rows * columns * count * page.dtype.itemsize > most:
-            raise ValueError(f"it is one piece of {rows * columns * count * page.dtype.itemsize:,} bytes")
+        if rows * columns * count * self._dtype.itemsize > most:
+            raise ValueError(f"it is one piece of {rows * columns * count * self._dtype.itemsize:,} bytes")
         for values, (plane, _, top, left, _), shape in page.segments(maxworkers=1):
+            assert values is not None, "a piece without bytes was refused before"
             values = values[0, : min(shape[1], height - top), : min(shape[2], width - left)]
             yield None if together else plane, top, left, values
 
@@ -260,7 +268,7 @@ def _rows(values: np.ndarray) -> Iterator[slice]:
 
 
 @contextmanager
-def opened_tiff(path: str | Path, frame: int = 0) -> Iterator[tuple[Tiff | None, list[int] | None]]:
+def opened_tiff(path: str | Path, frame: int = 0) -> Iterator[tuple[Tiff | None, list[int]]]:
     """Open a page of a TIFF; pages that are another's smaller version, or its mask, do not count.
 
     Args:
@@ -268,18 +276,18 @@ def opened_tiff(path: str | Path, frame: int = 0) -> Iterator[tuple[Tiff | None,
         frame: which page, from 0.
 
     Yields:
-        The page, and the places of all pages in the file; None for what tifffile cannot tell.
+        The page, None where tifffile cannot read it, and the places of all pages in the file, empty where unknown.
 
     Raises:
         OSError: where there is no file.
     """
     with ExitStack() as stack:
-        page, places = None, None
+        page, places = None, []
         if _head(path, 4) in _TIFF_SIGNATURES:
             try:
                 file = stack.enter_context(tifffile.TiffFile(path))
                 places = _pages(file)
-                page = Tiff(file, file.pages[places[frame]])
+                page = Tiff(file, _page(file, places[frame]))
             except Exception:  # of many kinds: Pillow judges what tifffile cannot begin with
                 page = None
         yield page, places
@@ -289,8 +297,14 @@ def _pages(file: tifffile.TiffFile) -> list[int]:
     count = len(file.pages)
     if count == 1:
         return [0]
-    places = [place for place in range(count) if not file.pages[place].subfiletype & _SHRUNK_OR_MASK]
+    places = [place for place in range(count) if not _page(file, place).subfiletype & _SHRUNK_OR_MASK]
     return places or [0]
+
+
+def _page(file: tifffile.TiffFile, place: int) -> tifffile.TiffPage:
+    page = file.pages[place]
+    assert isinstance(page, tifffile.TiffPage), "tifffile gives frames only where it is asked for them"
+    return page
 
 
 def _head(path: str | Path, length: int) -> bytes:

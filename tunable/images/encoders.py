@@ -91,8 +91,8 @@ def encode(
         return _tiff(sheets)
     lost: list[str] = []
     samples, profile, tags = sheets[0]
-    options = {"icc_profile": profile} if profile and format in _WITH_PROFILE else {}
-    options |= _options(format, quality) | _tag_options(format, tags, samples.shape[1::-1], lost)
+    options: dict[str, Any] = {"icc_profile": profile} if profile and format in _WITH_PROFILE else {}
+    options |= _options(format, quality) | _tag_options(format, tags, (samples.shape[1], samples.shape[0]), lost)
     if samples.dtype == np.uint16:
         return _deep_png(samples, options), lost
     if timing:
@@ -170,7 +170,7 @@ def _deep_png(samples: np.ndarray, options: dict[str, Any]) -> bytes:
         if pixel[place + 4 : place + 8] not in (b"IDAT", b"IEND"):
             chunks += pixel[place:end]
         place = end
-    return encoded[:_HEAD] + chunks + encoded[_HEAD:]
+    return bytes(encoded[:_HEAD]) + chunks + encoded[_HEAD:]
 
 
 def _tiff(sheets: Sequence[Sheet]) -> tuple[bytes, list[str]]:

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
+from PIL.MpoImagePlugin import MpoImageFile
 
 from tunable.errors import DataError, shorten
 from tunable.files import atomic
 from tunable.images import decoders, deep_pictures, encoders
+from tunable.images.deep_pictures import Tiff
 from tunable.images.encoders import Sheet, Timing
 from tunable.images.tags import NO_TAGS, Tags, tags_of
 
@@ -84,7 +86,7 @@ def read_frames(path: str | Path, max_pixels: int | None = None) -> Iterator[Pic
     """
     limit = _limit(max_pixels)
     with _opened(path, 0, max_pixels) as (picture, tiff, places):
-        total, frames = math.prod((picture or tiff).size), len(places)
+        total, frames = math.prod(picture.size), len(places)
     if not tiff and total * frames > limit:
         raise DataError(_too_many(path, f"{frames} frames of {total} pixels", limit))
     first = read_picture(path, max_pixels)
@@ -124,25 +126,27 @@ def size_of(path: str | Path, max_pixels: int | None = None) -> tuple[int, int]:
 
 
 def _size(path: str | Path, frame: int, max_pixels: int | None) -> tuple[int, int]:
-    with _opened(path, frame, max_pixels) as (picture, tiff, _):
-        return picture.size if picture else tiff.size
+    with _opened(path, frame, max_pixels) as (picture, _, _):
+        return picture.size
 
 
 def _read(path: str | Path, frame: int, max_pixels: int | None, *, tags: bool) -> Picture:
     with _opened(path, frame, max_pixels) as (source, tiff, places):
-        if source is None:
-            samples, said = tiff.read(8 * _limit(max_pixels))
-            picture = _of_samples(samples, tiff.orientation, tiff.profile)._replace(frames=len(places))
+        if isinstance(source, Tiff):
+            samples, said = source.read(8 * _limit(max_pixels))
+            picture = _of_samples(samples, source.orientation, source.profile)._replace(frames=len(places))
+            exif, info = source.tags, {}
         else:  # of a TIFF's later pages Pillow's `info` still says what the first ones said
             profile = tiff.profile if tiff else source.info.get("icc_profile")
             picture, said = _of_pillow(path, source, places, profile)
+            exif, info = (tiff.tags, {}) if tiff else (source.getexif, source.info)
         if said:
             _say_once(f"{path}: {said}")
         if tags:
-            if source is not None and source.format == "MPO":
+            if isinstance(source, MpoImageFile):
                 added = source.n_frames - 1
                 _say_once(f"{path} holds {added} more, as cameras add previews and maps: the first picture is taken")
-            described, said = tags_of(tiff.tags, {}) if tiff else tags_of(source.getexif, source.info)
+            described, said = tags_of(exif, info)
             picture = picture._replace(tags=described)
             if said:
                 _say_once(f"{path}: {said}")
@@ -168,10 +172,10 @@ def _too_many(path: str | Path, what: str, limit: int) -> str:
 @contextmanager
 def _opened(
     path: str | Path, frame: int, max_pixels: int | None
-) -> Iterator[tuple[Image.Image | None, deep_pictures.Tiff | None, Sequence[int]]]:
+) -> Iterator[tuple[ImageFile.ImageFile | Tiff, Tiff | None, Sequence[int]]]:
     """A page or frame within the size limit, and the places of all; whatever goes wrong with it is a DataError.
 
-    It is Pillow's picture, None where `Tiff` reads it; with the page of a TIFF beside it.
+    The first is the `Tiff` that reads it, else Pillow's picture; the second is the page of a TIFF in both cases.
     """
     limit = _limit(max_pixels)
     try:
@@ -185,7 +189,7 @@ def _opened(
                     raise ValueError(f"cannot identify it as one of {', '.join(_READ)}")
                 if not tiff.colours:
                     raise ValueError(f"it is a TIFF of {tiff.kind}; wanted grey or RGB, with or without alpha")
-                yield None, tiff, places
+                yield tiff, tiff, places
                 return
             _check_size(path, picture.size, limit)
             _check_bytes(path, picture)
@@ -202,7 +206,7 @@ def _opened(
         raise DataError(f"cannot read {path} as a picture: {shorten(' '.join(str(error).split()), 300)}") from None
 
 
-def _of_file(file: BinaryIO, path: str | Path) -> Image.Image | None:
+def _of_file(file: BinaryIO, path: str | Path) -> ImageFile.ImageFile | None:
     """What `Image.open(file, formats=_READ)` gives, but for Pillow's own limit of pixels; None for no picture."""
     head = file.read(16)
     Image.init()
@@ -235,13 +239,13 @@ def _check_bytes(path: str | Path, picture: Image.Image) -> None:
     if picture.format == "PNG":
         needed = deep_pictures.png_bytes(path, width, height)
     else:
-        needed = width * height // _PIXELS_PER_BYTE.get(picture.format, width * height)
+        needed = width * height // _PIXELS_PER_BYTE.get(picture.format or "", width * height)
     if needed > size:
         raise ValueError(f"image file is truncated: {size} bytes cannot hold {width}x{height} pixels")
 
 
 def _of_pillow(
-    path: str | Path, picture: Image.Image, places: Sequence[int], profile: bytes | None
+    path: str | Path, picture: ImageFile.ImageFile, places: Sequence[int], profile: bytes | None
 ) -> tuple[Picture, str | None]:
     """A picture that Pillow opened, without its tags, and a line about clipped values."""
     animated = len(places) > 1 and picture.format in (*encoders.ANIMATED, "GIF")
@@ -368,11 +372,12 @@ def _mean(levels: np.ndarray) -> np.ndarray:
     return ((levels.sum(axis=2, dtype=np.uint32, keepdims=True) + 1) // 3).astype(levels.dtype)
 
 
-def _resized(alpha: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def _resized(alpha: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Levels (H, W), bicubically brought to `shape`."""
     if alpha.shape == shape:
         return alpha
-    size = shape[::-1]
+    height, width = shape
+    size = (width, height)
     if alpha.dtype == np.uint8:
         return np.asarray(Image.fromarray(alpha).resize(size, Image.Resampling.BICUBIC))
     resized = np.asarray(Image.fromarray(to_floats(alpha)).resize(size, Image.Resampling.BICUBIC))

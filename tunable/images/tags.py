@@ -37,7 +37,7 @@ class Tags(NamedTuple):
 NO_TAGS = Tags()
 
 
-def tags_of(read: Callable[[], Image.Exif], info: dict[str, Any]) -> tuple[Tags, str | None]:
+def tags_of(read: Callable[[], Image.Exif], info: dict[Any, Any]) -> tuple[Tags, str | None]:
     """Read the tags of a picture whose pixels will be turned upright.
 
     Args:
@@ -54,7 +54,7 @@ def tags_of(read: Callable[[], Image.Exif], info: dict[str, Any]) -> tuple[Tags,
         return Tags(dpi=_dpi(info.get("dpi"))), said
 
 
-def _tags(exif: Image.Exif, info: dict[str, Any]) -> Tags:
+def _tags(exif: Image.Exif, info: dict[Any, Any]) -> Tags:
     entries = {tag: value for tag, value in exif.items() if tag in _DESCRIBING}
     for directory in (IFD.Exif, IFD.GPSInfo):
         if directory in entries:
