@@ -30,7 +30,7 @@ OBJECTIVE_FAULTS = {
     "residual always kept": but(NOISE, residual=lambda a: "keep"),
     "nu ignored": but(NOISE, nu=lambda a: 1),
     "nu squared": but(NOISE, nu=lambda a: a.self.nu**2),
-    "nu of the kept part alone": edited(NOISE, ("kept = own", "kept = own / self.nu")),
+    "nu of the kept part alone": edited(NOISE, ("kept = knob", "kept = knob / self.nu")),
     "noise with the other sign": but(NOISE, nu=lambda a: -a.self.nu),
     "noise on top of noise": returned(NOISE, lambda target, a: target - a.sample["clean"] + a.sample["degraded"]),
     "target has a gradient": each(
@@ -73,7 +73,7 @@ LOSS_FAULTS = {
     "means of the batch multiplied": edited(
         LOSS, ("(rows * terms", "((rows * 0 + rows.mean(0)) * (terms * 0 + terms.mean(0))")
     ),
-    "sum over the batch": returned(LOSS, lambda found, a: (found[0] * len(a.restored), found[1])),
+    "sum over the batch": returned(LOSS, lambda result, a: (result[0] * len(a.restored), result[1])),
     "mean over objectives": edited(LOSS, (".sum(1)\n    if", ".mean(1)\n    if")),
     "terms weighted": edited(LOSS, ("terms.mean(0)", "(rows * terms).mean(0)")),
     "terms of the first sample": edited(LOSS, ("terms.mean(0)", "terms[0]")),
@@ -97,13 +97,13 @@ LOSS_FAULTS = {
 }
 
 
-def _told(**changes):
-    """The optimizer is told something else."""
+def _with(**changes):
+    """The optimizer gets other values of some settings."""
     return given(f"{OPTIMIZER}.__init__", settings=lambda a: a.settings.model_copy(update=changes))
 
 
-def _wanted(change):
-    """The optimizer is told change(its settings)."""
+def _changed(change):
+    """The optimizer gets the settings that change(its settings) gives."""
     return given(f"{OPTIMIZER}.__init__", settings=lambda a: a.settings.model_copy(update=change(a.settings)))
 
 
@@ -127,10 +127,10 @@ def _reported(change):
     return returned("training:Trainer.gradients", lambda report, a: report._replace(gradients=change(report.gradients)))
 
 
-def _reported_after(found, a):
+def _reported_after(report, a):
     """Loss and terms of the weights after the step."""
     later = a.self.gradients(a.batch)
-    return found._replace(loss=later.loss, terms=later.terms)
+    return report._replace(loss=later.loss, terms=later.terms)
 
 
 def _first_rate(a):
@@ -143,21 +143,22 @@ def _without(*starts):
 
 
 TRAINING_FAULTS = {
-    "beta1 wrong": _told(beta1=0.89),
-    "beta2 wrong": _told(beta2=0.99),
-    "eps x 10": _wanted(lambda s: {"eps": 10 * getattr(s, "eps", 0)}),
+    "beta1 wrong": _with(beta1=0.89),
+    "beta2 wrong": _with(beta2=0.99),
+    "eps x 10": _changed(lambda s: {"eps": 10 * getattr(s, "eps", 0)}),
     "first moment not corrected": _corrected_back(lambda s, t: 1 - s.beta1**t),
     "second moment not corrected": _corrected_back(lambda s, t: (1 - s.beta2**t) ** -0.5),
-    "decay decoupled": _wanted(lambda s: {"kind": "adamw"} if s.kind == "adam" else {}),
-    "decay coupled": _wanted(lambda s: {"kind": "adam"} if s.kind == "adamw" else {}),
-    "no decay": _told(weight_decay=0.0),
-    "decay where none is wanted": _wanted(lambda s: {"weight_decay": s.weight_decay or 0.01}),
-    "clipping ignored": _told(clip_norm=None),
-    "clipping at half": _wanted(lambda s: {"clip_norm": s.clip_norm and s.clip_norm / 2}),
-    "momentum wrong": _told(momentum=0.89),
+    "no bias correction": _corrected_back(lambda s, t: (1 - s.beta1**t) / (1 - s.beta2**t) ** 0.5),
+    "decay decoupled": _changed(lambda s: {"kind": "adamw"} if s.kind == "adam" else {}),
+    "decay coupled": _changed(lambda s: {"kind": "adam"} if s.kind == "adamw" else {}),
+    "no decay": _with(weight_decay=0.0),
+    "decay where none is wanted": _changed(lambda s: {"weight_decay": s.weight_decay or 0.01}),
+    "clipping ignored": _with(clip_norm=None),
+    "clipping at half": _changed(lambda s: {"clip_norm": s.clip_norm and s.clip_norm / 2}),
+    "momentum wrong": _with(momentum=0.89),
     "momentum as an average": given(f"{OPTIMIZER}.update", gradients=_averaged),
-    "Nesterov unasked": _wanted(lambda s: {"nesterov": bool(getattr(s, "momentum", 0))}),
-    "Nesterov ignored": _told(nesterov=False),
+    "Nesterov unasked": _changed(lambda s: {"nesterov": bool(getattr(s, "momentum", 0))}),
+    "Nesterov ignored": _with(nesterov=False),
     "nothing moves": replaced(f"{OPTIMIZER}.update", lambda self, gradients: None),
     "uphill": given(f"{OPTIMIZER}.update", gradients=lambda a: [-g for g in a.gradients]),
     "signs of gradients": given(f"{OPTIMIZER}.update", gradients=lambda a: [g / (abs(g) + 1e-30) for g in a.gradients]),
@@ -182,14 +183,14 @@ TRAINING_FAULTS = {
         ),
     ),
     "loss after the step": returned(STEP, _reported_after),
-    "terms in reverse order": returned(STEP, lambda found, a: found._replace(terms=found.terms[::-1])),
+    "terms in reverse order": returned(STEP, lambda report, a: report._replace(terms=report.terms[::-1])),
     "omega in reverse order": given("objectives:MultiLoss.forward", omega=lambda a: reversed_along(a.omega, -1)),
     "clean pictures trained on": each(
         torch=edited("training:Trainer._compute", ('network(sample["degraded"]', 'network(sample["clean"]')),
         mindspore=edited("training:Trainer._functions", ('(sample["degraded"], omega)', '(sample["clean"], omega)')),
     ),
-    "gradients of a bias in another order": _reported(lambda found: found | {"head.bias": rolled(found["head.bias"])}),
-    "no gradients reported": _reported(lambda found: {name: 0 * value for name, value in found.items()}),
+    "gradients of a bias in another order": _reported(lambda parts: parts | {"head.bias": rolled(parts["head.bias"])}),
+    "no gradients reported": _reported(lambda parts: {name: 0 * value for name, value in parts.items()}),
 }
 
 GAN, STYLE = "objectives.adversarial:Perceptual.forward", "objectives.style:Style.forward"

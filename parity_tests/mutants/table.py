@@ -14,3 +14,8 @@ MUTANTS = [
     for kind, faults in kinds.items()
     for name, fault in faults.items()
 ]
+
+
+def named(name: str) -> Mutant:
+    """The mutant of a name, `kind: fault`."""
+    return next(mutant for mutant in MUTANTS if mutant.name == name)
