@@ -30,15 +30,15 @@ PLAIN = ["network.tunable=false"]
 RUNS = {  # name -> (framework, overrides)
     "torch": ("torch", []),
     "mindspore": ("mindspore", []),
-    "nudged-1": ("torch", []),
-    "nudged-2": ("torch", []),
+    "perturbed-1": ("torch", []),
+    "perturbed-2": ("torch", []),
     "plain-rec": ("torch", [*PLAIN, "omega.sampler={kind: fixed, value: [1, 0]}"]),
     "plain-noise": ("torch", [*PLAIN, "omega.sampler={kind: fixed, value: [0, 1]}"]),
 }
-TWINS, NUDGED = ("torch", "mindspore"), ("nudged-1", "nudged-2")
+TWINS, PERTURBED = ("torch", "mindspore"), ("perturbed-1", "perturbed-2")
 SETS = ("CBSD68", "Kodak24")
 SIGMA = "15"  # of the eleven points
-WITHIN = 0.15  # dB; and twice the spread of nudged runs, where that is more
+WITHIN = 0.15  # dB; and twice the spread of perturbed runs, where that is more
 
 
 def tunable(*arguments: str) -> None:
@@ -52,9 +52,9 @@ def train(work: Path, name: str) -> None:
     out = work / name
     if (out / "model.safetensors").is_file():
         return
-    if name in NUDGED:
+    if name in PERTURBED:
         path = work / f"{name}.safetensors"
-        runs.nudge(path, load_recipe(RECIPE, list(runs.FOLDERS)), NUDGED.index(name))
+        runs.perturb(path, load_recipe(RECIPE, list(runs.FOLDERS)), PERTURBED.index(name))
         overrides = [*overrides, f"initial.weights={path}"]
     settings = [part for override in (*runs.FOLDERS, *overrides) for part in ("--set", override)]
     tunable("train", RECIPE, "--backend", framework, "--out", str(out), "--resume", *settings)
@@ -79,7 +79,7 @@ def means(summary: list[dict], column: str, *sigmas: str) -> np.ndarray:
 
 def report(work: Path, out: Path) -> str:
     five = {(n, s): evaluate(work, out, n, s) for n in TWINS for s in SETS}
-    spread = {n: evaluate(work, out, n, "CBSD68", "--no-ssim") for n in NUDGED}
+    spread = {n: evaluate(work, out, n, "CBSD68", "--no-ssim") for n in PERTURBED}
     plain = {(n, s): evaluate(work, out, n, s, "--no-ssim") for n in ("plain-rec", "plain-noise") for s in SETS}
     line = ("--sigma", SIGMA, "--line", "11", "--no-ssim")
     eleven = {n: evaluate(work, out, n, "CBSD68", *line, label="-line") for n in TWINS}
@@ -119,7 +119,7 @@ def against_plain(five, spread, plain) -> list[str]:
     lines = [
         "## Against plain networks of equal size and steps\n",
         "Each plain network (torch, one run) was trained for its one objective alone. Gap: tunable minus plain, in dB. "
-        f"The nudged runs (torch, starting weights {runs.PERTURBATION:g} away) tell how much of a gap is chance.\n",
+        f"The perturbed runs (torch, starting weights {runs.PERTURBATION:g} away) tell how much of a gap is chance.\n",
         "| pictures | measured | mean over σ | wanted | plain | run | tunable | gap | |",
         "|---" * 9 + "|",
     ]
@@ -155,7 +155,7 @@ def twins(five, spread) -> list[str]:
     ]
     for sigma in ("5", "15", "30", "mean"):
         torch_, mindspore_ = (means(five[name, "CBSD68"], "psnr", sigma) for name in TWINS)
-        three = np.stack([torch_, *(means(spread[name], "psnr", sigma) for name in NUDGED)])
+        three = np.stack([torch_, *(means(spread[name], "psnr", sigma) for name in PERTURBED)])
         widths = three.max(axis=0) - three.min(axis=0)
         for omega, a, b, width in zip(np.linspace(0, 1, 5), torch_, mindspore_, widths, strict=True):
             allowed = max(WITHIN, 2 * width)
@@ -186,9 +186,9 @@ def monotone(eleven) -> list[str]:
 
 
 def weights(work: Path) -> list[str]:
-    held = {name: storage.load(work / name / "model.safetensors")[0] for name in (*TWINS, *NUDGED)}
-    joined = {name: np.concatenate([tensors[key].ravel() for key in sorted(tensors)]) for name, tensors in held.items()}
-    gaps = [f"{name} {relative_error(joined[name], joined['torch']):.2f}" for name in ("mindspore", *NUDGED)]
+    networks = {name: storage.load(work / name / "model.safetensors")[0] for name in (*TWINS, *PERTURBED)}
+    joined = {name: np.concatenate([tensors[k].ravel() for k in sorted(tensors)]) for name, tensors in networks.items()}
+    gaps = [f"{name} {relative_error(joined[name], joined['torch']):.2f}" for name in ("mindspore", *PERTURBED)]
     return [f"Relative distance of the final weights from torch's: {', '.join(gaps)}.\n"]
 
 

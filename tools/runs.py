@@ -1,4 +1,4 @@
-"""What the programs for the mini recipes share: training runs, and fifty steps of both frameworks and a nudged run."""
+"""The mini recipes' programs share this: training runs, and fifty steps of both frameworks and a perturbed run."""
 
 import argparse
 import csv
@@ -24,7 +24,6 @@ from tunable.weights import storage
 FOLDERS = ("data.train=${TUNABLE_DATA}/BSD432", "data.validate=${TUNABLE_DATA}/Kodak24")
 GLOSSARY = "Words are explained in the [glossary](../../glossary.md).\n"  # on every page, beneath its title
 STEPS = 50
-LABELS = {"nudged": "perturbed"}  # of runs whose files have another name
 SHORT = (f"steps={STEPS}", "schedule={kind: cosine, warmup: 10}")
 
 
@@ -47,37 +46,37 @@ def rows_of(path: Path) -> list[dict]:
         return list(csv.DictReader(file))
 
 
-def nudge(path: Path, recipe: Recipe, seed: int) -> None:
+def perturb(path: Path, recipe: Recipe, seed: int) -> None:
     """The recipe's starting weights with relative noise of PERTURBATION: what correct programs cannot tell apart."""
     backend = get_framework("torch", "cpu")
     network = backend.build(recipe.network, recipe.network_objectives)
     weights = starting_weights(backend.specs(network), recipe.seed, recipe.initial)
     rng = np.random.default_rng([17, seed])
-    nudged = {
+    perturbed = {
         key: (value * (1 + PERTURBATION * rng.standard_normal(value.shape))).astype(np.float32)
         for key, value in weights.items()
     }
-    storage.save(path, nudged, storage.Header.of(recipe))
+    storage.save(path, perturbed, storage.Header.of(recipe))
 
 
 def beside(recipe: str, work: Path, out: Path, *settings: str) -> list[str]:
-    """Markdown on STEPS steps of both frameworks from equal weights on equal batches, and of torch from nudged ones.
+    """Markdown on STEPS steps of both frameworks from equal weights on equal batches, and of torch from perturbed ones.
 
     Raw losses in steps-NAME.csv, weights' distances in steps-weights.csv.
     """
-    names = ("torch", "mindspore", "nudged")
-    found = {name: work / f"{STEPS}-{name}" for name in names}
-    for name, run in found.items():
+    names = ("torch", "mindspore", "perturbed")
+    folders = {name: work / f"{STEPS}-{name}" for name in names}
+    for name, run in folders.items():
         if not (out / f"steps-{name}.csv").is_file():
-            own = list(settings)
-            if name == "nudged":
-                path = work / "nudged.safetensors"
-                nudge(path, load_recipe(recipe, list(settings)), 0)
-                own.append(f"initial.weights={path}")
-            train(recipe, run, "mindspore" if name == "mindspore" else "torch", *SHORT, *own)
+            overrides = list(settings)
+            if name == "perturbed":
+                path = work / "perturbed.safetensors"
+                perturb(path, load_recipe(recipe, list(settings)), 0)
+                overrides.append(f"initial.weights={path}")
+            train(recipe, run, "mindspore" if name == "mindspore" else "torch", *SHORT, *overrides)
             write_text(out / f"steps-{name}.csv", (run / "log.csv").read_text(encoding="utf-8"))
     if not (out / "steps-weights.csv").is_file():
-        weights = {name: storage.load(run / "model.safetensors")[0] for name, run in found.items()}
+        weights = {name: storage.load(run / "model.safetensors")[0] for name, run in folders.items()}
         apart = [{"run": name, "apart": joint_error(weights[name], weights["torch"])} for name in names[1:]]
         write_text(out / "steps-weights.csv", tables.to_csv(apart))
     apart = {row["run"]: float(row["apart"]) for row in rows_of(out / "steps-weights.csv")}
@@ -90,10 +89,7 @@ def beside(recipe: str, work: Path, out: Path, *settings: str) -> list[str]:
         "grew.\n",
         "| run | loss, step 1 | loss, at most | weights after the last step |",
         "|---|---|---|---|",
-        *(
-            f"| {LABELS.get(name, name)} | {gaps[name][0]:.1e} | {gaps[name].max():.1e} | {apart[name]:.1e} |"
-            for name in names[1:]
-        ),
+        *(f"| {name} | {gaps[name][0]:.1e} | {gaps[name].max():.1e} | {apart[name]:.1e} |" for name in names[1:]),
         "",
     ]
 
