@@ -31,7 +31,7 @@ NETWORKS = {  # name -> the recipe
 
 
 def judge(recipe: str, out: Path) -> float:
-    """Train the network of a recipe and write its certificate to `out`; the seconds that the certificate took."""
+    """Train the network of a recipe and write its certificate to `out`; returns the seconds that verifying took."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         runs.train(recipe, run, "torch", *SETTINGS)
@@ -46,33 +46,48 @@ def judge(recipe: str, out: Path) -> float:
 
 
 def page(out: Path, seconds: dict[str, float]) -> str:
-    found = {name: json.loads((out / f"{name}.json").read_text(encoding="utf-8")) for name in seconds}
+    certificates = {name: json.loads((out / f"{name}.json").read_text(encoding="utf-8")) for name in seconds}
     lines = ["| network | recipe | comparisons | passed | minutes |", "|---|---|---|---|---|"]
-    for name, held in found.items():
-        recipe, rows = NETWORKS[name], held["rows"]
-        passed = sum(row["passed"] for row in rows)
+    counts = {}
+    for name, certificate in certificates.items():
+        recipe, rows = NETWORKS[name], certificate["rows"]
+        counts[name] = sum(row["passed"] for row in rows), len(rows)
+        passed, total = counts[name]
         took = f"{seconds[name] / 60:.1f}"
-        lines.append(f"| [{name}]({name}.json) | [{recipe}](../../../{recipe}) | {len(rows)} | {passed} | {took} |")
+        lines.append(f"| [{name}]({name}.json) | [{recipe}](../../../{recipe}) | {total} | {passed} | {took} |")
     stages = []
-    for name, held in found.items():
-        stages += [f"\n## {name}\n", "| stage | compared | at ω | where | error | limit |", "|---|---|---|---|---|---|"]
-        for row in held["stages"]:
-            limit = f"{'at least ' if row['at_least'] else ''}{row['limit']:.1e}"
-            error = "not finite" if row["error"] is None else f"{row['error']:.1e}"
-            cells = (row["stage"], row["compared"], row["omega"], row["worst"], error, limit)
-            stages.append("| " + " | ".join(cells) + " |")
+    for name, certificate in certificates.items():
+        stages += [f"\n## {name}\n", "| stage | compared | at ω | where | error | limit | rmse |", "|---" * 7 + "|"]
+        stages += ["| " + " | ".join(cells(row)) + " |" for row in certificate["stages"]]
+    passed, total = map(sum, zip(*counts.values(), strict=True))
     return f"""# Certificates
 
-Made by `python tools/certificates.py --out docs/results/certificates`: networks of the recipes trained for {STEPS}
-steps in torch on batches of 4, then `tunable verify model.safetensors --grid 5 --json`, 25 ω, with the exports to ONNX
-from both frameworks and to MINDIR, on {os.cpu_count()} CPU cores. Its whole time, imports included, is in
-[seconds.csv](seconds.csv); at most 3 minutes are wanted of the ResNet of 16 blocks and 64 channels (resnet).
+{runs.GLOSSARY}
+Of {total} comparisons of three trained networks {passed} passed.
+
+This page was made by `python tools/certificates.py --out docs/results/certificates`. It trained the networks of the
+recipes for {STEPS} steps in torch on batches of 4. Then it ran `tunable verify model.safetensors --grid 5 --json` over
+25 ω, with the exports to ONNX from both frameworks and to MINDIR, on {os.cpu_count()} CPU cores. The whole time of
+that command, imports included, is in [seconds.csv](seconds.csv). The ResNet of 16 blocks and 64 channels (resnet)
+should take at most 3 minutes.
 
 {chr(10).join(lines)}
 
-Below, of every stage and pair, the comparison that comes nearest to its limit.
+The tables below hold, for every stage and pair, the comparison that comes nearest to its limit.
+[How it works](../../how_it_works.md#the-certificate) explains the stages: `optimizer` judges five steps on drawn
+gradients against numpy, and `training` judges ten steps that each framework makes by itself. The column rmse holds
+rmse(float64, a) / rmse(float64, b) of a pair a : b. The tests of PyTorch's compiler accept 2; here it decides nothing.
 {chr(10).join(stages)}
 """
+
+
+def cells(row: dict) -> tuple[str, ...]:
+    """The cells of a stage's row; without a ratio, as in a certificate made before there was one, rmse is empty."""
+    limit = f"{'at least ' if row['at_least'] else ''}{row['limit']:.1e}"
+    error = "not finite" if row["error"] is None else f"{row['error']:.1e}"
+    ratio = row.get("rmse_ratio")
+    rmse = "" if ratio is None else f"{ratio:.2f}" if ratio < 100 else f"{ratio:.1e}"
+    return row["stage"], row["compared"], row["omega"], row["worst"], error, limit, rmse
 
 
 def main():
