@@ -33,7 +33,7 @@ class Adversary:
     def update(self, clean: torch.Tensor, restored: torch.Tensor) -> torch.Tensor:
         """Finish it: learn to tell restored pictures (N, 3, H, W) from clean ones; the loss () before it."""
         loss = relativistic(self.network(restored.detach()), self.network(clean)).mean()
-        self._optimizer.update(torch.autograd.grad(loss, self._parameters.values()))
+        self._optimizer.update(torch.autograd.grad(loss, tuple(self._parameters.values())))
         return loss.detach()
 
     def state(self) -> dict[str, np.ndarray]:

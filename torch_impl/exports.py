@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from torch_impl.layers import Tunable
+from torch_impl.layers.conv import TunableConv
 from torch_impl.networks import Network
 from tunable.errors import BackendError
 from tunable.exports.onnx_files import finish, require_onnx
@@ -48,7 +48,7 @@ def export_onnx(
     require_onnx()
     network = copy.deepcopy(network).cpu().eval()
     for module in network.modules():
-        if isinstance(module, Tunable) and hasattr(module, "form"):
+        if isinstance(module, TunableConv):
             module.form = form
     # Sides that are multiples of nothing: of others the exporter would conclude that all are.
     inputs = {"image": torch.rand(2, 3, *(size or (29, 43)))}

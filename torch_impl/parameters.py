@@ -81,18 +81,17 @@ def copied(network: nn.Module) -> nn.Module:
         raise TunableError(f"the network cannot be copied: {type(error).__name__} {error}") from None
     for module in list(found.modules()):
         for name, child in module._modules.items():
-            module._modules[name] = _unwrapped(child)
+            module._modules[name] = None if child is None else _unwrapped(child)
     return found
 
 
-def _unwrapped(module: nn.Module | None) -> nn.Module | None:
+def _unwrapped(module: nn.Module) -> nn.Module:
     while True:
-        if isinstance(module, _WRAPPERS):
-            module = module.module
-        elif module is not None and "_orig_mod" in module._modules:  # torch.compile's, whose class costs an import
-            module = module._orig_mod
-        else:
+        # "_orig_mod" is torch.compile's, whose class costs an import.
+        inner = module.module if isinstance(module, _WRAPPERS) else module._modules.get("_orig_mod")
+        if inner is None:
             return module
+        module = inner
 
 
 def kept(network: nn.Module) -> dict[str, str]:

@@ -1,16 +1,20 @@
 """What is built from tunable layers: the same code in its tunable form and, with num_objectives 0, in its plain one."""
 
+from typing import Any
+
 import mindspore as ms
 from mindspore import nn
 
 from mindspore_impl import ops
 from mindspore_impl.layers.conv import TunableConv2d
 from mindspore_impl.layers.linear import TunableLinear
-from mindspore_impl.layers.norm import Norm, TunableInstanceNorm2d, TunableLayerNorm, TunableLayerNorm2d
+from mindspore_impl.layers.norm import Norm, TunableInstanceNorm2d, TunableLayerNorm, TunableLayerNorm2d, TunableNorm
 from mindspore_impl.layers.parameter import TunableParameter
 from tunable.specs.networks import DEFAULT_PHI
 
-_TUNABLE_NORMS = {kind.ordinary: kind for kind in (TunableInstanceNorm2d, TunableLayerNorm, TunableLayerNorm2d)}
+_TUNABLE_NORMS: dict[type[Norm], type[TunableNorm]] = {
+    kind.ordinary: kind for kind in (TunableInstanceNorm2d, TunableLayerNorm, TunableLayerNorm2d)
+}
 
 
 class Composite(nn.Cell):
@@ -21,6 +25,8 @@ class Composite(nn.Cell):
     Args:
         num_objectives: p, or 0 for the plain form.
     """
+
+    _given: tuple[tuple[Any, ...], dict[str, Any]]
 
     def __new__(cls, *arguments, **keywords):
         part = super().__new__(cls)

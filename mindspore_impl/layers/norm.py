@@ -82,7 +82,7 @@ class TunableNorm(Tunable):
         TunableError: for num_objectives below 1 or an unknown phi.
     """
 
-    ordinary = Norm
+    ordinary: type[Norm] = Norm
 
     def __init__(
         self,

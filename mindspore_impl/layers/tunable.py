@@ -1,5 +1,7 @@
 """What every tunable layer shares: phi, the number of kernels, its parameter specs, its start."""
 
+from typing import TypeVar
+
 import mindspore as ms
 from mindspore import nn
 
@@ -11,6 +13,8 @@ from tunable.omega import check_tensor
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import starting_weights
 from tunable.specs.networks import num_kernels
+
+_Ordinary = TypeVar("_Ordinary", bound=nn.Cell)
 
 
 class Tunable(nn.Cell):
@@ -63,13 +67,17 @@ class Tunable(nn.Cell):
         for name, value in self.parameters_and_names():
             ops.assign(value, drawn[name])
 
-    def mixed_into(self, ordinary: nn.Cell, omega: ms.Tensor) -> nn.Cell:
+    def mixed_into(self, ordinary: _Ordinary, omega: ms.Tensor) -> _Ordinary:
         """The ordinary layer with this one's weight and bias at omega (p,), for `fold`."""
         alpha = self.alpha(omega)
         ops.assign(ordinary.weight, ops.aggregate(alpha, self.weight).asnumpy())
         if self.bias is not None:
             ops.assign(ordinary.bias, ops.aggregate(alpha, self.bias).asnumpy())
         return ordinary
+
+    def fold(self, omega: ms.Tensor) -> nn.Cell | ms.Parameter:
+        """The ordinary layer, or parameter, equal to this one at omega (p,)."""
+        raise TunableError(f"{type(self).__name__} has no ordinary form")
 
     def options(self) -> dict:
         """Keyword arguments with which the oracle computes this layer."""

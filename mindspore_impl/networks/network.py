@@ -1,5 +1,7 @@
 """What every network shares: its plain or tunable form, its parameter specs, its start."""
 
+from typing import Any
+
 import mindspore as ms
 from mindspore import nn
 
@@ -20,6 +22,8 @@ class Network(Composite):
     `class ResNet(Network, spec=ResNetSpec)`. It makes its layers in `build(spec)`, from the specification that these
     keywords amount to, and its output in `compute(x, omega)`.
     """
+
+    specification: type[NetworkBase]
 
     def __init_subclass__(cls, spec: type[NetworkBase] | None = None, **options):
         super().__init_subclass__(**options)
@@ -51,6 +55,18 @@ class Network(Composite):
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
         """x (N, C, H, W); omega (p,) or (N, p), None exactly when the network is plain."""
         return self.compute(x, omega)
+
+    def build(self, spec: Any) -> None:
+        """Make the layers.
+
+        Args:
+            spec: what the keywords of the constructor amount to, an instance of the subclass's specification.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say what its layers are")
+
+    def compute(self, x: ms.Tensor, omega: ms.Tensor | None) -> ms.Tensor:
+        """x (N, 3, H, W), omega (p,), (N, p) or None when plain -> (N, 3, upscale H, upscale W)."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it computes")
 
 
 def parameter_specs(network: nn.Cell) -> list[ParameterSpec]:

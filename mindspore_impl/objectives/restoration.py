@@ -38,6 +38,10 @@ class Objective(nn.Cell):
         super().__init__()
         self.distance = distance
 
+    def target(self, sample: dict[str, ms.Tensor], omega: ms.Tensor) -> ms.Tensor:
+        """The picture that the objective wants, (N, C, H, W)."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what its target is")
+
     def builds_on(self) -> tuple["Objective", ...]:
         """The objectives whose knobs the target needs beside its own knob."""
         return ()

@@ -64,7 +64,7 @@ class _Kernels:
         omega = self.omega * 1  # a copy: what is differentiated must not see the next omega
         if self.low_rank:
             return self.given + ops.low_rank(omega, self.up, self.down).reshape(self.given.shape)
-        if self.base:
+        if self.phi is None:  # phi base
             return ops.displaced(self.given, omega, self.differences)
         return ops.aggregate(self.phi.alpha(omega), self.kernels)
 

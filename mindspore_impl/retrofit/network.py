@@ -3,6 +3,7 @@
 import math
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -68,19 +69,19 @@ class TunedNetwork(nn.Cell):
             if not inputs:
                 raise OmegaError(f"omega, the last input, is missing: a tensor ({self.num_objectives},)")
             *inputs, omega = inputs
-        self._check(omega)
+        knobs = self._checked(omega)
         retrofit.check_kept(self._branches)
-        if omega.ndim == 2:
+        if knobs.ndim == 2:
             if parameters.mixes_samples(self.network):
                 raise OmegaError(
-                    f"omega {tuple(omega.shape)} is one per sample, but a batch norm in training mixes the samples: "
+                    f"omega {tuple(knobs.shape)} is one per sample, but a batch norm in training mixes the samples: "
                     f"use one omega ({self.num_objectives},) for the batch, or put the batch norms in eval mode"
                 )
-            retrofit.check_rows(omega.shape[0], [*inputs, *options.values()], ms.Tensor)
-            if not omega.shape[0]:
+            retrofit.check_rows(knobs.shape[0], [*inputs, *options.values()], ms.Tensor)
+            if not knobs.shape[0]:
                 raise OmegaError("omega has no rows: MindSpore computes with no empty batch")
         with self._alone():
-            return super().__call__(*inputs, omega, **options)
+            return super().__call__(*inputs, knobs, **options)
 
     def construct(self, *inputs, **options):
         """inputs, options as the network takes them, the last of inputs omega, (p,), or (N, p).
@@ -114,12 +115,13 @@ class TunedNetwork(nn.Cell):
                 if inside:
                     _ops.assign(self.omega, before)
 
-    def _check(self, omega, axes: tuple[int, ...] = (1, 2)) -> None:
-        wanted = " or ".join(f"({'N, ' * (n - 1)}{self.num_objectives}{',' * (n == 1)})" for n in axes)
+    def _checked(self, omega: Any, axes: tuple[int, ...] = (1, 2)) -> ms.Tensor:
+        shapes = " or ".join(f"({'N, ' * (n - 1)}{self.num_objectives}{',' * (n == 1)})" for n in axes)
         if not isinstance(omega, ms.Tensor):
-            raise OmegaError(f"omega, the last input, must be a tensor {wanted}, not {type(omega).__name__}")
+            raise OmegaError(f"omega, the last input, must be a tensor {shapes}, not {type(omega).__name__}")
         if omega.ndim not in axes or omega.shape[-1] != self.num_objectives or omega.dtype != ms.float32:
-            raise OmegaError(f"omega must be float32 {wanted}, not {omega.dtype} of shape {tuple(omega.shape)}")
+            raise OmegaError(f"omega must be float32 {shapes}, not {omega.dtype} of shape {tuple(omega.shape)}")
+        return omega
 
     def fold(self, omega: ms.Tensor) -> nn.Cell:
         """Make the ordinary network equal to this one at one omega.
@@ -133,7 +135,7 @@ class TunedNetwork(nn.Cell):
         Raises:
             OmegaError: for an omega of another shape.
         """
-        self._check(omega, (1,))
+        omega = self._checked(omega, (1,))
         retrofit.check_kept(self._branches)
         with self._alone(), ops.running("pynative"):
             folded = _taken_out(parameters.copied(self.network))

@@ -66,6 +66,8 @@ class WindowAttention(Composite):
         if self.shift:
             x = ops.roll(x, -self.shift)
             mask = ops.shift_mask(x, self.window, self.shift) if mask is None else mask
+        else:
+            mask = None
         windows = ops.to_windows(x, self.window)
         count, pixels, size = windows.shape[1], self.window**2, channels // self.heads
         qkv = call(self.qkv, windows, omega).reshape(-1, count, pixels, 3 * self.heads, size).swapaxes(2, 3)
@@ -73,7 +75,7 @@ class WindowAttention(Composite):
         weights = ops.bmm(q / math.sqrt(size), k.swapaxes(1, 2)).reshape(-1, count, self.heads, pixels, pixels)
         bias = ops.relative_bias(held(self.relative_position_bias_table, omega), self.window)
         weights = weights + bias
-        if self.shift:
+        if mask is not None:
             weights = weights + mask
         mixed = ops.bmm(ops.softmax(weights).reshape(-1, pixels, pixels), v)
         mixed = mixed.reshape(-1, count, self.heads, pixels, size).swapaxes(2, 3).reshape(-1, count, pixels, channels)

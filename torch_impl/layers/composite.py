@@ -1,16 +1,20 @@
 """What is built from tunable layers: the same code in its tunable form and, with num_objectives 0, in its plain one."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
 from torch_impl import ops
 from torch_impl.layers.conv import TunableConv2d
 from torch_impl.layers.linear import TunableLinear
-from torch_impl.layers.norm import Norm, TunableInstanceNorm2d, TunableLayerNorm, TunableLayerNorm2d
+from torch_impl.layers.norm import Norm, TunableInstanceNorm2d, TunableLayerNorm, TunableLayerNorm2d, TunableNorm
 from torch_impl.layers.parameter import TunableParameter
 from tunable.specs.networks import DEFAULT_PHI
 
-_TUNABLE_NORMS = {kind.ordinary: kind for kind in (TunableInstanceNorm2d, TunableLayerNorm, TunableLayerNorm2d)}
+_TUNABLE_NORMS: dict[type[Norm], type[TunableNorm]] = {
+    kind.ordinary: kind for kind in (TunableInstanceNorm2d, TunableLayerNorm, TunableLayerNorm2d)
+}
 
 
 class Composite(nn.Module):
@@ -21,6 +25,8 @@ class Composite(nn.Module):
     Args:
         num_objectives: p, or 0 for the plain form.
     """
+
+    _given: tuple[tuple[Any, ...], dict[str, Any]]
 
     def __new__(cls, *arguments, **keywords):
         part = super().__new__(cls)
@@ -100,4 +106,4 @@ def call(layer: nn.Module, x: torch.Tensor, omega: torch.Tensor | None) -> torch
 
 def held(parameter: nn.Module | nn.Parameter, omega: torch.Tensor | None) -> torch.Tensor:
     """The value of a free parameter: (*shape), or (N, *shape) for omega (N, p)."""
-    return parameter if omega is None else parameter(omega)
+    return parameter(omega) if isinstance(parameter, nn.Module) else parameter

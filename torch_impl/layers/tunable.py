@@ -1,5 +1,7 @@
 """What every tunable layer shares: phi, the number of kernels, its parameter specs, its start."""
 
+from typing import TypeVar
+
 import torch
 from torch import nn
 
@@ -11,6 +13,8 @@ from tunable.omega import check_tensor
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import starting_weights
 from tunable.specs.networks import num_kernels
+
+_Ordinary = TypeVar("_Ordinary", bound=nn.Module)
 
 
 class Tunable(nn.Module):
@@ -70,14 +74,17 @@ class Tunable(nn.Module):
             for name, value in self.named_parameters():
                 value.copy_(torch.from_numpy(drawn[name]))
 
-    def mixed_into(self, ordinary: nn.Module, omega: torch.Tensor) -> nn.Module:
+    def mixed_into(self, ordinary: _Ordinary, omega: torch.Tensor) -> _Ordinary:
         """The ordinary layer with this one's weight and bias at omega (p,), for `fold`."""
         with torch.no_grad():
             alpha = self.alpha(omega)
-            ordinary.weight.copy_(ops.aggregate(alpha, self.weight))
-            if self.bias is not None:
-                ordinary.bias.copy_(ops.aggregate(alpha, self.bias))
+            for name, value in ordinary.named_parameters():  # the weight, and the bias where there is one
+                value.copy_(ops.aggregate(alpha, self.get_parameter(name)))
         return ordinary
+
+    def fold(self, omega: torch.Tensor) -> nn.Module | nn.Parameter:
+        """The ordinary layer, or parameter, equal to this one at omega (p,)."""
+        raise TunableError(f"{type(self).__name__} has no ordinary form")
 
     def options(self) -> dict:
         """Keyword arguments with which the oracle computes this layer."""

@@ -81,7 +81,7 @@ class NAFNet(Network, spec=NAFNetSpec):
         y = call(self.intro, padded, omega)
         kept = []
         for blocks, down in zip(self.encoders, self.downs, strict=True):
-            for block in blocks:
+            for block in blocks.children():
                 y = block(y, omega)
             kept.append(y)
             y = call(down, y, omega)
@@ -89,6 +89,6 @@ class NAFNet(Network, spec=NAFNetSpec):
             y = block(y, omega)
         for blocks, up, skipped in zip(self.decoders, self.ups, kept[::-1], strict=True):
             y = ops.pixel_shuffle(call(up, y, omega), 2) + skipped
-            for block in blocks:
+            for block in blocks.children():
                 y = block(y, omega)
         return (call(self.ending, y, omega) + padded)[:, :, :height, :width]

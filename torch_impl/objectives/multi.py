@@ -73,7 +73,8 @@ def columns_of(objectives: list[nn.Module]) -> tuple[tuple[int, ...], ...]:
     places = {id(objective): i for i, objective in enumerate(objectives)}
     columns = []
     for i, objective in enumerate(objectives):
-        below = objective.builds_on() if hasattr(objective, "builds_on") else ()
+        builds_on = getattr(objective, "builds_on", None)
+        below = builds_on() if builds_on else ()
         missing = [type(other).__name__ for other in below if id(other) not in places]
         if missing:
             raise TunableError(

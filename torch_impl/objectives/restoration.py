@@ -37,6 +37,10 @@ class Objective(nn.Module):
         super().__init__()
         self.distance = distance
 
+    def target(self, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
+        """The picture that the objective wants, (N, C, H, W)."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what its target is")
+
     def builds_on(self) -> tuple["Objective", ...]:
         """The objectives whose knobs the target needs beside its own knob."""
         return ()

@@ -5,7 +5,7 @@ import torch
 
 def never_a_graph_of_its_own(function):
     """A function that torch.compile takes into a graph of what calls it, or leaves to Python."""
-    compiler = torch._C._dynamo.eval_frame
+    compiler = torch._C._dynamo.eval_frame  # pyright: ignore[reportAttributeAccessIssue]  not in torch's stubs
     skip = compiler._FrameExecStrategy(compiler._FrameAction.SKIP, compiler._FrameAction.DEFAULT)
     compiler.set_code_exec_strategy(function.__code__, skip)
     return function
@@ -13,7 +13,7 @@ def never_a_graph_of_its_own(function):
 
 def is_transformed() -> bool:
     """Whether a transformation of torch.func runs, in which no tensor may be told to require a gradient."""
-    return torch._C._functorch.peek_interpreter_stack() is not None
+    return torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportAttributeAccessIssue]  not in torch's stubs
 
 
 def is_backward() -> bool:

@@ -1,5 +1,7 @@
 """Convolutions and linear layers with aggregated kernels, in every form of tunable.forms, and the ordinary ones."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -111,13 +113,19 @@ def ordinary_conv(
 ) -> nn.Module:
     """The framework's ordinary convolution, transposed when output_padding is given; tuples of one to three numbers."""
     dims = len(kernel_size)
+    options: dict[str, Any] = {
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+        "groups": groups,
+        "bias": bias,
+    }
     if output_padding is None:
         kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dims - 1]
-        options = {"padding_mode": padding_mode}
+        options["padding_mode"] = padding_mode
     else:
         kind = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[dims - 1]
-        options = {"output_padding": output_padding}
-    options |= {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "bias": bias}
+        options["output_padding"] = output_padding
     return kind(in_channels, out_channels, kernel_size, **options)
 
 

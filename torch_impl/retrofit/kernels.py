@@ -83,11 +83,18 @@ class _Layer(nn.Module):
         omega = omega.to(given[next(iter(names.values()))])
         alpha = omega if phi is None else phi(omega)
         kernels = self.kernels._modules
-        return {full: kernels[local].value(given[full], alpha) for local, full in names.items()}
+        # torch's stubs do not say which modules a container holds.
+        return {
+            full: kernels[local].value(given[full], alpha)  # pyright: ignore[reportCallIssue]
+            for local, full in names.items()
+        }
 
     def parts(self) -> retrofit.LayerParts:
         """What files hold of it."""
-        kernels = {local: kernels.parts() for local, kernels in self.kernels.items()}
+        kernels = {
+            local: kernels.parts()  # pyright: ignore[reportCallIssue]
+            for local, kernels in self.kernels.items()
+        }
         return retrofit.LayerParts(
             self.name, self.names, kernels, {} if self.phi is None else parameters.held(self.phi)
         )

@@ -65,16 +65,16 @@ def from_endpoints(*networks: nn.Module) -> TunedNetwork:
         TunableError: unless there are two or more networks with equal names, shapes and running statistics.
     """
     kept = {name: why for network in networks for name, why in parameters.kept(network).items()}
-    networks = [parameters.copied(network) for network in networks]
-    held = [parameters.held(network) for network in networks]
-    first = networks[0] if networks else None
+    copies = [parameters.copied(network) for network in networks]
+    held = [parameters.held(network) for network in copies]
     retrofit.check_endpoints(
         [{name: each.shape for name, each in found.items()} for found in held],
-        [{n: parameters.array(v) for n, v in parameters.statistics(network).items()} for network in networks],
+        [{n: parameters.array(v) for n, v in parameters.statistics(network).items()} for network in copies],
     )
+    first = copies[0]
     retrofit.check_ordinary(first, (Tunable, TunedNetwork), first.modules())
     places, left = retrofit.chosen(parameters.places(first, kept), "*")
-    plan = retrofit.interpolation(places, left, len(networks))
+    plan = retrofit.interpolation(places, left, len(copies))
     network = TunedNetwork(first, places, left, plan, 0)
     weights = {name: np.stack([parameters.array(found[name]) for found in held]) for name in plan.tensors}
     network.assign({**network.weights(), **{plan.tensors[name]: value for name, value in weights.items()}})

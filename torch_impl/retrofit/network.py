@@ -80,7 +80,7 @@ class TunedNetwork(nn.Module):
             if not inputs:
                 raise OmegaError(f"omega, the last input, is missing: a tensor ({self.num_objectives},)")
             *inputs, omega = inputs
-        self._check(omega)
+        omega = self._checked(omega)
         if omega.ndim == 1:
             return self._at(omega, inputs, options)
         if parameters.mixes_samples(self.network):
@@ -93,12 +93,13 @@ class TunedNetwork(nn.Module):
             return self._at(omega.sum(0), inputs, options)  # any omega: there is no sample
         return _joined([self._at(omega[n], *_sample((inputs, options), n)) for n in range(len(omega))])
 
-    def _check(self, omega, axes: tuple[int, ...] = (1, 2)) -> None:
-        wanted = " or ".join(f"({'N, ' * (n - 1)}{self.num_objectives}{',' * (n == 1)})" for n in axes)
+    def _checked(self, omega: object, axes: tuple[int, ...] = (1, 2)) -> torch.Tensor:
+        shapes = " or ".join(f"({'N, ' * (n - 1)}{self.num_objectives}{',' * (n == 1)})" for n in axes)
         if not isinstance(omega, torch.Tensor):
-            raise OmegaError(f"omega, the last input, must be a tensor {wanted}, not {type(omega).__name__}")
+            raise OmegaError(f"omega, the last input, must be a tensor {shapes}, not {type(omega).__name__}")
         if omega.ndim not in axes or omega.shape[-1] != self.num_objectives or not omega.is_floating_point():
-            raise OmegaError(f"omega must be floats {wanted}, not {omega.dtype} of shape {tuple(omega.shape)}")
+            raise OmegaError(f"omega must be floats {shapes}, not {omega.dtype} of shape {tuple(omega.shape)}")
+        return omega
 
     def _tensors(self, omega: torch.Tensor) -> dict[str, torch.Tensor]:
         """The tunable parameters of the network at omega (p,), by name."""
@@ -115,7 +116,7 @@ class TunedNetwork(nn.Module):
         found = {}
         with ops.no_autocast(next(iter(given.values()))):  # phi too
             for layer in self.layers:
-                found.update(layer.values(given, omega))
+                found.update(layer.values(given, omega))  # pyright: ignore[reportCallIssue]
         if not torch.is_grad_enabled() and not torch.compiler.is_compiling() and not ops.is_transformed():
             # Without gradients, too, products of matrices choose their way by this flag of a weight, or of what a view
             # of it is from.
@@ -156,7 +157,7 @@ class TunedNetwork(nn.Module):
         Raises:
             OmegaError: for an omega of another shape.
         """
-        self._check(omega, (1,))
+        omega = self._checked(omega, (1,))
         with torch.no_grad():
             found = self._tensors(omega)
             folded = _ordinary(parameters.copied(self.network))
@@ -193,7 +194,7 @@ class TunedNetwork(nn.Module):
 
     def _stored(self) -> dict[str, list[retrofit.Held]]:
         network = self.network
-        layers = [layer.parts() for layer in self.layers]
+        layers = [layer.parts() for layer in self.layers]  # pyright: ignore[reportCallIssue]
         return retrofit.stored(self.plan, layers, parameters.held(network), parameters.statistics(network))
 
     def save(self, path: str | Path) -> None:

@@ -1,6 +1,6 @@
 """How the layers of a network find the kernels at omega in the place of their parameters."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -32,9 +32,9 @@ class _Parameters(dict):
     traced  what a compiler, which knows no ContextVar, finds in their places
     """
 
-    def __init__(self, given: dict[str, nn.Parameter]):
+    def __init__(self, given: Mapping[str, nn.Parameter | None]):
         super().__init__(given)
-        self.traced = None
+        self.traced: dict[str, torch.Tensor] | None = None
 
     @ops.never_a_graph_of_its_own
     def __getitem__(self, name: str):
@@ -49,13 +49,14 @@ class _Parameters(dict):
     def get(self, name: str, default=None):
         return self[name] if name in self else default  # noqa: SIM401  it is this that is meant
 
-    def items(self):
+    # Only dict itself can make the views that its types promise.
+    def items(self):  # pyright: ignore[reportIncompatibleMethodOverride]
         return [(name, self[name]) for name in self]
 
-    def values(self):
+    def values(self):  # pyright: ignore[reportIncompatibleMethodOverride]
         return [self[name] for name in self]
 
-    def given(self) -> dict[str, nn.Parameter]:
+    def given(self) -> dict[str, nn.Parameter | None]:
         """The parameters themselves."""
         return dict(super().items())
 
