@@ -90,17 +90,18 @@ IN_TRAINING = {
 
 @pytest.mark.parametrize("name", IN_TRAINING)
 def test_in_training(twin, make_recipe, name):
+    """Operator by operator, each step is right from the twin's gradients; the rate changes, to nothing once."""
     check_in_training(twin.backend, make_recipe(optimizer=IN_TRAINING[name]))
 
 
-@pytest.mark.parametrize("name", ["adam", "sgd"])
-def test_in_training_operator_by_operator(mindspore, make_recipe, name):
+@pytest.mark.parametrize("name", IN_TRAINING)
+def test_in_training_as_a_graph(mindspore, make_recipe, name):
     """MindSpore alone: a mode of torch compiles the loss and its gradients, and never the optimizer."""
-    check_in_training(mindspore.in_mode("pynative"), make_recipe(optimizer=IN_TRAINING[name]))
+    check_in_training(mindspore.in_mode("graph"), make_recipe(optimizer=IN_TRAINING[name]))
 
 
 def check_in_training(backend, recipe):
-    """Each step is right from the backend's gradients, which are as large as eps; the rate changes, to nothing once."""
+    """Weights and buffers after each of five steps; some gradients are as small as eps."""
     network, trainer = start(backend, recipe)
     truth, batches = ExactOptimizer(recipe.optimizer), Batches(recipe)
     for index, rate in enumerate((1e-2, 1e-2, 3e-2, 0.0, 1e-3)):

@@ -198,7 +198,7 @@ CHECKS: dict[str, list[Check]] = {
     "training": [
         *(_check(fifty_steps, name=name) for name in test_optimizers.SETTINGS),
         _check(test_structure.test_a_step_reports_the_loss, name="se, three objectives"),
-        *(_check(test_optimizers.test_in_training, name=name, which=EAGER) for name in ("adam", "sgd")),
+        *(_check(test_optimizers.test_in_training, name=name) for name in ("adam", "sgd")),
         _check(test_training.test_gradients_move_nothing, which=EAGER),
         _check(test_training.test_every_parameter_moves, name="base"),
         _check(test_training.test_an_unused_parameter_has_no_gradient),
