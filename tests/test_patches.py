@@ -295,6 +295,16 @@ def test_omega_follows_the_sampler_and_p(batches):
     np.testing.assert_array_equal(fixed, [[0.25, 1]] * 3)
 
 
+def test_an_annealed_sampler_knows_its_batch(batches):
+    """Neither the generator nor the order of the batches decides: batch 3 of batches of 3 holds samples 9 to 11."""
+    made = batches(omega={"sampler": {"kind": "annealed", "divisions": 4, "over": 8}})
+    stride, grid = 3, np.array([0, 0.25, 0.5, 0.75, 1])  # of the five points
+    for index in (3, 0, 20):
+        places = (index * 3 + np.arange(3)) * stride % 5
+        wanted = 0.5 + min(1, (index + 1) / 8) * (grid[places] - 0.5)
+        np.testing.assert_allclose(made[index].omega[:, 0], wanted, atol=1e-6)
+
+
 # --- pictures
 
 

@@ -4,13 +4,26 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from tunable.specs.samplers import Beta, Corners, Cube, Fixed, Mixture, Sampler, Simplex, Uniform, named
+from tunable.specs.samplers import (
+    Annealed,
+    Beta,
+    Corners,
+    Cube,
+    Fixed,
+    LogUniform,
+    Mixture,
+    Sampler,
+    Simplex,
+    Uniform,
+    named,
+)
 
 N = 20_000  # a mean of N values in [0, 1] is within 0.015 of its expectation (more than four deviations)
 
 ALL = {
     "uniform": Uniform(),
     "beta": Beta(a=0.5, b=2.0),
+    "log_uniform": LogUniform(),
     "simplex": Simplex(),
     "corners": Corners(),
     "cube": Cube(),
@@ -41,6 +54,8 @@ BETWEEN = Mixture(weights=[1, 2], of=[Fixed(value=[0.1, 0.2, 0.3]), Fixed(value=
     [
         (Uniform(), [[0, 1]] * 3),
         (Simplex(), [[0, 1]] * 3),
+        (LogUniform(low=0.2), [[0.2, 1]] * 3),
+        (Annealed(over=1), [[0, 1]] * 3),
         (Cube(), [[0, 1]] * 3),
         (Corners(), [[1, 1]]),  # of one knob
         (ALL["fixed"], [[0.1, 0.1], [0.2, 0.2], [0.3, 0.3]]),
@@ -82,6 +97,58 @@ def test_corners():
     omega = draw(Corners())
     assert {tuple(row) for row in omega} == {(1, 0, 0), (0, 1, 0), (0, 0, 1)}
     np.testing.assert_allclose(omega.mean(0), 1 / 3, atol=0.015)
+
+
+def test_log_uniform():
+    """As many draws in [0.01, 0.1] as in [0.1, 1], and the logarithms have a uniform law's moments."""
+    logs = np.log10(draw(LogUniform(low=0.01)))
+    np.testing.assert_allclose(logs.mean(0), -1, atol=0.03)
+    np.testing.assert_allclose(np.cov(logs.T), np.eye(3) * 4 / 12, atol=0.016)
+    np.testing.assert_allclose((logs < -1).mean(0), 0.5, atol=0.015)
+
+
+def annealed(batch, n, p, **values):
+    """Without a generator: nothing is random."""
+    return Annealed(**values).draw(None, n, p, batch)
+
+
+def test_annealed_written_numbers():
+    """Two knobs, half of the way: (0.5, 0.5) + 1/2 of what the grid (0, 1), (1/4, 3/4), ... is from there."""
+    omega = annealed(4, 5, 2, divisions=4, over=10)
+    np.testing.assert_allclose(np.sort(omega[:, 0]), [0.25, 0.375, 0.5, 0.625, 0.75], atol=1e-7)
+    np.testing.assert_allclose(omega.sum(1), 1, atol=1e-7)
+    last = annealed(9, 5, 2, divisions=4, over=10)  # the last step of the way, and all that follow
+    np.testing.assert_array_equal(np.sort(last[:, 0]), [0, 0.25, 0.5, 0.75, 1])
+    np.testing.assert_array_equal(last, annealed(1000, 5, 2, divisions=4, over=10))
+
+
+@pytest.mark.parametrize(("n", "p", "count"), [(8, 2, 11), (3, 3, 66), (1, 4, 286), (4, 1, 1)])
+def test_annealed_meets_every_point_equally_often(n, p, count):
+    """Batches of any size go on where the one before ended; C(10 + p - 1, p - 1) points."""
+    omega = np.concatenate([annealed(batch, n, p, over=1) for batch in range(count)])
+    points, counts = np.unique(omega.round(6), axis=0, return_counts=True)
+    assert len(points) == count and (counts == n).all()
+    assert set(map(tuple, np.eye(p))) <= set(map(tuple, points))
+    np.testing.assert_allclose(points.sum(1), 1, atol=1e-5)
+
+
+def test_a_batch_of_an_annealed_grid_is_spread():
+    """Four neighbours among eleven points would span 0.3."""
+    for batch in range(20):
+        assert np.ptp(annealed(batch, 4, 2, over=1)[:, 0]) > 0.55
+
+
+def test_annealed_in_a_mixture_knows_its_batch():
+    mixture = Mixture(weights=[1], of=[Annealed(over=100)])
+    for batch in (0, 7, 500):
+        wanted = annealed(batch, 6, 2, over=100)
+        np.testing.assert_array_equal(mixture.draw(np.random.default_rng(0), 6, 2, batch), wanted)
+
+
+def test_a_grid_of_too_many_points_is_refused():
+    Annealed(divisions=10).check(4)
+    with pytest.raises(ValueError, match="10 divisions has 3268760 points for 16 objectives; the limit is 10000"):
+        Annealed(divisions=10).check(16)
 
 
 def test_cube():
@@ -128,6 +195,10 @@ def test_mixture_checks_its_parts():
         {"kind": "beta", "a": 1, "b": -1},
         {"kind": "beta", "a": float("inf"), "b": 1},
         {"kind": "beta", "a": 1},
+        {"kind": "log_uniform", "low": 0},
+        {"kind": "log_uniform", "low": 1},
+        {"kind": "annealed", "divisions": 0},
+        {"kind": "annealed", "over": 0},
         {"kind": "fixed", "value": []},
         {"kind": "fixed", "value": [1.5]},
         {"kind": "fixed", "value": [float("nan")]},

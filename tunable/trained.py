@@ -21,7 +21,15 @@ _NEAR = 0.02  # 0.33 three times sums to 1
 
 _Value = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 _WHOLE, _LINE, _UNITS, _VERTICES = "anywhere", "sum 1", "unit vectors", "vertices"
-_OF = {"uniform": _WHOLE, "beta": _WHOLE, "simplex": _LINE, "corners": _UNITS, "cube": _VERTICES}
+_OF = {
+    "uniform": _WHOLE,
+    "beta": _WHOLE,
+    "log_uniform": _WHOLE,
+    "simplex": _LINE,
+    "annealed": _LINE,
+    "corners": _UNITS,
+    "cube": _VERTICES,
+}
 _WORDS = {
     _WHOLE: "anywhere in [0, 1]",
     _LINE: "summing to 1",

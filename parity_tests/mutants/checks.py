@@ -283,6 +283,7 @@ CHECKS: dict[str, list[Check]] = {
         _check(test_patches.test_degradation),
         _check(test_patches.test_degradations_follow_the_recipes_order),
         _check(test_patches.test_omega_follows_the_sampler_and_p),
+        _check(test_patches.test_an_annealed_sampler_knows_its_batch),
     ),
     "exports": _alone(
         _check(test_export.test_dni, phi="base"),

@@ -8,7 +8,7 @@ import json
 
 import numpy as np
 
-from parity_tests.mutants.ways import each, given, replaced, returned
+from parity_tests.mutants.ways import but, each, given, replaced, returned
 from tunable.certificate import trial
 
 BLENDED, WEIGHTED, EVEN, SPANS = (
@@ -78,6 +78,8 @@ BATCH_FAULTS = {
         "tunable.specs.samplers:Uniform.draw", lambda omega, a: omega * 0 + omega[:1]
     ),
     "omega of the sampler ignored": returned("tunable.specs.samplers:Fixed.draw", lambda omega, a: omega * 0 + 0.5),
+    "a schedule of omega that stands still": given("tunable.specs.samplers:Annealed.draw", batch=lambda a: 0),
+    "a schedule of omega that begins at its end": but("tunable.specs.samplers:Annealed.draw", over=lambda a: 1),
     "degradations in reverse order": given(DEGRADE, pipeline=lambda a: a.pipeline[::-1]),
     "the last degradation left out": given(DEGRADE, pipeline=lambda a: a.pipeline[:-1]),
     "no margin": returned("tunable.data.patches:margin_of", lambda margin, a: 0),

@@ -208,7 +208,8 @@ class Batches:
         degraded = _without(degrade(clean, data.degradation, rng), self._margin)
         clean = _without(clean, self._margin * self._scale)
         per_sample = recipe.omega.per == "sample"
-        omega = recipe.omega.sampler.draw(rng, data.batch if per_sample else 1, recipe.num_objectives)
+        samples = data.batch if per_sample else 1
+        omega = recipe.omega.sampler.draw(rng, samples, recipe.num_objectives, index)
         return Batch(index, {"clean": clean, "degraded": degraded}, omega if per_sample else omega[0])
 
     def _patch(self, rng: np.random.Generator) -> np.ndarray:

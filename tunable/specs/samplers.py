@@ -1,9 +1,13 @@
 """How training draws omega (docs/method.md, "Objectives"): uniform, as in the paper, or corners more often.
 
-Every sampler is a small pydantic model, so that a recipe can hold it, with two methods: `draw(rng, n, p)` -> (n, p)
-float32, and `span(p)`, where what it draws lies. A recipe may write a sampler that needs no values as its name.
+Every sampler is a small pydantic model, so that a recipe can hold it, with two methods: `draw(rng, n, p, batch)` ->
+(n, p) float32 for the batch of that number, and `span(p)`, where what it draws lies. A recipe may write a sampler that
+needs no values as its name.
 """
 
+from functools import lru_cache
+from itertools import combinations
+from math import comb, gcd
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -11,7 +15,9 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from tunable.specs.documents import is_list, is_mapping
-from tunable.specs.schema import Section
+from tunable.specs.schema import MOST, Section
+
+MOST_POINTS = 10_000  # of an annealed grid
 
 Draws = NDArray[np.float32]  # (n, p)
 
@@ -30,7 +36,7 @@ class Uniform(_Sampler):
 
     kind: Literal["uniform"] = "uniform"
 
-    def draw(self, rng: np.random.Generator, n: int, p: int) -> Draws:
+    def draw(self, rng: np.random.Generator, n: int, p: int, batch: int = 0) -> Draws:
         return rng.uniform(size=(n, p)).astype(np.float32)
 
 
@@ -41,8 +47,21 @@ class Beta(_Sampler):
     a: float = Field(gt=0, allow_inf_nan=False)
     b: float = Field(gt=0, allow_inf_nan=False)
 
-    def draw(self, rng: np.random.Generator, n: int, p: int) -> Draws:
+    def draw(self, rng: np.random.Generator, n: int, p: int, batch: int = 0) -> Draws:
         return rng.beta(self.a, self.b, size=(n, p)).astype(np.float32)
+
+
+class LogUniform(_Sampler):
+    """ln omega_i ~ U(ln low, 0), independent, as in loss-conditional training (Dosovitskiy and Djolonga, ICLR 2020)."""
+
+    kind: Literal["log_uniform"] = "log_uniform"
+    low: float = Field(default=0.01, gt=0, lt=1)
+
+    def draw(self, rng: np.random.Generator, n: int, p: int, batch: int = 0) -> Draws:
+        return (self.low ** rng.uniform(size=(n, p))).astype(np.float32)
+
+    def span(self, p: int) -> tuple[tuple[float, float], ...]:
+        return ((self.low, 1.0),) * p
 
 
 class _Reaching(_Sampler):
@@ -57,7 +76,7 @@ class Simplex(_Reaching):
 
     kind: Literal["simplex"] = "simplex"
 
-    def draw(self, rng: np.random.Generator, n: int, p: int) -> Draws:
+    def draw(self, rng: np.random.Generator, n: int, p: int, batch: int = 0) -> Draws:
         return rng.dirichlet(np.ones(p), size=n).astype(np.float32)
 
 
@@ -66,7 +85,7 @@ class Corners(_Reaching):
 
     kind: Literal["corners"] = "corners"
 
-    def draw(self, rng: np.random.Generator, n: int, p: int) -> Draws:
+    def draw(self, rng: np.random.Generator, n: int, p: int, batch: int = 0) -> Draws:
         chosen = rng.integers(p, size=n)  # pyright: ignore[reportUnknownMemberType]  # numpy's overloads hold unknown types
         return np.eye(p, dtype=np.float32)[chosen]
 
@@ -76,9 +95,53 @@ class Cube(_Reaching):
 
     kind: Literal["cube"] = "cube"
 
-    def draw(self, rng: np.random.Generator, n: int, p: int) -> Draws:
+    def draw(self, rng: np.random.Generator, n: int, p: int, batch: int = 0) -> Draws:
         vertex = rng.integers(1, 2**p, size=n)  # pyright: ignore[reportUnknownMemberType]  # as above
         return ((vertex[:, None] >> np.arange(p)) & 1).astype(np.float32)
+
+
+class Annealed(_Reaching):
+    """Points of a grid over sum omega_i = 1 in turn, which spreads from the centre outwards (after PaLoRA, ICLR 2025).
+
+    The grid holds the points whose omega_i are multiples of 1 / divisions. Batch b draws c + s (point - c), c being the
+    centre (1/p, ..., 1/p) and s = min(1, (b + 1) / over). Nothing is random: each sample takes the point a fixed stride
+    after the sample before it, so that a batch holds points from all over the grid.
+    """
+
+    kind: Literal["annealed"] = "annealed"
+    divisions: int = Field(default=10, ge=1, le=1000)
+    over: int = Field(default=1000, ge=1, le=MOST)  # steps until the grid reaches the unit vectors
+
+    def draw(self, rng: np.random.Generator, n: int, p: int, batch: int = 0) -> Draws:
+        points = _grid(self.divisions, p)
+        places = (batch * n % len(points) + np.arange(n)) * _stride(len(points)) % len(points)
+        spread = min(1.0, (batch + 1) / self.over)
+        return (1 / p + spread * (points[places] - 1 / p)).astype(np.float32)
+
+    def check(self, num_objectives: int) -> None:
+        points = comb(self.divisions + num_objectives - 1, num_objectives - 1)
+        if points > MOST_POINTS:
+            raise ValueError(
+                f"an annealed grid of {self.divisions} divisions has {points} points for {num_objectives} objectives; "
+                f"the limit is {MOST_POINTS}"
+            )
+
+
+@lru_cache(maxsize=8)
+def _grid(divisions: int, p: int) -> NDArray[np.float64]:
+    """Every way to share `divisions` among p knobs, (points, p): p - 1 bars among so many stars."""
+    length = divisions + p - 1
+    bars = np.array(list(combinations(range(length), p - 1)), dtype=np.int64).reshape(comb(length, p - 1), p - 1)
+    edges = np.hstack([np.full((len(bars), 1), -1), bars, np.full((len(bars), 1), length)])
+    return (np.diff(edges, axis=1) - 1) / divisions
+
+
+def _stride(count: int) -> int:
+    """A step through so many points that meets all of them before any twice, near the golden section."""
+    stride = max(1, round(count * 0.618))
+    while gcd(stride, count) > 1:
+        stride += 1
+    return stride
 
 
 class Fixed(_Sampler):
@@ -87,7 +150,7 @@ class Fixed(_Sampler):
     kind: Literal["fixed"] = "fixed"
     value: list[Annotated[float, Field(ge=0, le=1)]] = Field(min_length=1, max_length=16)
 
-    def draw(self, rng: np.random.Generator, n: int, p: int) -> Draws:
+    def draw(self, rng: np.random.Generator, n: int, p: int, batch: int = 0) -> Draws:
         return np.tile(np.asarray(self.value, dtype=np.float32), (n, 1))
 
     def span(self, p: int) -> tuple[tuple[float, float], ...]:
@@ -111,10 +174,10 @@ class Mixture(_Sampler):
             raise ValueError(f"a mixture of {len(self.of)} samplers needs as many weights, not {len(self.weights)}")
         return self
 
-    def draw(self, rng: np.random.Generator, n: int, p: int) -> Draws:
+    def draw(self, rng: np.random.Generator, n: int, p: int, batch: int = 0) -> Draws:
         probability = np.asarray(self.weights) / np.sum(self.weights)
         choice = rng.choice(len(self.of), size=n, p=probability)
-        drawn = np.stack([sampler.draw(rng, n, p) for sampler in self.of])
+        drawn = np.stack([sampler.draw(rng, n, p, batch) for sampler in self.of])
         return drawn[choice, np.arange(n)]
 
     def span(self, p: int) -> tuple[tuple[float, float], ...]:
@@ -127,7 +190,9 @@ class Mixture(_Sampler):
             sampler.check(num_objectives)
 
 
-Sampler = Annotated[Uniform | Beta | Simplex | Corners | Cube | Fixed | Mixture, Field(discriminator="kind")]
+Sampler = Annotated[
+    Uniform | Beta | LogUniform | Simplex | Corners | Cube | Annealed | Fixed | Mixture, Field(discriminator="kind")
+]
 Mixture.model_rebuild()
 
 
