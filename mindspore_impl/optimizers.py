@@ -72,7 +72,7 @@ class Optimizer:
 
     def _named_buffers(self):
         kinds = zip(self._settings.buffers, self._buffers, strict=True)
-        return {f"{kind}.{name}": v for kind, held in kinds for name, v in zip(self._names, held, strict=True)}
+        return {f"{kind}.{name}": v for kind, buffers in kinds for name, v in zip(self._names, buffers, strict=True)}
 
     def _shortened(self, gradients):
         """As torch.nn.utils.clip_grad_norm_ does it: ops.clip_by_global_norm lacks its 1e-6."""

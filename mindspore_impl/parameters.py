@@ -40,27 +40,29 @@ def places(network: nn.Cell, kept: Mapping[str, str] = MappingProxyType({})) -> 
 
     kept  what `kept` returned, of the network that this one is a copy of
     """
-    names = {id(each.value): name for name, each in held(network).items()}
+    names = {id(each.value): name for name, each in entries(network).items()}
 
     def unfit(value: ms.Parameter) -> str:
         return _unfit(value) or kept.get(names[id(value)], "")
 
-    found = []
+    candidates = []
     for name, cell in _cells(network):
-        own = {local: value for local, value in cell._params.items() if value is not None and id(value) in names}
+        direct = {local: value for local, value in cell._params.items() if value is not None and id(value) in names}
         known, usual, obstacle = _names_of(cell), isinstance(cell, _USUAL), _obstacle(cell)
         framework = type(cell).__module__.startswith("mindspore.")
-        inside = [local for local in own if local in ("weight", "bias")] if usual else list(own) if framework else []
-        if obstacle or (own and (usual or framework)):
-            reason = obstacle or next(filter(None, (unfit(own[local]) for local in inside)), "")
-            tensors = {known.get(local, local): names[id(own[local])] for local in inside}
-            found.append(retrofit.Place(name, type(cell).__name__, cell, tensors, usual, reason))
-        for local, value in own.items():
+        inside = (
+            [local for local in direct if local in ("weight", "bias")] if usual else list(direct) if framework else []
+        )
+        if obstacle or (direct and (usual or framework)):
+            reason = obstacle or next(filter(None, (unfit(direct[local]) for local in inside)), "")
+            tensors = {known.get(local, local): names[id(direct[local])] for local in inside}
+            candidates.append(retrofit.Place(name, type(cell).__name__, cell, tensors, usual, reason))
+        for local, value in direct.items():
             if local not in inside:
                 tensors = {"weight": names[id(value)]}
                 free = retrofit.below(name, local)
-                found.append(retrofit.Place(free, "parameter", cell, tensors, obstacle=obstacle or unfit(value)))
-    return found
+                candidates.append(retrofit.Place(free, "parameter", cell, tensors, obstacle=obstacle or unfit(value)))
+    return candidates
 
 
 def _names_of(cell: nn.Cell) -> dict[str, str]:
@@ -109,35 +111,35 @@ def kept(network: nn.Cell) -> dict[str, str]:
     """
     network = _unwrapped(network)
     known = {id(cell) for _, cell in network.cells_and_names()}
-    names = {id(each.value): name for name, each in held(network).items()}
-    found = {}
+    names = {id(each.value): name for name, each in entries(network).items()}
+    reasons = {}
     for path, cell in _cells(network):
-        for attribute, own in vars(cell).items():
+        for attribute, content in vars(cell).items():
             if attribute in ("_params", "_cells", "_exist_objs") or attribute in cell._params:
                 continue
             for where, value in retrofit.reachable(
-                retrofit.below(path, attribute), own, (nn.Cell, nn.Optimizer, ms.Tensor)
+                retrofit.below(path, attribute), content, (nn.Cell, nn.Optimizer, ms.Tensor)
             ):
                 values = [value]
                 if isinstance(value, nn.Cell):
                     values = [] if id(value) in known else list(value.get_parameters())
                 for each in values:
                     if id(each) in names:
-                        found.setdefault(names[id(each)], retrofit.kept_reason(where.replace("._params_list", "")))
-    return found
+                        reasons.setdefault(names[id(each)], retrofit.kept_reason(where.replace("._params_list", "")))
+    return reasons
 
 
-def held(network: nn.Cell) -> dict[str, retrofit.Held]:
+def entries(network: nn.Cell) -> dict[str, retrofit.Entry]:
     """Parameters, by name."""
     return {name: each for name, local, each in _all(network) if local not in _STATISTICS}
 
 
-def statistics(network: nn.Cell) -> dict[str, retrofit.Held]:
+def statistics(network: nn.Cell) -> dict[str, retrofit.Entry]:
     """Running statistics of norms, by name."""
     return {name: each for name, local, each in _all(network) if local in _STATISTICS}
 
 
-def _all(network: nn.Cell) -> Iterator[tuple[str, str, retrofit.Held]]:
+def _all(network: nn.Cell) -> Iterator[tuple[str, str, retrofit.Entry]]:
     """(name, attribute, what is held), each parameter once."""
     known = set()
     for path, cell in _cells(network):
@@ -148,21 +150,21 @@ def _all(network: nn.Cell) -> Iterator[tuple[str, str, retrofit.Held]]:
                 narrow = isinstance(cell, _NARROW) and value.ndim == 4
                 shape = tuple(value.shape[:2] + value.shape[3:] if narrow else value.shape)
                 local = local.removeprefix(GIVEN)
-                yield ".".join(filter(None, (path, names.get(local, local)))), local, retrofit.Held(value, shape)
+                yield ".".join(filter(None, (path, names.get(local, local)))), local, retrofit.Entry(value, shape)
 
 
 def digest(network: nn.Cell, prefix: str = "") -> str:
     """What tells its parameters, under names with a prefix, from others."""
-    return retrofitted.digest({prefix + name: array(each) for name, each in held(network).items()})
+    return retrofitted.digest({prefix + name: array(each) for name, each in entries(network).items()})
 
 
-def array(each: retrofit.Held) -> np.ndarray:
+def array(each: retrofit.Entry) -> np.ndarray:
     """Its values, a copy: float64 where it is that, else float32."""
     kind = np.float64 if each.value.dtype == ms.float64 else np.float32
     return each.value.asnumpy().astype(kind).reshape(each.shape)
 
 
-def set_value(each: retrofit.Held, value: np.ndarray) -> None:
+def set_value(each: retrofit.Entry, value: np.ndarray) -> None:
     """Take over a value in place."""
     ops.assign(each.value, value)
 

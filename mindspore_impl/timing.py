@@ -28,13 +28,13 @@ def layer_call(layer: Layer, form: str, num_objectives: int, device: str, mode: 
 
     def call():
         with ops.running(mode):
-            found = run(*inputs)
+            outputs = run(*inputs)
         if device != "cpu":
             ms.runtime.synchronize()
         elif layer.backward:
-            found[0].asnumpy()
+            outputs[0].asnumpy()
         else:
-            found.asnumpy()  # a CPU knows no other way to wait
+            outputs.asnumpy()  # a CPU knows no other way to wait
 
     return call
 

@@ -32,7 +32,7 @@ def build(name: str, framework: str, seed: int = 0):
     networks = importlib.import_module(f"parity_tests.strangers_{framework}").NETWORKS
     parameters = importlib.import_module(f"{framework}_impl.parameters")
     network = networks[name]()
-    for local, each in parameters.held(network).items():
+    for local, each in parameters.entries(network).items():
         rng = np.random.default_rng([seed, zlib.crc32(local.encode())])
         noise = rng.standard_normal(each.shape).astype(np.float32)
         one_dimension = len(each.shape) == 1  # a bias or what a norm has

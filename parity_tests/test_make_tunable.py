@@ -36,7 +36,7 @@ def test_every_omega_starts_as_the_given_network(twin, arrays, name, phi):
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_learnt_is_the_sum_of_the_files_kernels(twin, arrays, name, phi):
     network, tensors = made(twin, name, "*", phi)
-    assert network.left == {} and set(network.plan.tensors) == set(twin.module("parameters").held(network.network))
+    assert network.left == {} and set(network.plan.tensors) == set(twin.module("parameters").entries(network.network))
     x, seen = arrays(name), []
     for label in OMEGAS:
         omega = omega_of(label)
@@ -58,12 +58,12 @@ def test_what_is_learnt_is_the_sum_of_the_files_kernels(twin, arrays, name, phi)
 @pytest.mark.parametrize("name", NAMES)
 def test_folding_gives_the_given_class_back(twin, arrays, name):
     given = strangers.build(name, twin.name)
-    names = list(twin.module("parameters").held(given))
+    names = list(twin.module("parameters").entries(given))
     network, _ = made(twin, name, "*")
     x, omega = arrays(name), omega_of("inside")
     wanted = call(twin, network, x, omega)
     folded = twin.impl.fold(network, *twin.tensors([omega]))
-    assert type(folded) is type(given) and list(twin.module("parameters").held(folded)) == names
+    assert type(folded) is type(given) and list(twin.module("parameters").entries(folded)) == names
     assert {type(part) for part in twin.modules(folded)} == {type(part) for part in twin.modules(given)}
     for place, value in call(twin, folded, x).items():
         assert relative_error(value, wanted[place]) <= NETWORK, place
@@ -148,9 +148,9 @@ def test_differences_alone(twin, tmp_path, arrays, rank):
     """A frozen base, and a small file that belongs to it."""
     given = strangers.build("unet", twin.name)
     parameters = twin.module("parameters")
-    before = {name: parameters.array(each) for name, each in parameters.held(given).items()}
+    before = {name: parameters.array(each) for name, each in parameters.entries(given).items()}
     network, tensors = adapted(twin, given, rank)
-    assert all(parameters.held(network.network)[name].value.requires_grad is False for name in before)
+    assert all(parameters.entries(network.network)[name].value.requires_grad is False for name in before)
     assert set(tensors) == {
         f"{name}.{part}"
         for name in before
@@ -173,7 +173,7 @@ def test_differences_alone(twin, tmp_path, arrays, rank):
     assert relative_error(call(twin, again, x, omega)[""], wanted) <= NETWORK
     folded = twin.impl.fold(again, *twin.tensors([omega]))
     assert relative_error(call(twin, folded, x)[""], wanted) <= NETWORK
-    assert all(each.value.requires_grad for each in parameters.held(folded).values())
+    assert all(each.value.requires_grad for each in parameters.entries(folded).values())
     with pytest.raises(CheckpointError, match="differences from other weights"):
         twin.impl.load_tuned(path, base=strangers.build("unet", twin.name, seed=1))
 
@@ -183,7 +183,7 @@ def test_end_points_become_a_network_that_interpolates_them(twin, arrays):
     rng, ends, parameters = np.random.default_rng(4), [], twin.module("parameters")
     for _ in range(3):
         network = strangers.build("attention", twin.name)
-        for each in parameters.held(network).values():
+        for each in parameters.entries(network).values():
             parameters.set_value(
                 each, parameters.array(each) + 0.1 * rng.standard_normal(each.shape).astype(np.float32)
             )
@@ -193,7 +193,7 @@ def test_end_points_become_a_network_that_interpolates_them(twin, arrays):
     for corner, end in zip(np.eye(3, dtype=np.float32), ends, strict=True):
         assert relative_error(call(twin, network, x, corner)[""], call(twin, end, x)[""]) <= 1e-6
     omega = np.array([0.2, 0.5, 0.3], np.float32)
-    held = [{name: parameters.array(each) for name, each in parameters.held(end).items()} for end in ends]
+    held = [{name: parameters.array(each) for name, each in parameters.entries(end).items()} for end in ends]
     mean = {name: sum(w * found[name] for w, found in zip(omega, held, strict=True)) for name in held[0]}
     wanted = call(twin, ordinary(twin, "attention", mean), x)[""]
     assert relative_error(call(twin, network, x, omega)[""], wanted) <= NETWORK
@@ -246,7 +246,7 @@ def test_shared_layers_stay_shared(twin):
     network, tensors = made(twin, "tied", "back")
     assert set(tensors) == {"back.weight", "back.bias", "there.bias"}
     assert network.left["there"].endswith("shares there.weight with back, and is tunable in that")
-    held = twin.module("parameters").held(twin.impl.fold(network, *twin.tensors([omega_of("inside")])))
+    held = twin.module("parameters").entries(twin.impl.fold(network, *twin.tensors([omega_of("inside")])))
     assert list(held) == ["there.weight", "there.bias", "back.bias"]
 
 

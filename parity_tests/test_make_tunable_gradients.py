@@ -58,7 +58,7 @@ def test_it_learns(twin, rng):
     x = rng.standard_normal((2, 3, 8, 8)).astype(np.float32)
     network = twin.impl.make_tunable(strangers.build("reused", twin.name), 2, train="differences")
     parameters = twin.module("parameters")
-    base = {name: parameters.array(each) for name, each in parameters.held(network.network).items()}
+    base = {name: parameters.array(each) for name, each in parameters.entries(network.network).items()}
     targets = {"corner": 0.5 * x, "other": -0.5 * x}
     omegas = {"corner": omega_of("corner"), "other": np.array([0, 1], np.float32)}
 
@@ -76,10 +76,10 @@ def test_it_learns(twin, rng):
 
             _, found = twin.differentiate(loss, [x, omegas[label]], trained)
             for value, gradient in zip(trained.get_parameters(), found[2:], strict=True):
-                each = retrofit.Held(value, gradient.shape)
+                each = retrofit.Entry(value, gradient.shape)
                 parameters.set_value(each, parameters.array(each) - 0.1 * gradient)
     assert all(distance(label) < 0.5 * started[label] for label in targets), "the knobs learnt nothing"
-    after = {name: parameters.array(each) for name, each in parameters.held(network.network).items()}
+    after = {name: parameters.array(each) for name, each in parameters.entries(network.network).items()}
     assert all(np.array_equal(after[name], value) for name, value in base.items())
 
 

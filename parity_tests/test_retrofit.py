@@ -23,7 +23,7 @@ def moved(twin, network, far=0.1):
 
 
 def held(twin, network) -> dict:
-    return {name: each.value for name, each in twin.module("parameters").held(network).items()}
+    return {name: each.value for name, each in twin.module("parameters").entries(network).items()}
 
 
 # how a network keeps a kernel beside its layer -> function(network, kernel) that puts it there, and how it is found
@@ -183,7 +183,7 @@ def test_files_hold_every_bit(twin, tmp_path, rng):
                 assert found[name].dtype == kind and np.array_equal(found[name], value), (kind, name)
         folded = again.fold(*twin.tensors([omega_of("corner")]))  # K + D_1, one sum
         for name, file in network.plan.tensors.items():
-            value = parameters.array(parameters.held(folded)[name])
+            value = parameters.array(parameters.entries(folded)[name])
             assert np.array_equal(value, wanted[file][0] + wanted[file][1]), (kind, name)
 
 
@@ -204,7 +204,7 @@ def test_networks_in_half(twin, tmp_path, kind):
     files, weights = network.plan.tensors, network.weights()
     for name, value in folded.items():
         exact = np.tensordot([1, 0.3, 0.8], weights[files[name]].astype(float), 1)
-        found = twin.module("parameters").array(retrofit.Held(value, tuple(value.shape)))
+        found = twin.module("parameters").array(retrofit.Entry(value, tuple(value.shape)))
         assert relative_error(found, exact) <= (2e-3 if kind == "float16" else 2e-2)
 
 
@@ -250,7 +250,7 @@ def test_files_with_a_wrappers_names_are_read(twin, tmp_path, rng, train):
     plan = network.plan.model_copy(
         update={"tensors": {prefix + a: prefix + b for a, b in network.plan.tensors.items()}}
     )
-    weights = {prefix + name: parameters.array(each) for name, each in parameters.held(given).items()}
+    weights = {prefix + name: parameters.array(each) for name, each in parameters.entries(given).items()}
     tensors = {prefix + name: value for name, value in network.weights().items()}
     retrofitted.save(path, tensors, plan, retrofitted.digest(weights))
     again, x = twin.impl.load_tuned(path, base=given), strangers.inputs("unet", rng)

@@ -144,7 +144,7 @@ def test_a_fold_and_a_file_beside_a_call(twin, rng, tmp_path):
     (omega,) = twin.tensors([OMEGAS[1]])
 
     def fold():
-        return {name: parameters.array(each) for name, each in parameters.held(network.fold(omega)).items()}
+        return {name: parameters.array(each) for name, each in parameters.entries(network.fold(omega)).items()}
 
     def save():
         network.save(tmp_path / "knobs.safetensors")
@@ -258,7 +258,7 @@ def test_a_network_that_is_called_while_it_runs(twin, rng):
     x, parameters = strangers.inputs("unet", rng), twin.module("parameters")
     outer, inner = (call(twin, network, x, omega)[""] for omega in OMEGAS[:2])
     (at,) = twin.tensors([OMEGAS[2]])
-    folded = {name: parameters.array(each) for name, each in parameters.held(network.fold(at)).items()}
+    folded = {name: parameters.array(each) for name, each in parameters.entries(network.fold(at)).items()}
     seen, inside, stored = [], [], []
     before = weights_of(twin, network)
 
@@ -267,7 +267,7 @@ def test_a_network_that_is_called_while_it_runs(twin, rng):
             inside.append(True)
             stored.append(weights_of(twin, network))
             seen.append(call(twin, network, x, OMEGAS[1])[""])
-            seen.append({n: parameters.array(each) for n, each in parameters.held(network.fold(at)).items()})
+            seen.append({n: parameters.array(each) for n, each in parameters.entries(network.fold(at)).items()})
 
     handle = hooked(twin, network, network.network.first, hook)
     found = call(twin, network, x, OMEGAS[0])[""]

@@ -44,7 +44,7 @@ def made(twin, name, where=None, phi="base", **options):
 def ordinary(twin, name, weights: dict[str, np.ndarray]):
     """The ordinary network of this name with these weights."""
     network, parameters = strangers.build(name, twin.name), twin.module("parameters")
-    for local, each in {**parameters.held(network), **parameters.statistics(network)}.items():
+    for local, each in {**parameters.entries(network), **parameters.statistics(network)}.items():
         parameters.set_value(each, weights[local].astype(np.float32))
     return network
 

@@ -7,7 +7,7 @@ import pytest
 
 from tunable import retrofit
 from tunable.errors import CheckpointError, OmegaError, TunableError
-from tunable.retrofit import Held, LayerParts, Place
+from tunable.retrofit import Entry, LayerParts, Place
 from tunable.weights import retrofitted, storage
 
 PLACES = [
@@ -60,9 +60,9 @@ def test_the_product_of_a_low_rank_starts_at_zero():
 @pytest.mark.parametrize(("phi", "shapes"), [("base", [(4,), (2, 4)]), ("affine", [(2, 4)])])
 def test_what_stands_behind_the_tensors_of_the_file(phi, shapes):
     plan = retrofitted.Plan(num_objectives=2, phi=phi, tensors={"conv.bias": "conv.bias"})
-    kept = Held("other", (3,))
-    held = {"conv.bias": Held("given", (4,)), "norm.weight": kept}
-    layer = LayerParts("conv", {"bias": "conv.bias"}, {"bias": {"any": Held("learnt", (2, 4))}}, {})
+    kept = Entry("other", (3,))
+    held = {"conv.bias": Entry("given", (4,)), "norm.weight": kept}
+    layer = LayerParts("conv", {"bias": "conv.bias"}, {"bias": {"any": Entry("learnt", (2, 4))}}, {})
     stored = retrofit.stored(plan, [layer], held, {})
     assert stored["norm.weight"] == [kept] and [part.shape for part in stored["conv.bias"]] == shapes
     specs = {spec.name: spec.shape for spec in retrofit.specs(stored)}

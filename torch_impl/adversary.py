@@ -38,13 +38,13 @@ class Adversary:
 
     def state(self) -> dict[str, np.ndarray]:
         """`discriminator.weights.<name>`, its optimizer's `discriminator.step`, `discriminator.first.<name>` ..."""
-        held = {f"weights.{name}": value.detach().cpu().numpy().copy() for name, value in self._parameters.items()}
-        return {_PREFIX + name: value for name, value in (held | self._optimizer.state()).items()}
+        tensors = {f"weights.{name}": value.detach().cpu().numpy().copy() for name, value in self._parameters.items()}
+        return {_PREFIX + name: value for name, value in (tensors | self._optimizer.state()).items()}
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         """Continue from a state that `state` of either twin returned; what else it holds is not looked at."""
-        own = {name.removeprefix(_PREFIX): value for name, value in state.items() if name.startswith(_PREFIX)}
+        entries = {name.removeprefix(_PREFIX): value for name, value in state.items() if name.startswith(_PREFIX)}
         with torch.no_grad():
             for name, value in self._parameters.items():
-                value.copy_(torch.from_numpy(own[f"weights.{name}"]))
-        self._optimizer.load_state(own)
+                value.copy_(torch.from_numpy(entries[f"weights.{name}"]))
+        self._optimizer.load_state(entries)

@@ -61,5 +61,5 @@ class Optimizer:
     def _count(self, steps: int) -> None:
         self._steps = steps
         if self._settings.kind != "sgd":
-            for held in self._rule.state.values():
-                held["step"] = torch.tensor(float(steps))
+            for buffers in self._rule.state.values():
+                buffers["step"] = torch.tensor(float(steps))

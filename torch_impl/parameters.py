@@ -31,23 +31,25 @@ def places(network: nn.Module, kept: Mapping[str, str] = MappingProxyType({})) -
         return _unfit(value) or kept.get(names[id(value)], "")
 
     names = {id(value): name for name, value in network.named_parameters()}
-    found = []
+    candidates = []
     for name, module in network.named_modules():
-        own = dict(module.named_parameters(recurse=False))
+        direct = dict(module.named_parameters(recurse=False))
         usual = isinstance(module, ops.ORDINARY)
         framework = type(module).__module__.startswith("torch.nn.")
         obstacle = _obstacle(module, usual)
-        inside = [local for local in own if local in ("weight", "bias")] if usual else list(own) if framework else []
-        if own and (usual or framework or obstacle):
-            obstacle = obstacle or next(filter(None, (unfit(own[local]) for local in inside)), "")
-            tensors = {local: names[id(own[local])] for local in inside}
-            found.append(retrofit.Place(name, type(module).__name__, module, tensors, usual, obstacle))
-        for local, value in own.items():
+        inside = (
+            [local for local in direct if local in ("weight", "bias")] if usual else list(direct) if framework else []
+        )
+        if direct and (usual or framework or obstacle):
+            obstacle = obstacle or next(filter(None, (unfit(direct[local]) for local in inside)), "")
+            tensors = {local: names[id(direct[local])] for local in inside}
+            candidates.append(retrofit.Place(name, type(module).__name__, module, tensors, usual, obstacle))
+        for local, value in direct.items():
             if local not in inside:
                 tensors = {"weight": names[id(value)]}
                 free = retrofit.below(name, local)
-                found.append(retrofit.Place(free, "parameter", module, tensors, obstacle=obstacle or unfit(value)))
-    return found
+                candidates.append(retrofit.Place(free, "parameter", module, tensors, obstacle=obstacle or unfit(value)))
+    return candidates
 
 
 def _obstacle(module: nn.Module, usual: bool) -> str:
@@ -76,13 +78,13 @@ def copied(network: nn.Module) -> nn.Module:
     if not isinstance(network, nn.Module):
         raise TunableError(f"the network must be a torch.nn.Module, not {type(network).__name__}")
     try:
-        found = copy.deepcopy(_unwrapped(network))
+        duplicate = copy.deepcopy(_unwrapped(network))
     except Exception as error:  # whatever a user's class raises
         raise TunableError(f"the network cannot be copied: {type(error).__name__} {error}") from None
-    for module in list(found.modules()):
+    for module in list(duplicate.modules()):
         for name, child in module._modules.items():
             module._modules[name] = None if child is None else _unwrapped(child)
-    return found
+    return duplicate
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:
@@ -103,21 +105,21 @@ def kept(network: nn.Module) -> dict[str, str]:
     known = {id(module) for module in network.modules()}
     places = [(name, _place(value)) for name, value in network.named_parameters() if not is_lazy(value)]
     stop = (nn.Module, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
-    found = {}
+    reasons = {}
     for path, module in network.named_modules():
-        own = {
+        attributes = {
             name: value for name, value in vars(module).items() if name not in ("_parameters", "_modules", "_buffers")
         }
-        for attribute, held in {**own, **module._buffers}.items():
-            for where, value in retrofit.reachable(retrofit.below(path, attribute), held, stop):
+        for attribute, content in {**attributes, **module._buffers}.items():
+            for where, value in retrofit.reachable(retrofit.below(path, attribute), content, stop):
                 values = [value]
                 if isinstance(value, nn.Module):
                     values = [] if id(value) in known else [part for _, part in value.named_parameters()]
                 spans = [_place(each) for each in values if isinstance(each, torch.Tensor | np.ndarray)]
                 for name, place in places if spans else ():
                     if any(_overlap(place, span) for span in spans):
-                        found.setdefault(name, retrofit.kept_reason(where))
-    return found
+                        reasons.setdefault(name, retrofit.kept_reason(where))
+    return reasons
 
 
 def _place(value: torch.Tensor | np.ndarray) -> tuple[str, int, int]:
@@ -137,19 +139,19 @@ def _overlap(a: tuple[str, int, int], b: tuple[str, int, int]) -> bool:
     return a[0] == b[0] and a[1] < b[2] and b[1] < a[2]
 
 
-def held(network: nn.Module) -> dict[str, retrofit.Held]:
+def entries(network: nn.Module) -> dict[str, retrofit.Entry]:
     """Parameters, by name."""
     return {
-        name: retrofit.Held(value, tuple(value.shape))
+        name: retrofit.Entry(value, tuple(value.shape))
         for name, value in network.named_parameters()
         if not is_lazy(value)
     }
 
 
-def statistics(network: nn.Module) -> dict[str, retrofit.Held]:
+def statistics(network: nn.Module) -> dict[str, retrofit.Entry]:
     """Running statistics of norms, by name."""
     return {
-        name: retrofit.Held(value, tuple(value.shape))
+        name: retrofit.Entry(value, tuple(value.shape))
         for name, value in network.named_buffers()
         if name.rpartition(".")[2] in _STATISTICS
     }
@@ -157,16 +159,16 @@ def statistics(network: nn.Module) -> dict[str, retrofit.Held]:
 
 def digest(network: nn.Module, prefix: str = "") -> str:
     """What tells its parameters, under names with a prefix, from others."""
-    return retrofitted.digest({prefix + name: array(each) for name, each in held(network).items()})
+    return retrofitted.digest({prefix + name: array(each) for name, each in entries(network).items()})
 
 
-def array(each: retrofit.Held) -> np.ndarray:
+def array(each: retrofit.Entry) -> np.ndarray:
     """Its values, a copy: float64 where it is that, else float32."""
     value = each.value.detach()
     return (value if value.dtype == torch.float64 else value.float()).cpu().numpy().copy()
 
 
-def set_value(each: retrofit.Held, value: np.ndarray) -> None:
+def set_value(each: retrofit.Entry, value: np.ndarray) -> None:
     """Take over a value in place."""
     with torch.no_grad():
         each.value.copy_(torch.from_numpy(np.ascontiguousarray(value)))

@@ -36,14 +36,14 @@ def read_pickle(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     try:
         allowed = _beside(path)
         with torch.serialization.safe_globals(allowed):
-            held = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
     except Exception as error:  # a pickle that is none, or that holds more
         reason = " ".join(str(error).split())[:160]
         raise CheckpointError(f"{path} cannot be read as tensors alone: {reason}") from None
     tensors, types = {}, {}
-    for name, value in _tensors(held):
+    for name, value in _tensors(content):
         kind = str(value.dtype).removeprefix("torch.")
         if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
             kind = f"{kind} in a form that is not plain ({value.layout}, {value.device.type})"
@@ -77,9 +77,9 @@ def _beside(path: Path) -> list:
     return [(_Nothing, name) for name in names]
 
 
-def _tensors(held):
+def _tensors(content):
     """(name, tensor) of everything inside; what lies at two places is met at the first."""
-    waiting, met = [("", held)], {}
+    waiting, met = [("", content)], {}
     while waiting:
         name, value = waiting.pop()
         if isinstance(value, torch.Tensor):

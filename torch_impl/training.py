@@ -37,8 +37,8 @@ class Trainer:
     def _backward(self, sample, omega):
         (loss, terms), restored = self._forward(sample, omega)
         parameters = tuple(self._parameters.values())
-        found = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
-        return (loss.detach(), terms.detach(), restored.detach()), found
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+        return (loss.detach(), terms.detach(), restored.detach()), gradients
 
     def _tensors(self, batch: Batch):
         return {name: self._tensor(value) for name, value in batch.sample.items()}, self._tensor(batch.omega)

@@ -50,7 +50,7 @@ def below(name: str, local: str) -> str:
     return f"{name}.{local}" if name else local
 
 
-class Held(NamedTuple):
+class Entry(NamedTuple):
     """A parameter of a network, and its shape in files."""
 
     value: Any
@@ -69,8 +69,8 @@ class LayerParts(NamedTuple):
 
     name: str
     names: dict[str, str]
-    kernels: dict[str, dict[str, Held]]
-    phi: dict[str, Held]
+    kernels: dict[str, dict[str, Entry]]
+    phi: dict[str, Entry]
 
 
 def reachable(path: str, value: Any, stop: tuple[type, ...]) -> Iterable[tuple[str, Any]]:
@@ -286,11 +286,11 @@ def frozen(plan: Plan, names: Iterable[str]) -> list[str]:
 
 
 def stored(
-    plan: Plan, layers: list[LayerParts], held: dict[str, Held], statistics: dict[str, Held]
-) -> dict[str, list[Held]]:
+    plan: Plan, layers: list[LayerParts], entries: dict[str, Entry], statistics: dict[str, Entry]
+) -> dict[str, list[Entry]]:
     """What stands behind each tensor of the file: one parameter, or the base kernel and the differences."""
     alone = plan.train == "differences"
-    tensors = {name: [each] for name, each in held.items() if not alone and name not in plan.tensors}
+    tensors = {name: [each] for name, each in entries.items() if not alone and name not in plan.tensors}
     tensors.update({name: [each] for name, each in statistics.items()})
     for layer in layers:
         for local, parts in layer.kernels.items():
@@ -300,12 +300,12 @@ def stored(
                 if alone:
                     tensors[f"{name}.{part}"] = [each]
                 else:
-                    tensors[name] = [held[full], each] if plan.phi == "base" else [each]
+                    tensors[name] = [entries[full], each] if plan.phi == "base" else [each]
         tensors.update({below(layer.name, f"phi.{local}"): [each] for local, each in layer.phi.items()})
     return tensors
 
 
-def specs(stored: dict[str, list[Held]]) -> list[ParameterSpec]:
+def specs(stored: dict[str, list[Entry]]) -> list[ParameterSpec]:
     """Names and shapes of the tensors of the file."""
     return [
         ParameterSpec(name, parts[0].shape if len(parts) == 1 else (1 + parts[1].shape[0], *parts[0].shape), "kernel")

@@ -102,6 +102,6 @@ def call(layer: nn.Cell, x: ms.Tensor, omega: ms.Tensor | None) -> ms.Tensor:
     return layer(x) if omega is None else layer(x, omega)
 
 
-def held(parameter: nn.Cell | ms.Parameter, omega: ms.Tensor | None) -> ms.Tensor:
+def value_at(parameter: nn.Cell | ms.Parameter, omega: ms.Tensor | None) -> ms.Tensor:
     """The value of a free parameter: (*shape), or (N, *shape) for omega (N, p)."""
     return parameter if omega is None else parameter(omega)

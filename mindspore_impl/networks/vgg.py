@@ -29,8 +29,8 @@ class VGG19(nn.Cell):
         self.halved = tuple(i > 0 and names[i][:5] != names[i - 1][:5] for i in range(len(names)))
         self.rectified = tuple(name != layer for name in names)
         parts = ("weight", "bias")
-        held = {f"convs.{i}.{part}": weights[f"{name}.{part}"] for i, name in enumerate(names) for part in parts}
-        ops.freeze(self, held, like)
+        tensors = {f"convs.{i}.{part}": weights[f"{name}.{part}"] for i, name in enumerate(names) for part in parts}
+        ops.freeze(self, tensors, like)
 
     def construct(self, x: ms.Tensor) -> ms.Tensor:
         """x (N, 3, H, W) in 0..1 -> (N, C, h, w); at least 4 pixels a side for relu3_3, 16 for conv5_4."""

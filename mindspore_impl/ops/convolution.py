@@ -87,8 +87,8 @@ def _mixed(y, alpha, groups):
     ones = (1,) * (y.ndim - 1)
     total = 0
     for i in range(k):
-        own = y[:, i * out : (i + 1) * out] if groups == 1 else _ops.gather(y, _channels_of(i, k, out, groups), 1)
-        total = total + own * cast_like(alpha, own)[:, i].reshape((-1,) + ones)
+        part = y[:, i * out : (i + 1) * out] if groups == 1 else _ops.gather(y, _channels_of(i, k, out, groups), 1)
+        total = total + part * cast_like(alpha, part)[:, i].reshape((-1,) + ones)
     return total
 
 
@@ -152,8 +152,8 @@ def _convolve2d(x, kernel, stride, padding, dilation, groups):
         inputs, rows = channels // groups, out // groups
         parts = []
         for g in range(groups):
-            part, own = x[:, g * inputs : (g + 1) * inputs], kernel[g * rows : (g + 1) * rows]
-            parts.append(_ops.conv2d(part, own, None, stride, "pad", padding, dilation, 1))
+            part, filters = x[:, g * inputs : (g + 1) * inputs], kernel[g * rows : (g + 1) * rows]
+            parts.append(_ops.conv2d(part, filters, None, stride, "pad", padding, dilation, 1))
         return _ops.concat(parts, 1)
     return _ops.conv2d(x, kernel, None, stride, "pad", padding, dilation, groups)
 

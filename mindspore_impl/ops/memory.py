@@ -16,12 +16,12 @@ class Sizes:
 
     def full(self, size: tuple[int, ...]) -> bool:
         """Whether what is kept must go before something runs with inputs of `size`, (N, C, H, W); keep that then."""
-        pixels, held = math.prod(size[:1] + size[2:]), len(self._kept)
-        full = size not in self._kept and (held >= MOST_SIZES or sum(self._kept.values()) + pixels > MOST_PIXELS)
+        pixels, count = math.prod(size[:1] + size[2:]), len(self._kept)
+        full = size not in self._kept and (count >= MOST_SIZES or sum(self._kept.values()) + pixels > MOST_PIXELS)
         if full:
             self._kept.clear()
         self._kept[size] = pixels
-        return full and held > 0
+        return full and count > 0
 
 
 _outside_graphs = Sizes()

@@ -31,5 +31,5 @@ def assign(parameter: ms.Parameter, value: np.ndarray | np.floating) -> None:
     # Not set_data: a function compiled with ms.jit that has updated the parameter once never sees what that sets.
     # Tensor(value) copies; a view of a numpy array must be made contiguous first, which turns () into (1,).
     kind = np.float64 if parameter.dtype == ms.float64 else np.float32
-    held = ms.Tensor(np.ascontiguousarray(value, dtype=kind).reshape(parameter.shape))
-    _ops.assign(parameter, cast_like(held, parameter))
+    tensor = ms.Tensor(np.ascontiguousarray(value, dtype=kind).reshape(parameter.shape))
+    _ops.assign(parameter, cast_like(tensor, parameter))

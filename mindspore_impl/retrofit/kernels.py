@@ -41,7 +41,7 @@ class _Kernels:
     """
 
     def __init__(
-        self, name: str, given: retrofit.Held, plan: retrofit.Plan, seed: int, phi: _Phi | None, omega: ms.Parameter
+        self, name: str, given: retrofit.Entry, plan: retrofit.Plan, seed: int, phi: _Phi | None, omega: ms.Parameter
     ):
         value, p = given.value.asnumpy(), plan.num_objectives
         self.base = plan.phi == "base"
@@ -68,13 +68,13 @@ class _Kernels:
             return ops.displaced(self.given, omega, self.differences)
         return ops.aggregate(self.phi.alpha(omega), self.kernels)
 
-    def parts(self) -> dict[str, retrofit.Held]:
+    def parts(self) -> dict[str, retrofit.Entry]:
         """Its parameters by name, as files hold them."""
         names = ("up", "down") if self.low_rank else ("differences",) if self.base else ("kernels",)
-        found = {name: getattr(self, name) for name in names}
+        tensors = {name: getattr(self, name) for name in names}
         return {
-            name: retrofit.Held(value, tuple(value.shape) if self.low_rank else (len(value), *self.file_shape))
-            for name, value in found.items()
+            name: retrofit.Entry(value, tuple(value.shape) if self.low_rank else (len(value), *self.file_shape))
+            for name, value in tensors.items()
         }
 
 
@@ -85,14 +85,14 @@ class _Layer(nn.Cell):
     names    in the network, by name in the layer
     """
 
-    def __init__(self, place: retrofit.Place, given: dict[str, retrofit.Held], plan: retrofit.Plan, seed: int, omega):
+    def __init__(self, place: retrofit.Place, given: dict[str, retrofit.Entry], plan: retrofit.Plan, seed: int, omega):
         super().__init__(auto_prefix=False)
         self.name = place.name
         self.names = dict(place.tensors)
         self.phi = None
         if plan.phi != "base":
             self.phi = make_phi(plan.phi, plan.num_objectives)
-            parts = parameters.held(self.phi)
+            parts = parameters.entries(self.phi)
             start = retrofit.phi_start(
                 retrofit.below(place.name, "phi"), plan.phi, {local: each.shape for local, each in parts.items()}, seed
             )
@@ -112,7 +112,7 @@ class _Layer(nn.Cell):
         """What files hold of it."""
         kernels = {local: kernels.parts() for local, kernels in zip(self.names, self.kernels, strict=True)}
         return retrofit.LayerParts(
-            self.name, self.names, kernels, {} if self.phi is None else parameters.held(self.phi)
+            self.name, self.names, kernels, {} if self.phi is None else parameters.entries(self.phi)
         )
 
 

@@ -19,7 +19,7 @@ from tunable.errors import OmegaError
 from tunable.weights import retrofitted
 
 
-class _Untold(nn.Cell):
+class _BlockedGradient(nn.Cell):
     """x, whose gradient passes; that of omega, which a parameter cuts off, becomes NaN instead of zero."""
 
     def construct(self, x, omega):
@@ -48,11 +48,11 @@ class TunedNetwork(nn.Cell):
         self.num_objectives = plan.num_objectives
         self.plan = plan
         self.left = left
-        given = parameters.held(network)
+        given = parameters.entries(network)
         self.omega = ms.Parameter(
             ms.Tensor(np.zeros(plan.num_objectives, np.float32)), name="tuned_omega", requires_grad=False
         )
-        self._untold = _Untold()
+        self._blocked_gradient = _BlockedGradient()
         self.layers = nn.CellList(
             [_Layer(place, given, plan, seed, self.omega) for place in places if place.tensors], auto_prefix=False
         )
@@ -98,7 +98,7 @@ class TunedNetwork(nn.Cell):
         return _joined(outputs)
 
     def _at(self, omega, inputs, options):
-        first = self._untold(_ops.depend(inputs[0], _ops.assign(self.omega, omega)), omega)
+        first = self._blocked_gradient(_ops.depend(inputs[0], _ops.assign(self.omega, omega)), omega)
         return self.network(first, *inputs[1:], **options)
 
     @contextmanager
@@ -140,15 +140,15 @@ class TunedNetwork(nn.Cell):
         with self._alone(), ops.running("pynative"):
             folded = _taken_out(parameters.copied(self.network))
             _ops.assign(self.omega, omega)
-            found = {
+            values = {
                 full: kernels.value().asnumpy()
                 for layer in self.layers
                 for full, kernels in zip(layer.names.values(), layer.kernels, strict=True)
             }
-            for name, each in parameters.held(folded).items():
+            for name, each in parameters.entries(folded).items():
                 each.value.requires_grad = self._trained[name]
-                if name in found:
-                    parameters.set_value(each, found[name])
+                if name in values:
+                    parameters.set_value(each, values[name])
         return folded
 
     @ops.alone()
@@ -175,10 +175,10 @@ class TunedNetwork(nn.Cell):
             for part, value in zip(parts, retrofit.unstacked(tensors[name], len(parts)), strict=True):
                 parameters.set_value(part, value)
 
-    def _stored(self) -> dict[str, list[retrofit.Held]]:
+    def _stored(self) -> dict[str, list[retrofit.Entry]]:
         network = self.network
         layers = [layer.parts() for layer in self.layers]
-        return retrofit.stored(self.plan, layers, parameters.held(network), parameters.statistics(network))
+        return retrofit.stored(self.plan, layers, parameters.entries(network), parameters.statistics(network))
 
     @ops.alone()
     def save(self, path: str | Path) -> None:

@@ -7,10 +7,10 @@ from mindspore import ops as _ops
 def _sample(value, n):
     """Inputs of the sample n alone, its axis kept: every tensor in tuples, lists and dictionaries."""
     if isinstance(value, dict):
-        found = {}
+        sample = {}
         for key in value:
-            found[key] = _sample(value[key], n)
-        return found
+            sample[key] = _sample(value[key], n)
+        return sample
     if isinstance(value, (tuple, list)):
         parts = []
         for part in value:
@@ -25,21 +25,21 @@ def _joined(values):
     """The outputs of single samples as one output; ValueError, which a graph can raise, unless each has one row."""
     first = values[0]
     if isinstance(first, dict):
-        found = {}
+        joined = {}
         for key in first:
             parts = []
             for value in values:
                 parts.append(value[key])
-            found[key] = _joined(parts)
-        return found
+            joined[key] = _joined(parts)
+        return joined
     if isinstance(first, (tuple, list)):
-        found = []
+        joined = []
         for index in range(len(first)):
             parts = []
             for value in values:
                 parts.append(value[index])
-            found.append(_joined(parts))
-        return tuple(found)
+            joined.append(_joined(parts))
+        return tuple(joined)
     if first.ndim == 0 or first.shape[0] != 1:
         raise ValueError("with omega per sample the network's outputs must have one row per sample")
     return _ops.concat(values, 0)

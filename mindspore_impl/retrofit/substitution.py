@@ -21,14 +21,14 @@ def _put(network: nn.Cell, kernels: dict[str, _Kernels]) -> list[retrofit.Branch
     Returns the way to these cells.
     """
     tunable = set()
-    values = {id(each.value): name for name, each in parameters.held(network).items() if name in kernels}
+    values = {id(each.value): name for name, each in parameters.entries(network).items() if name in kernels}
     for _, cell in network.cells_and_names():
-        found = {attribute: values[id(value)] for attribute, value in cell._params.items() if id(value) in values}
-        if not found:
+        attributes = {attribute: values[id(value)] for attribute, value in cell._params.items() if id(value) in values}
+        if not attributes:
             continue
         tunable.add(id(cell))
         kind, members = type(cell), {}
-        for attribute, name in found.items():
+        for attribute, name in attributes.items():
             # Left under its name, the parameter would make the parser run the property once and take a constant for
             # it; so would a property of a class above the cell's own.
             _rename(cell, attribute, parameters.GIVEN + attribute)
@@ -41,9 +41,9 @@ def _put(network: nn.Cell, kernels: dict[str, _Kernels]) -> list[retrofit.Branch
 
 def _rename(cell: nn.Cell, attribute: str, other: str) -> None:
     """Let a parameter be another attribute of its cell, in the same place of their order."""
-    held = dict(cell._params)
+    parameters_before = dict(cell._params)
     cell._params.clear()
-    cell._params.update({other if name == attribute else name: value for name, value in held.items()})
+    cell._params.update({other if name == attribute else name: value for name, value in parameters_before.items()})
     vars(cell).pop(attribute, None)
 
 

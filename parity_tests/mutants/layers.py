@@ -62,7 +62,7 @@ CONVOLUTION_FAULTS = {
     ),
     "basis weighed by the first sample": each(
         torch=edited("ops:_basis", ("* mix)", "* mix[:1])")),
-        mindspore=edited("ops:_mixed", ("own)[:, i]", "own)[:1, i]")),
+        mindspore=edited("ops:_mixed", ("part)[:, i]", "part)[:1, i]")),
     ),
     "basis without its last kernel": each(
         torch=edited("ops:_basis", ("* mix).sum(2)", "* mix)[:, :, :-1].sum(2)")),

@@ -18,13 +18,13 @@ def detached_phi(phi, a):
 
 def all_trained(network, a):
     """None of it frozen."""
-    for value in a.twin.module("parameters").held(network).values():
+    for value in a.twin.module("parameters").entries(network).values():
         value.value.requires_grad = True
     return network
 
 
 def all_frozen(network, a):
-    for value in a.twin.module("parameters").held(network).values():
+    for value in a.twin.module("parameters").entries(network).values():
         value.value.requires_grad = False
     return network
 

@@ -1,7 +1,7 @@
 """Tunable layers (docs/method.md, "Layers"), the ordinary norms, and what is built from both."""
 
 from torch_impl.layers.attention import ChannelAttention, SimplifiedChannelAttention, WindowAttention
-from torch_impl.layers.composite import Composite, call, conv2d, held, linear, norm, parameter
+from torch_impl.layers.composite import Composite, call, conv2d, linear, norm, parameter, value_at
 from torch_impl.layers.conv import (
     TunableConv1d,
     TunableConv2d,
@@ -48,7 +48,7 @@ __all__ = [
     "WindowAttention",
     "call",
     "conv2d",
-    "held",
+    "value_at",
     "linear",
     "norm",
     "parameter",

@@ -5,7 +5,7 @@ import math
 import torch
 
 from torch_impl import ops
-from torch_impl.layers.composite import Composite, call, conv2d, held, linear, parameter
+from torch_impl.layers.composite import Composite, call, conv2d, linear, parameter, value_at
 from tunable.errors import TunableError
 from tunable.specs.networks import DEFAULT_PHI
 
@@ -73,7 +73,7 @@ class WindowAttention(Composite):
         qkv = call(self.qkv, windows, omega).reshape(-1, count, pixels, 3 * self.heads, size).swapaxes(2, 3)
         q, k, v = (part.reshape(-1, pixels, size) for part in ops.split(qkv, 3, 2))
         weights = ops.bmm(q / math.sqrt(size), k.swapaxes(1, 2)).reshape(-1, count, self.heads, pixels, pixels)
-        bias = ops.relative_bias(held(self.relative_position_bias_table, omega), self.window)
+        bias = ops.relative_bias(value_at(self.relative_position_bias_table, omega), self.window)
         weights = weights + bias
         if mask is not None:
             weights = weights + mask

@@ -104,6 +104,6 @@ def call(layer: nn.Module, x: torch.Tensor, omega: torch.Tensor | None) -> torch
     return layer(x) if omega is None else layer(x, omega)
 
 
-def held(parameter: nn.Module | nn.Parameter, omega: torch.Tensor | None) -> torch.Tensor:
+def value_at(parameter: nn.Module | nn.Parameter, omega: torch.Tensor | None) -> torch.Tensor:
     """The value of a free parameter: (*shape), or (N, *shape) for omega (N, p)."""
     return parameter(omega) if isinstance(parameter, nn.Module) else parameter

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from torch_impl import ops
-from torch_impl.layers import Composite, LayerNorm2d, call, conv2d, held, norm, parameter
+from torch_impl.layers import Composite, LayerNorm2d, call, conv2d, norm, parameter, value_at
 from torch_impl.networks.network import Network
 from tunable.specs.networks import NAFNetSpec
 
@@ -36,10 +36,10 @@ class NAFBlock(Composite):
         y = ops.gate(y)
         y = y * call(self.sca, ops.global_mean(y), omega)
         y = call(self.conv3, y, omega)
-        x = x + y * held(self.beta, omega)
+        x = x + y * value_at(self.beta, omega)
         y = ops.gate(call(self.conv4, self.norm2(x, omega), omega))
         y = call(self.conv5, y, omega)
-        return x + y * held(self.gamma, omega)
+        return x + y * value_at(self.gamma, omega)
 
     def roles(self) -> dict[str, tuple[str, int]]:
         return {"beta": ("zero", 0), "gamma": ("zero", 0)}

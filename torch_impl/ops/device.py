@@ -31,7 +31,7 @@ def full_precision() -> None:
 
 def facts(device: torch.device, mode: str) -> dict[str, str]:
     """Version, device and every switch that changes numbers."""
-    found = {
+    switches = {
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "mode": mode,
@@ -45,7 +45,7 @@ def facts(device: torch.device, mode: str) -> dict[str, str]:
         "onednn isa cap": os.environ.get("ONEDNN_MAX_CPU_ISA", "none"),
     }
     if device.type == "cuda":
-        found["cudnn"] = str(torch.backends.cudnn.version())
-        found["cudnn deterministic"] = str(torch.backends.cudnn.deterministic)
-        found["cudnn benchmark"] = str(torch.backends.cudnn.benchmark)
-    return found
+        switches["cudnn"] = str(torch.backends.cudnn.version())
+        switches["cudnn deterministic"] = str(torch.backends.cudnn.deterministic)
+        switches["cudnn benchmark"] = str(torch.backends.cudnn.benchmark)
+    return switches

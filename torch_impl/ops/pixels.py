@@ -55,22 +55,22 @@ def pad_to_multiple(x: torch.Tensor, multiple: int, mode: str) -> torch.Tensor:
     """x (N, C, H, W) padded at the bottom and on the right to multiples; mode `zeros`, `reflect` or `replicate`."""
     for axis in (2, 3):
         size = x.shape[axis]
-        wanted = (size + multiple - 1) // multiple * multiple
-        if not isinstance(size, torch.SymInt) and wanted == size:  # a graph for any size has no such branch
+        target = (size + multiple - 1) // multiple * multiple
+        if not isinstance(size, torch.SymInt) and target == size:  # a graph for any size has no such branch
             continue
         if mode == "reflect":
-            x = x.index_select(axis, _reflected(size, wanted, x.device))
+            x = x.index_select(axis, _reflected(size, target, x.device))
         elif mode == "replicate":
-            x = x.index_select(axis, torch.arange(wanted, device=x.device).clamp(max=size - 1))
+            x = x.index_select(axis, torch.arange(target, device=x.device).clamp(max=size - 1))
         else:
-            x = functional.pad(x, (0, wanted - size) if axis == 3 else (0, 0, 0, wanted - size))
+            x = functional.pad(x, (0, target - size) if axis == 3 else (0, 0, 0, target - size))
     return x
 
 
-def _reflected(size, wanted, device) -> torch.Tensor:
+def _reflected(size, target, device) -> torch.Tensor:
     """What tunable.windows.reflected(size, 0, wanted - size) is, in a graph for any size too."""
     last = torch.arange(size, device=device)[-1:]
-    index = torch.arange(wanted, device=device) % (2 * last).clamp(min=1)  # there and back again
+    index = torch.arange(target, device=device) % (2 * last).clamp(min=1)  # there and back again
     return torch.minimum(index, 2 * last - index)
 
 

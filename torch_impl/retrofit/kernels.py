@@ -15,7 +15,7 @@ class _Kernels(nn.Module):
     and `down` (p, rank, columns), rows being the first axis of the tensor; for another phi `kernels` (p, *shape).
     """
 
-    def __init__(self, name: str, given: retrofit.Held, plan: retrofit.Plan, seed: int):
+    def __init__(self, name: str, given: retrofit.Entry, plan: retrofit.Plan, seed: int):
         super().__init__()
         value, p = given.value.detach(), plan.num_objectives
         self.base = plan.phi == "base"
@@ -42,10 +42,10 @@ class _Kernels(nn.Module):
             return ops.displaced(given, alpha, self.differences)
         return ops.aggregate(alpha, self.kernels)
 
-    def parts(self) -> dict[str, retrofit.Held]:
+    def parts(self) -> dict[str, retrofit.Entry]:
         """Its parameters by name, as files hold them."""
         return {
-            name: retrofit.Held(value, tuple(value.shape) if self.low_rank else (len(value), *self.shape))
+            name: retrofit.Entry(value, tuple(value.shape) if self.low_rank else (len(value), *self.shape))
             for name, value in self.named_parameters()
         }
 
@@ -57,13 +57,13 @@ class _Layer(nn.Module):
     names    in the network, by name in the layer
     """
 
-    def __init__(self, place: retrofit.Place, given: dict[str, retrofit.Held], plan: retrofit.Plan, seed: int):
+    def __init__(self, place: retrofit.Place, given: dict[str, retrofit.Entry], plan: retrofit.Plan, seed: int):
         super().__init__()
         self.name = place.name
         self.names = dict(place.tensors)
         self.phi = None if plan.phi == "base" else make_phi(plan.phi, plan.num_objectives)
         if self.phi is not None:
-            parts = parameters.held(self.phi)
+            parts = parameters.entries(self.phi)
             start = retrofit.phi_start(
                 retrofit.below(place.name, "phi"), plan.phi, {local: each.shape for local, each in parts.items()}, seed
             )
@@ -96,5 +96,5 @@ class _Layer(nn.Module):
             for local, kernels in self.kernels.items()
         }
         return retrofit.LayerParts(
-            self.name, self.names, kernels, {} if self.phi is None else parameters.held(self.phi)
+            self.name, self.names, kernels, {} if self.phi is None else parameters.entries(self.phi)
         )

@@ -66,9 +66,9 @@ def from_endpoints(*networks: nn.Module) -> TunedNetwork:
     """
     kept = {name: why for network in networks for name, why in parameters.kept(network).items()}
     copies = [parameters.copied(network) for network in networks]
-    held = [parameters.held(network) for network in copies]
+    endpoints = [parameters.entries(network) for network in copies]
     retrofit.check_endpoints(
-        [{name: each.shape for name, each in found.items()} for found in held],
+        [{name: each.shape for name, each in entries.items()} for entries in endpoints],
         [{n: parameters.array(v) for n, v in parameters.statistics(network).items()} for network in copies],
     )
     first = copies[0]
@@ -76,7 +76,7 @@ def from_endpoints(*networks: nn.Module) -> TunedNetwork:
     places, left = retrofit.chosen(parameters.places(first, kept), "*")
     plan = retrofit.interpolation(places, left, len(copies))
     network = TunedNetwork(first, places, left, plan, 0)
-    weights = {name: np.stack([parameters.array(found[name]) for found in held]) for name in plan.tensors}
+    weights = {name: np.stack([parameters.array(entries[name]) for entries in endpoints]) for name in plan.tensors}
     network.assign({**network.weights(), **{plan.tensors[name]: value for name, value in weights.items()}})
     return network
 
@@ -95,16 +95,16 @@ def load_tuned(path: str | Path, *, base: nn.Module) -> TunedNetwork:
     Raises:
         CheckpointError: for a file that is missing, damaged or of another kind, or that does not fit `base`.
     """
-    tensors, plan, wanted = retrofitted.load(path)
+    tensors, plan, digest = retrofitted.load(path)
     copied = parameters.copied(base)
-    held = parameters.held(copied)
-    tensors, plan, wrapper = retrofitted.unwrapped(tensors, plan, held)
-    found = parameters.places(copied, parameters.kept(base))
-    places = retrofit.check_places(plan, found, path)
-    if wanted:
-        retrofitted.check_base(parameters.digest(copied, wrapper), wanted, path)
+    entries = parameters.entries(copied)
+    tensors, plan, wrapper = retrofitted.unwrapped(tensors, plan, entries)
+    candidates = parameters.places(copied, parameters.kept(base))
+    places = retrofit.check_places(plan, candidates, path)
+    if digest:
+        retrofitted.check_base(parameters.digest(copied, wrapper), digest, path)
     names = {place.name for place in places}
-    left = {p.name: f"{p.kind}: not tunable in {path}" for p in found if p.name not in names}
+    left = {p.name: f"{p.kind}: not tunable in {path}" for p in candidates if p.name not in names}
     network = TunedNetwork(copied, places, left, plan, 0)
     network.assign(tensors, path)
     return network

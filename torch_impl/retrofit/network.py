@@ -41,7 +41,7 @@ class TunedNetwork(nn.Module):
         self.num_objectives = plan.num_objectives
         self.plan = plan
         self.left = left
-        given = parameters.held(network)
+        given = parameters.entries(network)
         self.layers = nn.ModuleList(_Layer(place, given, plan, seed) for place in places if place.tensors)
         self._uses, tunable = [], set()
         for module, names in _uses(network, plan.tensors):
@@ -106,37 +106,39 @@ class TunedNetwork(nn.Module):
         if not torch.compiler.is_compiling():
             retrofit.check_kept(self._branches)
         try:
-            given = {name: dict.__getitem__(held, local) for held, names in self._uses for local, name in names.items()}
+            given = {
+                name: dict.__getitem__(holder, local) for holder, names in self._uses for local, name in names.items()
+            }
         except KeyError:
-            gone = next(name for held, names in self._uses for local, name in names.items() if local not in held)
+            gone = next(name for holder, names in self._uses for local, name in names.items() if local not in holder)
             raise TunableError(
                 f"{gone} is no longer a parameter: pruning, say, or a parametrization has put in its place what it "
                 "computes. Do that to the network before make_tunable, or to what fold returns"
             ) from None
-        found = {}
+        kernels = {}
         with ops.no_autocast(next(iter(given.values()))):  # phi too
             for layer in self.layers:
-                found.update(layer.values(given, omega))  # pyright: ignore[reportCallIssue]
+                kernels.update(layer.values(given, omega))  # pyright: ignore[reportCallIssue]
         if not torch.is_grad_enabled() and not torch.compiler.is_compiling() and not ops.is_transformed():
             # Without gradients, too, products of matrices choose their way by this flag of a weight, or of what a view
             # of it is from.
-            for name, value in found.items():
+            for name, value in kernels.items():
                 if value.ndim <= 2:
                     (value if value._base is None else value._base).requires_grad_(self._trained[name])
-        return found
+        return kernels
 
     @ops.never_a_graph_of_its_own  # in Python `traced` would be seen by all threads
     def _at(self, omega, inputs, options):
-        found = self._tensors(omega)
+        kernels = self._tensors(omega)
         if torch.compiler.is_dynamo_compiling():
-            for held, names in self._uses:
-                held.traced = {local: found[name] for local, name in names.items()}
+            for holder, names in self._uses:
+                holder.traced = {local: kernels[name] for local, name in names.items()}
             try:
                 return self.network(*inputs, **options)
             finally:
-                for held, _ in self._uses:
-                    held.traced = None
-        here = {id(held): {local: found[name] for local, name in names.items()} for held, names in self._uses}
+                for holder, _ in self._uses:
+                    holder.traced = None
+        here = {id(holder): {local: kernels[name] for local, name in names.items()} for holder, names in self._uses}
         token = _running.set({**(_running.get() or {}), **here})
         _calls[id(here)] = here
         try:
@@ -159,12 +161,12 @@ class TunedNetwork(nn.Module):
         """
         omega = self._checked(omega, (1,))
         with torch.no_grad():
-            found = self._tensors(omega)
+            kernels = self._tensors(omega)
             folded = _ordinary(parameters.copied(self.network))
-            for name, each in parameters.held(folded).items():
+            for name, each in parameters.entries(folded).items():
                 each.value.requires_grad_(self._trained.get(name, True))  # what was lazy has no entry
-                if name in found:
-                    each.value.copy_(found[name])
+                if name in kernels:
+                    each.value.copy_(kernels[name])
         return folded
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -192,10 +194,10 @@ class TunedNetwork(nn.Module):
             for part, value in zip(parts, retrofit.unstacked(tensors[name], len(parts)), strict=True):
                 parameters.set_value(part, value)
 
-    def _stored(self) -> dict[str, list[retrofit.Held]]:
+    def _stored(self) -> dict[str, list[retrofit.Entry]]:
         network = self.network
         layers = [layer.parts() for layer in self.layers]  # pyright: ignore[reportCallIssue]
-        return retrofit.stored(self.plan, layers, parameters.held(network), parameters.statistics(network))
+        return retrofit.stored(self.plan, layers, parameters.entries(network), parameters.statistics(network))
 
     def save(self, path: str | Path) -> None:
         """Write the weights file, from which `load_tuned` makes this network again.

@@ -99,9 +99,9 @@ def _ordinary(network: nn.Module) -> nn.Module:
 def _uses(network: nn.Module, tunable: Iterable[str]) -> list[tuple[nn.Module, dict[str, str]]]:
     """Every layer that holds tunable parameters, once, and which: attribute -> name in the network."""
     names = {id(value): name for name, value in network.named_parameters() if name in tunable}
-    found = []
+    uses = []
     for module in network.modules():
-        own = {local: names[id(value)] for local, value in module._parameters.items() if id(value) in names}
-        if own:
-            found.append((module, own))
-    return found
+        attributes = {local: names[id(value)] for local, value in module._parameters.items() if id(value) in names}
+        if attributes:
+            uses.append((module, attributes))
+    return uses
