@@ -22,7 +22,7 @@ class Adversary:
     `update` may be part of a compiled function.
     """
 
-    def __init__(self, recipe: Recipe, like: ms.Parameter):
+    def __init__(self, recipe: Recipe, like: ms.Parameter) -> None:
         settings = recipe.discriminator
         self.network = Discriminator(widths=settings.widths(), hidden=settings.hidden)
         initialise(self.network, recipe.seed)
@@ -33,7 +33,7 @@ class Adversary:
         self._backward = ms.value_and_grad(self._loss, None, list(self._parameters.values()))
 
     def prepare(self, learning_rate: float) -> None:
-        """Begin the next step; `learning_rate` is that of the network's step, which follows the schedule."""
+        """Begin the next step; `learning_rate` belongs to the network's step and follows the schedule."""
         self._optimizer.prepare(self._ratio * learning_rate)
 
     def update(self, clean: ms.Tensor, restored: ms.Tensor) -> ms.Tensor:
@@ -54,5 +54,5 @@ class Adversary:
             ops.assign(value, entries[f"weights.{name}"])
         self._optimizer.load_state(entries)
 
-    def _loss(self, clean, restored):
+    def _loss(self, clean: ms.Tensor, restored: ms.Tensor):
         return relativistic(self.network(restored), self.network(clean)).mean()

@@ -1,10 +1,12 @@
 """This twin as a `Framework` and an `Opener` of tunable.backends.protocol: numpy in, numpy out."""
 
+from collections.abc import Callable
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import mindspore as ms
 import numpy as np
+from mindspore import nn
 
 from mindspore_impl import exports, folding, ops
 from mindspore_impl.layers import Tunable
@@ -14,6 +16,11 @@ from mindspore_impl.training import Trainer
 from tunable.backends.model import load
 from tunable.backends.protocol import Execution, Framework, LayerCall, Opener
 from tunable.backends.registry import check_inputs, choose
+from tunable.benchmark.layers import Layer
+from tunable.exports.graphs import Graph
+from tunable.parameters.specs import ParameterSpec
+from tunable.specs.networks import NetworkSpec
+from tunable.specs.recipe import Recipe
 from tunable.weights.storage import Header
 
 
@@ -27,37 +34,65 @@ class Backend(Execution):
     opens = (".mindir",)
     _compiled = WeakKeyDictionary()  # network -> sizes of inputs for which it was compiled, in whichever backend
 
-    def __init__(self, device: str | None = None, mode: str | None = None):
+    def __init__(self, device: str | None = None, mode: str | None = None) -> None:
         super().__init__(ops.device_of(device), choose(self.name, "mode", mode, self.modes))
         # A graph on a CPU keeps what its kernels prepare for the shapes of their inputs.
         self.lean = "pynative" if self.device.startswith("cpu") else "graph"
         ops.full_precision()
 
     def in_float64(self) -> None:
-        return None  # MindSpore's convolutions compute in float32 and float16 only
+        """None, since MindSpore's convolutions compute in float32 and float16 only."""
+        return None
 
     def facts(self) -> dict[str, str]:
+        """Versions, device and every switch that changes numbers."""
         return ops.facts(self.device, self.mode)
 
     @ops.alone()
-    def build(self, spec, num_objectives: int):
+    def build(self, spec: NetworkSpec, num_objectives: int) -> Network:
+        """Build a network, with the weights of seed 0.
+
+        Args:
+            spec: its name and arguments.
+            num_objectives: p; 0 for the plain form.
+        """
         network = NETWORKS[spec.name](num_objectives=num_objectives, **spec.arguments())
         initialise(network, 0)
         return network
 
-    def specs(self, network):
+    def specs(self, network: Network) -> list[ParameterSpec]:
+        """Name, shape and role of every parameter, in the network's order."""
         return parameter_specs(network)
 
     @ops.alone()
-    def parameters(self, network) -> dict[str, np.ndarray]:
+    def parameters(self, network: Network) -> dict[str, np.ndarray]:
+        """A copy of every parameter by name, in the network's dtype."""
         return {name: value.asnumpy().copy() for name, value in network.parameters_and_names()}
 
     @ops.alone()
-    def assign(self, network, tensors: dict[str, np.ndarray]) -> None:
+    def assign(self, network: Network, tensors: dict[str, np.ndarray]) -> None:
+        """Set every parameter.
+
+        Args:
+            network: the network, which is changed in place.
+            tensors: arrays by name, in the shapes that `specs` gives.
+        """
         for name, value in network.parameters_and_names():
             ops.assign(value, tensors[name])
 
-    def run(self, network, degraded: np.ndarray, omega: np.ndarray | None) -> np.ndarray:
+    def run(
+        self, network: Network | exports.ExportedNetwork, degraded: np.ndarray, omega: np.ndarray | None
+    ) -> np.ndarray:
+        """Run a network, without gradients.
+
+        Args:
+            network: a tunable or a plain network.
+            degraded: float32 pictures (n, c, h, w), 0 to 1.
+            omega: (p,) for all pictures or (n, p); None for a plain network.
+
+        Returns:
+            The restored pictures (n, c, scale h, scale w), not clipped.
+        """
         mode = self._mode_for(network, degraded.shape)
         with ops.running(mode):
             if mode == "pynative":
@@ -66,7 +101,14 @@ class Backend(Execution):
             return network(x, self._omega(omega)).asnumpy()
 
     @ops.alone()
-    def trace(self, network, degraded: np.ndarray, omega: np.ndarray) -> dict[str, LayerCall]:
+    def trace(self, network: Network, degraded: np.ndarray, omega: np.ndarray) -> dict[str, LayerCall]:
+        """Run a network and record every tunable layer by name, in calling order.
+
+        Args:
+            network: a tunable network.
+            degraded: float32 pictures (n, c, h, w).
+            omega: (p,) or (n, p).
+        """
         calls, handles = {}, []
         for name, cell in network.cells_and_names():
             if isinstance(cell, Tunable):
@@ -80,36 +122,75 @@ class Backend(Execution):
         return calls
 
     @ops.alone()
-    def trainer(self, network, recipe) -> Trainer:
+    def trainer(self, network: Network, recipe: Recipe) -> Trainer:
+        """Train a network in place with a recipe's objectives and optimizer.
+
+        Raises:
+            RecipeError: where VGG-19's weights cannot be had.
+            DataError: where a style's picture cannot be read.
+        """
         return Trainer(network, recipe, compiled=self.mode == "graph")
 
-    def layer_call(self, layer, form: str, num_objectives: int):
+    def layer_call(self, layer: Layer, form: str, num_objectives: int) -> Callable[[], None]:
+        """A function that runs a layer once: tunable in a form, or the ordinary layer of its size."""
         return layer_call(layer, form, num_objectives, self.device, self.mode)
 
-    def fold(self, network, omega: np.ndarray):
+    def fold(self, network: Network, omega: np.ndarray) -> nn.Cell:
+        """The plain network equal to a tunable one at omega (p,)."""
         with ops.running("pynative"):  # each layer once: not worth a compilation
             return folding.fold(network, self._omega(omega))
 
-    def folds(self, network) -> bool:
+    def folds(self, network: Network | exports.ExportedNetwork) -> bool:
+        """Whether `fold` takes the network: every one that this twin built, but no exported one."""
         return not isinstance(network, exports.ExportedNetwork)
 
     @ops.alone()
-    def export(self, network, path, format: str, form: str, metadata: dict[str, str], size=None) -> None:
+    def export(
+        self,
+        network: Network,
+        path: str | Path,
+        format: str,
+        form: str,
+        metadata: dict[str, str],
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        """Write a network as a graph, with inputs `image` (n, c, h, w) and, when tunable, `omega`.
+
+        Args:
+            network: a tunable or a plain network.
+            path: the file.
+            format: one of `formats`.
+            form: `shared`, whose omega is (1, p), or `basis`, whose omega is (n, p).
+            metadata: the header, which stands in the file.
+            size: fixed height and width of the pictures in pixels; None leaves them open.
+
+        Raises:
+            BackendError: where the framework cannot write this graph.
+        """
         write = exports.export_onnx if format == "onnx" else exports.export_mindir
         write(network, path, form, metadata, size)
 
     @ops.alone()
-    def open(self, path):
+    def open(self, path: str | Path) -> tuple[exports.ExportedNetwork, Header]:
+        """Read a MINDIR file.
+
+        Returns:
+            What `run` takes as network, and the file's header.
+
+        Raises:
+            CheckpointError: for a file that is missing, damaged, or none that this project exported.
+        """
         network = exports.ExportedNetwork(path)
         header = Header.from_metadata(network.metadata, path, "an exported model")
         check_inputs(network.inputs, header, path)
         return network, header
 
-    def graph(self, path):
+    def graph(self, path: str | Path) -> Graph:
+        """The operators and constants of a MINDIR file."""
         return exports.read_mindir(path)
 
     @ops.alone()
-    def _mode_for(self, network, size: tuple[int, ...]) -> str:
+    def _mode_for(self, network: Network | exports.ExportedNetwork, size: tuple[int, ...]) -> str:
         """A graph keeps megabytes for a size of its inputs even when it is dropped, and takes seconds to compile: the
         first sizes that a network meets are compiled, others run without."""
         if self.mode != "graph" or isinstance(network, exports.ExportedNetwork):  # which drops its own graphs
@@ -123,8 +204,8 @@ class Backend(Execution):
         return None if omega is None else ms.Tensor(np.ascontiguousarray(omega))
 
     @staticmethod
-    def _recorder(calls: dict[str, LayerCall], name: str):
-        def record(cell, inputs, output):
+    def _recorder(calls: dict[str, LayerCall], name: str) -> Callable[..., None]:
+        def record(cell: Tunable, inputs: tuple[ms.Tensor, ...], output: ms.Tensor):
             tensors = {local: value.asnumpy().copy() for local, value in cell.parameters_and_names()}
             x = inputs[0].asnumpy().copy() if cell.kind != "parameter" else None
             calls[name] = LayerCall(cell.kind, cell.phi_form, tensors, cell.options(), x, output.asnumpy().copy())

@@ -19,7 +19,7 @@ from tunable.weights.foreign import check_message
 class _Exported(nn.Cell):
     """A network whose omega has rank 2."""
 
-    def __init__(self, network: Network, form: str):
+    def __init__(self, network: Network, form: str) -> None:
         super().__init__(auto_prefix=False)  # the parameters keep their names
         self.network = network
         self.form = form
@@ -37,7 +37,7 @@ def export_onnx(
     form: str = "shared",
     metadata: dict[str, str] | None = None,
     size: tuple[int, int] | None = None,
-):
+) -> None:
     """Write `network` as an ONNX file whose batch may vary, and height and width too.
 
     form      `shared`: omega (1, p), one for the batch; `basis`: omega (n, p), one per sample; plain networks ignore it
@@ -65,8 +65,8 @@ def export_mindir(
     form: str = "shared",
     metadata: dict[str, str] | None = None,
     size: tuple[int, int] | None = None,
-):
-    """Write `network` as a MINDIR file (path ends in .mindir); the arguments are those of `export_onnx`."""
+) -> None:
+    """Write `network` as a MINDIR file (path ends in .mindir); `export_onnx` says what the arguments mean."""
     inputs, copy = _inputs(network, form, size), _copied(network, form)
     with _exporting(size):
         ms.export(_Exported(copy, form), *inputs.values(), file_name=str(path), file_format="MINDIR")
@@ -83,7 +83,7 @@ def export_mindir(
 class ExportedNetwork:
     """A MINDIR file, called as the network that it was made from: (x, omega)."""
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path) -> None:
         """CheckpointError if the file cannot be read."""
         model = _parsed(path)
         self.metadata = dict(model.user_info)

@@ -19,7 +19,7 @@ class Optimizer:
     `prepare` and `update` make a step; `update` may be part of a compiled function.
     """
 
-    def __init__(self, settings: Adam | AdamW | SGD, parameters: dict[str, ms.Parameter]):
+    def __init__(self, settings: Adam | AdamW | SGD, parameters: dict[str, ms.Parameter]) -> None:
         self._settings, self._names, self._steps = settings, tuple(parameters), 0
         self._parameters = ms.ParameterTuple(parameters.values())
         self._buffers = tuple(self._parameters.clone(kind, "zeros") for kind in settings.buffers)
@@ -74,7 +74,7 @@ class Optimizer:
         kinds = zip(self._settings.buffers, self._buffers, strict=True)
         return {f"{kind}.{name}": v for kind, buffers in kinds for name, v in zip(self._names, buffers, strict=True)}
 
-    def _shortened(self, gradients):
+    def _shortened(self, gradients: tuple[ms.Tensor, ...]):
         """As torch.nn.utils.clip_grad_norm_ does it: ops.clip_by_global_norm lacks its 1e-6."""
         total = 0.0
         for gradient in gradients:
@@ -85,7 +85,7 @@ class Optimizer:
             shortened = shortened + (gradient * factor,)
         return shortened
 
-    def _adapt(self, i, gradient):
+    def _adapt(self, i: int, gradient: ms.Tensor):
         """Adam; AdamW decays the weight by itself."""
         parameter, (firsts, seconds) = self._parameters[i], self._buffers
         first = firsts[i] + self._new1 * (gradient - firsts[i])
@@ -95,7 +95,7 @@ class Optimizer:
         weight = parameter * self._kept if self._decoupled else parameter
         _ops.assign(parameter, weight - self._rate * (first / (_ops.sqrt(second) / self._root + self._eps)))
 
-    def _descend(self, i, gradient):
+    def _descend(self, i: int, gradient: ms.Tensor):
         """Gradient descent, with momentum if there is a buffer for it."""
         move = gradient
         if self._momentum:

@@ -1,6 +1,6 @@
 """How networks of MindSpore hold their parameters: where, under which names, and what can become tunable.
 
-Names and shapes are those of PyTorch, so that the twins of a user's network read each other's files: a norm's gamma and
+Names and shapes are PyTorch's, so that the twins of a user's network read each other's files: a norm's gamma and
 beta are weight and bias, and one-dimensional layers, which store their kernels with an axis more, have one less.
 """
 
@@ -140,7 +140,7 @@ def statistics(network: nn.Cell) -> dict[str, retrofit.Entry]:
 
 
 def _all(network: nn.Cell) -> Iterator[tuple[str, str, retrofit.Entry]]:
-    """(name, attribute, what is held), each parameter once."""
+    """(name, attribute, entry) of every parameter, each once."""
     known = set()
     for path, cell in _cells(network):
         names = _names_of(cell)

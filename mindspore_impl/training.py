@@ -19,7 +19,7 @@ class Trainer:
     compiled  run a whole step (forward, backward, update) as one graph
     """
 
-    def __init__(self, network: nn.Cell, recipe: Recipe, *, compiled: bool = False):
+    def __init__(self, network: nn.Cell, recipe: Recipe, *, compiled: bool = False) -> None:
         self.network = network
         parameter = next(network.get_parameters())
         self._adversary = Adversary(recipe, parameter) if recipe.adversarial else None
@@ -33,14 +33,14 @@ class Trainer:
         network, loss, plain, optimizer = self.network, self._loss, self._plain, self._optimizer
         adversary = self._adversary
 
-        def compute(omega, sample):
+        def compute(omega: ms.Tensor, sample: dict[str, ms.Tensor]):
             restored = network(sample["degraded"]) if plain else network(sample["degraded"], omega)
             value, terms = loss(restored, sample, omega)
             return value, terms, restored
 
         backward = ms.value_and_grad(compute, None, list(self._parameters.values()), has_aux=True)
 
-        def update(omega, sample):
+        def update(omega: ms.Tensor, sample: dict[str, ms.Tensor]):
             (value, terms, restored), gradients = backward(omega, sample)
             optimizer.update(gradients)
             if adversary is None:

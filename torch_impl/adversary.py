@@ -17,7 +17,7 @@ class Adversary:
     like  a parameter of the network on trial: the discriminator stands beside it
     """
 
-    def __init__(self, recipe: Recipe, like: torch.Tensor):
+    def __init__(self, recipe: Recipe, like: torch.Tensor) -> None:
         settings = recipe.discriminator
         self.network = Discriminator(widths=settings.widths(), hidden=settings.hidden)
         initialise(self.network, recipe.seed)
@@ -27,7 +27,7 @@ class Adversary:
         self._ratio = settings.optimizer.learning_rate / recipe.optimizer.learning_rate
 
     def prepare(self, learning_rate: float) -> None:
-        """Begin the next step; `learning_rate` is that of the network's step, which follows the schedule."""
+        """Begin the next step; `learning_rate` belongs to the network's step and follows the schedule."""
         self._optimizer.prepare(self._ratio * learning_rate)
 
     def update(self, clean: torch.Tensor, restored: torch.Tensor) -> torch.Tensor:

@@ -1,10 +1,12 @@
 """This twin as a `Framework` of tunable.backends.protocol: numpy in, numpy out."""
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from torch_impl import exports, folding, ops
 from torch_impl.layers import Tunable
@@ -14,6 +16,10 @@ from torch_impl.training import Trainer
 from tunable.backends.model import load
 from tunable.backends.protocol import Execution, Framework, LayerCall
 from tunable.backends.registry import choose
+from tunable.benchmark.layers import Layer
+from tunable.parameters.specs import ParameterSpec
+from tunable.specs.networks import NetworkSpec
+from tunable.specs.recipe import Recipe
 
 
 class Backend(Execution):
@@ -25,40 +31,73 @@ class Backend(Execution):
     pads_any_size = True
     _dtype = torch.float32
 
-    def __init__(self, device: str | None = None, mode: str | None = None):
+    def __init__(self, device: str | None = None, mode: str | None = None) -> None:
         super().__init__(str(ops.device_of(device)), choose(self.name, "mode", mode, self.modes))
         self.lean = "eager"
         ops.full_precision()
 
     def in_float64(self) -> "Backend":
+        """The same framework in float64 on the CPU, the truth for networks."""
         return _Float64("cpu", "eager")
 
     def facts(self) -> dict[str, str]:
+        """Versions, device and every switch that changes numbers."""
         return ops.facts(torch.device(self.device), self.mode)
 
-    def build(self, spec, num_objectives: int):
+    def build(self, spec: NetworkSpec, num_objectives: int) -> Network:
+        """Build a network, with the weights of seed 0.
+
+        Args:
+            spec: its name and arguments.
+            num_objectives: p; 0 for the plain form.
+        """
         network = NETWORKS[spec.name](num_objectives=num_objectives, **spec.arguments())
         initialise(network, 0)
         return network.to(self.device, self._dtype)
 
-    def specs(self, network):
+    def specs(self, network: Network) -> list[ParameterSpec]:
+        """Name, shape and role of every parameter, in the network's order."""
         return parameter_specs(network)
 
-    def parameters(self, network) -> dict[str, np.ndarray]:
+    def parameters(self, network: Network) -> dict[str, np.ndarray]:
+        """A copy of every parameter by name, in the network's dtype."""
         return {name: value.detach().cpu().numpy().copy() for name, value in network.named_parameters()}
 
-    def assign(self, network, tensors: dict[str, np.ndarray]) -> None:
+    def assign(self, network: Network, tensors: dict[str, np.ndarray]) -> None:
+        """Set every parameter.
+
+        Args:
+            network: the network, which is changed in place.
+            tensors: arrays by name, in the shapes that `specs` gives.
+        """
         with torch.no_grad():
             for name, value in network.named_parameters():
                 value.copy_(torch.from_numpy(tensors[name]))
 
-    def run(self, network, degraded: np.ndarray, omega: np.ndarray | None) -> np.ndarray:
+    def run(self, network: Network, degraded: np.ndarray, omega: np.ndarray | None) -> np.ndarray:
+        """Run a network, without gradients.
+
+        Args:
+            network: a tunable or a plain network.
+            degraded: float32 pictures (n, c, h, w), 0 to 1.
+            omega: (p,) for all pictures or (n, p); None for a plain network.
+
+        Returns:
+            The restored pictures (n, c, scale h, scale w), not clipped.
+        """
         with torch.inference_mode():
             x = self._tensor(degraded)
             forward = torch.compile(network) if self.mode == "compile" else network
             return forward(x, self._omega(omega)).cpu().numpy()
 
-    def trace(self, network, degraded: np.ndarray, omega: np.ndarray) -> dict[str, LayerCall]:
+    def trace(self, network: Network, degraded: np.ndarray, omega: np.ndarray) -> dict[str, LayerCall]:
+        """Run a network and record every tunable layer by name, in calling order.
+
+        Args:
+            network: a tunable network.
+            degraded: float32 pictures (n, c, h, w).
+            omega: (p,) or (n, p).
+        """
         calls = {}
         network = copy.deepcopy(network)  # on which no other thread runs: hooks would record that too
         for name, module in network.named_modules():
@@ -68,19 +107,49 @@ class Backend(Execution):
             network(self._tensor(degraded), self._omega(omega))
         return calls
 
-    def trainer(self, network, recipe) -> Trainer:
+    def trainer(self, network: Network, recipe: Recipe) -> Trainer:
+        """Train a network in place with a recipe's objectives and optimizer.
+
+        Raises:
+            RecipeError: where VGG-19's weights cannot be had.
+            DataError: where a style's picture cannot be read.
+        """
         return Trainer(network, recipe, compiled=self.mode == "compile")
 
-    def layer_call(self, layer, form: str, num_objectives: int):
+    def layer_call(self, layer: Layer, form: str, num_objectives: int) -> Callable[[], None]:
+        """A function that runs a layer once: tunable in a form, or the ordinary layer of its size."""
         return layer_call(layer, form, num_objectives, torch.device(self.device), self.mode)
 
-    def fold(self, network, omega: np.ndarray):
+    def fold(self, network: Network, omega: np.ndarray) -> nn.Module:
+        """The plain network equal to a tunable one at omega (p,)."""
         return folding.fold(network, self._tensor(omega))
 
-    def folds(self, network) -> bool:
+    def folds(self, network: Network) -> bool:
+        """Whether `fold` takes the network: every one that this twin built, but no exported one."""
         return True
 
-    def export(self, network, path, format: str, form: str, metadata: dict[str, str], size=None) -> None:
+    def export(
+        self,
+        network: Network,
+        path: str | Path,
+        format: str,
+        form: str,
+        metadata: dict[str, str],
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        """Write a network as a graph, with inputs `image` (n, c, h, w) and, when tunable, `omega`.
+
+        Args:
+            network: a tunable or a plain network.
+            path: the file.
+            format: one of `formats`.
+            form: `shared`, whose omega is (1, p), or `basis`, whose omega is (n, p).
+            metadata: the header, which stands in the file.
+            size: fixed height and width of the pictures in pixels; None leaves them open.
+
+        Raises:
+            BackendError: where the framework cannot write this graph.
+        """
         exports.export_onnx(network, path, form, metadata, size)
 
     def _omega(self, omega: np.ndarray | None) -> torch.Tensor | None:
@@ -90,8 +159,8 @@ class Backend(Execution):
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device, self._dtype)
 
     @staticmethod
-    def _recorder(calls: dict[str, LayerCall], name: str):
-        def record(module, inputs, output):
+    def _recorder(calls: dict[str, LayerCall], name: str) -> Callable[..., None]:
+        def record(module: Tunable, inputs: tuple[torch.Tensor, ...], output: torch.Tensor):
             tensors = {local: value.detach().cpu().numpy().copy() for local, value in module.named_parameters()}
             x = inputs[0].cpu().numpy().copy() if module.kind != "parameter" else None
             calls[name] = LayerCall(

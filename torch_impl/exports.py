@@ -20,7 +20,7 @@ _OPSET = 18  # the oldest that torch's exporter writes without converting
 class _Exported(nn.Module):
     """A network whose omega has rank 2."""
 
-    def __init__(self, network: Network, form: str):
+    def __init__(self, network: Network, form: str) -> None:
         super().__init__()
         self.network = network
         self.form = form
@@ -36,7 +36,7 @@ def export_onnx(
     form: str = "shared",
     metadata: dict[str, str] | None = None,
     size: tuple[int, int] | None = None,
-):
+) -> None:
     """Write `network` as an ONNX file whose batch may vary, and height and width too.
 
     form      `shared`: omega (1, p), one for the batch; `basis`: omega (n, p), one per sample; plain networks ignore it

@@ -15,7 +15,7 @@ class Optimizer:
     `prepare` and `update` make a step.
     """
 
-    def __init__(self, settings: Adam | AdamW | SGD, parameters: dict[str, torch.nn.Parameter]):
+    def __init__(self, settings: Adam | AdamW | SGD, parameters: dict[str, torch.nn.Parameter]) -> None:
         self._settings, self._parameters, self._steps = settings, parameters, 0
         options = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
         if settings.kind == "sgd":

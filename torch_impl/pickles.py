@@ -3,6 +3,7 @@
 import math
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,10 +20,10 @@ _SETTINGS = (  # what published checkpoints hold beside tensors: read as somethi
 class _Nothing(dict):
     """Takes the place of everything that is no tensor, number or text: no code of a file or of its classes runs."""
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args, **kwargs) -> None:
         super().__init__()
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: Any) -> None:
         pass
 
 
@@ -77,7 +78,7 @@ def _beside(path: Path) -> list:
     return [(_Nothing, name) for name in names]
 
 
-def _tensors(content):
+def _tensors(content: Any):
     """(name, tensor) of everything inside; what lies at two places is met at the first."""
     waiting, met = [("", content)], {}
     while waiting:

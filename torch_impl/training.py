@@ -18,7 +18,7 @@ class Trainer:
     compiled  run loss and gradient through torch.compile
     """
 
-    def __init__(self, network: nn.Module, recipe: Recipe, *, compiled: bool = False):
+    def __init__(self, network: nn.Module, recipe: Recipe, *, compiled: bool = False) -> None:
         self.network = network
         parameter = next(network.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
@@ -30,11 +30,11 @@ class Trainer:
         # Batches of a run have one size; sizes left open, as a second trainer would make them, fail in Inductor.
         self._forward = torch.compile(self._compute, dynamic=False) if compiled else self._compute
 
-    def _compute(self, sample, omega):
+    def _compute(self, sample: dict[str, torch.Tensor], omega: torch.Tensor):
         restored = self.network(sample["degraded"], None if self._plain else omega)
         return self._loss(restored, sample, omega), restored
 
-    def _backward(self, sample, omega):
+    def _backward(self, sample: dict[str, torch.Tensor], omega: torch.Tensor):
         (loss, terms), restored = self._forward(sample, omega)
         parameters = tuple(self._parameters.values())
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)

@@ -36,7 +36,7 @@ class TunableLinear(Tunable):
         bias: bool = True,
         phi: str = DEFAULT_PHI,
         seed: int | None = None,
-    ):
+    ) -> None:
         super().__init__(num_objectives, phi)
         self.in_features = in_features
         self.out_features = out_features
@@ -49,6 +49,7 @@ class TunableLinear(Tunable):
         return ops.linear(x, self.alpha(omega), self.weight, self.bias)
 
     def roles(self) -> dict[str, tuple[str, int]]:
+        """(role, fan_in) of the layer's parameters, by local name; see ParameterSpec."""
         return {"weight": ("kernel", self.in_features), "bias": ("bias", self.in_features)}
 
     def fold(self, omega: ms.Tensor) -> nn.Dense:

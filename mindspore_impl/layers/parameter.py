@@ -33,7 +33,7 @@ class TunableParameter(Tunable):
         value: int = 0,
         phi: str = DEFAULT_PHI,
         seed: int | None = None,
-    ):
+    ) -> None:
         super().__init__(num_objectives, phi)
         self.shape = tuple(shape)
         self.value = value
@@ -45,6 +45,7 @@ class TunableParameter(Tunable):
         return ops.aggregate(self.alpha(omega), self.weight)
 
     def roles(self) -> dict[str, tuple[str, int]]:
+        """(role, fan_in) of the layer's parameters, by local name; see ParameterSpec."""
         return {"weight": ("one" if self.value else "zero", 0)}
 
     def fold(self, omega: ms.Tensor) -> ms.Parameter:

@@ -12,7 +12,7 @@ from tunable.specs.networks import PHI_FORMS
 class Phi(nn.Cell):
     """The two forms without parameters: `identity`, alpha = omega; `base`, alpha = (1, omega)."""
 
-    def __init__(self, *, base: bool):
+    def __init__(self, *, base: bool) -> None:
         super().__init__()
         self.base = base
 

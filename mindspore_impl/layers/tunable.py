@@ -25,11 +25,11 @@ class Tunable(nn.Cell):
 
     kind = ""
 
-    def __init_subclass__(cls):
+    def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         inherit_arguments(cls)
 
-    def __init__(self, num_objectives: int, phi: str):
+    def __init__(self, num_objectives: int, phi: str) -> None:
         super().__init__()
         if num_objectives < 1:
             raise TunableError(f"a tunable layer needs num_objectives >= 1, not {num_objectives}")
@@ -38,7 +38,7 @@ class Tunable(nn.Cell):
         self.phi = make_phi(phi, num_objectives)
         self.num_kernels = num_kernels(num_objectives, phi)
 
-    def __call__(self, *inputs, **keywords):
+    def __call__(self, *inputs, **keywords) -> ms.Tensor:
         """Raise OmegaError for an omega of another shape; the inputs are x and omega, or omega alone."""
         # Here and not in construct: a compiled graph raises Python's own exceptions only.
         self._check(*inputs, **keywords)

@@ -15,7 +15,7 @@ class NAFBlock(Composite):
     beta and gamma scale the two residuals per channel, from zero.
     """
 
-    def __init__(self, channels: int, *, num_objectives: int, phi: str, tunable_norms: bool):
+    def __init__(self, channels: int, *, num_objectives: int, phi: str, tunable_norms: bool) -> None:
         super().__init__(num_objectives)
         options = {"num_objectives": num_objectives, "phi": phi}
         norms = {**options, "num_objectives": num_objectives if tunable_norms else 0}
@@ -42,6 +42,7 @@ class NAFBlock(Composite):
         return x + y * value_at(self.gamma, omega)
 
     def roles(self) -> dict[str, tuple[str, int]]:
+        """(role, fan_in) of beta and gamma when plain; see ParameterSpec."""
         return {"beta": ("zero", 0), "gamma": ("zero", 0)}
 
 
@@ -53,6 +54,7 @@ class NAFNet(Network, spec=NAFNetSpec):
     """
 
     def build(self, spec: NAFNetSpec) -> None:
+        """Make the layers that the specification asks for; NAFNetSpec says what each field means."""
         options = {"num_objectives": self.num_objectives, "phi": spec.phi}
         parts = {**options, "tunable_norms": spec.tunable_norms}
         width = spec.width

@@ -24,7 +24,7 @@ class ConvBlock(Composite):
         tunable_norms: bool,
         stride: int = 1,
         enlarge: bool = False,
-    ):
+    ) -> None:
         super().__init__(num_objectives)
         self.enlarge = enlarge
         self.conv = conv2d(
@@ -34,6 +34,7 @@ class ConvBlock(Composite):
         self.norm = norm(InstanceNorm2d, out_channels, num_objectives=norms, phi=phi)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
+        """x (N, in, H, W) -> (N, out, h, w), h and w halved by a stride of 2 and doubled by `enlarge`."""
         if self.enlarge:
             x = ops.nearest_x2(x)
         return _ops.relu(self.norm(call(self.conv, x, omega), omega))
@@ -42,7 +43,7 @@ class ConvBlock(Composite):
 class StyleBlock(Composite):
     """relu(x + norm2(conv2(relu(norm1(conv1(x))))))."""
 
-    def __init__(self, channels: int, *, num_objectives: int, phi: str, tunable_norms: bool):
+    def __init__(self, channels: int, *, num_objectives: int, phi: str, tunable_norms: bool) -> None:
         super().__init__(num_objectives)
         options = {"num_objectives": num_objectives, "phi": phi}
         norms = {**options, "num_objectives": num_objectives if tunable_norms else 0}
@@ -52,6 +53,7 @@ class StyleBlock(Composite):
         self.norm2 = norm(InstanceNorm2d, channels, **norms)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
+        """x (N, C, H, W) -> the same shape; omega (p,), (N, p) or None when plain."""
         y = _ops.relu(self.norm1(call(self.conv1, x, omega), omega))
         return _ops.relu(x + self.norm2(call(self.conv2, y, omega), omega))
 
@@ -64,6 +66,7 @@ class StyleUNet(Network, spec=StyleUNetSpec):
     """
 
     def build(self, spec: StyleUNetSpec) -> None:
+        """Make the layers that the specification asks for; StyleUNetSpec says what each field means."""
         options = {"num_objectives": self.num_objectives, "phi": spec.phi}
         parts = {**options, "tunable_norms": spec.tunable_norms}
         self.multiple = 2**spec.scales

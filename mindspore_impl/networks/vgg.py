@@ -20,7 +20,7 @@ class VGG19(nn.Cell):
         like: a parameter of the network that is trained: this one stands on its device, in its dtype.
     """
 
-    def __init__(self, weights: dict[str, np.ndarray], layer: str, *, like: ms.Parameter):
+    def __init__(self, weights: dict[str, np.ndarray], layer: str, *, like: ms.Parameter) -> None:
         super().__init__()
         names = conv_names()[: DEPTH[layer]]
         shapes = [weights[f"{name}.weight"].shape for name in names]

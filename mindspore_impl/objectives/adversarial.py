@@ -47,7 +47,7 @@ class Perceptual(nn.Cell):
         rec_weight: float = 0.01,
         vgg_weight: float = 1.0,
         adv_weight: float = 0.005,
-    ):
+    ) -> None:
         super().__init__()
         self.features = features
         self.discriminator = discriminator
@@ -57,6 +57,7 @@ class Perceptual(nn.Cell):
         self.adv_weight = adv_weight
 
     def construct(self, restored: ms.Tensor, sample: dict[str, ms.Tensor], omega: ms.Tensor) -> ms.Tensor:
+        """restored (N, 3, H, W), `sample` of pictures alike, omega (N, k) -> the objective of every sample, (N,)."""
         clean = sample["clean"]
         rec = mean_distance(restored - _ops.stop_gradient(clean), self.distance)
         vgg = mean_distance(self.features(restored) - _ops.stop_gradient(self.features(clean)), "l1")

@@ -12,7 +12,7 @@ from mindspore_impl.objectives.style import Style, gram
 from tunable.data.styles import style_picture
 from tunable.errors import TunableError
 from tunable.omega import check_tensor
-from tunable.specs.objectives import NORMALISE_FLOOR, noise_place
+from tunable.specs.objectives import NORMALISE_FLOOR, Objective, noise_place
 from tunable.specs.recipe import Recipe
 from tunable.weights.vgg import LAYERS, weights
 
@@ -32,7 +32,7 @@ class MultiLoss(nn.Cell):
         TunableError: for another number of weights, or an objective that builds on one that is missing.
     """
 
-    def __init__(self, objectives: list[nn.Cell], *, weights: list[float], normalise: str = "none"):
+    def __init__(self, objectives: list[nn.Cell], *, weights: list[float], normalise: str = "none") -> None:
         super().__init__()
         if len(objectives) != len(weights):
             raise TunableError(f"{len(objectives)} objectives need as many weights, not {len(weights)}")
@@ -41,7 +41,9 @@ class MultiLoss(nn.Cell):
         self.weights = tuple(weights)
         self.normalise = normalise
 
-    def __call__(self, restored: ms.Tensor, sample: dict[str, ms.Tensor], omega: ms.Tensor):
+    def __call__(
+        self, restored: ms.Tensor, sample: dict[str, ms.Tensor], omega: ms.Tensor
+    ) -> tuple[ms.Tensor, ms.Tensor]:
         """Raise OmegaError for an omega of another shape, which `construct` in a graph cannot."""
         check_tensor(omega, len(self.objectives), len(restored))
         return super().__call__(restored, sample, omega)
@@ -63,7 +65,7 @@ class MultiLoss(nn.Cell):
 
 
 def columns_of(objectives: list[nn.Cell]) -> tuple[tuple[int, ...], ...]:
-    """Of every objective the places in omega that it is given: its own, then those of the objectives it builds on.
+    """The places in omega that each objective is given: first its own, then the places of the objectives it builds on.
 
     Args:
         objectives: in omega's order.
@@ -111,16 +113,24 @@ def make_loss(recipe: Recipe, like: ms.Parameter, discriminator: nn.Cell | None 
     return MultiLoss(objectives, weights=[spec.weight for spec in specs], normalise=recipe.loss.normalise)
 
 
-def _make(specs, index: int, made, features, discriminator, like) -> nn.Cell:
+def _make(
+    specs: list[Objective],
+    index: int,
+    made: dict[int, nn.Cell],
+    features: dict[str, VGG19],
+    discriminator: nn.Cell | None,
+    like: ms.Parameter,
+) -> nn.Cell:
     """The objective at place `index`, with its feature network, or with the objective on which its target builds."""
-    kind, arguments = specs[index].kind, specs[index].model_dump(exclude=_ELSEWHERE)
-    if kind == "blur":
-        arguments["noise"] = made[noise_place(specs, specs[index])]
+    spec = specs[index]
+    kind, arguments = spec.kind, spec.model_dump(exclude=_ELSEWHERE)
+    if spec.kind == "blur":
+        arguments["noise"] = made[noise_place(specs, spec)]
     if kind in LAYERS:
         arguments["features"] = features[LAYERS[kind]]
     if kind == "gan":
         arguments["discriminator"] = discriminator
-    if kind == "style":
+    if spec.kind == "style":
         with ops.running("pynative"):
-            arguments["painted"] = gram(arguments["features"](ms.Tensor(style_picture(specs[index]))))
+            arguments["painted"] = gram(arguments["features"](ms.Tensor(style_picture(spec))))
     return OBJECTIVES[kind](**arguments)

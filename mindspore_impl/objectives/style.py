@@ -32,9 +32,9 @@ class Style(nn.Cell):
         features: VGG19 at relu3_3.
         painted: Gram matrix of the style picture's features, (1, C, C).
         gram_weight: weight of the sum of squared differences of the Gram matrices.
-        vgg_weight: weight of the mean squared difference of the features to those of the clean picture.
+        vgg_weight: weight of the mean squared difference between the features of both pictures.
         tv_weight: weight of the mean absolute difference of neighbours, down plus right.
-        uv_weight: weight of the mean squared difference of BT.601's U and V to those of the clean picture.
+        uv_weight: weight of the mean squared difference of BT.601's U and V between both pictures.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Style(nn.Cell):
         vgg_weight: float = 1.0,
         tv_weight: float = 1.0,
         uv_weight: float = 1.0,
-    ):
+    ) -> None:
         super().__init__()
         self.features = features
         self.painted = painted
@@ -56,6 +56,7 @@ class Style(nn.Cell):
         self.uv_weight = uv_weight
 
     def construct(self, restored: ms.Tensor, sample: dict[str, ms.Tensor], omega: ms.Tensor) -> ms.Tensor:
+        """restored (N, 3, H, W), `sample` of pictures alike, omega (N, k) -> the objective of every sample, (N,)."""
         clean = _ops.stop_gradient(sample["clean"])
         features, content = self.features(restored), self.features(clean)
         apart = gram(features) - self.painted

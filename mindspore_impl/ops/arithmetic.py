@@ -1,6 +1,7 @@
 """Sums, differences, products and quotients of tensors of different shapes, in graphs."""
 
 import math
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import mindspore as ms
@@ -16,22 +17,22 @@ _plus, _minus, _times, _over = _ops.Add(), _ops.Sub(), _ops.Mul(), _ops.Div()
 
 
 @multitype_ops.add.register("Tensor", "Tensor")
-def _add(x, y):
+def _add(x: ms.Tensor, y: ms.Tensor):
     return _plus(_expanded(x, y), _expanded(y, x))
 
 
 @multitype_ops.sub.register("Tensor", "Tensor")
-def _sub(x, y):
+def _sub(x: ms.Tensor, y: ms.Tensor):
     return _minus(_expanded(x, y), _expanded(y, x))
 
 
 @multitype_ops.mul.register("Tensor", "Tensor")
-def _mul(x, y):
+def _mul(x: ms.Tensor, y: ms.Tensor):
     return _times(_expanded(x, y), _expanded(y, x))
 
 
 @multitype_ops.div.register("Tensor", "Tensor")
-def _div(x, y):
+def _div(x: ms.Tensor, y: ms.Tensor):
     return _over(_expanded(x, y), _expanded(y, x))
 
 
@@ -52,7 +53,7 @@ _for_export = False
 
 
 @contextmanager
-def for_export():
+def for_export() -> Iterator[None]:
     """Graphs compiled inside are for other machines."""
     global _for_export
     _for_export = True
@@ -63,7 +64,7 @@ def for_export():
 
 
 @_ops.constexpr
-def _repeats(shape, like):
+def _repeats(shape: tuple[int, ...], like: tuple[int, ...]):
     """How often a tensor of `shape` stands in one of `like` along each axis; () where it is not to be repeated."""
     if ms.get_context("device_target") != "CPU" or _for_export or shape is None or like is None:
         return ()

@@ -19,6 +19,7 @@ class Softmax(nn.Cell):
     """`softmax` as a layer."""
 
     def construct(self, logits: ms.Tensor) -> ms.Tensor:
+        """logits (..., n) -> the same shape."""
         return softmax(logits)
 
 
@@ -75,15 +76,15 @@ def shift_mask(x: ms.Tensor, window: int, shift: int) -> ms.Tensor:
 
 
 @_ops.constexpr
-def _check_windows(height, width, window):
+def _check_windows(height: int, width: int, window: int):
     check_windows(height, width, window)
 
 
 @_ops.constexpr
-def _relative_position_index(window):
+def _relative_position_index(window: int):
     return ms.Tensor(relative_position_index(window).ravel())
 
 
 @_ops.constexpr
-def _shift_regions(height, width, window, shift):
+def _shift_regions(height: int, width: int, window: int, shift: int):
     return ms.Tensor(shift_regions(height, width, window, shift))

@@ -13,7 +13,17 @@ from mindspore_impl.ops.parameters import parameter
 from tunable.forms import choose, kind_of
 
 
-def conv(x, alpha, weight, bias, stride, padding, dilation, groups, form):
+def conv(
+    x: ms.Tensor,
+    alpha: ms.Tensor,
+    weight: ms.Tensor,
+    bias: ms.Tensor | None,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
+    form: str,
+) -> ms.Tensor:
     """A convolution of one to three dimensions with kernels aggregated by alpha.
 
     x       (N, C, *size)
@@ -52,7 +62,18 @@ def conv(x, alpha, weight, bias, stride, padding, dilation, groups, form):
     return y if bias is None else _add_bias(y, aggregate(alpha, bias))
 
 
-def conv_transpose(x, alpha, weight, bias, stride, padding, output_padding, dilation, groups, form):
+def conv_transpose(
+    x: ms.Tensor,
+    alpha: ms.Tensor,
+    weight: ms.Tensor,
+    bias: ms.Tensor | None,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    output_padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
+    form: str,
+) -> ms.Tensor:
     """A transposed convolution of one to three dimensions with kernels aggregated by alpha.
 
     weight  (k, C, out / groups, *kernel size); output_padding: rows added at the end of every dimension
@@ -74,12 +95,12 @@ def conv_transpose(x, alpha, weight, bias, stride, padding, output_padding, dila
     return conv(x, alpha, kernel, bias, (1,) * dims, (0,) * dims, dilation, groups, form)
 
 
-def _as_channels(x):
+def _as_channels(x: ms.Tensor):
     """(N, C, ...) -> (1, N C, ...): every sample its own group of channels."""
     return x.reshape((1, x.shape[0] * x.shape[1]) + x.shape[2:])
 
 
-def _mixed(y, alpha, groups):
+def _mixed(y: ms.Tensor, alpha: ms.Tensor, groups: int):
     """The alpha-weighted sum of the outputs of all kernels, channels ordered (group, kernel, out / group)."""
     # Kernel by kernel, not by one reshape: ONNX export knows no reshape to several sizes that it learns at run time.
     k = alpha.shape[1]
@@ -92,7 +113,7 @@ def _mixed(y, alpha, groups):
     return total
 
 
-def _pointwise(x, alpha, weight, stride, groups):
+def _pointwise(x: ms.Tensor, alpha: ms.Tensor, weight: ms.Tensor, stride: tuple[int, ...], groups: int):
     """A convolution by single points: for every sample and group a matrix, (N g, out / g, C / g)."""
     for axis, step in enumerate(stride):
         x = _every(x, axis + 2, step)
@@ -102,14 +123,21 @@ def _pointwise(x, alpha, weight, stride, groups):
     return y.reshape((n, weight.shape[1]) + x.shape[2:])
 
 
-def _add_bias(y, bias):
+def _add_bias(y: ms.Tensor, bias: ms.Tensor):
     """bias (out,) or (N, out)."""
     if bias.ndim == 1:
         return _ops.bias_add(y, cast_like(bias, y))  # on a CPU in half the time of a sum that broadcasts
     return y + cast_like(bias, y).reshape((-1, y.shape[1]) + (1,) * (y.ndim - 2))
 
 
-def _convolve(x, kernel, stride, padding, dilation, groups):
+def _convolve(
+    x: ms.Tensor,
+    kernel: ms.Tensor,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
+):
     """An ordinary convolution: one dimension as a picture of one row, three as the taps of the first as channels."""
     kernel = cast_like(kernel, x)
     dims = kernel.ndim - 2
@@ -134,7 +162,14 @@ def _convolve(x, kernel, stride, padding, dilation, groups):
     return y.reshape((n, depth) + y.shape[1:]).swapaxes(1, 2)
 
 
-def _convolve2d(x, kernel, stride, padding, dilation, groups):
+def _convolve2d(
+    x: ms.Tensor,
+    kernel: ms.Tensor,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
+):
     """An ordinary convolution. Ascend runs groups only when groups = channels in = channels out.
 
     There a convolution with one input channel per group repeats its input until it is depth-wise, and any
@@ -158,7 +193,7 @@ def _convolve2d(x, kernel, stride, padding, dilation, groups):
     return _ops.conv2d(x, kernel, None, stride, "pad", padding, dilation, groups)
 
 
-def _every(x, axis, step):
+def _every(x: ms.Tensor, axis: int, step: int):
     """Every `step`-th entry along an axis, the first included."""
     # Not a slice with a step: its gradient dies on a CPU ("StridedSliceGrad ... memory out of bounds").
     if step == 1:
@@ -169,7 +204,7 @@ def _every(x, axis, step):
     return x[(slice(None),) * (axis + 1) + (0,)]
 
 
-def _padded(x, axis, before, after):
+def _padded(x: ms.Tensor, axis: int, before: int, after: int):
     """Zeros before and after along an axis; negative numbers cut."""
     size = x.shape[axis]
     if before < 0 or after < 0:
@@ -183,7 +218,7 @@ def _padded(x, axis, before, after):
     return x if len(parts) == 1 else _ops.concat(parts, axis)
 
 
-def _stuffed(x, stride):
+def _stuffed(x: ms.Tensor, stride: tuple[int, ...]):
     """`stride - 1` zeros between neighbours along every dimension."""
     for axis, step in enumerate(stride):
         if step > 1:
@@ -204,46 +239,46 @@ def pad(x: ms.Tensor, padding: tuple[int, ...], mode: str) -> ms.Tensor:
 
 
 @_ops.constexpr
-def _outside(size, padding, mode):
+def _outside(size: int, padding: int, mode: str):
     """Which entries a padded axis holds. MindSpore's own reflection ends at two dimensions."""
     inside = np.arange(size, dtype=np.int32)
     return ms.Tensor(np.pad(inside, padding, "reflect" if mode == "reflect" else "edge"))
 
 
 @_ops.constexpr
-def _channels_of(kernel, k, out, groups):
-    """Where the channels of one kernel stand among those of all."""
+def _channels_of(kernel: int, k: int, out: ms.Tensor, groups: int):
+    """Where the channels of one kernel stand among the channels of all kernels."""
     return ms.Tensor(np.arange(k * out, dtype=np.int32).reshape(groups, k, -1)[:, kernel].ravel())
 
 
 @_ops.constexpr
-def _number_in(sizes):
+def _number_in(sizes: tuple[int, ...]):
     return math.prod(sizes)
 
 
 @_ops.constexpr
-def _repeated(size, times):
+def _repeated(size: int, times: int):
     """Every entry of an axis `times` times."""
     return ms.Tensor(np.arange(size, dtype=np.int32).repeat(times))
 
 
 @_ops.constexpr
-def _choose(form, per_sample, device, kernel, groups, padding):
+def _choose(form: str, per_sample: bool, device: str, kernel: tuple[int, ...], groups: int, padding: tuple[int, ...]):
     return choose(form, per_sample, device, kind_of(kernel, groups, padding))
 
 
 def ordinary_conv(
-    in_channels,
-    out_channels,
-    kernel_size,
+    in_channels: int,
+    out_channels: int,
+    kernel_size: tuple[int, ...],
     *,
-    stride,
-    padding,
-    dilation,
-    groups,
-    bias,
-    padding_mode="zeros",
-    output_padding=None,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
+    bias: bool,
+    padding_mode: str = "zeros",
+    output_padding: tuple[int, ...] | None = None,
 ) -> nn.Cell:
     """The ordinary convolution, transposed when output_padding is given; tuples of one to three numbers.
 
@@ -276,17 +311,17 @@ class OrdinaryConv(nn.Cell):
 
     def __init__(
         self,
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride,
-        padding,
-        dilation,
-        groups,
-        bias,
-        padding_mode,
-        output_padding,
-    ):
+        in_channels: int,
+        out_channels: int,
+        kernel_size: tuple[int, ...],
+        stride: tuple[int, ...],
+        padding: tuple[int, ...],
+        dilation: tuple[int, ...],
+        groups: int,
+        bias: bool,
+        padding_mode: str,
+        output_padding: tuple[int, ...] | None,
+    ) -> None:
         super().__init__()
         first, second = (in_channels, out_channels) if output_padding is not None else (out_channels, in_channels)
         self.weight = parameter((first, second // groups) + kernel_size)
@@ -298,7 +333,8 @@ class OrdinaryConv(nn.Cell):
         self.padding_mode = padding_mode
         self.output_padding = output_padding
 
-    def construct(self, x):
+    def construct(self, x: ms.Tensor) -> ms.Tensor:
+        """x (N, in, *size) -> (N, out, *size')."""
         one = _ops.ones((1,), x.dtype)
         weight = _ops.expand_dims(self.weight, 0)
         bias = None if self.bias is None else _ops.expand_dims(self.bias, 0)
@@ -316,7 +352,7 @@ class OrdinaryConv(nn.Cell):
 ORDINARY = (nn.Conv2d, nn.Dense, OrdinaryConv)
 
 
-def linear(x, alpha, weight, bias):
+def linear(x: ms.Tensor, alpha: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor | None) -> ms.Tensor:
     """A linear layer with kernels aggregated by alpha.
 
     x (N, ..., in), alpha (k,) or (N, k), weight (k, out, in), bias (k, out) or None -> (N, ..., out).

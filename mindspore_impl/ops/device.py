@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import mindspore as ms
@@ -14,7 +15,7 @@ _MODES = {"graph": ms.GRAPH_MODE, "pynative": ms.PYNATIVE_MODE}
 
 
 @_ops.constexpr
-def device_in_use():
+def device_in_use() -> str:
     """The device's name. A constant of the compiled graph, which cannot ask for it itself."""
     return ms.get_context("device_target").lower()
 
@@ -23,14 +24,14 @@ _one_thread = threading.RLock()
 
 
 @contextmanager
-def alone():
+def alone() -> Iterator[None]:
     """No other thread uses MindSpore meanwhile: two at once bring the process down. They wait for each other here."""
     with _one_thread:
         yield
 
 
 @contextmanager
-def running(mode: str):
+def running(mode: str) -> Iterator[None]:
     """Run the body in `graph` or `pynative` mode, alone; MindSpore's mode is one global switch."""
     with alone():
         before = ms.get_context("mode")

@@ -32,7 +32,7 @@ def affine(omega: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor) -> ms.Tensor:
     return (_ops.expand_dims(omega, -2) * weight).sum(-1) + bias
 
 
-def _product(a, b) -> Any:
+def _product(a: ms.Tensor, b: ms.Tensor) -> Any:
     """a @ b of two matrices, in their own dtype."""
     product = _ops.matmul(a, b)
     if product.dtype == b.dtype:  # known when a graph is compiled, which then holds one of the two ways
@@ -44,6 +44,6 @@ def _product(a, b) -> Any:
     return total
 
 
-def cast_like(tensor, other):
+def cast_like(tensor: ms.Tensor, other: ms.Tensor) -> ms.Tensor:
     """The tensor in the dtype of another."""
     return tensor if tensor.dtype == other.dtype else tensor.astype(other.dtype)

@@ -11,7 +11,7 @@ MOST_SIZES, MOST_PIXELS = 8, 2**20  # of inputs for which MindSpore may keep wha
 class Sizes:
     """The sizes of inputs for which something is kept: at most MOST_SIZES, and of MOST_PIXELS together."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._kept: dict[tuple[int, ...], int] = {}  # shape -> pixels
 
     def full(self, size: tuple[int, ...]) -> bool:

@@ -14,7 +14,7 @@ def fresh_seed() -> int:
 
 
 def freeze(module: nn.Cell, tensors: dict[str, np.ndarray], like: ms.Parameter) -> nn.Cell:
-    """The module with these parameters, none of them to be trained, where `like` is: on the one device in use."""
+    """The module with these parameters, none of them to be trained, on the device in use, where `like` is."""
     for name, value in module.parameters_and_names():
         assign(value, tensors[name])
         value.requires_grad = False

@@ -1,6 +1,7 @@
 """What is done with single pixels and channels: activations, enlarging, borders, colours."""
 
 import math
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import mindspore as ms
@@ -25,7 +26,7 @@ _erf = _ops.erf
 
 
 @contextmanager
-def erf_replaced():
+def erf_replaced() -> Iterator[None]:
     """Graphs compiled inside hold Softsign where erf is meant: MindSpore's ONNX exporter knows no Erf (ONNX does)."""
     global _erf
     _erf = _ops.Softsign()
@@ -97,22 +98,22 @@ def scale_colours(x: ms.Tensor, colour: tuple[float, ...], sign: int) -> ms.Tens
 
 
 @_ops.constexpr
-def _reflected(size, added):
+def _reflected(size: int, added: int):
     return ms.Tensor(reflected(size, 0, added))
 
 
 @_ops.constexpr
-def _replicated(size, added):
+def _replicated(size: int, added: int):
     return ms.Tensor(np.minimum(np.arange(size + added, dtype=np.int32), size - 1))
 
 
 @_ops.constexpr
-def _matrix(rows):
+def _matrix(rows: tuple[tuple[float, ...], ...]):
     return ms.Tensor(np.array(rows, np.float32))
 
 
 @_ops.constexpr
-def _colour(colour):
+def _colour(colour: tuple[float, ...]):
     return ms.Tensor(np.array(colour, np.float32).reshape(-1, 1, 1))
 
 

@@ -14,7 +14,7 @@ from tunable import retrofit
 class _Phi:
     """phi as a function: `make_phi`'s cell, whose parameters it shares, cannot be called from a property."""
 
-    def __init__(self, form: str, cell: nn.Cell):
+    def __init__(self, form: str, cell: nn.Cell) -> None:
         self.form = form
         if form == "affine":
             self.weight, self.bias = cell.weight, cell.bias
@@ -42,7 +42,7 @@ class _Kernels:
 
     def __init__(
         self, name: str, given: retrofit.Entry, plan: retrofit.Plan, seed: int, phi: _Phi | None, omega: ms.Parameter
-    ):
+    ) -> None:
         value, p = given.value.asnumpy(), plan.num_objectives
         self.base = plan.phi == "base"
         self.low_rank = retrofit.is_low_rank(given.shape, plan.rank)
@@ -85,7 +85,14 @@ class _Layer(nn.Cell):
     names    in the network, by name in the layer
     """
 
-    def __init__(self, place: retrofit.Place, given: dict[str, retrofit.Entry], plan: retrofit.Plan, seed: int, omega):
+    def __init__(
+        self,
+        place: retrofit.Place,
+        given: dict[str, retrofit.Entry],
+        plan: retrofit.Plan,
+        seed: int,
+        omega: ms.Parameter,
+    ) -> None:
         super().__init__(auto_prefix=False)
         self.name = place.name
         self.names = dict(place.tensors)

@@ -52,7 +52,7 @@ def make_tunable(
 def from_endpoints(*networks: nn.Cell) -> TunedNetwork:
     """Make one network of several, with a knob for each: omega interpolates their weights (DNI).
 
-    All parameters become tunable, those of norms too, with phi `identity`: sum_i omega_i W_i. The unit vectors give the
+    All parameters become tunable, norms included, with phi `identity`: sum_i omega_i W_i. The unit vectors give the
     networks themselves.
 
     Args:

@@ -20,12 +20,12 @@ from tunable.weights import retrofitted
 
 
 class _BlockedGradient(nn.Cell):
-    """x, whose gradient passes; that of omega, which a parameter cuts off, becomes NaN instead of zero."""
+    """Gives x, and passes its gradient. The gradient in omega, which a parameter cuts off, is NaN instead of zero."""
 
-    def construct(self, x, omega):
+    def construct(self, x: ms.Tensor, omega: ms.Tensor):
         return x
 
-    def bprop(self, x, omega, out, dout):
+    def bprop(self, x: ms.Tensor, omega: ms.Tensor, out: ms.Tensor, dout: ms.Tensor):
         return dout, _ops.full_like(omega, math.nan)
 
 
@@ -42,7 +42,7 @@ class TunedNetwork(nn.Cell):
 
     def __init__(
         self, network: nn.Cell, places: list[retrofit.Place], left: dict[str, str], plan: retrofit.Plan, seed: int
-    ):
+    ) -> None:
         super().__init__(auto_prefix=False)
         self.network = network
         self.num_objectives = plan.num_objectives
@@ -62,7 +62,7 @@ class TunedNetwork(nn.Cell):
         kernels = {n: k for layer in self.layers for n, k in zip(layer.names.values(), layer.kernels, strict=True)}
         self._branches = _put(network, kernels)
 
-    def __call__(self, *inputs, omega: ms.Tensor | None = None, **options):
+    def __call__(self, *inputs, omega: ms.Tensor | None = None, **options) -> Any:
         """Raise OmegaError as `construct` cannot: for a wrong omega, or where the network mixes samples."""
         # A compiled graph raises Python's own exceptions only.
         if omega is None:
@@ -83,7 +83,7 @@ class TunedNetwork(nn.Cell):
         with self._alone():
             return super().__call__(*inputs, knobs, **options)
 
-    def construct(self, *inputs, **options):
+    def construct(self, *inputs, **options) -> Any:
         """inputs, options as the network takes them, the last of inputs omega, (p,), or (N, p).
 
         With omega (N, p) the samples are run one by one: N must be the first axis of every tensor of the inputs, and
@@ -97,7 +97,7 @@ class TunedNetwork(nn.Cell):
             outputs.append(self._at(omega[n], _sample(inputs[:-1], n), _sample(options, n)))
         return _joined(outputs)
 
-    def _at(self, omega, inputs, options):
+    def _at(self, omega: ms.Tensor, inputs: tuple[Any, ...], options: dict[str, Any]):
         first = self._blocked_gradient(_ops.depend(inputs[0], _ops.assign(self.omega, omega)), omega)
         return self.network(first, *inputs[1:], **options)
 
@@ -167,7 +167,7 @@ class TunedNetwork(nn.Cell):
             source: where they come from, for messages.
 
         Raises:
-            CheckpointError: unless names and shapes are exactly those of `weights`.
+            CheckpointError: unless names and shapes are exactly what `weights` gives.
         """
         stored = self._stored()
         retrofitted.check_tensors(tensors, retrofit.specs(stored), source)

@@ -1,10 +1,12 @@
 """Single samples of what a network takes, and what it gives of them as one batch again."""
 
+from typing import Any
+
 import mindspore as ms
 from mindspore import ops as _ops
 
 
-def _sample(value, n):
+def _sample(value: Any, n: int) -> Any:
     """Inputs of the sample n alone, its axis kept: every tensor in tuples, lists and dictionaries."""
     if isinstance(value, dict):
         sample = {}
@@ -21,7 +23,7 @@ def _sample(value, n):
     return value
 
 
-def _joined(values):
+def _joined(values: list[Any]) -> Any:
     """The outputs of single samples as one output; ValueError, which a graph can raise, unless each has one row."""
     first = values[0]
     if isinstance(first, dict):

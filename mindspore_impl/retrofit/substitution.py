@@ -48,7 +48,7 @@ def _rename(cell: nn.Cell, attribute: str, other: str) -> None:
 
 
 def _reader(attribute: str):
-    def read(self):
+    def read(self: nn.Cell):
         return getattr(self, attribute).value()
 
     return read
@@ -57,7 +57,7 @@ def _reader(attribute: str):
 def _guarded(kind: type):
     """`__call__` of cells of this kind, which graphs do not use: TunableError where they recompute, or run alone."""
 
-    def call(self, *inputs, **options):
+    def call(self: nn.Cell, *inputs, **options):
         if not _running.get() or self._recompute_cell is not None:
             raise TunableError(
                 f"{kind.__name__} recomputes, or is run without its tuned network, as in a backward pass that "

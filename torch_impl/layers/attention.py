@@ -41,7 +41,7 @@ class WindowAttention(Composite):
         shift: int = 0,
         bias: bool = True,
         phi: str = DEFAULT_PHI,
-    ):
+    ) -> None:
         super().__init__(num_objectives)
         if heads < 1 or channels % heads:
             raise TunableError(f"channels {channels} must be a multiple of heads {heads}")
@@ -83,6 +83,7 @@ class WindowAttention(Composite):
         return ops.roll(y, self.shift) if self.shift else y
 
     def roles(self) -> dict[str, tuple[str, int]]:
+        """(role, fan_in) of the layer's parameters, by local name; see ParameterSpec."""
         return {"relative_position_bias_table": ("zero", 0)}
 
     def options(self) -> dict:
@@ -104,7 +105,7 @@ class ChannelAttention(Composite):
 
     kind = "channel_attention"
 
-    def __init__(self, channels: int, hidden: int, *, num_objectives: int, phi: str = DEFAULT_PHI):
+    def __init__(self, channels: int, hidden: int, *, num_objectives: int, phi: str = DEFAULT_PHI) -> None:
         super().__init__(num_objectives)
         options = {"num_objectives": num_objectives, "phi": phi}
         self.reduce = conv2d(channels, hidden, 1, **options)
@@ -131,7 +132,7 @@ class SimplifiedChannelAttention(Composite):
 
     kind = "simplified_channel_attention"
 
-    def __init__(self, channels: int, *, num_objectives: int, phi: str = DEFAULT_PHI):
+    def __init__(self, channels: int, *, num_objectives: int, phi: str = DEFAULT_PHI) -> None:
         super().__init__(num_objectives)
         self.conv = conv2d(channels, channels, 1, num_objectives=num_objectives, phi=phi)
 

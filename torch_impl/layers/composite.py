@@ -1,6 +1,6 @@
 """What is built from tunable layers: the same code in its tunable form and, with num_objectives 0, in its plain one."""
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -28,12 +28,13 @@ class Composite(nn.Module):
 
     _given: tuple[tuple[Any, ...], dict[str, Any]]
 
-    def __new__(cls, *arguments, **keywords):
+    def __new__(cls, *arguments, **keywords) -> Self:
+        """Keep the arguments, from which `rebuilt` makes the part once more."""
         part = super().__new__(cls)
         object.__setattr__(part, "_given", (arguments, keywords))
         return part
 
-    def __init__(self, num_objectives: int):
+    def __init__(self, num_objectives: int) -> None:
         super().__init__()
         self.num_objectives = num_objectives
 

@@ -57,7 +57,7 @@ class TunableConv(Tunable):
         phi: str = DEFAULT_PHI,
         form: str = "auto",
         seed: int | None = None,
-    ):
+    ) -> None:
         super().__init__(num_objectives, phi)
         if min(in_channels, out_channels, groups) < 1 or in_channels % groups or out_channels % groups:
             raise TunableError(f"groups {groups} must divide in_channels {in_channels} and out_channels {out_channels}")
@@ -87,10 +87,12 @@ class TunableConv(Tunable):
         )
 
     def roles(self) -> dict[str, tuple[str, int]]:
+        """(role, fan_in) of the layer's parameters, by local name; see ParameterSpec."""
         fan_in = math.prod(self.kernel_size) * self._channels()[1]
         return {"weight": ("kernel", fan_in), "bias": ("bias", fan_in)}
 
     def options(self) -> dict:
+        """Keyword arguments with which the oracle computes this layer."""
         return {
             "stride": self.stride,
             "padding": self.padding,
@@ -179,7 +181,7 @@ class TunableConvTranspose(TunableConv):
         phi: str = DEFAULT_PHI,
         form: str = "auto",
         seed: int | None = None,
-    ):
+    ) -> None:
         super().__init__(
             in_channels,
             out_channels,
@@ -218,6 +220,7 @@ class TunableConvTranspose(TunableConv):
         )
 
     def options(self) -> dict:
+        """Keyword arguments with which the oracle computes this layer."""
         return {
             "stride": self.stride,
             "padding": self.padding,

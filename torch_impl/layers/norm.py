@@ -22,11 +22,11 @@ class Norm(nn.Module):
 
     kind = ""
 
-    def __init_subclass__(cls):
+    def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         inherit_arguments(cls)
 
-    def __init__(self, channels: int, *, eps: float = 1e-5):
+    def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
         super().__init__()
         self.channels = channels
         self.eps = eps
@@ -92,7 +92,7 @@ class TunableNorm(Tunable):
         eps: float = 1e-5,
         phi: str = DEFAULT_PHI,
         seed: int | None = None,
-    ):
+    ) -> None:
         super().__init__(num_objectives, phi)
         self.channels = channels
         self.eps = eps
@@ -107,9 +107,11 @@ class TunableNorm(Tunable):
         return ops.scale_and_shift(ops.normalise(x, self.kind, self.eps), weight, bias, self.kind)
 
     def roles(self) -> dict[str, tuple[str, int]]:
+        """(role, fan_in) of the layer's parameters, by local name; see ParameterSpec."""
         return {"weight": ("one", 0), "bias": ("zero", 0)}
 
     def options(self) -> dict:
+        """Keyword arguments with which the oracle computes this layer."""
         return {"eps": self.eps}
 
     def fold(self, omega: torch.Tensor) -> nn.Module:

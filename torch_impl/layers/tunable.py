@@ -1,5 +1,6 @@
 """What every tunable layer shares: phi, the number of kernels, its parameter specs, its start."""
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -25,11 +26,11 @@ class Tunable(nn.Module):
 
     kind = ""
 
-    def __init_subclass__(cls):
+    def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         inherit_arguments(cls)
 
-    def __init__(self, num_objectives: int, phi: str):
+    def __init__(self, num_objectives: int, phi: str) -> None:
         super().__init__()
         if num_objectives < 1:
             raise TunableError(f"a tunable layer needs num_objectives >= 1, not {num_objectives}")
@@ -38,12 +39,12 @@ class Tunable(nn.Module):
         self.phi = make_phi(phi, num_objectives)
         self.num_kernels = num_kernels(num_objectives, phi)
 
-    def _apply(self, fn, recurse=True):
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True):
         # Kernels have an axis more than `channels_last` knows. Their sum is laid out anew in every call, so they keep
         # their order: in one dimension, a change of dtype or device reaches them and one of memory format does not.
         return super()._apply(lambda tensor: fn(tensor.flatten()).reshape(tensor.shape), recurse)
 
-    def __call__(self, *inputs, **keywords):
+    def __call__(self, *inputs, **keywords) -> torch.Tensor:
         """Raise OmegaError for an omega of another shape; the inputs are x and omega, or omega alone."""
         if not torch.compiler.is_compiling():  # a comparison of sizes would fix those that a graph leaves open
             self._check(*inputs, **keywords)

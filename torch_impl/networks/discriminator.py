@@ -10,13 +10,14 @@ from torch_impl.layers import BatchNorm2d, Composite, conv2d, linear
 class DiscriminatorBlock(Composite):
     """leaky_relu(norm(conv(x))); the norm is left out where `norm` is false."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int, norm: bool):
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int, norm: bool) -> None:
         super().__init__(0)
         options = {"stride": stride, "padding": 1, "bias": not norm, "num_objectives": 0}
         self.conv = conv2d(in_channels, out_channels, kernel_size, **options)
         self.norm = BatchNorm2d(out_channels) if norm else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x (N, in, H, W) -> (N, out, H // stride, W // stride)."""
         y = self.conv(x)
         return ops.leaky_relu(y if self.norm is None else self.norm(y), 0.2)
 
@@ -29,7 +30,7 @@ class Discriminator(Composite):
         hidden: units between the two linear layers.
     """
 
-    def __init__(self, *, widths: list[int], hidden: int):
+    def __init__(self, *, widths: list[int], hidden: int) -> None:
         super().__init__(0)
         blocks, before = [], 3
         for scale, width in enumerate(widths):

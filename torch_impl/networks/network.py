@@ -25,7 +25,7 @@ class Network(Composite):
 
     specification: type[NetworkBase]
 
-    def __init_subclass__(cls, spec: type[NetworkBase] | None = None, **options):
+    def __init_subclass__(cls, spec: type[NetworkBase] | None = None, **options) -> None:
         super().__init_subclass__(**options)
         if spec:
             cls.specification = spec
@@ -34,7 +34,7 @@ class Network(Composite):
         elif "__init__" in vars(cls):  # a constructor of its own, whose signature is Python's affair
             cls.__signature__ = None
 
-    def __init__(self, *, num_objectives: int, **arguments):
+    def __init__(self, *, num_objectives: int, **arguments) -> None:
         super().__init__(num_objectives)
         self.build(validated(type(self).__name__, self.specification, arguments))
 

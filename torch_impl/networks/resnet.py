@@ -12,13 +12,14 @@ from tunable.specs.networks import DIV2K_MEAN, ResNetSpec, shuffles
 class ResidualBlock(Composite):
     """x + scale conv2(relu(conv1(x)))."""
 
-    def __init__(self, channels: int, *, num_objectives: int, phi: str, scale: float):
+    def __init__(self, channels: int, *, num_objectives: int, phi: str, scale: float) -> None:
         super().__init__(num_objectives)
         self.scale = scale
         self.conv1 = conv2d(channels, channels, 3, num_objectives=num_objectives, phi=phi)
         self.conv2 = conv2d(channels, channels, 3, num_objectives=num_objectives, phi=phi)
 
     def forward(self, x: torch.Tensor, omega: torch.Tensor | None = None) -> torch.Tensor:
+        """x (N, C, H, W) -> the same shape; omega (p,), (N, p) or None when plain."""
         y = call(self.conv2, torch.relu(call(self.conv1, x, omega)), omega)
         return x + (y if self.scale == 1 else y * self.scale)
 
@@ -31,6 +32,7 @@ class ResNet(Network, spec=ResNetSpec):
     """
 
     def build(self, spec: ResNetSpec) -> None:
+        """Make the layers that the specification asks for; ResNetSpec says what each field means."""
         options = {"num_objectives": self.num_objectives, "phi": spec.phi}
         channels = spec.channels
         self.factors = shuffles(spec.upscale)

@@ -12,7 +12,7 @@ from tunable.specs.networks import DIV2K_MEAN, SwinIRSpec, shuffles
 class MLP(Composite):
     """fc2(gelu(fc1(x))), GELU by the error function."""
 
-    def __init__(self, channels: int, hidden: int, *, num_objectives: int, phi: str):
+    def __init__(self, channels: int, hidden: int, *, num_objectives: int, phi: str) -> None:
         super().__init__(num_objectives)
         self.fc1 = linear(channels, hidden, num_objectives=num_objectives, phi=phi)
         self.fc2 = linear(hidden, channels, num_objectives=num_objectives, phi=phi)
@@ -36,7 +36,7 @@ class SwinBlock(Composite):
         window: int,
         shift: int,
         hidden: int,
-    ):
+    ) -> None:
         super().__init__(num_objectives)
         options = {"num_objectives": num_objectives, "phi": phi}
         norms = {**options, "num_objectives": num_objectives if tunable_norms else 0}
@@ -56,7 +56,7 @@ class SwinBlock(Composite):
 class ResidualGroup(Composite):
     """Blocks, every other one shifted by half a window where `shifted`; `block` is what SwinBlock takes besides."""
 
-    def __init__(self, channels: int, *, num_objectives: int, depth: int, window: int, shifted: bool, **block):
+    def __init__(self, channels: int, *, num_objectives: int, depth: int, window: int, shifted: bool, **block) -> None:
         super().__init__(num_objectives)
         shifts = [window // 2 if shifted and i % 2 else 0 for i in range(depth)]
         block |= {"num_objectives": num_objectives, "window": window}
@@ -65,6 +65,7 @@ class ResidualGroup(Composite):
     def forward(
         self, x: torch.Tensor, omega: torch.Tensor | None = None, mask: torch.Tensor | None = None
     ) -> torch.Tensor:
+        """x (N, H, W, C) -> the same shape; mask: of shifted windows, the same for all blocks."""
         for block in self.blocks:
             x = block(x, omega, mask)
         return x
@@ -73,7 +74,7 @@ class ResidualGroup(Composite):
 class ResidualSwinLayer(Composite):
     """x + conv(group(x)), on maps (N, H, W, C); `group` is what ResidualGroup takes besides."""
 
-    def __init__(self, channels: int, *, num_objectives: int, phi: str, **group):
+    def __init__(self, channels: int, *, num_objectives: int, phi: str, **group) -> None:
         super().__init__(num_objectives)
         options = {"num_objectives": num_objectives, "phi": phi}
         self.residual_group = ResidualGroup(channels, **group, **options)
@@ -82,6 +83,7 @@ class ResidualSwinLayer(Composite):
     def forward(
         self, x: torch.Tensor, omega: torch.Tensor | None = None, mask: torch.Tensor | None = None
     ) -> torch.Tensor:
+        """x (N, H, W, C) -> the same shape; mask: of shifted windows, the same for all blocks."""
         y = ops.channels_first(self.residual_group(x, omega, mask))
         return x + ops.channels_last(call(self.conv, y, omega))
 
@@ -94,6 +96,7 @@ class SwinIR(Network, spec=SwinIRSpec):
     """
 
     def build(self, spec: SwinIRSpec) -> None:
+        """Make the layers that the specification asks for; SwinIRSpec says what each field means."""
         options = {"num_objectives": self.num_objectives, "phi": spec.phi}
         norms = {**options, "num_objectives": self.num_objectives if spec.tunable_norms else 0}
         channels, features = spec.channels, spec.features
@@ -162,7 +165,7 @@ class SwinIR(Network, spec=SwinIRSpec):
 class PatchEmbed(Composite):
     """The norm of the pixels' features (SwinIR's patches are single pixels)."""
 
-    def __init__(self, channels: int, *, num_objectives: int, phi: str):
+    def __init__(self, channels: int, *, num_objectives: int, phi: str) -> None:
         super().__init__(num_objectives)
         self.norm = norm(LayerNorm, channels, num_objectives=num_objectives, phi=phi)
 

@@ -12,12 +12,13 @@ from tunable.specs.networks import UNetSpec
 class DoubleConv(Composite):
     """relu(conv2(relu(conv1(x)))), both 3x3; the first changes the number of channels."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, num_objectives: int, phi: str):
+    def __init__(self, in_channels: int, out_channels: int, *, num_objectives: int, phi: str) -> None:
         super().__init__(num_objectives)
         self.conv1 = conv2d(in_channels, out_channels, 3, num_objectives=num_objectives, phi=phi)
         self.conv2 = conv2d(out_channels, out_channels, 3, num_objectives=num_objectives, phi=phi)
 
     def forward(self, x: torch.Tensor, omega: torch.Tensor | None = None) -> torch.Tensor:
+        """x (N, in, H, W) -> (N, out, H, W); omega (p,), (N, p) or None when plain."""
         y = torch.relu(call(self.conv1, x, omega))
         return torch.relu(call(self.conv2, y, omega))
 
@@ -32,6 +33,7 @@ class UNet(Network, spec=UNetSpec):
     """
 
     def build(self, spec: UNetSpec) -> None:
+        """Make the layers that the specification asks for; UNetSpec says what each field means."""
         options = {"num_objectives": self.num_objectives, "phi": spec.phi}
         self.multiple = spec.padding_multiple
         widths = [spec.width * 2**scale for scale in range(spec.depth)]

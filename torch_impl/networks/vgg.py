@@ -19,7 +19,7 @@ class VGG19(nn.Module):
         like: a parameter of the network that is trained: this one stands on its device, in its dtype.
     """
 
-    def __init__(self, weights: dict[str, np.ndarray], layer: str, *, like: torch.Tensor):
+    def __init__(self, weights: dict[str, np.ndarray], layer: str, *, like: torch.Tensor) -> None:
         super().__init__()
         names = conv_names()[: DEPTH[layer]]
         shapes = [weights[f"{name}.weight"].shape for name in names]

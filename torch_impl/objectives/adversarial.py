@@ -46,7 +46,7 @@ class Perceptual(nn.Module):
         rec_weight: float = 0.01,
         vgg_weight: float = 1.0,
         adv_weight: float = 0.005,
-    ):
+    ) -> None:
         super().__init__()
         self.features = features
         self.discriminator = discriminator
@@ -56,6 +56,7 @@ class Perceptual(nn.Module):
         self.adv_weight = adv_weight
 
     def forward(self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
+        """restored (N, 3, H, W), `sample` of pictures alike, omega (N, k) -> the objective of every sample, (N,)."""
         clean = sample["clean"]
         rec = mean_distance(restored - clean.detach(), self.distance)
         vgg = mean_distance(self.features(restored) - self.features(clean).detach(), "l1")

@@ -10,7 +10,7 @@ from torch_impl.objectives.style import Style, gram
 from tunable.data.styles import style_picture
 from tunable.errors import TunableError
 from tunable.omega import check_tensor
-from tunable.specs.objectives import NORMALISE_FLOOR, noise_place
+from tunable.specs.objectives import NORMALISE_FLOOR, Objective, noise_place
 from tunable.specs.recipe import Recipe
 from tunable.weights.vgg import LAYERS, weights
 
@@ -30,7 +30,7 @@ class MultiLoss(nn.Module):
         TunableError: for another number of weights, or an objective that builds on one that is missing.
     """
 
-    def __init__(self, objectives: list[nn.Module], *, weights: list[float], normalise: str = "none"):
+    def __init__(self, objectives: list[nn.Module], *, weights: list[float], normalise: str = "none") -> None:
         super().__init__()
         if len(objectives) != len(weights):
             raise TunableError(f"{len(objectives)} objectives need as many weights, not {len(weights)}")
@@ -39,7 +39,9 @@ class MultiLoss(nn.Module):
         self.weights = tuple(weights)
         self.normalise = normalise
 
-    def __call__(self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor):
+    def __call__(
+        self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Raise OmegaError for an omega of another shape."""
         if not torch.compiler.is_compiling():
             check_tensor(omega, len(self.objectives), len(restored))
@@ -62,7 +64,7 @@ class MultiLoss(nn.Module):
 
 
 def columns_of(objectives: list[nn.Module]) -> tuple[tuple[int, ...], ...]:
-    """Of every objective the places in omega that it is given: its own, then those of the objectives it builds on.
+    """The places in omega that each objective is given: first its own, then the places of the objectives it builds on.
 
     Args:
         objectives: in omega's order.
@@ -110,18 +112,26 @@ def make_loss(recipe: Recipe, like: torch.Tensor, discriminator: nn.Module | Non
     return MultiLoss(objectives, weights=[spec.weight for spec in specs], normalise=recipe.loss.normalise)
 
 
-def _make(specs, index: int, made, features, discriminator, like) -> nn.Module:
+def _make(
+    specs: list[Objective],
+    index: int,
+    made: dict[int, nn.Module],
+    features: dict[str, VGG19],
+    discriminator: nn.Module | None,
+    like: torch.Tensor,
+) -> nn.Module:
     """The objective at place `index`, with its feature network, or with the objective on which its target builds."""
-    kind, arguments = specs[index].kind, specs[index].model_dump(exclude=_ELSEWHERE)
-    if kind == "blur":
-        arguments["noise"] = made[noise_place(specs, specs[index])]
+    spec = specs[index]
+    kind, arguments = spec.kind, spec.model_dump(exclude=_ELSEWHERE)
+    if spec.kind == "blur":
+        arguments["noise"] = made[noise_place(specs, spec)]
     if kind in LAYERS:
         arguments["features"] = features[LAYERS[kind]]
     if kind == "gan":
         arguments["discriminator"] = discriminator
-    if kind == "style":
+    if spec.kind == "style":
         with torch.no_grad():
             arguments["painted"] = gram(
-                arguments["features"](torch.from_numpy(style_picture(specs[index])).to(like.device, like.dtype))
+                arguments["features"](torch.from_numpy(style_picture(spec)).to(like.device, like.dtype))
             )
     return OBJECTIVES[kind](**arguments)

@@ -33,7 +33,7 @@ class Objective(nn.Module):
         distance: l1, l2 or charbonnier.
     """
 
-    def __init__(self, *, distance: str = "l1"):
+    def __init__(self, *, distance: str = "l1") -> None:
         super().__init__()
         self.distance = distance
 
@@ -46,6 +46,7 @@ class Objective(nn.Module):
         return ()
 
     def forward(self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
+        """restored (N, 3, H, W), `sample` of pictures alike, omega (N, k) -> the objective of every sample, (N,)."""
         return mean_distance(restored - self.target(sample, omega).detach(), self.distance)
 
 
@@ -57,6 +58,7 @@ class Reconstruction(Objective):
     """
 
     def target(self, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
+        """The clean picture, (N, C, H, W)."""
         return sample["clean"]
 
 
@@ -69,12 +71,13 @@ class NoisePreservation(Objective):
         residual: keep: r is the objective's own omega; remove: r is one minus it.
     """
 
-    def __init__(self, *, distance: str = "l1", nu: float = 0.9, residual: str = "keep"):
+    def __init__(self, *, distance: str = "l1", nu: float = 0.9, residual: str = "keep") -> None:
         super().__init__(distance=distance)
         self.nu = nu
         self.residual = residual
 
     def target(self, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
+        """The clean picture with the noise that omega (N, 1) keeps, (N, C, H, W)."""
         knob = omega[:, 0].reshape(-1, 1, 1, 1)
         kept = knob if self.residual == "keep" else 1 - knob
         return sample["clean"] + self.nu * kept * (sample["degraded"] - sample["clean"])
@@ -91,15 +94,17 @@ class Sharpening(Objective):
         gamma: strength of the mask where omega is 1, at least 0.
     """
 
-    def __init__(self, *, noise: Objective, distance: str = "l1", gamma: float = 8.0):
+    def __init__(self, *, noise: Objective, distance: str = "l1", gamma: float = 8.0) -> None:
         super().__init__(distance=distance)
         self.noise = noise
         self.gamma = gamma
 
     def builds_on(self) -> tuple[Objective, ...]:
+        """The objective whose target is sharpened."""
         return (self.noise,)
 
     def target(self, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
+        """The sharpened target of `noise`, (N, C, H, W). omega (N, k) begins with the knob of this objective."""
         knob = omega[:, 0].reshape(-1, 1, 1, 1)
         noisy = self.noise.target(sample, omega[:, 1:])
         return noisy + self.gamma * knob * (noisy - _blurred(noisy))

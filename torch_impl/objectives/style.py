@@ -31,9 +31,9 @@ class Style(nn.Module):
         features: VGG19 at relu3_3.
         painted: Gram matrix of the style picture's features, (1, C, C).
         gram_weight: weight of the sum of squared differences of the Gram matrices.
-        vgg_weight: weight of the mean squared difference of the features to those of the clean picture.
+        vgg_weight: weight of the mean squared difference between the features of both pictures.
         tv_weight: weight of the mean absolute difference of neighbours, down plus right.
-        uv_weight: weight of the mean squared difference of BT.601's U and V to those of the clean picture.
+        uv_weight: weight of the mean squared difference of BT.601's U and V between both pictures.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Style(nn.Module):
         vgg_weight: float = 1.0,
         tv_weight: float = 1.0,
         uv_weight: float = 1.0,
-    ):
+    ) -> None:
         super().__init__()
         self.features = features
         self.painted = painted
@@ -55,6 +55,7 @@ class Style(nn.Module):
         self.uv_weight = uv_weight
 
     def forward(self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
+        """restored (N, 3, H, W), `sample` of pictures alike, omega (N, k) -> the objective of every sample, (N,)."""
         clean = sample["clean"].detach()
         features, content = self.features(restored), self.features(clean)
         apart = gram(features) - self.painted

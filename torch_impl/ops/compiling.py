@@ -1,13 +1,19 @@
 """What PyTorch says only by private names: of its compiler, its transformations, its backward passes."""
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import torch
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
-def never_a_graph_of_its_own(function):
+
+def never_a_graph_of_its_own(function: _Function) -> _Function:
     """A function that torch.compile takes into a graph of what calls it, or leaves to Python."""
     compiler = torch._C._dynamo.eval_frame  # pyright: ignore[reportAttributeAccessIssue]  not in torch's stubs
     skip = compiler._FrameExecStrategy(compiler._FrameAction.SKIP, compiler._FrameAction.DEFAULT)
-    compiler.set_code_exec_strategy(function.__code__, skip)
+    code = function.__code__  # pyright: ignore[reportFunctionMemberAccess, reportAttributeAccessIssue]  a `def` has it
+    compiler.set_code_exec_strategy(code, skip)
     return function
 
 

@@ -1,5 +1,6 @@
 """Convolutions and linear layers with aggregated kernels, in every form of tunable.forms, and the ordinary ones."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,7 +14,17 @@ from tunable.forms import choose, kind_of
 ORDINARY = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
 
 
-def conv(x, alpha, weight, bias, stride, padding, dilation, groups, form):
+def conv(
+    x: torch.Tensor,
+    alpha: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
+    form: str,
+) -> torch.Tensor:
     """A convolution of one to three dimensions with kernels aggregated by alpha.
 
     x       (N, C, *size)
@@ -38,7 +49,18 @@ def conv(x, alpha, weight, bias, stride, padding, dilation, groups, form):
     return _aggregated(run, x, alpha, weight, bias, groups, options, form)
 
 
-def conv_transpose(x, alpha, weight, bias, stride, padding, output_padding, dilation, groups, form):
+def conv_transpose(
+    x: torch.Tensor,
+    alpha: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    output_padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
+    form: str,
+) -> torch.Tensor:
     """A transposed convolution of one to three dimensions with kernels aggregated by alpha.
 
     weight  (k, C, out / groups, *kernel size); output_padding: rows added at the end of every dimension
@@ -53,7 +75,16 @@ def conv_transpose(x, alpha, weight, bias, stride, padding, output_padding, dila
     return _aggregated(run, x, alpha, weight, bias, groups, options, form)
 
 
-def _aggregated(run, x, alpha, weight, bias, groups, options, form):
+def _aggregated(
+    run: Callable[..., torch.Tensor],
+    x: torch.Tensor,
+    alpha: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    groups: int,
+    options: dict[str, Any],
+    form: str,
+):
     """Kernels first, then one ordinary convolution (`shared`), one with N groups or N of them."""
     kernel = aggregate(alpha, weight)
     offset = None if bias is None else aggregate(alpha, bias)
@@ -71,7 +102,16 @@ def _aggregated(run, x, alpha, weight, bias, groups, options, form):
     return y.reshape(n, -1, *y.shape[2:])
 
 
-def _basis(run, x, alpha, stacked, bias, k, groups, options):
+def _basis(
+    run: Callable[..., torch.Tensor],
+    x: torch.Tensor,
+    alpha: torch.Tensor,
+    stacked: torch.Tensor,
+    bias: torch.Tensor | None,
+    k: int,
+    groups: int,
+    options: dict[str, Any],
+):
     """All k kernels, their outputs ordered (group, kernel, out / group) so that the groups stay; then the sum."""
     y = run(x, stacked, **options)
     mix = alpha.reshape(alpha.shape[0], 1, k, *[1] * (y.ndim - 1))
@@ -79,7 +119,14 @@ def _basis(run, x, alpha, stacked, bias, k, groups, options):
     return y if bias is None else y + aggregate(alpha, bias).reshape(alpha.shape[0], -1, *[1] * (y.ndim - 2))
 
 
-def _pointwise(x, alpha, weight, bias, stride, groups):
+def _pointwise(
+    x: torch.Tensor,
+    alpha: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    stride: tuple[int, ...],
+    groups: int,
+):
     """A convolution by single points: for every sample and group a matrix, (N g, out / g, C / g)."""
     x = x[(..., *(slice(None, None, step) for step in stride))]
     (n, c, *size), out = x.shape, weight.shape[1]
@@ -88,7 +135,7 @@ def _pointwise(x, alpha, weight, bias, stride, groups):
     return _products(kernel, x.reshape(n * groups, c // groups, -1), offset).reshape(n, out, *size)
 
 
-def _products(a, b, offset):
+def _products(a: torch.Tensor, b: torch.Tensor, offset: torch.Tensor | None):
     """a @ b + offset of stacks of matrices, offset broadcast, or None. Added later it costs two fifths more."""
     return torch.bmm(a, b) if offset is None else torch.baddbmm(offset, a, b)
 
@@ -99,21 +146,22 @@ def pad(x: torch.Tensor, padding: tuple[int, ...], mode: str) -> torch.Tensor:
 
 
 def ordinary_conv(
-    in_channels,
-    out_channels,
-    kernel_size,
+    in_channels: int,
+    out_channels: int,
+    kernel_size: tuple[int, ...],
     *,
-    stride,
-    padding,
-    dilation,
-    groups,
-    bias,
-    padding_mode="zeros",
-    output_padding=None,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
+    bias: bool,
+    padding_mode: str = "zeros",
+    output_padding: tuple[int, ...] | None = None,
 ) -> nn.Module:
     """The framework's ordinary convolution, transposed when output_padding is given; tuples of one to three numbers."""
     dims = len(kernel_size)
     options: dict[str, Any] = {
+        "kernel_size": kernel_size,
         "stride": stride,
         "padding": padding,
         "dilation": dilation,
@@ -126,10 +174,10 @@ def ordinary_conv(
     else:
         kind = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[dims - 1]
         options["output_padding"] = output_padding
-    return kind(in_channels, out_channels, kernel_size, **options)
+    return kind(in_channels, out_channels, **options)
 
 
-def linear(x, alpha, weight, bias):
+def linear(x: torch.Tensor, alpha: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """A linear layer with kernels aggregated by alpha.
 
     x (N, ..., in), alpha (k,) or (N, k), weight (k, out, in), bias (k, out) or None -> (N, ..., out).

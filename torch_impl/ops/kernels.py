@@ -1,6 +1,7 @@
 """Kernels as functions of omega: aggregation (Eq. 3), differences, low rank."""
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 
@@ -25,7 +26,7 @@ def low_rank(alpha: torch.Tensor, up: torch.Tensor, down: torch.Tensor) -> torch
         return (up * alpha[:, None, None]).movedim(0, 1).flatten(1) @ down.flatten(0, 1)
 
 
-def no_autocast(tensor: torch.Tensor):
+def no_autocast(tensor: torch.Tensor) -> AbstractContextManager[Any]:
     """A context in which products keep the dtype of their factors: kernels are cast once, after they are summed."""
     kind = tensor.device.type
     # Entered only where there is something to switch off: exporters and compilers trace the context too.

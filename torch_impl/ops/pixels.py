@@ -67,7 +67,7 @@ def pad_to_multiple(x: torch.Tensor, multiple: int, mode: str) -> torch.Tensor:
     return x
 
 
-def _reflected(size, target, device) -> torch.Tensor:
+def _reflected(size: int, target: int, device: torch.device) -> torch.Tensor:
     """What tunable.windows.reflected(size, 0, wanted - size) is, in a graph for any size too."""
     last = torch.arange(size, device=device)[-1:]
     index = torch.arange(target, device=device) % (2 * last).clamp(min=1)  # there and back again

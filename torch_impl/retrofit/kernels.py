@@ -1,5 +1,7 @@
 """The tensors of a layer as functions of omega, from the given weights on."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -15,7 +17,7 @@ class _Kernels(nn.Module):
     and `down` (p, rank, columns), rows being the first axis of the tensor; for another phi `kernels` (p, *shape).
     """
 
-    def __init__(self, name: str, given: retrofit.Entry, plan: retrofit.Plan, seed: int):
+    def __init__(self, name: str, given: retrofit.Entry, plan: retrofit.Plan, seed: int) -> None:
         super().__init__()
         value, p = given.value.detach(), plan.num_objectives
         self.base = plan.phi == "base"
@@ -30,7 +32,7 @@ class _Kernels(nn.Module):
             self.kernels = nn.Parameter(value.expand(p, *value.shape).clone())
         self.shape = given.shape
 
-    def _apply(self, fn, recurse=True):
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True):
         # As in layers.tunable: a memory format is one for the tensor, which has an axis less.
         return super()._apply(lambda tensor: fn(tensor.flatten()).reshape(tensor.shape), recurse)
 
@@ -57,7 +59,7 @@ class _Layer(nn.Module):
     names    in the network, by name in the layer
     """
 
-    def __init__(self, place: retrofit.Place, given: dict[str, retrofit.Entry], plan: retrofit.Plan, seed: int):
+    def __init__(self, place: retrofit.Place, given: dict[str, retrofit.Entry], plan: retrofit.Plan, seed: int) -> None:
         super().__init__()
         self.name = place.name
         self.names = dict(place.tensors)

@@ -1,7 +1,9 @@
 """The network with knobs."""
 
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
@@ -35,7 +37,7 @@ class TunedNetwork(nn.Module):
 
     def __init__(
         self, network: nn.Module, places: list[retrofit.Place], left: dict[str, str], plan: retrofit.Plan, seed: int
-    ):
+    ) -> None:
         super().__init__()
         self.network = network
         self.num_objectives = plan.num_objectives
@@ -55,15 +57,15 @@ class TunedNetwork(nn.Module):
             given[name].value.requires_grad_(False)
         _sign(self)
 
-    def __reduce_ex__(self, protocol):
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         # Its class is made anew from the network, by __setstate__.
         return _unsigned, (), *super().__reduce_ex__(protocol)[2:]
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         _sign(self)
 
-    def forward(self, *inputs, omega: torch.Tensor | None = None, **options):
+    def forward(self, *inputs, omega: torch.Tensor | None = None, **options) -> Any:
         """inputs, options as the network takes them; omega, the last of inputs unless named, (p,), or (N, p).
 
         With omega (N, p) the samples are run one by one: N must be the first axis of every tensor of the inputs, and
@@ -128,7 +130,7 @@ class TunedNetwork(nn.Module):
         return kernels
 
     @ops.never_a_graph_of_its_own  # in Python `traced` would be seen by all threads
-    def _at(self, omega, inputs, options):
+    def _at(self, omega: torch.Tensor, inputs: Sequence[Any], options: dict[str, Any]):
         kernels = self._tensors(omega)
         if torch.compiler.is_dynamo_compiling():
             for holder, names in self._uses:
@@ -185,7 +187,7 @@ class TunedNetwork(nn.Module):
             source: where they come from, for messages.
 
         Raises:
-            CheckpointError: unless names and shapes are exactly those of `weights`.
+            CheckpointError: unless names and shapes are exactly what `weights` gives.
         """
         with _outside():
             stored = self._stored()
@@ -239,7 +241,7 @@ def _signed(network: nn.Module) -> type[TunedNetwork]:
         if each not in named
     ]
 
-    def forward(self, *inputs, omega=None, **options):
+    def forward(self: TunedNetwork, *inputs, omega: torch.Tensor | None = None, **options):
         return TunedNetwork.forward(self, *inputs, omega=omega, **options)
 
     names = ["self", *(each.name for each in named), "omega"]

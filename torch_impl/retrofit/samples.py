@@ -1,11 +1,13 @@
 """Single samples of what a network takes, and what it gives of them as one batch again."""
 
+from typing import Any
+
 import torch
 
 from tunable.errors import OmegaError
 
 
-def _sample(value, n: int):
+def _sample(value: Any, n: int) -> Any:
     """Inputs of the sample n alone, its axis kept: every tensor in tuples, lists and dictionaries."""
     if isinstance(value, torch.Tensor):
         return value[n : n + 1]
@@ -17,7 +19,7 @@ def _sample(value, n: int):
     return value
 
 
-def _joined(values: list):
+def _joined(values: list) -> Any:
     """The outputs of single samples as one output."""
     first = values[0]
     if isinstance(first, torch.Tensor):

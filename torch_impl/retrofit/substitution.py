@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -32,12 +33,12 @@ class _Parameters(dict):
     traced  what a compiler, which knows no ContextVar, finds in their places
     """
 
-    def __init__(self, given: Mapping[str, nn.Parameter | None]):
+    def __init__(self, given: Mapping[str, nn.Parameter | None]) -> None:
         super().__init__(given)
         self.traced: dict[str, torch.Tensor] | None = None
 
     @ops.never_a_graph_of_its_own
-    def __getitem__(self, name: str):
+    def __getitem__(self, name: str) -> torch.Tensor:
         # What is compiled by itself, a part of a network say, has nothing there; asking the ContextVar cuts its graph.
         if self.traced is not None and torch.compiler.is_dynamo_compiling():
             kernels = self.traced
@@ -46,7 +47,7 @@ class _Parameters(dict):
             kernels = None if running is None else running.get(id(self))
         return super().__getitem__(name) if kernels is None or name not in kernels else kernels[name]
 
-    def get(self, name: str, default=None):
+    def get(self, name: str, default: Any = None):
         return self[name] if name in self else default  # noqa: SIM401  it is this that is meant
 
     # Only dict itself can make the views that its types promise.
@@ -60,11 +61,11 @@ class _Parameters(dict):
         """The parameters themselves."""
         return dict(super().items())
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return _Parameters, (self.given(),)
 
 
-def _refuse_elsewhere(module: nn.Module, inputs) -> None:
+def _refuse_elsewhere(module: nn.Module, inputs: tuple[Any, ...]) -> None:
     """A forward hook of layers whose kernels are in place only where the network runs.
 
     TunableError in a backward pass that runs them again, and in a thread that the running network has started.
