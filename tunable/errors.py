@@ -22,7 +22,7 @@ class TunableError(Exception):
         message: what was received and what is wanted, of any length and kind.
     """
 
-    def __init__(self, message: object = ""):
+    def __init__(self, message: object = "") -> None:
         super().__init__(one_line(str(message)))
 
 
@@ -59,7 +59,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 class _Repr(reprlib.Repr):
     """`repr` that looks at no more of a value than it shows."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.maxlevel, self.maxstring, self.maxother, self.maxlong = 3, 120, 120, 60
 

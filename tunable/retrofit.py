@@ -370,7 +370,7 @@ def branches(network: Any, children: Callable[[Any], dict], tunable: Collection[
     branches: list[Branch] = []
     leads: dict[int, bool] = {}
 
-    def reaches(layer) -> bool:
+    def reaches(layer: Any) -> bool:
         if id(layer) not in leads:
             leads[id(layer)] = id(layer) in tunable
             layers = children(layer)

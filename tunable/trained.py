@@ -64,7 +64,7 @@ def parts_of(sampler: Sampler) -> tuple[Part, ...] | None:
     """Where a sampler draws omega, equal parts together; None where it has more than `MOST` parts."""
     shares: dict[str, tuple[Any, float]] = {}
 
-    def add(sampler, share):
+    def add(sampler: Sampler, share: float) -> None:
         if isinstance(sampler, Mixture):
             for one, weight in zip(sampler.of, sampler.weights, strict=True):
                 add(one, share * weight / sum(sampler.weights))

@@ -24,7 +24,7 @@ class Session(onnxruntime.InferenceSession):
     optimized  a file for what onnxruntime makes of the model
     """
 
-    def __init__(self, model: str | Path | bytes, device: str, optimized: Path | None = None):
+    def __init__(self, model: str | Path | bytes, device: str, optimized: Path | None = None) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is raised as well
         if optimized is not None:
@@ -81,7 +81,7 @@ class Backend(Execution):
     lean = "session"
     opens = (".onnx",)
 
-    def __init__(self, device: str | None = None, mode: str | None = None):
+    def __init__(self, device: str | None = None, mode: str | None = None) -> None:
         chosen = choose(self.name, "device", device, tuple(_PROVIDERS))
         super().__init__(chosen, choose(self.name, "mode", mode, self.modes))
         if self.mode == "blocked" and self.device != "cpu":
@@ -98,9 +98,10 @@ class Backend(Execution):
             )
 
     def facts(self) -> dict[str, str]:
+        """onnxruntime's version, the device and the mode."""
         return {"onnxruntime": onnxruntime.__version__, "device": self.device, "mode": self.mode}
 
-    def open(self, path: str | Path):
+    def open(self, path: str | Path) -> tuple[Session, Header]:
         """An exported file as (session, header); CheckpointError if it is not one."""
         if not Path(path).is_file():
             raise CheckpointError(f"no such exported file: {path}")
@@ -119,18 +120,20 @@ class Backend(Execution):
         check_inputs(found, header, path)
         return session, header
 
-    def folds(self, network) -> bool:
+    def folds(self, network: Session) -> bool:
         """Where kernels are mixed, in form `shared`; and where onnx is there to do it."""
         return network.mixes and importlib.util.find_spec("onnx") is not None
 
-    def fold(self, network, omega: np.ndarray):
+    def fold(self, network: Session, omega: np.ndarray) -> Session:
         """A session whose omega (p,) is a constant, so that kernels are mixed once and then are constants too."""
         return network.fold(omega)
 
     def graph(self, path: str | Path) -> graphs.Graph:
+        """Read the graph of an exported file."""
         return graphs.read_onnx(path)
 
-    def run(self, network, degraded: np.ndarray, omega: np.ndarray | None) -> np.ndarray:
+    def run(self, network: Session, degraded: np.ndarray, omega: np.ndarray | None) -> np.ndarray:
+        """Restore pictures (N, 3, H, W) at omega (p,) or (N, p), None of a plain network, in float32."""
         image = np.ascontiguousarray(degraded)
         if omega is None:
             return _call(network, image=image)
@@ -158,7 +161,7 @@ def _blocked(session: Session) -> Session:
         raise BackendError(f"onnxruntime cannot lay out this model's kernels: {' '.join(str(error).split())}") from None
 
 
-def _call(session, **inputs: np.ndarray) -> np.ndarray:
+def _call(session: Session, **inputs: np.ndarray) -> np.ndarray:
     try:
         return session.run(["restored"], inputs)[0]
     except Exception as error:  # as above: sizes that the file does not allow, memory

@@ -109,6 +109,6 @@ def _layer(row: dict) -> tuple:
     return tuple(row[field] for field in Layer._fields)
 
 
-def _kind(device) -> str:
+def _kind(device: str) -> str:
     """cuda:1 -> cuda."""
-    return str(device).partition(":")[0]
+    return device.partition(":")[0]

@@ -42,6 +42,7 @@ class Inputs(NamedTuple):
         yield self.mixed, "per sample"
 
     def batch(self, omega: np.ndarray, index: int = 0) -> Batch:
+        """Return the pictures as a batch at omega (p,) or (N, p), number `index` of a training."""
         return Batch(index, {"clean": self.clean, "degraded": self.degraded}, omega)
 
 

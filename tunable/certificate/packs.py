@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, TypeAdapter
@@ -69,14 +69,17 @@ class Pack:
 
     @property
     def gaps(self) -> dict[str, float]:
+        """The model's gap of every stage whose limit follows it."""
         return self.stored.gaps
 
     @property
     def zeros(self) -> dict[str, str]:
+        """The parameters whose true gradient is zero at every omega, with the reason."""
         return self.stored.zeros
 
     @property
     def references(self) -> Tensors:
+        """For every stage, the distance of PyTorch's float32 from the truth at every setting."""
         return self._under("reference/")
 
     def read(self, inputs: Inputs, index: int, omega: np.ndarray) -> Reading:
@@ -111,17 +114,18 @@ class Pack:
 class Recorder:
     """Stands before an `Exact` and notes what it answers (the interface is `Exact`'s)."""
 
-    def __init__(self, truth: Exact, inputs: Inputs, weights: Weights):
+    def __init__(self, truth: Exact, inputs: Inputs, weights: Weights) -> None:
         self._truth, self._inputs, self._weights = truth, inputs, weights
         room = NUMBERS // ((len(inputs.omegas) + 1) * 2 * len(weights.tensors))
         self.size = int(np.clip(room, *SIZES))
         self._rows: dict[str, list[np.ndarray]] = {}
         self._tensors: Tensors = {f"inputs/{name}": value for name, value in inputs._asdict().items()}
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._truth, name)
 
     def read(self, inputs: Inputs, index: int, omega: np.ndarray) -> Reading:
+        """The truth at setting `index`, which is noted."""
         reading = self._truth.read(inputs, index, omega)
         noted = reading.reduced(partial(sketch, size=self.size))
         values = {"output": noted.output, **{f"layer/{name}": value for name, value in noted.layers.items()}}
@@ -133,6 +137,7 @@ class Recorder:
         return reading
 
     def train(self, inputs: Inputs) -> Training:
+        """The truth of the training steps, which is noted."""
         training = self._truth.train(inputs)
         noted = training.reduced(partial(sketch, size=self.size))
         self._tensors |= {"training/losses": noted.losses, "training/output": noted.output}

@@ -78,6 +78,7 @@ class Program(NamedTuple):
 
     @classmethod
     def of(cls, name: str, backend: Framework, weights: Weights, recipe: Recipe | None) -> "Program":
+        """Build the network of a weights file in a framework, with a trainer where there is a recipe."""
         model = build(weights.header, weights.tensors, backend, weights.source)
         return cls(name, model, backend.trainer(model.network, recipe) if recipe else None, recipe)
 

@@ -37,6 +37,7 @@ class Row:
 
     @property
     def passed(self) -> bool:
+        """Whether the error keeps the limit, or reaches it in a negative control; an error that is not finite fails."""
         if not np.isfinite(self.error):
             return False
         return self.error >= self.limit if self.at_least else self.error <= self.limit
@@ -84,6 +85,7 @@ class Certificate:
 
     @property
     def passed(self) -> bool:
+        """Whether there are rows, and all of them pass."""
         return bool(self.rows) and all(row.passed for row in self.rows)
 
     def add(self, stage: str, compared: str, omega: str, parts: dict[str, float]) -> None:

@@ -27,8 +27,9 @@ from tunable.certificate.programs import (
 from tunable.certificate.rows import MOVE_CONTROL, OMEGA_CONTROL, Certificate
 from tunable.certificate.truth import Exact, exact_backend
 from tunable.errors import BackendError, CheckpointError, TunableError
-from tunable.exports.judging import FORMS, tried_export
+from tunable.exports.judging import FORMS, Report, tried_export
 from tunable.oracle.optimizers import ExactOptimizer
+from tunable.specs.recipe import Recipe
 from tunable.tolerances import CONTROL, MOVED, joint_error, relative_error
 from tunable.weights import storage
 
@@ -51,7 +52,8 @@ class Trial:
     outputs: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
 
     @property
-    def recipe(self):
+    def recipe(self) -> Recipe | None:
+        """The recipe of the file or pack, None where it has none."""
         return self.programs[0].recipe
 
     @property
@@ -182,7 +184,9 @@ def exported(trial: Trial) -> None:
                         trial.certificate.add("export", f"{compared}{fixed} : live", label, {"output": error})
 
 
-def _tried(trial: Trial, program: Program, format: str, folder: str, form: str):
+def _tried(
+    trial: Trial, program: Program, format: str, folder: str, form: str
+) -> tuple[list[Path], Report, tuple[int, int] | None]:
     """`tried_export`, and the size: None, or that of the trial's pictures where the framework wants one."""
     try:
         return *tried_export(program.model, format, folder, form=form), None
@@ -261,7 +265,7 @@ def verify(
     return certificate
 
 
-def _short(truth) -> str:
+def _short(truth: Exact | Pack | Recorder) -> str:
     return "pack" if isinstance(truth, Pack) else "float64"
 
 

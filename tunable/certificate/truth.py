@@ -42,7 +42,7 @@ class Exact:
         zeros: parameters whose true gradient is zero at every omega read so far -> the reason.
     """
 
-    def __init__(self, backend: Framework, weights: Weights, recipe: Recipe | None):
+    def __init__(self, backend: Framework, weights: Weights, recipe: Recipe | None) -> None:
         self.name = f"{backend.name}64"
         exact = backend.in_float64()
         assert exact, "exact_backend chose one that computes in float64"
@@ -57,6 +57,7 @@ class Exact:
 
     @property
     def zeros(self) -> dict[str, str]:
+        """The parameters whose true gradient is zero at every omega that was read, with the reason."""
         return dict.fromkeys(sorted(self._zeros or ()), ZERO_REASON)
 
     def read(self, inputs: Inputs, index: int, omega: np.ndarray) -> Reading:

@@ -109,7 +109,7 @@ def _run(argv: list[str]) -> int:
         return _fail(args.verb, f"{_first_line(error)} ({SHOW}=1 shows where)", 1)
 
 
-def _fail(verb: str, error, status: int) -> int:
+def _fail(verb: str, error: object, status: int) -> int:
     line = f"tunable {verb}".rstrip() + f": {' '.join(str(error).split())}"
     print(one_line(line), file=sys.stderr)
     return status

@@ -4,6 +4,7 @@ Each framework is timed in a process of its own (an environment switch of one wo
 frameworks taking turns, so that the ratio between them is measured side by side too.
 """
 
+import argparse
 import json
 import logging
 import subprocess
@@ -30,7 +31,8 @@ SIZE = (1, 3, 256, 256)
 EXAMPLES = ("tunable bench networks", "tunable bench layers --quick --backends torch --out layers.csv")
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments and options of `tunable bench`."""
     parser.add_argument(
         "what",
         choices=("layers", "networks", "training"),
@@ -79,7 +81,8 @@ def add_arguments(parser):
     add_json(parser)
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Run `tunable bench`, and return its exit status."""
     rounds, turns = (5, 1) if args.what == "layers" else (9, 2)
     args.rounds, args.turns = args.rounds or rounds, args.turns or turns
     if args.here:
@@ -91,7 +94,7 @@ def run(args) -> int:
     return (_layers if args.what == "layers" else _networks)(args, names)
 
 
-def _networks(args, names: Sequence[str]) -> int:
+def _networks(args: argparse.Namespace, names: Sequence[str]) -> int:
     times: dict[str, network_timing.Times] = {name: {} for name in names}
     for name, turn in _turns(args, names):
         for case, seconds in turn.items():
@@ -106,7 +109,7 @@ def _networks(args, names: Sequence[str]) -> int:
     return 0
 
 
-def _layers(args, names: Sequence[str]) -> int:
+def _layers(args: argparse.Namespace, names: Sequence[str]) -> int:
     measured: dict[str, list[dict]] = {name: [] for name in names}
     for name, turn in _turns(args, names):
         measured[name] += turn
@@ -121,14 +124,14 @@ def _layers(args, names: Sequence[str]) -> int:
     return 0
 
 
-def _turns(args, names: Sequence[str]) -> Iterator[tuple[str, Any]]:
+def _turns(args: argparse.Namespace, names: Sequence[str]) -> Iterator[tuple[str, Any]]:
     for turn in range(args.turns):
         for name in names:
             logging.info("bench %s: %s, turn %d of %d", args.what, name, turn + 1, args.turns)
             yield name, _turn(args, name)
 
 
-def _measure(args) -> network_timing.Times | list[dict]:
+def _measure(args: argparse.Namespace) -> network_timing.Times | list[dict]:
     backend = get_framework(args.here, args.device, args.mode)
     if args.what == "layers":
         chosen = layer_timing.QUICK if args.quick else layer_timing.LAYERS
@@ -139,7 +142,7 @@ def _measure(args) -> network_timing.Times | list[dict]:
     return network_timing.training(backend, recipe, args.rounds)
 
 
-def _turn(args, name: str) -> network_timing.Times | list[dict]:
+def _turn(args: argparse.Namespace, name: str) -> network_timing.Times | list[dict]:
     command = [sys.executable, "-m", "tunable", "bench", args.what, "--here", name, "--rounds", str(args.rounds)]
     for option, value in (("--device", args.device), ("--mode", args.mode), ("--recipe", args.recipe)):
         command += [option, value] if value else []

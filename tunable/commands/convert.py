@@ -1,5 +1,6 @@
 """`tunable convert FILE... --from SOURCE -o OUT`: other programs' weights as this project's, plain ones as tunable."""
 
+import argparse
 import logging
 
 from tunable.backends.model import build
@@ -20,7 +21,8 @@ EXAMPLES = (
 )
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments and options of `tunable convert`."""
     parser.add_argument(
         "files",
         metavar="FILE",
@@ -60,7 +62,8 @@ def add_arguments(parser):
     )
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Run `tunable convert`, and return its exit status."""
     check_writable(args.out, *args.files)
     overrides = {}
     for text in args.set:
@@ -99,7 +102,7 @@ def run(args) -> int:
     return 0
 
 
-def _from_plain(args, backend: str):
+def _from_plain(args: argparse.Namespace, backend: str):
     if args.set or args.allow_pickle or args.key is not None:
         raise TunableError(f"--from {args.source} takes neither --set nor --allow-pickle nor --key")
     read = [storage.load(path) for path in args.files]

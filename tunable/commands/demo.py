@@ -4,18 +4,20 @@ Each framework trains in a process of its own, as a user would run it (`tunable 
 other: an environment switch of one cannot slow the other.
 """
 
+import argparse
 import logging
 import shutil
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from tunable.backends.model import load
+from tunable.backends.model import Model, load
 from tunable.backends.registry import get_framework, requested
-from tunable.certificate import verify
+from tunable.certificate import Certificate, verify
 from tunable.commands.shared import at_least, progress
 from tunable.data.degradations import protocol_degraded
 from tunable.data.patches import BUNDLED_TEST, bundled
@@ -39,7 +41,8 @@ CROP = 200  # pixels of each picture on the contact sheet
 EXAMPLES = ("tunable demo", "tunable demo --steps 200 --out short_demo")
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments and options of `tunable demo`."""
     parser.add_argument(
         "--out",
         default="demo_output",
@@ -51,7 +54,8 @@ def add_arguments(parser):
     )
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Run `tunable demo`, and return its exit status."""
     backends = requested()
     if not backends:
         raise TunableError("no framework is installed: pip install tunable-convolutions[torch,mindspore]")
@@ -100,7 +104,7 @@ def _train(name: str, out: Path, steps: int | None) -> None:
         raise CheckFailed(f"training with {name} failed with exit status {status}")
 
 
-def _evaluate(model, out: Path) -> list[dict]:
+def _evaluate(model: Model, out: Path) -> list[dict]:
     with progress(f"evaluate ({model.backend.name})", every=0.25) as report:
         rows = evaluate(model, bundled(BUNDLED_TEST), line(5), SIGMAS, progress=report)
     summary = summarise(rows)
@@ -108,7 +112,7 @@ def _evaluate(model, out: Path) -> list[dict]:
     return summary
 
 
-def _sheet(model) -> np.ndarray:
+def _sheet(model: Model) -> np.ndarray:
     rows, omegas = [], line(5)
     for index, path in enumerate(bundled(BUNDLED_TEST)):
         clean = read(path)
@@ -128,7 +132,14 @@ def _noisy_psnr() -> float:
     return float(np.mean(values))
 
 
-def _page(out, backends, summaries, certificate, times, steps) -> str:
+def _page(
+    out: Path,
+    backends: Sequence[str],
+    summaries: dict[str, list[dict]],
+    certificate: Certificate,
+    times: dict[str, float],
+    steps: int,
+) -> str:
     means = {name: [row for row in summary if row["sigma"] == "mean"] for name, summary in summaries.items()}
     table = [
         {
@@ -157,7 +168,7 @@ def _page(out, backends, summaries, certificate, times, steps) -> str:
 
 
 @contextmanager
-def _timed(times: dict[str, float], name: str):
+def _timed(times: dict[str, float], name: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     times[name] = time.perf_counter() - start

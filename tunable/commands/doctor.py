@@ -1,5 +1,6 @@
 """`tunable doctor`: frameworks, devices, versions, precision switches, and the known traps on this machine."""
 
+import argparse
 import importlib.metadata
 import os
 import platform
@@ -16,11 +17,13 @@ PACKAGES = ("numpy", "torch", "mindspore", "onnx", "onnxruntime", "safetensors",
 EXAMPLES = ("tunable doctor",)
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments and options of `tunable doctor`."""
     add_json(parser)
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Run `tunable doctor`, and return its exit status."""
     backends = {name: _backend(name) for name in dict.fromkeys([*BACKENDS, *requested()])}
     checks = {**_usable(backends), **_precision(backends), **_traps(backends), **_privacy()}
     facts = {

@@ -1,10 +1,12 @@
 """`tunable evaluate MODEL --data DIR`: the table over omega, noise and blur, or of enlarged pictures, and its plot."""
 
+import argparse
 import logging
 from pathlib import Path
 
 import numpy as np
 
+from tunable.backends.model import Model
 from tunable.commands.shared import (
     FORM_OF_OMEGA,
     add_backend,
@@ -32,7 +34,8 @@ EXAMPLES = (
 )
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments and options of `tunable evaluate`."""
     parser.add_argument("model", metavar="MODEL", help="A weights file, a checkpoint of a run, or an exported file.")
     parser.add_argument(
         "--data",
@@ -85,7 +88,8 @@ def add_arguments(parser):
     add_json(parser)
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Run `tunable evaluate`, and return its exit status."""
     for name in tables.FILES if args.out else ():
         check_writable(Path(args.out) / name)
     model = model_of(args)
@@ -115,7 +119,7 @@ def run(args) -> int:
     return 0
 
 
-def _omegas(args, model) -> np.ndarray | None:
+def _omegas(args: argparse.Namespace, model: Model) -> np.ndarray | None:
     p = len(model.objectives)
     if not p:
         if args.grid or args.line or args.omega:

@@ -25,7 +25,8 @@ EXAMPLES = (
 )
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments and options of `tunable export`."""
     parser.add_argument("model", metavar="MODEL", help="A weights file, or a checkpoint of a run.")
     parser.add_argument(
         "--format",
@@ -70,7 +71,8 @@ def _size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Run `tunable export`, and return its exit status."""
     model = load(args.model, args.backend, args.device, args.mode)
     omega = None
     if args.omega is not None:

@@ -1,5 +1,6 @@
 """`tunable fold MODEL --omega 0.7,0.3 -o FILE`: an ordinary network at a fixed omega, one for each --omega."""
 
+import argparse
 import logging
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from tunable.omega import format_omega
 EXAMPLES = ("tunable fold runs/mini/model.safetensors --omega 0.7,0.3 -o plain.safetensors",)
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments and options of `tunable fold`."""
     parser.add_argument("model", metavar="MODEL", help="A weights file of a tunable network.")
     parser.add_argument(
         "--omega",
@@ -38,7 +40,8 @@ def add_arguments(parser):
     add_backend(parser)
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Run `tunable fold`, and return its exit status."""
     out = Path(args.out)
     several = len(args.omega) > 1
     paths = [out.with_stem(f"{out.stem}-{i}") for i in range(len(args.omega))] if several else [out]

@@ -1,5 +1,6 @@
 """`tunable info MODEL`: what a weights file or a checkpoint of a run is, without any framework; or an exported file."""
 
+import argparse
 import itertools
 import math
 
@@ -17,12 +18,14 @@ from tunable.weights import storage, vgg
 EXAMPLES = ("tunable info runs/mini/model.safetensors",)
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments and options of `tunable info`."""
     parser.add_argument("model", metavar="MODEL", help="A weights file, a checkpoint of a run, or an exported file.")
     add_json(parser)
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Run `tunable info`, and return its exit status."""
     exported = backend_for(args.model)
     if exported:
         tensors, header = None, load(args.model).header

@@ -7,10 +7,14 @@ import os
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from PIL import Image
 
+from tunable.backends.model import Model
 from tunable.commands.shared import (
     FORM_OF_OMEGA,
     add_backend,
@@ -28,9 +32,10 @@ from tunable.errors import DataError, TunableError, printable
 from tunable.files import check_writable, file_digest
 from tunable.images import encoders
 from tunable.images.contact_sheets import cell_sheet, contact_sheet, write_animation
-from tunable.images.folders import find, some
+from tunable.images.folders import Listing, find, some
 from tunable.images.pictures import (
     WRITTEN,
+    Picture,
     from_network,
     has_alpha,
     holds_frames,
@@ -46,7 +51,7 @@ from tunable.omega import MOST_SHOWN, example, format_omega, sweep, tour
 from tunable.version import __version__
 
 SHEET_PIXELS = 500_000_000  # of a contact sheet or all frames of an animation: 6 GB as floats
-
+_Settings = Sequence[Any]  # rows of a sheet, each of settings: omega (p,), or None of a plain network
 
 EXAMPLES = (
     "tunable restore docs/results/denoise_mini/torch.safetensors docs/images/noisy.jpg --sweep 5",
@@ -55,7 +60,8 @@ EXAMPLES = (
 )
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments and options of `tunable restore`."""
     parser.add_argument(
         "model", metavar="MODEL", help="A weights file, a checkpoint of a run, or an exported file (.onnx, .mindir)."
     )
@@ -135,7 +141,8 @@ _NEUTRAL = (
 )
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Run `tunable restore`, and return its exit status."""
     paths, targets, folder = _plan(args)
     if args.resume and folder is None:
         raise TunableError("--resume goes on with a folder of restored pictures: name it with -o")
@@ -175,7 +182,7 @@ def run(args) -> int:
     return 0 if not failed else 1 if written else 2
 
 
-def _settings(args, model, omegas) -> dict:
+def _settings(args: argparse.Namespace, model: Model, omegas: _Settings) -> dict:
     """All that a restored picture depends on, but for the picture itself."""
     options = {key: value for key, value in vars(args).items() if key not in _NEUTRAL}
     backend = {"backend": model.backend.name, "device": model.backend.device, "mode": model.backend.mode}
@@ -209,7 +216,7 @@ def _quality(text: str) -> int:
     return value
 
 
-def _restore(model, path, target, rows, args) -> None:
+def _restore(model: Model, path: Path, target: Path, rows: _Settings, args: argparse.Namespace) -> None:
     pictures = read_frames(path, args.max_pixels)
     picture = next(pictures)
     levels = picture.levels
@@ -227,7 +234,6 @@ def _restore(model, path, target, rows, args) -> None:
             f"{path} has more than {WHOLE:,} pixels: blended tiles of {tile}, each with its own averages; "
             f"--tile {max(lengths)}: whole"
         )
-
     shown = 1 + sum(map(len, rows))
     if args.sweep and shown * math.prod(lengths) * header.network.scale**2 > SHEET_PIXELS:
         raise DataError(
@@ -235,7 +241,7 @@ def _restore(model, path, target, rows, args) -> None:
             "the limit: a smaller picture or fewer settings are wanted"
         )
 
-    def at(omega, levels=levels):
+    def at(omega: np.ndarray | None, levels: np.ndarray = levels) -> np.ndarray:
         try:
             return from_network(run_tiled(model, to_network(levels), omega, args.tile))
         except DataError as error:
@@ -263,7 +269,7 @@ def _restore(model, path, target, rows, args) -> None:
     logging.info("wrote %s", target)
 
 
-def _left_out(path, target, picture, args) -> str:
+def _left_out(path: Path, target: Path, picture: Picture, args: argparse.Namespace) -> str:
     what = "frames" if picture.animated else "pages"
     first = f"{target} shows the first of the {picture.frames} {what} of {path}"
     if args.sweep:
@@ -272,11 +278,11 @@ def _left_out(path, target, picture, args) -> str:
     return f"{first}: -o NAME.{' or NAME.'.join(holder.lower() for holder in holders)} holds all"
 
 
-def _knobs(model, omega) -> str:
+def _knobs(model: Model, omega: np.ndarray) -> str:
     return ", ".join(f"{name} {value:.2f}" for name, value in zip(model.objectives, omega, strict=True))
 
 
-def _omegas(args, model) -> list:
+def _omegas(args: argparse.Namespace, model: Model) -> _Settings:
     """The settings, in the rows of a sheet."""
     p = len(model.objectives)
     if not p:
@@ -301,7 +307,7 @@ def _omegas(args, model) -> list:
     return [[read_omega(args.omega, model.header, args.extrapolate)]]
 
 
-def _plan(args) -> tuple[list[Path], list[Path], Path | None]:
+def _plan(args: argparse.Namespace) -> tuple[list[Path], list[Path], Path | None]:
     """The pictures to restore, the file that each becomes, and the folder of these if -o is one.
 
     TunableError rather than overwrite one's own input.
@@ -340,12 +346,12 @@ def _plan(args) -> tuple[list[Path], list[Path], Path | None]:
     return paths, targets, folder
 
 
-def _advice(listing, args) -> str:
+def _advice(listing: Listing, args: argparse.Namespace) -> str:
     there = not args.recursive and any("sub-folders" in reason for reason in listing.left_out)
     return "; --recursive restores those in sub-folders too" if there else ""
 
 
-def _names_picture(args, one: bool) -> bool:
+def _names_picture(args: argparse.Namespace, one: bool) -> bool:
     """Whether -o is to be a file: no folder, and its ending a picture's; for one picture, anything like a format's."""
     suffix = Path(args.out).suffix.lower()
     if args.out.endswith(("/", os.sep)) or Path(args.out).is_dir():
@@ -354,7 +360,7 @@ def _names_picture(args, one: bool) -> bool:
     return bool(like) or suffix in WRITTEN or suffix in _OTHERS or suffix in Image.registered_extensions()
 
 
-def _one(args, out: Path) -> Path:
+def _one(args: argparse.Namespace, out: Path) -> Path:
     if out.suffix.lower() not in WRITTEN:
         raise TunableError(
             f"cannot write {out}: the suffix must be one of {', '.join(WRITTEN)}; a folder of that name is {out}/"
@@ -364,7 +370,7 @@ def _one(args, out: Path) -> Path:
     return out
 
 
-def _targets(args, places: list[Path]) -> list[Path]:
+def _targets(args: argparse.Namespace, places: list[Path]) -> list[Path]:
     """The file that each picture becomes; where several would become one, their suffix or a number is in its name."""
     ending = "_restored.png" if not args.sweep else "_sweep.webp" if args.animate else "_sweep.png"
     targets = [place.with_name(place.stem + ending) for place in places]

@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -63,6 +64,7 @@ def _megapixels(text: str) -> int:
 
 
 def add_extrapolate(parser: argparse.ArgumentParser) -> None:
+    """--extrapolate."""
     parser.add_argument("--extrapolate", action="store_true", help="Allow an omega outside the trained range.")
 
 
@@ -97,15 +99,16 @@ def model_of(args: argparse.Namespace) -> Model:
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
+    """--json."""
     parser.add_argument("--json", action="store_true", help="Print the result as JSON on standard output.")
 
 
-def print_json(value) -> None:
+def print_json(value: Any) -> None:
     """Print strict JSON: numbers that are not finite become null."""
     print(json.dumps(_finite(value), indent=1, allow_nan=False))
 
 
-def _finite(value):
+def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,5 +1,6 @@
 """`tunable train RECIPE --out DIR`: train, with checkpoints, a log and TensorBoard."""
 
+import argparse
 import logging
 
 from tunable.backends.registry import default_backend, get_framework
@@ -13,7 +14,8 @@ EXAMPLES = (
 )
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments and options of `tunable train`."""
     parser.add_argument(
         "recipe",
         metavar="RECIPE",
@@ -37,7 +39,8 @@ def add_arguments(parser):
     add_backend(parser)
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Run `tunable train`, and return its exit status."""
     recipe = load_recipe(args.recipe, args.set)
     backend = get_framework(args.backend or default_backend(), args.device, args.mode)
     with progress(f"train ({backend.name})", every=0.05) as report:

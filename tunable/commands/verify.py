@@ -1,5 +1,6 @@
 """`tunable verify MODEL`: the parity certificate."""
 
+import argparse
 import logging
 import shlex
 
@@ -22,7 +23,8 @@ EXAMPLES = (
 )
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments and options of `tunable verify`."""
     parser.add_argument("model", metavar="MODEL", help="A weights file of a tunable network.")
     parser.add_argument(
         "--backends",
@@ -67,7 +69,8 @@ def chosen(text: str | None) -> tuple[list[str], tuple[str, ...]]:
     return frameworks, tuple(exports)
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Run `tunable verify`, and return its exit status."""
     names, exports = chosen(args.backends)
     if args.against and args.grid:
         raise TunableError(f"--grid {args.grid} has no meaning with --against: the pack says which omega are judged")

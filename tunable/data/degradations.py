@@ -8,7 +8,7 @@ A level may be a number or a range [low, high], from which it is drawn uniformly
 
 import io
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -23,17 +23,17 @@ from tunable.specs.schema import Section
 PROTOCOL_BLUR = 21  # pixels along each side
 
 
-def _number_or_range(value):
+def _number_or_range(value: Any) -> Any:
     return (value, value) if isinstance(value, int | float) else value
 
 
-def _ordered(value):
+def _ordered(value: tuple[float, float]) -> tuple[float, float]:
     if value[0] > value[1]:
         raise ValueError(f"a range is [low, high], not {list(value)}")
     return value
 
 
-def _odd(value):
+def _odd(value: int) -> int:
     if value % 2 == 0:
         raise ValueError(f"wants an odd number of pixels, not {value}")
     return value

@@ -141,7 +141,7 @@ class PictureCache:
         max_pixels: as `read_picture`.
     """
 
-    def __init__(self, limit: float, max_pixels: int | None = None):
+    def __init__(self, limit: float, max_pixels: int | None = None) -> None:
         self._limit, self._max_pixels = limit, max_pixels
         self._held: OrderedDict[Path, np.ndarray] = OrderedDict()
         self._bytes = 0
@@ -178,7 +178,7 @@ class Batches:
             behind its header raises it in `check`, or when its turn comes.
     """
 
-    def __init__(self, recipe: Recipe, max_pixels: int | None = None):
+    def __init__(self, recipe: Recipe, max_pixels: int | None = None) -> None:
         self._recipe, self.max_pixels = recipe, max_pixels
         self._data: Data = recipe.data
         self._paths = find_pictures(recipe.data.train, recipe.data.recursive)

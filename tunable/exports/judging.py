@@ -164,7 +164,9 @@ def tried_export(
     return [made], Report(format, form if tunable else "folded", errors, faults, limit)
 
 
-def _checked_request(model: Model, format: str, omega, form: str, half: bool, size) -> WeightsModel:
+def _checked_request(
+    model: Model, format: str, omega: ArrayLike | None, form: str, half: bool, size: tuple[int, int] | None
+) -> WeightsModel:
     """The model, or TunableError for what cannot be exported, before anything is written."""
     if format not in SUFFIXES:
         raise TunableError(f"unknown format {format!r}{nearest(format, SUFFIXES)}; known: {', '.join(SUFFIXES)}")
@@ -246,7 +248,7 @@ def _samples(model: Model, form: str, size: tuple[int, int] | None = None):
             yield image, inside
 
 
-def _label(image: np.ndarray, omega) -> str:
+def _label(image: np.ndarray, omega: np.ndarray | None) -> str:
     size = "x".join(str(side) for side in image.shape)
     if omega is None:
         return size

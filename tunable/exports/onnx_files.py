@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -146,12 +147,12 @@ def with_omega(ends: Sequence[Path], between: Path, at: np.ndarray, limit: float
     return origin.SerializeToString()
 
 
-def _operations(model) -> list[tuple]:
+def _operations(model: Any) -> list[tuple]:
     """What the nodes do, whatever they are called."""
     return [(one.op_type, *one.input, "to", *one.output, str(one.attribute)) for one in model.graph.node]
 
 
-def _save(model, path) -> None:
+def _save(model: Any, path: str | Path) -> None:
     import onnx
 
     try:

@@ -82,7 +82,7 @@ class Tiff:
         profile: the ICC profile, None without.
     """
 
-    def __init__(self, file: tifffile.TiffFile, page: tifffile.TiffPage):
+    def __init__(self, file: tifffile.TiffFile, page: tifffile.TiffPage) -> None:
         self._file, self._page, self._bytes = file, page, file.filehandle.size
         self.size = (page.imagewidth, page.imagelength)
         self.orientation = page.tags.valueof(_ORIENTATION, 1)
@@ -201,14 +201,14 @@ class Tiff:
             values = values[0, : min(shape[1], height - top), : min(shape[2], width - left)]
             yield None if together else plane, top, left, values
 
-    def _segments(self):
+    def _segments(self) -> Iterator[tuple[int, int]]:
         return zip(self._page.dataoffsets, self._page.databytecounts, strict=True)
 
 
 class _Levels:
     """Values of a type as levels of 0..top, counting what lies outside its range."""
 
-    def __init__(self, kind: str, bits: int, name: str):
+    def __init__(self, kind: str, bits: int, name: str) -> None:
         self._kind, self._name = kind, name
         self._full = 1.0 if kind == "f" else float(2 ** (bits - (kind == "i")) - 1)
         self._as_they_are = kind == "u" and bits in (8, 16)

@@ -16,7 +16,7 @@ class Record:
     A line is added after its picture is written: a program that is killed between the two makes one picture again.
     """
 
-    def __init__(self, folder: Path, settings: dict):
+    def __init__(self, folder: Path, settings: dict) -> None:
         self._folder, self._path = folder, folder / NAME
         self._by = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
         self._lines = _read(self._path)

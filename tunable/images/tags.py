@@ -75,7 +75,7 @@ def _tags(exif: Image.Exif, info: dict[Any, Any]) -> Tags:
     return Tags(entries or None, xmp, dpi)
 
 
-def _dpi(values) -> tuple[float, float] | None:
+def _dpi(values: Any) -> tuple[float, float] | None:
     try:
         across, down = (float(value) for value in values)
     except (TypeError, ValueError, ZeroDivisionError):

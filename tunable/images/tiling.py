@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from tunable.backends.model import Model
 from tunable.errors import DataError, TunableError
@@ -92,7 +92,7 @@ def run_tiled(
     return _as(degraded, _blended(model, degraded, omega, spans, 2 * overlap))
 
 
-def _of_one_size(model: Model, degraded: np.ndarray, omega) -> np.ndarray:
+def _of_one_size(model: Model, degraded: np.ndarray, omega: ArrayLike | None) -> np.ndarray:
     """Pieces of the model's own size: with its halo, or overlapping by a quarter and blended."""
     network, size, lengths = model.header.network, model.header.size, degraded.shape[2:]
     multiple = network.padding_multiple
@@ -121,7 +121,7 @@ def _of_one_size(model: Model, degraded: np.ndarray, omega) -> np.ndarray:
     return restored[:, :, : lengths[0] * network.scale, : lengths[1] * network.scale]
 
 
-def _cut(model: Model, degraded: np.ndarray, omega, sides: list[int]) -> np.ndarray:
+def _cut(model: Model, degraded: np.ndarray, omega: ArrayLike | None, sides: list[int]) -> np.ndarray:
     """Pieces of so many pixels down and across, each restored and its halo cut off.
 
     A piece that ends below or beside the picture is padded there as networks pad it whose tiles are exact.
@@ -141,7 +141,7 @@ def _cut(model: Model, degraded: np.ndarray, omega, sides: list[int]) -> np.ndar
     return restored
 
 
-def _run(model: Model, piece: np.ndarray, omega) -> np.ndarray:
+def _run(model: Model, piece: np.ndarray, omega: ArrayLike | None) -> np.ndarray:
     return model.run(to_floats(piece) if piece.dtype.kind == "u" else piece, omega)
 
 
@@ -154,11 +154,13 @@ def _as(degraded: np.ndarray, restored: np.ndarray) -> np.ndarray:
     return to_levels(restored, degraded.dtype)
 
 
-def _type(degraded: np.ndarray):
+def _type(degraded: np.ndarray) -> DTypeLike:
     return degraded.dtype if degraded.dtype.kind == "u" else np.float32
 
 
-def _blended(model: Model, degraded: np.ndarray, omega, spans: list[list[tuple[int, int]]], rise: int) -> np.ndarray:
+def _blended(
+    model: Model, degraded: np.ndarray, omega: ArrayLike | None, spans: list[list[tuple[int, int]]], rise: int
+) -> np.ndarray:
     """Overlapping pieces, weighted by their distance to the piece's border up to `rise` pixels.
 
     spans  (first, past the last) of the pieces, down and across

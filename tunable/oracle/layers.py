@@ -3,11 +3,12 @@
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tunable.errors import TunableError, nearest
 from tunable.specs.networks import PHI_FORMS
@@ -261,9 +262,10 @@ def _each(value: int | tuple[int, ...], dims: int) -> tuple[int, ...]:
     return (value,) * dims if isinstance(value, int | np.integer) else tuple(value)
 
 
-def _by(sizes) -> str:
+def _by(sizes: Iterable[int]) -> str:
     return "x".join(str(size) for size in sizes)
 
 
-def float64(value) -> np.ndarray:
+def float64(value: ArrayLike) -> np.ndarray:
+    """Return an array, or what numpy makes one of, in float64."""
     return np.asarray(value, dtype=np.float64)

@@ -98,7 +98,9 @@ def discriminator_loss(
     return float(_relativistic(fake, real).mean())
 
 
-def _realness(recipe, clean, restored, discriminator):
+def _realness(
+    recipe: Recipe, clean: np.ndarray, restored: np.ndarray, discriminator: Tensors | None
+) -> tuple[np.ndarray, ...]:
     """How real the discriminator takes the clean and the restored pictures to be, (N,) each."""
     settings = recipe.discriminator
     tensors = starting_weights(settings.specs(), recipe.seed) if discriminator is None else discriminator

@@ -17,7 +17,7 @@ class ExactOptimizer:
         state: `first.<name>` and `second.<name>`, or `momentum.<name>`, as a twin's trainer names them.
     """
 
-    def __init__(self, settings: Adam | AdamW | SGD):
+    def __init__(self, settings: Adam | AdamW | SGD) -> None:
         self.settings, self.steps = settings, 0
         self.state: Tensors = {}
 

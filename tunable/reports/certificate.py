@@ -26,6 +26,7 @@ BINS = ((0.0, "above 0: fails"), (-0.5, "-0.5 to 0"), (-1.0, "-1 to -0.5"), (-2.
 
 
 def bound(row: Row) -> str:
+    """The limit as a page prints it: \"<= 2.0e-06\", and \">= 1.0e-03\" of a negative control."""
     return f"{'>=' if row.at_least else '<='} {row.limit:.1e}"
 
 

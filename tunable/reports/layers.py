@@ -1,5 +1,6 @@
 """What `tunable bench layers` prints: overheads beside what is wanted, and the fastest forms."""
 
+from collections.abc import Callable
 from typing import Any
 
 from tunable.benchmark.layer_timing import AGAIN, SHARED, fastest
@@ -82,7 +83,7 @@ def auto(rows: list[dict]) -> list[str]:
     return lines
 
 
-def _table(rows: list[dict], keys) -> list[str]:
+def _table(rows: list[dict], keys: Callable[[dict], tuple[str, ...]]) -> list[str]:
     channels = sorted({row["channels"] for row in rows})
     lines = [
         "| framework | layer | case | " + " | ".join(f"{count} channels" for count in channels) + " |",

@@ -19,7 +19,7 @@ DIGITS = 100  # of a number; Python's own reading of long ones takes time by the
 class _Loader(yaml.SafeLoader):
     """Counts what it composes and refuses too much, too deep, and an anchor inside itself."""
 
-    def __init__(self, stream: str):
+    def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self._nodes = self._depth = 0
         self._known: dict[int, tuple[int, int]] = {}  # id of a node -> how many it holds, how deep

@@ -93,6 +93,7 @@ class ResNetSpec(NetworkBase):
 
     @property
     def scale(self) -> int:
+        """How many times larger each side of the output is than that of the input."""
         return self.upscale
 
     @property
@@ -139,6 +140,7 @@ class NAFNetSpec(_WithNorms):
 
     @property
     def padding_multiple(self) -> int:
+        """Pixels: the network pads each side to a multiple of it, for every stage halves the picture."""
         return 2 ** len(self.encoder)
 
     @property
@@ -212,10 +214,12 @@ class SwinIRSpec(_WithNorms):
 
     @property
     def scale(self) -> int:
+        """How many times larger each side of the output is than that of the input."""
         return self.upscale
 
     @property
     def padding_multiple(self) -> int:
+        """Pixels: the network pads each side to a multiple of it, a whole number of windows."""
         return self.window
 
     @property
@@ -265,6 +269,7 @@ class StyleUNetSpec(_WithNorms):
 
     @property
     def padding_multiple(self) -> int:
+        """Pixels: the network pads each side to a multiple of it, for every scale halves the picture."""
         return 2**self.scales
 
     @property
@@ -294,6 +299,7 @@ class UNetSpec(NetworkBase):
 
     @property
     def padding_multiple(self) -> int:
+        """Pixels: the network pads each side to a multiple of it, for it halves the picture `depth` times."""
         return 2**self.depth
 
     @property

@@ -149,6 +149,7 @@ class Recipe(Section):
 
     @property
     def num_objectives(self) -> int:
+        """p, the number of objectives."""
         return len(self.objectives)
 
     @property

@@ -37,6 +37,7 @@ class Uniform(_Sampler):
     kind: Literal["uniform"] = "uniform"
 
     def draw(self, rng: np.random.Generator, n: int, p: int, batch: int = 0) -> Draws:
+        """Draw n omega of p knobs, (n, p); `batch` as the module says."""
         return rng.uniform(size=(n, p)).astype(np.float32)
 
 
@@ -48,6 +49,7 @@ class Beta(_Sampler):
     b: float = Field(gt=0, allow_inf_nan=False)
 
     def draw(self, rng: np.random.Generator, n: int, p: int, batch: int = 0) -> Draws:
+        """Draw n omega of p knobs, (n, p); `batch` as the module says."""
         return rng.beta(self.a, self.b, size=(n, p)).astype(np.float32)
 
 
@@ -58,16 +60,19 @@ class LogUniform(_Sampler):
     low: float = Field(default=0.01, gt=0, lt=1)
 
     def draw(self, rng: np.random.Generator, n: int, p: int, batch: int = 0) -> Draws:
+        """Draw n omega of p knobs, (n, p); `batch` as the module says."""
         return (self.low ** rng.uniform(size=(n, p))).astype(np.float32)
 
     def span(self, p: int) -> tuple[tuple[float, float], ...]:
+        """The least and the largest that each of p knobs can be: `low` and 1."""
         return ((self.low, 1.0),) * p
 
 
 class _Reaching(_Sampler):
-    """One knob is the only one that it can draw: always 1."""
+    """A sampler that gives a network of a single knob always 1."""
 
     def span(self, p: int) -> tuple[tuple[float, float], ...]:
+        """The least and the largest that each of p knobs can be: 0 and 1, but 1 and 1 for a single knob."""
         return super().span(p) if p > 1 else ((1.0, 1.0),)
 
 
@@ -77,6 +82,7 @@ class Simplex(_Reaching):
     kind: Literal["simplex"] = "simplex"
 
     def draw(self, rng: np.random.Generator, n: int, p: int, batch: int = 0) -> Draws:
+        """Draw n omega of p knobs, (n, p); `batch` as the module says."""
         return rng.dirichlet(np.ones(p), size=n).astype(np.float32)
 
 
@@ -86,6 +92,7 @@ class Corners(_Reaching):
     kind: Literal["corners"] = "corners"
 
     def draw(self, rng: np.random.Generator, n: int, p: int, batch: int = 0) -> Draws:
+        """Draw n omega of p knobs, (n, p); `batch` as the module says."""
         chosen = rng.integers(p, size=n)  # pyright: ignore[reportUnknownMemberType]  # numpy's overloads hold unknown types
         return np.eye(p, dtype=np.float32)[chosen]
 
@@ -96,6 +103,7 @@ class Cube(_Reaching):
     kind: Literal["cube"] = "cube"
 
     def draw(self, rng: np.random.Generator, n: int, p: int, batch: int = 0) -> Draws:
+        """Draw n omega of p knobs, (n, p); `batch` as the module says."""
         vertex = rng.integers(1, 2**p, size=n)  # pyright: ignore[reportUnknownMemberType]  # as above
         return ((vertex[:, None] >> np.arange(p)) & 1).astype(np.float32)
 
@@ -113,12 +121,14 @@ class Annealed(_Reaching):
     over: int = Field(default=1000, ge=1, le=MOST)  # steps until the grid reaches the unit vectors
 
     def draw(self, rng: np.random.Generator, n: int, p: int, batch: int = 0) -> Draws:
+        """Draw n omega of p knobs, (n, p); `batch` as the module says."""
         points = _grid(self.divisions, p)
         places = (batch * n % len(points) + np.arange(n)) * _stride(len(points)) % len(points)
         spread = min(1.0, (batch + 1) / self.over)
         return (1 / p + spread * (points[places] - 1 / p)).astype(np.float32)
 
     def check(self, num_objectives: int) -> None:
+        """Raise ValueError if the grid for `num_objectives` objectives has too many points."""
         points = comb(self.divisions + num_objectives - 1, num_objectives - 1)
         if points > MOST_POINTS:
             raise ValueError(
@@ -151,12 +161,15 @@ class Fixed(_Sampler):
     value: list[Annotated[float, Field(ge=0, le=1)]] = Field(min_length=1, max_length=16)
 
     def draw(self, rng: np.random.Generator, n: int, p: int, batch: int = 0) -> Draws:
+        """Draw n omega of p knobs, (n, p); `batch` as the module says."""
         return np.tile(np.asarray(self.value, dtype=np.float32), (n, 1))
 
     def span(self, p: int) -> tuple[tuple[float, float], ...]:
+        """The value of each knob, twice, for it is the least and the largest."""
         return tuple((value, value) for value in self.value)
 
     def check(self, num_objectives: int) -> None:
+        """Raise ValueError unless there is a value for each of `num_objectives` objectives."""
         if len(self.value) != num_objectives:
             raise ValueError(f"fixed omega has {len(self.value)} values for {num_objectives} objectives")
 
@@ -175,17 +188,20 @@ class Mixture(_Sampler):
         return self
 
     def draw(self, rng: np.random.Generator, n: int, p: int, batch: int = 0) -> Draws:
+        """Draw n omega of p knobs, (n, p); `batch` as the module says."""
         probability = np.asarray(self.weights) / np.sum(self.weights)
         choice = rng.choice(len(self.of), size=n, p=probability)
         drawn = np.stack([sampler.draw(rng, n, p, batch) for sampler in self.of])
         return drawn[choice, np.arange(n)]
 
     def span(self, p: int) -> tuple[tuple[float, float], ...]:
+        """The least and the largest that any of the samplers can draw for each of p knobs."""
         spans = np.array([sampler.span(p) for sampler in self.of])
         lows, highs = spans[..., 0].min(0), spans[..., 1].max(0)
         return tuple(zip(lows.tolist(), highs.tolist(), strict=True))
 
     def check(self, num_objectives: int) -> None:
+        """Raise ValueError if one of the samplers cannot serve `num_objectives` objectives."""
         for sampler in self.of:
             sampler.check(num_objectives)
 

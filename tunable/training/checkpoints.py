@@ -50,7 +50,7 @@ class Checkpoint(NamedTuple):
 class Checkpoints:
     """The checkpoints in the folder of a run, oldest first."""
 
-    def __init__(self, out: str | Path):
+    def __init__(self, out: str | Path) -> None:
         self.out = Path(out)
         self.folder = self.out / "checkpoints"
 

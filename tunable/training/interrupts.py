@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 class Stopped(KeyboardInterrupt):
     """A signal asked the program to end; the exit status is then 128 + `number`, as a shell has it."""
 
-    def __init__(self, number: int):
+    def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.number = number
 
@@ -37,7 +38,7 @@ class Stopped(KeyboardInterrupt):
 class _Handler:
     """What these signals do within a block; calling it says whether one has come."""
 
-    def __init__(self, holds: bool):
+    def __init__(self, holds: bool) -> None:
         self._holds, self._kept = holds, 0
         self._again: int | None = None
         self.number: int | None = None
@@ -46,7 +47,7 @@ class _Handler:
     def __call__(self) -> bool:
         return self.number is not None
 
-    def handle(self, number: int, frame) -> None:
+    def handle(self, number: int, frame: FrameType | None) -> None:
         if number == getattr(signal, "SIGHUP", None):
             _let_go_of_terminal()
         first, together = self.number is None, time.monotonic() - self._at < TOGETHER
@@ -101,7 +102,7 @@ def _installed(handler: _Handler) -> Iterator[_Handler]:
                 outer.number, outer._at = handler.number, handler._at
 
 
-def _ours(handler) -> _Handler | None:
+def _ours(handler: object) -> _Handler | None:
     owner = getattr(handler, "__self__", None)
     return owner if isinstance(owner, _Handler) else None
 

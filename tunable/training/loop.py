@@ -17,13 +17,14 @@ import re
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import PIL
 import yaml
 
 from tunable.backends.model import WeightsModel
-from tunable.backends.protocol import Framework, StepReport
+from tunable.backends.protocol import Framework, StepReport, Trainer
 from tunable.data.patches import Batches, say_what_is_used
 from tunable.data.styles import style_picture
 from tunable.errors import CheckFailed, CheckpointError, DataError, TunableError
@@ -166,11 +167,20 @@ def _given(recipe: Recipe) -> dict[str, np.ndarray] | None:
     return None if recipe.initial.weights is None else storage.load(expand(recipe.initial.weights))[0]
 
 
-def _loop(recipe, batches, model, trainer, records, checkpoints, start, progress):
+def _loop(
+    recipe: Recipe,
+    batches: Batches,
+    model: WeightsModel,
+    trainer: Trainer,
+    records: "_Log",
+    checkpoints: Checkpoints,
+    start: Checkpoint,
+    progress: Progress | None,
+) -> None:
     step = saved = first = start.step
     begun = start.loss  # the loss of the first step of all
 
-    def save():
+    def save() -> None:
         nonlocal saved
         with interrupted.whole():
             records.flush()
@@ -178,7 +188,7 @@ def _loop(recipe, batches, model, trainer, records, checkpoints, start, progress
             checkpoints.save(start._replace(step=step, weights=weights, state=state, loss=begun), recipe)
             saved = step
 
-    def due(at):
+    def due(at: int) -> bool:
         return at % recipe.checkpoint.every == 0 or at == recipe.steps
 
     with held_back() as interrupted:
@@ -225,20 +235,20 @@ def _check_losses(report: StepReport, step: int, begun: float, checkpoints: Chec
 class _Log:
     """The records of a run, as CSV and TensorBoard; on resuming, rows after the checkpoint are dropped."""
 
-    def __init__(self, out: Path, recipe: Recipe, first: int):
+    def __init__(self, out: Path, recipe: Recipe, first: int) -> None:
         self._names, self._out, self._first = [objective.name for objective in recipe.objectives], out, first
         self._names += [DISCRIMINATOR] if recipe.adversarial else []
         self._validation = None
         self._files = ExitStack()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self._out.mkdir(parents=True, exist_ok=True)
         self._steps = self._reopen("log.csv", ["step", "learning_rate", "loss", *self._names])
         self._events = self._files.enter_context(closing(Events(self._out / "events", self._first)))
         return self
 
-    def __exit__(self, *error):
-        return self._files.__exit__(*error)
+    def __exit__(self, *error: Any) -> None:
+        self._files.__exit__(*error)
 
     def step(self, step: int, rate: float, report: StepReport) -> None:
         values = [rate, report.loss, *(float(term) for term in report.terms)]

@@ -22,7 +22,7 @@ class Events:
         OSError: from every method, where the file cannot be written.
     """
 
-    def __init__(self, folder: Path, first: int):
+    def __init__(self, folder: Path, first: int) -> None:
         # Here, not above: tensorboardX imports torch where that is installed, and `train --help` would wait for it.
         from tensorboardX.proto.event_pb2 import Event, SessionLog
         from tensorboardX.record_writer import RecordWriter

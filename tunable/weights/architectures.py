@@ -31,7 +31,7 @@ class Facts:
         foreign_name: Callable[[str], str],
         overrides: dict[str, Any],
         img_range: float | None = None,
-    ):
+    ) -> None:
         self.tensors, self.buffers, self.foreign_name = tensors, buffers, foreign_name
         self.overrides, self.img_range = overrides, img_range
         self.assumed: list[str] = []
@@ -50,7 +50,7 @@ class Shapes:
         foreign_name: gives the file's name of a tensor, which messages quote.
     """
 
-    def __init__(self, tensors: Tensors, foreign_name: Callable[[str], str]):
+    def __init__(self, tensors: Tensors, foreign_name: Callable[[str], str]) -> None:
         self.tensors, self.foreign_name = tensors, foreign_name
 
     def __contains__(self, name: str) -> bool:
