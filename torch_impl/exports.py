@@ -39,11 +39,15 @@ def export_onnx(
 ) -> None:
     """Write `network` as an ONNX file whose batch may vary, and height and width too.
 
-    form      `shared`: omega (1, p), one for the batch; `basis`: omega (n, p), one per sample; plain networks ignore it
-    metadata  what the file says of itself
-    size      height and width that are fixed; None: they may vary
+    Args:
+        network: a tunable or a plain network.
+        path: the file.
+        form: `shared`: omega (1, p), one for the batch; `basis`: omega (n, p), one per sample; unused when plain.
+        metadata: the header, which stands in the file.
+        size: height and width that are fixed; None: they may vary.
 
-    Raises BackendError where ONNX is not installed or torch cannot export the network.
+    Raises:
+        BackendError: where ONNX is not installed or torch cannot export the network.
     """
     require_onnx()
     network = copy.deepcopy(network).cpu().eval()

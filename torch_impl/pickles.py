@@ -32,7 +32,11 @@ def read_pickle(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
     bfloat16 comes as the numbers of its bits; a type that numpy does not hold comes empty.
 
-    Raises CheckpointError for a file that holds more than tensors and settings, or is none.
+    Args:
+        path: the file.
+
+    Raises:
+        CheckpointError: for a file that holds more than tensors and settings, or is none.
     """
     try:
         allowed = _beside(path)

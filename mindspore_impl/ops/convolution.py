@@ -26,11 +26,19 @@ def conv(
 ) -> ms.Tensor:
     """A convolution of one to three dimensions with kernels aggregated by alpha.
 
-    x       (N, C, *size)
-    alpha   (k,): one kernel for the batch; (N, k): one per sample
-    weight  (k, out, C / groups, *kernel size); bias (k, out) or None
-    stride, padding (zeros), dilation: one integer per dimension
-    form    one of tunable.forms.FORMS
+    Args:
+        x: (N, C, *size).
+        alpha: (k,): one kernel for the batch; (N, k): one per sample.
+        weight: (k, out, C / groups, *kernel size).
+        bias: (k, out) or None.
+        stride: one integer per dimension.
+        padding: zeros added on both sides, one integer per dimension.
+        dilation: one integer per dimension.
+        groups: parts of the channels that do not see each other.
+        form: one of tunable.forms.FORMS.
+
+    Returns:
+        (N, out, *size').
     """
     form = _choose(form, alpha.ndim == 2, device_in_use(), weight.shape[1:], groups, padding)
     k, out = weight.shape[:2]

@@ -22,12 +22,18 @@ class Phi(nn.Module):
 
 
 def make_phi(form: str, num_objectives: int) -> nn.Module:
-    """Build phi.
+    """Build phi (Eq. 6).
 
-    affine    a linear layer p -> p with bias (the paper's)
-    se        linear p -> 4 p, ReLU, linear 4 p -> p, softmax
-    identity  alpha = omega
-    base      alpha = (1, omega), for p + 1 kernels
+    Args:
+        form: affine: a linear layer p -> p with bias (the paper's); se: linear p -> 4 p, ReLU, linear 4 p -> p,
+            softmax; identity: alpha = omega; base: alpha = (1, omega), for p + 1 kernels.
+        num_objectives: p, at least 1.
+
+    Returns:
+        The map from omega (p,) or (N, p) to alpha (k,) or (N, k).
+
+    Raises:
+        TunableError: for an unknown form.
     """
     if form not in PHI_FORMS:
         raise TunableError(f"unknown phi {form!r}{nearest(form, PHI_FORMS)}; known: {', '.join(PHI_FORMS)}")

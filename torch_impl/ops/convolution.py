@@ -27,11 +27,19 @@ def conv(
 ) -> torch.Tensor:
     """A convolution of one to three dimensions with kernels aggregated by alpha.
 
-    x       (N, C, *size)
-    alpha   (k,): one kernel for the batch; (N, k): one per sample
-    weight  (k, out, C / groups, *kernel size); bias (k, out) or None
-    stride, padding (zeros), dilation: one integer per dimension
-    form    one of tunable.forms.FORMS
+    Args:
+        x: (N, C, *size).
+        alpha: (k,): one kernel for the batch; (N, k): one per sample.
+        weight: (k, out, C / groups, *kernel size).
+        bias: (k, out) or None.
+        stride: one integer per dimension.
+        padding: zeros added on both sides, one integer per dimension.
+        dilation: one integer per dimension.
+        groups: parts of the channels that do not see each other.
+        form: one of tunable.forms.FORMS.
+
+    Returns:
+        (N, out, *size').
     """
     run = (functional.conv1d, functional.conv2d, functional.conv3d)[weight.ndim - 4]
     options = {"stride": stride, "padding": padding, "dilation": dilation}
