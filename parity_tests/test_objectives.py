@@ -61,8 +61,8 @@ def compute(twin, loss, restored, sample, omega):
     return found, twin.array(parts), gradients
 
 
-def draw(rng):
-    return rng.uniform(size=SHAPE), {name: rng.uniform(size=SHAPE).astype(np.float32) for name in ("clean", "degraded")}
+def draw(rng, shape=SHAPE):
+    return rng.uniform(size=shape), {name: rng.uniform(size=shape).astype(np.float32) for name in ("clean", "degraded")}
 
 
 def draw_omega(rng, label, p):
@@ -88,6 +88,36 @@ def test_multi_loss(twin, make_loss, rng, name, distance, normalise, label):
     assert not in_clean.any() and not in_degraded.any()
     wanted, size = omega_gradient(recipe, restored, sample, omega)
     assert np.linalg.norm(in_omega - wanted) <= LIMIT * size
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("spaces", [("luma", "chroma"), ("chroma", "rgb")])
+def test_parts_of_the_colour_space(twin, make_loss, rng, spaces, distance):
+    """Value, terms and gradient, of a `rec` in one part and a `noise` in another."""
+    kinds = ({"kind": "rec", "weight": 0.7}, {"kind": "noise", "nu": 0.6})
+    objectives = [{**kind, "space": space} for kind, space in zip(kinds, spaces, strict=True)]
+    recipe, loss = make_loss(objectives, "sum", distance)
+    restored, sample = draw(rng, (3, 3, 6, 5))
+    omega = draw_omega(rng, "per sample", 2).astype(np.float32)
+    restored = restored.astype(np.float32)
+    value, terms, (in_restored, *_) = compute(twin, loss, restored, sample, omega)
+    true_value, true_terms = oracle.multi_loss(recipe, restored, sample, omega)
+    assert relative_error(value, true_value) <= LIMIT
+    assert relative_error(terms, true_terms) <= LIMIT
+    assert relative_error(in_restored, oracle.multi_loss_gradient(recipe, restored, sample, omega)) <= LIMIT
+
+
+def test_parts_of_the_colour_space_written_numbers(twin, make_loss):
+    """Of a grey difference of 0.5 luma sees all and chroma nothing; pure blue has Y 0.114, U 0.436, V -0.1000143."""
+    kinds = [{"kind": "rec", "space": space} for space in ("luma", "chroma", "rgb")]
+    _, loss = make_loss(kinds)
+    sample = {"clean": np.zeros((1, 3, 2, 2)), "degraded": np.zeros((1, 3, 2, 2))}
+    _, terms, _ = compute(twin, loss, np.full((1, 3, 2, 2), 0.5), sample, np.ones(3))
+    np.testing.assert_allclose(terms, [0.5, 0, 0.5], rtol=1e-6, atol=1e-7)
+    blue = np.zeros((1, 3, 2, 2))
+    blue[:, 2] = 1
+    _, terms, _ = compute(twin, loss, blue, sample, np.ones(3))
+    np.testing.assert_allclose(terms, [0.114, (0.436 + 0.615 * 0.114 / 0.701) / 2, 1 / 3], rtol=1e-6)
 
 
 def test_the_grid_holds_every_pair():

@@ -87,6 +87,21 @@ def test_residual_removes(model_of, clean):
     assert found["residual"] == 1  # clipped: it keeps twice the most
 
 
+@pytest.mark.parametrize("space", ["luma", "chroma"])
+def test_a_part_of_the_colours_is_compared_alone(space, model_of, clean):
+    """All noise is kept where the objective looks, and none elsewhere: the target of omega_2 = 1 exactly."""
+    degraded = protocol_degraded(clean, 25, 3)
+    noise = degraded.astype(np.float64) - clean
+    grey = np.repeat(noise @ [[0.299], [0.587], [0.114]], 3, axis=2)  # the luma of the noise, in every colour
+    kept = grey if space == "luma" else noise - grey
+    objectives = [{"name": "a", "kind": "rec"}, {"name": "b", "kind": "noise", "nu": 1.0, "space": space}]
+    model = model_of(lambda x, omega: to_network(clean + kept), objectives=objectives)
+    found = measure(model, clean, degraded, np.float32([0, 1]))
+    assert found["psnr_eta"] > 120 and found["psnr"] < 35  # float32 pictures
+    assert abs(found["residual"] - 1) < 1e-4
+    assert np.isnan(found["ssim_eta"]) if space == "chroma" else found["ssim_eta"] > 1 - 1e-9
+
+
 def test_without_a_noise_objective_there_is_no_target(model_of, clean):
     model = model_of(lambda x, omega: x, objectives=[{"name": "fidelity", "kind": "rec"}])
     found = measure(model, clean, protocol_degraded(clean, 25, 0), [1])

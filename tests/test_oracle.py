@@ -275,6 +275,20 @@ def test_distances_written_numbers(distance, wanted):
     np.testing.assert_allclose(oracle.objective(rec, 0, restored, sample, np.ones(1)), [wanted], rtol=1e-14)
 
 
+def test_parts_of_the_colour_space_written_numbers():
+    """Red alone: Y 0.299, U -0.436 0.299 / 0.886, V 0.615; grey: Y alone."""
+    sample, red = {"clean": np.zeros((1, 3, 1, 1))}, np.array([1.0, 0, 0]).reshape(1, 3, 1, 1)
+    for space, of_red, of_grey in (
+        ("luma", 0.299, 1),
+        ("chroma", (0.436 * 0.299 / 0.886 + 0.615) / 2, 0),
+        ("rgb", 1 / 3, 1),
+    ):
+        recipe = loss_recipe({"kind": "rec", "space": space})
+        for picture, wanted in ((red, of_red), (np.ones((1, 3, 1, 1)), of_grey)):
+            found = oracle.objective(recipe, 0, picture, sample, np.ones(1))
+            np.testing.assert_allclose(found, [wanted], rtol=1e-14, atol=1e-16)
+
+
 def test_multi_loss_written_numbers():
     """Two samples, lambda (2, 3): losses by hand, with and without the division by the sum of omega."""
     kinds = {"kind": "rec", "weight": 2.0}, {"kind": "noise", "weight": 3.0, "nu": 1.0}
@@ -315,14 +329,15 @@ def test_loss_at_a_unit_vector_is_its_weighted_objective(i, rng):
 
 @pytest.mark.parametrize("normalise", ["none", "sum"])
 @pytest.mark.parametrize("distance", ["l1", "l2", "charbonnier"])
-def test_gradient_against_finite_differences(normalise, distance, rng):
+@pytest.mark.parametrize("space", ["rgb", "luma", "chroma"])
+def test_gradient_against_finite_differences(normalise, distance, space, rng):
     recipe = loss_recipe(
-        {"kind": "rec", "weight": 0.7, "distance": distance},
+        {"kind": "rec", "weight": 0.7, "distance": distance, "space": space},
         {"kind": "noise", "weight": 1.3, "distance": distance},
         normalise=normalise,
     )
-    sample = {name: rng.uniform(size=(2, 1, 3, 2)) for name in ("clean", "degraded")}
-    restored, omega = rng.uniform(size=(2, 1, 3, 2)), rng.uniform(0.2, 1, size=(2, 2))
+    sample = {name: rng.uniform(size=(2, 3, 3, 2)) for name in ("clean", "degraded")}
+    restored, omega = rng.uniform(size=(2, 3, 3, 2)), rng.uniform(0.2, 1, size=(2, 2))
     gradient = oracle.multi_loss_gradient(recipe, restored, sample, omega)
     numeric = np.zeros_like(restored)
     for place in np.ndindex(restored.shape):

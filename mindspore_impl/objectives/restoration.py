@@ -13,7 +13,7 @@ from mindspore import ops as _ops
 
 from mindspore_impl import ops
 from tunable.data.filters import gaussian_taps
-from tunable.specs.objectives import CHARBONNIER_EPS, UNSHARP_SIGMA, UNSHARP_SIZE
+from tunable.specs.objectives import CHARBONNIER_EPS, PARTS, UNSHARP_SIGMA, UNSHARP_SIZE
 
 _TAPS = tuple(gaussian_taps(UNSHARP_SIGMA, UNSHARP_SIZE).tolist())
 
@@ -32,11 +32,13 @@ class Objective(nn.Cell):
 
     Args:
         distance: l1, l2 or charbonnier.
+        space: rgb, luma or chroma: what of the pictures is compared (docs/method.md, "Objectives").
     """
 
-    def __init__(self, *, distance: str = "l1") -> None:
+    def __init__(self, *, distance: str = "l1", space: str = "rgb") -> None:
         super().__init__()
         self.distance = distance
+        self.space = space
 
     def target(self, sample: dict[str, ms.Tensor], omega: ms.Tensor) -> ms.Tensor:
         """The picture that the objective wants, (N, C, H, W)."""
@@ -48,7 +50,10 @@ class Objective(nn.Cell):
 
     def construct(self, restored: ms.Tensor, sample: dict[str, ms.Tensor], omega: ms.Tensor) -> ms.Tensor:
         """restored (N, 3, H, W), `sample` of pictures alike, omega (N, k) -> the objective of every sample, (N,)."""
-        return mean_distance(restored - _ops.stop_gradient(self.target(sample, omega)), self.distance)
+        difference = restored - _ops.stop_gradient(self.target(sample, omega))
+        if self.space != "rgb":
+            difference = ops.mix_colours(difference, PARTS[self.space])
+        return mean_distance(difference, self.distance)
 
 
 class Reconstruction(Objective):
@@ -56,6 +61,7 @@ class Reconstruction(Objective):
 
     Args:
         distance: l1, l2 or charbonnier.
+        space: rgb, luma or chroma.
     """
 
     def target(self, sample: dict[str, ms.Tensor], omega: ms.Tensor) -> ms.Tensor:
@@ -68,12 +74,13 @@ class NoisePreservation(Objective):
 
     Args:
         distance: l1, l2 or charbonnier.
+        space: rgb, luma or chroma.
         nu: part of the noise that the target keeps at most, 0 to 1.
         residual: keep: r is the objective's own omega; remove: r is one minus it.
     """
 
-    def __init__(self, *, distance: str = "l1", nu: float = 0.9, residual: str = "keep") -> None:
-        super().__init__(distance=distance)
+    def __init__(self, *, distance: str = "l1", space: str = "rgb", nu: float = 0.9, residual: str = "keep") -> None:
+        super().__init__(distance=distance, space=space)
         self.nu = nu
         self.residual = residual
 

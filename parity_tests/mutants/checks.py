@@ -176,6 +176,7 @@ CHECKS: dict[str, list[Check]] = {
         ),
         _check(test_objectives.test_written_numbers),
         _check(test_objectives.test_built_by_hand),
+        _check(test_objectives.test_parts_of_the_colour_space, spaces=("luma", "chroma"), distance="l1"),
     ],
     "judge": [
         _check(test_perceptual.test_relativistic_written_numbers),

@@ -12,7 +12,7 @@ from torch import nn
 
 from torch_impl import ops
 from tunable.data.filters import gaussian_taps
-from tunable.specs.objectives import CHARBONNIER_EPS, UNSHARP_SIGMA, UNSHARP_SIZE
+from tunable.specs.objectives import CHARBONNIER_EPS, PARTS, UNSHARP_SIGMA, UNSHARP_SIZE
 
 _TAPS = tuple(gaussian_taps(UNSHARP_SIGMA, UNSHARP_SIZE).tolist())
 
@@ -31,11 +31,13 @@ class Objective(nn.Module):
 
     Args:
         distance: l1, l2 or charbonnier.
+        space: rgb, luma or chroma: what of the pictures is compared (docs/method.md, "Objectives").
     """
 
-    def __init__(self, *, distance: str = "l1") -> None:
+    def __init__(self, *, distance: str = "l1", space: str = "rgb") -> None:
         super().__init__()
         self.distance = distance
+        self.space = space
 
     def target(self, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
         """The picture that the objective wants, (N, C, H, W)."""
@@ -47,7 +49,10 @@ class Objective(nn.Module):
 
     def forward(self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
         """restored (N, 3, H, W), `sample` of pictures alike, omega (N, k) -> the objective of every sample, (N,)."""
-        return mean_distance(restored - self.target(sample, omega).detach(), self.distance)
+        difference = restored - self.target(sample, omega).detach()
+        if self.space != "rgb":
+            difference = ops.mix_colours(difference, PARTS[self.space])
+        return mean_distance(difference, self.distance)
 
 
 class Reconstruction(Objective):
@@ -55,6 +60,7 @@ class Reconstruction(Objective):
 
     Args:
         distance: l1, l2 or charbonnier.
+        space: rgb, luma or chroma.
     """
 
     def target(self, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
@@ -67,12 +73,13 @@ class NoisePreservation(Objective):
 
     Args:
         distance: l1, l2 or charbonnier.
+        space: rgb, luma or chroma.
         nu: part of the noise that the target keeps at most, 0 to 1.
         residual: keep: r is the objective's own omega; remove: r is one minus it.
     """
 
-    def __init__(self, *, distance: str = "l1", nu: float = 0.9, residual: str = "keep") -> None:
-        super().__init__(distance=distance)
+    def __init__(self, *, distance: str = "l1", space: str = "rgb", nu: float = 0.9, residual: str = "keep") -> None:
+        super().__init__(distance=distance, space=space)
         self.nu = nu
         self.residual = residual
 

@@ -33,6 +33,7 @@ PROTOCOL = (
     "index = place in sorted file order, added in float64 and cast to float32; nothing clipped or rounded. "
     "PSNR: float64, RGB, data range 1, no border cut, mean over pictures of the per-picture value. "
     "PSNR_eta: the same against y + r nu (z - y). SSIM, and SSIM_eta against the same: Gaussian window 11, sigma 1.5. "
+    "What ends in eta, and r*, compare luma or chroma alone where the objective does. "
     "r*: the fraction of the largest kept noise, in [0, 1], that best explains the restored picture."
 )
 BLUR_PROTOCOL = (
@@ -143,11 +144,13 @@ def measure(
         if index is None or aim is None:
             continue
         target = metrics.target(clean, degraded, specs, index, np.asarray(aim, dtype=np.float64))
-        values[name] = metrics.psnr(restored, target)
         spec = specs[index]
+        part = partial(metrics.part, space=spec.space if spec.kind == "noise" else "rgb")
+        values[name] = metrics.psnr(part(restored), part(target))
         if spec.kind == "noise":
-            values["ssim_eta"] = metrics.ssim(restored, target) if ssim else np.nan
-            values["residual"] = metrics.residual_fraction(restored, clean, degraded, spec.nu)
+            has_ssim = ssim and spec.space != "chroma"  # SSIM compares means, and those of chroma are about 0
+            values["ssim_eta"] = metrics.ssim(part(restored), part(target)) if has_ssim else np.nan
+            values["residual"] = metrics.residual_fraction(part(restored), part(clean), part(degraded), spec.nu)
     return values
 
 

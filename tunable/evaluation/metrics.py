@@ -10,7 +10,7 @@ import numpy as np
 
 from tunable import oracle
 from tunable.errors import TunableError
-from tunable.specs.objectives import Objective
+from tunable.specs.objectives import PARTS, Objective
 
 LUMA = np.array([65.481, 128.553, 24.966])  # Y of R, G, B in [0, 1], beside an offset of 16
 SSIM_WINDOW = 11  # what scikit-image's Gaussian of sigma 1.5 spans
@@ -45,6 +45,20 @@ def target(
     clean, degraded = _pair(clean, degraded)
     sample = {"clean": clean.transpose(2, 0, 1)[None], "degraded": degraded.transpose(2, 0, 1)[None]}
     return oracle.target(specs, index, sample, omega)[0].transpose(1, 2, 0)
+
+
+def part(picture: np.ndarray, space: str) -> np.ndarray:
+    """Return the part of the colour space that an objective compares (docs/method.md, "Objectives").
+
+    Args:
+        picture: (H, W, 3).
+        space: rgb, luma or chroma.
+
+    Returns:
+        float64 (H, W, k), k being 3 (the picture itself), 1 or 2.
+    """
+    picture = np.asarray(picture, dtype=np.float64)
+    return picture if space == "rgb" else picture @ np.array(PARTS[space]).T
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float:

@@ -13,6 +13,7 @@ from tunable.parameters.starts import starting_weights
 from tunable.specs.objectives import (
     CHARBONNIER_EPS,
     NORMALISE_FLOOR,
+    PARTS,
     UNSHARP_SIGMA,
     UNSHARP_SIZE,
     UV,
@@ -59,7 +60,7 @@ def objective(
 ) -> np.ndarray:
     """L_i of every sample, (N,): not yet times omega or lambda.
 
-    rec, noise, blur  the mean distance to `target`
+    rec, noise, blur  the mean distance to `target`, rec and noise in the part of the colour space that they name
     gan               `perceptual`, by the recipe's discriminator with these weights (None: where its training starts)
     style             `style`
     """
@@ -69,7 +70,13 @@ def objective(
     if spec.kind == "style":
         return style(recipe, spec, restored, sample)
     difference = float64(restored) - target(recipe.objectives, index, sample, omega)
-    return _distance(difference, spec.distance)
+    return _distance(_rows(spec, difference) @ difference.reshape(*difference.shape[:2], -1), spec.distance)
+
+
+def _rows(spec: Objective, pictures: np.ndarray) -> np.ndarray:
+    """The weights of the colours in what an objective compares, (channels compared, C)."""
+    space = getattr(spec, "space", "rgb")
+    return np.eye(pictures.shape[1]) if space == "rgb" else np.array(PARTS[space])
 
 
 def perceptual(
@@ -173,7 +180,9 @@ def multi_loss_gradient(
     specs = recipe.objectives
     for i, spec in enumerate(specs):
         assert spec.kind != "style", "a style's gradient is not known here"
-        slope = _DISTANCES[spec.distance][1](restored - target(specs, i, sample, omega))
+        rows, pixels = _rows(spec, restored), restored.reshape(*restored.shape[:2], -1)
+        slope = _DISTANCES[spec.distance][1](rows @ (pixels - target(specs, i, sample, omega).reshape(pixels.shape)))
+        slope = (rows.T @ slope).reshape(restored.shape) * len(rows.T) / len(rows)  # a mean over fewer channels
         gradient += factors[:, i].reshape(-1, *[1] * (restored.ndim - 1)) * slope
     return gradient
 
