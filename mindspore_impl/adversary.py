@@ -17,7 +17,7 @@ _PREFIX = "discriminator."
 class Adversary:
     """The discriminator with its optimizer. `prepare` and `update` make a step, after the network's own.
 
-    like  a parameter of the network on trial: the discriminator stands beside it
+    like  a parameter of the network that is trained: the discriminator stands beside it
 
     `update` may be part of a compiled function.
     """

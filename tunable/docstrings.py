@@ -13,6 +13,12 @@ def inherit_arguments(cls: type) -> None:
     Args:
         cls: a class whose docstring says nothing of arguments that it inherits.
     """
-    own, base = (inspect.cleandoc(one.__doc__ or "") for one in cls.__mro__[:2])
-    if "__init__" not in vars(cls) and own and own != base and ARGUMENTS in base and ARGUMENTS not in own:
-        cls.__doc__ = f"{own}\n\n{base[base.index(ARGUMENTS) :]}"
+    docstring, base = (inspect.cleandoc(one.__doc__ or "") for one in cls.__mro__[:2])
+    if (
+        "__init__" not in vars(cls)
+        and docstring
+        and docstring != base
+        and ARGUMENTS in base
+        and ARGUMENTS not in docstring
+    ):
+        cls.__doc__ = f"{docstring}\n\n{base[base.index(ARGUMENTS) :]}"

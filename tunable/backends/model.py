@@ -81,10 +81,10 @@ class Model(ABC):
         else:
             omega = check_omega(omega, self.objectives, len(degraded))
         scale, (count, channels, height, width) = self.header.network.scale, degraded.shape
-        wanted = (count, channels, scale * height, scale * width)
+        shape = (count, channels, scale * height, scale * width)
         if not count:  # not every framework computes with nothing
-            return np.zeros(wanted, np.float32)
-        return self._restored(degraded, omega, wanted)
+            return np.zeros(shape, np.float32)
+        return self._restored(degraded, omega, shape)
 
     def _restored(self, degraded: np.ndarray, omega: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
         return self.backend.run(self.network, degraded, omega)
@@ -189,15 +189,15 @@ def load(
         BackendError: for a backend that is missing.
         TunableError: for a backend that cannot open this file.
     """
-    wanted = backend_for(path)
-    if wanted is None:
+    opener = backend_for(path)
+    if opener is None:
         return load_weights(path, backend, device, mode)
     if isinstance(backend, str | None):
-        runtime = get_opener(path, device, mode) if backend in (None, wanted) else get_runtime(backend, device, mode)
+        runtime = get_opener(path, device, mode) if backend in (None, opener) else get_runtime(backend, device, mode)
     else:
         runtime = backend
     if not (_is_opener(runtime) and Path(path).suffix.lower() in runtime.opens):
-        raise TunableError(f"{path} is an exported model: it runs with backend {wanted!r}, not {runtime.name!r}")
+        raise TunableError(f"{path} is an exported model: it runs with backend {opener!r}, not {runtime.name!r}")
     return ExportedModel(runtime, *runtime.open(path))
 
 

@@ -112,12 +112,12 @@ class Backend(Execution):
         try:
             session = Session(path, self.device)
             metadata = session.get_modelmeta().custom_metadata_map
-            found = {one.name: tuple(one.shape) for one in session.get_inputs()}
+            inputs = {one.name: tuple(one.shape) for one in session.get_inputs()}
         except Exception as error:  # onnxruntime's own exceptions share no narrower base
             reason = " ".join(str(error).split())
             raise CheckpointError(f"{path} is not a readable ONNX file: {reason}") from None
         header = Header.from_metadata(metadata, path, "an exported model")
-        check_inputs(found, header, path)
+        check_inputs(inputs, header, path)
         return session, header
 
     def folds(self, network: Session) -> bool:

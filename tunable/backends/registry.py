@@ -107,17 +107,17 @@ def choose(name: str, kind: str, received: str | None, known: tuple[str, ...]) -
     return received
 
 
-def check_inputs(found: dict[str, tuple], header: storage.Header, source: str | Path) -> None:
+def check_inputs(inputs: dict[str, tuple], header: storage.Header, source: str | Path) -> None:
     """Raise CheckpointError unless an exported graph takes what its header says.
 
-    found  the shapes of its inputs by name, in order; sizes that may vary are no positive integers
+    inputs  the shapes of its inputs by name, in order; sizes that may vary are no positive integers
     """
-    wanted, p = ["image", "omega"] if header.objectives else ["image"], header.num_objectives
-    if list(found) != wanted:
-        raise CheckpointError(f"{source} has inputs {shown(list(found))}, but its header wants {wanted}")
-    image = found["image"]
+    expected, p = ["image", "omega"] if header.objectives else ["image"], header.num_objectives
+    if list(inputs) != expected:
+        raise CheckpointError(f"{source} has inputs {shown(list(inputs))}, but its header wants {expected}")
+    image = inputs["image"]
     if len(image) != 4 or header.size and image[2:] != header.size:
         fixed = (*image[:2], *(header.size or ("h", "w")))
         raise CheckpointError(f"{source} takes pictures {shown(image)}, but its header wants {shown(fixed)}")
-    if p and found["omega"][1:] != (p,):
-        raise CheckpointError(f"{source} takes omega {shown(found['omega'])}, but its header wants (n, {p})")
+    if p and inputs["omega"][1:] != (p,):
+        raise CheckpointError(f"{source} takes omega {shown(inputs['omega'])}, but its header wants (n, {p})")

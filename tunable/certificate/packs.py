@@ -32,7 +32,7 @@ from tunable.version import __version__
 from tunable.weights import storage
 
 FORMAT, EARLIER = "tunable-convolutions-pack/2", "tunable-convolutions-pack/1"
-TOLD = ("task", "network", "objectives", "loss", "optimizer", "vgg", "discriminator")  # of the recipe
+SECTIONS = ("task", "network", "objectives", "loss", "optimizer", "vgg", "discriminator")  # of the recipe
 # What an earlier pack holds of its training steps, which were judged by every weight, and their gaps: not used now.
 EARLIER_TENSORS = ("losses", "state", "weight", "exempt", "resting")
 EARLIER_GAPS = ("optimizer state", "steps: loss", "steps: weights")
@@ -154,13 +154,13 @@ class Recorder:
             tensors[name] = np.stack(rows)
         tensors |= {f"reference/{stage}": errors for stage, errors in self.references.items()}
         whole = recipe.to_dict() if recipe else {}
-        told = {key: whole[key] for key in whole if key in TOLD}
+        sections = {key: whole[key] for key in whole if key in SECTIONS}
         if whole:  # a network that enlarges wants to know by how much pictures are shrunk
-            told["data"] = {"train": "bundled", "degradation": whole["data"].get("degradation", [])}
+            sections["data"] = {"train": "bundled", "degradation": whole["data"].get("degradation", [])}
         stored = _Stored(
             weights=storage.digest(self._weights.tensors),
             network=self._weights.header.network,
-            recipe={**told, "steps": len(self._inputs.steps)} if told else {},
+            recipe={**sections, "steps": len(self._inputs.steps)} if sections else {},
             size=self.size,
             gaps={stage: gap for stage, gap in self.gaps.items() if TOLERANCES[stage].most},
             zeros=self.zeros,
@@ -204,8 +204,8 @@ def read_pack(path: str | Path, weights: Weights) -> Pack:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{path} is not a pack that this version can read: {reason}") from None
     if stored.network != weights.header.network:
-        told = stored.network.model_dump(mode="json")
-        raise CheckpointError(f"{path} was recorded from another network than {weights.source}: {told}")
+        network = stored.network.model_dump(mode="json")
+        raise CheckpointError(f"{path} was recorded from another network than {weights.source}: {network}")
     if stored.weights != storage.digest(weights.tensors):
         raise CheckpointError(f"{path} was recorded from other weights than those of {weights.source}")
     pack = Pack(tensors, stored, inputs, recipe, received == EARLIER)

@@ -127,13 +127,13 @@ class Certificate:
         for index, row in enumerate(self.rows):
             key, (program, _, other) = (row.stage, row.omega), row.compared.rpartition(" : ")
             if other in ("float64", "pack"):
-                own, beside = errors[*key, other, program], references.get(key)
+                error, beside = errors[*key, other, program], references.get(key)
             elif other == "oracle" and program != first:
-                own, beside = errors[*key, other, program], errors.get((*key, other, first))
+                error, beside = errors[*key, other, program], errors.get((*key, other, first))
             else:
-                own, beside = errors.get((*key, exact, program)), errors.get((*key, exact, other))
-            if own is not None and beside:
-                self.rows[index] = replace(row, rmse=own / float(beside))
+                error, beside = errors.get((*key, exact, program)), errors.get((*key, exact, other))
+            if error is not None and beside:
+                self.rows[index] = replace(row, rmse=error / float(beside))
 
     def summary(self) -> list[Row]:
         """The row nearest to failing of every (stage, compared) pair, in order."""

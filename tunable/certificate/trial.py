@@ -36,7 +36,7 @@ from tunable.weights import storage
 
 @dataclass
 class Trial:
-    """What every stage is given: the weights of the file, the programs on trial, their inputs, the truth if any.
+    """What every stage is given: the weights of the file, the programs to compare, their inputs, the truth if any.
 
     exports  formats to export to and run: onnx, mindir
     outputs  (program, omega) -> the network's output, filled by `over_omega`
@@ -187,7 +187,7 @@ def exported(trial: Trial) -> None:
 def _tried(
     trial: Trial, program: Program, format: str, folder: str, form: str
 ) -> tuple[list[Path], Report, tuple[int, int] | None]:
-    """`tried_export`, and the size: None, or that of the trial's pictures where the framework wants one."""
+    """`tried_export`, and the size: None, or the size of the trial's pictures where the framework needs one."""
     try:
         return *tried_export(program.model, format, folder, form=form), None
     except BackendError:
@@ -230,7 +230,7 @@ def verify(
     if truth:
         inputs, recipe = truth.inputs, truth.recipe
         certificate.recorded = truth.stored.facts
-        certificate.notes.append(f"the truth is that of {against}, tensors of over {truth.stored.size} values sketched")
+        certificate.notes.append(f"the truth comes from {against}, tensors of over {truth.stored.size} values sketched")
     else:
         inputs = make_inputs(header.num_objectives, points, header.network.scale)
         recipe = header.known_recipe()

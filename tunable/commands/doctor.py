@@ -56,8 +56,8 @@ def _backend(name: str) -> dict[str, str]:
         return {"problem": str(error)}
 
 
-def _check(passed: bool, found: str) -> dict:
-    return {"passed": passed, "found": found}
+def _check(passed: bool, state: str) -> dict:
+    return {"passed": passed, "found": state}
 
 
 def _usable(backends: dict[str, dict[str, str]]) -> dict[str, dict]:

@@ -36,11 +36,11 @@ def needed(row: Row) -> str:
         return "none"
     if row.error == 0:
         return "0"
-    found = f"{row.error:.1e}"
-    if float(found) == row.error or (float(found) < row.error) == row.at_least:
-        return found
-    last = 10.0 ** (int(found.partition("e")[2]) - 1)
-    return f"{float(found) + (-last if row.at_least else last):.1e}"
+    printed = f"{row.error:.1e}"
+    if float(printed) == row.error or (float(printed) < row.error) == row.at_least:
+        return printed
+    last = 10.0 ** (int(printed.partition("e")[2]) - 1)
+    return f"{float(printed) + (-last if row.at_least else last):.1e}"
 
 
 def compared_rmse(row: Row) -> str:
@@ -119,15 +119,15 @@ def _merged(lines: Iterable[tuple[str, str]]) -> list[str]:
 
 def first_differences(certificate: Certificate) -> dict[str, str]:
     """Of every two frameworks: the first layer that differs at all; of every pair: the first beyond its limit."""
-    found = {}
+    differences = {}
     for row in certificate.rows:
         if row.stage not in ("layer", "layer output"):
             continue
         if not row.passed:
-            found.setdefault(row.compared, f"{row.first}, beyond its limit, at ω {row.omega}")
+            differences.setdefault(row.compared, f"{row.first}, beyond its limit, at ω {row.omega}")
         elif row.first and row.compared.endswith(tuple(f": {name}" for name in certificate.facts)):
-            found.setdefault(row.compared, f"{row.first}, by rounding, at ω {row.omega}")
-    return found
+            differences.setdefault(row.compared, f"{row.first}, by rounding, at ω {row.omega}")
+    return differences
 
 
 def page(certificate: Certificate) -> str:
