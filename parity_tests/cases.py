@@ -203,15 +203,15 @@ def shapes(name: str, phi: str, p: int) -> dict[str, tuple[int, ...]]:
         mapped = {
             "phi.0.weight": (4 * p, p), "phi.0.bias": (4 * p,), "phi.2.weight": (p, 4 * p), "phi.2.bias": (p,)
         }  # fmt: skip
-    parts = CASES[name].parts or {"": _own(CASES[name])}
+    parts = CASES[name].parts or {"": _of_one_kernel(CASES[name])}
     return {
         f"{part}.{local}".lstrip("."): shape
-        for part, own in parts.items()
-        for local, shape in ({local: (k, *shape) for local, shape in own.items()} | mapped).items()
+        for part, part_shapes in parts.items()
+        for local, shape in ({local: (k, *shape) for local, shape in part_shapes.items()} | mapped).items()
     }
 
 
-def _own(case: Case) -> dict[str, tuple[int, ...]]:
+def _of_one_kernel(case: Case) -> dict[str, tuple[int, ...]]:
     """What one kernel and one bias of a layer hold."""
     if case.kind == "parameter":
         return {"weight": case.arguments[0]}
@@ -221,10 +221,10 @@ def _own(case: Case) -> dict[str, tuple[int, ...]]:
     if size:
         size = size[0] if isinstance(size[0], tuple) else size * (len(case.shape) - 1)
         first, second = (inputs, outputs) if "transpose" in case.kind else (outputs, inputs)
-        found = {"weight": (first, second // case.options.get("groups", 1), *size), "bias": (outputs,)}
+        sizes = {"weight": (first, second // case.options.get("groups", 1), *size), "bias": (outputs,)}
     else:
-        found = {"weight": (outputs, inputs), "bias": (outputs,)}
-    return found if case.bias else {"weight": found["weight"]}
+        sizes = {"weight": (outputs, inputs), "bias": (outputs,)}
+    return sizes if case.bias else {"weight": sizes["weight"]}
 
 
 @cache
@@ -235,13 +235,13 @@ def weights(name: str, phi: str, p: int) -> dict[str, np.ndarray]:
     the digits of 1 - alpha, and with them the effect of what is before it; a sum of some hundreds has no digit left
     where a sigmoid is steep.
     """
-    found = {local: _draw(f"{name} {phi} {local}", shape) for local, shape in shapes(name, phi, p).items()}
-    for local, value in found.items():
+    tensors = {local: _draw(f"{name} {phi} {local}", shape) for local, shape in shapes(name, phi, p).items()}
+    for local, value in tensors.items():
         if (phi == "se" and "phi." in local) or local.startswith("qkv."):
             value *= 0.4
         if local.startswith("expand.") and "phi." not in local:
             value *= 0.1
-    return found
+    return tensors
 
 
 @cache
@@ -254,11 +254,11 @@ def inputs(name: str) -> np.ndarray | None:
 def omegas(p: int) -> dict[str, np.ndarray]:
     """Zero, the corners, the centre, inside, outside, and one of each kind per sample: label -> (p,) or (N, p)."""
     corners = range(p) if p <= 5 else (0, p - 1)
-    found = {"zero": np.zeros(p), **{f"corner {i}": np.eye(p)[i] for i in corners}, "centre": np.full(p, 0.5)}
-    found["inside"] = _draw("inside", (p,), uniform=True)
-    found["outside"] = 3 * _draw("outside", (p,))
-    found["per sample"] = np.stack([found["outside"], found["inside"], found["corner 0"]])
-    return {label: value.astype(np.float32) for label, value in found.items()}
+    points = {"zero": np.zeros(p), **{f"corner {i}": np.eye(p)[i] for i in corners}, "centre": np.full(p, 0.5)}
+    points["inside"] = _draw("inside", (p,), uniform=True)
+    points["outside"] = 3 * _draw("outside", (p,))
+    points["per sample"] = np.stack([points["outside"], points["inside"], points["corner 0"]])
+    return {label: value.astype(np.float32) for label, value in points.items()}
 
 
 @cache
@@ -290,16 +290,16 @@ def true_gradients(name: str, phi: str, p: int, label: str) -> dict[str, np.ndar
         output = oracle.layer(case.kind, phi, tensors, case.options, places.get("x"), places["omega"])
         return np.mean(output * weight)
 
-    found = {place: np.zeros_like(value) for place, value in places.items()}
+    gradients = {place: np.zeros_like(value) for place, value in places.items()}
     for place, value in places.items():
         for index in np.ndindex(value.shape):
-            held, sides = value[index], []
+            middle, sides = value[index], []
             for step in (1e-5, -1e-5):
-                value[index] = held + step
+                value[index] = middle + step
                 sides.append(loss())
-            value[index] = held
-            found[place][index] = (sides[0] - sides[1]) / 2e-5
-    return found
+            value[index] = middle
+            gradients[place][index] = (sides[0] - sides[1]) / 2e-5
+    return gradients
 
 
 def _draw(key: str, shape: tuple[int, ...], uniform: bool = False) -> np.ndarray:

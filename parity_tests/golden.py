@@ -41,13 +41,13 @@ def picture() -> np.ndarray:
 
 def weights(specs) -> dict[str, np.ndarray]:
     """Every tensor by its name's seed, none of them zero or one: kernels of deviation 1 / sqrt(fan-in), others 0.3."""
-    found = {}
+    tensors = {}
     for spec in specs:
         rng = np.random.default_rng(zlib.crc32(spec.name.encode()))
         deviation = 1 / np.sqrt(spec.fan_in) if spec.role == "kernel" else 0.3
         offset = 1 if spec.role == "one" else 0
-        found[spec.name] = (offset + deviation * rng.standard_normal(spec.shape)).astype(np.float32)
-    return found
+        tensors[spec.name] = (offset + deviation * rng.standard_normal(spec.shape)).astype(np.float32)
+    return tensors
 
 
 def outputs(backend, name: str) -> dict[str, np.ndarray]:
@@ -59,10 +59,10 @@ def outputs(backend, name: str) -> dict[str, np.ndarray]:
 
 def main() -> int:
     exact = get_framework("torch", "cpu").in_float64()
-    found = {f"{name}/{label}": y for name in NETWORKS for label, y in outputs(exact, name).items()}
+    recorded = {f"{name}/{label}": y for name in NETWORKS for label, y in outputs(exact, name).items()}
     with atomic(FILE) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **{name: np.float32(y) for name, y in found.items()})
-    print(f"wrote {len(found)} outputs to {FILE.name}")
+        np.savez_compressed(file, **{name: np.float32(y) for name, y in recorded.items()})
+    print(f"wrote {len(recorded)} outputs to {FILE.name}")
     return 0
 
 

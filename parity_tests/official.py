@@ -17,16 +17,16 @@ def state(
     *, channels=8, depths=(2,), heads=2, window=4, hidden=16, upsampler="", upscale=1, features=6, seed=0, shifted=True
 ) -> dict[str, np.ndarray]:
     """Seeded weights by the official names, with the buffers of img_size 2 window, or window where not `shifted`."""
-    rng, found = np.random.default_rng(seed), {}
+    rng, tensors = np.random.default_rng(seed), {}
 
     def add(name, outputs, *inputs, gain=1.0):
         scale = gain / math.sqrt(math.prod(inputs))
-        found[name + ".weight"] = (scale * rng.standard_normal((outputs, *inputs))).astype(np.float32)
-        found[name + ".bias"] = (0.1 * rng.standard_normal(outputs)).astype(np.float32)
+        tensors[name + ".weight"] = (scale * rng.standard_normal((outputs, *inputs))).astype(np.float32)
+        tensors[name + ".bias"] = (0.1 * rng.standard_normal(outputs)).astype(np.float32)
 
     def norm(name):
-        found[name + ".weight"] = (1 + 0.1 * rng.standard_normal(channels)).astype(np.float32)
-        found[name + ".bias"] = (0.1 * rng.standard_normal(channels)).astype(np.float32)
+        tensors[name + ".weight"] = (1 + 0.1 * rng.standard_normal(channels)).astype(np.float32)
+        tensors[name + ".bias"] = (0.1 * rng.standard_normal(channels)).astype(np.float32)
 
     add("conv_first", channels, 3, 3, 3)
     norm("patch_embed.norm")
@@ -35,10 +35,10 @@ def state(
             block = f"layers.{i}.residual_group.blocks.{j}"
             norm(block + ".norm1")
             table = rng.standard_normal(((2 * window - 1) ** 2, heads))
-            found[block + ".attn.relative_position_bias_table"] = table.astype(np.float32)
-            found[block + ".attn.relative_position_index"] = pairs(window).numpy()
+            tensors[block + ".attn.relative_position_bias_table"] = table.astype(np.float32)
+            tensors[block + ".attn.relative_position_index"] = pairs(window).numpy()
             if j % 2 and shifted:
-                found[block + ".attn_mask"] = mask(2 * window, 2 * window, window).numpy()
+                tensors[block + ".attn_mask"] = mask(2 * window, 2 * window, window).numpy()
             add(block + ".attn.qkv", 3 * channels, channels)
             add(block + ".attn.proj", channels, channels)
             norm(block + ".norm2")
@@ -60,7 +60,7 @@ def state(
         add("upsample.0", 3 * upscale**2, channels, 3, 3)
     else:
         add("conv_last", 3, features if upsampler else channels, 3, 3)
-    return found
+    return tensors
 
 
 def restored(weights, x, *, heads=2, window=4, upsampler="", upscale=1, img_range=1.0, shifted=True) -> np.ndarray:

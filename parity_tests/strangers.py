@@ -59,23 +59,25 @@ def exact(name: str, weights: dict[str, np.ndarray], arrays: list[np.ndarray]) -
     import torch
 
     network = build(name, "torch").double()
-    own = dict(network.named_parameters()) | dict(network.named_buffers())
+    named = dict(network.named_parameters()) | dict(network.named_buffers())
     with torch.no_grad():
         for local, value in weights.items():
-            own[local].copy_(torch.from_numpy(value))
-        found = network(*(torch.from_numpy(array).double() for array in arrays))
-    return {place: value.numpy() for place, value in flat(found).items()}
+            named[local].copy_(torch.from_numpy(value))
+        outputs = network(*(torch.from_numpy(array).double() for array in arrays))
+    return {place: value.numpy() for place, value in flat(outputs).items()}
 
 
 def mixed(tensors: dict[str, np.ndarray], plan, omega: np.ndarray) -> dict[str, np.ndarray]:
     """The ordinary network's weights at omega (p,) from the tensors of a file, by the oracle, in float64."""
     files = {file: full for full, file in plan.tensors.items()}
-    found = {}
+    sums = {}
     for name, value in tensors.items():
         if name in files:
             prefix = name.rpartition(".")[0] + "."
-            own = {key.removeprefix(prefix): part for key, part in tensors.items() if key.startswith(prefix + "phi.")}
-            found[files[name]] = oracle.aggregate(oracle.phi(plan.phi, omega, own), value)
+            vectors = {
+                key.removeprefix(prefix): part for key, part in tensors.items() if key.startswith(prefix + "phi.")
+            }
+            sums[files[name]] = oracle.aggregate(oracle.phi(plan.phi, omega, vectors), value)
         elif ".phi." not in name:
-            found[name] = value.astype(np.float64)
-    return found
+            sums[name] = value.astype(np.float64)
+    return sums

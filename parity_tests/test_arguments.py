@@ -61,8 +61,8 @@ def test_help_shows_every_argument(twin, name):
 
 def test_arguments_reach_the_layers(twin):
     network = twin.impl.ResNet(num_objectives=0, channels=np.int64(5), blocks=2)
-    found = {name: value.shape for name, value in twin.backend.parameters(network).items()}
-    assert found["body.1.conv2.weight"] == (5, 5, 3, 3) and "body.2.conv1.weight" not in found
+    shapes = {name: value.shape for name, value in twin.backend.parameters(network).items()}
+    assert shapes["body.1.conv2.weight"] == (5, 5, 3, 3) and "body.2.conv1.weight" not in shapes
     network = twin.impl.NAFNet(num_objectives=2, width=2, middle=0, encoder=(1,), decoder=[2], phi="identity")
     assert twin.backend.parameters(network)["decoders.0.1.conv1.weight"].shape == (2, 4, 2, 1, 1)
 

@@ -65,8 +65,8 @@ def test_exports_are_judged(twins, small_network):
     assert certificate.passed and not certificate.not_judged, described(certificate)
     rows = [row for row in certificate.rows if row.stage == "export"]
     for compared in ("torch's onnx : live", "mindspore's onnx : live", "mindspore's mindir : live"):
-        found = [row.omega for row in rows if row.compared == compared]
-        assert sorted(found) == ["(0, 0)", "(0, 1)", "(1, 0)", "(1, 1)", "per sample"]
+        omegas = [row.omega for row in rows if row.compared == compared]
+        assert sorted(omegas) == ["(0, 0)", "(0, 1)", "(1, 0)", "(1, 1)", "per sample"]
     graphs = [row for row in certificate.rows if row.stage == "export graph"]
     assert len(graphs) == 6 and {row.omega for row in graphs} == {"shared", "basis"}
 
@@ -160,15 +160,15 @@ def test_every_pair_is_compared(torch, small_network):
     certificate = verify(small_network("affine"), [torch.backend, Second(torch.backend)], points=2)
     rows = {(row.stage, row.compared, row.omega): row for row in certificate.rows if not row.at_least}
     assert all(row.passed for key, row in rows.items() if key[1].startswith("torch"))
-    found = set()
+    stages = set()
     for (stage, compared, omega), row in rows.items():
         if compared == "second : float64":
             beside = rows[stage, "second : torch", omega]
             assert not row.passed and not beside.passed, (stage, omega)
             assert beside.error == pytest.approx(row.error, rel=0.02), (stage, omega)
             assert beside.parts.keys() == row.parts.keys()
-            found.add(stage)
-    assert found == {"layer output", "network", "loss", "gradients", "gradients: median", "gradient", "training"}
+            stages.add(stage)
+    assert stages == {"layer output", "network", "loss", "gradients", "gradients: median", "gradient", "training"}
     judged = {(row.stage, row.compared) for row in rows.values() if not row.passed}
     assert {("layer", "second : oracle"), ("loss", "second : oracle"), ("optimizer", "second : oracle")} <= judged
     # outputs are wrong alike, folded or not; what is held is the file's
@@ -259,8 +259,8 @@ def test_the_limit_follows_the_model(certified, twins, monkeypatch):
 
     real = truth.Exact._widen
 
-    def widen(self, found):
-        real(self, found)
+    def widen(self, gaps):
+        real(self, gaps)
         self.gaps.update({"network": 1e-6, "gradients": 1.0, "gradient": 1e-9})
 
     monkeypatch.setattr(truth.Exact, "_widen", widen)
@@ -290,7 +290,7 @@ def test_a_kink_does_not_excuse_a_fault(torch, small_network, monkeypatch):
     """Where a ReLU decides otherwise at one omega, gradients that are wrong by 3e-4 at all are still seen."""
     from tunable.certificate import truth
 
-    kind, found = torch.module("training").Trainer, []
+    kind, recorded = torch.module("training").Trainer, []
     real, distances = kind.gradients, truth.gradient_distances
 
     def wrong(self, batch):
@@ -301,14 +301,14 @@ def test_a_kink_does_not_excuse_a_fault(torch, small_network, monkeypatch):
         return report._replace(gradients={**report.gradients, **off})
 
     def kinked(a, b):
-        found.append(distances(a, b))
-        first = {stage: dict.fromkeys(parts, 5e-3) for stage, parts in found[-1].items()}
-        return first if len(found) == 2 else found[-1]  # at (0, 0) there is no gradient
+        recorded.append(distances(a, b))
+        first = {stage: dict.fromkeys(parts, 5e-3) for stage, parts in recorded[-1].items()}
+        return first if len(recorded) == 2 else recorded[-1]  # at (0, 0) there is no gradient
 
     monkeypatch.setattr(truth, "gradient_distances", kinked)
     assert verify(small_network("affine"), [torch.backend], points=2).passed
     monkeypatch.setattr(kind, "gradients", wrong)
-    found.clear()
+    recorded.clear()
     certificate = verify(small_network("affine"), [torch.backend], points=2)
     assert {row.stage for row in certificate.rows if not row.passed} == {"gradients: median"}
 

@@ -118,10 +118,10 @@ def test_float16(twin, kind, tmp_path, rng):
     limit = TOLERANCES["export float16"].limit
     assert report.passed and report.limit == "export float16" and report.worst > 10 * LIMIT
     compare(model, exported, kind, rng, limit)
-    held = onnx.load(tmp_path / "model.onnx")
-    floats = {one.data_type for one in held.graph.initializer} - {onnx.TensorProto.INT64}
+    graph = onnx.load(tmp_path / "model.onnx")
+    floats = {one.data_type for one in graph.graph.initializer} - {onnx.TensorProto.INT64}
     assert floats == {onnx.TensorProto.FLOAT16}
-    assert {one.type.tensor_type.elem_type for one in (*held.graph.input, *held.graph.output)} == {1}  # float32
+    assert {one.type.tensor_type.elem_type for one in (*graph.graph.input, *graph.graph.output)} == {1}  # float32
 
 
 SIZE = (9, 14)  # multiples of nothing
@@ -155,8 +155,10 @@ def moved(twin, spec):
     """A tunable network of this kind with no weight at zero."""
     model = WeightsModel(twin.backend, twin.backend.build(spec, 2), Header(spec, ("a", "b"), ((0.0, 1.0),) * 2))
     draw = np.random.default_rng(4)
-    found = twin.backend.parameters(model.network)
-    twin.backend.assign(model.network, {k: (v + 0.2 * draw.normal(size=v.shape)).astype("f") for k, v in found.items()})
+    parameters = twin.backend.parameters(model.network)
+    twin.backend.assign(
+        model.network, {k: (v + 0.2 * draw.normal(size=v.shape)).astype("f") for k, v in parameters.items()}
+    )
     return model
 
 
@@ -173,18 +175,18 @@ def test_networks_that_continue_their_input(twin, name, kind, tmp_path, rng):
             exported[size] = load(made, "onnx" if format == "onnx" else twin.backend)
             assert exported[size].header.size == size
             if format == "onnx":  # what programs that know nothing of networks read
-                told = exported[size].network.get_modelmeta().custom_metadata_map
-                assert json.loads(told["scale"]) == model.header.network.scale
+                metadata = exported[size].network.get_modelmeta().custom_metadata_map
+                assert json.loads(metadata["scale"]) == model.header.network.scale
             if format == "onnx" and kind == "shared":
                 exported[size] = load(made, "onnx", mode="blocked")
                 check_blocked(exported[size].network, affine=True)
         for size in (SIZE, (3, 2), (8, 12))[: 3 if None in exported else 1]:
             image = rng.uniform(size=(2, 3, *size)).astype(np.float32)
             omega = {"shared": np.array([0.3, -0.7]), "basis": rng.uniform(size=(2, 2)), "folded": None}[kind]
-            wanted = model.run(image, OMEGA if omega is None else omega)
+            expected = model.run(image, OMEGA if omega is None else omega)
             for fixed, one in exported.items():
                 if fixed in (None, size):
-                    assert relative_error(one.run(image, omega), wanted) <= LIMIT, (format, fixed, size)
+                    assert relative_error(one.run(image, omega), expected) <= LIMIT, (format, fixed, size)
                     continue
                 with refused(TunableError, "exported for pictures of 9x14", "{}x{} was received".format(*size)):
                     one.run(image, omega)

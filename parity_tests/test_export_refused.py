@@ -54,8 +54,8 @@ def test_mindir_groups_are_seen(mindspore, out, groups, fit, tmp_path):
     graph = mindspore.backend.graph(tmp_path / "a.mindir")
     (seen,) = graphs.convolutions(graph)
     assert (seen.groups, seen.kernel, seen.constant) == (groups, (out, 6 // groups, 3, 3), True)
-    found = [fault for fault in graphs.faults(graph, tunable=False) if "groups" in fault]
-    assert bool(found) != fit
+    faults = [fault for fault in graphs.faults(graph, tunable=False) if "groups" in fault]
+    assert bool(faults) != fit
 
 
 def test_a_grouped_network_is_not_exported(twin, tmp_path, monkeypatch):
@@ -69,10 +69,11 @@ def test_a_grouped_network_is_not_exported(twin, tmp_path, monkeypatch):
 
 
 DAMAGES = {
-    "not a readable": lambda held: held[:-1],  # inside the last entry, whichever it is: protobuf orders maps at random
-    "is not an exported model": lambda held: held.replace(b"tunable-convolutions/1", b"tunable-convolutions/9"),
-    "damaged header: it lacks": lambda held: held.replace(b"omega_range", b"omega_rings"),
-    "damaged header: not JSON": lambda held: held.replace(b'["a", "b"]', b'["a", "b"}'),
+    # cut inside the last entry, whichever it is: protobuf orders maps at random
+    "not a readable": lambda content: content[:-1],
+    "is not an exported model": lambda content: content.replace(b"tunable-convolutions/1", b"tunable-convolutions/9"),
+    "damaged header: it lacks": lambda content: content.replace(b"omega_range", b"omega_rings"),
+    "damaged header: not JSON": lambda content: content.replace(b'["a", "b"]', b'["a", "b"}'),
 }
 
 
@@ -81,10 +82,10 @@ def test_damaged_files(twin, tmp_path):
         _, _, _ = written(twin, tmp_path, format, "shared")
         path, backend = tmp_path / f"model.{format}", "onnx" if format == "onnx" else twin.backend
         whole = path.read_bytes()
-        for wanted, damage in DAMAGES.items():
+        for message, damage in DAMAGES.items():
             assert damage(whole) != whole
             path.write_bytes(damage(whole))
-            with refused(CheckpointError, wanted, path.name):
+            with refused(CheckpointError, message, path.name):
                 load(path, backend)
         path.write_text("hello, this is text")
         with refused(CheckpointError, "not a readable"):

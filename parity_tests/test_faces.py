@@ -36,10 +36,10 @@ def test_load_network(twin, file, rng):
     """The framework's own network: a parameter by name, and what `model.run` gives."""
     network = importlib.import_module(f"tunable.{twin.name}").load_network(file, "cpu")
     x, omega = rng.uniform(size=(2, 3, 8, 9)).astype(np.float32), np.float32([0.7, 0.3])
-    (found,) = (twin.array(network(*twin.tensors([x, omega]))),)
-    wanted = tunable.load(file, backend=twin.name, device="cpu").run(x, omega)
-    assert relative_error(found, wanted) <= TOLERANCES["network"].limit
-    assert relative_error(found, twin.array(network(*twin.tensors([x, omega[::-1].copy()])))) > 1e-4
+    (output,) = (twin.array(network(*twin.tensors([x, omega]))),)
+    expected = tunable.load(file, backend=twin.name, device="cpu").run(x, omega)
+    assert relative_error(output, expected) <= TOLERANCES["network"].limit
+    assert relative_error(output, twin.array(network(*twin.tensors([x, omega[::-1].copy()])))) > 1e-4
     with pytest.raises(CheckpointError, match="no such weights file"):
         importlib.import_module(f"tunable.{twin.name}").load_network(file.with_name("none"))
 

@@ -43,10 +43,10 @@ PACKS = {  # folder/name -> source, what the file must be found to hold
 @pytest.mark.parametrize("name", PACKS)
 def test_equal_to_the_recorded_outputs(twin, name):
     """At every omega, also outside [0, 1] and per sample, and at sizes that are padded: relative to the largest."""
-    source, wanted = PACKS[name]
+    source, expected = PACKS[name]
     path = Path(GOLDEN) / name
     tensors, header = convert(path, source)
-    assert header.network == wanted
+    assert header.network == expected
     model = build(header, tensors, twin.backend, path)
     with np.load(path.with_suffix(".npz")) as pack:
         runs = list(recorded(pack))
@@ -72,9 +72,9 @@ def recorded(pack):
 def test_equal_to_the_projects_own_outputs(twin, name):
     """Small networks of every kind with weights that no role makes zero, at one omega and per sample."""
     with np.load(golden.FILE) as pack:
-        wanted = {label: pack[f"{name}/{label}"] for label in golden.OMEGAS}
-    found = golden.outputs(twin.backend, name)
-    for label, output in wanted.items():
-        error = np.abs(found[label] - output).max() / np.abs(output).max()
+        expected = {label: pack[f"{name}/{label}"] for label in golden.OMEGAS}
+    outputs = golden.outputs(twin.backend, name)
+    for label, output in expected.items():
+        error = np.abs(outputs[label] - output).max() / np.abs(output).max()
         assert error <= TOLERANCES["golden"].limit, f"omega {label}: {error:.1e}"
-    assert np.abs(wanted["one"] - wanted["per sample"]).max() / np.abs(wanted["one"]).max() > CONTROL
+    assert np.abs(expected["one"] - expected["per sample"]).max() / np.abs(expected["one"]).max() > CONTROL

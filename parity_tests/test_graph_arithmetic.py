@@ -36,10 +36,10 @@ def test_arithmetic_of_graphs(mindspore, shape, like, rng):
 
     small, large = mindspore.tensors([first, second])
     with ops.running("graph"):
-        found = [mindspore.array(value) for value in Combined()(small, large)]
+        results = [mindspore.array(value) for value in Combined()(small, large)]
         gradients = ms.grad(total, (0, 1))(small, large)
     a, b = first, second
-    for value, truth in zip(found, (a + b, b + a, a - b, b - a, a * b, b * a, a / b, b / a), strict=True):
+    for value, truth in zip(results, (a + b, b + a, a - b, b - a, a * b, b * a, a / b, b / a), strict=True):
         np.testing.assert_array_equal(value, truth)
     axes = tuple(range(len(like) - len(shape)))
     axes += tuple(n for n in range(len(axes), len(like)) if shape[n - len(like)] < like[n])

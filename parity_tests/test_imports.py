@@ -40,14 +40,14 @@ BY_NAME = {"tunable/backends/registry.py": "a twin, by its backend's name", "tun
 
 def imports(source: str) -> set[str]:
     """Dotted names of everything a source imports, wherever in it; `from a import b` gives a and a.b."""
-    found = set()
+    modules = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports hide what is imported"
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            modules |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return modules
 
 
 def sources(package: str) -> dict[str, str]:
@@ -115,13 +115,13 @@ def graph() -> dict[str, set[str]]:
     for package in (CORE, *TWINS):
         for path, source in sources(package).items():
             texts[path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")] = source
-    found = {}
+    edges = {}
     for module, source in texts.items():
-        found[module] = imports(source) & texts.keys()
+        edges[module] = imports(source) & texts.keys()
         parents = {name for name in texts if module.startswith(name + ".")}
         # `from package import module` does not need what else the package imports
-        found[module] -= parents | {module}
-    return found
+        edges[module] -= parents | {module}
+    return edges
 
 
 def circle(edges: dict[str, set[str]]) -> list[str]:

@@ -58,9 +58,9 @@ def test_output(twin, name, phi, p):
 @pytest.mark.parametrize(("name", "phi"), quick(IN_TURN))
 def test_parameters(twin, name, phi):
     """Names and shapes are those of the weights file; the declared specs say the same."""
-    layer, wanted = build(twin, name, phi, 3), shapes(name, phi, 3)
-    assert {local: value.shape for local, value in twin.backend.parameters(layer).items()} == wanted
-    assert {spec.name: spec.shape for spec in twin.backend.specs(layer)} == wanted
+    layer, expected = build(twin, name, phi, 3), shapes(name, phi, 3)
+    assert {local: value.shape for local, value in twin.backend.parameters(layer).items()} == expected
+    assert {spec.name: spec.shape for spec in twin.backend.specs(layer)} == expected
 
 
 # At one omega the ordinary convolution is run: one case of each kind. With one per sample every form is.
@@ -86,9 +86,9 @@ def check_gradients(twin, name, phi, p, label):
     layer, truth = build(twin, name, phi, p), true_gradients(name, phi, p, label)
     for form in FORMS if name in CONVOLUTIONS and label == "per sample" else ("auto",):
         layer.form = form
-        found = twin.gradients(layer, inputs(name), omegas(p)[label], factor(name, phi, p, label))
-        assert found.keys() == truth.keys()
-        errors = {place: relative_error(found[place], truth[place]) for place in truth}
+        gradients = twin.gradients(layer, inputs(name), omegas(p)[label], factor(name, phi, p, label))
+        assert gradients.keys() == truth.keys()
+        errors = {place: relative_error(gradients[place], truth[place]) for place in truth}
         worst = max(errors, key=errors.get)
         assert errors[worst] <= GRADIENT_LIMIT, f"form {form}, {worst}: {errors[worst]:.2e}"
 
@@ -109,26 +109,26 @@ def test_written_convolution(twin):
     pick[0, 0, 0, 1, 1] = pick[1, 0, 0, 1, 0] = 1
     twin.backend.assign(layer, {"weight": pick, "bias": np.array([[1], [-1]], np.float32)})
     x = np.arange(9).reshape(1, 1, 3, 3)
-    wanted = [[-1, 1, 6], [5, 16, 21], [11, 31, 36]]
-    np.testing.assert_array_equal(twin.run(layer, x, [2, 3])[0, 0], wanted)
+    expected = [[-1, 1, 6], [5, 16, 21], [11, 31, 36]]
+    np.testing.assert_array_equal(twin.run(layer, x, [2, 3])[0, 0], expected)
     for form in FORMS:
         layer.form = form
         both = twin.run(layer, np.concatenate([x, x]), [[2, 3], [1, 0]])
-        np.testing.assert_array_equal(both[0, 0], wanted)
+        np.testing.assert_array_equal(both[0, 0], expected)
         np.testing.assert_array_equal(both[1, 0], x[0, 0] + 1)
 
 
 def test_written_stride_and_dilation(twin):
     """A kernel of ones on 0 .. 24: every second pixel, or pixels two apart; zeros around."""
     x = np.arange(25).reshape(1, 1, 5, 5)
-    for options, wanted in (
+    for options, expected in (
         ({"stride": 2, "padding": 1}, [[12, 27, 24], [63, 108, 81], [72, 117, 84]]),
         ({"dilation": 2}, [[108]]),
         ({"stride": (1, 2), "padding": (1, 0)}, [[21, 33], [54, 72], [99, 117], [144, 162], [111, 123]]),
     ):
         layer = twin.impl.TunableConv2d(1, 1, 3, num_objectives=1, bias=False, phi="identity", **options)
         twin.backend.assign(layer, {"weight": np.ones((1, 1, 1, 3, 3), np.float32)})
-        np.testing.assert_array_equal(twin.run(layer, x, [1])[0, 0], wanted)
+        np.testing.assert_array_equal(twin.run(layer, x, [1])[0, 0], expected)
 
 
 def test_written_linear_and_parameter(twin):
@@ -148,16 +148,16 @@ def test_written_linear_and_parameter(twin):
 def test_written_phi(twin):
     """alpha read off a parameter whose kernels are the unit vectors; rows and columns of W tell each other apart."""
     omega = np.array([0.5, 1])
-    for form, tensors, wanted in (
+    for form, tensors, expected in (
         ("affine", {"phi.weight": [[1, 2], [3, 4]], "phi.bias": [0.25, -1]}, [2.75, 4.5]),
         ("identity", {}, [0.5, 1]),
         ("base", {}, [1, 0.5, 1]),
     ):
-        layer = twin.impl.TunableParameter((len(wanted),), num_objectives=2, phi=form)
-        tensors = {"weight": np.eye(len(wanted)), **tensors}
+        layer = twin.impl.TunableParameter((len(expected),), num_objectives=2, phi=form)
+        tensors = {"weight": np.eye(len(expected)), **tensors}
         twin.backend.assign(layer, {name: np.array(value, np.float32) for name, value in tensors.items()})
-        np.testing.assert_array_equal(twin.run(layer, None, omega), wanted)
-        np.testing.assert_array_equal(twin.run(layer, None, [omega, omega]), [wanted, wanted])
+        np.testing.assert_array_equal(twin.run(layer, None, omega), expected)
+        np.testing.assert_array_equal(twin.run(layer, None, [omega, omega]), [expected, expected])
 
 
 def test_written_squeeze_and_excitation(twin):
@@ -183,11 +183,11 @@ def test_free_parameter_starts_at_its_value(twin, value):
 @pytest.mark.parametrize("name", ["grouped", "linear on rows", "table"])
 def test_mindspore_graph_equals_pynative(mindspore, name, phi):
     """Bit for bit, which is why the wide sweeps here need no compilation; both ways of giving omega, and gradients."""
-    layer, found = build(mindspore, name, phi, 2), {}
+    layer, outputs = build(mindspore, name, phi, 2), {}
     for mode in ("pynative", "graph"):
         with mindspore.module("ops").running(mode):
-            found[mode] = [mindspore.run(layer, inputs(name), omegas(2)[label]) for label in ("inside", "per sample")]
+            outputs[mode] = [mindspore.run(layer, inputs(name), omegas(2)[label]) for label in ("inside", "per sample")]
             arguments = inputs(name), omegas(2)["per sample"], factor(name, phi, 2, "per sample")
-            found[mode] += mindspore.gradients(layer, *arguments).values()
-    for eager, compiled in zip(found["pynative"], found["graph"], strict=True):
+            outputs[mode] += mindspore.gradients(layer, *arguments).values()
+    for eager, compiled in zip(outputs["pynative"], outputs["graph"], strict=True):
         np.testing.assert_array_equal(eager, compiled)

@@ -47,7 +47,7 @@ def test_every_form_of_phi_is_looked_at():
 @pytest.mark.parametrize(("spec", "p"), list(specs()))
 def test_names_and_shapes_are_the_twins(twin, spec, p):
     network = twin.backend.build(spec, p)
-    held = {name: shape for name, shape, *_ in twin.backend.specs(network)}
-    found = list(layout(spec, p))
-    assert dict(found) == held and len(found) == len(held)
+    shapes = {name: shape for name, shape, *_ in twin.backend.specs(network)}
+    names_and_shapes = list(layout(spec, p))
+    assert dict(names_and_shapes) == shapes and len(names_and_shapes) == len(shapes)
     assert count(layout(spec, p), 10**6) == sum(value.size for value in twin.backend.parameters(network).values())

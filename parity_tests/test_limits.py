@@ -20,14 +20,14 @@ def close(a, b, limit=LAYER):
 
 def ordinary(twin, name, p, i):
     """The framework's own convolution with kernel i of the case, identity phi, other borders padded here."""
-    held, layer, x = weights(name, "identity", p), build(twin, name, "identity", p), inputs(name)
-    bias = held["bias"][i] if CASES[name].bias else np.zeros(layer.out_channels)
+    tensors, layer, x = weights(name, "identity", p), build(twin, name, "identity", p), inputs(name)
+    bias = tensors["bias"][i] if CASES[name].bias else np.zeros(layer.out_channels)
     options = layer.options()
     mode = options.pop("padding_mode", "zeros")
     if mode != "zeros":
         sides = [(0, 0), (0, 0), *((size, size) for size in layer.padding)]
         x, options["padding"] = np.pad(x, sides, {"reflect": "reflect", "replicate": "edge"}[mode]), (0,) * layer.dims
-    return twin.convolution(layer.kind, x, held["weight"][i], bias, **options)
+    return twin.convolution(layer.kind, x, tensors["weight"][i], bias, **options)
 
 
 def network(twin, phi, p=2):
@@ -42,9 +42,9 @@ def picture(rng, n=BATCH):
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_one_kernel_at_one_is_the_ordinary_convolution(twin, name):
     """identity phi, p = 1, omega = 1."""
-    layer, wanted = build(twin, name, "identity", 1), ordinary(twin, name, 1, 0)
-    close(twin.run(layer, inputs(name), [1]), wanted)
-    close(twin.run(layer, inputs(name), np.ones((BATCH, 1))), wanted)
+    layer, expected = build(twin, name, "identity", 1), ordinary(twin, name, 1, 0)
+    close(twin.run(layer, inputs(name), [1]), expected)
+    close(twin.run(layer, inputs(name), np.ones((BATCH, 1))), expected)
 
 
 @pytest.mark.parametrize(("name", "i"), [(name, place % 3) for place, name in enumerate(CONVOLUTIONS)])
@@ -75,7 +75,7 @@ def test_forms_are_equal(twin, name):
 @pytest.mark.parametrize(("name", "phi"), IN_TURN)
 def test_folded_layer(twin, name, phi):
     """An ordinary layer of the framework equals the live one, which stays as it was."""
-    layer, held = build(twin, name, phi, 2), weights(name, phi, 2)
+    layer, tensors = build(twin, name, phi, 2), weights(name, phi, 2)
     for omega in (OMEGA, np.array([-1, 2], np.float32)):
         whole = CASES[name].parts  # built from several layers: folded as networks are
         folded = twin.backend.fold(layer, omega) if whole else layer.fold(*twin.tensors([omega]))
@@ -85,7 +85,7 @@ def test_folded_layer(twin, name, phi):
         )
         close(ordinary, twin.run(layer, inputs(name), omega), FOLDED)
     for local, value in twin.backend.parameters(layer).items():
-        np.testing.assert_array_equal(value, held[local])
+        np.testing.assert_array_equal(value, tensors[local])
 
 
 @pytest.mark.parametrize("phi", PHI_FORMS)
@@ -146,9 +146,9 @@ def test_every_kernel_and_phi_gets_a_gradient(twin, name, phi):
     """Each of the k kernels and biases for itself."""
     layer, p = build(twin, name, phi, 3), 3
     for label in ("inside", "per sample"):
-        found = twin.gradients(layer, inputs(name), omegas(p)[label], factor(name, phi, p, label))
-        assert {"omega", *weights(name, phi, p)} <= set(found)
-        for place, gradient in found.items():
+        gradients = twin.gradients(layer, inputs(name), omegas(p)[label], factor(name, phi, p, label))
+        assert {"omega", *weights(name, phi, p)} <= set(gradients)
+        for place, gradient in gradients.items():
             parts = gradient if place.endswith(("weight", "bias")) and "phi." not in place else [gradient]
             for i, part in enumerate(parts):
                 assert np.abs(part).max() > 1e-6, f"no gradient for {place}[{i}] at omega {label}"
@@ -162,10 +162,10 @@ def test_every_parameter_of_a_network_gets_a_gradient(twin, phi, rng):
         return (tunable(x, omega) * tunable(x, omega)).mean()
 
     inputs = [picture(rng), rng.uniform(0.2, 1, (BATCH, 2))]
-    found = twin.differentiate(loss, inputs, tunable)[1][2:]
+    gradients = twin.differentiate(loss, inputs, tunable)[1][2:]
     names = list(twin.backend.parameters(tunable))
-    assert len(found) == len(names)
-    for name, gradient in zip(names, found, strict=True):
+    assert len(gradients) == len(names)
+    for name, gradient in zip(names, gradients, strict=True):
         for i, part in enumerate(
             gradient if name.endswith((".weight", ".bias")) and ".phi." not in name else [gradient]
         ):

@@ -22,14 +22,14 @@ from tunable.tolerances import TOLERANCES, relative_error
 @pytest.mark.parametrize("name", NAMES)
 def test_every_omega_starts_as_the_given_network(twin, arrays, name, phi):
     given, x = strangers.build(name, twin.name), arrays(name)
-    wanted = call(twin, given, x)
+    expected = call(twin, given, x)
     network = twin.impl.make_tunable(given, 2, where="*", phi=phi)
     for label in OMEGAS:
-        found = call(twin, network, x, omega_of(label))
-        for place, value in found.items():
+        result = call(twin, network, x, omega_of(label))
+        for place, value in result.items():
             if phi == "base" and label != "per sample":  # the very same operations on the very same numbers
-                assert np.array_equal(value, wanted[place]), (label, place)
-            assert relative_error(value, wanted[place]) <= 1e-6, (label, place)
+                assert np.array_equal(value, expected[place]), (label, place)
+            assert relative_error(value, expected[place]) <= 1e-6, (label, place)
 
 
 @pytest.mark.parametrize("phi", ["base", "affine", "se"])
@@ -40,18 +40,18 @@ def test_what_is_learnt_is_the_sum_of_the_files_kernels(twin, arrays, name, phi)
     x, seen = arrays(name), []
     for label in OMEGAS:
         omega = omega_of(label)
-        found = call(twin, network, x, omega)
+        result = call(twin, network, x, omega)
         if omega.ndim == 2:
             parts = [
                 call(twin, ordinary(twin, name, strangers.mixed(tensors, network.plan, row)), rows(x, n))
                 for n, row in enumerate(omega)
             ]
-            wanted = {place: np.concatenate([part[place] for part in parts]) for place in found}
+            expected = {place: np.concatenate([part[place] for part in parts]) for place in result}
         else:
-            wanted = call(twin, ordinary(twin, name, strangers.mixed(tensors, network.plan, omega)), x)
-        for place, value in found.items():
-            assert relative_error(value, wanted[place]) <= NETWORK, (label, place)
-        seen.append(np.concatenate([np.ravel(value) for value in found.values()]))
+            expected = call(twin, ordinary(twin, name, strangers.mixed(tensors, network.plan, omega)), x)
+        for place, value in result.items():
+            assert relative_error(value, expected[place]) <= NETWORK, (label, place)
+        seen.append(np.concatenate([np.ravel(value) for value in result.values()]))
     assert min(relative_error(a, b) for i, a in enumerate(seen) for b in seen[:i]) > 1e-3, "omega changes nothing"
 
 
@@ -61,14 +61,14 @@ def test_folding_gives_the_given_class_back(twin, arrays, name):
     names = list(twin.module("parameters").entries(given))
     network, _ = made(twin, name, "*")
     x, omega = arrays(name), omega_of("inside")
-    wanted = call(twin, network, x, omega)
+    expected = call(twin, network, x, omega)
     folded = twin.impl.fold(network, *twin.tensors([omega]))
     assert type(folded) is type(given) and list(twin.module("parameters").entries(folded)) == names
     assert {type(part) for part in twin.modules(folded)} == {type(part) for part in twin.modules(given)}
     for place, value in call(twin, folded, x).items():
-        assert relative_error(value, wanted[place]) <= NETWORK, place
+        assert relative_error(value, expected[place]) <= NETWORK, place
     assert all(
-        np.array_equal(a, b) for a, b in zip(call(twin, network, x, omega).values(), wanted.values(), strict=True)
+        np.array_equal(a, b) for a, b in zip(call(twin, network, x, omega).values(), expected.values(), strict=True)
     )
     with pytest.raises(OmegaError, match=r"must be .* \(2,\), not .* of shape \(2, 2\)"):
         network.fold(*twin.tensors([omega_of("per sample")]))
@@ -87,16 +87,16 @@ def test_the_twins_read_each_others_files(twins, tmp_path, arrays, name, phi):
             again = reader.impl.load_tuned(path, base=strangers.build(name, reader.name))
             assert again.plan == network.plan
             for label in ("corner", "inside"):
-                wanted = strangers.exact(name, strangers.mixed(tensors, network.plan, omega_of(label)), x)
+                expected = strangers.exact(name, strangers.mixed(tensors, network.plan, omega_of(label)), x)
                 for place, value in call(reader, again, x, omega_of(label)).items():
-                    assert relative_error(value, wanted[place]) <= NETWORK, (reader.name, label, place)
+                    assert relative_error(value, expected[place]) <= NETWORK, (reader.name, label, place)
 
 
 def test_torch_puts_the_given_weights_back(torch, arrays):
     """The very same parameters, after a call and after one that fails; copies have their own."""
     network, _ = made(torch, "tied", "*")
     x, omega, before = arrays("tied"), omega_of("inside"), dict(network.named_parameters())
-    wanted = call(torch, network, x, omega)
+    expected = call(torch, network, x, omega)
     for wrong in (False, True):
         with pytest.raises(RuntimeError) if wrong else nullcontext():
             call(torch, network, [array[..., :-1] for array in x] if wrong else x, omega)
@@ -104,7 +104,7 @@ def test_torch_puts_the_given_weights_back(torch, arrays):
     copies = [copy.deepcopy(network), pickle.loads(pickle.dumps(network))]
     network.assign({name: value * 2 for name, value in network.weights().items()})
     for each in copies:
-        assert all(np.array_equal(value, wanted[place]) for place, value in call(torch, each, x, omega).items())
+        assert all(np.array_equal(value, expected[place]) for place, value in call(torch, each, x, omega).items())
 
 
 SPECS = {
@@ -119,11 +119,11 @@ def test_a_plain_network_of_the_project_becomes_its_own_tunable_form(twin, rng, 
     """Equal at the start; once trained, what it holds is what the tunable network of that name holds."""
     plain = twin.backend.build(SPECS[name], 0)
     x = rng.uniform(size=(2, 3, 12, 16)).astype(np.float32)
-    wanted = call(twin, plain, [x])[""]
+    expected = call(twin, plain, [x])[""]
     free = {"resnet": [], "swinir": ["*table"], "nafnet": ["*.beta", "*.gamma"]}[name]
     network = twin.impl.make_tunable(plain, 2, where=[usual(twin), *free])
     for label in OMEGAS:
-        assert relative_error(call(twin, network, [x], omega_of(label))[""], wanted) <= 1e-6
+        assert relative_error(call(twin, network, [x], omega_of(label))[""], expected) <= 1e-6
     tensors = {
         local: (value + 0.02 * rng.standard_normal(value.shape)).astype(np.float32)
         for local, value in network.weights().items()
@@ -133,8 +133,8 @@ def test_a_plain_network_of_the_project_becomes_its_own_tunable_form(twin, rng, 
     assert {s.name: tuple(s.shape) for s in twin.backend.specs(tunable)} == {n: v.shape for n, v in tensors.items()}
     twin.backend.assign(tunable, tensors)
     for label in OMEGAS:
-        found = call(twin, network, [x], omega_of(label))[""]
-        assert relative_error(found, call(twin, tunable, [x], omega_of(label))[""]) <= TOLERANCES["folded"].limit
+        result = call(twin, network, [x], omega_of(label))[""]
+        assert relative_error(result, call(twin, tunable, [x], omega_of(label))[""]) <= TOLERANCES["folded"].limit
 
 
 def usual(twin):
@@ -168,11 +168,11 @@ def test_differences_alone(twin, tmp_path, arrays, rank):
         else:
             products = tensors[f"{name}.differences"].astype(np.float64)
         mixed[name] = value + np.einsum("k,k...->...", omega, products).reshape(value.shape)
-    wanted = call(twin, ordinary(twin, "unet", mixed), x)[""]
+    expected = call(twin, ordinary(twin, "unet", mixed), x)[""]
     again = twin.impl.load_tuned(path, base=given)
-    assert relative_error(call(twin, again, x, omega)[""], wanted) <= NETWORK
+    assert relative_error(call(twin, again, x, omega)[""], expected) <= NETWORK
     folded = twin.impl.fold(again, *twin.tensors([omega]))
-    assert relative_error(call(twin, folded, x)[""], wanted) <= NETWORK
+    assert relative_error(call(twin, folded, x)[""], expected) <= NETWORK
     assert all(each.value.requires_grad for each in parameters.entries(folded).values())
     with pytest.raises(CheckpointError, match="differences from other weights"):
         twin.impl.load_tuned(path, base=strangers.build("unet", twin.name, seed=1))
@@ -193,10 +193,10 @@ def test_end_points_become_a_network_that_interpolates_them(twin, arrays):
     for corner, end in zip(np.eye(3, dtype=np.float32), ends, strict=True):
         assert relative_error(call(twin, network, x, corner)[""], call(twin, end, x)[""]) <= 1e-6
     omega = np.array([0.2, 0.5, 0.3], np.float32)
-    held = [{name: parameters.array(each) for name, each in parameters.entries(end).items()} for end in ends]
-    mean = {name: sum(w * found[name] for w, found in zip(omega, held, strict=True)) for name in held[0]}
-    wanted = call(twin, ordinary(twin, "attention", mean), x)[""]
-    assert relative_error(call(twin, network, x, omega)[""], wanted) <= NETWORK
+    tensors = [{name: parameters.array(each) for name, each in parameters.entries(end).items()} for end in ends]
+    mean = {name: sum(w * part[name] for w, part in zip(omega, tensors, strict=True)) for name in tensors[0]}
+    expected = call(twin, ordinary(twin, "attention", mean), x)[""]
+    assert relative_error(call(twin, network, x, omega)[""], expected) <= NETWORK
 
 
 def test_what_becomes_tunable_can_be_said_by_name_class_and_predicate(twin):
@@ -246,8 +246,8 @@ def test_shared_layers_stay_shared(twin):
     network, tensors = made(twin, "tied", "back")
     assert set(tensors) == {"back.weight", "back.bias", "there.bias"}
     assert network.left["there"].endswith("shares there.weight with back, and is tunable in that")
-    held = twin.module("parameters").entries(twin.impl.fold(network, *twin.tensors([omega_of("inside")])))
-    assert list(held) == ["there.weight", "there.bias", "back.bias"]
+    parameters = twin.module("parameters").entries(twin.impl.fold(network, *twin.tensors([omega_of("inside")])))
+    assert list(parameters) == ["there.weight", "there.bias", "back.bias"]
 
 
 @pytest.mark.parametrize("label", ["inside", "per sample"])
@@ -255,12 +255,12 @@ def test_inputs_by_name(twin, arrays, label):
     """In MindSpore's graph mode too."""
     network, _ = made(twin, "guided")
     x, omega = arrays("guided"), omega_of(label)
-    wanted = call(twin, network, x, omega)
+    expected = call(twin, network, x, omega)
     first, guide, at = twin.tensors([*x, omega])
     for mode in ("pynative", "graph") if twin.name == "mindspore" else ("eager",):
         with twin.module("ops").running(mode) if twin.name == "mindspore" else nullcontext():
-            found = strangers.flat(network(first, guide=guide, omega=at))
-        assert all(relative_error(twin.array(value), wanted[place]) <= NETWORK for place, value in found.items())
+            result = strangers.flat(network(first, guide=guide, omega=at))
+        assert all(relative_error(twin.array(value), expected[place]) <= NETWORK for place, value in result.items())
 
 
 def test_batch_norms_in_training_take_one_omega(twin, arrays):

@@ -17,8 +17,8 @@ def test_torch_compiles_it_once(torch, arrays):
         x = arrays(name)
         for label in ("corner", "inside", "origin"):
             for place, value in call(torch, compiled, x, omega_of(label)).items():
-                wanted = call(torch, network, x, omega_of(label))[place]
-                assert relative_error(value, wanted) <= NETWORK, (name, label)
+                expected = call(torch, network, x, omega_of(label))[place]
+                assert relative_error(value, expected) <= NETWORK, (name, label)
             count.append(torch.torch._dynamo.utils.counters["stats"]["unique_graphs"])
         assert count[0] == count[-1], "omega changed, and it was compiled again"
 
@@ -34,8 +34,8 @@ def test_torch_exports_it_with_omega_as_an_input(torch, arrays, tmp_path, name):
         example = tuple(torch.tensors([*x, omega_of("inside")]))
         torch.torch.onnx.export(network, example, path, input_names=["image", "omega"], dynamo=True, verbose=False)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {"image": x[0], "omega": omega_of("corner")})
-    assert relative_error(found, call(torch, network, x, omega_of("corner"))[""]) <= TOLERANCES["export"].limit
+    (result,) = session.run(None, {"image": x[0], "omega": omega_of("corner")})
+    assert relative_error(result, call(torch, network, x, omega_of("corner"))[""]) <= TOLERANCES["export"].limit
 
 
 @pytest.mark.parametrize("name", ["unet", "attention", "reused"])
@@ -49,9 +49,9 @@ def test_mindspore_exports_it_with_omega_as_an_input(mindspore, arrays, tmp_path
         ms.export(network, *example, file_name=str(path), file_format="MINDIR")
         graph = ms.nn.GraphCell(ms.load(str(path)))
         for label in ("corner", "inside", "origin"):
-            found = mindspore.array(graph(*mindspore.tensors([*x, omega_of(label)])))
-            wanted = call(mindspore, network, x, omega_of(label))[""]
-            assert relative_error(found, wanted) <= TOLERANCES["export"].limit, label
+            result = mindspore.array(graph(*mindspore.tensors([*x, omega_of(label)])))
+            expected = call(mindspore, network, x, omega_of(label))[""]
+            assert relative_error(result, expected) <= TOLERANCES["export"].limit, label
 
 
 def test_graph_mode_compiles_it_once(mindspore, arrays):
@@ -59,16 +59,16 @@ def test_graph_mode_compiles_it_once(mindspore, arrays):
     for name in NAMES:
         network, _ = made(mindspore, name, "*")
         x = arrays(name)
-        wanted = {label: call(mindspore, network, x, omega_of(label)) for label in OMEGAS}
+        expected = {label: call(mindspore, network, x, omega_of(label)) for label in OMEGAS}
         with mindspore.module("ops").running("graph"):
             for label in ("corner", "inside", "origin", "outside"):
                 for place, value in call(mindspore, network, x, omega_of(label)).items():
-                    assert relative_error(value, wanted[label][place]) <= NETWORK, (name, label, place)
+                    assert relative_error(value, expected[label][place]) <= NETWORK, (name, label, place)
                 assert len(network.compile_cache) == 1, "omega changed, and it was compiled again"
             if name not in SOME:  # a graph of its own
                 continue
             for place, value in call(mindspore, network, x, omega_of("per sample")).items():
-                assert relative_error(value, wanted["per sample"][place]) <= NETWORK, (name, place)
+                assert relative_error(value, expected["per sample"][place]) <= NETWORK, (name, place)
 
 
 @pytest.mark.parametrize("options", [{"phi": "affine"}, {"phi": "se"}, {"train": "differences", "rank": 1}])
@@ -81,15 +81,15 @@ def test_every_kind_of_kernels_in_graph_mode(mindspore, arrays, options):
     def loss(image, omega):
         return (network(image, omega) * weight).mean()
 
-    gradient = mindspore.ms.value_and_grad(loss, None, trained.found)
+    gradient = mindspore.ms.value_and_grad(loss, None, trained.values)
     for label in ("inside", "per sample"):
         inputs = mindspore.tensors([*x, omega_of(label)])
-        value, wanted = gradient(*inputs)
-        found_value, found = mindspore.ms.jit(gradient)(*inputs)
-        assert relative_error(mindspore.array(found_value), mindspore.array(value)) <= NETWORK
-        for one, other in zip(found, wanted, strict=True):
+        value, expected = gradient(*inputs)
+        graph_value, gradients = mindspore.ms.jit(gradient)(*inputs)
+        assert relative_error(mindspore.array(graph_value), mindspore.array(value)) <= NETWORK
+        for one, other in zip(gradients, expected, strict=True):
             assert relative_error(mindspore.array(one), mindspore.array(other)) <= GRADIENT
-        assert any(np.abs(mindspore.array(one)).max() > 0 for one in found)
+        assert any(np.abs(mindspore.array(one)).max() > 0 for one in gradients)
 
 
 def test_graph_mode_sees_weights_that_change(mindspore, arrays):
@@ -100,9 +100,9 @@ def test_graph_mode_sees_weights_that_change(mindspore, arrays):
         call(mindspore, network, x, omega)
         moved = {local: (value * 1.5).astype(np.float32) for local, value in tensors.items()}
         network.assign(moved)
-        found = call(mindspore, network, x, omega)
-    wanted = call(mindspore, ordinary(mindspore, "unet", strangers.mixed(moved, network.plan, omega)), x)
-    assert relative_error(found[""], wanted[""]) <= NETWORK
+        result = call(mindspore, network, x, omega)
+    expected = call(mindspore, ordinary(mindspore, "unet", strangers.mixed(moved, network.plan, omega)), x)
+    assert relative_error(result[""], expected[""]) <= NETWORK
 
 
 @pytest.mark.parametrize("options", [{}, {"phi": "affine"}, {"phi": "se"}, {"train": "differences", "rank": 1}])
@@ -134,9 +134,9 @@ def test_mixed_precision_sums_kernels_exactly(twins, options, rng):
         return network
 
     def check(twin, mixed, plain, half):
-        (product, kernel), (_, wanted) = (found(*twin.tensors([x, omega])) for found in (mixed, plain))
-        assert product.dtype == half and kernel.dtype == wanted.dtype != half
-        assert relative_error(twin.array(kernel), twin.array(wanted)) <= TOLERANCES["layer"].limit
+        (product, kernel), (_, expected) = (result(*twin.tensors([x, omega])) for result in (mixed, plain))
+        assert product.dtype == half and kernel.dtype == expected.dtype != half
+        assert relative_error(twin.array(kernel), twin.array(expected)) <= TOLERANCES["layer"].limit
 
     network, half = moved(torch, OfTorch()), torch.torch.bfloat16
     check(torch, torch.torch.autocast(torch.device, half)(network), network, half)

@@ -13,13 +13,13 @@ from tunable.tolerances import joint_error, relative_error
 @pytest.mark.parametrize("label", ["inside", "per sample"])
 @pytest.mark.parametrize("name", SOME)
 def test_gradients_are_the_same_in_both(twins, arrays, name, label, rng):
-    x, omega, found = arrays(name), omega_of(label), {}
+    x, omega, by_twin = arrays(name), omega_of(label), {}
     for twin in twins:
         network, _ = made(twin, name, "*")
         outputs = call(twin, network, x, omega)
         weights = {place: np.random.default_rng(8).standard_normal(value.shape) for place, value in outputs.items()}
-        found[twin.name] = gradients(twin, network, x, omega, weights)
-    (x1, omega1, names1), (x2, omega2, names2) = found["torch"], found["mindspore"]
+        by_twin[twin.name] = gradients(twin, network, x, omega, weights)
+    (x1, omega1, names1), (x2, omega2, names2) = by_twin["torch"], by_twin["mindspore"]
     assert names1.keys() == names2.keys() and joint_error(names2, names1) <= GRADIENT
     assert max(relative_error(b, a) for a, b in zip(x1, x2, strict=True)) <= GRADIENT
     assert np.abs(omega1).min() > 0
@@ -35,22 +35,22 @@ def test_the_gradient_of_omega(twins, arrays, name):
     weights = {p: np.random.default_rng(8).standard_normal(v.shape) for p, v in call(torch, network, x, omega).items()}
 
     def exact(point):
-        found = strangers.exact(name, strangers.mixed(tensors, network.plan, point), x)
-        return sum(np.mean(found[place] * weight.astype(np.float32)) for place, weight in weights.items())
+        outputs = strangers.exact(name, strangers.mixed(tensors, network.plan, point), x)
+        return sum(np.mean(outputs[place] * weight.astype(np.float32)) for place, weight in weights.items())
 
     step = 1e-5
-    wanted = [(exact(omega + e * step) - exact(omega - e * step)) / (2 * step) for e in np.eye(2)]
-    assert relative_error(gradients(torch, network, x, omega, weights)[1], wanted) <= GRADIENT
+    expected = [(exact(omega + e * step) - exact(omega - e * step)) / (2 * step) for e in np.eye(2)]
+    assert relative_error(gradients(torch, network, x, omega, weights)[1], expected) <= GRADIENT
     network, _ = made(mindspore, name, "*")
     network.omega.requires_grad = True
     factors = dict(zip(weights, mindspore.tensors(weights.values()), strict=True))
 
     def loss(*inputs):
-        found = strangers.flat(network(*inputs))
-        return sum((found[place] * factor).mean() for place, factor in factors.items())
+        outputs = strangers.flat(network(*inputs))
+        return sum((outputs[place] * factor).mean() for place, factor in factors.items())
 
-    found = mindspore.ms.grad(loss, None, network.omega)(*mindspore.tensors([*x, omega]))
-    assert relative_error(mindspore.array(found), wanted) <= GRADIENT
+    result = mindspore.ms.grad(loss, None, network.omega)(*mindspore.tensors([*x, omega]))
+    assert relative_error(mindspore.array(result), expected) <= GRADIENT
 
 
 def test_it_learns(twin, rng):
@@ -74,8 +74,8 @@ def test_it_learns(twin, rng):
             def loss(inputs, omega, goal=goal):
                 return ((network(inputs, omega) - goal) ** 2).mean()
 
-            _, found = twin.differentiate(loss, [x, omegas[label]], trained)
-            for value, gradient in zip(trained.get_parameters(), found[2:], strict=True):
+            _, slopes = twin.differentiate(loss, [x, omegas[label]], trained)
+            for value, gradient in zip(trained.get_parameters(), slopes[2:], strict=True):
                 each = retrofit.Entry(value, gradient.shape)
                 parameters.set_value(each, parameters.array(each) - 0.1 * gradient)
     assert all(distance(label) < 0.5 * started[label] for label in targets), "the knobs learnt nothing"
@@ -134,12 +134,12 @@ def test_recomputation_inside_in_mindspore(mindspore):
         return [mindspore.array(v) for v in ms.value_and_grad(loss, None, list(tuned.trainable_params()))(*inputs)[1]]
 
     plain, inside = (mindspore.impl.make_tunable(network, 2) for network in (Whole(), ByFunction()))
-    wanted = gradient(plain)
-    assert all(np.array_equal(a, b) for a, b in zip(gradient(plain, whole=True), wanted, strict=True))
+    expected = gradient(plain)
+    assert all(np.array_equal(a, b) for a, b in zip(gradient(plain, whole=True), expected, strict=True))
     plain.network.conv.recompute()
     for network in (plain, inside):
         with pytest.raises(TunableError, match="Conv2d recomputes, or is run without its tuned network"):
             gradient(network)
     with mindspore.module("ops").running("graph"):
-        found = gradient(plain)
-    assert all(relative_error(a, b) <= GRADIENT and np.any(b) for a, b in zip(found, wanted, strict=True))
+        result = gradient(plain)
+    assert all(relative_error(a, b) <= GRADIENT and np.any(b) for a, b in zip(result, expected, strict=True))

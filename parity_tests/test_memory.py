@@ -79,7 +79,7 @@ def test_results_do_not_depend_on_what_was_dropped(mindspore, tmp_path):
 def test_a_training_goes_on_beside(mindspore):
     """Steps between which twenty sizes are restored equal steps without."""
     recipe, backend = make_recipe(), get_framework("mindspore", "cpu", "pynative")
-    batches, found = Batches(recipe), []
+    batches, weights = Batches(recipe), []
     for sizes in (0, 20):
         network = backend.build(recipe.network, 2)
         backend.assign(network, starting_weights(backend.specs(network), 1, recipe.initial))
@@ -88,6 +88,6 @@ def test_a_training_goes_on_beside(mindspore):
             trainer.step(batches[step], 1e-3)
             for n in range(sizes):
                 backend.run(network, np.full((1, 3, 20 + n, 30), 0.5, np.float32), np.float32([1, 0]))
-        found.append(backend.parameters(network))
-    for name, value in found[0].items():
-        np.testing.assert_array_equal(found[1][name], value)
+        weights.append(backend.parameters(network))
+    for name, value in weights[0].items():
+        np.testing.assert_array_equal(weights[1][name], value)

@@ -79,11 +79,11 @@ def attributes(function: ast.FunctionDef) -> Iterator[str]:
 
 def described(source: str) -> dict[str, str]:
     """Every public name of a module -> what must be equal about it."""
-    found = {}
+    signatures = {}
 
     def add(name, description):
         if public(name.rstrip("()").rpartition(".")[2]):
-            found[name] = description
+            signatures[name] = description
 
     def describe(body, prefix=""):
         for node in body:
@@ -105,7 +105,7 @@ def described(source: str) -> dict[str, str]:
                 add(prefix + node.target.id, ast.unparse(node.value) if node.value else "declared")
 
     describe(ast.parse(source).body)
-    return found
+    return signatures
 
 
 def read(package: str) -> dict[str, dict[str, str]]:
@@ -115,22 +115,22 @@ def read(package: str) -> dict[str, dict[str, str]]:
 
 def differences(first: dict[str, dict[str, str]], second: dict[str, dict[str, str]]) -> dict[str, str]:
     """ "file: name" -> what each holds; a class that one lacks is one difference, not one per method."""
-    found = {}
+    lines = {}
     for file in sorted(first.keys() | second.keys()):
         if file not in first or file not in second:
-            found[file] = f"only in {TORCH if file in first else MINDSPORE}"
+            lines[file] = f"only in {TORCH if file in first else MINDSPORE}"
             continue
         a, b = first[file], second[file]
         for name in sorted(a.keys() | b.keys()):
             owner = name.rpartition(".")[0]
             if a.get(name) != b.get(name) and (not owner or (owner in a) == (owner in b)):
-                found[f"{file}: {name}"] = f"{TORCH}: {a.get(name, 'none')}; {MINDSPORE}: {b.get(name, 'none')}"
-    return found
+                lines[f"{file}: {name}"] = f"{TORCH}: {a.get(name, 'none')}; {MINDSPORE}: {b.get(name, 'none')}"
+    return lines
 
 
 def test_twins_mirror_each_other():
-    found = differences(read(TORCH), read(MINDSPORE))
-    unexplained = {name: what for name, what in found.items() if name not in EXCEPTIONS}
+    lines = differences(read(TORCH), read(MINDSPORE))
+    unexplained = {name: what for name, what in lines.items() if name not in EXCEPTIONS}
     assert not unexplained, "\n".join(f"{name}  {what}" for name, what in unexplained.items())
 
 
@@ -164,7 +164,7 @@ def make(form: str = "auto"): ...
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "wanted"),
+    ("old", "new", "expected"),
     [
         ("nn.Module", "nn.Cell", []),
         ("forward", "construct", []),
@@ -182,10 +182,10 @@ def make(form: str = "auto"): ...
         ('("a", "b")', '("b", "a")', ["f.py: KNOWN"]),
     ],
 )
-def test_a_difference_is_seen(old, new, wanted):
+def test_a_difference_is_seen(old, new, expected):
     """Negative control: one edit of a module each."""
     assert old in ONE
-    assert sorted(differences({"f.py": described(ONE)}, {"f.py": described(ONE.replace(old, new))})) == wanted
+    assert sorted(differences({"f.py": described(ONE)}, {"f.py": described(ONE.replace(old, new))})) == expected
 
 
 def test_a_missing_file_is_seen():

@@ -48,15 +48,17 @@ def cancelling(twin, phi, form):
     return layer, x, oracle.layer("conv2d", phi, tensors, layer.options(), x, OMEGA)
 
 
-@pytest.mark.parametrize("told", [None, "mine"])
-def test_what_was_compiled_for_another_processor_is_not_taken(torch, told):
+@pytest.mark.parametrize("folder", [None, "mine"])
+def test_what_was_compiled_for_another_processor_is_not_taken(torch, folder):
     """In a fresh process, which is told of another: its own folder, unless the user has named one."""
-    environment = {**os.environ, "ATEN_CPU_CAPABILITY": "default"} | ({"TORCHINDUCTOR_CACHE_DIR": told} if told else {})
-    if not told:
+    environment = {**os.environ, "ATEN_CPU_CAPABILITY": "default"} | (
+        {"TORCHINDUCTOR_CACHE_DIR": folder} if folder else {}
+    )
+    if not folder:
         environment.pop("TORCHINDUCTOR_CACHE_DIR", None)
     program = "import os, torch_impl; print(os.environ['TORCHINDUCTOR_CACHE_DIR'])"
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == told if told else done.stdout.strip().endswith("_DEFAULT")
+    assert done.stdout.strip() == folder if folder else done.stdout.strip().endswith("_DEFAULT")
 
 
 @pytest.mark.parametrize("name", ["grouped", "linear on rows"])
@@ -70,8 +72,8 @@ def test_torch_compile(torch, name):
         assert relative_error(torch.array(compiled(x, omega)), torch.array(layer(x, omega))) <= LAYER
     eager = torch.gradients(layer, inputs(name), omegas(2)["per sample"], weight)
     loss = (compiled(x, omega) * torch.tensors([weight])[0]).mean()
-    found = torch.torch.autograd.grad(loss, list(layer.parameters()))
-    for place, gradient in zip(torch.backend.parameters(layer), found, strict=True):
+    gradients = torch.torch.autograd.grad(loss, list(layer.parameters()))
+    for place, gradient in zip(torch.backend.parameters(layer), gradients, strict=True):
         assert relative_error(torch.array(gradient), eager[place]) <= TOLERANCES["layer gradient"].limit
 
 
@@ -83,9 +85,9 @@ def test_channels_last(torch, name, form):
     x = inputs(name)
     formats = {4: torch.torch.channels_last, 5: torch.torch.channels_last_3d}
     chosen = formats.get(x.ndim, torch.torch.channels_last)
-    wanted = [torch.run(layer, x, omegas(2)[label]) for label in ("inside", "per sample")]
+    expected = [torch.run(layer, x, omegas(2)[label]) for label in ("inside", "per sample")]
     layer = layer.to(memory_format=chosen)
-    for label, plain in zip(("inside", "per sample"), wanted, strict=True):
+    for label, plain in zip(("inside", "per sample"), expected, strict=True):
         there, omega = torch.tensors([x, omegas(2)[label]])
         there = there.to(memory_format=chosen) if x.ndim in formats else there
         assert relative_error(torch.array(layer(there, omega)), plain) <= LAYER
@@ -110,9 +112,9 @@ def test_vmap_over_omega(torch, name):
 def test_functional_gradient_in_omega(torch, name, label):
     layer, (*x, omega) = call(torch, name, omegas(2)[label])
     (weight,) = torch.tensors([factor(name, "affine", 2, label)])
-    found = torch.torch.func.grad(lambda point: (layer(*x, point) * weight).mean())(omega)
-    wanted = torch.gradients(layer, inputs(name), omegas(2)[label], factor(name, "affine", 2, label))["omega"]
-    assert relative_error(torch.array(found), wanted) <= TOLERANCES["layer gradient"].limit
+    result = torch.torch.func.grad(lambda point: (layer(*x, point) * weight).mean())(omega)
+    expected = torch.gradients(layer, inputs(name), omegas(2)[label], factor(name, "affine", 2, label))["omega"]
+    assert relative_error(torch.array(result), expected) <= TOLERANCES["layer gradient"].limit
 
 
 @pytest.mark.parametrize(
@@ -120,22 +122,22 @@ def test_functional_gradient_in_omega(torch, name, label):
 )
 def test_mindspore_graph_equals_pynative(mindspore, name):
     """To the bit, both ways of giving omega."""
-    layer, found = build(mindspore, name, "affine", 2), {}
+    layer, outputs = build(mindspore, name, "affine", 2), {}
     for mode in ("pynative", "graph"):
         with mindspore.module("ops").running(mode):
-            found[mode] = [mindspore.run(layer, inputs(name), omegas(2)[label]) for label in ("inside", "per sample")]
-    for eager, compiled in zip(found["pynative"], found["graph"], strict=True):
+            outputs[mode] = [mindspore.run(layer, inputs(name), omegas(2)[label]) for label in ("inside", "per sample")]
+    for eager, compiled in zip(outputs["pynative"], outputs["graph"], strict=True):
         np.testing.assert_array_equal(eager, compiled)
 
 
 def autocast_errors(torch, phi, form):
     """Of one omega and of omega per sample, in bfloat16 autocast, against the float64 oracle."""
-    layer, x, wanted = cancelling(torch, phi, form)
+    layer, x, expected = cancelling(torch, phi, form)
     errors = []
     for omega in (OMEGA, np.tile(OMEGA, (len(x), 1))):
         with torch.torch.autocast(torch.device, torch.torch.bfloat16):
             output = layer(*torch.tensors([x, omega]))
-        errors.append(relative_error(torch.array(output.float()), wanted))
+        errors.append(relative_error(torch.array(output.float()), expected))
     return errors
 
 
@@ -156,15 +158,15 @@ def test_autocast(torch, monkeypatch, phi, form):
 def test_autocast_sums_kernels_exactly(torch, name):
     """alpha and the kernel have the same bits with and without; the product does not."""
     layer, arguments = call(torch, name, omegas(2)["per sample"])
-    aggregate, found = torch.module("ops").aggregate, []
+    aggregate, kernels = torch.module("ops").aggregate, []
     for enabled in (False, True):
         with torch.torch.autocast(torch.device, torch.torch.bfloat16, enabled=enabled):
             alpha = layer.alpha(arguments[-1])
-            found.append((alpha, aggregate(alpha, layer.weight), layer(*arguments)))
-    for plain, cast in zip(*(part[:2] for part in found), strict=True):
+            kernels.append((alpha, aggregate(alpha, layer.weight), layer(*arguments)))
+    for plain, cast in zip(*(part[:2] for part in kernels), strict=True):
         np.testing.assert_array_equal(torch.array(plain), torch.array(cast))
     if name != "table":  # which is the kernel itself
-        assert found[1][2].dtype == torch.torch.bfloat16
+        assert kernels[1][2].dtype == torch.torch.bfloat16
 
 
 def test_autocast_network(torch, rng):
@@ -199,8 +201,8 @@ def test_torch_keeps_its_memory():
     """With glibc, another omega faults no page in. Negative control: a user's own setting stays, and does."""
 
     def faults(**environment):
-        command, held = [sys.executable, "-c", FAULTS], {k: v for k, v in os.environ.items() if "MALLOC" not in k}
-        done = subprocess.run(command, env={**held, **environment}, check=True, capture_output=True, text=True)
+        command, variables = [sys.executable, "-c", FAULTS], {k: v for k, v in os.environ.items() if "MALLOC" not in k}
+        done = subprocess.run(command, env={**variables, **environment}, check=True, capture_output=True, text=True)
         return int(done.stdout)
 
     assert faults() < 100
@@ -209,12 +211,12 @@ def test_torch_keeps_its_memory():
 
 def half_errors(mindspore, phi, form):
     """Of one omega and of omega per sample, on float16 input, against the float64 oracle."""
-    layer, x, wanted = cancelling(mindspore, phi, form)
+    layer, x, expected = cancelling(mindspore, phi, form)
     half, errors = mindspore.ms.Tensor(x.astype(np.float16)), []
     for omega in (OMEGA, np.tile(OMEGA, (len(x), 1))):
         output = layer(half, *mindspore.tensors([omega]))
         assert output.dtype == mindspore.ms.float16
-        errors.append(relative_error(mindspore.array(output), wanted))
+        errors.append(relative_error(mindspore.array(output), expected))
     return errors
 
 
@@ -261,14 +263,14 @@ def test_mindspore_mixed_precision(mindspore, rng, tmp_path, monkeypatch, level)
 
 def auto_errors(mindspore, phi, form, mode):
     """Of one omega and of omega per sample, in mixed precision `auto`, against the float64 oracle."""
-    layer, x, wanted = cancelling(mindspore, phi, form)
+    layer, x, expected = cancelling(mindspore, phi, form)
     mixed = mindspore.ms.amp.auto_mixed_precision(layer, "auto", mindspore.ms.float16)
     errors = []
     with mindspore.module("ops").running(mode):
         for omega in (OMEGA, np.tile(OMEGA, (len(x), 1))):
             output = mixed(*mindspore.tensors([x, omega]))
             assert output.dtype == mindspore.ms.float16
-            errors.append(relative_error(mindspore.array(output), wanted))
+            errors.append(relative_error(mindspore.array(output), expected))
     return errors
 
 
@@ -303,11 +305,11 @@ def test_mindspore_auto_sums_kernels_exactly(mindspore, phi, mode):
     for label in ("inside", "per sample"):
         omega = omegas(2)[label]
         alpha = oracle.phi(phi, omega, tensors)
-        for found, wanted in zip(
+        for result, expected in zip(
             mixed(*mindspore.tensors([omega])), (alpha, oracle.aggregate(alpha, tensors["weight"])), strict=True
         ):
-            assert found.dtype == mindspore.ms.float32
-            assert relative_error(mindspore.array(found), wanted) <= LAYER
+            assert result.dtype == mindspore.ms.float32
+            assert relative_error(mindspore.array(result), expected) <= LAYER
 
 
 @pytest.mark.parametrize("mode", ["pynative", "graph"])
@@ -322,10 +324,10 @@ def test_mindspore_auto_network(mindspore, rng, mode):
     with mindspore.module("ops").running(mode):
         error = relative_error(mindspore.run(network, x, omega), mindspore.run(plain, x, omega))
         assert 1e-5 < error <= TOLERANCES["float16 network"].limit
-        wanted = mindspore.gradients(plain, x, omega, factor)
-        found = mindspore.gradients(network, x, omega, factor)
-    assert all(gradient.dtype == np.float32 and gradient.any() for gradient in found.values())
-    assert joint_error(found, wanted) <= 1e-2
+        expected = mindspore.gradients(plain, x, omega, factor)
+        result = mindspore.gradients(network, x, omega, factor)
+    assert all(gradient.dtype == np.float32 and gradient.any() for gradient in result.values())
+    assert joint_error(result, expected) <= 1e-2
 
 
 @pytest.mark.parametrize(

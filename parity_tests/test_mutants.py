@@ -95,7 +95,7 @@ def test_a_mutant_that_fails_itself_kills_nothing(twin, fault):
 def test_the_twin_is_mended(twin):
     """After a mutant everything is as it was."""
     ops = twin.module("ops")
-    held = ops.linear
+    real = ops.linear
     assert judge(twin, Mutant("bias dropped", "linear", given("ops:linear", bias=lambda a: None))).killed
-    assert ops.linear is held
+    assert ops.linear is real
     assert run(twin, CHECKS["linear"]).killer is None

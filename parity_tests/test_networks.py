@@ -66,8 +66,8 @@ def test_parameters_are_the_same(twins, phi, p):
 def test_parameter_count(twin, p):
     """The paper's network: 1,185,219 plain; p times that and 34 affine maps tunable."""
     network = twin.backend.build(ResNetSpec(phi="affine", tunable=p > 0), p)
-    wanted = p * 1_185_219 + 34 * (p * p + p) if p else 1_185_219
-    assert sum(value.size for value in twin.backend.parameters(network).values()) == wanted
+    expected = p * 1_185_219 + 34 * (p * p + p) if p else 1_185_219
+    assert sum(value.size for value in twin.backend.parameters(network).values()) == expected
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -151,14 +151,14 @@ def test_tunable_norms(twins, name, rng):
     stacked = [local for local, shape in usual.items() if shapes[local] == (3, *shape)]
     assert stacked and all("norm" in local for local in stacked)
     assert all("norm" not in local or local in stacked or ".phi." in local for local in shapes)
-    held = {local: rng.normal(size=shape, scale=0.3).astype(np.float32) for local, shape in shapes.items()}
+    tensors = {local: rng.normal(size=shape, scale=0.3).astype(np.float32) for local, shape in shapes.items()}
     for local in shapes.keys() - set(stacked):  # the same kernels at every omega
         if shapes[local][0] == 3 and ".phi." not in local:
-            held[local][1:] = 0
+            tensors[local][1:] = 0
     exact = twins[0].backend.in_float64()
     networks.append(exact.build(spec, 2))
     for backend, network in zip([twin.backend for twin in twins] + [exact], networks, strict=True):
-        backend.assign(network, held)
+        backend.assign(network, tensors)
     before = None
     for omega in settings(2, len(x), rng)[-3:]:
         truth = exact.run(networks[-1], x, omega)

@@ -56,9 +56,9 @@ def compute(twin, loss, restored, sample, omega):
         terms.append(parts)
         return total
 
-    found, gradients = twin.differentiate(value, [restored, sample["clean"], sample["degraded"], omega])
+    result, gradients = twin.differentiate(value, [restored, sample["clean"], sample["degraded"], omega])
     (parts,) = terms
-    return found, twin.array(parts), gradients
+    return result, twin.array(parts), gradients
 
 
 def draw(rng, shape=SHAPE):
@@ -86,8 +86,8 @@ def test_multi_loss(twin, make_loss, rng, name, distance, normalise, label):
     assert relative_error(terms, true_terms) <= LIMIT
     assert relative_error(in_restored, oracle.multi_loss_gradient(recipe, restored, sample, omega)) <= LIMIT
     assert not in_clean.any() and not in_degraded.any()
-    wanted, size = omega_gradient(recipe, restored, sample, omega)
-    assert np.linalg.norm(in_omega - wanted) <= LIMIT * size
+    expected, size = omega_gradient(recipe, restored, sample, omega)
+    assert np.linalg.norm(in_omega - expected) <= LIMIT * size
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
@@ -171,9 +171,9 @@ def test_written_numbers(twin, make_loss):
     sample = {"clean": np.zeros((2, 1, 1, 1)), "degraded": np.array([1, -1]).reshape(2, 1, 1, 1)}
     restored, omega = np.array([0.5, 0]).reshape(2, 1, 1, 1), np.array([[0.5, 0.25], [0, 1]])
     objectives = [{"kind": "rec", "weight": 2}, {"kind": "noise", "weight": 3, "nu": 1}]
-    for normalise, wanted, slopes in (("none", 3.6875, [1.75, 3]), ("sum", 0.6875 / 0.75 + 3, [1.75 / 0.75, 3])):
+    for normalise, expected, slopes in (("none", 3.6875, [1.75, 3]), ("sum", 0.6875 / 0.75 + 3, [1.75 / 0.75, 3])):
         value, terms, (gradient, *_) = compute(twin, make_loss(objectives, normalise)[1], restored, sample, omega)
-        assert value == pytest.approx(wanted / 2, rel=1e-6)
+        assert value == pytest.approx(expected / 2, rel=1e-6)
         np.testing.assert_allclose(terms, [0.25, 0.625], rtol=1e-6)
         np.testing.assert_allclose(gradient.ravel(), np.array(slopes) / 2, rtol=1e-6)
 
@@ -218,9 +218,9 @@ def test_sharpening_written_numbers(twin, make_loss, place, around):
     sample = {"clean": clean, "degraded": np.full_like(clean, 9)}
     _, loss = make_loss(OBJECTIVES["joint"])
     value, terms, _ = compute(twin, loss, np.zeros_like(clean), sample, np.array([1, 0.5]))
-    wanted = (1 + 4 * (1 - w0**2) + 4 * (around - w0**2)) / 225
-    np.testing.assert_allclose(terms, [1 / 225, wanted], rtol=1e-5)
-    assert value == pytest.approx((1 + 0.5 * 225 * wanted) / 225, rel=1e-5)
+    expected = (1 + 4 * (1 - w0**2) + 4 * (around - w0**2)) / 225
+    np.testing.assert_allclose(terms, [1 / 225, expected], rtol=1e-5)
+    assert value == pytest.approx((1 + 0.5 * 225 * expected) / 225, rel=1e-5)
 
 
 def test_sharpening_by_hand_and_without(twin, rng):

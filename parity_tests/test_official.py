@@ -48,8 +48,8 @@ def test_the_computation_is_the_official_one(name, options):
     weights = load_file(Path(GOLDEN, "official", name + ".safetensors"))
     with np.load(Path(GOLDEN, "official", name + ".npz")) as pack:
         for kind in ("", "_odd"):
-            found = official.restored(weights, pack["x" + kind], window=8, **options)
-            assert relative_error(found, pack["y" + kind]) <= TOLERANCES["golden"].limit
+            result = official.restored(weights, pack["x" + kind], window=8, **options)
+            assert relative_error(result, pack["y" + kind]) <= TOLERANCES["golden"].limit
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -61,9 +61,9 @@ def test_equal_to_the_official_formula(twin, tmp_path, kind):
     tensors, header = convert(tmp_path / "a.safetensors", "swinir", settings)
     backend = get_framework(twin.backend.name, "cpu", {"mindspore": "pynative"}.get(twin.backend.name))
     check_fits(tensors, header, "swinir", "a")
-    found = build(header, tensors, backend).run(x)
-    wanted = official.restored(weights, x, **of_run)
-    assert found.shape == wanted.shape and relative_error(found, wanted) <= TOLERANCES["golden"].limit
+    result = build(header, tensors, backend).run(x)
+    expected = official.restored(weights, x, **of_run)
+    assert result.shape == expected.shape and relative_error(result, expected) <= TOLERANCES["golden"].limit
     if defaults := of_run.keys() & {"img_range", "shifted"}:
         other = {name: value for name, value in of_run.items() if name not in defaults}
-        assert relative_error(found, official.restored(weights, x, **other)) > CONTROL
+        assert relative_error(result, official.restored(weights, x, **other)) > CONTROL

@@ -157,8 +157,8 @@ def test_the_other_framework_is_not_needed(twin, model, pack):
     words = ["verify", str(model), "--against", str(pack), "--backends", twin.name, "--json"]
     done = subprocess.run([sys.executable, "-c", BLOCKED, other, *words], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["passed"] and list(found["facts"]) == [twin.name] and "torch" in found["recorded"]
+    result = json.loads(done.stdout)
+    assert result["passed"] and list(result["facts"]) == [twin.name] and "torch" in result["recorded"]
 
 
 # A pack sees what the oracle cannot, and blames the framework that has the fault.
@@ -171,8 +171,8 @@ SEEN = [
 def test_a_fault_turns_it_red(twin, model, pack, monkeypatch, name):
     fault, first, _ = FAULTS[name]
     fault(twin, monkeypatch)
-    found = failed(verify(model, [twin.backend], against=pack))
-    assert found and found[0].stage == first, found
+    stages = failed(verify(model, [twin.backend], against=pack))
+    assert stages and stages[0].stage == first, stages
 
 
 @pytest.mark.parametrize(
@@ -194,11 +194,11 @@ def test_one_recorded_value_that_is_wrong(twin, model, altered, name, stage):
         flat = tensors[name].reshape(-1)
         flat[np.abs(flat).argmax()] *= 1.01
 
-    found = failed(verify(model, [twin.backend], against=altered(change)))
-    assert {row.stage for row in found} >= {stage}, found
-    assert {row.compared for row in found} == {f"{twin.name} : pack"}
+    stages = failed(verify(model, [twin.backend], against=altered(change)))
+    assert {row.stage for row in stages} >= {stage}, stages
+    assert {row.compared for row in stages} == {f"{twin.name} : pack"}
     if name.startswith("layer/"):
-        assert {row.worst for row in found} == {row.first for row in found} == {"body.0.conv1"}
+        assert {row.worst for row in stages} == {row.first for row in stages} == {"body.0.conv1"}
 
 
 def test_other_inputs_are_used(twin, model, altered):

@@ -82,11 +82,11 @@ def test_features(twin, rng, layer, size):
     """Any size; an odd row or column is dropped where a stage halves."""
     weights, x = vgg.weights(VGG(seed=4, width=WIDTH)), rng.uniform(size=(2, 3, *size)).astype(np.float32)
     network = twin.module("networks").VGG19(weights, layer, like=like(twin))
-    found = twin.array(network(*twin.tensors([x])))
+    result = twin.array(network(*twin.tensors([x])))
     halved = 4 if layer == vgg.RELU3_3 else 16
-    assert found.shape == (2, (4 if layer == vgg.RELU3_3 else 8) * WIDTH, size[0] // halved, size[1] // halved)
-    assert relative_error(found, oracle.features(x, weights, layer)) <= NETWORK
-    assert (found.min() >= 0) == (layer == vgg.RELU3_3)  # the one after its ReLU, the other before
+    assert result.shape == (2, (4 if layer == vgg.RELU3_3 else 8) * WIDTH, size[0] // halved, size[1] // halved)
+    assert relative_error(result, oracle.features(x, weights, layer)) <= NETWORK
+    assert (result.min() >= 0) == (layer == vgg.RELU3_3)  # the one after its ReLU, the other before
 
 
 @pytest.mark.parametrize("scales", [1, 4, 5])
@@ -100,19 +100,19 @@ def test_discriminator(twin, rng, scales):
         np.testing.assert_array_equal(value, start[name])
     for size in ((32, 32), (45, 38)):
         x = rng.uniform(size=(3, 3, *size)).astype(np.float32)
-        found = twin.array(network(*twin.tensors([x])))
-        assert found.shape == (3,) and np.ptp(found) > 0
-        assert relative_error(found, oracle.realness(x, settings, start)) <= LOSS
+        result = twin.array(network(*twin.tensors([x])))
+        assert result.shape == (3,) and np.ptp(result) > 0
+        assert relative_error(result, oracle.realness(x, settings, start)) <= LOSS
 
 
 def test_relativistic_written_numbers(twin):
     """Means 2 and 0: (softplus(1) + softplus(2)) / 2 and (softplus(3) + softplus(2)) / 2; far from 0 too."""
     relativistic = twin.module("objectives").relativistic
     high, low = twin.tensors([np.array([1.0, 3.0]), np.array([0.0, 0.0])])
-    wanted = [np.log1p(np.exp(np.array(pair, np.float64))).mean() for pair in ((1, 2), (3, 2))]
-    np.testing.assert_allclose(twin.array(relativistic(high, low)), wanted, rtol=1e-6)
-    wanted = [np.log1p(np.exp(np.array(pair, np.float64))).mean() for pair in ((-2, -1), (-2, -3))]
-    np.testing.assert_allclose(twin.array(relativistic(low, high)), wanted, rtol=2e-6)
+    expected = [np.log1p(np.exp(np.array(pair, np.float64))).mean() for pair in ((1, 2), (3, 2))]
+    np.testing.assert_allclose(twin.array(relativistic(high, low)), expected, rtol=1e-6)
+    expected = [np.log1p(np.exp(np.array(pair, np.float64))).mean() for pair in ((-2, -1), (-2, -3))]
+    np.testing.assert_allclose(twin.array(relativistic(low, high)), expected, rtol=2e-6)
     far, near = twin.tensors([np.array([400.0]), np.array([0.0])])
     np.testing.assert_allclose(twin.array(relativistic(far, near)), [400], rtol=1e-6)
     np.testing.assert_allclose(twin.array(relativistic(near, far)), [0], atol=1e-30)
@@ -139,9 +139,9 @@ def test_objectives(twin, recipes, rng, name):
         terms.append(parts)
         return total
 
-    found, (gradient, in_clean, _) = twin.differentiate(value, [restored, sample["clean"], omega])
+    result, (gradient, in_clean, _) = twin.differentiate(value, [restored, sample["clean"], omega])
     true, true_terms = oracle.multi_loss(recipe, restored, sample, omega)
-    assert relative_error(found, true) <= LOSS
+    assert relative_error(result, true) <= LOSS
     assert relative_error(twin.array(terms[0]), true_terms) <= LOSS
     assert not in_clean.any()
     size = np.linalg.norm(gradient)
@@ -157,8 +157,8 @@ def test_the_parts_of_the_objectives(twin, recipes, rng):
     for name, parts in (("gan", ("rec", "vgg", "adv")), ("style", ("gram", "vgg", "tv", "uv"))):
         values = recipes[name].to_dict()
         for part in parts:
-            for own in parts:
-                values["objectives"][1][f"{own}_weight"] = float(own == part)
+            for weight in parts:
+                values["objectives"][1][f"{weight}_weight"] = float(weight == part)
             recipe = make_recipe(**values)
             judge = discriminator(twin, recipe.discriminator, recipe.seed) if name == "gan" else None
             loss = twin.module("objectives").make_loss(recipe, like(twin), judge)
@@ -235,16 +235,18 @@ def test_the_discriminators_step(twin, recipes, rng):
     restored = backend.run(network, batch.sample["degraded"], batch.omega)
     before = {k: v for k, v in trainer.state().items() if k.startswith("discriminator.weights.")}
     report = trainer.step(batch, RATE)
-    held = {name.removeprefix("discriminator.weights."): value for name, value in before.items()}
-    assert held.keys() == {spec.name for spec in recipe.discriminator.specs()}
+    tensors = {name.removeprefix("discriminator.weights."): value for name, value in before.items()}
+    assert tensors.keys() == {spec.name for spec in recipe.discriminator.specs()}
     assert relative_error(report.discriminator, oracle.discriminator_loss(recipe, restored, batch.sample)) <= LOSS
     after = trainer.state()
-    slope = {name: (held[name] - after[f"discriminator.weights.{name}"].astype(np.float64)) / 0.5 for name in held}
+    slope = {
+        name: (tensors[name] - after[f"discriminator.weights.{name}"].astype(np.float64)) / 0.5 for name in tensors
+    }
     size = np.sqrt(sum(np.sum(value**2) for value in slope.values()))
     assert size > 0
     ends = []
     for step in (-1e-5, 1e-5):
-        moved = {name: held[name] + step * value / size for name, value in slope.items()}
+        moved = {name: tensors[name] + step * value / size for name, value in slope.items()}
         ends.append(oracle.discriminator_loss(recipe, restored, batch.sample, moved))
     assert (ends[1] - ends[0]) / 2e-5 == pytest.approx(size, rel=1e-4)  # moves of 1e-2 in weights held to 1e-8
 
@@ -268,16 +270,16 @@ def test_adversarial_state_continues(twin, recipes):
     for index in range(2):
         trainer.step(batch_of(recipe, rng, index), RATE)
     batch, weights, state = batch_of(recipe, rng, 2), backend.parameters(network), trainer.state()
-    wanted = trainer.step(batch, RATE)
+    expected = trainer.step(batch, RATE)
     reports = []
     for forget in (False, True):
         other, again = start(backend, recipe)
         backend.assign(other, weights)
         fresh = again.state() if forget else {}
-        own = {name: value for name, value in fresh.items() if name.startswith("discriminator.")}
-        again.load_state({**state, **own})
+        adversary = {name: value for name, value in fresh.items() if name.startswith("discriminator.")}
+        again.load_state({**state, **adversary})
         reports.append(again.step(batch, RATE))
         if not forget:
             assert joint_error(again.state(), trainer.state()) == 0
-    assert reports[0].discriminator == wanted.discriminator and reports[0].loss == wanted.loss
-    assert reports[1].discriminator != wanted.discriminator
+    assert reports[0].discriminator == expected.discriminator and reports[0].loss == expected.loss
+    assert reports[1].discriminator != expected.discriminator

@@ -27,16 +27,16 @@ EXCEPTIONS = {
 
 def names(source: str, framework: str) -> set[str]:
     """Dotted names of a framework that a source imports or uses, aliases resolved."""
-    found, aliases, tree = set(), {}, ast.parse(source)
+    used, aliases, tree = set(), {}, ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 aliases[alias.asname or alias.name.partition(".")[0]] = alias.name if alias.asname else framework
-                found.add(alias.name)
+                used.add(alias.name)
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 aliases[alias.asname or alias.name] = f"{node.module}.{alias.name}"
-                found.add(f"{node.module}.{alias.name}")
+                used.add(f"{node.module}.{alias.name}")
     inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     for node in (node for node in ast.walk(tree) if id(node) not in inner):
         parts = []
@@ -44,8 +44,8 @@ def names(source: str, framework: str) -> set[str]:
             parts.append(node.attr)
             node = node.value
         if isinstance(node, ast.Name) and node.id in aliases:
-            found.add(".".join([aliases[node.id], *reversed(parts)]))
-    return {name for name in found if name.partition(".")[0] == framework}
+            used.add(".".join([aliases[node.id], *reversed(parts)]))
+    return {name for name in used if name.partition(".")[0] == framework}
 
 
 def quirks(source: str, framework: str) -> set[str]:
@@ -72,11 +72,11 @@ def files() -> list[str]:
 
 
 def all_quirks() -> set[str]:
-    found = set()
+    places = set()
     for path in files():
         source = (ROOT / path).read_text("utf-8")
-        found |= {f"{path}: {name}" for name in quirks(source, FRAMEWORKS[path.partition("/")[0]])}
-    return found
+        places |= {f"{path}: {name}" for name in quirks(source, FRAMEWORKS[path.partition("/")[0]])}
+    return places
 
 
 def test_quirks_live_in_ops():
@@ -85,7 +85,7 @@ def test_quirks_live_in_ops():
 
 
 @pytest.mark.parametrize(
-    ("line", "found"),
+    ("line", "expected"),
     [
         ("torch._dynamo.reset()", {"torch._dynamo.reset"}),
         ("torch.backends.cudnn.benchmark = True", {"torch.backends.cudnn.benchmark"}),
@@ -96,12 +96,12 @@ def test_quirks_live_in_ops():
         ("nn.Conv2d(1, 1, 1)._parameters", set()),
     ],
 )
-def test_a_quirk_of_torch_is_seen(line, found):
-    assert quirks(f"import torch\nfrom torch import nn\n{line}", "torch") == found
+def test_a_quirk_of_torch_is_seen(line, expected):
+    assert quirks(f"import torch\nfrom torch import nn\n{line}", "torch") == expected
 
 
 @pytest.mark.parametrize(
-    ("line", "found"),
+    ("line", "expected"),
     [
         ("framework.Pad(((0, 0),))(x)", {"mindspore.ops.Pad"}),
         ("from mindspore.ops import operations", {"mindspore.ops.operations"}),
@@ -111,5 +111,5 @@ def test_a_quirk_of_torch_is_seen(line, found):
         ("framework.relu(ms.Tensor(1))", set()),
     ],
 )
-def test_a_quirk_of_mindspore_is_seen(line, found):
-    assert quirks(f"import mindspore as ms\nfrom mindspore import ops as framework\n{line}", "mindspore") == found
+def test_a_quirk_of_mindspore_is_seen(line, expected):
+    assert quirks(f"import mindspore as ms\nfrom mindspore import ops as framework\n{line}", "mindspore") == expected

@@ -22,7 +22,7 @@ def moved(twin, network, far=0.1):
     return network
 
 
-def held(twin, network) -> dict:
+def values_of(twin, network) -> dict:
     return {name: each.value for name, each in twin.module("parameters").entries(network).items()}
 
 
@@ -86,9 +86,9 @@ def test_phi_learns(twin, rng, phi):
     network, tensors = made(twin, "tied", "*", phi)
     x, omega = strangers.inputs("tied", rng), omega_of("inside")
     weights = {p: np.random.default_rng(8).standard_normal(v.shape) for p, v in call(twin, network, x, omega).items()}
-    _, _, found = gradients(twin, network, x, omega, weights)
+    _, _, slopes = gradients(twin, network, x, omega, weights)
     names = [name for name in tensors if ".phi." in name]
-    assert {each.shape for each in (found[name] for name in names)} and len(names) == 2 * (2 if phi == "affine" else 4)
+    assert {each.shape for each in (slopes[name] for name in names)} and len(names) == 2 * (2 if phi == "affine" else 4)
     direction = {name: rng.standard_normal(tensors[name].shape) for name in names}
 
     def exact(step):
@@ -96,10 +96,10 @@ def test_phi_learns(twin, rng, phi):
         outputs = strangers.exact("tied", strangers.mixed(there, network.plan, omega), x)
         return sum(np.mean(outputs[place] * weight.astype(np.float32)) for place, weight in weights.items())
 
-    wanted = (exact(1e-5) - exact(-1e-5)) / 2e-5
-    slope = sum(np.sum(found[name] * direction[name]) for name in names)
-    assert abs(wanted) > 1e-4 and abs(slope - wanted) <= 10 * GRADIENT * abs(wanted)
-    trained = {id(value) for value in Trained(twin, network).found}
+    expected = (exact(1e-5) - exact(-1e-5)) / 2e-5
+    slope = sum(np.sum(slopes[name] * direction[name]) for name in names)
+    assert abs(expected) > 1e-4 and abs(slope - expected) <= 10 * GRADIENT * abs(expected)
+    trained = {id(value) for value in Trained(twin, network).values}
     each = [part.value for name in names for part in network._stored()[name]]
     assert len(each) == len(names) and all(id(value) in trained for value in each)
 
@@ -110,18 +110,18 @@ def test_differences_start_at_nothing_and_learn(twin, rng, rank):
     given = strangers.build("tied", twin.name)
     network = twin.impl.make_tunable(given, 2, train="differences", rank=rank, seed=3)
     x, omega = strangers.inputs("tied", rng), omega_of("inside")
-    wanted = call(twin, given, x)
+    expected = call(twin, given, x)
     for label in ("corner", "inside", "outside"):
-        found = call(twin, network, x, omega_of(label))
-        assert all(np.array_equal(value, wanted[place]) for place, value in found.items()), label
-    weights = {place: rng.standard_normal(value.shape) for place, value in wanted.items()}
+        result = call(twin, network, x, omega_of(label))
+        assert all(np.array_equal(value, expected[place]) for place, value in result.items()), label
+    weights = {place: rng.standard_normal(value.shape) for place, value in expected.items()}
     slopes = gradients(twin, network, x, omega, weights)[2]
     assert {name for name, slope in slopes.items() if not np.any(slope)} == {n for n in slopes if n.endswith(".down")}
     assert len(slopes) == (4 if rank else 3)  # a weight of two factors, two biases
 
 
 def freeze(twin, network, names):
-    for name, value in held(twin, network).items():
+    for name, value in values_of(twin, network).items():
         if name in names:
             value.requires_grad = False
 
@@ -138,13 +138,13 @@ def test_a_fold_is_as_the_given_network_was(twin, rng, options):
     x, omega = strangers.inputs("unet", rng), omega_of("inside")
     for each in (network, copy.deepcopy(network)) if twin.name == "torch" else (network,):
         folded = each.fold(*twin.tensors([omega]))
-        values = held(twin, folded)
+        values = values_of(twin, folded)
         assert {name for name, value in values.items() if not value.requires_grad} == frozen
         assert folded.down.training and not folded.first.training and not folded.training
         calls.clear()
         assert relative_error(call(twin, folded, x)[""], call(twin, each, x, omega)[""]) <= NETWORK
         assert len(calls) == 2
-        assert not {id(value) for value in values.values()} & {id(v) for v in held(twin, each.network).values()}
+        assert not {id(value) for value in values.values()} & {id(v) for v in values_of(twin, each.network).values()}
 
 
 def test_a_fold_takes_the_running_statistics(twin):
@@ -153,8 +153,8 @@ def test_a_fold_takes_the_running_statistics(twin):
     for each in parameters.statistics(network.network).values():
         parameters.set_value(each, np.full(each.shape, 0.7, np.float32))
     folded = network.fold(*twin.tensors([omega_of("inside")]))
-    found = {name: parameters.array(each) for name, each in parameters.statistics(folded).items()}
-    assert len(found) == 4 and all(np.all(value == np.float32(0.7)) for value in found.values())
+    statistics = {name: parameters.array(each) for name, each in parameters.statistics(folded).items()}
+    assert len(statistics) == 4 and all(np.all(value == np.float32(0.7)) for value in statistics.values())
 
 
 def in_dtype(twin, network, kind: str):
@@ -172,19 +172,19 @@ def test_files_hold_every_bit(twin, tmp_path, rng):
         given = strangers.build("tied", twin.name)
         given = given if kind == "float32" else in_dtype(twin, given, kind)
         network, parameters = twin.impl.make_tunable(given, 2, where="*"), twin.module("parameters")
-        wanted = {name: rng.standard_normal(v.shape).astype(kind) for name, v in network.weights().items()}
-        network.assign(wanted)
+        expected = {name: rng.standard_normal(v.shape).astype(kind) for name, v in network.weights().items()}
+        network.assign(expected)
         network.save(tmp_path / "knobs.safetensors")
         tensors, _ = storage.load_tensors(tmp_path / "knobs.safetensors")
         again = twin.impl.load_tuned(tmp_path / "knobs.safetensors", base=given)
-        for found in (network.weights(), tensors, again.weights()):
-            assert found.keys() == wanted.keys()
-            for name, value in wanted.items():
-                assert found[name].dtype == kind and np.array_equal(found[name], value), (kind, name)
+        for restored in (network.weights(), tensors, again.weights()):
+            assert restored.keys() == expected.keys()
+            for name, value in expected.items():
+                assert restored[name].dtype == kind and np.array_equal(restored[name], value), (kind, name)
         folded = again.fold(*twin.tensors([omega_of("corner")]))  # K + D_1, one sum
         for name, file in network.plan.tensors.items():
             value = parameters.array(parameters.entries(folded)[name])
-            assert np.array_equal(value, wanted[file][0] + wanted[file][1]), (kind, name)
+            assert np.array_equal(value, expected[file][0] + expected[file][1]), (kind, name)
 
 
 @pytest.mark.parametrize("kind", ["float16", "bfloat16"])
@@ -194,18 +194,18 @@ def test_networks_in_half(twin, tmp_path, kind):
         kind = "float16"  # on a CPU MindSpore moves no bfloat16
     given = in_dtype(twin, strangers.build("tied", twin.name), kind)
     network = moved(twin, twin.impl.make_tunable(given, 2, where="*"))
-    wanted = next(iter(held(twin, given).values())).dtype
-    assert {value.dtype for value in held(twin, network.network).values()} == {wanted}
+    expected = next(iter(values_of(twin, given).values())).dtype
+    assert {value.dtype for value in values_of(twin, network.network).values()} == {expected}
     network.save(tmp_path / "knobs.safetensors")
     again = twin.impl.load_tuned(tmp_path / "knobs.safetensors", base=given)
     assert all(np.array_equal(again.weights()[name], value) for name, value in network.weights().items())
-    folded = held(twin, again.fold(*twin.tensors([omega_of("inside")])))
-    assert {value.dtype for value in folded.values()} == {wanted}
+    folded = values_of(twin, again.fold(*twin.tensors([omega_of("inside")])))
+    assert {value.dtype for value in folded.values()} == {expected}
     files, weights = network.plan.tensors, network.weights()
     for name, value in folded.items():
         exact = np.tensordot([1, 0.3, 0.8], weights[files[name]].astype(float), 1)
-        found = twin.module("parameters").array(retrofit.Entry(value, tuple(value.shape)))
-        assert relative_error(found, exact) <= (2e-3 if kind == "float16" else 2e-2)
+        result = twin.module("parameters").array(retrofit.Entry(value, tuple(value.shape)))
+        assert relative_error(result, exact) <= (2e-3 if kind == "float16" else 2e-2)
 
 
 WRAPPED = {
@@ -230,15 +230,15 @@ def test_a_wrapped_network_has_the_names_of_the_plain_one(torch, tmp_path, rng, 
 
     given = WRAPPED[name](framework, plain, inside)
     network = moved(torch, torch.impl.make_tunable(given, 2))
-    assert list(network.plan.tensors) == list(held(torch, plain))
+    assert list(network.plan.tensors) == list(values_of(torch, plain))
     network.save(tmp_path / "knobs.safetensors")
     again = torch.impl.load_tuned(tmp_path / "knobs.safetensors", base=plain)
     x, omega = strangers.inputs("unet", rng), omega_of("inside")
-    wanted = call(torch, again, x, omega)[""]
-    assert np.array_equal(call(torch, network, x, omega)[""], wanted)
+    expected = call(torch, again, x, omega)[""]
+    assert np.array_equal(call(torch, network, x, omega)[""], expected)
     folded = network.fold(*torch.tensors([omega]))
-    assert type(folded) is type(plain) and list(held(torch, folded)) == list(held(torch, plain))
-    assert relative_error(call(torch, folded, x)[""], wanted) <= NETWORK
+    assert type(folded) is type(plain) and list(values_of(torch, folded)) == list(values_of(torch, plain))
+    assert relative_error(call(torch, folded, x)[""], expected) <= NETWORK
 
 
 @pytest.mark.parametrize("train", retrofit.TRAIN)
@@ -254,8 +254,8 @@ def test_files_with_a_wrappers_names_are_read(twin, tmp_path, rng, train):
     tensors = {prefix + name: value for name, value in network.weights().items()}
     retrofitted.save(path, tensors, plan, retrofitted.digest(weights))
     again, x = twin.impl.load_tuned(path, base=given), strangers.inputs("unet", rng)
-    wanted = call(twin, network, x, omega_of("inside"))[""]
-    assert again.plan == network.plan and np.array_equal(call(twin, again, x, omega_of("inside"))[""], wanted)
+    expected = call(twin, network, x, omega_of("inside"))[""]
+    assert again.plan == network.plan and np.array_equal(call(twin, again, x, omega_of("inside"))[""], expected)
 
 
 def test_mindspores_wrappers(mindspore, rng):
@@ -267,10 +267,10 @@ def test_mindspores_wrappers(mindspore, rng):
         strangers.build("unet", "mindspore"), "O2"
     )):  # fmt: skip
         network = moved(mindspore, mindspore.impl.make_tunable(given, 2))
-        assert list(network.plan.tensors) == list(held(mindspore, plain))
+        assert list(network.plan.tensors) == list(values_of(mindspore, plain))
         x, omega = strangers.inputs("unet", rng), omega_of("inside")
-        found = network.fold(*mindspore.tensors([omega]))
-        assert relative_error(call(mindspore, found, x)[""], call(mindspore, network, x, omega)[""]) <= 1e-3
+        result = network.fold(*mindspore.tensors([omega]))
+        assert relative_error(call(mindspore, result, x)[""], call(mindspore, network, x, omega)[""]) <= 1e-3
 
 
 def test_data_parallel_copies_are_refused(torch, rng):
@@ -288,7 +288,7 @@ def test_distributed_data_parallel(torch, tmp_path, rng):
     network, _ = made(torch, "unet")
     inputs = torch.tensors([*strangers.inputs("unet", rng), omega_of("inside")])
     network(*inputs).square().sum().backward()
-    wanted = {name: torch.array(value.grad) for name, value in network.named_parameters()}
+    expected = {name: torch.array(value.grad) for name, value in network.named_parameters()}
     network.zero_grad()
     distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
     try:
@@ -300,7 +300,7 @@ def test_distributed_data_parallel(torch, tmp_path, rng):
         distributed.destroy_process_group()
     assert list(again.plan.tensors) == list(network.plan.tensors)
     for name, value in network.named_parameters():
-        assert relative_error(torch.array(value.grad), wanted[name]) <= GRADIENT and np.any(wanted[name]), name
+        assert relative_error(torch.array(value.grad), expected[name]) <= GRADIENT and np.any(expected[name]), name
 
 
 def test_running_statistics_move(twin, rng):

@@ -40,12 +40,12 @@ def test_channels_last(torch, rng):
     for whole in (False, True):
         network, _ = made(torch, "unet", "*")
         x, omega = torch.tensors([*strangers.inputs("unet", rng), omega_of("inside")])
-        wanted = torch.array(network(x, omega))
+        expected = torch.array(network(x, omega))
         outer = framework.nn.ModuleList([network]) if whole else network
         outer.to(memory_format=framework.channels_last)
         assert network.network.first.weight.is_contiguous(memory_format=framework.channels_last)
-        found = network(x.to(memory_format=framework.channels_last), omega)
-        assert relative_error(torch.array(found), wanted) <= NETWORK
+        result = network(x.to(memory_format=framework.channels_last), omega)
+        assert relative_error(torch.array(result), expected) <= NETWORK
         network.to(framework.float64)
         assert {value.dtype for value in network.parameters()} == {framework.float64}
 
@@ -68,11 +68,11 @@ def test_torch_exports_it_with_names_and_sizes_that_vary(torch, tmp_path, rng, h
     if how != "by place":
         shapes = {"input" if name == "x" else name: value for name, value in shapes.items()}  # of nn.Sequential
     wide = rng.standard_normal((3, 4, 11, 16)).astype(np.float32)
-    wanted = call(torch, network, [wide], omega_of("corner"))[""]
+    expected = call(torch, network, [wide], omega_of("corner"))[""]
     exported = framework.export.export(network, example, dynamic_shapes=shapes)
     assert list(exported.graph_signature.user_inputs) == ["input", "omega"]
-    found = exported.module()(*torch.tensors([wide, omega_of("corner")]))
-    assert relative_error(torch.array(found), wanted) <= NETWORK
+    result = exported.module()(*torch.tensors([wide, omega_of("corner")]))
+    assert relative_error(torch.array(result), expected) <= NETWORK
     if how == "by place":
         import onnxruntime
 
@@ -81,8 +81,8 @@ def test_torch_exports_it_with_names_and_sizes_that_vary(torch, tmp_path, rng, h
             framework.onnx.export(network, example, path, dynamic_shapes=shapes, dynamo=True, verbose=False)
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         assert [each.name for each in session.get_inputs()] == ["input", "omega"]
-        (found,) = session.run(None, {"input": wide, "omega": omega_of("corner")})
-        assert relative_error(found, wanted) <= NETWORK
+        (result,) = session.run(None, {"input": wide, "omega": omega_of("corner")})
+        assert relative_error(result, expected) <= NETWORK
 
 
 def test_what_forward_says_of_its_inputs(torch):

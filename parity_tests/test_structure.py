@@ -20,18 +20,18 @@ LAYER, LIMIT, LOSS = (TOLERANCES[stage].limit for stage in ("layer", "network", 
 def test_resnet_in_numpy(twin, phi, rng):
     """Two blocks, layer after layer by the oracle."""
     network, x = build(twin, phi, 2), picture(rng, "odd")
-    held = twin.backend.parameters(network)
+    parameters = twin.backend.parameters(network)
 
     def conv(name, x, omega):
-        tensors = {local.removeprefix(name + "."): v for local, v in held.items() if local.startswith(name + ".")}
+        tensors = {local.removeprefix(name + "."): v for local, v in parameters.items() if local.startswith(name + ".")}
         return oracle.layer("conv2d", phi, tensors, {"padding": 1}, x, omega)
 
     for omega in settings(2, len(x), rng)[-2:]:
         y = first = conv("head", x, omega)
         for block in ("body.0", "body.1"):
             y = y + conv(f"{block}.conv2", np.maximum(conv(f"{block}.conv1", y, omega), 0), omega)
-        wanted = conv("tail", y + first, omega)
-        assert relative_error(twin.backend.run(network, x, omega), wanted) <= LIMIT
+        expected = conv("tail", y + first, omega)
+        assert relative_error(twin.backend.run(network, x, omega), expected) <= LIMIT
 
 
 @pytest.mark.parametrize("phi", PHI_FORMS)
@@ -54,8 +54,8 @@ def test_trace(twin, rng):
     blocks = [f"body.{block}.{conv}" for block in (0, 1) for conv in ("conv1", "conv2")]
     assert list(calls) == ["head", *blocks, "tail"]
     for name, call in calls.items():
-        wanted = oracle.layer(call.kind, call.phi, call.tensors, call.options, call.input, omega)
-        assert relative_error(call.output, wanted) <= LAYER, name
+        expected = oracle.layer(call.kind, call.phi, call.tensors, call.options, call.input, omega)
+        assert relative_error(call.output, expected) <= LAYER, name
     np.testing.assert_array_equal(calls["head"].input, x)
     np.testing.assert_array_equal(calls["tail"].output, twin.backend.run(network, x, omega))
 
@@ -84,9 +84,9 @@ def test_parts_pass_every_option_on(twin, p, rng):
     ordinary = np.tensordot(omega, kernels, 1).astype(np.float32)
     twin.backend.assign(conv, {"weight": kernels if p else ordinary})
     x = rng.standard_normal((2, 4, 5, 6)).astype(np.float32)
-    found = conv(*twin.tensors([x, omega] if p else [x]))
-    tensors, told = {"weight": kernels}, {"stride": 2, "padding": 2, "groups": 2}
-    assert relative_error(twin.array(found), oracle.layer("conv2d", "identity", tensors, told, x, omega)) <= LAYER
+    result = conv(*twin.tensors([x, omega] if p else [x]))
+    tensors, changes = {"weight": kernels}, {"stride": 2, "padding": 2, "groups": 2}
+    assert relative_error(twin.array(result), oracle.layer("conv2d", "identity", tensors, changes, x, omega)) <= LAYER
     linear = layers.linear(3, 2, bias=False, **options)
     assert list(twin.backend.parameters(linear)) == ["weight"]
     free = layers.parameter((2,), value=1, num_objectives=p)
@@ -108,9 +108,9 @@ STARTS = {  # case -> (role, fan-in) of its own parameters: fan-in is what one o
 def test_start(twin, name):
     """Roles and fan-ins by hand, phi's too; a layer built with a seed holds the neutral weights of that seed."""
     layer = build_layer(twin, name, "se", 3)
-    found = {spec.name: (spec.role, spec.fan_in) for spec in twin.backend.specs(layer)}
+    roles = {spec.name: (spec.role, spec.fan_in) for spec in twin.backend.specs(layer)}
     role, fan_in, other, its = STARTS[name]
-    assert found == {
+    assert roles == {
         "weight": (role, fan_in), "bias": (other, its),
         "phi.0.weight": ("phi", 3), "phi.0.bias": ("phi", 3), "phi.2.weight": ("phi", 12), "phi.2.bias": ("phi", 3),
     }  # fmt: skip

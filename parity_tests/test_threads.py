@@ -31,7 +31,7 @@ def same(a, b) -> bool:
 
 def in_threads(tasks, calls: int = CALLS) -> list:
     """What every task returned, `calls` times each, all at once; the first error of a thread is raised."""
-    found, errors = [[] for _ in tasks], []
+    outcomes, errors = [[] for _ in tasks], []
     start = threading.Barrier(len(tasks))
 
     def work(task, results):
@@ -42,22 +42,22 @@ def in_threads(tasks, calls: int = CALLS) -> list:
         except BaseException as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=work, args=pair) for pair in zip(tasks, found, strict=True)]
+    threads = [threading.Thread(target=work, args=pair) for pair in zip(tasks, outcomes, strict=True)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     if errors:
         raise errors[0]
-    return found
+    return outcomes
 
 
 def check_threads(run, calls: int = CALLS) -> None:
     """run(omega), an array, gives in four threads at once what it gives in one."""
-    wanted = [run(omega) for omega in OMEGAS]
-    assert all(relative_error(wanted[0], other) > 1e3 * ROUNDING for other in wanted[1:]), "omega changes nothing"
+    expected = [run(omega) for omega in OMEGAS]
+    assert all(relative_error(expected[0], other) > 1e3 * ROUNDING for other in expected[1:]), "omega changes nothing"
     for results, one in zip(
-        in_threads([lambda omega=omega: run(omega) for omega in OMEGAS], calls), wanted, strict=True
+        in_threads([lambda omega=omega: run(omega) for omega in OMEGAS], calls), expected, strict=True
     ):
         assert len(results) == calls
         assert sum(not same(result, one) for result in results) == 0
@@ -150,9 +150,9 @@ def test_a_fold_and_a_file_beside_a_call(twin, rng, tmp_path):
         network.save(tmp_path / "knobs.safetensors")
         return storage.load_tensors(tmp_path / "knobs.safetensors")[0]
 
-    wanted = [fold(), save()]
+    expected = [fold(), save()]
     *_, folded, saved = in_threads([lambda: call(twin, network, x, OMEGAS[2]), fold, save], 8)
-    for results, one in zip((folded, saved), wanted, strict=True):
+    for results, one in zip((folded, saved), expected, strict=True):
         for result in results:
             assert all(same(result[name], value) for name, value in one.items())
 
@@ -164,8 +164,8 @@ def test_torch_gradients_and_copies(torch, rng):
 
     def gradients(omega):
         places = [tensor.requires_grad_() for tensor in torch.tensors([*x, omega])]
-        found = torch.torch.autograd.grad(network(*places).square().mean(), places)
-        return np.concatenate([torch.array(value).ravel() for value in found])
+        result = torch.torch.autograd.grad(network(*places).square().mean(), places)
+        return np.concatenate([torch.array(value).ravel() for value in result])
 
     def same(state):
         return all(torch.torch.equal(value, before[name]) for name, value in state.items())
@@ -225,21 +225,21 @@ def test_torch_compiled(torch, rng):
     def run(network, omega):
         return torch.array(network(x, *torch.tensors([omega])))
 
-    def check(network, wanted):
-        for results, one in zip(in_threads([lambda o=o: run(network, o) for o in OMEGAS], 5), wanted, strict=True):
+    def check(network, expected):
+        for results, one in zip(in_threads([lambda o=o: run(network, o) for o in OMEGAS], 5), expected, strict=True):
             assert all(same(result, one) for result in results)
 
     for cut in (False, True):
         framework._dynamo.reset()
         network = moved(cut)
         compiled = framework.compile(network, backend="eager", fullgraph=not cut)
-        wanted = [run(network, omega) for omega in OMEGAS]
-        check(compiled, wanted)
+        expected = [run(network, omega) for omega in OMEGAS]
+        check(compiled, expected)
     framework._dynamo.reset()
     network = moved(False)
-    wanted = [run(network, omega) for omega in OMEGAS]
+    expected = [run(network, omega) for omega in OMEGAS]
     network.network.part.compile(backend="eager")
-    check(network, wanted)
+    check(network, expected)
 
 
 def hooked(twin, network, layer, hook):
@@ -270,9 +270,9 @@ def test_a_network_that_is_called_while_it_runs(twin, rng):
             seen.append({n: parameters.array(each) for n, each in parameters.entries(network.fold(at)).items()})
 
     handle = hooked(twin, network, network.network.first, hook)
-    found = call(twin, network, x, OMEGAS[0])[""]
+    result = call(twin, network, x, OMEGAS[0])[""]
     handle.remove()
-    assert np.array_equal(seen[0], inner) and np.array_equal(found, outer)
+    assert np.array_equal(seen[0], inner) and np.array_equal(result, outer)
     assert all(np.array_equal(seen[1][name], value) for name, value in folded.items())
     assert all(np.array_equal(stored[0][name], value) for name, value in before.items())
 
@@ -287,8 +287,8 @@ def test_a_thread_that_the_network_starts_is_refused(torch):
             self.conv = nn.Conv2d(3, 3, 1)
 
         def forward(self, x):
-            (found,) = in_threads([lambda: self.conv(x)], 1)
-            return found[0]
+            (result,) = in_threads([lambda: self.conv(x)], 1)
+            return result[0]
 
     network = torch.impl.make_tunable(Threaded(), 2)
     x, omega = torch.tensors([np.ones((1, 3, 4, 4)), OMEGAS[1]])
@@ -301,7 +301,7 @@ def test_a_call_that_fails_changes_nothing(twin, rng):
     """In a thread or not: weights to the bit, and the next call is right."""
     network, _ = made(twin, "tied", "*")
     x, before = strangers.inputs("tied", rng), weights_of(twin, network)
-    wanted = call(twin, network, x, OMEGAS[1])[""]
+    expected = call(twin, network, x, OMEGAS[1])[""]
 
     def fail():
         with pytest.raises((RuntimeError, ValueError)):
@@ -310,7 +310,7 @@ def test_a_call_that_fails_changes_nothing(twin, rng):
 
     in_threads([fail, fail, lambda: call(twin, network, x, OMEGAS[0])], 5)
     assert all(np.array_equal(network.weights()[name], value) for name, value in before.items())
-    assert np.array_equal(call(twin, network, x, OMEGAS[1])[""], wanted)
+    assert np.array_equal(call(twin, network, x, OMEGAS[1])[""], expected)
 
 
 def test_a_trainer_beside_a_model(twin, make_recipe, rng):
@@ -329,7 +329,7 @@ def test_a_trainer_beside_a_model(twin, make_recipe, rng):
         return [call.output for call in backend.trace(network, x, OMEGAS[1]).values()]
 
     tasks = [steps, fold, trace, lambda: [backend.run(network, x, OMEGAS[2])]]
-    wanted = [task() for task in tasks]
-    for results, one in zip(in_threads(tasks, 3), wanted, strict=True):
+    expected = [task() for task in tasks]
+    for results, one in zip(in_threads(tasks, 3), expected, strict=True):
         worst = max(relative_error(a, b) for result in results for a, b in zip(result, one, strict=True))
         assert worst <= ROUNDING, f"{worst:.1e}"

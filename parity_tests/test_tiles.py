@@ -122,17 +122,17 @@ def test_without_a_halo(tmp_path, rng):
     path, picture = tmp_path / "mean.onnx", np.sort(levels(rng), axis=1)  # the tiles' means differ
     mean_network(path, header)
     write(tmp_path / "in.png", picture)
-    own, x = SimpleNamespace(header=header, run=mean_run), to_network(picture)
-    found = {}
+    model, x = SimpleNamespace(header=header, run=mean_run), to_network(picture)
+    pictures = {}
     for name, tile in (("whole", None), ("tiled", TILE)):
         out, more = tmp_path / f"{name}.png", ["--tile", str(tile)] if tile else []
         words = ["restore", path, tmp_path / "in.png", "--omega", "0.4,0.6", "--backend", "onnx", "-o", out, *more]
         assert main([str(word) for word in words]) == 0
-        found[name] = read_picture(out).levels.astype(int)
-        wanted = from_network(run_tiled(own, x, [0.4, 0.6], tile)).astype(int)
-        assert np.abs(found[name] - wanted).max() <= 1  # a sum in another order, rounded
-    np.testing.assert_allclose(found["whole"], 65535 * from_network(mean_run(x / np.float32(65535), [0.4])), atol=1)
-    assert np.abs(found["tiled"] - found["whole"]).max() > 5000
+        pictures[name] = read_picture(out).levels.astype(int)
+        expected = from_network(run_tiled(model, x, [0.4, 0.6], tile)).astype(int)
+        assert np.abs(pictures[name] - expected).max() <= 1  # a sum in another order, rounded
+    np.testing.assert_allclose(pictures["whole"], 65535 * from_network(mean_run(x / np.float32(65535), [0.4])), atol=1)
+    assert np.abs(pictures["tiled"] - pictures["whole"]).max() > 5000
 
 
 @pytest.mark.parametrize("spec", [ResNetSpec(channels=2, blocks=1), NAFNetSpec(width=2, middle=0)])
@@ -155,7 +155,7 @@ def test_the_lean_mode(twin, spec, tmp_path, rng, monkeypatch):
         ("restore", tmp_path / "in.png", "-o", tmp_path / "out.png"),
         ("evaluate", "--data", tmp_path, "--no-ssim"),
     ):
-        for wanted, more in ((lean, []), (default, ["--mode", default])):
+        for expected, more in ((lean, []), (default, ["--mode", default])):
             modes.clear()
             assert main([str(word) for word in [verb, given[0], *words, *given[1:], *more]]) == 0
-            assert set(modes) == {wanted}
+            assert set(modes) == {expected}

@@ -141,10 +141,10 @@ def test_a_run_goes_on_in_the_other_framework(twins, make_recipe, tmp_path, capl
         train(recipe, first, tmp_path / "parts", progress=interrupt_after(3))
     train(recipe, second, tmp_path / "parts", resume=True)
     assert "from step 4 on, numbers are rounded otherwise" in caplog.text
-    (wanted, plain), (found, header) = (
+    (expected, plain), (result, header) = (
         storage.load(tmp_path / run / "model.safetensors") for run in ("whole", "parts")
     )
-    assert joint_error(found, wanted) <= WEIGHTS
+    assert joint_error(result, expected) <= WEIGHTS
     assert [leg["from"] for leg in header.history] == ["1", "4"] and plain.history == ()
     assert all(backend.name in leg for backend, leg in zip((first, second), header.history, strict=True))
 
@@ -168,17 +168,17 @@ def test_graph_is_compiled_once(mindspore, make_recipe):
     network, trainer = start(backend, recipe)
     trainer.step(Batches(recipe)[0], RATE)
     trainer.gradients(Batches(recipe)[0])
-    held = len(ms_compile_cache)
+    graphs = len(ms_compile_cache)
     for index in range(1, 4):
         trainer.step(Batches(recipe)[index], RATE * index)
         trainer.gradients(Batches(recipe)[index])
     backend.assign(network, starting_weights(backend.specs(network), 9))
     trainer.load_state(trainer.state())
     trainer.step(Batches(recipe)[4], RATE)
-    assert len(ms_compile_cache) == held
+    assert len(ms_compile_cache) == graphs
     other = make_recipe(data={**recipe.data.model_dump(by_alias=True), "batch": 2})
     trainer.step(Batches(other)[0], RATE)
-    assert len(ms_compile_cache) > held
+    assert len(ms_compile_cache) > graphs
 
 
 def test_new_weights_reach_a_compiled_trainer(twin, make_recipe):
@@ -206,11 +206,11 @@ def test_state_moves_between_twins(twins, make_recipe, order):
         trainer.step(batches[index], 1e-3)
     weights, state = source.parameters(network), trainer.state()
     moved, results = {}, {}
-    for label, backend, held in (("source", source, state), ("goal", goal, state), ("forgotten", goal, None)):
+    for label, backend, saved in (("source", source, state), ("goal", goal, state), ("forgotten", goal, None)):
         other, again = start(backend, recipe)
         backend.assign(other, weights)
-        if held:
-            again.load_state(held)
+        if saved:
+            again.load_state(saved)
         again.step(batches[4], 1e-3)
         results[label] = backend.parameters(other)
         moved[label] = {name: results[label][name].astype(np.float64) - weights[name] for name in weights}
@@ -225,6 +225,6 @@ def test_an_unused_parameter_has_no_gradient(twin, make_recipe):
     recipe = make_recipe()
     network = twin.backend.build(recipe.network, recipe.network_objectives)
     network.unused = twin.impl.layers.TunableParameter((2,), num_objectives=2)
-    found = twin.backend.trainer(network, recipe).gradients(Batches(recipe)[0]).gradients
-    assert found.keys() == twin.backend.parameters(network).keys()
-    assert not np.any(found["unused.weight"]) and np.any(found["head.weight"])
+    gradients = twin.backend.trainer(network, recipe).gradients(Batches(recipe)[0]).gradients
+    assert gradients.keys() == twin.backend.parameters(network).keys()
+    assert not np.any(gradients["unused.weight"]) and np.any(gradients["head.weight"])

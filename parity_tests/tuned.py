@@ -24,8 +24,8 @@ def omega_of(label: str) -> np.ndarray:
 
 def call(twin, network, arrays, *omega) -> dict[str, np.ndarray]:
     """The outputs of a network, by place."""
-    found = strangers.flat(network(*twin.tensors([*arrays, *omega])))
-    return {place: twin.array(value) for place, value in found.items()}
+    outputs = strangers.flat(network(*twin.tensors([*arrays, *omega])))
+    return {place: twin.array(value) for place, value in outputs.items()}
 
 
 def made(twin, name, where=None, phi="base", **options):
@@ -58,22 +58,22 @@ def gradients(twin, network, x, omega, weights):
     factors = dict(zip(weights, twin.tensors(weights.values()), strict=True))
 
     def loss(*tensors):
-        found = strangers.flat(network(*tensors))
-        return sum((found[place] * factor).mean() for place, factor in factors.items())
+        outputs = strangers.flat(network(*tensors))
+        return sum((outputs[place] * factor).mean() for place, factor in factors.items())
 
-    held = [each for parts in network._stored().values() for each in parts]
+    stored = [each for parts in network._stored().values() for each in parts]
     owned = Trained(twin, network)
-    _, found = twin.differentiate(loss, [*x, omega], owned)
-    by_value = dict(zip(map(id, owned.found), found[len(x) + 1 :], strict=True))
+    _, derivatives = twin.differentiate(loss, [*x, omega], owned)
+    by_value = dict(zip(map(id, owned.values), derivatives[len(x) + 1 :], strict=True))
     trained = {
-        id(each.value): by_value[id(each.value)].reshape(each.shape) for each in held if id(each.value) in by_value
+        id(each.value): by_value[id(each.value)].reshape(each.shape) for each in stored if id(each.value) in by_value
     }
     names = {
         local: retrofit.stacked([trained[id(each.value)] for each in parts])
         for local, parts in network._stored().items()
         if all(id(each.value) in trained for each in parts) and "running" not in local
     }
-    return found[: len(x)], found[len(x)], names
+    return derivatives[: len(x)], derivatives[len(x)], names
 
 
 def adapted(twin, given, rank):
@@ -92,9 +92,9 @@ class Trained:
 
     def __init__(self, twin, network):
         listed = network.parameters() if twin.name == "torch" else network.get_parameters()
-        self.found = [value for value in listed if value.requires_grad]
+        self.values = [value for value in listed if value.requires_grad]
 
     def parameters(self):
-        return self.found
+        return self.values
 
     get_parameters = parameters

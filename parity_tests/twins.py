@@ -55,9 +55,9 @@ class Twin:
         def loss(*tensors):  # no lambda: MindSpore could not compile it
             return (layer(*tensors) * weight).mean()
 
-        _, found = self.differentiate(loss, inputs, layer)
+        _, gradients = self.differentiate(loss, inputs, layer)
         names = ["omega"] if x is None else ["x", "omega"]
-        return dict(zip([*names, *self.backend.parameters(layer)], found, strict=True))
+        return dict(zip([*names, *self.backend.parameters(layer)], gradients, strict=True))
 
     def tensors(self, arrays: Sequence[np.ndarray]) -> list:
         """Arrays as float32 tensors of the framework."""
@@ -118,8 +118,8 @@ class Torch(Twin):
         places = [tensor.requires_grad_() for tensor in self.tensors(arrays)]
         value = function(*places)
         places += [] if module is None else module.parameters()
-        found = self.torch.autograd.grad(value, places, allow_unused=True, materialize_grads=True)
-        return value.item(), [self.array(gradient) for gradient in found]
+        gradients = self.torch.autograd.grad(value, places, allow_unused=True, materialize_grads=True)
+        return value.item(), [self.array(gradient) for gradient in gradients]
 
     def convolution(self, kind, x, kernel, bias, **options):
         return self.array(getattr(self.torch.nn.functional, kind)(*self.tensors([x, kernel, bias]), **options))
@@ -154,10 +154,10 @@ class MindSpore(Twin):
 
     def differentiate(self, function, arrays, module=None):
         places, parameters = tuple(range(len(arrays))), None if module is None else list(module.get_parameters())
-        value, found = self.ms.value_and_grad(function, places, parameters or None)(*self.tensors(arrays))
-        found, rest = found if parameters else (found, ())
-        found = found if isinstance(found, tuple) else (found,)  # one input: its gradient stands alone
-        return float(value.asnumpy()), [self.array(gradient) for gradient in (*found, *rest)]
+        value, gradients = self.ms.value_and_grad(function, places, parameters or None)(*self.tensors(arrays))
+        gradients, rest = gradients if parameters else (gradients, ())
+        gradients = gradients if isinstance(gradients, tuple) else (gradients,)  # one input: its gradient stands alone
+        return float(value.asnumpy()), [self.array(gradient) for gradient in (*gradients, *rest)]
 
     def convolution(self, kind, x, kernel, bias, *, stride, padding, dilation, groups, output_padding=None):
         nn, dims = self.ms.nn, x.ndim - 2

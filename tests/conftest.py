@@ -172,9 +172,9 @@ def refuses(place, tunable, backend, monkeypatch):
     def check(line, *fragments, status=2):
         words = [word.replace("{place}", str(place)).replace("~", " ") for word in line.split()]
         before = contents(place)
-        found, out, err = tunable(*words)
+        returned, out, err = tunable(*words)
         *above, last = err.splitlines()
-        assert found == status and out == "", (found, out, err)
+        assert returned == status and out == "", (returned, out, err)
         assert last.startswith("tunable") and "Traceback" not in err
         assert last.isprintable() and len(last.encode()) < 2000
         assert all(not other.startswith("tunable") for other in above), err

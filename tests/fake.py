@@ -60,7 +60,7 @@ class Numpy:
         self.momentum = state["first.gain"]
 
 
-def held(out):
+def checkpoints_in(out):
     return [path.name for path in Checkpoints(out).paths()]
 
 
@@ -84,6 +84,6 @@ def press():
 def assert_same_run(out, whole):
     for name in ("log.csv", "validation.csv"):
         assert (out / name).read_text() == (whole / name).read_text()
-    found, wanted = (storage.load(place / "model.safetensors")[0]["gain"] for place in (out, whole))
-    np.testing.assert_array_equal(found, wanted)
-    assert held(out)[-1] == held(whole)[-1]
+    gain, expected = (storage.load(place / "model.safetensors")[0]["gain"] for place in (out, whole))
+    np.testing.assert_array_equal(gain, expected)
+    assert checkpoints_in(out)[-1] == checkpoints_in(whole)[-1]

@@ -143,8 +143,8 @@ def weights_header(folder: Path, rng):
     path = folder / "w.safetensors"
     metadata = _stored(header.to_metadata(), rng)
     storage.save_tensors(path, _other(tensors, rng), metadata)
-    read, found = storage.load(path)
-    storage.check_network(read, found, path)
+    tensors, header = storage.load(path)
+    storage.check_network(tensors, header, path)
     assert _printed(["info", str(path)]).replace("\n", "").isprintable()
 
 
@@ -193,8 +193,8 @@ def weights_bytes(folder: Path, rng):
     content = path.read_bytes()
     head = 8 + int.from_bytes(content[:8], "little")
     path.write_bytes(bytewise(content[:head], rng) + content[head:] if rng.random() < 0.7 else bytewise(content, rng))
-    read, found = storage.load(path)
-    storage.check_network(read, found, path)
+    tensors, header = storage.load(path)
+    storage.check_network(tensors, header, path)
 
 
 def _varint(value: int) -> bytes:
@@ -208,7 +208,7 @@ def _field(number: int, content: bytes) -> bytes:
 
 @lru_cache(maxsize=1)
 def _foreign() -> bytes:
-    found = b""
+    graph = b""
     names = {
         "head.weight": (2, 4, 3, 3, 3),
         "head.bias": (2, 4),
@@ -219,8 +219,8 @@ def _foreign() -> bytes:
         dims = b"".join(_varint(8) + _varint(size) for size in shape)
         content = np.ones(shape, np.float32).tobytes()
         tensor = dims + _field(2, b"Float32") + _field(3, content)
-        found += _field(1, _field(1, name.encode()) + _field(2, tensor))
-    return found
+        graph += _field(1, _field(1, name.encode()) + _field(2, tensor))
+    return graph
 
 
 def foreign(folder: Path, rng):
@@ -254,15 +254,15 @@ def checkpoint(folder: Path, rng):
     out.mkdir(parents=True, exist_ok=True)
     for path in out.iterdir():
         path.unlink()
-    held = {"weights." + name: value for name, value in tensors.items()}
+    stored = {"weights." + name: value for name, value in tensors.items()}
     for step in (1, 2):
         metadata = {"format": STATE_FORMAT, "step": str(step), "recipe": json.dumps(recipe.to_dict())}
-        held_now = held
+        stored_now = stored
         if step == 2:
-            metadata, held_now = _stored(metadata, rng), _other(held, rng)
-        storage.save_tensors(out / f"step-{step:08d}.safetensors", held_now, metadata)
-    found = Checkpoints(folder / "run").newest(recipe, {}, specs, [])
-    assert found.step in (1, 2)
+            metadata, stored_now = _stored(metadata, rng), _other(stored, rng)
+        storage.save_tensors(out / f"step-{step:08d}.safetensors", stored_now, metadata)
+    newest = Checkpoints(folder / "run").newest(recipe, {}, specs, [])
+    assert newest.step in (1, 2)
 
 
 def made_tunable(folder: Path, rng):
@@ -326,7 +326,7 @@ if __name__ == "__main__":
     first, faults = time.time_ns() // 10**6, 0
     with tempfile.TemporaryDirectory() as place:
         for number in range(int(sys.argv[1])):
-            if found := attempt(KINDS[number % len(KINDS)], Path(place), first + number):
+            if fault := attempt(KINDS[number % len(KINDS)], Path(place), first + number):
                 faults += 1
-                print(found, flush=True)
+                print(fault, flush=True)
     print(f"{sys.argv[1]} cases from seed {first}: {faults} faults")

@@ -79,11 +79,11 @@ def prepare(at, weights_file, backend, recipe_values):
     path("short.safetensors", whole[:-40])
     path("stub.safetensors", whole[:5])
     storage.save_tensors(at / "foreign.safetensors", tensors, {"format": "pt"})
-    weights("nan.safetensors", lambda held: held["head.weight"].fill(np.nan))
-    weights("missing.safetensors", lambda held: held.pop("tail.bias"))
-    weights("extra.safetensors", lambda held: held.update(more=np.zeros(1, np.float32)))
-    weights("shape.safetensors", lambda held: held.update({"tail.bias": np.zeros((3, 4), np.float32)}))
-    weights("half.safetensors", lambda held: held.update({"tail.bias": held["tail.bias"].astype(np.float16)}))
+    weights("nan.safetensors", lambda tensors: tensors["head.weight"].fill(np.nan))
+    weights("missing.safetensors", lambda tensors: tensors.pop("tail.bias"))
+    weights("extra.safetensors", lambda tensors: tensors.update(more=np.zeros(1, np.float32)))
+    weights("shape.safetensors", lambda tensors: tensors.update({"tail.bias": np.zeros((3, 4), np.float32)}))
+    weights("half.safetensors", lambda tensors: tensors.update({"tail.bias": tensors["tail.bias"].astype(np.float16)}))
     words = ["train", str(at / "recipe.yaml"), "--backend", backend.name, "--out", str(at / "run")]
     assert main(words) == 0
     path("damaged/checkpoints/step-00000001.safetensors", whole[:50])

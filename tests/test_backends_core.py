@@ -58,7 +58,7 @@ def test_installed(only):
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("mindspore", ("mindspore",)),
         ("torch,mindspore", ("torch", "mindspore")),
@@ -68,10 +68,10 @@ def test_installed(only):
         (" , ", ("torch",)),
     ],
 )
-def test_requested(text, wanted, only, monkeypatch):
+def test_requested(text, expected, only, monkeypatch):
     only("torch")
     monkeypatch.setenv("TUNABLE_BACKENDS", text)
-    assert requested() == wanted
+    assert requested() == expected
 
 
 def test_requested_but_missing_is_an_error(only, monkeypatch, refused):
@@ -232,13 +232,13 @@ def test_nothing_is_built_for_a_header_that_promises_more_than_the_file_holds(mo
         def build(self, spec, num_objectives):
             pytest.fail("built")
 
-    held = _twos(model.header)
+    tensors = _twos(model.header)
     larger = dataclasses.replace(model.header, network=model.header.network.model_copy(update={"blocks": 10_000}))
     with refused(CheckpointError, "my file lacks tensor 'body.1.conv1.weight'"):
-        build(larger, held, Never(), "my file")
+        build(larger, tensors, Never(), "my file")
     wider = dataclasses.replace(model.header, network=model.header.network.model_copy(update={"channels": 16_384}))
     with refused(CheckpointError, "my file: tensor 'head.weight' has shape (3, 4, 3, 3, 3)", "(3, 16384, 3, 3, 3)"):
-        build(wider, held, Never(), "my file")
+        build(wider, tensors, Never(), "my file")
 
 
 # --- what a backend is

@@ -167,10 +167,10 @@ def test_a_missing_framework(refuses, monkeypatch):
     refuses(f"{RESTORE} --omega 1,0", "no framework is installed", "torch, mindspore")
     refuses(f"verify {MODEL}", "at least one framework")
     for name in hidden:
-        wanted = f"backend '{name}' needs {name}, which is not installed: pip install tunable-convolutions[{name}]"
-        refuses(f"{RESTORE} --omega 1,0 --backend {name}", wanted)
+        message = f"backend '{name}' needs {name}, which is not installed: pip install tunable-convolutions[{name}]"
+        refuses(f"{RESTORE} --omega 1,0 --backend {name}", message)
         monkeypatch.setenv("TUNABLE_BACKENDS", name)
-        refuses(TRAIN, wanted)
+        refuses(TRAIN, message)
 
 
 @pytest.mark.parametrize("error", [ImportError("libcudart.so.13:\nno such file"), OSError("bad ELF")])
@@ -221,10 +221,10 @@ def test_as_a_program(words, fragment, tmp_path):
 def test_a_weights_file_is_not_written_over_itself(line, weights_file, tmp_path, tunable, backend, monkeypatch):
     """By its own name, as the first of several, by a link: what the file held would be gone."""
     monkeypatch.setenv("TUNABLE_BACKENDS", backend.name)
-    own, link = tmp_path / "net-0.safetensors", tmp_path / "link.safetensors"
-    own.write_bytes(weights_file.read_bytes())
-    link.symlink_to(own)
-    words = line.format(own, tmp_path / "net.safetensors", link).split()
+    weights, link = tmp_path / "net-0.safetensors", tmp_path / "link.safetensors"
+    weights.write_bytes(weights_file.read_bytes())
+    link.symlink_to(weights)
+    words = line.format(weights, tmp_path / "net.safetensors", link).split()
     status, out, err = tunable(*words)
     assert status == 2 and out == "" and "is what is read; choose another name" in err and err.count("\n") == 1, err
-    assert own.read_bytes() == weights_file.read_bytes() and link.is_symlink()
+    assert weights.read_bytes() == weights_file.read_bytes() and link.is_symlink()

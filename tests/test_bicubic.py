@@ -26,12 +26,12 @@ def test_every_bit_of_matlabs_set5():
     paths = list_pictures(folder / "HR")
     assert len(paths) == 5
     for path in paths:
-        found = shrink(read(path).transpose(2, 0, 1), 4)
-        wanted = read(folder / "LRx4_matlab" / path.name).transpose(2, 0, 1)
-        np.testing.assert_array_equal(found, wanted)
-        assert found.dtype == np.float32
+        result = shrink(read(path).transpose(2, 0, 1), 4)
+        expected = read(folder / "LRx4_matlab" / path.name).transpose(2, 0, 1)
+        np.testing.assert_array_equal(result, expected)
+        assert result.dtype == np.float32
         for options in ({"border": "mirror"}, {"rounding": "end"}):  # the options are other programs
-            assert not np.array_equal(shrink(read(path).transpose(2, 0, 1), 4, **options), wanted)
+            assert not np.array_equal(shrink(read(path).transpose(2, 0, 1), 4, **options), expected)
 
 
 def test_kernel_written_numbers():
@@ -83,9 +83,9 @@ def brute(picture, scale, border):
 @pytest.mark.parametrize(("scale", "size"), [(2, (8, 6)), (3, (9, 12)), (4, (8, 12)), (3, (4, 7)), (5, (3, 2))])
 def test_against_the_loop(scale, size, border, rng):
     picture = rng.uniform(-0.2, 1.2, size=size).astype(np.float32)
-    found = shrink(picture, scale, rounding="none", border=border)
-    assert found.shape == tuple(-(-side // scale) for side in size)
-    np.testing.assert_allclose(found, brute(picture.astype(np.float64), scale, border), rtol=1e-6, atol=1e-7)
+    result = shrink(picture, scale, rounding="none", border=border)
+    assert result.shape == tuple(-(-side // scale) for side in size)
+    np.testing.assert_allclose(result, brute(picture.astype(np.float64), scale, border), rtol=1e-6, atol=1e-7)
 
 
 def test_rounding():
@@ -96,9 +96,9 @@ def test_rounding():
     step = np.repeat(np.float32([[0, 0, 0, 0, 1, 1, 1, 1]]), 4, axis=0)
     assert shrink(step, 2, rounding="none").min() < 0 < 1 < shrink(step, 2, rounding="none").max()
     for rounding in ("passes", "end"):
-        found = shrink(step, 2, rounding=rounding)
-        assert found.min() == 0 and found.max() == 1
-        np.testing.assert_array_equal(found, np.round(found * 255).astype(np.float32) / np.float32(255))
+        result = shrink(step, 2, rounding=rounding)
+        assert result.min() == 0 and result.max() == 1
+        np.testing.assert_array_equal(result, np.round(result * 255).astype(np.float32) / np.float32(255))
 
 
 def test_a_constant_stays_and_nothing_is_changed_in_place(rng):

@@ -148,11 +148,11 @@ def test_the_subject(monkeypatch, weights_file):
     """The digest is that of the file as sha256sum prints it; the date is one that a build may fix."""
     file = Weights(weights_file, *storage.load(weights_file))
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
-    found = subject(file, make_inputs(file.header.num_objectives, 2))
-    assert found["SHA-256"] == hashlib.sha256(Path(weights_file).read_bytes()).hexdigest()
-    assert found["date"] == "1970-01-02 00:00:00 UTC" and found["network"].startswith("resnet: ")
-    assert found["parameters"] == f"{sum(value.size for value in file.tensors.values()):,}"
-    assert found["ω"] == "(0, 0), (0, 1), (1, 0), (1, 1); and one of its own for each picture of a batch"
+    facts = subject(file, make_inputs(file.header.num_objectives, 2))
+    assert facts["SHA-256"] == hashlib.sha256(Path(weights_file).read_bytes()).hexdigest()
+    assert facts["date"] == "1970-01-02 00:00:00 UTC" and facts["network"].startswith("resnet: ")
+    assert facts["parameters"] == f"{sum(value.size for value in file.tensors.values()):,}"
+    assert facts["ω"] == "(0, 0), (0, 1), (1, 0), (1, 1); and one of its own for each picture of a batch"
     monkeypatch.setattr(document, "ROOT", Path(weights_file).parent)
     assert document.commit() == "" and "commit" not in subject(file, make_inputs(2, 2))["program"]
     monkeypatch.delenv("SOURCE_DATE_EPOCH")
@@ -195,9 +195,9 @@ def test_sketches_never_change():
 
 def test_digest(rng):
     tensors = {"a": rng.normal(size=(2, 3)), "b": np.zeros(2, np.float32)}
-    found = digest(tensors)
-    assert found == digest(dict(reversed(tensors.items())))
-    assert len({found, digest({"a": tensors["a"]}), digest({**tensors, "b": np.zeros(2)}), digest(tensors, {"x": "y"}),
+    text = digest(tensors)
+    assert text == digest(dict(reversed(tensors.items())))
+    assert len({text, digest({"a": tensors["a"]}), digest({**tensors, "b": np.zeros(2)}), digest(tensors, {"x": "y"}),
                 digest({"a": tensors["a"].reshape(3, 2), "b": tensors["b"]})}) == 5  # fmt: skip
     assert SIZES[0] < SIZES[1] and NUMBERS * 8 < 4_000_000
 
@@ -213,14 +213,14 @@ def test_distances():
     true = reading(
         {"a": np.array([3.0, 4.0]), "zero": np.array([1e-15, 0.0])}, {"head": np.ones(4), "tail": np.ones(1)}
     )
-    own = reading({"a": np.array([3.0, 4.5]), "zero": np.array([0.0, 1e-3])}, {"head": np.array([1, 1, 1, 1.2])})
-    found = distances(own, true)
-    assert found["layer output"] == {"head": pytest.approx(0.1), "tail": float("inf")}
-    assert found["gradient"] == {"a": pytest.approx(0.1), "zero": pytest.approx(2e-4)}  # of the whole, 5
-    assert found["gradients"]["all together"] == pytest.approx((0.25 + 1e-6) ** 0.5 / 5)
-    assert found["network"] == {"output": 0} and found["loss"] == {"multi-loss": 0, "terms": 0}
+    given = reading({"a": np.array([3.0, 4.5]), "zero": np.array([0.0, 1e-3])}, {"head": np.array([1, 1, 1, 1.2])})
+    result = distances(given, true)
+    assert result["layer output"] == {"head": pytest.approx(0.1), "tail": float("inf")}
+    assert result["gradient"] == {"a": pytest.approx(0.1), "zero": pytest.approx(2e-4)}  # of the whole, 5
+    assert result["gradients"]["all together"] == pytest.approx((0.25 + 1e-6) ** 0.5 / 5)
+    assert result["network"] == {"output": 0} and result["loss"] == {"multi-loss": 0, "terms": 0}
     assert distances(reading({"a": np.ones(2)}), true)["gradient"]["zero"] == float("inf")
-    assert "gradient" not in distances(own, reading({"a": np.zeros(2), "zero": np.zeros(2)}))  # omega = 0
+    assert "gradient" not in distances(given, reading({"a": np.zeros(2), "zero": np.zeros(2)}))  # omega = 0
 
 
 def test_zero_gradients():
@@ -231,10 +231,10 @@ def test_zero_gradients():
 def test_training_distances():
     """In what the network does, not in its weights, which may have no influence."""
     true = Training(np.array([3.0, 4.0]), np.zeros(0), np.ones(4), {"a": np.ones(1)})
-    own = Training(np.array([3.0, 4.5]), np.zeros(0), np.array([1, 1, 1, 1.2]), {"a": np.zeros(1)})
-    assert training_distances(own, true) == {"training": {"losses": pytest.approx(0.1), "output": pytest.approx(0.1)}}
+    given = Training(np.array([3.0, 4.5]), np.zeros(0), np.array([1, 1, 1, 1.2]), {"a": np.zeros(1)})
+    assert training_distances(given, true) == {"training": {"losses": pytest.approx(0.1), "output": pytest.approx(0.1)}}
     other = true._replace(discriminator=np.array([1.0]))
-    assert training_distances(own, other)["training"]["discriminator's losses"] == float("inf")
+    assert training_distances(given, other)["training"]["discriminator's losses"] == float("inf")
 
 
 # --- the optimizer alone

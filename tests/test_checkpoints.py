@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from fake import Numpy, assert_same_run, at, fail, held, names
+from fake import Numpy, assert_same_run, at, checkpoints_in, fail, names
 from PIL import Image
 
 from tunable.data import patches
@@ -81,13 +81,13 @@ DAMAGES = {
 def test_a_damaged_checkpoint_falls_back(damage, recipe_of, tmp_path, caplog):
     """The run of the checkpoint before is the same run, so nothing but time is lost."""
     train(recipe_of(), Numpy(), tmp_path)
-    wanted = (tmp_path / "log.csv").read_text()
+    log = (tmp_path / "log.csv").read_text()
     newest = tmp_path / "checkpoints" / names(10)[0]
     damage(newest)
     broken, backend = newest.read_bytes(), Numpy()
     train(recipe_of(), backend, tmp_path, resume=True)
-    assert [batch.index for batch, _ in backend.received] == [8, 9] and (tmp_path / "log.csv").read_text() == wanted
-    assert newest.with_suffix(".damaged").read_bytes() == broken and held(tmp_path) == names(8, 10)
+    assert [batch.index for batch, _ in backend.received] == [8, 9] and (tmp_path / "log.csv").read_text() == log
+    assert newest.with_suffix(".damaged").read_bytes() == broken and checkpoints_in(tmp_path) == names(8, 10)
     assert str(newest) in caplog.text and "step-00000010.damaged" in caplog.text
 
 
@@ -103,7 +103,7 @@ def test_a_recipe_of_another_version_is_not_called_damaged(recipe_of, whole, ref
         train(recipe_of(), Numpy(), whole, resume=True)
     with refused(CheckpointError, str(newest), "unknown key 'ema'", "version"):
         storage.load(newest)
-    assert held(whole) == names(8, 10)
+    assert checkpoints_in(whole) == names(8, 10)
 
 
 def test_no_sound_checkpoint(recipe_of, tmp_path, refused):
@@ -112,14 +112,14 @@ def test_no_sound_checkpoint(recipe_of, tmp_path, refused):
         DAMAGES["cut"](path)
     with refused(CheckpointError, str(tmp_path / "checkpoints"), names(10)[0], "safetensors"):
         train(recipe_of(), Numpy(), tmp_path, resume=True)
-    assert held(tmp_path) == names(8, 10)  # as they were
+    assert checkpoints_in(tmp_path) == names(8, 10)  # as they were
 
 
 def test_other_files_are_no_checkpoints(tmp_path):
     for name in ("step-x.safetensors", "step-00000003.safetensors.tmp", "step-3.txt", *names(20, 5)):
         (tmp_path / "checkpoints").mkdir(exist_ok=True)
         (tmp_path / "checkpoints" / name).touch()
-    assert held(tmp_path) == names(5, 20) and Checkpoints(tmp_path).newest_step() == 20
+    assert checkpoints_in(tmp_path) == names(5, 20) and Checkpoints(tmp_path).newest_step() == 20
     assert Checkpoints(tmp_path / "absent").newest_step() is None
 
 
@@ -278,10 +278,10 @@ def test_free_settings_change_no_step(recipe_of, tmp_path, whole):
         train(recipe_of(every=4), Numpy(at(7, fail)), tmp_path / "run")
     data = {"workers": 4, "cache_gib": 0}
     train(recipe_of(every=3, keep=1, data=data), Numpy(), tmp_path / "run", resume=True)
-    found, wanted = (place / "log.csv" for place in (tmp_path / "run", whole))
-    assert found.read_text() == wanted.read_text()
-    (found, _), (wanted, _) = (storage.load(place / "model.safetensors") for place in (tmp_path / "run", whole))
-    assert found["gain"].tobytes() == wanted["gain"].tobytes()
+    result, expected = (place / "log.csv" for place in (tmp_path / "run", whole))
+    assert result.read_text() == expected.read_text()
+    (result, _), (expected, _) = (storage.load(place / "model.safetensors") for place in (tmp_path / "run", whole))
+    assert result["gain"].tobytes() == expected["gain"].tobytes()
     assert FREE == ("steps", "checkpoint", "data.workers", "data.cache_gib")
 
 
@@ -299,9 +299,9 @@ def test_another_hand_is_told(recipe_of, tmp_path, whole, caplog):
     backend.mode = "compile"
     train(recipe_of(), backend, tmp_path / "run", resume=True)
     assert "rounded" not in caplog.text
-    (_, found), (_, wanted) = (storage.load(place / "model.safetensors") for place in (tmp_path / "run", whole))
-    assert [(leg["from"], leg["mode"]) for leg in found.history] == [("1", "eager"), ("5", "compile")]
-    assert wanted.history == () and found != wanted and found.recipe == wanted.recipe
+    (_, result), (_, expected) = (storage.load(place / "model.safetensors") for place in (tmp_path / "run", whole))
+    assert [(leg["from"], leg["mode"]) for leg in result.history] == [("1", "eager"), ("5", "compile")]
+    assert expected.history == () and result != expected and result.recipe == expected.recipe
 
 
 def test_checkpoints_of_earlier_versions(recipe_of, tmp_path, whole, caplog):
@@ -329,7 +329,7 @@ def test_an_absurd_loss_keeps_the_good_checkpoints(step, recipe_of, tmp_path, re
         CheckFailed, f"the loss is 1e+30 at step {step} and was 1 at the first", "diverged", "initial.weights"
     ):
         train(recipe_of(every=1, keep=2), Numpy(lambda now: 1e30 if now >= step else None), tmp_path)
-    assert held(tmp_path)[-2:] == names(step - 2, step - 1)
+    assert checkpoints_in(tmp_path)[-2:] == names(step - 2, step - 1)
 
 
 def test_a_loss_that_creeps_up(recipe_of, tmp_path, refused):
@@ -348,7 +348,7 @@ def test_absurd_weights_keep_the_good_checkpoints(step, recipe_of, tmp_path, ref
     backend.fault = at(step, lambda: backend.network["gain"].fill(1e30))
     with refused(CheckFailed, f"weights.gain has a value of 1.0e+30 after step {step}", "diverged"):
         train(recipe_of(every=2, keep=1), backend, tmp_path)
-    assert held(tmp_path)[-1] == names(step - 2)[0]
+    assert checkpoints_in(tmp_path)[-1] == names(step - 2)[0]
 
 
 def test_the_last_good_one_goes_only_after_a_good_step(recipe_of, tmp_path, refused):
@@ -357,19 +357,19 @@ def test_the_last_good_one_goes_only_after_a_good_step(recipe_of, tmp_path, refu
     backend.fault = lambda step: 1e9 if step == 9 else None
     with refused(CheckFailed, "the loss is 1e+09 at step 9"):
         train(recipe_of(every=4, keep=1), backend, tmp_path)
-    assert held(tmp_path) == names(4, 8)
+    assert checkpoints_in(tmp_path) == names(4, 8)
 
 
 def test_a_run_begins_from_a_checkpoint(recipe_of, whole, tmp_path):
     """With its weights, a new optimizer, and any recipe of the same network."""
     path = whole / "checkpoints" / names(8)[0]
-    wanted = storage.load_tensors(path)[0]["weights.gain"]
+    expected = storage.load_tensors(path)[0]["weights.gain"]
     seen, backend = [], Numpy()
     backend.fault = lambda step: seen.append((backend.network["gain"].copy(), backend.momentum.copy()))
     train(
         recipe_of(steps=1, initial={"weights": str(path)}, optimizer={"learning_rate": 1e-4}), backend, tmp_path / "new"
     )
-    assert seen[0][0] == wanted and seen[0][1] == Batches(recipe_of())[0].sample["degraded"].mean(dtype=np.float32)
+    assert seen[0][0] == expected and seen[0][1] == Batches(recipe_of())[0].sample["degraded"].mean(dtype=np.float32)
 
 
 def test_a_checkpoint_is_read_as_weights(recipe_of, whole):

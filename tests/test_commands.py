@@ -41,8 +41,8 @@ def test_help(verb, tunable):
 
 def test_help_without_a_verb(tunable):
     for words, status in ((["--help"], 0), ([], 2)):
-        found, out, err = tunable(*words)
-        assert found == status and all(verb in out + err for verb in VERBS)
+        returned, out, err = tunable(*words)
+        assert returned == status and all(verb in out + err for verb in VERBS)
     assert tunable("--version")[:2] == (0, importlib.import_module("tunable.version").__version__ + "\n")
 
 
@@ -169,16 +169,16 @@ def test_a_checkpoint_serves_as_weights(tunable, recipe_file, place, backend):
     words = ["--backend", backend.name]
     assert tunable("train", recipe_file, *words, "--set", "data.batch=2", "--out", "run")[0] == 0
     path = "run/checkpoints/step-00000002.safetensors"
-    found = answer(tunable("info", path, "--json"))
-    assert found["step"] == 2 and found["recipe"]["steps"] == 3 and found["history"] == []
+    result = answer(tunable("info", path, "--json"))
+    assert result["step"] == 2 and result["recipe"]["steps"] == 3 and result["history"] == []
     assert "checkpoint    after step 2\n" in tunable("info", path)[1]
     last = "run/checkpoints/step-00000003.safetensors"
     tables = []
     for model in (last, "run/model.safetensors"):
-        found = answer(
+        result = answer(
             tunable("evaluate", model, "--data", place / "pictures", "--sigma", "15", "--no-ssim", "--json", *words)
         )
-        tables.append(found["summary"])
+        tables.append(result["summary"])
         name = f"{len(tables)}.png"
         assert tunable("restore", model, place / "pictures" / "a.png", "--omega", "1,0", "-o", name, *words)[0] == 0
         assert tunable("fold", model, "--omega", "1,0", "-o", f"{len(tables)}.safetensors", *words)[0] == 0
@@ -197,11 +197,11 @@ def test_a_checkpoint_serves_as_weights(tunable, recipe_file, place, backend):
 def test_info(tunable, weights_file):
     """A tiny network: kernels 3 -> 4, twice 4 -> 4, 4 -> 3, with base and two differences each."""
     weights, biases = 9 * (3 * 4 + 4 * 4 + 4 * 4 + 4 * 3), 4 + 4 + 4 + 3
-    found = answer(tunable("info", weights_file, "--json"))
-    assert found["parameters"] == 3 * (weights + biases) and found["tensors"] == 8
-    assert found["multiply_adds_per_pixel"] == weights
-    assert found["objectives"] == ["fidelity", "noise"] and found["omega_range"] == [[0, 1], [0, 1]]
-    assert found["network"]["channels"] == 4 and found["recipe"]["steps"] == 10
+    result = answer(tunable("info", weights_file, "--json"))
+    assert result["parameters"] == 3 * (weights + biases) and result["tensors"] == 8
+    assert result["multiply_adds_per_pixel"] == weights
+    assert result["objectives"] == ["fidelity", "noise"] and result["omega_range"] == [[0, 1], [0, 1]]
+    assert result["network"]["channels"] == 4 and result["recipe"]["steps"] == 10
     status, out, err = tunable("info", weights_file)
     assert (status, err) == (0, "")
     assert out.splitlines()[0].startswith("network       resnet, tunable: phi base, channels 4, blocks 1, upscale 1, ")
@@ -268,8 +268,8 @@ def test_extrapolate(tunable, weights_file, folder):
 
 def test_evaluate(tunable, weights_file, folder):
     words = ["evaluate", weights_file, "--data", folder, "--sigma", "15,30", "--line", "2", "--out", "table"]
-    found = answer(tunable(*words, "--json"))
-    assert [(row["omega"], row["sigma"], row["pictures"]) for row in found["summary"]] == [
+    result = answer(tunable(*words, "--json"))
+    assert [(row["omega"], row["sigma"], row["pictures"]) for row in result["summary"]] == [
         (omega, sigma, 2) for omega in ([0, 1], [1, 0]) for sigma in (15, 30, "mean")
     ]
     assert sorted(os.listdir("table")) == ["plot.png", "summary.csv", "summary.md", "table.csv"]
@@ -289,17 +289,17 @@ def test_evaluate(tunable, weights_file, folder):
     ],
 )
 def test_evaluate_at(words, omegas, tunable, weights_file, folder):
-    found = answer(tunable("evaluate", weights_file, "--data", folder, "--sigma", "15", "--json", *words))
-    assert [row["omega"] for row in found["summary"] if row["sigma"] == "mean"] == omegas
+    result = answer(tunable("evaluate", weights_file, "--data", folder, "--sigma", "15", "--json", *words))
+    assert [row["omega"] for row in result["summary"] if row["sigma"] == "mean"] == omegas
 
 
 def test_evaluate_the_joint_task(tunable, joint_file, folder):
     """By default as Table 3: the corners, blur 0..4; both can be chosen."""
-    found = answer(tunable("evaluate", joint_file, "--data", folder, "--sigma", "5", "--no-ssim", "--json"))
-    assert [(row["omega"], row["rho"]) for row in found["summary"]] == [
+    result = answer(tunable("evaluate", joint_file, "--data", folder, "--sigma", "5", "--no-ssim", "--json"))
+    assert [(row["omega"], row["rho"]) for row in result["summary"]] == [
         (omega, rho) for omega in ([0, 0], [0, 1], [1, 0], [1, 1]) for rho in (0, 1, 2, 3, 4, "mean")
     ]
-    assert "Gaussian blur" in found["protocol"] and found["summary"][0]["psnr_gamma"] is not None
+    assert "Gaussian blur" in result["protocol"] and result["summary"][0]["psnr_gamma"] is not None
     words = ["evaluate", joint_file, "--data", folder, "--sigma", "5", "--no-ssim", "--line", "2", "--rho", "0"]
     status, out, err = tunable(*words)
     assert status == 0 and out.startswith("| ω | σ | pictures | PSNR | PSNR_η | PSNR_γ | r* |"), err
@@ -307,14 +307,14 @@ def test_evaluate_the_joint_task(tunable, joint_file, folder):
 
 
 def test_evaluate_blurs_when_asked(tunable, weights_file, folder):
-    found = answer(tunable("evaluate", weights_file, "--data", folder, "--sigma", "5", "--rho", "1", "--json"))
-    assert [row["rho"] for row in found["summary"][:2]] == [1, "mean"] and "Gaussian blur" in found["protocol"]
+    result = answer(tunable("evaluate", weights_file, "--data", folder, "--sigma", "5", "--rho", "1", "--json"))
+    assert [row["rho"] for row in result["summary"][:2]] == [1, "mean"] and "Gaussian blur" in result["protocol"]
     status, _, err = tunable("evaluate", weights_file, "--data", folder, "--rho", "-1")
     assert status == 2 and "--rho: wants finite numbers that are not negative" in err
 
 
 def test_evaluate_a_plain_network(tunable, weights_file, folder):
     tunable("fold", weights_file, "--omega", "1,0", "-o", "folded.safetensors")
-    found = answer(tunable("evaluate", "folded.safetensors", "--data", folder, "--sigma", "15", "--json"))
-    row = found["summary"][0]
+    result = answer(tunable("evaluate", "folded.safetensors", "--data", folder, "--sigma", "15", "--json"))
+    row = result["summary"][0]
     assert row["omega"] == [] and row["psnr"] == row["psnr_eta"]

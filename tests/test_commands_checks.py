@@ -21,14 +21,14 @@ pytestmark = pytest.mark.usefixtures("here")
 @pytest.fixture
 def rows(monkeypatch, tunable):
     """What verify finds, without computing it."""
-    found = certificate.Certificate("model", {"torch": {"device": "cpu"}})
+    three_rows = certificate.Certificate("model", {"torch": {"device": "cpu"}})
 
     def verify(path, backends, *, points, exports, record, against, progress):
         progress(f"{path}, {points} points")
-        return found
+        return three_rows
 
     monkeypatch.setattr("tunable.commands.verify.verify", verify)
-    return found.rows
+    return three_rows.rows
 
 
 def test_verify(tunable, rows, backend):
@@ -37,9 +37,9 @@ def test_verify(tunable, rows, backend):
     status, out, err = tunable(*words, "--grid", "3", "--html", "new/page.html")
     assert status == 0 and "PASSED: 1 comparisons" in out and err == "verify: m, 3 points\n"
     assert "Passed" in Path("new/page.html").read_text(encoding="utf-8")
-    found = answer(tunable(*words, "--json"))
-    assert found["passed"] is True and len(found["summary"]) == 3
-    assert found["subject"]["command line"] == f"tunable verify m --backends {backend.name} --json"
+    result = answer(tunable(*words, "--json"))
+    assert result["passed"] is True and len(result["summary"]) == 3
+    assert result["subject"]["command line"] == f"tunable verify m --backends {backend.name} --json"
     rows.append(certificate.Row("layer", "torch : oracle", "(0, 1)", "tail", float("inf"), 2e-6))
     status, out, err = tunable(*words)
     assert status == 1 and "FAILED: 1 of 2" in out
@@ -61,13 +61,13 @@ def test_verify_chooses(monkeypatch):
 
 
 def test_verify_for_real(tunable, weights_file, backend):
-    found = answer(tunable("verify", weights_file, "--backends", backend.name, "--grid", "2", "--json"))
-    assert found["passed"] and {"weights", "layer", "folded", "loss"} <= {row["stage"] for row in found["rows"]}
-    assert backend.name in found["facts"] and found["machine"]["numpy"] == np.__version__
-    assert all(row["minimum_tolerance"] == row["error"] for row in found["rows"])
-    (layers,) = [row for row in found["stages"] if row["stage"] == "layer"]
+    result = answer(tunable("verify", weights_file, "--backends", backend.name, "--grid", "2", "--json"))
+    assert result["passed"] and {"weights", "layer", "folded", "loss"} <= {row["stage"] for row in result["rows"]}
+    assert backend.name in result["facts"] and result["machine"]["numpy"] == np.__version__
+    assert all(row["minimum_tolerance"] == row["error"] for row in result["rows"])
+    (layers,) = [row for row in result["stages"] if row["stage"] == "layer"]
     assert layers["first_difference"] == "head" and layers["rows_passed"] == layers["rows"] == 5
-    (parts,) = [row["parts"] for row in found["rows"] if row["stage"] == "layer" and row["omega"] == "(1, 0)"]
+    (parts,) = [row["parts"] for row in result["rows"] if row["stage"] == "layer" and row["omega"] == "(1, 0)"]
     assert list(parts) == ["head", "body.0.conv1", "body.0.conv2", "tail"] and layers["error"] >= max(parts.values())
 
 
@@ -78,9 +78,9 @@ def test_doctor(tunable, backend, monkeypatch):
     monkeypatch.setenv("TUNABLE_BACKENDS", backend.name)
     status, out, err = tunable("doctor")
     assert (status, err) == (0, "") and f"ok   {backend.name} starts: on " in out and "FAIL" not in out
-    found = answer(tunable("doctor", "--json"))
-    assert found["checks"][f"{backend.name} starts"]["passed"] and found["packages"]["numpy"] == np.__version__
-    assert found["backends"][backend.name]["device"]
+    result = answer(tunable("doctor", "--json"))
+    assert result["checks"][f"{backend.name} starts"]["passed"] and result["packages"]["numpy"] == np.__version__
+    assert result["backends"][backend.name]["device"]
 
 
 def test_doctor_finds_what_is_wrong(tunable, monkeypatch):
@@ -124,10 +124,10 @@ def test_onnxruntime_keeps_no_data_on_its_use(tmp_path, tunable, monkeypatch):
         home = tmp_path / f"home{len(wish)}"
         home.mkdir()
         command = [sys.executable, "-c", code]
-        found = subprocess.run(
+        done = subprocess.run(
             command, env={**environment, "HOME": str(home), **wish}, check=True, stdout=subprocess.PIPE, text=True
         )
-        assert found.stdout.strip() == wish.get("ORT_DISABLE_TELEMETRY", "1")
+        assert done.stdout.strip() == wish.get("ORT_DISABLE_TELEMETRY", "1")
         assert wish or not list(home.iterdir())
     monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
     status, out, _ = tunable("doctor")

@@ -107,10 +107,10 @@ def test_rows_of_a_triangle_stand_in_the_middle():
 def test_an_animation_holds_every_frame(tmp_path):
     frames = [np.full((40, 60, 3), shade) for shade in (0.2, 0.5, 0.8)]
     write_animation(tmp_path / "x.webp", frames, ["a", "b", "c"])
-    with Image.open(tmp_path / "x.webp") as found:
-        assert found.n_frames == 3 and found.info["loop"] == 0
+    with Image.open(tmp_path / "x.webp") as picture:
+        assert picture.n_frames == 3 and picture.info["loop"] == 0
         shades = []
         for index in range(3):
-            found.seek(index)
-            shades.append(np.asarray(found.convert("RGB"))[-GAP - 20, GAP + 30, 0] / 255)
+            picture.seek(index)
+            shades.append(np.asarray(picture.convert("RGB"))[-GAP - 20, GAP + 30, 0] / 255)
     np.testing.assert_allclose(shades, [0.2, 0.5, 0.8], atol=0.02)

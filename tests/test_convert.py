@@ -53,26 +53,26 @@ def write_ckpt(path, tensors, parts=1, kind=None):
 @pytest.mark.parametrize("parts", [1, 3])
 def test_a_checkpoint_is_read(tmp_path, parts):
     tensors = edsr()
-    found = read_foreign(write_ckpt(tmp_path / "a.ckpt", tensors, parts)).tensors
-    assert found.keys() == tensors.keys()
+    converted = read_foreign(write_ckpt(tmp_path / "a.ckpt", tensors, parts)).tensors
+    assert converted.keys() == tensors.keys()
     for name, value in tensors.items():
-        np.testing.assert_array_equal(found[name], value)
-        assert found[name].flags.writeable
+        np.testing.assert_array_equal(converted[name], value)
+        assert converted[name].flags.writeable
 
 
 @pytest.mark.parametrize(("upsample", "scale"), [((), 1), ((2,), 2), ((3,), 3), ((2, 2), 4)])
 def test_a_residual_network(tmp_path, upsample, scale):
     tensors = edsr(upsample)
-    found, header = convert(write_ckpt(tmp_path / "a.ckpt", tensors), "mindediting")
+    converted, header = convert(write_ckpt(tmp_path / "a.ckpt", tensors), "mindediting")
     options = {"head_relu": True, "residual_scale": 0.1, "mean": True}
     assert header.network == ResNetSpec(phi="affine", channels=3, blocks=1, upscale=scale, **options)
     assert header.recipe is None and "converted from mindediting" in header.writer
     assert header.objectives == ("omega_1", "omega_2") and header.omega_range == ((0.0, 1.0),) * 2
-    np.testing.assert_array_equal(found["head.weight"], tensors["head.weight"][0])
-    np.testing.assert_array_equal(found["body.0.conv1.phi.bias"], tensors["body.0.conv1.mlp.bias"])
+    np.testing.assert_array_equal(converted["head.weight"], tensors["head.weight"][0])
+    np.testing.assert_array_equal(converted["body.0.conv1.phi.bias"], tensors["body.0.conv1.mlp.bias"])
     if scale == 4:
-        np.testing.assert_array_equal(found["upsample.1.bias"], tensors["upsample.2.bias"][0])
-    assert not any("mean" in name or "mlp" in name for name in found)
+        np.testing.assert_array_equal(converted["upsample.1.bias"], tensors["upsample.2.bias"][0])
+    assert not any("mean" in name or "mlp" in name for name in converted)
 
 
 def official_swinir(upsampler):
@@ -106,10 +106,10 @@ def official_swinir(upsampler):
 )
 def test_an_official_swinir(tmp_path, upsampler, scale, features, holds):
     save_file(official_swinir(upsampler), tmp_path / "a.safetensors")
-    found, header = convert(tmp_path / "a.safetensors", "swinir")
+    converted, header = convert(tmp_path / "a.safetensors", "swinir")
     shape = {"channels": 4, "depths": [1], "heads": [2], "window": 3, "mlp_ratio": 1.5, "features": features}
     assert header.network == SwinIRSpec(tunable=False, upscale=scale, upsampler=upsampler, **shape)
-    assert holds in found and not any("index" in name for name in found) and header.objectives == ()
+    assert holds in converted and not any("index" in name for name in converted) and header.objectives == ()
 
 
 def test_what_a_file_cannot_say_can_be_said(tmp_path, refused):

@@ -20,10 +20,10 @@ needs_torch = pytest.mark.skipif("torch" not in installed(), reason="torch is no
 
 def nafnet(width=2, seed=0):
     """The official NAFNet, one block before, in the middle and after."""
-    rng, found = np.random.default_rng(seed), {}
+    rng, tensors = np.random.default_rng(seed), {}
 
     def add(name, *shape):
-        found[name] = rng.standard_normal(shape).astype(np.float32)
+        tensors[name] = rng.standard_normal(shape).astype(np.float32)
 
     def conv(name, outputs, inputs, size=1):
         add(name + ".weight", outputs, inputs, size, size)
@@ -43,7 +43,7 @@ def nafnet(width=2, seed=0):
         add(block + ".gamma", 1, c, 1, 1)
     conv("downs.0", 2 * width, width, 2)
     add("ups.0.0.weight", 4 * width, 2 * width, 1, 1)
-    return found
+    return tensors
 
 
 def under(prefix, tensors):
@@ -62,13 +62,13 @@ def write_safetensors(path, kind, tensors):
     return path
 
 
-def check(found, header, tensors):
+def check(result, header, tensors):
     """The small NAFNet, to the bit."""
     assert header.network == NAFNetSpec(tunable=False, width=2, middle=1, encoder=[1], decoder=[1])
     for name, value in tensors.items():
-        own = found[name.replace("sca.1", "sca").replace("ups.0.0", "ups.0")]
-        np.testing.assert_array_equal(own, value.reshape(own.shape))
-    assert len(found) == len(tensors)
+        converted = result[name.replace("sca.1", "sca").replace("ups.0.0", "ups.0")]
+        np.testing.assert_array_equal(converted, value.reshape(converted.shape))
+    assert len(result) == len(tensors)
 
 
 PREFIXES = ["", "module.", "_orig_mod.", "module._orig_mod.", "net_g.", "generator.", "model.", "backbone."]
@@ -99,10 +99,10 @@ def test_wrappers_inside_names(tmp_path):
 
 def test_prefixes_of_mindspores_checkpoints(tmp_path):
     tensors = edsr()
-    held = under("network.", tensors) | under("moments.network.", tensors) | {"learning_rate": np.ones(1, np.float32)}
-    found, header = convert(write_ckpt(tmp_path / "a.CKPT", held), "mindediting")
-    np.testing.assert_array_equal(found["head.weight"], tensors["head.weight"][0])
-    assert header.network.blocks == 1 and not any("moment" in name or "rate" in name for name in found)
+    stored = under("network.", tensors) | under("moments.network.", tensors) | {"learning_rate": np.ones(1, np.float32)}
+    result, header = convert(write_ckpt(tmp_path / "a.CKPT", stored), "mindediting")
+    np.testing.assert_array_equal(result["head.weight"], tensors["head.weight"][0])
+    assert header.network.blocks == 1 and not any("moment" in name or "rate" in name for name in result)
 
 
 WRAPPERS = ["params", "params_ema", "state_dict", "model", "model_state_dict", "net", "net_g", "ema", "weights", "netG"]
@@ -112,20 +112,20 @@ WRAPPERS = ["params", "params_ema", "state_dict", "model", "model_state_dict", "
 @pytest.mark.parametrize(
     "wrapped",
     [
-        *[lambda held, name=name: {name: held} for name in WRAPPERS],
-        lambda held: {"model": {"state_dict": held}, "optimizer": {"state": {0: {"exp_avg": held["intro.bias"]}}}},
-        lambda held: {"epoch": 3, "state_dict": under("model.", held), "hyper_parameters": argparse.Namespace(x=[1])},
-        lambda held: {"step": np.float64(2), "date": None, "models": [{"weights": held}]},
+        *[lambda state, name=name: {name: state} for name in WRAPPERS],
+        lambda state: {"model": {"state_dict": state}, "optimizer": {"state": {0: {"exp_avg": state["intro.bias"]}}}},
+        lambda state: {"epoch": 3, "state_dict": under("model.", state), "hyper_parameters": argparse.Namespace(x=[1])},
+        lambda state: {"step": np.float64(2), "date": None, "models": [{"weights": state}]},
     ],
 )  # fmt: skip
 def test_any_wrapper(tmp_path, wrapped):
     import torch
 
     tensors = nafnet()
-    held = wrapped({name: torch.from_numpy(value) for name, value in tensors.items()})
+    content = wrapped({name: torch.from_numpy(value) for name, value in tensors.items()})
     for zipped, suffix in ((True, "PTH"), (False, "Pt"), (True, "bin"), (True, "ckpt")):
-        torch.save(held, tmp_path / f"a.{suffix}", _use_new_zipfile_serialization=zipped)
-        if zipped or not any(isinstance(value, argparse.Namespace | np.generic) for value in held.values()):
+        torch.save(content, tmp_path / f"a.{suffix}", _use_new_zipfile_serialization=zipped)
+        if zipped or not any(isinstance(value, argparse.Namespace | np.generic) for value in content.values()):
             check(*convert(tmp_path / f"a.{suffix}", "nafnet", allow_pickle=True), tensors)
 
 
@@ -159,8 +159,8 @@ def test_numbers_of_every_type(tmp_path, refused):
     check(*convert(path, "nafnet"), {name: value.astype(np.float32) for name, value in double.items()})
     assert read_network(path, "nafnet").notes == ["float64 became float32 (float64 is rounded)"]
     bits = {name: (value.view(np.uint32) >> 16).astype(np.uint16) for name, value in tensors.items()}
-    wanted = {name: (value.view(np.uint32) & 0xFFFF0000).view(np.float32) for name, value in tensors.items()}
-    check(*convert(write_safetensors(path, "BF16", bits), "nafnet"), wanted)
+    expected = {name: (value.view(np.uint32) & 0xFFFF0000).view(np.float32) for name, value in tensors.items()}
+    check(*convert(write_safetensors(path, "BF16", bits), "nafnet"), expected)
     assert read_network(path, "nafnet").notes == ["bfloat16 became float32, exactly"]
     eight = {name: np.zeros(value.shape, np.uint8) for name, value in tensors.items()}
     for kind in ("F8_E4M3", "F8_E5M2", "I8"):
@@ -193,8 +193,8 @@ def test_types_of_pickles(tmp_path, refused):
 def test_names_that_do_not_fit(tunable, tmp_path):
     """By the names of the file, all that is missing and all that is too much, with the nearest; nothing is written."""
     tensors, out = nafnet(), tmp_path / "out.safetensors"
-    held = {name.replace("sca.1.weight", "sca.1.wieght"): value for name, value in tensors.items()}
-    save_file(held, tmp_path / "a.safetensors")
+    misspelt = {name.replace("sca.1.weight", "sca.1.wieght"): value for name, value in tensors.items()}
+    save_file(misspelt, tmp_path / "a.safetensors")
     status, _, err = tunable("convert", tmp_path / "a.safetensors", "--from", "nafnet", "-o", out)
     assert status == 2 and not out.exists()
     assert "(did you mean 'encoders.0.0.sca.1.wieght'?)" in err
@@ -272,8 +272,8 @@ def test_what_is_assumed_is_said(tmp_path, refused):
 
     def assumed(changes, settings=None):
         save_file(swin(**changes), path)
-        found = read_network(path, "swinir", settings)
-        return found.header.network.shifted, "; ".join(found.assumed)
+        network = read_network(path, "swinir", settings)
+        return network.header.network.shifted, "; ".join(network.assumed)
 
     shifted, said = assumed({})
     assert shifted and "img_range 1 (--set img_range=255" in said and "shift" not in said

@@ -52,29 +52,29 @@ def test_plain_weights_get_knobs_without_effect(plain, picture, tmp_path, name):
     path, out = plain(name), tmp_path / "tunable.safetensors"
     assert main(["convert", str(path), "--from", "plain", "--objectives", "fidelity,noise", "-o", str(out)]) == 0
     for backend in backends(name):
-        model, wanted = load(out, backend), load(path, backend).run(picture)
+        model, expected = load(out, backend), load(path, backend).run(picture)
         assert model.objectives == ("fidelity", "noise") and model.header.network.phi == "base"
         for omega in ([0, 0], [1, 0], [0.3, 0.8], [[0, 1], [0.5, 2]]):
-            assert relative_error(model.run(picture, omega), wanted) <= TOLERANCES["folded"].limit
+            assert relative_error(model.run(picture, omega), expected) <= TOLERANCES["folded"].limit
 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_end_points_are_interpolated(plain, picture, tmp_path, name):
     paths, out = [plain(name, seed) for seed in range(3)], tmp_path / "net.safetensors"
     assert main(["convert", *map(str, paths), "--from", "endpoints", "-o", str(out)]) == 0
-    held = [storage.load(path)[0] for path in paths]
+    ends = [storage.load(path)[0] for path in paths]
     omega = np.array([0.2, 0.5, 0.3], np.float32)
-    mean = {local: sum(w * t[local] for w, t in zip(omega, held, strict=True)).astype(np.float32) for local in held[0]}
+    mean = {local: sum(w * t[local] for w, t in zip(omega, ends, strict=True)).astype(np.float32) for local in ends[0]}
     for backend in backends(name):
         model = load(out, backend)
         assert model.objectives == ("omega_1", "omega_2", "omega_3")
         for corner, path in zip(np.eye(3), paths, strict=True):
             assert relative_error(model.run(picture, corner), load(path, backend).run(picture)) <= 1e-6
-        wanted = build(Header(SPECS[name]), mean, backend).run(picture)
-        assert relative_error(model.run(picture, omega), wanted) <= TOLERANCES["interpolated"].limit
+        expected = build(Header(SPECS[name]), mean, backend).run(picture)
+        assert relative_error(model.run(picture, omega), expected) <= TOLERANCES["interpolated"].limit
         both = model.run(picture, np.stack([omega, [0, 1, 0]]))
-        assert relative_error(both[0], wanted[0]) <= TOLERANCES["interpolated"].limit
-        assert relative_error(model.fold(omega).run(picture), wanted) <= TOLERANCES["interpolated"].limit
+        assert relative_error(both[0], expected[0]) <= TOLERANCES["interpolated"].limit
+        assert relative_error(model.fold(omega).run(picture), expected) <= TOLERANCES["interpolated"].limit
 
 
 def refused(capsys, out, *arguments) -> str:

@@ -25,7 +25,7 @@ def samples_of(count, shape=(20, 24)):
     return 2 * values.reshape(*shape, count)
 
 
-def wanted(samples):
+def colours_and_alpha(samples):
     """RGB and alpha of samples."""
     count = samples.shape[2]
     return np.repeat(samples[..., :1], 3, axis=2) if count < 3 else samples[..., :3], (
@@ -61,14 +61,14 @@ def tiff(samples, **options):
     return file.getvalue()
 
 
-def check(found, samples):
-    colours, alpha = wanted(samples)
-    assert found.levels.dtype == np.uint16
-    np.testing.assert_array_equal(found.levels, colours)
+def check(result, samples):
+    colours, alpha = colours_and_alpha(samples)
+    assert result.levels.dtype == np.uint16
+    np.testing.assert_array_equal(result.levels, colours)
     if alpha is None:
-        assert found.alpha is None
+        assert result.alpha is None
     else:
-        np.testing.assert_array_equal(found.alpha, alpha)
+        np.testing.assert_array_equal(result.alpha, alpha)
 
 
 # --- reading
@@ -81,7 +81,7 @@ def test_read(make, count, tmp_path):
     path.write_bytes(make(samples))
     check(read_picture(path), samples)
     assert size_of(path) == (24, 20)
-    colours = wanted(samples)[0]
+    colours = colours_and_alpha(samples)[0]
     floats = read(path)
     assert floats.dtype == np.float32
     np.testing.assert_array_equal(np.rint(floats.astype(np.float64) * 65535), colours)
@@ -124,11 +124,11 @@ def test_white_is_zero(tmp_path):
 
 
 def test_colours_multiplied_by_alpha(tmp_path):
-    held = np.array([[[100, 200, 300, 32768], [7, 8, 9, 65535], [0, 0, 0, 0]]], np.uint16)
-    (tmp_path / "a.tif").write_bytes(tiff(held, extrasamples=["assocalpha"]))
-    found = read_picture(tmp_path / "a.tif")
-    np.testing.assert_array_equal(found.levels, [[[200, 400, 600], [7, 8, 9], [0, 0, 0]]])
-    np.testing.assert_array_equal(found.alpha, held[..., 3])
+    samples = np.array([[[100, 200, 300, 32768], [7, 8, 9, 65535], [0, 0, 0, 0]]], np.uint16)
+    (tmp_path / "a.tif").write_bytes(tiff(samples, extrasamples=["assocalpha"]))
+    result = read_picture(tmp_path / "a.tif")
+    np.testing.assert_array_equal(result.levels, [[[200, 400, 600], [7, 8, 9], [0, 0, 0]]])
+    np.testing.assert_array_equal(result.alpha, samples[..., 3])
 
 
 def test_a_sample_without_a_meaning_is_no_alpha(tmp_path):
@@ -205,12 +205,12 @@ def test_changed_files(make, tmp_path, rng, caplog):
         changed[rng.integers(len(whole) if rng.integers(2) else 300)] = rng.integers(256)
         path.write_bytes(changed)
         try:
-            found = read_picture(path)
+            result = read_picture(path)
         except DataError as error:
             failed += 1
             assert str(path) in str(error) and "\n" not in str(error)
         else:
-            assert found.levels.dtype in (np.uint8, np.uint16) and found.levels.shape[2] == 3
+            assert result.levels.dtype in (np.uint8, np.uint16) and result.levels.shape[2] == 3
     assert failed > 20 and {record.name for record in caplog.records} <= {"tunable.images.pictures"}
 
 
@@ -219,12 +219,12 @@ def test_too_many_pixels(tmp_path, refused):
     side = 10_001
     assert side**2 > MAX_PIXELS
     (tmp_path / "a.png").write_bytes(png(samples_of(3), size=(side, side)))
-    held = tiff(samples_of(3), rowsperstrip=20)
+    content = tiff(samples_of(3), rowsperstrip=20)
     for tag, value in ((256, 24), (257, 20)):
         entry = struct.pack("<HHII", tag, 4, 1, value)
-        assert held.count(entry) == 1
-        held = held.replace(entry, struct.pack("<HHII", tag, 4, 1, side))
-    (tmp_path / "a.tif").write_bytes(held)
+        assert content.count(entry) == 1
+        content = content.replace(entry, struct.pack("<HHII", tag, 4, 1, side))
+    (tmp_path / "a.tif").write_bytes(content)
     for name in ("a.png", "a.tif"):
         for look in (read_picture, size_of):
             with refused(DataError, name, "10001x10001 pixels", f"limit is {MAX_PIXELS}"):
@@ -239,7 +239,7 @@ def test_too_many_pixels(tmp_path, refused):
 def test_round_trip_is_exact(suffix, with_alpha, tmp_path):
     """By other readers too: Pillow, which sees the high bytes, and the libraries themselves."""
     samples, path = samples_of(4 if with_alpha else 3), tmp_path / f"a{suffix}"
-    write(path, *wanted(samples), PROFILE)
+    write(path, *colours_and_alpha(samples), PROFILE)
     check(read_picture(path), samples)
     assert read_picture(path).profile == PROFILE
     raw = path.read_bytes()
@@ -255,10 +255,10 @@ def test_round_trip_is_exact(suffix, with_alpha, tmp_path):
 def test_formats_of_8_bits_are_rounded_to(suffix, tmp_path):
     smooth = np.broadcast_to(np.linspace(0, 65535, 40).astype(np.uint16)[None, :, None], (32, 40, 3))
     write(tmp_path / f"a{suffix}", smooth, np.full((32, 40), 65535, np.uint16))
-    found = read_picture(tmp_path / f"a{suffix}").levels
-    assert found.dtype == np.uint8
+    result = read_picture(tmp_path / f"a{suffix}").levels
+    assert result.dtype == np.uint8
     nearest = np.rint(smooth / 257)
-    assert np.abs(found - nearest).max() <= {".bmp": 0, ".ppm": 0}.get(suffix, 8)
+    assert np.abs(result - nearest).max() <= {".bmp": 0, ".ppm": 0}.get(suffix, 8)
 
 
 def test_alpha_of_another_size(tmp_path):
@@ -266,13 +266,13 @@ def test_alpha_of_another_size(tmp_path):
     alpha = np.tile(np.linspace(1000, 60001, 12).astype(np.uint16), (10, 1))
     for levels in (samples_of(3), (samples_of(3) >> 8).astype(np.uint8)):
         write(tmp_path / "a.png", levels, alpha)
-        found = read_picture(tmp_path / "a.png").alpha
-        assert found.dtype == levels.dtype and found.shape == (20, 24)
-        scale = 1 if found.dtype == np.uint16 else 257
-        middle = found[:, 4:-4].astype(float) * scale
+        result = read_picture(tmp_path / "a.png").alpha
+        assert result.dtype == levels.dtype and result.shape == (20, 24)
+        scale = 1 if result.dtype == np.uint16 else 257
+        middle = result[:, 4:-4].astype(float) * scale
         steps = np.diff(middle, axis=1)
         assert np.abs(steps - (60001 - 1000) / 11 / 2).max() <= 2 * scale  # as even as before
-        assert np.abs(found[:, ::23].astype(float) * scale - [1000, 60001]).max() < 1500
+        assert np.abs(result[:, ::23].astype(float) * scale - [1000, 60001]).max() < 1500
 
 
 # --- through `tunable restore`
@@ -307,7 +307,7 @@ def test_restore_keeps_16_bits(source, suffix, count, echo, tunable, here):
     with open("in.any", "wb") as file:
         file.write(make())
     turned = np.rot90(samples, -1)
-    colours, alpha = wanted(turned)
+    colours, alpha = colours_and_alpha(turned)
     halved = [colours // 2] if alpha is None else [colours // 2, alpha[..., None]]
     for words, expected in (
         (("--omega", "1,0"), turned),
@@ -316,9 +316,9 @@ def test_restore_keeps_16_bits(source, suffix, count, echo, tunable, here):
     ):
         status, _, err = tunable("restore", echo, "in.any", "-o", f"out{suffix}", *words)
         assert (status, err) == (0, f"wrote out{suffix}\n")
-        found = read_picture(f"out{suffix}")
-        check(found, expected)
-        assert found.profile == (PROFILE if count >= 3 else None)
+        result = read_picture(f"out{suffix}")
+        check(result, expected)
+        assert result.profile == (PROFILE if count >= 3 else None)
 
 
 def test_8_bits_stay_8(echo, tunable, here):
@@ -326,8 +326,8 @@ def test_8_bits_stay_8(echo, tunable, here):
     Image.fromarray(values).save("in.png")
     for name in ("out.png", "out.tif"):
         assert tunable("restore", echo, "in.png", "-o", name, "--omega", "1,0")[0] == 0
-        with Image.open(name) as found:
-            np.testing.assert_array_equal(np.asarray(found), values)
+        with Image.open(name) as result:
+            np.testing.assert_array_equal(np.asarray(result), values)
         assert read_picture(name).levels.dtype == np.uint8
 
 
@@ -336,11 +336,11 @@ def test_a_sheet_has_8_bits(echo, tunable, here):
     with open("in.png", "wb") as file:
         file.write(png(samples))
     assert tunable("restore", echo, "in.png", "-o", "out.png", "--sweep", "2")[0] == 0
-    found = read_picture("out.png").levels
-    assert found.dtype == np.uint8
+    result = read_picture("out.png").levels
+    assert result.dtype == np.uint8
     for levels in (samples, samples // 2):  # the input and omega 1,0; omega 0,1
         shown = np.rint(levels / 257).astype(np.uint8)
-        places = np.lib.stride_tricks.sliding_window_view(found, shown.shape)[:, :, 0]
+        places = np.lib.stride_tricks.sliding_window_view(result, shown.shape)[:, :, 0]
         assert (places == shown).all(axis=(2, 3, 4)).sum() == (2 if levels is samples else 1)
 
 

@@ -103,9 +103,9 @@ def test_protocol_as_written():
     draw = np.random.default_rng(4).standard_normal((6, 5, 3))
     np.testing.assert_array_equal(protocol_noise(6, 5, 4), draw)
     for sigma in (5, 15.0, 50):
-        wanted = (clean.astype(np.float64) + draw * sigma / 255).astype(np.float32)
+        expected = (clean.astype(np.float64) + draw * sigma / 255).astype(np.float32)
         degraded = protocol_degraded(clean, sigma, 4)
-        np.testing.assert_array_equal(degraded, wanted)
+        np.testing.assert_array_equal(degraded, expected)
         assert degraded.dtype == np.float32
 
 
@@ -127,8 +127,8 @@ def test_protocol_blur(rng):
     clean = rng.uniform(size=(12, 30, 3)).astype(np.float32)
     for rho in (0.5, 4):
         blurred = np.stack([gaussian_blur(clean[..., c].astype(np.float64), rho, 21) for c in range(3)], axis=-1)
-        wanted = (blurred + protocol_noise(12, 30, 2) * 15 / 255).astype(np.float32)
-        np.testing.assert_array_equal(protocol_degraded(clean, 15, 2, rho), wanted)
+        expected = (blurred + protocol_noise(12, 30, 2) * 15 / 255).astype(np.float32)
+        np.testing.assert_array_equal(protocol_degraded(clean, 15, 2, rho), expected)
     np.testing.assert_array_equal(protocol_degraded(clean, 15, 2, 0), protocol_degraded(clean, 15, 2))
 
 
@@ -160,8 +160,8 @@ def test_blur_is_drawn_per_picture():
     blurred = made("gaussian_blur", sigma=[0.8, 2]).apply(impulse, np.random.default_rng(0))
     places = np.arange(31) - 15
     sigmas = np.sqrt((blurred.sum(axis=(1, 2)) * places**2).sum(axis=1))
-    wanted = np.random.default_rng(0).uniform(0.8, 2, size=50)
-    np.testing.assert_allclose(sigmas, wanted, rtol=1e-3)
+    expected = np.random.default_rng(0).uniform(0.8, 2, size=50)
+    np.testing.assert_allclose(sigmas, expected, rtol=1e-3)
 
 
 # --- Poisson-Gaussian noise
@@ -171,21 +171,23 @@ def test_blur_is_drawn_per_picture():
 def test_shot_noise(gain):
     """Mean kept; variance gain times value, both in 1/255; values are whole numbers of photons."""
     clean = np.repeat(np.float32([0.1, 0.8]), 90000).reshape(1, 2, 300, 300)
-    found = made("poisson_gaussian", gain=gain, sigma=0).apply(clean, np.random.default_rng(0)).astype(np.float64) * 255
+    result = (
+        made("poisson_gaussian", gain=gain, sigma=0).apply(clean, np.random.default_rng(0)).astype(np.float64) * 255
+    )
     for channel, value in enumerate((0.1 * 255, 0.8 * 255)):
-        assert found[0, channel].mean() == pytest.approx(value, abs=5 * np.sqrt(gain * value / 90000))
-        assert found[0, channel].var() == pytest.approx(gain * value, rel=0.03)
-    photons = found / gain
+        assert result[0, channel].mean() == pytest.approx(value, abs=5 * np.sqrt(gain * value / 90000))
+        assert result[0, channel].var() == pytest.approx(gain * value, rel=0.03)
+    photons = result / gain
     np.testing.assert_allclose(photons, np.round(photons), atol=1e-2)
 
 
 def test_shot_and_reading_noise_are_drawn_per_picture():
     """Every picture has the variance of its own gain and sigma, drawn one after the other."""
     clean = np.full((20, 1, 200, 200), 0.5, dtype=np.float32)
-    found = made("poisson_gaussian", gain=[0.5, 4], sigma=[1, 30]).apply(clean, np.random.default_rng(0)) - clean
+    result = made("poisson_gaussian", gain=[0.5, 4], sigma=[1, 30]).apply(clean, np.random.default_rng(0)) - clean
     rng = np.random.default_rng(0)
     gains, sigmas = rng.uniform(0.5, 4, size=20), rng.uniform(1, 30, size=20)
-    np.testing.assert_allclose(found.var(axis=(1, 2, 3)) * 255**2, gains * 127.5 + sigmas**2, rtol=0.04)
+    np.testing.assert_allclose(result.var(axis=(1, 2, 3)) * 255**2, gains * 127.5 + sigmas**2, rtol=0.04)
 
 
 def test_reading_noise_and_limits():
@@ -212,8 +214,8 @@ def test_jpeg_is_pillows(photograph):
     degraded = made("jpeg", quality=30).apply(picture.transpose(2, 0, 1)[None], np.random.default_rng(0))
     file = io.BytesIO()
     Image.fromarray(np.round(picture * 255).astype(np.uint8)).save(file, "JPEG", quality=30)
-    wanted = np.asarray(Image.open(file)).astype(np.float32) / np.float32(255)
-    np.testing.assert_array_equal(degraded[0].transpose(1, 2, 0), wanted)
+    expected = np.asarray(Image.open(file)).astype(np.float32) / np.float32(255)
+    np.testing.assert_array_equal(degraded[0].transpose(1, 2, 0), expected)
     assert degraded.dtype == np.float32
 
 
@@ -244,9 +246,9 @@ def test_jpeg_quality(photograph):
 @pytest.mark.parametrize("options", [{}, {"rounding": "none", "border": "mirror"}])
 def test_shrinking(options, rng):
     pictures = rng.uniform(size=(2, 3, 12, 8)).astype(np.float32)
-    found = made("bicubic", scale=4, **options).apply(pictures, rng)
-    np.testing.assert_array_equal(found, bicubic.shrink(pictures, 4, **options))
-    assert found.shape == (2, 3, 3, 2) and found.dtype == np.float32
+    result = made("bicubic", scale=4, **options).apply(pictures, rng)
+    np.testing.assert_array_equal(result, bicubic.shrink(pictures, 4, **options))
+    assert result.shape == (2, 3, 3, 2) and result.dtype == np.float32
 
 
 @pytest.mark.parametrize(
@@ -291,12 +293,12 @@ def test_a_margin_is_enough(kinds, rng):
     pipeline = [made(kind, **options[kind]) for kind in kinds]
     scale, margin = scale_of(pipeline), margin_of(pipeline)
     whole = rng.uniform(size=(1, 1, 96, 96)).astype(np.float32)
-    wanted = degrade(whole, pipeline, np.random.default_rng(0))
+    expected = degrade(whole, pipeline, np.random.default_rng(0))
     top, size = 12, (8 + 2 * margin) * scale
     crop = degrade(whole[:, :, top : top + size, :size], pipeline, np.random.default_rng(0))
-    found, at = crop[:, :, margin:-margin, margin:-margin], top // scale + margin
-    assert found.shape == (1, 1, 8, 8)
-    np.testing.assert_array_equal(found, wanted[:, :, at : at + 8, margin : margin + 8])
+    result, at = crop[:, :, margin:-margin, margin:-margin], top // scale + margin
+    assert result.shape == (1, 1, 8, 8)
+    np.testing.assert_array_equal(result, expected[:, :, at : at + 8, margin : margin + 8])
 
 
 def test_order_is_that_of_the_list(photograph):

@@ -41,7 +41,7 @@ def test_nearest(word, known, hint):
 
 
 @pytest.mark.parametrize(
-    ("received", "wanted"),
+    ("received", "expected"),
     [
         ("plain ω, ü, 漢字 and 'quotes'", "plain ω, ü, 漢字 and 'quotes'"),
         ("\x1b]0;owned\x07", r"\x1b]0;owned\x07"),  # sets a terminal's title
@@ -51,10 +51,10 @@ def test_nearest(word, known, hint):
         ("half \udce4 and \ud800", r"half \udce4 and \ud800"),  # of a file name that is not UTF-8; of a pair
     ],
 )
-def test_characters_that_move_a_terminal_are_escaped(received, wanted):
-    assert printable(received) == wanted
+def test_characters_that_move_a_terminal_are_escaped(received, expected):
+    assert printable(received) == expected
     for kind in KINDS:
-        assert str(kind(received)) == wanted
+        assert str(kind(received)) == expected
 
 
 @pytest.mark.parametrize("character", ["a", "ω", "漢", "\x1b", "\n", "\udce4"])

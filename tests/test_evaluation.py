@@ -49,10 +49,10 @@ def clean(rng):
 
 @pytest.mark.parametrize("sigma", [5, 15, 30, 50])
 def test_the_identity_measures_the_noise(sigma, identity, clean):
-    found = measure(identity, clean, protocol_degraded(clean, sigma, 0), [1, 0])
-    assert abs(found["psnr"] - 20 * np.log10(255 / sigma)) < 0.1  # 15360 draws: a hundredth of the power
+    measured = measure(identity, clean, protocol_degraded(clean, sigma, 0), [1, 0])
+    assert abs(measured["psnr"] - 20 * np.log10(255 / sigma)) < 0.1  # 15360 draws: a hundredth of the power
     power = np.mean(protocol_noise(64, 80, 0) ** 2)
-    np.testing.assert_allclose(found["psnr"], 20 * np.log10(255 / sigma) - 10 * np.log10(power), atol=1e-4)
+    np.testing.assert_allclose(measured["psnr"], 20 * np.log10(255 / sigma) - 10 * np.log10(power), atol=1e-4)
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.3, 0.9])
@@ -62,16 +62,16 @@ def test_psnr_eta_and_residual(kept, omega, model_of, clean):
     degraded = protocol_degraded(clean, 25, 3)
     noise = to_network(degraded) - to_network(clean)
     model = model_of(lambda x, omega: x - (1 - kept) * noise)
-    found = measure(model, clean, degraded, np.float32(omega))
+    measured = measure(model, clean, degraded, np.float32(omega))
     power = np.mean(noise.astype(np.float64) ** 2)
     for name, left in (("psnr", kept), ("psnr_eta", kept - 0.9 * omega[1])):
         if abs(left) > 1e-6:
-            np.testing.assert_allclose(found[name], -10 * np.log10(left**2 * power), atol=1e-3, err_msg=name)
+            np.testing.assert_allclose(measured[name], -10 * np.log10(left**2 * power), atol=1e-3, err_msg=name)
         else:
-            assert found[name] > 120, name  # float32 rounding
-    np.testing.assert_allclose(found["residual"], kept / 0.9, atol=1e-5)
+            assert measured[name] > 120, name  # float32 rounding
+    np.testing.assert_allclose(measured["residual"], kept / 0.9, atol=1e-5)
     reached = abs(kept - 0.9 * omega[1]) < 1e-6
-    assert found["ssim_eta"] > 1 - 1e-9 if reached else found["ssim_eta"] < 1 - 1e-3
+    assert measured["ssim_eta"] > 1 - 1e-9 if reached else measured["ssim_eta"] < 1 - 1e-3
 
 
 def test_residual_removes(model_of, clean):
@@ -82,9 +82,9 @@ def test_residual_removes(model_of, clean):
     ]
     degraded = protocol_degraded(clean, 25, 0)
     model = model_of(lambda x, omega: x, objectives=objectives)  # all of the noise; at omega_1 = 0.2 wanted 0.4 of it
-    found = measure(model, clean, degraded, np.float32([0.2, 1]))
-    np.testing.assert_allclose(found["psnr_eta"], found["psnr"] - 20 * np.log10(0.6), atol=1e-4)
-    assert found["residual"] == 1  # clipped: it keeps twice the most
+    measured = measure(model, clean, degraded, np.float32([0.2, 1]))
+    np.testing.assert_allclose(measured["psnr_eta"], measured["psnr"] - 20 * np.log10(0.6), atol=1e-4)
+    assert measured["residual"] == 1  # clipped: it keeps twice the most
 
 
 @pytest.mark.parametrize("space", ["luma", "chroma"])
@@ -104,10 +104,10 @@ def test_a_part_of_the_colours_is_compared_alone(space, model_of, clean):
 
 def test_without_a_noise_objective_there_is_no_target(model_of, clean):
     model = model_of(lambda x, omega: x, objectives=[{"name": "fidelity", "kind": "rec"}])
-    found = measure(model, clean, protocol_degraded(clean, 25, 0), [1])
+    measured = measure(model, clean, protocol_degraded(clean, 25, 0), [1])
     assert (
-        np.isnan([found["psnr_eta"], found["residual"], found["ssim_eta"]]).all()
-        and np.isfinite([found["psnr"], found["ssim"]]).all()
+        np.isnan([measured["psnr_eta"], measured["residual"], measured["ssim_eta"]]).all()
+        and np.isfinite([measured["psnr"], measured["ssim"]]).all()
     )
     assert [spec.kind for spec in objectives_of(model.header)] == ["rec"]
     assert objectives_of(Header(model.header.network)) == []
@@ -120,13 +120,13 @@ def test_psnr_gamma(omega, model_of, clean):
     eta = clean + (1 - omega[0]) * 0.9 * (degraded.astype(np.float64) - clean)
     mask = omega[1] * 3 * (eta - np.stack([gaussian_blur(eta[..., c], 2.5, 9) for c in range(3)], axis=-1))
     model = model_of(lambda x, omega: to_network(eta), **JOINT)
-    found = measure(model, clean, degraded, np.float32(omega))
-    assert found["psnr_eta"] > 120  # float32 rounding
+    measured = measure(model, clean, degraded, np.float32(omega))
+    assert measured["psnr_eta"] > 120  # float32 rounding
     if omega[1]:
-        np.testing.assert_allclose(found["psnr_gamma"], -10 * np.log10(np.mean(mask**2)), atol=1e-3)
+        np.testing.assert_allclose(measured["psnr_gamma"], -10 * np.log10(np.mean(mask**2)), atol=1e-3)
     else:
-        assert found["psnr_gamma"] == found["psnr_eta"]
-    np.testing.assert_allclose(found["residual"], 1 - omega[0], atol=1e-5)
+        assert measured["psnr_gamma"] == measured["psnr_eta"]
+    np.testing.assert_allclose(measured["residual"], 1 - omega[0], atol=1e-5)
 
 
 def test_blurred_or_not(model_of):
@@ -153,10 +153,10 @@ def test_a_plain_network_answers_for_its_omega(model_of, clean):
     degraded = protocol_degraded(clean, 25, 0)
     model = model_of(lambda x, omega: x, network=PLAIN, omega={"sampler": {"kind": "fixed", "value": [0, 0.5]}})
     np.testing.assert_array_equal(trained_omega(model.header), np.float32([0, 0.5]))
-    found = measure(model, clean, degraded, None)
-    np.testing.assert_allclose(found["psnr_eta"], found["psnr"] - 20 * np.log10(1 - 0.45), atol=1e-4)
+    measured = measure(model, clean, degraded, None)
+    np.testing.assert_allclose(measured["psnr_eta"], measured["psnr"] - 20 * np.log10(1 - 0.45), atol=1e-4)
     folded = WeightsModel(model.backend, None, dataclasses.replace(model.header, folded_at=(1.0, 0.0)))
-    assert measure(folded, clean, degraded, None)["psnr_eta"] == found["psnr"]
+    assert measure(folded, clean, degraded, None)["psnr_eta"] == measured["psnr"]
     assert trained_omega(Header(model.header.network)) is None and trained_omega(model_of(None).header) is None
 
 
@@ -295,14 +295,14 @@ def test_luma():
 )
 def test_the_known_numbers_of_bicubic_enlarging():
     """Set5 x4 by bicubic interpolation is 28.42 dB and 0.8104 in every paper; Pillow's rounds a little otherwise."""
-    found = []
+    means = []
     for path in sorted((Path(os.environ["TUNABLE_DATA"]) / "Set5" / "HR").iterdir()):
         clean, shrunk = protocol_shrunk(read(path), 4)
         small = Image.fromarray(np.round(shrunk * 255).astype(np.uint8))
         enlarged = np.asarray(small.resize(clean.shape[1::-1], Image.Resampling.BICUBIC)) / 255
         values = compare_enlarged(enlarged, clean, 4)
-        found.append((values["psnr_y"], values["ssim"]))
-    np.testing.assert_allclose(np.mean(found, axis=0), [28.42, 0.8104], atol=0.02)
+        means.append((values["psnr_y"], values["ssim"]))
+    np.testing.assert_allclose(np.mean(means, axis=0), [28.42, 0.8104], atol=0.02)
 
 
 @pytest.mark.parametrize(("size", "fragments"), [((10, 40), ["10x40", "too small"]), ((14, 40), ["14x40", "11x11"])])
@@ -337,34 +337,34 @@ def test_summarise():
         row("b", 5.0, (1.0, 0.0), 32),
         row("a", 5.0, (0.0, 1.0), 10, residual=1),
     ]
-    found = summarise(rows)
-    assert [(one["omega"], one["sigma"], one["pictures"], one["psnr"]) for one in found] == [
+    summary = summarise(rows)
+    assert [(one["omega"], one["sigma"], one["pictures"], one["psnr"]) for one in summary] == [
         ((0, 1), 5, 1, 10),
         ((0, 1), "mean", 1, 10),
         ((1, 0), 5, 2, 31),
         ((1, 0), 30, 2, 22),
         ((1, 0), "mean", 2, 26.5),
     ]
-    assert [one["psnr_eta"] for one in found] == [11, 11, 32, 23, 27.5]
-    assert [one["residual"] for one in found] == [1, 1, 0.5, 0.5, 0.5]
-    assert {one["rho"] for one in found} == {0}
+    assert [one["psnr_eta"] for one in summary] == [11, 11, 32, 23, 27.5]
+    assert [one["residual"] for one in summary] == [1, 1, 0.5, 0.5, 0.5]
+    assert {one["rho"] for one in summary} == {0}
     assert summarise([]) == []
-    assert protocol(found) == PROTOCOL
+    assert protocol(summary) == PROTOCOL
 
 
 def test_summarise_over_blur():
     """By omega, sigma, rho; the mean is over all of them, and the protocol says what the blur is."""
     levels = [(sigma, rho) for sigma in (5.0, 30.0) for rho in (0.0, 4.0)]
     rows = [row("a", sigma, (1.0, 0.0), 20 + i, rho=rho) for i, (sigma, rho) in enumerate(reversed(levels))]
-    found = summarise(rows)
-    assert [(one["sigma"], one["rho"], one["psnr"]) for one in found] == [
+    summary = summarise(rows)
+    assert [(one["sigma"], one["rho"], one["psnr"]) for one in summary] == [
         (5, 0, 23),
         (5, 4, 22),
         (30, 0, 21),
         (30, 4, 20),
         ("mean", "mean", 21.5),
     ]
-    assert protocol(found).startswith(PROTOCOL) and "blur of 21x21 pixels" in protocol(found)
+    assert protocol(summary).startswith(PROTOCOL) and "blur of 21x21 pixels" in protocol(summary)
 
 
 def test_style_transfer_has_nothing_to_measure(model_of, folder):

@@ -43,9 +43,9 @@ def test_onnx(tunable, weights_file, backend, model, tmp_path, rng):
     call = tunable(
         "export", weights_file, "--format", "onnx", "--omega", "0.7,0.3", "-o", out, "--backend", backend.name, "--json"
     )
-    found = answer(call)
-    assert found["files"] == [str(out)] and found["form"] == "folded" and found["worst"] <= found["limit"] == LIMIT
-    assert found["worst"] == max(found["errors"].values()) and len(found["errors"]) == 2
+    result = answer(call)
+    assert result["files"] == [str(out)] and result["form"] == "folded" and result["worst"] <= result["limit"] == LIMIT
+    assert result["worst"] == max(result["errors"].values()) and len(result["errors"]) == 2
     (line,) = call[2].splitlines()
     assert line.startswith(f"wrote {out}: onnx, folded; run 2 times beside the network: worst relative error ")
     image = rng.uniform(size=(2, 3, 9, 14)).astype(np.float32)
@@ -115,10 +115,10 @@ def test_refused(line, fragments, refuses):
 def test_without_onnx(missing, refuses, monkeypatch, exported):
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == missing else real(name, *more))
-    wanted = f"needs {missing}, which is not installed: pip install tunable-convolutions[onnx]"
-    refuses(f"{EXPORT}.onnx --format onnx", wanted)
+    message = f"needs {missing}, which is not installed: pip install tunable-convolutions[onnx]"
+    refuses(f"{EXPORT}.onnx --format onnx", message)
     if missing == "onnxruntime":
-        with pytest.raises(BackendError, match=re.escape(wanted)):
+        with pytest.raises(BackendError, match=re.escape(message)):
             load(exported, "onnx")
     else:
         assert load(exported, "onnx").objectives  # running a file needs no more
@@ -199,9 +199,9 @@ def test_constants_that_are_affine_in_omega(tmp_path):
     ends, at = [given("0", 3), given("a", 5), given("b", 2)], np.array([0.25, 0.5])
     model = onnx_files.with_omega(ends, given("between", 3), at, 1e-6)
     session = onnxruntime.InferenceSession(model)
-    for omega, wanted in (((0, 0), 3), ((1, 0), 5), ((0, 1), 2), ((2, 3), 4), ((-1, 0.5), 0.5)):
+    for omega, expected in (((0, 0), 3), ((1, 0), 5), ((0, 1), 2), ((2, 3), 4), ((-1, 0.5), 0.5)):
         inputs = {"image": np.full((1, 1, 1, 1), 7, np.float32), "omega": np.array([omega], np.float32)}
-        assert session.run(None, inputs)[0] == pytest.approx(7 * wanted)
+        assert session.run(None, inputs)[0] == pytest.approx(7 * expected)
     assert onnx_files.with_omega(ends, given("between", 3.00001), at, 1e-6) is None
     assert onnx_files.with_omega(ends, given("between", 3, twice=True), at, 1e-6) is None
     ends = [given(name, value, dtype=np.float16) for name, value in (("0", 3), ("a", 5), ("b", 2))]
@@ -279,24 +279,24 @@ def test_what_load_refuses(exported, backend, tmp_path, refused):
         get_runtime("onnx", mode="fast")
 
     def changed(change):
-        held = onnx.load(exported)
-        change(held)
-        onnx.save(held, tmp_path / "a.onnx")
+        graph = onnx.load(exported)
+        change(graph)
+        onnx.save(graph, tmp_path / "a.onnx")
         return tmp_path / "a.onnx"
 
     metadata = {one.key: one.value for one in onnx.load(exported).metadata_props}
     less = {key: value for key, value in metadata.items() if key != "recipe"}
     with refused(CheckpointError, "a.onnx is not an exported model of this project", "format None"):
-        load(changed(lambda held: onnx.helper.set_model_props(held, {})), "onnx")
+        load(changed(lambda graph: onnx.helper.set_model_props(graph, {})), "onnx")
     with refused(CheckpointError, "a.onnx has a damaged header", "it lacks 'recipe'"):
-        load(changed(lambda held: onnx.helper.set_model_props(held, less)), "onnx")
+        load(changed(lambda graph: onnx.helper.set_model_props(graph, less)), "onnx")
     plain = storage.Header.from_metadata(metadata, "it").network.model_copy(update={"tunable": False})
     other = storage.Header(plain).to_metadata()
     with refused(CheckpointError, "a.onnx has inputs ['image', 'omega'], but its header wants ['image']"):
-        load(changed(lambda held: onnx.helper.set_model_props(held, other)), "onnx")
+        load(changed(lambda graph: onnx.helper.set_model_props(graph, other)), "onnx")
 
-    def fixed(held):
-        held.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 8
+    def fixed(graph):
+        graph.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 8
 
     net = load(changed(fixed), "onnx")
     with refused(BackendError, "onnxruntime cannot run this model"):

@@ -10,8 +10,8 @@ from tunable.tolerances import relative_error
 def test_taps_written_numbers():
     """sigma 1: exp(-1/2) and exp(-2) beside 1."""
     total = 1 + 2 * 0.6065306597126334 + 2 * 0.1353352832366127
-    wanted = np.array([0.1353352832366127, 0.6065306597126334, 1, 0.6065306597126334, 0.1353352832366127]) / total
-    np.testing.assert_allclose(gaussian_taps(1, 5), wanted, rtol=1e-14)
+    expected = np.array([0.1353352832366127, 0.6065306597126334, 1, 0.6065306597126334, 0.1353352832366127]) / total
+    np.testing.assert_allclose(gaussian_taps(1, 5), expected, rtol=1e-14)
 
 
 @pytest.mark.parametrize("sigma", [0, 5e-324, 1e-3, 0.5, 2.5, 4, 1e6])
@@ -28,7 +28,7 @@ def test_taps_sum_to_one_and_are_even(sigma):
 @pytest.mark.parametrize(("sigma", "size"), [(1.3, 9), (2.5, 9), (0.6, 3)])
 def test_against_the_loop(sigma, size, shape, rng):
     picture = rng.uniform(size=shape)
-    wanted, half = np.zeros(shape), size // 2
+    expected, half = np.zeros(shape), size // 2
     grid = np.arange(-half, half + 1)
     kernel = np.exp(-(grid[:, None] ** 2 + grid**2) / (2 * sigma**2))
     kernel /= kernel.sum()
@@ -41,8 +41,8 @@ def test_against_the_loop(sigma, size, shape, rng):
     for i, j in np.ndindex(shape):
         for u, v in np.ndindex(size, size):
             row, column = inside(i + u - half, shape[0]), inside(j + v - half, shape[1])
-            wanted[i, j] += kernel[u, v] * picture[row, column]
-    assert relative_error(gaussian_blur(picture, sigma, size), wanted) <= 1e-14
+            expected[i, j] += kernel[u, v] * picture[row, column]
+    assert relative_error(gaussian_blur(picture, sigma, size), expected) <= 1e-14
 
 
 def test_type_shape_and_leading_axes(rng):

@@ -33,20 +33,20 @@ def tree(tmp_path):
     return tmp_path
 
 
-def names(found):
-    return [path.relative_to(found.folder).as_posix() for path in found.pictures]
+def names(paths):
+    return [path.relative_to(paths.folder).as_posix() for path in paths.pictures]
 
 
 def test_what_is_left_out_is_said(tree):
-    found = find(tree)
-    assert names(found) == ["A.TIF", "b.png", "link.png"]
-    assert found.left_out == {
+    paths = find(tree)
+    assert names(paths) == ["A.TIF", "b.png", "link.png"]
+    assert paths.left_out == {
         "of other kinds": ["notes.txt"],
         "hidden": ["._b.png"],
         "not there (dead links)": ["gone.png"],
         "in sub-folders": ["one/c.png", "one/two/d.jpg"],
     }
-    assert found.describe() == (
+    assert paths.describe() == (
         f"{tree}: 3 pictures; left out: 1 hidden (._b.png), 2 in sub-folders (one/c.png, one/two/d.jpg), "
         "1 not there (dead links) (gone.png), 1 of other kinds (notes.txt)"
     )
@@ -54,10 +54,10 @@ def test_what_is_left_out_is_said(tree):
 
 def test_folders_in_it(tree):
     """Each once, whatever links lead round in circles; not those that are hidden, nor where the answers go."""
-    found = find(tree, recursive=True)
-    assert names(found) == ["A.TIF", "b.png", "link.png", "one/c.png", "one/two/d.jpg"]
-    assert found.left_out["of other kinds"] == ["notes.txt", "one/e.txt"]
-    assert names(find(tree, recursive=True, without=tree / "one" / "two")) == names(found)[:-1]
+    paths = find(tree, recursive=True)
+    assert names(paths) == ["A.TIF", "b.png", "link.png", "one/c.png", "one/two/d.jpg"]
+    assert paths.left_out["of other kinds"] == ["notes.txt", "one/e.txt"]
+    assert names(find(tree, recursive=True, without=tree / "one" / "two")) == names(paths)[:-1]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -68,8 +68,8 @@ def test_every_suffix_that_is_read_is_found(suffix, tmp_path):
 
 def test_many_folders_are_not_all_looked_at(tree, monkeypatch):
     monkeypatch.setattr("tunable.images.folders._LOOKED_AT", 1)
-    found = find(tree)
-    assert len(found.pictures) == 3 and "or more in sub-folders" in found.left_out
+    paths = find(tree)
+    assert len(paths.pictures) == 3 and "or more in sub-folders" in paths.left_out
 
 
 def test_a_folder_that_cannot_be_opened(tmp_path, refused, monkeypatch):

@@ -6,5 +6,5 @@ import pytest
 
 @pytest.mark.parametrize("kind", fuzz.KINDS, ids=lambda kind: kind.__name__)
 def test_mutated_input_works_or_is_refused_in_one_line(kind, tmp_path):
-    faults = [found for seed in range(40) if (found := fuzz.attempt(kind, tmp_path, seed))]
+    faults = [fault for seed in range(40) if (fault := fuzz.attempt(kind, tmp_path, seed))]
     assert not faults, faults[0]

@@ -20,9 +20,9 @@ def written(tmp_path):
             helper.make_tensor_value_info(name, TensorProto.FLOAT, N if name == "image" else [1, 2]) for name in inputs
         ]
         result = [helper.make_tensor_value_info("restored", TensorProto.FLOAT, ["n", None, None, None])]
-        held = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+        tensors = [numpy_helper.from_array(value, name) for name, value in constants.items()]
         opset = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1)]
-        graph = helper.make_graph(nodes, "g", given, result, held)
+        graph = helper.make_graph(nodes, "g", given, result, tensors)
         onnx.save(helper.make_model(graph, opset_imports=opset, functions=functions), tmp_path / "a.onnx")
         return read_onnx(tmp_path / "a.onnx")
 
@@ -49,8 +49,8 @@ def test_an_ordinary_graph(written):
 )
 def test_groups_are_seen(out, channels, group, op, written):
     for tunable in (False, True):
-        found = faults(written([conv(group=group, op=op)], weight=kernel(out, channels)), tunable=tunable)
-        assert any(f"c has {group} groups for a kernel ({out}, {channels}, 3, 3)" in fault for fault in found)
+        messages = faults(written([conv(group=group, op=op)], weight=kernel(out, channels)), tunable=tunable)
+        assert any(f"c has {group} groups for a kernel ({out}, {channels}, 3, 3)" in fault for fault in messages)
 
 
 def test_depth_wise_is_allowed(written):
@@ -62,8 +62,8 @@ def test_groups_of_an_unknown_kernel_are_refused(written):
     """Never the benefit of the doubt: the shape of this kernel is known at run time only."""
     nodes = [helper.make_node("Reshape", ["omega", "size"], ["weight"]), conv(group=4)]
     graph = written(nodes, ("image", "omega"), size=np.array([4, 1, 1, -1], np.int64))
-    (found,) = [fault for fault in faults(graph, tunable=True) if "groups" in fault]
-    assert "4 groups" in found
+    (message,) = [fault for fault in faults(graph, tunable=True) if "groups" in fault]
+    assert "4 groups" in message
 
 
 def test_computed_kernels_are_seen(written):

@@ -157,8 +157,8 @@ def start():
     started = []
 
     def start(code, *ignored):
-        wanted = {**PLAIN, **dict.fromkeys(ignored, signal.SIG_IGN)}
-        before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+        handlers = {**PLAIN, **dict.fromkeys(ignored, signal.SIG_IGN)}
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             command = [sys.executable, "-c", code]
             program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

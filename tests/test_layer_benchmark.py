@@ -70,12 +70,12 @@ def rows():
 
 
 def test_summary_joins_turns(rows):
-    found = {(r["batch"], r["form"]): r for r in layer_timing.summary("torch", rows)}
-    assert len(found) == 7
-    grouped = found[4, "grouped"]  # of 1.1, 1.1, 1.5
+    summary = {(r["batch"], r["form"]): r for r in layer_timing.summary("torch", rows)}
+    assert len(summary) == 7
+    grouped = summary[4, "grouped"]  # of 1.1, 1.1, 1.5
     assert (grouped["backend"], grouped["rounds"], grouped["seconds"]) == ("torch", 3, 2.2)
     assert [grouped[name] for name in ("low", "ratio", "high")] == pytest.approx([1.1, 1.1, 1.3])
-    assert found[1, SHARED]["ratio"] == pytest.approx(1.04)
+    assert summary[1, SHARED]["ratio"] == pytest.approx(1.04)
 
 
 def test_fastest_and_limits(rows):
@@ -127,8 +127,8 @@ def test_every_case_is_timed():
     backend = _Counting()
     rows = list(layer_timing.measure(backend, [Layer("dense", 3, 32, 4)], 5, seconds=0))
     forms = ("grouped", "loop", "basis")
-    wanted = {Case(ORDINARY), Case(AGAIN), *(Case(form, p) for form in forms for p in (2, 4, 8))} - {Case("basis", 8)}
-    assert {case for _, case in backend.asked} == wanted == {Case(r["form"], r["p"]) for r in rows}
+    expected = {Case(ORDINARY), Case(AGAIN), *(Case(form, p) for form in forms for p in (2, 4, 8))} - {Case("basis", 8)}
+    assert {case for _, case in backend.asked} == expected == {Case(r["form"], r["p"]) for r in rows}
     assert all(len(r["seconds"]) == 5 for r in rows)
 
 
@@ -138,9 +138,9 @@ def test_command(rows, monkeypatch, tmp_path, capsys):
     table = tmp_path / "layers.csv"
     assert main(["bench", "layers", "--backends", "torch,mindspore", "--json", "--out", str(table)]) == 0
     assert turns == ["torch", "mindspore"]
-    found = json.loads(capsys.readouterr().out)
-    assert found["fastest"] == {name: {"cpu": {"dense": "grouped"}} for name in turns}
-    assert len(found["layers"]) == 14 and len(table.read_text("utf-8").splitlines()) == 15
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["fastest"] == {name: {"cpu": {"dense": "grouped"}} for name in turns}
+    assert len(answer["layers"]) == 14 and len(table.read_text("utf-8").splitlines()) == 15
     assert main(["bench", "layers", "--backends", "torch"]) == 0
     printed = capsys.readouterr().out
     assert "| torch | 3x3 | p = 4 | +4.0 % |" in printed and "**grouped, p = 4** | +10.0 %" in printed

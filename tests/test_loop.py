@@ -6,7 +6,7 @@ import signal
 
 import numpy as np
 import pytest
-from fake import SPECS, Numpy, assert_same_run, at, fail, held, names, press
+from fake import SPECS, Numpy, assert_same_run, at, checkpoints_in, fail, names, press
 from prepared import cut
 
 from tunable.data.degradations import protocol_noise
@@ -43,10 +43,10 @@ def test_batches_and_learning_rates(recipe_of, tmp_path):
     recipe, backend, seen = recipe_of(steps=4), Numpy(), []
     train(recipe, backend, tmp_path, progress=lambda *values: seen.append(values))
     for index, (batch, _) in enumerate(backend.received):
-        wanted = Batches(recipe)[index]
+        expected = Batches(recipe)[index]
         assert batch.index == index
-        np.testing.assert_array_equal(batch.sample["degraded"], wanted.sample["degraded"])
-        np.testing.assert_array_equal(batch.omega, wanted.omega)
+        np.testing.assert_array_equal(batch.sample["degraded"], expected.sample["degraded"])
+        np.testing.assert_array_equal(batch.omega, expected.omega)
     half_cosine = [1, (1 + np.sqrt(0.5)) / 2, 0.5, (1 - np.sqrt(0.5)) / 2]
     np.testing.assert_allclose([rate for _, rate in backend.received], np.multiply(0.01, half_cosine), rtol=1e-12)
     assert seen == [(1, 4, 1), (2, 4, 1 / 2), (3, 4, 1 / 3), (4, 4, 1 / 4)]
@@ -56,7 +56,7 @@ def test_starting_weights(recipe_of, tmp_path):
     """Drawn from the seed, by the recipe's options, or those of a file."""
     specs = [SPECS[0]._replace(phi="base")]
     options = [{}, {"start": "paper"}, {"weights": str(tmp_path / "given.safetensors")}]
-    wanted = [starting_weights(specs, 7, Initial(**one))["gain"] for one in options[:2]]
+    expected = [starting_weights(specs, 7, Initial(**one))["gain"] for one in options[:2]]
     seen = []
     for initial in options:
         backend = Numpy()
@@ -66,7 +66,7 @@ def test_starting_weights(recipe_of, tmp_path):
         if "weights" in initial:
             storage.save(tmp_path / "given.safetensors", {"gain": np.float32([3])}, Header.of(recipe))
         train(recipe, backend, tmp_path / str(len(seen)))
-    assert seen == [*np.ravel(wanted).tolist(), 3] and len(set(seen)) == 3
+    assert seen == [*np.ravel(expected).tolist(), 3] and len(set(seen)) == 3
 
 
 def test_log(recipe_of, tmp_path):
@@ -129,10 +129,10 @@ def test_without_validation_there_is_no_table(recipe_of, tmp_path):
     assert not (tmp_path / "validation.csv").exists()
 
 
-@pytest.mark.parametrize(("keep", "wanted"), [(1, (10,)), (2, (8, 10)), (3, (4, 8, 10)), (9, (4, 8, 10))])
-def test_rotation(keep, wanted, recipe_of, tmp_path):
+@pytest.mark.parametrize(("keep", "expected"), [(1, (10,)), (2, (8, 10)), (3, (4, 8, 10)), (9, (4, 8, 10))])
+def test_rotation(keep, expected, recipe_of, tmp_path):
     train(recipe_of(keep=keep), Numpy(), tmp_path)
-    assert held(tmp_path) == names(*wanted)
+    assert checkpoints_in(tmp_path) == names(*expected)
 
 
 # --- going on
@@ -181,10 +181,10 @@ def test_a_row_cut_within_its_last_number_is_dropped(name, recipe_of, tmp_path, 
     (out / name).write_text(rows[:-3])
     train(recipe_of(), Numpy(), out, resume=True)
     assert (out / "validation.csv").read_text() == (whole / "validation.csv").read_text()  # made up for
-    wanted = (whole / "log.csv").read_text().splitlines(keepends=True)
+    expected = (whole / "log.csv").read_text().splitlines(keepends=True)
     if name == "log.csv":
-        wanted = [row for row in wanted if not row.startswith("8,")]
-    assert (out / "log.csv").read_text() == "".join(wanted)
+        expected = [row for row in expected if not row.startswith("8,")]
+    assert (out / "log.csv").read_text() == "".join(expected)
 
 
 def test_resuming_a_finished_run_only_writes_the_model(recipe_of, tmp_path, whole):
@@ -209,7 +209,7 @@ def test_resuming_where_there_is_nothing_starts(recipe_of, tmp_path, whole):
 def test_a_loss_that_is_not_finite(loss, step, kept, says, recipe_of, tmp_path, refused):
     with refused(CheckFailed, f"the loss is {loss} at step {step}", says):
         train(recipe_of(), Numpy(at(step, lambda: loss)), tmp_path)
-    assert held(tmp_path) == names(*kept) and not (tmp_path / "model.safetensors").exists()
+    assert checkpoints_in(tmp_path) == names(*kept) and not (tmp_path / "model.safetensors").exists()
 
 
 def test_weights_that_are_not_finite_are_not_kept(recipe_of, tmp_path, refused):
@@ -218,14 +218,14 @@ def test_weights_that_are_not_finite_are_not_kept(recipe_of, tmp_path, refused):
     backend.fault = at(8, lambda: backend.network["gain"].fill(np.nan))
     with refused(CheckFailed, "weights.gain is not finite after step 8", names(4)[0]):
         train(recipe_of(keep=1), backend, tmp_path)
-    assert held(tmp_path) == names(4)
+    assert checkpoints_in(tmp_path) == names(4)
 
 
 def test_a_second_interrupt_acts_at_once(recipe_of, tmp_path, monkeypatch):
     monkeypatch.setattr(interrupts, "TOGETHER", 0)  # as if more than a second lay between them
     with pytest.raises(KeyboardInterrupt):
         train(recipe_of(), Numpy(at(6, lambda: (press(), press()))), tmp_path)
-    assert held(tmp_path) == names(4)  # step 6 is half done
+    assert checkpoints_in(tmp_path) == names(4)  # step 6 is half done
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -238,7 +238,7 @@ def test_an_interrupt_while_a_checkpoint_is_written_leaves_it_whole(recipe_of, t
         with pytest.raises(Stopped) as stopped:
             train(recipe_of(), Numpy(), tmp_path / "run")
     assert stopped.value.number == signal.SIGINT
-    assert held(tmp_path / "run") == names(4) and not (tmp_path / "run" / "validation.csv").exists()
+    assert checkpoints_in(tmp_path / "run") == names(4) and not (tmp_path / "run" / "validation.csv").exists()
     train(recipe_of(), Numpy(), tmp_path / "run", resume=True)
     assert_same_run(tmp_path / "run", whole)
 

@@ -4,7 +4,7 @@ import os
 import shutil
 
 import pytest
-from fake import Numpy, assert_same_run, at, fail, held, names
+from fake import Numpy, assert_same_run, at, checkpoints_in, fail, names
 from PIL import Image
 from prepared import cut
 
@@ -27,7 +27,7 @@ def test_a_picture_lost_during_the_run(recipe_of, folder, tmp_path, whole, refus
     out, backend = tmp_path / "run", Numpy(at(2, cut))
     with refused(DataError, ".png", "truncated"):
         train(recipe_of(data={"cache_gib": 0}), backend, out)
-    assert 2 <= len(backend.received) < 10 and held(out)[-1:] == names(len(backend.received))
+    assert 2 <= len(backend.received) < 10 and checkpoints_in(out)[-1:] == names(len(backend.received))
     for path, content in pictures.items():
         path.write_bytes(content)
     train(recipe_of(), Numpy(), out, resume=True)

@@ -46,8 +46,8 @@ def test_target(photograph, make_recipe):
     specs = make_recipe().objectives
     degraded = protocol_degraded(photograph, 25, 1)
     clean, noisy = photograph.astype(np.float64), degraded.astype(np.float64)
-    found = metrics.target(photograph, degraded, specs, 1, np.array([0.0, 0.5]))
-    assert relative_error(found, clean + 0.5 * 0.9 * (noisy - clean)) <= 1e-14
+    result = metrics.target(photograph, degraded, specs, 1, np.array([0.0, 0.5]))
+    assert relative_error(result, clean + 0.5 * 0.9 * (noisy - clean)) <= 1e-14
     # without noise kept the target is the clean picture
     np.testing.assert_array_equal(metrics.target(photograph, degraded, specs, 1, np.array([1.0, 0.0])), clean)
 
@@ -71,8 +71,8 @@ def test_ssim_against_its_formula(photograph):
 
     (ma, mb), (c1, c2) = (mean(a), mean(b)), (0.01**2, 0.03**2)
     va, vb, cov = mean(a * a) - ma * ma, mean(b * b) - mb * mb, mean(a * b) - ma * mb
-    wanted = ((2 * ma * mb + c1) * (2 * cov + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))).mean()
-    assert metrics.ssim(a, b) == pytest.approx(wanted, abs=1e-9)
+    expected = ((2 * ma * mb + c1) * (2 * cov + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))).mean()
+    assert metrics.ssim(a, b) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 1.0])
@@ -87,8 +87,8 @@ def test_residual_fraction_is_the_argmax_of_psnr(photograph, rng):
     restored = photograph + 0.4 * 0.9 * (degraded - photograph) + 0.01 * rng.standard_normal(photograph.shape)
     tried = np.linspace(0, 1, 101)
     values = [metrics.psnr(restored, photograph + r * 0.9 * (degraded - photograph)) for r in tried]
-    found = metrics.residual_fraction(restored, photograph, degraded, 0.9)
-    assert abs(found - tried[int(np.argmax(values))]) <= 0.0051
+    result = metrics.residual_fraction(restored, photograph, degraded, 0.9)
+    assert abs(result - tried[int(np.argmax(values))]) <= 0.0051
 
 
 def test_residual_fraction_is_clipped_or_undefined(photograph):

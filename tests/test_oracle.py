@@ -251,28 +251,28 @@ def test_sharpened_target_is_the_loop(rng):
     ).objectives
     sample = {name: rng.uniform(size=(2, 1, 6, 5)) for name in ("clean", "degraded")}
     omega = np.array([[0.3, 0.2], [1.0, 0.6]])
-    found = oracle.target(specs, 0, sample, omega)
+    result = oracle.target(specs, 0, sample, omega)
     steps = np.arange(-4, 5)
     g = np.exp(-(steps[:, None] ** 2 + steps**2) / (2 * 2.5**2))
     for n, (sharpen, remove) in enumerate(omega):
         clean, degraded = sample["clean"][n, 0], sample["degraded"][n, 0]
         noisy = clean + (1 - remove) * 0.5 * (degraded - clean)
         assert relative_error(oracle.target(specs, 1, sample, omega)[n, 0], noisy) <= ROUNDING
-        padded, wanted = np.pad(noisy, 4, "reflect"), np.zeros((6, 5))
+        padded, expected = np.pad(noisy, 4, "reflect"), np.zeros((6, 5))
         for i, j in np.ndindex(6, 5):
             blurred = np.sum(g * padded[i : i + 9, j : j + 9]) / g.sum()
-            wanted[i, j] = noisy[i, j] + sharpen * 3 * (noisy[i, j] - blurred)
-        assert relative_error(found[n, 0], wanted) <= ROUNDING
+            expected[i, j] = noisy[i, j] + sharpen * 3 * (noisy[i, j] - blurred)
+        assert relative_error(result[n, 0], expected) <= ROUNDING
 
 
 @pytest.mark.parametrize(
-    ("distance", "wanted"), [("l1", 2.0), ("l2", 5.0), ("charbonnier", (np.sqrt(9.000001) + np.sqrt(1.000001)) / 2)]
+    ("distance", "expected"), [("l1", 2.0), ("l2", 5.0), ("charbonnier", (np.sqrt(9.000001) + np.sqrt(1.000001)) / 2)]
 )
-def test_distances_written_numbers(distance, wanted):
+def test_distances_written_numbers(distance, expected):
     rec = loss_recipe({"kind": "rec", "distance": distance})
     sample = {"clean": np.zeros((1, 1, 1, 2))}
     restored = np.array([3.0, -1.0]).reshape(1, 1, 1, 2)
-    np.testing.assert_allclose(oracle.objective(rec, 0, restored, sample, np.ones(1)), [wanted], rtol=1e-14)
+    np.testing.assert_allclose(oracle.objective(rec, 0, restored, sample, np.ones(1)), [expected], rtol=1e-14)
 
 
 def test_parts_of_the_colour_space_written_numbers():

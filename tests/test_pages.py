@@ -1,5 +1,7 @@
-"""What README and the pages say is true: every command and program runs, links lead somewhere, verbs exist."""
+"""README, the pages and --help tell the truth: commands and programs run, links lead somewhere, verbs exist."""
 
+import argparse
+import importlib
 import re
 import runpy
 import shlex
@@ -22,6 +24,8 @@ PAGES.sort(key=lambda path: path != ROOT / "README.md")  # the README's trouble 
 BLOCK = re.compile(r"```(sh|python)\n(.*?)```", re.DOTALL)
 TEXTS = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in PAGES}
 BLOCKS = {name: BLOCK.findall(text) for name, text in TEXTS.items() if BLOCK.search(text)}
+HELP = "--help of every verb"
+EXAMPLES = {verb: importlib.import_module(f"tunable.commands.{verb}").EXAMPLES for verb in VERBS}
 
 # Commands that no test runs, by what they begin with, and why.
 NOT_RUN = {
@@ -32,6 +36,8 @@ NOT_RUN = {
     "TUNABLE_BACKENDS=mindspore TUNABLE_DEVICE_MINDSPORE=ascend python -m pytest": "it needs an Ascend NPU",
     "TUNABLE_BACKENDS=torch python -m pytest": "it runs tests, of which this is one",
     "python -m parity_tests.mutants": "it runs for minutes; test_mutants.py does it",
+    "tunable bench": "it times for minutes; test_benchmark.py and test_layer_benchmark.py do it with less",
+    "tunable demo": "it trains for minutes; test_demo.py does it with less",
 }
 # What makes a command that takes long take seconds, by what it begins with. It does the same with less.
 SMALLER = {
@@ -45,19 +51,29 @@ SMALLER = {
 
 
 def commands(text: str) -> list[str]:
-    """The commands of a block: lines, those joined that end in a backslash, without comments."""
+    """The commands of a block, without comments; lines that end in a backslash are joined with the next."""
     lines = [" ".join(shlex.split(line, comments=True)) for line in text.replace("\\\n", " ").splitlines()]
     return [line for line in lines if line]
 
 
+def lines_of(page: str) -> list[str]:
+    """The commands of a page in order."""
+    return [line for kind, text in BLOCKS[page] if kind == "sh" for line in commands(text)]
+
+
+# What stands on a page as well is run there.
+ELSEWHERE = {line for page in BLOCKS for line in lines_of(page)}
+BLOCKS[HELP] = [("sh", "\n".join(line for lines in EXAMPLES.values() for line in lines if line not in ELSEWHERE))]
+
+
 def reason(line: str) -> str | None:
-    """Of NOT_RUN the key that a command begins with."""
+    """The key of NOT_RUN that a command begins with."""
     return next((beginning for beginning in NOT_RUN if line.startswith(beginning)), None)
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """What a clone holds of what the pages name; the run that README trains; and files that a reader has."""
+    """A folder with the clone's files that the pages name, the run that README trains, and files that a reader has."""
     at = tmp_path_factory.mktemp("clone")
     results = Path("docs") / "results" / "denoise_mini"
     shutil.copytree(ROOT / "configs", at / "configs")
@@ -70,7 +86,7 @@ def clone(tmp_path_factory):
     tifffile.imwrite(at / "scan.tif", values, photometric="rgb")  # two pages
     if "torch" in installed():  # without it no pickle can be read
         foreign_files(at)
-    train = next(line for _, text in BLOCKS["README.md"] for line in commands(text) if line.startswith("tunable train"))
+    train = next(line for line in lines_of("README.md") if line.startswith("tunable train"))
     with pytest.MonkeyPatch.context() as patch:
         reader(patch, at)
         run(train)
@@ -79,7 +95,7 @@ def clone(tmp_path_factory):
 
 
 def foreign_files(at: Path) -> None:
-    """What docs/convert.md converts: tiny networks by the official names of SwinIR."""
+    """Write what docs/convert.md converts: tiny networks by the official names of SwinIR."""
     import torch
 
     from parity_tests.official import state
@@ -117,7 +133,7 @@ NEEDS_TORCH = pytest.mark.skipif("torch" not in installed(), reason="torch is no
     "page", [pytest.param(page, marks=NEEDS_TORCH) if page == "docs/convert.md" else page for page in BLOCKS]
 )
 def test_commands_and_programs_run(page, clone, tmp_path, monkeypatch):
-    """In order, in one folder, without environment variables; a command with the options of SMALLER."""
+    """They run in order, in one folder, without environment variables; a command gets the options of SMALLER."""
     folder = tmp_path / "clone"
     runs = "runs" if page == "README.md" else ""
     shutil.copytree(clone, folder, ignore=lambda _, names: [name for name in names if name == runs])
@@ -137,14 +153,26 @@ def test_commands_and_programs_run(page, clone, tmp_path, monkeypatch):
                     assert tuple(made["ordinary"](made["clean"]).shape) == tuple(made["clean"].shape)
 
 
-def test_what_is_not_run_is_there():
-    lines = [line for blocks in BLOCKS.values() for kind, text in blocks if kind == "sh" for line in commands(text)]
+@pytest.mark.parametrize("verb", VERBS)
+def test_examples_of_help_are_parsed(verb):
+    """Also the examples that are not run, by the parser of the verb that they stand under."""
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    importlib.import_module(f"tunable.commands.{verb}").add_arguments(parser)
+    assert EXAMPLES[verb]
+    for line in EXAMPLES[verb]:
+        program, named, *words = shlex.split(line)
+        assert (program, named) == ("tunable", verb)
+        parser.parse_args(words)
+
+
+def test_what_is_not_run_stands_on_a_page():
+    lines = [line for page in BLOCKS for line in lines_of(page)]
     assert {reason(line) for line in lines} - {None} == set(NOT_RUN)
     assert all(any(line.startswith(beginning) for line in lines) for beginning in SMALLER)
 
 
 def anchors(text: str) -> set[str]:
-    """What a link may name of a page: its headings as GitHub writes them."""
+    """The names by which a link may call a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.M)
     plain = [re.sub(r"\[([^]]*)\]\([^)]*\)|`", r"\1", heading) for heading in headings]
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in plain}
@@ -181,16 +209,16 @@ NAMED = re.compile(r"(docs/[\w/]+\.md)(?:, (?P<quote>[\"`])(?P<section>[^\"`\n]+
 
 def _named() -> set[tuple[str, str]]:
     """(page, section) of every page of docs/ that a source or a page names; "" where no section is named."""
-    found = set()
+    references = set()
     for path in [*ROOT.rglob("*.py"), *ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         if ".venv" not in path.parts:
             text = path.read_text("utf-8")
-            found |= {(match[1], match["section"] or "") for match in NAMED.finditer(text)}
-    return found
+            references |= {(match[1], match["section"] or "") for match in NAMED.finditer(text)}
+    return references
 
 
 def test_what_is_named_is_there():
-    """Every page, and every section by its heading; and nothing refers to notes that a clone does not hold."""
+    """Every named page and section is there, and nothing refers to notes that a clone does not hold."""
     named = _named()
     assert ("docs/method.md", "Objectives") in named
     missing = {page for page, _ in named if not (ROOT / page).is_file()}

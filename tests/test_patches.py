@@ -177,8 +177,8 @@ def place_of(patch, pictures):
 def test_patches_are_turned_crops_of_the_pictures(batches, folder):
     pictures = [read_bytes(path) for path in find_pictures([str(folder)])]
     made = batches(batch=32)
-    found = [place_of(patch, pictures) for index in range(8) for patch in made[index].sample["clean"]]
-    numbers, tops, lefts, symmetries = zip(*found, strict=True)
+    places = [place_of(patch, pictures) for index in range(8) for patch in made[index].sample["clean"]]
+    numbers, tops, lefts, symmetries = zip(*places, strict=True)
     assert set(numbers) == {0, 1} and set(symmetries) == set(range(8))
     assert set(tops) == set(range(13)) and set(lefts) == set(range(17))  # 20x24 less 8, both ends included
     assert min(symmetries.count(symmetry) for symmetry in range(8)) > 12  # of 32 expected
@@ -330,19 +330,19 @@ def test_the_cache_does_not_change_batches(batches):
 
 def test_batches_do_not_share_memory_with_the_cache(batches):
     made = batches()
-    wanted = made[0].sample["clean"].copy()
+    expected = made[0].sample["clean"].copy()
     made[0].sample["clean"][:] = 0
-    np.testing.assert_array_equal(made[0].sample["clean"], wanted)
+    np.testing.assert_array_equal(made[0].sample["clean"], expected)
 
 
 def test_pictures_of_16_bits_are_trained_on_with_16(batches, tmp_path, rng):
     levels = rng.integers(0, 65536, (30, 40, 3), dtype=np.uint16)
     write(tmp_path / "deep.png", levels)
     patches = batches(train=str(tmp_path))[0].sample["clean"].astype(np.float64) * 65535
-    held = {tuple(pixel) for pixel in levels.reshape(-1, 3).tolist()}
-    found = np.rint(patches).astype(int).transpose(0, 2, 3, 1).reshape(-1, 3)
+    known = {tuple(pixel) for pixel in levels.reshape(-1, 3).tolist()}
+    drawn = np.rint(patches).astype(int).transpose(0, 2, 3, 1).reshape(-1, 3)
     np.testing.assert_allclose(patches, np.rint(patches), atol=0.01)
-    assert all(tuple(pixel) in held for pixel in found.tolist())
+    assert all(tuple(pixel) in known for pixel in drawn.tolist())
 
 
 def test_find_pictures(folder, tmp_path, monkeypatch):
@@ -350,8 +350,8 @@ def test_find_pictures(folder, tmp_path, monkeypatch):
     other.mkdir()
     (other / "z.png").write_bytes(b"")
     monkeypatch.setenv("PLACE", str(tmp_path))
-    found = find_pictures(["${PLACE}/other", "bundled", str(folder)])
-    assert [path.name for path in found] == ["z.png", *BUNDLED_TRAIN, "a.png", "b.png"]
+    paths = find_pictures(["${PLACE}/other", "bundled", str(folder)])
+    assert [path.name for path in paths] == ["z.png", *BUNDLED_TRAIN, "a.png", "b.png"]
 
 
 def test_missing_pictures(batches, tmp_path, monkeypatch, refused):

@@ -33,10 +33,10 @@ def test_without_loss(suffix, restore):
     alpha = np.tile(np.linspace(0, 255, 96).astype(np.uint8), (96, 1))
     Image.fromarray(np.dstack([levels, alpha])).save("in.png")
     restore("in.png", f"out{suffix}")
-    found = read_picture(f"out{suffix}")
-    np.testing.assert_array_equal(found.levels, levels)
+    result = read_picture(f"out{suffix}")
+    np.testing.assert_array_equal(result.levels, levels)
     if suffix not in (".bmp", ".ppm"):
-        np.testing.assert_array_equal(found.alpha, alpha)
+        np.testing.assert_array_equal(result.alpha, alpha)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".avif"])
@@ -54,9 +54,9 @@ def test_lossy_formats_lose_little(suffix, restore):
         sizes.append(Path(f"q{quality}{suffix}").stat().st_size)
     assert values == sorted(values) and sizes == sorted(sizes) and values[0] < psnr(f"out{suffix}", levels) < values[2]
     if suffix != ".avif":
-        with Image.open(f"out{suffix}") as found:
-            assert found.layer[0][1:3] == (1, 1) and found.layer[1][1:3] == (1, 1)  # chroma in full resolution
-            assert found.quantization[0][0] == 1  # of quality 98
+        with Image.open(f"out{suffix}") as result:
+            assert result.layer[0][1:3] == (1, 1) and result.layer[1][1:3] == (1, 1)  # chroma in full resolution
+            assert result.quantization[0][0] == 1  # of quality 98
 
 
 def test_webp_of_a_quality(restore):
@@ -117,14 +117,14 @@ def test_grey_stays_grey(source, suffix, restore):
     image.save(source, **options)
     before = read_picture(source)
     assert restore(source, f"out{suffix}", omega="0,1") == []
-    found = read_picture(f"out{suffix}")
+    result = read_picture(f"out{suffix}")
     with Image.open(f"out{suffix}") as written:
         assert written.mode == ("I;16" if "deep" in source and suffix in (".png", ".tif") else "L")
     keeps = options and suffix in (".png", ".jpg", ".tif")
-    assert found.grey and found.profile == (GREYS if keeps else None)
-    full = 65535 if found.levels.dtype == np.uint16 else 255
-    wanted = to_floats(before.levels).astype(np.float64).mean(axis=2) * (0.5 + 1 + 1) / 3  # red is halved
-    np.testing.assert_allclose(found.levels[..., 0] / full, wanted, atol=1.5 / full if suffix != ".jpg" else 0.03)
+    assert result.grey and result.profile == (GREYS if keeps else None)
+    full = 65535 if result.levels.dtype == np.uint16 else 255
+    expected = to_floats(before.levels).astype(np.float64).mean(axis=2) * (0.5 + 1 + 1) / 3  # red is halved
+    np.testing.assert_allclose(result.levels[..., 0] / full, expected, atol=1.5 / full if suffix != ".jpg" else 0.03)
 
 
 def test_grey_with_alpha(restore):
@@ -135,15 +135,15 @@ def test_grey_with_alpha(restore):
     for source in ("in.png", "in.tif"):
         for target in ("out.png", "out.tif"):
             restore(source, target)
-            found = read_picture(target)
-            assert found.grey and found.profile == (GREYS if source == "in.png" else None)
+            result = read_picture(target)
+            assert result.grey and result.profile == (GREYS if source == "in.png" else None)
             scale = 1 if source == "in.png" else 257
-            np.testing.assert_array_equal(found.levels[..., 0], values[..., 0].astype(int) * scale)
-            np.testing.assert_array_equal(found.alpha, values[..., 1].astype(int) * scale)
+            np.testing.assert_array_equal(result.levels[..., 0], values[..., 0].astype(int) * scale)
+            np.testing.assert_array_equal(result.alpha, values[..., 1].astype(int) * scale)
     restore("in.png", "out.webp")  # has three channels
-    found = read_picture("out.webp")
-    assert not found.grey and found.profile is None
-    np.testing.assert_array_equal(found.levels, values[..., :1].repeat(3, axis=2))
+    result = read_picture("out.webp")
+    assert not result.grey and result.profile is None
+    np.testing.assert_array_equal(result.levels, values[..., :1].repeat(3, axis=2))
 
 
 def test_what_counts_as_grey(tmp_path):
@@ -211,9 +211,9 @@ def test_tags_are_kept(of, into, restore):
     deep = of == "16 bits"
     name = source(".png" if deep else of, deep)
     assert restore(name, f"out{into}") == []
-    with Image.open(f"out{into}") as found:
-        found.load()
-        tags = found.getexif()
+    with Image.open(f"out{into}") as result:
+        result.load()
+        tags = result.getexif()
         assert (
             tags[Base.Make] == "Makers" and tags[Base.Artist] == "A. N. Other" and tags[Base.Copyright] == "all rights"
         )
@@ -221,13 +221,13 @@ def test_tags_are_kept(of, into, restore):
         within, place = tags.get_ifd(IFD.Exif), tags.get_ifd(IFD.GPSInfo)
         assert within[36867] == "2024:05:06 07:08:09" and within[42036] == "50mm f/1.8"
         assert float(within[33434]) == pytest.approx(1 / 250)
-        assert (within[40962], within[40963]) == found.size  # of the picture that is written
+        assert (within[40962], within[40963]) == result.size  # of the picture that is written
         assert place[GPS.GPSLatitudeRef] == "N" and tuple(map(float, place[GPS.GPSLatitude])) == (60.0, 10.0, 1.5)
-        dpi = found.info["dpi"] if "dpi" in found.info else (tags[Base.XResolution], tags[Base.YResolution])
+        dpi = result.info["dpi"] if "dpi" in result.info else (tags[Base.XResolution], tags[Base.YResolution])
         assert tuple(map(float, dpi)) == pytest.approx((300, 200), abs=0.02)
-        xmp = found.info["xmp"]
+        xmp = result.info["xmp"]
         assert b"a lake" in xmp and b'tiff:Orientation="1"' in xmp
-        assert found.size == (20, 24)
+        assert result.size == (20, 24)
     if deep and into in (".png", ".tif"):
         assert read_picture(f"out{into}").levels.dtype == np.uint16
 
@@ -241,16 +241,16 @@ def test_a_thumbnail_is_dropped(restore):
     second[259], second[513], second[514] = 6, 0, len(thumbnail.getvalue())
     at = 8 + len(first.tobytes(8))
     second[513] = at + len(second.tobytes(at))
-    held = bytearray(first.tobytes(8))
-    held[14:18] = struct.pack("<L", at)  # behind the one entry: where the next directory is
-    tags = b"Exif\0\0II*\0\x08\0\0\0" + held + second.tobytes(at) + thumbnail.getvalue()
+    exif = bytearray(first.tobytes(8))
+    exif[14:18] = struct.pack("<L", at)  # behind the one entry: where the next directory is
+    tags = b"Exif\0\0II*\0\x08\0\0\0" + exif + second.tobytes(at) + thumbnail.getvalue()
     Image.fromarray(photograph(24)).save("in.jpg", exif=bytes(tags))
-    with Image.open("in.jpg") as found:
-        assert found.getexif().get_ifd(IFD.IFD1)[514] == len(thumbnail.getvalue())
+    with Image.open("in.jpg") as picture:
+        assert picture.getexif().get_ifd(IFD.IFD1)[514] == len(thumbnail.getvalue())
     restore("in.jpg", "out.jpg")
     assert Path("out.jpg").read_bytes().count(b"\xff\xd8\xff") == 1
-    with Image.open("out.jpg") as found:
-        assert not found.getexif().get_ifd(IFD.IFD1)
+    with Image.open("out.jpg") as picture:
+        assert not picture.getexif().get_ifd(IFD.IFD1)
 
 
 def test_what_a_format_does_not_hold_is_said(restore):
@@ -277,5 +277,5 @@ def test_damaged_tags_do_not_stop_a_picture(restore):
         Path("in.jpg").write_bytes(changed)
         lines = restore("in.jpg", "out.tif")
         assert all("EXIF" in line for line in lines)
-        with Image.open("out.tif") as found:
-            found.load()
+        with Image.open("out.tif") as result:
+            result.load()

@@ -29,12 +29,12 @@ def animation(name, frames, durations=(40, 80, 120), loop=3):
 @pytest.mark.parametrize("into", ["out.png", "out.webp", "out.avif"])
 def test_frames_stay_together(of, into, restore):
     assert restore(animation(of, flags()), into) == []
-    found = list(read_frames(into))
-    assert len(found) == 3 and [frame.duration for frame in found] == [40, 80, 120]
+    result = list(read_frames(into))
+    assert len(result) == 3 and [frame.duration for frame in result] == [40, 80, 120]
     if into != "out.avif":
-        assert found[0].loop == 3
-    for frame, wanted in zip(found, flags(), strict=True):
-        assert np.abs(frame.levels.astype(int) - wanted).max() <= (3 if "avif" in into or "gif" in of else 0)
+        assert result[0].loop == 3
+    for frame, expected in zip(result, flags(), strict=True):
+        assert np.abs(frame.levels.astype(int) - expected).max() <= (3 if "avif" in into or "gif" in of else 0)
 
 
 def test_a_gif_without_a_count_is_shown_once(restore):
@@ -47,8 +47,8 @@ def test_a_gif_without_a_count_is_shown_once(restore):
 def test_transparent_frames(restore):
     frames = [np.dstack([frame, np.tile(np.arange(24, dtype=np.uint8) * 10, (24, 1))]) for frame in flags()]
     restore(animation("in.png", frames), "out.webp")
-    for frame, wanted in zip(read_frames("out.webp"), frames, strict=True):
-        np.testing.assert_array_equal(frame.alpha, wanted[..., 3])
+    for frame, expected in zip(read_frames("out.webp"), frames, strict=True):
+        np.testing.assert_array_equal(frame.alpha, expected[..., 3])
 
 
 @pytest.mark.parametrize("deep", [False, True])
@@ -83,8 +83,8 @@ def test_pages_stay_together(deep, restore):
 ])  # fmt: skip
 def test_what_is_left_out_is_said(of, into, line, restore):
     animation(of, flags()) if of != "in.tif" else tifffile.imwrite(of, np.stack(flags()), photometric="rgb")
-    (found,) = restore(of, into)
-    assert found.startswith(line)
+    (message,) = restore(of, into)
+    assert message.startswith(line)
     np.testing.assert_allclose(read_picture(into).levels, flags()[0], atol=3)
     assert read_picture(into).frames == 1
 

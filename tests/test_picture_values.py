@@ -41,9 +41,9 @@ def test_a_type_is_read_by_its_own_range(dtype, truth, tmp_path, caplog):
     path = tif(tmp_path / "a.tif", (np.rint(values) if full > 1 else values).astype(dtype))
     step = 1 / min(full if full > 1 else 2048, 65535)  # the coarser of the type's and of a level; float16 has 11 bits
     np.testing.assert_allclose(read(path), truth if truth.ndim == 3 else truth[..., None].repeat(3, 2), atol=step)
-    found = read_picture(path)
-    assert found.grey == (truth.ndim == 2) and not caplog.records
-    assert found.levels.dtype == (np.uint8 if dtype is np.uint8 else np.uint16)
+    result = read_picture(path)
+    assert result.grey == (truth.ndim == 2) and not caplog.records
+    assert result.levels.dtype == (np.uint8 if dtype is np.uint8 else np.uint16)
 
 
 @pytest.mark.parametrize(
@@ -62,25 +62,25 @@ def test_forms_of_floats(options, tmp_path):
     """Strips, tiles, planes, alpha, byte orders: each as the plainest."""
     values = COLOUR.astype(np.float32)
     with_alpha = np.dstack([values, GREY.astype(np.float32)])
-    for held, extra in ((values, {}), (with_alpha, {"extrasamples": ["unassalpha"]})):
-        found = read_picture(tif(tmp_path / "a.tif", held, **extra, **options))
-        np.testing.assert_array_equal(found.levels, np.rint(values.astype(np.float64) * 65535))
-        assert (found.alpha is None) == (extra == {})
-    np.testing.assert_array_equal(found.alpha, np.rint(with_alpha[..., 3].astype(np.float64) * 65535))
+    for samples, extra in ((values, {}), (with_alpha, {"extrasamples": ["unassalpha"]})):
+        result = read_picture(tif(tmp_path / "a.tif", samples, **extra, **options))
+        np.testing.assert_array_equal(result.levels, np.rint(values.astype(np.float64) * 65535))
+        assert (result.alpha is None) == (extra == {})
+    np.testing.assert_array_equal(result.alpha, np.rint(with_alpha[..., 3].astype(np.float64) * 65535))
     if "tile" not in options:
         planes = {"photometric": "rgb", "planarconfig": "separate", "extrasamples": ["unassalpha"]}
-        found = read_picture(tif(tmp_path / "b.tif", with_alpha.transpose(2, 0, 1).copy(), **planes, **options))
-        np.testing.assert_array_equal(found.levels, np.rint(values.astype(np.float64) * 65535))
-        np.testing.assert_array_equal(found.alpha, np.rint(with_alpha[..., 3].astype(np.float64) * 65535))
+        result = read_picture(tif(tmp_path / "b.tif", with_alpha.transpose(2, 0, 1).copy(), **planes, **options))
+        np.testing.assert_array_equal(result.levels, np.rint(values.astype(np.float64) * 65535))
+        np.testing.assert_array_equal(result.alpha, np.rint(with_alpha[..., 3].astype(np.float64) * 65535))
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_a_highlight_leaves_the_rest_as_it_is(dtype, tmp_path, caplog):
     values = GREY.astype(dtype)
     values[3, 5] = 1.7
-    found = read_picture(tif(tmp_path / "a.tif", values)).levels[..., 0]
+    result = read_picture(tif(tmp_path / "a.tif", values)).levels[..., 0]
     values[3, 5] = 1
-    np.testing.assert_array_equal(found, np.rint(values.astype(np.float64) * 65535))
+    np.testing.assert_array_equal(result, np.rint(values.astype(np.float64) * 65535))
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert all(
@@ -108,8 +108,8 @@ def test_values_far_outside_are_one_line(values, fragments, tmp_path, refused):
 
 def test_negative_numbers_are_black(tmp_path, caplog):
     values = np.array([[-32768, -5, 0, 16384, 32767]], np.int16)
-    found = read_levels(tif(tmp_path / "a.tif", values))
-    np.testing.assert_array_equal(found[0, :, 0], [0, 0, 0, round(16384 / 32767 * 65535), 65535])
+    result = read_levels(tif(tmp_path / "a.tif", values))
+    np.testing.assert_array_equal(result[0, :, 0], [0, 0, 0, round(16384 / 32767 * 65535), 65535])
     assert "int16 values from -32768 to 32767 were clipped to 0..32767: 40 %" in caplog.text
 
 
@@ -124,18 +124,19 @@ def test_bits(bits, white, tmp_path):
     """Packed bits, written by hand."""
     levels = np.arange(16 * 4).reshape(4, 16) % 2**bits
     levels[0, 0] = 2**bits - 1
-    held = 2**bits - 1 - levels if white else levels
+    samples = 2**bits - 1 - levels if white else levels
     raw = b"".join(
-        int("".join(f"{value:0{bits}b}" for value in row), 2).to_bytes(16 * bits // 8, "big") for row in held.tolist()
+        int("".join(f"{value:0{bits}b}" for value in row), 2).to_bytes(16 * bits // 8, "big")
+        for row in samples.tolist()
     )
     entries = [(256, 16), (257, 4), (258, bits), (259, 1), (262, int(not white)), (273, 8), (277, 1), (278, 4)]
     entries.append((279, len(raw)))
     data = b"II*\0" + struct.pack("<I", 8 + len(raw)) + raw + struct.pack("<H", len(entries))
     data += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries) + b"\0\0\0\0"
     (tmp_path / "a.tif").write_bytes(data)
-    found = read_picture(tmp_path / "a.tif")
+    result = read_picture(tmp_path / "a.tif")
     np.testing.assert_allclose(read(tmp_path / "a.tif")[..., 1], levels / (2**bits - 1), atol=0.5 / 65535)
-    assert found.grey and found.levels.dtype == (np.uint8 if bits < 8 else np.uint16)
+    assert result.grey and result.levels.dtype == (np.uint8 if bits < 8 else np.uint16)
 
 
 @pytest.mark.parametrize(
@@ -146,9 +147,9 @@ def test_maximum_of_pnm(maximum, kind, tmp_path):
     values = np.rint(truth * maximum)
     raw = values.astype(np.uint8 if maximum < 256 else ">u2").tobytes()
     (tmp_path / "a.pnm").write_bytes(kind + b" 24 20 %d " % maximum + raw)
-    found = read(tmp_path / "a.pnm")
+    result = read(tmp_path / "a.pnm")
     step = 0.51 / (65535 if maximum > 255 else 255)
-    np.testing.assert_allclose(found[..., 1], (values if truth is GREY else values[..., 1]) / maximum, atol=step)
+    np.testing.assert_allclose(result[..., 1], (values if truth is GREY else values[..., 1]) / maximum, atol=step)
 
 
 def test_ink_and_lab(tmp_path, refused):
@@ -174,8 +175,8 @@ def test_ink_by_its_profile(tmp_path, caplog):
     """A profile that is none of ink is said, and left."""
     smooth = np.tile(np.array([200, 120, 40], dtype=np.uint8), (16, 16, 1))
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    for name, held in (("a.jpg", profile), ("b.jpg", b"none")):
-        Image.fromarray(smooth).convert("CMYK").save(tmp_path / name, quality=98, icc_profile=held)
+    for name, embedded in (("a.jpg", profile), ("b.jpg", b"none")):
+        Image.fromarray(smooth).convert("CMYK").save(tmp_path / name, quality=98, icc_profile=embedded)
         assert np.abs(read_levels(tmp_path / name).astype(int) - smooth).max() <= 4
         assert f"{name}: its colour profile is not one of CMYK" in caplog.text
     assert read_picture(tmp_path / "a.jpg").profile is None
@@ -194,8 +195,8 @@ def test_large_pictures_in_blocks(tmp_path, monkeypatch):
         with Image.open(tmp_path / name) as picture:
             whole = np.asarray(picture.convert("RGBA"))
         monkeypatch.setattr(decoders, "_BLOCK", 24 * 5)
-        found = read_picture(tmp_path / name)
-        np.testing.assert_array_equal(np.dstack([found.levels, found.alpha]), whole)
+        result = read_picture(tmp_path / name)
+        np.testing.assert_array_equal(np.dstack([result.levels, result.alpha]), whole)
 
 
 # --- what is decoded at all
@@ -306,8 +307,8 @@ def test_memory_of_reading(tmp_path):
         (tmp_path / kind).write_bytes(bomb(kind))
         assert os.path.getsize(tmp_path / kind) < 2**20
     for (kind, count), (grown, refusal) in zip(kinds.items(), memory(tmp_path / kind for kind in kinds), strict=True):
-        held = SIDE**2 * count
-        assert not refusal and 0.9 * held <= grown < (3 if count < 6 else 2) * held, kind
+        samples = SIDE**2 * count
+        assert not refusal and 0.9 * samples <= grown < (3 if count < 6 else 2) * samples, kind
 
 
 def chunk(name, content):

@@ -29,7 +29,7 @@ def palette():
 
 
 @pytest.mark.parametrize(
-    ("picture", "options", "wanted"),
+    ("picture", "options", "expected"),
     [
         (lambda: Image.fromarray(RGB), {}, RGB),
         (lambda: Image.fromarray(GREY), {}, GREY_RGB),
@@ -42,18 +42,18 @@ def palette():
     ],
     ids=["rgb", "grey", "grey+alpha", "rgba", "palette", "palette+alpha", "palette+transparent", "bilevel"],
 )
-def test_modes(picture, options, wanted, tmp_path):
+def test_modes(picture, options, expected, tmp_path):
     picture().save(tmp_path / "a.png", **options)
-    found = read_bytes(tmp_path / "a.png")
-    assert found.dtype == np.uint8
-    np.testing.assert_array_equal(found, wanted)
+    result = read_bytes(tmp_path / "a.png")
+    assert result.dtype == np.uint8
+    np.testing.assert_array_equal(result, expected)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".pgm"])
 def test_16_bit_grey_is_scaled_not_clipped(suffix, tmp_path):
     Image.fromarray(np.array([[0, 25700], [32896, 65535]], dtype=np.uint16)).save(tmp_path / f"a{suffix}")
-    found = read_bytes(tmp_path / f"a{suffix}")
-    np.testing.assert_array_equal(found, np.repeat([[[0], [100]], [[128], [255]]], 3, axis=-1))
+    result = read_bytes(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(result, np.repeat([[[0], [100]], [[128], [255]]], 3, axis=-1))
 
 
 def test_float_grey(tmp_path, refused):
@@ -82,9 +82,9 @@ def test_exif_orientation(orientation, turned, tmp_path):
 
 def test_read_is_float32_in_0_1(tmp_path):
     Image.fromarray(RGB).save(tmp_path / "a.png")
-    found = read(tmp_path / "a.png")
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, RGB.astype(np.float32) / np.float32(255))
+    result = read(tmp_path / "a.png")
+    assert result.dtype == np.float32
+    np.testing.assert_array_equal(result, RGB.astype(np.float32) / np.float32(255))
 
 
 # --- what is no picture

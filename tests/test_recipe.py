@@ -45,11 +45,11 @@ def test_round_trip(values):
     values["data"]["validate"] = "some/folder"
     values["schedule"] = "cosine"
     recipe = parse(values)
-    held = recipe.to_dict()
-    assert parse(held) == recipe and parse(yaml.safe_load(yaml.safe_dump(held))) == recipe
-    assert held["data"]["validate"] == ["some/folder"] and held["data"]["train"] == ["bundled"]
-    assert held["omega"]["sampler"]["of"] == [{"kind": "corners"}, {"kind": "cube"}]
-    assert parse(held).to_dict() == held
+    written = recipe.to_dict()
+    assert parse(written) == recipe and parse(yaml.safe_load(yaml.safe_dump(written))) == recipe
+    assert written["data"]["validate"] == ["some/folder"] and written["data"]["train"] == ["bundled"]
+    assert written["omega"]["sampler"]["of"] == [{"kind": "corners"}, {"kind": "cube"}]
+    assert parse(written).to_dict() == written
 
 
 def test_names_stand_for_sections_without_values(values):

@@ -162,12 +162,12 @@ def certificate():
 
 def cells(html):
     """The page's table rows: (class of the last cell, texts)."""
-    found = []
+    texts = []
     for row in re.findall(r"<tr[^>]*>(.*?)</tr>", html, re.S):
         if 'class="number' in row and "<td" in row:
             classes = re.findall(r'<td class="([^"]*)"', row)
-            found.append((classes[-1], [text.strip() for text in re.findall(r"<td[^>]*>(.*?)</td>", row, re.S)]))
-    return found
+            texts.append((classes[-1], [text.strip() for text in re.findall(r"<td[^>]*>(.*?)</td>", row, re.S)]))
+    return texts
 
 
 def test_page(certificate):
@@ -245,13 +245,13 @@ def test_heat_map(certificate):
 
 
 @pytest.mark.parametrize(
-    ("error", "at_least", "wanted"),
+    ("error", "at_least", "expected"),
     [(1.21e-7, False, "1.3e-07"), (1e-7, False, "1.0e-07"), (0.0, False, "0"), (float("inf"), False, "none"),
      (0.0289, True, "2.8e-02"), (9.99e-7, False, "1.0e-06")],
 )  # fmt: skip
-def test_the_limit_that_would_pass(error, at_least, wanted):
+def test_the_limit_that_would_pass(error, at_least, expected):
     row = Row("network", "a : b", "", "", error, 1.0, at_least)
-    assert report.needed(row) == wanted
+    assert report.needed(row) == expected
     if np.isfinite(error):
         assert Row("network", "a : b", "", "", error, float(report.needed(row)), at_least).passed
 

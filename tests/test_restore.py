@@ -57,8 +57,8 @@ def test_a_large_picture_where_pixels_depend_on_all(tunable, weights_file, model
 
 
 def test_restore_a_folder(tunable, weights_file, model, folder):
-    found = answer(tunable("restore", weights_file, folder, "--omega", "0,1", "-o", "out", "--json"))
-    assert found == {
+    result = answer(tunable("restore", weights_file, folder, "--omega", "0,1", "-o", "out", "--json"))
+    assert result == {
         "written": [{"picture": str(folder / f"{x}.png"), "restored": f"out/{x}_restored.png"} for x in "ab"],
         "failed": [],
     }
@@ -175,8 +175,8 @@ def test_folders_in_a_folder(tunable, weights_file, folder):
     for _ in range(2):
         status, _, err = tunable(*words, "--recursive")
         assert status == 0 and f"{folder}: 2 pictures\n" in err
-    found = sorted(path.relative_to(folder / "out").as_posix() for path in (folder / "out").rglob("*.png"))
-    assert found == ["a_restored.png", "one/b_restored.png"]
+    paths = sorted(path.relative_to(folder / "out").as_posix() for path in (folder / "out").rglob("*.png"))
+    assert paths == ["a_restored.png", "one/b_restored.png"]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".webp", ".jpg"])
@@ -185,20 +185,20 @@ def test_transparency_and_colour_profile_are_kept(suffix, tunable, weights_file,
     values = rng.integers(0, 256, (20, 24, 4), dtype=np.uint8)
     Image.fromarray(values).save("in.png", icc_profile=profile)
     status, _, err = tunable("restore", weights_file, "in.png", "--omega", "1,0", "-o", f"out{suffix}")
-    with Image.open(f"out{suffix}") as found:
-        assert status == 0 and found.info["icc_profile"] == profile
+    with Image.open(f"out{suffix}") as picture:
+        assert status == 0 and picture.info["icc_profile"] == profile
         if suffix == ".jpg":
-            assert found.mode == "RGB" and "out.jpg is without the transparency of in.png: its format has none" in err
+            assert picture.mode == "RGB" and "out.jpg is without the transparency of in.png: its format has none" in err
         else:
-            assert np.array_equal(np.asarray(found)[:, :, 3], values[:, :, 3])
+            assert np.array_equal(np.asarray(picture)[:, :, 3], values[:, :, 3])
 
 
 def test_a_profile_of_other_colours_is_left_behind(tunable, weights_file, rng):
     """Grey values with a profile become RGB values, which it does not describe."""
     Image.fromarray(rng.integers(0, 256, (20, 24), dtype=np.uint8)).save("grey.png", icc_profile=b"of grey")
     assert tunable("restore", weights_file, "grey.png", "--omega", "1,0", "-o", "out.png")[0] == 0
-    with Image.open("out.png") as found:
-        assert "icc_profile" not in found.info
+    with Image.open("out.png") as picture:
+        assert "icc_profile" not in picture.info
 
 
 def test_restore_a_sweep(tunable, weights_file, model, folder):
@@ -222,8 +222,8 @@ def test_restore_a_square_and_an_animation(tunable, weights_file, folder):
         width, height = picture.size
     assert line.shape[0] > 4 * height and line.shape[1] > 3 * width
     assert tunable(*words, "--sweep", "3", "--animate")[0] == 0
-    with Image.open(folder / "a_sweep.webp") as found:
-        assert found.n_frames == 4
+    with Image.open(folder / "a_sweep.webp") as animation:
+        assert animation.n_frames == 4
     for more, message in (
         (("--sweep", "3x3", "--animate"), "--animate wants --sweep N, not NxN"),
         (("--animate", "--omega", "1,0"), "--animate wants --sweep N"),
@@ -255,9 +255,9 @@ def test_one_bad_picture_of_several(tunable, weights_file, folder):
     lines = [line for line in err.splitlines() if line.startswith("tunable restore: ")]
     assert len(lines) == 3 and "aa.png" in lines[0] and "no such picture: absent.png" in lines[1]
     assert lines[2] == "tunable restore: 2 of 4 pictures failed"
-    found = json.loads(out)
-    assert [one["picture"] for one in found["failed"]] == [str(folder / "aa.png"), "absent.png"]
-    assert [one["restored"] for one in found["written"]] == ["out/a_restored.png", "out/b_restored.png"]
+    result = json.loads(out)
+    assert [one["picture"] for one in result["failed"]] == [str(folder / "aa.png"), "absent.png"]
+    assert [one["restored"] for one in result["written"]] == ["out/a_restored.png", "out/b_restored.png"]
     status, _, err = tunable("restore", weights_file, "x.png", "y.png", "--omega", "1,0", "-o", "out")
     assert status == 2 and err.splitlines()[-1] == "tunable restore: 2 of 2 pictures failed"
 

@@ -61,9 +61,9 @@ def test_the_product_of_a_low_rank_starts_at_zero():
 def test_what_stands_behind_the_tensors_of_the_file(phi, shapes):
     plan = retrofitted.Plan(num_objectives=2, phi=phi, tensors={"conv.bias": "conv.bias"})
     kept = Entry("other", (3,))
-    held = {"conv.bias": Entry("given", (4,)), "norm.weight": kept}
+    parameters = {"conv.bias": Entry("given", (4,)), "norm.weight": kept}
     layer = LayerParts("conv", {"bias": "conv.bias"}, {"bias": {"any": Entry("learnt", (2, 4))}}, {})
-    stored = retrofit.stored(plan, [layer], held, {})
+    stored = retrofit.stored(plan, [layer], parameters, {})
     assert stored["norm.weight"] == [kept] and [part.shape for part in stored["conv.bias"]] == shapes
     specs = {spec.name: spec.shape for spec in retrofit.specs(stored)}
     assert specs == {"norm.weight": (3,), "conv.bias": (len(shapes) + 1, 4)}

@@ -50,7 +50,7 @@ BETWEEN = Mixture(weights=[1, 2], of=[Fixed(value=[0.1, 0.2, 0.3]), Fixed(value=
 
 
 @pytest.mark.parametrize(
-    ("sampler", "wanted"),
+    ("sampler", "expected"),
     [
         (Uniform(), [[0, 1]] * 3),
         (Simplex(), [[0, 1]] * 3),
@@ -63,10 +63,10 @@ BETWEEN = Mixture(weights=[1, 2], of=[Fixed(value=[0.1, 0.2, 0.3]), Fixed(value=
         (Mixture(weights=[1, 2], of=[BETWEEN, Uniform()]), [[0, 1]] * 3),
     ],
 )
-def test_span(sampler, wanted):
+def test_span(sampler, expected):
     """What is drawn lies within, and nearly reaches both ends."""
-    omega, (low, high) = draw(sampler, p=len(wanted)), np.transpose(wanted)
-    assert np.array_equal(sampler.span(len(wanted)), wanted)
+    omega, (low, high) = draw(sampler, p=len(expected)), np.transpose(expected)
+    assert np.array_equal(sampler.span(len(expected)), expected)
     assert (omega >= low - 1e-6).all() and (omega <= high + 1e-6).all()
     assert (omega.min(0) <= low + 0.05).all() and (omega.max(0) >= high - 0.05).all()
 

@@ -9,7 +9,7 @@ ROOT = 0.7071067811865476
 
 
 @pytest.mark.parametrize(
-    ("schedule", "steps", "wanted"),
+    ("schedule", "steps", "expected"),
     [
         (Constant(), 4, [1, 1, 1, 1]),
         (Constant(warmup=4), 6, [0.25, 0.5, 0.75, 1, 1, 1]),
@@ -20,8 +20,8 @@ ROOT = 0.7071067811865476
         (MultiStep(milestones=[1, 3], gamma=0.1, warmup=2), 6, [0.5, 1, 1, 0.1, 0.1, 0.01]),
     ],
 )
-def test_written_numbers(schedule, steps, wanted):
-    assert [schedule.factor(step, steps) for step in range(len(wanted))] == pytest.approx(wanted, abs=1e-12)
+def test_written_numbers(schedule, steps, expected):
+    assert [schedule.factor(step, steps) for step in range(len(expected))] == pytest.approx(expected, abs=1e-12)
 
 
 def test_limits():

@@ -37,15 +37,15 @@ def path(tmp_path, tensors, header):
 
 
 def test_round_trip(path, tensors, header, make_recipe):
-    held, read = storage.load(path)
-    assert read == header and held.keys() == tensors.keys()
+    stored, read = storage.load(path)
+    assert read == header and stored.keys() == tensors.keys()
     for name in tensors:
-        assert held[name].dtype == np.float32
-        np.testing.assert_array_equal(held[name], tensors[name])
+        assert stored[name].dtype == np.float32
+        np.testing.assert_array_equal(stored[name], tensors[name])
     assert read.recipe == read.known_recipe() == make_recipe() and read.unread is None
     assert (read.objectives, read.num_objectives) == (("fidelity", "noise"), 2)
     assert read.omega_range == ((0, 1), (0, 1)) and read.network.channels == 4
-    check_tensors(held, SPECS, path)
+    check_tensors(stored, SPECS, path)
 
 
 def test_every_bit_is_kept(tmp_path, header, rng):
@@ -61,12 +61,12 @@ def test_the_trained_range_is_the_samplers(make_recipe):
     """Of a tunable network, one pair for every knob."""
     fixed = [{"kind": "fixed", "value": value} for value in ([0.25, 1], [0.75, 0.5])]
     mixed = {"kind": "mixture", "weights": [1, 1], "of": fixed}
-    for sampler, wanted in (
+    for sampler, expected in (
         ("uniform", [(0, 1)] * 2),
         (fixed[0], [(0.25,) * 2, (1, 1)]),
         (mixed, [(0.25, 0.75), (0.5, 1)]),
     ):
-        assert Header.of(make_recipe(omega={"sampler": sampler})).omega_range == tuple(wanted)
+        assert Header.of(make_recipe(omega={"sampler": sampler})).omega_range == tuple(expected)
 
 
 def test_header_of_a_plain_network(tmp_path, tensors, make_recipe):
@@ -98,8 +98,8 @@ def test_where_a_network_was_folded_is_a_field_of_its_own(tmp_path, tensors, hea
     )
     metadata = folded.to_metadata()
     assert json.loads(metadata["folded_at"]) == [0, 0.5] and "folded_at" not in json.loads(metadata["recipe"])
-    told = {**json.loads(metadata["recipe"]), "folded_at": [0, 0.5]}
-    earlier = {**metadata, "recipe": json.dumps(told)}
+    recipe_text = {**json.loads(metadata["recipe"]), "folded_at": [0, 0.5]}
+    earlier = {**metadata, "recipe": json.dumps(recipe_text)}
     del earlier["folded_at"]
     converted = {**earlier, "recipe": json.dumps({"folded_at": [0, 0.5]})}  # of a network that names no recipe
     for name, values in (("new", metadata), ("earlier", earlier), ("converted", converted)):
@@ -114,24 +114,24 @@ def test_where_a_network_was_folded_is_a_field_of_its_own(tmp_path, tensors, hea
 
 def test_a_recipe_of_another_version(tmp_path, tensors, header, refused):
     """It is kept as it was written, and refused only by what needs it."""
-    told = {**header.recipe_values, "task": "colourise", "folded_at": [1.0, 0.0]}
-    storage.save_tensors(tmp_path / "a", tensors, {**header.to_metadata(), "recipe": json.dumps(told)})
-    held, read = storage.load(tmp_path / "a")
-    del told["folded_at"]
-    assert read.recipe is None and read.unread.values == read.recipe_values == told and read.folded_at == (1, 0)
+    values = {**header.recipe_values, "task": "colourise", "folded_at": [1.0, 0.0]}
+    storage.save_tensors(tmp_path / "a", tensors, {**header.to_metadata(), "recipe": json.dumps(values)})
+    stored, read = storage.load(tmp_path / "a")
+    del values["folded_at"]
+    assert read.recipe is None and read.unread.values == read.recipe_values == values and read.folded_at == (1, 0)
     assert (read.objectives, read.trained) == (header.objectives, header.trained)
     with refused(RecipeError, f"the recipe in {tmp_path / 'a'}", "task", "colourise"):
         read.known_recipe()
-    storage.save(tmp_path / "b", held, read)
+    storage.save(tmp_path / "b", stored, read)
     assert storage.load(tmp_path / "b")[1] == read
 
 
 def test_any_memory_layout_is_stored(tmp_path, header):
     turned = np.arange(6, dtype=np.float32).reshape(2, 3).T
     storage.save(tmp_path / "m.safetensors", {"w": turned, "s": turned[::2]}, header)
-    held, _ = storage.load(tmp_path / "m.safetensors")
-    np.testing.assert_array_equal(held["w"], turned)
-    np.testing.assert_array_equal(held["s"], turned[::2])
+    stored, _ = storage.load(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(stored["w"], turned)
+    np.testing.assert_array_equal(stored["s"], turned[::2])
 
 
 # --- strictness
@@ -272,21 +272,22 @@ def test_equal_content_makes_equal_files(tmp_path, tensors, header):
 
 def test_tensors_are_aligned(tmp_path, rng):
     """As the format asks: the header is a multiple of 8 bytes, larger types come first; the library reads it."""
-    held = {"b": np.uint8([1, 2, 3]), "h": np.float16([4]), "w": rng.standard_normal(3), "i": np.int64([[7]])}
+    tensors = {"b": np.uint8([1, 2, 3]), "h": np.float16([4]), "w": rng.standard_normal(3), "i": np.int64([[7]])}
     for extra in range(8):
         path = tmp_path / "m.safetensors"
-        storage.save_tensors(path, held, {"text": "ω" + "x" * extra, "format": FORMAT})
+        storage.save_tensors(path, tensors, {"text": "ω" + "x" * extra, "format": FORMAT})
         content = path.read_bytes()
         size = int.from_bytes(content[:8], "little")
-        told = json.loads(content[8 : 8 + size])
-        assert size % 8 == 0 and told["__metadata__"]["text"] == "ω" + "x" * extra
-        assert [name for name in told if name != "__metadata__"] == sorted(held)
-        for name, value in held.items():
-            start = told[name]["data_offsets"][0]
+        entries = json.loads(content[8 : 8 + size])
+        assert size % 8 == 0 and entries["__metadata__"]["text"] == "ω" + "x" * extra
+        assert [name for name in entries if name != "__metadata__"] == sorted(tensors)
+        for name, value in tensors.items():
+            start = entries[name]["data_offsets"][0]
             assert start % value.itemsize == 0 and content[8 + size + start :].startswith(value.tobytes())
-        for found in (load_file(path), storage.load_tensors(path)[0]):
+        for stored in (load_file(path), storage.load_tensors(path)[0]):
             assert all(
-                np.array_equal(found[name], value) and found[name].dtype == value.dtype for name, value in held.items()
+                np.array_equal(stored[name], value) and stored[name].dtype == value.dtype
+                for name, value in tensors.items()
             )
 
 

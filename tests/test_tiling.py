@@ -104,10 +104,10 @@ def test_a_halo_is_as_wide_as_the_reach(scale, size):
         network = fake(reaching(reach), scale, halo=2)
         network.header.size = size
         rows, columns = (scale * (side - 2) for side in picture.shape[2:])  # a size continues the picture
-        found, wanted = (
+        result, expected = (
             one[:, :, :rows, :columns] for one in (run_tiled(network, picture, None, tile), network.run(picture, None))
         )
-        assert np.array_equal(found, wanted) == (reach == 2)
+        assert np.array_equal(result, expected) == (reach == 2)
 
 
 @pytest.mark.parametrize("size", [None, (32, 36)])
@@ -177,9 +177,9 @@ def test_blending_leaves_no_seams(scale, tile, size, shared):
 
     network = fake(run, scale)
     network.header.size = size
-    found = run_tiled(network, flat, None, tile)
-    steps = max(np.abs(np.diff(found, axis=axis)).max() for axis in (2, 3))
-    assert np.ptp(found) > 0.9 and 0.8 / (shared * scale) < steps <= 1 / (shared * scale)
+    result = run_tiled(network, flat, None, tile)
+    steps = max(np.abs(np.diff(result, axis=axis)).max() for axis in (2, 3))
+    assert np.ptp(result) > 0.9 and 0.8 / (shared * scale) < steps <= 1 / (shared * scale)
 
 
 def test_windows_lie_as_in_the_whole_picture():
@@ -254,10 +254,10 @@ def test_levels_are_restored_as_levels(halo, tile, dtype, rng):
     network = fake(lambda x, omega: x * np.float32(1.7) - np.float32(0.4), halo=halo)
     levels = rng.integers(0, np.iinfo(dtype).max, (33, 47, 3), dtype=dtype, endpoint=True)
     restored = run_tiled(network, to_network(levels), None, tile)
-    wanted = run_tiled(network, to_network(to_floats(levels)), None, tile)
-    assert restored.dtype == dtype and wanted.dtype == np.float32
-    assert wanted.min() < 0 and wanted.max() > 1  # there was something to clip
-    np.testing.assert_array_equal(restored, to_levels(wanted, dtype))
+    expected = run_tiled(network, to_network(to_floats(levels)), None, tile)
+    assert restored.dtype == dtype and expected.dtype == np.float32
+    assert expected.min() < 0 and expected.max() > 1  # there was something to clip
+    np.testing.assert_array_equal(restored, to_levels(expected, dtype))
 
 
 def test_tiles_need_no_float_copy_of_the_picture(rng):

@@ -46,9 +46,9 @@ def mixture(*of, weights):
 def test_what_a_sampler_trains(sampler, sure, never, rarely, words, values):
     trained = header_of(values, sampler=sampler).trained
     assert describe(trained) == words and sum(part.share for part in trained) == pytest.approx(1)
-    for wanted, omegas in ((None, sure), ("never", never), ("rarely", rarely)):
+    for expected, omegas in ((None, sure), ("never", never), ("rarely", rarely)):
         for omega in omegas:
-            assert doubt(omega, trained) == wanted, omega
+            assert doubt(omega, trained) == expected, omega
 
 
 def test_draws_are_never_in_doubt(rng, values):

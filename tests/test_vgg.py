@@ -75,9 +75,9 @@ def test_from_torchvisions_file(tmp_path):
     storage.save_tensors(source, theirs, {})
     done = tool(source, "-o", out)
     assert done.returncode == 0, done.stderr
-    found = vgg.weights(VGG(weights=str(out)))
-    np.testing.assert_array_equal(found["conv5_4.bias"], theirs["features.34.bias"])
-    np.testing.assert_array_equal(found["conv3_3.weight"], theirs["features.14.weight"])
+    result = vgg.weights(VGG(weights=str(out)))
+    np.testing.assert_array_equal(result["conv5_4.bias"], theirs["features.34.bias"])
+    np.testing.assert_array_equal(result["conv3_3.weight"], theirs["features.14.weight"])
     del theirs["features.7.bias"]
     storage.save_tensors(source, theirs, {})
     (tmp_path / "vgg.pth").write_bytes(b"\x80\x02x")
@@ -140,8 +140,8 @@ def test_style_pictures(gan_values, tmp_path):
         return parse(gan_values).objectives[0]
 
     Image.fromarray(np.full((30, 60), 128, np.uint8)).save(tmp_path / "grey.png")
-    found = style_picture(style(tmp_path / "grey.png", size=20))
-    assert found.shape == (1, 3, 10, 20) and np.allclose(found, 128 / 255)
+    result = style_picture(style(tmp_path / "grey.png", size=20))
+    assert result.shape == (1, 3, 10, 20) and np.allclose(result, 128 / 255)
     assert style_picture(style(tmp_path / "grey.png")).shape == (1, 3, 30, 60)
     levels = np.random.default_rng(0).integers(256, size=(9, 12, 3), dtype=np.uint8)
     Image.fromarray(levels).save(tmp_path / "colours.png")

@@ -102,8 +102,8 @@ def measure(folder: Path, backend: str, megapixels: int, bits: int, index: int) 
 def measured(path: Path) -> None:
     """Complete the rows of all processes."""
     rows = runs.rows_of(path)
-    held = {(int(row["round"]), row["backend"], int(row["megapixels"]), int(row["bits"])) for row in rows}
-    cases = [case for case in CASES if case not in held]
+    known = {(int(row["round"]), row["backend"], int(row["megapixels"]), int(row["bits"])) for row in rows}
+    cases = [case for case in CASES if case not in known]
     if not cases:
         return
     with tempfile.TemporaryDirectory() as name:

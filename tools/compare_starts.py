@@ -138,13 +138,13 @@ def main():
 
 def table(path):
     """The CSV as Markdown, one row per variant and seed: the mean of sigma 15 and 30, and sigma 5 at (1, 0)."""
-    found = {}
+    results = {}
     with open(path, encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            found.setdefault((row["variant"], row["seed"]), {})[int(row["sigma"]), float(row["omega_1"])] = row
+            results.setdefault((row["variant"], row["seed"]), {})[int(row["sigma"]), float(row["omega_1"])] = row
     columns = ["PSNR (1, 0)", "PSNR_η (0, 1)", "(.25, .75)", "(.5, .5)", "(.75, .25)", "PSNR (1, 0), σ 5"]
     lines = ["| variant | seed | " + " | ".join(columns) + " |", "|---" * 8 + "|"]
-    for (name, seed), rows in found.items():
+    for (name, seed), rows in results.items():
 
         def mean(at, column, rows=rows):
             return np.mean([float(rows[sigma, at][column]) for sigma in (15, 30)])

@@ -72,9 +72,9 @@ def bicubic(out: Path, count: int) -> dict[str, dict]:
                 clean, shrunk = protocol_shrunk(read(picture), SCALE)
                 rows.append({"set": name, "picture": picture.name, **compare_enlarged(enlarged(shrunk), clean, SCALE)})
         write_text(path, tables.to_csv(rows))
-    found = runs.rows_of(path)
+    known = runs.rows_of(path)
     return {
-        name: {metric: np.mean([float(row[metric]) for row in found if row["set"] == name]) for metric in METRICS}
+        name: {metric: np.mean([float(row[metric]) for row in known if row["set"] == name]) for metric in METRICS}
         for name in SETS
     }
 
@@ -99,9 +99,9 @@ def sheet(task: str, work: Path, out: Path) -> None:
     write(out / "sheet.png", contact_sheet(rows, ["bicubic", *labels, "truth"]))
 
 
-def verdict(found: dict[str, list[dict]]) -> str:
+def verdict(measurements: dict[str, list[dict]]) -> str:
     lines = []
-    for name, rows in found.items():
+    for name, rows in measurements.items():
         psnr, sharp = ([float(row[metric]) for row in rows] for metric in ("psnr", "sharpness"))
         falls, rises = all(np.diff(psnr) < 0), all(np.diff(sharp) > 0)
         lines.append(f"On {name}, PSNR {'falls' if falls else '**does not fall**'} and sharpness "
@@ -112,13 +112,13 @@ def verdict(found: dict[str, list[dict]]) -> str:
 def report(args) -> None:
     task, out = args.task, args.out
     out.mkdir(parents=True, exist_ok=True)
-    found = {name: measured(task, args.work, out, name, args.pictures) for name in SETS}
+    measurements = {name: measured(task, args.work, out, name, args.pictures) for name in SETS}
     beside = bicubic(out, args.pictures)
     sheet(task, args.work, out)
     lines = [
         f"# {TASKS[task]}'s task at the mini size\n",
         runs.GLOSSARY,
-        verdict(found),
+        verdict(measurements),
         f"Made by `python tools/enlarging.py {task} --work runs/{task} --out docs/results/{task} "
         f"--pictures {args.pictures}` on a CPU with OMP_NUM_THREADS=1. First "
         f"[start.yaml](../../../configs/{task}/start.yaml) was trained for fidelity alone, and then, from its weights, "
@@ -126,7 +126,7 @@ def report(args) -> None:
         "weights its term drew a grid, so the term has no weight here and perception means the adversarial term alone. "
         f"{SEEN[task]}\n",
     ]
-    for name, rows in found.items():
+    for name, rows in measurements.items():
         count = int(rows[0]["pictures"])
         lines += [f"## {name}{', the first' if name == 'CBSD68' else ':'} {count} pictures\n"]
         lines += ["| ω | PSNR | PSNR_Y | SSIM | sharpness |", "|---|---|---|---|---|"]

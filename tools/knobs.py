@@ -92,12 +92,12 @@ def measure_exports(threads: int) -> list[dict]:
     levels = onnxruntime.GraphOptimizationLevel
     levels = {"": levels.ORT_ENABLE_ALL, "rows ": levels.ORT_ENABLE_EXTENDED}
     backend = get_framework("torch", "cpu")
-    own = WeightsModel(backend, backend.build(ResNetSpec(), 2), Header(ResNetSpec(), ("a", "b"), ((0.0, 1.0),) * 2))
+    network = WeightsModel(backend, backend.build(ResNetSpec(), 2), Header(ResNetSpec(), ("a", "b"), ((0.0, 1.0),) * 2))
     x = np.random.default_rng(1).uniform(size=(1, 3, SIZE, SIZE)).astype(np.float32)
     calls = {}
     with tempfile.TemporaryDirectory() as folder:
         for case, at in (("given", AT), ("again", AT), ("own", None), ("kept", None), ("blocked", None)):
-            (path,), report = tried_export(own, "onnx", folder, at)
+            (path,), report = tried_export(network, "onnx", folder, at)
             if not report.passed:
                 sys.exit(f"the export is off by {report.worst}")
             model = path
@@ -125,20 +125,20 @@ def measure(name: str, threads: int) -> list[dict]:
     backend, impl = get_framework(name, "cpu"), importlib.import_module(f"{name}_impl")
     given, again = (backend.build(ResNetSpec(tunable=False), 0) for _ in range(2))
     tuned, kept = (impl.make_tunable(given, 2) for _ in range(2))
-    own = backend.build(ResNetSpec(), 2)
+    tunable = backend.build(ResNetSpec(), 2)
     folded = impl.fold(tuned, tensor(name, np.array(AT, np.float32)))
     x = tensor(name, np.random.default_rng(1).uniform(size=(1, 3, SIZE, SIZE)).astype(np.float32))
     calls = {
         case: lambda omega, network=network: values(name, network(x))
         for case, network in (("given", given), ("again", again), ("folded", folded))
     }
-    for case, network in (("tuned", tuned), ("own", own)):
+    for case, network in (("tuned", tuned), ("own", tunable)):
         calls[case] = lambda omega, network=network: values(name, network(x, tensor(name, omega)))
     calls["kept"] = lambda omega: values(name, kept(x, tensor(name, np.array(AT, np.float32))))
     with running(name):
         rows = take_turns(calls)
-    if name == "mindspore" and len(tuned.compile_cache) + len(own.compile_cache) != 2:
-        sys.exit(f"compiled {len(tuned.compile_cache)} and {len(own.compile_cache)} times")
+    if name == "mindspore" and len(tuned.compile_cache) + len(tunable.compile_cache) != 2:
+        sys.exit(f"compiled {len(tuned.compile_cache)} and {len(tunable.compile_cache)} times")
     return rows
 
 
@@ -172,8 +172,8 @@ def running(name: str):
 
 def of(rows: list[dict], setting: Setting, case: str, what: str = "seconds") -> np.ndarray:
     """One quantity of a case in every round of a setting."""
-    own = (row for row in rows if (row["setting"], int(row["threads"])) == (setting.label, setting.threads))
-    return np.array([float(row[what]) for row in own if row["case"] == case])
+    matching = (row for row in rows if (row["setting"], int(row["threads"])) == (setting.label, setting.threads))
+    return np.array([float(row[what]) for row in matching if row["case"] == case])
 
 
 def exported(rows: list[dict]) -> str:

@@ -85,7 +85,7 @@ def compared(rows: list[dict], again: list[dict]) -> str:
 
 def page(rows: list[dict], again: list[dict]) -> str:
     facts = [get_framework(name, "cpu").facts() for name in BACKENDS]
-    versions = ", ".join(f"{name} {found[name]}" for name, found in zip(BACKENDS, facts, strict=True))
+    versions = ", ".join(f"{name} {fact[name]}" for name, fact in zip(BACKENDS, facts, strict=True))
     size = layer_timing.SIZE
     return f"""# What a tunable layer costs
 

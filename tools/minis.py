@@ -59,8 +59,8 @@ def degraded(clean: np.ndarray, level: tuple, index: int) -> np.ndarray:
 def measured(work: Path, out: Path, task: str, run: str, count: int) -> list[dict]:
     """One row per picture, level and omega, from `out` if as many pictures were measured before."""
     path = out / f"{run}.csv"
-    held = runs.rows_of(path)
-    if len({row["picture"] for row in held}) != count:
+    known = runs.rows_of(path)
+    if len({row["picture"] for row in known}) != count:
         _, levels, omegas, _ = TASKS[task]
         train(task, work, run)
         model = load(work / run / "model.safetensors", "mindspore" if run == "mindspore" else "torch")
@@ -77,8 +77,8 @@ def measured(work: Path, out: Path, task: str, run: str, count: int) -> list[dic
         writer.writeheader()
         writer.writerows(rows)
         write_text(path, text.getvalue())
-        held = runs.rows_of(path)
-    return held
+        known = runs.rows_of(path)
+    return known
 
 
 def mean(rows: list[dict], column: str, omega, level: str | None = None) -> float:
@@ -93,9 +93,9 @@ def table(task: str, results: dict[str, list[dict]]) -> list[str]:
     for run in trained:
         for omega in [None] if run == "plain-rec" else omegas:
             for column, title in (("psnr", "PSNR"), ("psnr_eta", "PSNR_η"), ("ssim", "SSIM")):
-                found = [mean(results[run], column, omega, level) for level in [*names, None]]
+                means = [mean(results[run], column, omega, level) for level in [*names, None]]
                 digits = 4 if column == "ssim" else 2
-                values = " | ".join(f"{value:.{digits}f}" for value in found)
+                values = " | ".join(f"{value:.{digits}f}" for value in means)
                 lines.append(f"| {run} | {'plain' if omega is None else format_omega(omega)} | {title} | {values} |")
     return [*lines, ""]
 

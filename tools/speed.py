@@ -89,23 +89,23 @@ def main():
             command = ["bench", *arguments, "--out", str(path)]
             print("tunable", *command, flush=True)
             subprocess.run([sys.executable, "-m", "tunable", *command], check=True)
-        wanted = {**WANTED, **FORWARD} if arguments[0] == "networks" else WANTED
+        limits = {**WANTED, **FORWARD} if arguments[0] == "networks" else WANTED
         if any(task in name for task in LARGER):
-            wanted = {("torch", network_timing.PER_SAMPLE, "over_plain"): 1.25}
-        lines += [f"## {title}\n", *table(compare(times(path)), wanted, training=arguments[0] == "training")]
+            limits = {("torch", network_timing.PER_SAMPLE, "over_plain"): 1.25}
+        lines += [f"## {title}\n", *table(compare(times(path)), limits, training=arguments[0] == "training")]
     write_text(args.out / "README.md", "\n".join(lines))
 
 
 def times(path: Path) -> dict[str, network_timing.Times]:
     """The raw times of a CSV: backend -> case -> seconds."""
-    found: dict[str, network_timing.Times] = {}
+    seconds: dict[str, network_timing.Times] = {}
     with open(path, encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            found.setdefault(row["backend"], {}).setdefault(row["case"], []).append(float(row["seconds"]))
-    return found
+            seconds.setdefault(row["backend"], {}).setdefault(row["case"], []).append(float(row["seconds"]))
+    return seconds
 
 
-def table(rows: list[dict], wanted: dict, *, training: bool) -> list[str]:
+def table(rows: list[dict], limits: dict, *, training: bool) -> list[str]:
     lines = ["| framework | case | ratio | measured | wanted at most |", "|---" * 5 + "|"]
     for row in rows:
         for key, heading in HEADINGS.items():
@@ -114,7 +114,7 @@ def table(rows: list[dict], wanted: dict, *, training: bool) -> list[str]:
             )
             if key not in row or same:
                 continue
-            limit = wanted.get((row["backend"], row["case"], key))
+            limit = limits.get((row["backend"], row["case"], key))
             if not training and (key == "over_torch" or row["case"] == network_timing.PER_SAMPLE):
                 limit = None  # what is wanted of these concerns training
             shown = "" if limit is None else f"{limit:.2f}"

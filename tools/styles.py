@@ -96,11 +96,11 @@ def report(args) -> None:
     }
     same = recipe.model_copy(update={"objectives": [s.model_copy(update={"size": 256}) for s in recipe.objectives]})
     best = [min(ALONE, key=lambda omega, i=i: means[omega][i]) == ALONE[i] for i in range(len(names))]
-    told = ", ".join(f"{name}: {'yes' if right else '**no**'}" for name, right in zip(names, best, strict=True))
+    verdicts = ", ".join(f"{name}: {'yes' if right else '**no**'}" for name, right in zip(names, best, strict=True))
     lines = [
         "# Fig. 7's task at the mini size\n",
         runs.GLOSSARY,
-        f"Is each style best in its own objective at its own corner of ω? {told}. The network was trained once.\n",
+        f"Is each style best in its own objective at its own corner of ω? {verdicts}. The network was trained once.\n",
         "Made by `python tools/styles.py --work runs/style_transfer --out docs/results/style_transfer "
         f"--pictures {args.pictures}` from [mini.yaml](../../../{RECIPE}), on a CPU with OMP_NUM_THREADS=1. VGG-19 "
         f"has fixed random weights instead of pretrained ones, and {recipe.vgg.width} channels in its first stage "

@@ -28,14 +28,14 @@ def torchvision_names() -> dict[str, str]:
 
 
 def convert(path: Path, out: Path, allow_pickle: bool) -> None:
-    held, types = read_foreign(path, allow_pickle=allow_pickle)
+    foreign, types = read_foreign(path, allow_pickle=allow_pickle)
     tensors = {}
     for name, place in torchvision_names().items():
         for part in ("weight", "bias"):
-            if f"{place}.{part}" not in held:
+            if f"{place}.{part}" not in foreign:
                 raise CheckpointError(f"{path} lacks tensor {place}.{part}; torchvision's VGG-19 has it")
             theirs = f"{place}.{part}"
-            tensors[f"{name}.{part}"] = as_float32(theirs, held[theirs], types[theirs])
+            tensors[f"{name}.{part}"] = as_float32(theirs, foreign[theirs], types[theirs])
     storage.check_tensors(tensors, vgg.specs(), path)
     storage.save_tensors(out, tensors, {"format": vgg.FORMAT})
 

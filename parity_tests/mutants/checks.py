@@ -76,22 +76,22 @@ class Check(NamedTuple):
                 "folder": Path(folder),
                 "recipes": test_perceptual.make_recipes(Path(folder)),
             }
-            wanted = inspect.signature(self.function).parameters.keys() - arguments.keys()
-            if "tmp_path" in wanted:
+            missing = inspect.signature(self.function).parameters.keys() - arguments.keys()
+            if "tmp_path" in missing:
                 fixtures["tmp_path"] = Path(tempfile.mkdtemp(dir=folder))
-            if "batches" in wanted:
+            if "batches" in missing:
                 fixtures["folder"] = Path(tempfile.mkdtemp(dir=folder))
                 two_pictures(fixtures["folder"])
                 fixtures["batches"] = test_patches.maker(make_recipe, fixtures["folder"])
-            if "small_network" in wanted:
+            if "small_network" in missing:
                 path, recipe = Path(folder) / "small.safetensors", small_recipe("affine")
                 fixtures["small_network"] = lambda phi: write_untrained(path, recipe, twin.backend)
-            if "without_recipe" in wanted:
+            if "without_recipe" in missing:
                 path = Path(folder) / "without.safetensors"
                 fixtures["without_recipe"] = test_certificate.write_without_recipe(path, twin.backend)
             with pytest.MonkeyPatch.context() as monkeypatch:
                 fixtures["monkeypatch"] = monkeypatch
-                self.function(**{name: fixtures[name] for name in wanted}, **arguments)
+                self.function(**{name: fixtures[name] for name in missing}, **arguments)
 
     def __str__(self) -> str:
         values = ", ".join(str(value) for value in self.arguments.values() if value != EAGER)

@@ -48,8 +48,8 @@ def _fan_in_of_rows(specs, a):
 
 def _remembered(a):
     """The first omega of its shape that ever came."""
-    held = a.self.__dict__.setdefault("held", {})
-    return None if a.omega is None else held.setdefault(a.omega.shape, a.omega)
+    memory = a.self.__dict__.setdefault("memory", {})
+    return None if a.omega is None else memory.setdefault(a.omega.shape, a.omega)
 
 
 def _rounded(folded, twin):

@@ -29,10 +29,10 @@ TILE_FAULTS = {
     "ramp over half of what is shared": given(BLENDED, rise=lambda a: max(a.rise // 2, 1)),
     "no ramp": returned("tunable.images.tiling:_ramp", lambda ramp, a: ramp * 0 + 1),
     "weights that do not add up": returned(
-        WEIGHTED, lambda found, a: [(span, place, weight * 0.99) for span, place, weight in found]
+        WEIGHTED, lambda result, a: [(span, place, weight * 0.99) for span, place, weight in result]
     ),
     "weights of the piece beside": returned(
-        WEIGHTED, lambda found, a: [(*one[:2], other[2]) for one, other in zip(found, found[::-1], strict=True)]
+        WEIGHTED, lambda result, a: [(*one[:2], other[2]) for one, other in zip(result, result[::-1], strict=True)]
     ),
     "pieces that share nothing": given(EVEN, overlap=lambda a: 0),
     "pieces begin anywhere": given(EVEN, multiple=lambda a: 1),
@@ -41,10 +41,10 @@ TILE_FAULTS = {
     "halo without a whole cell": given(SPANS, multiple=lambda a: 1),
     "places without the scale": given(SPANS, scale=lambda a: 1),
     "a piece one pixel further on": returned(
-        SPANS, lambda found, a: [(_moved(piece, piece.start > 0 and -1), *others) for piece, *others in found]
+        SPANS, lambda result, a: [(_moved(piece, piece.start > 0 and -1), *others) for piece, *others in result]
     ),
     "the inner part one pixel further on": returned(
-        SPANS, lambda found, a: [(*others, _moved(inner, inner.start > 0 and -1)) for *others, inner in found]
+        SPANS, lambda result, a: [(*others, _moved(inner, inner.start > 0 and -1)) for *others, inner in result]
     ),
     "values cut off, not rounded": given(
         "tunable.images.tiling:to_levels", picture=lambda a: a.picture - 0.5 / np.iinfo(a.dtype).max
@@ -73,7 +73,7 @@ BATCH_FAULTS = {
     "seed ignored": _counted(lambda key, counter: {"key": 0, "counter": counter}),
     "two runs differ": _counted(lambda key, counter: {"key": None, "counter": 0}),
     "one patch for all samples": given(DEGRADE, pictures=lambda a: a.pictures * 0 + a.pictures[:1]),
-    "one noise for all samples": returned(DEGRADE, lambda found, a: a.pictures + (found - a.pictures)[:1]),
+    "one noise for all samples": returned(DEGRADE, lambda result, a: a.pictures + (result - a.pictures)[:1]),
     "one omega for all samples": returned(
         "tunable.specs.samplers:Uniform.draw", lambda omega, a: omega * 0 + omega[:1]
     ),
@@ -137,8 +137,8 @@ def _beside_itself(a):
 def _to_rounding(of):
     """The stage of weights, by what a float32 keeps."""
     for program in of.programs:
-        held = program.model.backend.parameters(program.model.network)
-        parts = {name: float(not np.allclose(held[name], value, rtol=1e-6)) for name, value in of.tensors.items()}
+        parameters = program.model.backend.parameters(program.model.network)
+        parts = {name: float(not np.allclose(parameters[name], value, rtol=1e-6)) for name, value in of.tensors.items()}
         of.certificate.add("weights", f"{program.name} : file", "", parts)
 
 
@@ -175,8 +175,8 @@ CERTIFICATE_FAULTS = {
         omega=lambda a: a.omega[:-1] if a.omega.ndim == 2 else a.omega,
     ),
     "weights to rounding": replaced(f"{CERTIFICATE}trial:STAGES", (_to_rounding, *trial.STAGES[1:])),
-    "no setting per sample": returned(f"{CERTIFICATE}inputs:Inputs.settings", lambda found, a: list(found)[:-1]),
-    "grid of one point": returned(f"{CERTIFICATE}inputs:grid", lambda found, a: found[:1]),
+    "no setting per sample": returned(f"{CERTIFICATE}inputs:Inputs.settings", lambda result, a: list(result)[:-1]),
+    "grid of one point": returned(f"{CERTIFICATE}inputs:grid", lambda result, a: result[:1]),
     "omega need not matter": replaced(f"{CERTIFICATE}trial:CONTROL", 0.0),
     "weights need not move": replaced(f"{CERTIFICATE}trial:MOVED", 0.0),
     "what is not finite passes": replaced(
@@ -186,7 +186,8 @@ CERTIFICATE_FAULTS = {
     "limits grow with any gap": returned(f"{CERTIFICATE}rows:limit_of", lambda limit, a: max(limit, 8 * (a.gap or 0))),
     "the best part counts": returned(f"{CERTIFICATE}rows:_size", lambda size, a: -size),
     "one red row is none": replaced(
-        f"{CERTIFICATE}rows:Certificate.passed", property(lambda own: any(row.passed for row in own.rows))
+        f"{CERTIFICATE}rows:Certificate.passed",
+        property(lambda certificate: any(row.passed for row in certificate.rows)),
     ),
 }
 

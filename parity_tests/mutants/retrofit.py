@@ -94,10 +94,10 @@ KERNELS = {
     ),
     "the base trained with differences alone": returned("retrofit:retrofit.frozen", lambda names, a: []),
     "where ignored": given("retrofit:retrofit.chosen", where=lambda a: None),
-    "kernels kept elsewhere unseen": returned("parameters:kept", lambda found, a: {}),
+    "kernels kept elsewhere unseen": returned("parameters:kept", lambda result, a: {}),
     "samples in reverse order": given("retrofit:_joined", values=lambda a: list(a.values)[::-1]),
     "first sample for all": given("retrofit:_sample", n=lambda a: 0),
-    "batch norms in training unseen": returned("parameters:mixes_samples", lambda found, a: False),
+    "batch norms in training unseen": returned("parameters:mixes_samples", lambda result, a: False),
 }
 
 FOLDS_AND_FILES = {

@@ -81,8 +81,8 @@ def given(place: str, **changes: Callable) -> Callable:
         @wraps(real)
         def wrong(*args, **kwargs):
             bound = _bind(signature, args, kwargs)
-            held = SimpleNamespace(twin=twin, **bound.arguments)
-            bound.arguments.update({argument: _blamed(change, held) for argument, change in changes.items()})
+            arguments = SimpleNamespace(twin=twin, **bound.arguments)
+            bound.arguments.update({argument: _blamed(change, arguments) for argument, change in changes.items()})
             return real(*bound.args, **bound.kwargs)
 
         put(twin, place, wrong, monkeypatch)
@@ -100,8 +100,8 @@ def returned(place: str, change: Callable) -> Callable:
 
         @wraps(real)
         def wrong(*args, **kwargs):
-            held = SimpleNamespace(twin=twin, **_bind(signature, args, kwargs).arguments)
-            return _blamed(change, real(*args, **kwargs), held)
+            arguments = SimpleNamespace(twin=twin, **_bind(signature, args, kwargs).arguments)
+            return _blamed(change, real(*args, **kwargs), arguments)
 
         put(twin, place, wrong, monkeypatch)
 
