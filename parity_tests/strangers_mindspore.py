@@ -13,7 +13,7 @@ def conv(inputs, outputs, size, padding=0, stride=1, dilation=1, group=1, bias=T
 
 
 def softsign(x):
-    """Bends like tanh, of which MindSpore's is not exact on a CPU."""
+    """It bends like tanh, because MindSpore's own tanh is not exact on a CPU."""
     return x / (1 + ops.abs(x))
 
 

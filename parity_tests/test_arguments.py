@@ -1,4 +1,4 @@
-"""Constructors: a network's arguments are its specification's fields, and `help` shows them; layers say theirs."""
+"""Constructors: a network's arguments are its specification's fields, and `help` shows them; layers list their own."""
 
 import copy
 import inspect
@@ -32,7 +32,7 @@ def test_every_network_has_a_specification(twin):
 
 @pytest.mark.parametrize("name", SPECS)
 def test_signature(twin, name):
-    """Keywords alone; after num_objectives, which has no default, the specification's fields with theirs."""
+    """Keywords alone: num_objectives, which has no default, then the specification's fields with their defaults."""
     first, *others = inspect.signature(networks(twin)[name]).parameters.values()
     assert (first.name, first.default) == ("num_objectives", inspect.Parameter.empty)
     assert {one.name: one.default for one in others} == SPECS[name]().arguments()

@@ -271,7 +271,7 @@ def test_the_limit_follows_the_model(certified, twins, monkeypatch):
 
 
 def test_a_faulty_program_does_not_excuse_itself(torch, small_network, monkeypatch):
-    """Gradients that are wrong by a thousandth in float32, in every run of it: neither bound nor median is theirs."""
+    """Float32 gradients wrong by a thousandth in every run change neither the bound nor the median."""
     kind = torch.module("training").Trainer
     real = kind.gradients
 

@@ -30,7 +30,7 @@ def check_file(model, exported, kind, path):
     """Its convolutions; that it says what the weights file says, and nothing about the machine that exported."""
     seen = graphs.convolutions(exported.backend.graph(path))
     assert len(seen) == 4 and all(one.groups == 1 for one in seen)
-    # The kernels of `shared` are mixed at run time; those of `basis` are all there, their outputs are mixed.
+    # The kernels of `shared` are mixed at run time; all kernels of `basis` are there, and their outputs are mixed.
     assert [one.constant for one in seen] == [kind != "shared"] * 4
     header, folded = exported.header, kind == "folded"
     assert header == (model.fold(OMEGA).header if folded else model.header)
@@ -279,7 +279,7 @@ def test_a_wrong_interpolation_is_not_kept(twin, tmp_path, monkeypatch):
 
 
 def test_equal_networks_make_equal_mindirs(mindspore, small_network, tmp_path):
-    """Two processes, the same bytes: no time, no address, no order by chance, of which MindSpore's own file has all."""
+    """Two processes write the same bytes: no time, address or chance order, all of which MindSpore's own file has."""
     program = (
         "import sys; from tunable.backends.model import load; model = load(sys.argv[1], 'mindspore');"
         "model.backend.export(model.network, sys.argv[2], 'mindir', 'shared', model.header.to_metadata())"

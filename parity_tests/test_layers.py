@@ -57,7 +57,7 @@ def test_output(twin, name, phi, p):
 
 @pytest.mark.parametrize(("name", "phi"), quick(IN_TURN))
 def test_parameters(twin, name, phi):
-    """Names and shapes are those of the weights file; the declared specs say the same."""
+    """Names and shapes are as in the weights file, and the declared specs say the same."""
     layer, expected = build(twin, name, phi, 3), shapes(name, phi, 3)
     assert {local: value.shape for local, value in twin.backend.parameters(layer).items()} == expected
     assert {spec.name: spec.shape for spec in twin.backend.specs(layer)} == expected

@@ -25,7 +25,7 @@ def test_torch_compiles_it_once(torch, arrays):
 
 @pytest.mark.parametrize("name", ["unet", "attention", "reused"])
 def test_torch_exports_it_with_omega_as_an_input(torch, arrays, tmp_path, name):
-    """By torch's own exporter; another omega than the one it was exported with."""
+    """torch's own exporter writes it, and it runs at another omega than it was exported with."""
     import onnxruntime
 
     network, _ = made(torch, name)
@@ -40,7 +40,7 @@ def test_torch_exports_it_with_omega_as_an_input(torch, arrays, tmp_path, name):
 
 @pytest.mark.parametrize("name", ["unet", "attention", "reused"])
 def test_mindspore_exports_it_with_omega_as_an_input(mindspore, arrays, tmp_path, name):
-    """As MINDIR, by MindSpore's own call; other omega than the one it was exported with."""
+    """MindSpore's own call writes MINDIR, which runs at other omega than it was exported with."""
     ms, path = mindspore.ms, tmp_path / "net.mindir"
     network, _ = made(mindspore, name)
     x = arrays(name)

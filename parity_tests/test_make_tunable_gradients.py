@@ -28,7 +28,7 @@ def test_gradients_are_the_same_in_both(twins, arrays, name, label, rng):
 
 @pytest.mark.parametrize("name", SOME)
 def test_the_gradient_of_omega(twins, arrays, name):
-    """torch's against differences of float64 outputs; MindSpore's is that of its parameter `omega`."""
+    """torch's gradient equals differences of float64 outputs; MindSpore takes it in its parameter `omega`."""
     torch, mindspore = twins
     x, omega = arrays(name), omega_of("inside")
     network, tensors = made(torch, name, "*")

@@ -60,7 +60,7 @@ def public(name: str) -> bool:
 
 
 def signature(function: ast.FunctionDef) -> str:
-    """Arguments with kinds and defaults, and decorators but that of MindSpore's one thread; no annotations."""
+    """Arguments with kinds and defaults, and decorators except MindSpore's for one thread; no annotations."""
     arguments = function.args
     for argument in ast.walk(arguments):
         if isinstance(argument, ast.arg):

@@ -89,7 +89,7 @@ def test_a_pack_from_before_an_argument_is_read(torch, model, altered):
 
 
 def test_a_pack_of_an_earlier_version_is_read(torch, twin, model, altered):
-    """It holds the steps' losses, states and weights, masks and gaps, none of which is used, and which is said."""
+    """It holds the steps' losses, states, weights, masks and gaps; none of them is used, and a note says so."""
 
     def change(tensors, metadata):
         drop(tensors, metadata, "training/losses", "training/output")

@@ -86,7 +86,7 @@ def test_features(twin, rng, layer, size):
     halved = 4 if layer == vgg.RELU3_3 else 16
     assert result.shape == (2, (4 if layer == vgg.RELU3_3 else 8) * WIDTH, size[0] // halved, size[1] // halved)
     assert relative_error(result, oracle.features(x, weights, layer)) <= NETWORK
-    assert (result.min() >= 0) == (layer == vgg.RELU3_3)  # the one after its ReLU, the other before
+    assert (result.min() >= 0) == (layer == vgg.RELU3_3)  # relu3_3 comes after its ReLU, conv5_4 before it
 
 
 @pytest.mark.parametrize("scales", [1, 4, 5])
@@ -171,7 +171,7 @@ def test_the_parts_of_the_objectives(twin, recipes, rng):
 def test_adversarial_terms_join_the_samples(twin, recipes, rng):
     """A sample that asks for fidelity alone is pulled by its neighbours' wish for perception, but not by its own omega.
 
-    Its gradient is that of `rec` where nobody asks for perception, and another where the others do.
+    Its gradient comes from `rec` alone where nobody asks for perception, and changes where the others do.
     """
     recipe = recipes["gan"]
     loss = twin.module("objectives").make_loss(recipe, like(twin), discriminator(twin, recipe.discriminator))

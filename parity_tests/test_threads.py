@@ -1,4 +1,4 @@
-"""Several threads use one network, each with its own omega: every answer is that of one thread, and no weight moves."""
+"""Threads share a network, each with its own omega: every answer is as from a single thread, and no weight moves."""
 
 import copy
 import pickle

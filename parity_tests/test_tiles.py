@@ -1,4 +1,4 @@
-"""Tiles of an exported network are those of the network itself: the same halo, and blended where there is none."""
+"""An exported network has the tiles of the network itself: the same halo, and blending where there is none."""
 
 import dataclasses
 import json

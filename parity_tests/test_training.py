@@ -93,7 +93,7 @@ def test_every_parameter_moves(twin, make_recipe, name):
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_gradients_move_nothing(twin, make_recipe, which):
-    """And they are those of the next step: a second call gives the same bits."""
+    """The next step has the same gradients: a second call gives the same bits."""
     recipe = make_recipe()
     backend = twin.in_mode(twin.backend.modes[which])
     network, trainer = start(backend, recipe)
@@ -182,7 +182,7 @@ def test_graph_is_compiled_once(mindspore, make_recipe):
 
 
 def test_new_weights_reach_a_compiled_trainer(twin, make_recipe):
-    """Steps after `assign` and `load_state` are those of a fresh trainer; in the compiled mode too."""
+    """After `assign` and `load_state` a trainer steps as a fresh trainer does, also in the compiled mode."""
     recipe = make_recipe()
     backend = twin.in_mode(COMPILED[twin.name])
     network, trainer = start(backend, recipe)

@@ -57,7 +57,7 @@ def gaps(runs, recipe, steps):
 
 
 def excess(errors):
-    """The twin's gap over its limit, at each step: the first run's gap, measured by those of the others.
+    """The twin's gap over its limit, at each step: the first run's gap, measured by the gaps of the others.
 
     In weights DRIFT times the largest of the perturbed runs; in loss DRIFT times the largest until then, for the gap
     of a single loss is a matter of luck, and never less than its last bit.

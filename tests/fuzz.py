@@ -246,7 +246,7 @@ def foreign(folder: Path, rng):
 
 
 def checkpoint(folder: Path, rng):
-    """The newest checkpoint of a run says or holds something else: it is damaged, and the one before it is taken."""
+    """The newest checkpoint of a run says or holds something else: it is damaged, and the one before is used."""
     tensors, _ = _weights()
     recipe = parse(RECIPE)
     specs = list(layout(recipe.network, 2))
@@ -274,7 +274,7 @@ def made_tunable(folder: Path, rng):
 
 
 def words(folder: Path, rng):
-    """Words of a command line in any order, none of which reaches a framework."""
+    """A command line holds words in any order; none of them reaches a framework."""
     tensors, header = _weights()
     storage.save(folder / "m.safetensors", tensors, header)
     known = ["info", "convert", "train", "fold", "--help", "--version", "--json", "--omega", "1,0", "--set", "steps=1",

@@ -145,7 +145,7 @@ def test_three_sentences():
 
 
 def test_the_subject(monkeypatch, weights_file):
-    """The digest is that of the file as sha256sum prints it; the date is one that a build may fix."""
+    """The digest is the file's, as sha256sum prints it, and a build may fix the date."""
     file = Weights(weights_file, *storage.load(weights_file))
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
     facts = subject(file, make_inputs(file.header.num_objectives, 2))

@@ -352,7 +352,7 @@ def test_absurd_weights_keep_the_good_checkpoints(step, recipe_of, tmp_path, ref
 
 
 def test_the_last_good_one_goes_only_after_a_good_step(recipe_of, tmp_path, refused):
-    """A step that spoils the weights within their bounds shows in the loss of the next: the one before is kept."""
+    """A step that spoils weights within their bounds shows in the next loss, and the checkpoint before it is kept."""
     backend = Numpy()
     backend.fault = lambda step: 1e9 if step == 9 else None
     with refused(CheckFailed, "the loss is 1e+09 at step 9"):

@@ -1,4 +1,4 @@
-"""Degradations: levels, order, margins, and those of the measuring protocol."""
+"""Degradations: levels, order and margins, also as the measuring protocol applies them."""
 
 import io
 

@@ -53,7 +53,7 @@ def test_batches_and_learning_rates(recipe_of, tmp_path):
 
 
 def test_starting_weights(recipe_of, tmp_path):
-    """Drawn from the seed, by the recipe's options, or those of a file."""
+    """The weights are drawn from the seed by the recipe's options, or come from a file."""
     specs = [SPECS[0]._replace(phi="base")]
     options = [{}, {"start": "paper"}, {"weights": str(tmp_path / "given.safetensors")}]
     expected = [starting_weights(specs, 7, Initial(**one))["gain"] for one in options[:2]]

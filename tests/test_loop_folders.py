@@ -77,7 +77,7 @@ def test_all_pictures_below_the_patch_are_named(recipe_of, folder, tmp_path, ref
 
 
 def test_pictures_are_not_decoded_again_when_a_run_goes_on(recipe_of, tmp_path, whole, monkeypatch):
-    """Their content is that of before, which was sound."""
+    """Their content stays as it was, which was sound."""
     monkeypatch.setattr(Batches, "check", lambda self: fail())
     with pytest.raises(RuntimeError, match="power cut"):
         train(recipe_of(), Numpy(), tmp_path / "run")

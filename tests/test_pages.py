@@ -34,7 +34,7 @@ NOT_RUN = {
     "pip install": "it installs from a package index",
     "TUNABLE_BACKENDS=torch TUNABLE_DEVICE_TORCH=cuda python -m pytest": "it needs an NVIDIA GPU",
     "TUNABLE_BACKENDS=mindspore TUNABLE_DEVICE_MINDSPORE=ascend python -m pytest": "it needs an Ascend NPU",
-    "TUNABLE_BACKENDS=torch python -m pytest": "it runs tests, of which this is one",
+    "TUNABLE_BACKENDS=torch python -m pytest": "it runs the tests, and this is one of them",
     "python -m parity_tests.mutants": "it runs for minutes; test_mutants.py does it",
     "tunable bench": "it times for minutes; test_benchmark.py and test_layer_benchmark.py do it with less",
     "tunable demo": "it trains for minutes; test_demo.py does it with less",

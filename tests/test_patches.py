@@ -301,8 +301,8 @@ def test_an_annealed_sampler_knows_its_batch(batches):
     stride, grid = 3, np.array([0, 0.25, 0.5, 0.75, 1])  # of the five points
     for index in (3, 0, 20):
         places = (index * 3 + np.arange(3)) * stride % 5
-        wanted = 0.5 + min(1, (index + 1) / 8) * (grid[places] - 0.5)
-        np.testing.assert_allclose(made[index].omega[:, 0], wanted, atol=1e-6)
+        expected = 0.5 + min(1, (index + 1) / 8) * (grid[places] - 0.5)
+        np.testing.assert_allclose(made[index].omega[:, 0], expected, atol=1e-6)
 
 
 # --- pictures

@@ -124,7 +124,7 @@ def test_annealed_written_numbers():
 
 @pytest.mark.parametrize(("n", "p", "count"), [(8, 2, 11), (3, 3, 66), (1, 4, 286), (4, 1, 1)])
 def test_annealed_meets_every_point_equally_often(n, p, count):
-    """Batches of any size go on where the one before ended; C(10 + p - 1, p - 1) points."""
+    """Each batch, of any size, goes on where the last ended; there are C(10 + p - 1, p - 1) points."""
     omega = np.concatenate([annealed(batch, n, p, over=1) for batch in range(count)])
     points, counts = np.unique(omega.round(6), axis=0, return_counts=True)
     assert len(points) == count and (counts == n).all()
@@ -141,8 +141,8 @@ def test_a_batch_of_an_annealed_grid_is_spread():
 def test_annealed_in_a_mixture_knows_its_batch():
     mixture = Mixture(weights=[1], of=[Annealed(over=100)])
     for batch in (0, 7, 500):
-        wanted = annealed(batch, 6, 2, over=100)
-        np.testing.assert_array_equal(mixture.draw(np.random.default_rng(0), 6, 2, batch), wanted)
+        expected = annealed(batch, 6, 2, over=100)
+        np.testing.assert_array_equal(mixture.draw(np.random.default_rng(0), 6, 2, batch), expected)
 
 
 def test_a_grid_of_too_many_points_is_refused():

@@ -314,7 +314,7 @@ def test_a_header_changed_by_hand_is_noticed(path, tensors, refused):
 
 
 def test_files_without_a_digest(tmp_path, tensors, header):
-    """Those of earlier versions, and those of others, who may mean something else by the word."""
+    """Files of earlier versions and of others are read; others may mean something else by the word."""
     save_file(tensors, tmp_path / "old.safetensors", header.to_metadata())
     assert storage.load(tmp_path / "old.safetensors")[1] == header
     save_file(tensors, tmp_path / "other.safetensors", {"format": "pt", "digest": "theirs"})

@@ -108,7 +108,7 @@ def measured(path: Path) -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # In a process of its own: a child's peak counts from that of the process that starts it.
+        # This runs in its own process: a child's peak memory counts from the peak of the process that starts it.
         subprocess.run([sys.executable, __file__, "--pictures", name], check=True)
         export = ["export", MODEL, "--format", "onnx", "--backend", "torch", "-o", str(folder / "mini.onnx")]
         subprocess.run([sys.executable, "-m", "tunable", *export], check=True)

@@ -59,7 +59,7 @@ def read(path: Path) -> list[dict]:
 
 
 def above(rows: list[dict], quantity: str) -> set[tuple]:
-    """The cases of which the median (ratio) or a quartile (low, high) lies above the limit."""
+    """The cases whose median (ratio) or quartile (low, high) lies above the limit."""
     limits = ((row, layers.limit_of(row)) for row in rows)
     return {
         tuple(row[name] for name in ("backend", *layer_timing.Layer._fields, "form", "p"))

@@ -58,7 +58,7 @@ def broken(twin, mutant: Mutant):
 
 
 def judge(twin, mutant: Mutant) -> Verdict:
-    """Put the mutant into the twin and run every check, those of its kind first, until one fails.
+    """Put the mutant into the twin and run every check, beginning with its own kind's, until a check fails.
 
     What both twins share has checks of its own, which are for its mutants.
     """

@@ -9,7 +9,7 @@ def reversed_along(tensor, axis: int):
 
 
 def rolled(tensor, axis: int = 0):
-    """Every entry in the place of the one before it."""
+    """Every entry moves to the place before its own."""
     index = [slice(None)] * tensor.ndim
     index[axis] = [*range(1, tensor.shape[axis]), 0]
     return tensor[tuple(index)]
