@@ -21,12 +21,13 @@ from mindspore_impl.layers import (
     TunableParameter,
     WindowAttention,
 )
-from mindspore_impl.networks import NAFNet, ResNet, StyleUNet, SwinIR, UNet
+from mindspore_impl.networks import Compact, NAFNet, ResNet, StyleUNet, SwinIR, UNet
 from mindspore_impl.objectives import MultiLoss, NoisePreservation, Reconstruction, Sharpening
 from mindspore_impl.retrofit import TunedNetwork, from_endpoints, load_tuned, make_tunable
 
 __all__ = [
     "ChannelAttention",
+    "Compact",
     "InstanceNorm2d",
     "LayerNorm",
     "LayerNorm2d",

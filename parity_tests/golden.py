@@ -15,7 +15,7 @@ import numpy as np
 
 from tunable.backends.registry import get_framework
 from tunable.files import atomic
-from tunable.specs.networks import NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec, UNetSpec
+from tunable.specs.networks import CompactSpec, NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec, UNetSpec
 
 FILE = Path(__file__).with_name("golden.npz")
 SWIN = {"channels": 8, "depths": [2], "heads": [2], "window": 4, "features": 6}
@@ -30,6 +30,8 @@ NETWORKS = {
     "nafnet": NAFNetSpec(width=4, middle=1, encoder=[1, 1], decoder=[1, 1], phi="affine"),
     "style u-net": StyleUNetSpec(channels=4, scales=1, blocks=[2, 1, 2]),
     "u-net": UNetSpec(width=4, depth=2, phi="affine"),
+    "compact": CompactSpec(channels=4, blocks=2, phi="affine"),
+    "compact x3": CompactSpec(channels=4, blocks=1, upscale=3, tunable_slopes=True),
 }
 SHAPE = (2, 3, 7, 10)  # no multiple of a window or of a stride
 OMEGAS = {"one": np.float32([0.8, 0.3]), "per sample": np.float32([[0.1, 0.9], [1.2, -0.4]])}

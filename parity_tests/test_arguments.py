@@ -10,7 +10,7 @@ import pytest
 
 from tunable.errors import TunableError
 from tunable.specs.arguments import signature
-from tunable.specs.networks import NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec, UNetSpec
+from tunable.specs.networks import CompactSpec, NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec, UNetSpec
 
 SPECS = {
     "resnet": ResNetSpec,
@@ -18,6 +18,7 @@ SPECS = {
     "swinir": SwinIRSpec,
     "style_unet": StyleUNetSpec,
     "unet": UNetSpec,
+    "compact": CompactSpec,
 }
 SMALL = {"channels": 4, "blocks": 1}
 

@@ -20,7 +20,15 @@ from tunable.backends.model import Model, WeightsModel, load
 from tunable.errors import BackendError, CheckFailed, TunableError
 from tunable.exports import graphs
 from tunable.exports.judging import checked_export, tried_export
-from tunable.specs.networks import PHI_FORMS, NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec, UNetSpec
+from tunable.specs.networks import (
+    PHI_FORMS,
+    CompactSpec,
+    NAFNetSpec,
+    ResNetSpec,
+    StyleUNetSpec,
+    SwinIRSpec,
+    UNetSpec,
+)
 from tunable.tolerances import TOLERANCES, relative_error
 from tunable.weights import storage
 from tunable.weights.storage import Header
@@ -135,6 +143,8 @@ CONTINUING = {
     "norms": StyleUNetSpec(channels=4, scales=1, blocks=[1, 0, 1], tunable_norms=True),
     "resnet x4": ResNetSpec(channels=4, blocks=1, upscale=4),
     "unet": UNetSpec(width=4, depth=2),
+    "compact": CompactSpec(channels=4, blocks=1),
+    "compact x2": CompactSpec(channels=4, blocks=1, upscale=2, tunable_slopes=True),
 }
 # Every network, every form and every kind of upsampling and norm once; test_float16 takes the shared form.
 KINDS = [
@@ -148,6 +158,9 @@ KINDS = [
     ("unet", "basis"),
     ("unet", "folded"),
     ("unet", "shared"),
+    ("compact", "folded"),
+    ("compact", "shared"),
+    ("compact x2", "basis"),
 ]
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tunable.data.patches import Batch
 from tunable.parameters.starts import starting_weights
-from tunable.specs.networks import NAFNetSpec, ResNetSpec, SwinIRSpec, UNetSpec
+from tunable.specs.networks import CompactSpec, NAFNetSpec, ResNetSpec, SwinIRSpec, UNetSpec
 from tunable.specs.reading import load_recipe
 from tunable.tolerances import TOLERANCES, relative_error
 
@@ -27,6 +27,8 @@ KNOWN = {  # plain networks as their authors count them; ResNet: the tunable pap
     "SwinIR x4": (SwinIRSpec(tunable=False, upscale=4, upsampler="pixelshuffle"), 11_900_199),
     "NAFNet": (NAFNetSpec(tunable=False), 29_159_715),
     "U-Net": (UNetSpec(tunable=False), 1_898_243),
+    "Compact x4": (CompactSpec(tunable=False, upscale=4), 621_424),
+    "Compact x4 of 32 blocks": (CompactSpec(tunable=False, upscale=4, blocks=32), 1_213_296),
     "U-Net of width 32": (UNetSpec(tunable=False, width=32), 7_587_331),
 }
 

@@ -5,7 +5,15 @@ import itertools
 import pytest
 
 from tunable.parameters.layouts import count, layout
-from tunable.specs.networks import PHI_FORMS, NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec, UNetSpec
+from tunable.specs.networks import (
+    PHI_FORMS,
+    CompactSpec,
+    NAFNetSpec,
+    ResNetSpec,
+    StyleUNetSpec,
+    SwinIRSpec,
+    UNetSpec,
+)
 
 SWINIR = {"channels": 4, "depths": [1, 2], "heads": [2, 1], "window": 3, "mlp_ratio": 1.6, "features": 5}
 NETWORKS = {
@@ -16,6 +24,8 @@ NETWORKS = {
     "style_unet thin": (StyleUNetSpec, {"channels": 3, "scales": 1, "blocks": [1, 0, 1]}),
     "unet": (UNetSpec, {"width": 2, "depth": 3}),
     "unet shallow": (UNetSpec, {"width": 3, "depth": 1}),
+    "compact": (CompactSpec, {"channels": 3, "blocks": 2}),
+    "compact x3": (CompactSpec, {"channels": 2, "blocks": 1, "upscale": 3}),
     "swinir": (SwinIRSpec, SWINIR),
     **{
         f"swinir {upsampler} x{upscale}": (SwinIRSpec, {**SWINIR, "upsampler": upsampler, "upscale": upscale})
@@ -34,9 +44,9 @@ FORMS += [("identity", 2, False)]
 
 
 def specs():
-    """Every network in every form of phi, plain too, norms tunable or not where a network has that choice."""
+    """Every network in every form of phi, plain too, norms and slopes tunable or not where there is that choice."""
     for (name, (kind, values)), (phi, p, norms) in itertools.product(NETWORKS.items(), FORMS):
-        choices = {"tunable_norms": norms} if "tunable_norms" in kind.model_fields else {}
+        choices = dict.fromkeys({"tunable_norms", "tunable_slopes"} & kind.model_fields.keys(), norms)
         yield pytest.param(kind(**values, phi=phi, tunable=p > 0, **choices), p, id=f"{name} {phi} {p} {norms}")
 
 

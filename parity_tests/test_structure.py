@@ -10,7 +10,7 @@ from parity_tests.test_training import RATE, RECIPES, start
 from tunable import oracle
 from tunable.data.patches import Batches
 from tunable.parameters.starts import starting_weights
-from tunable.specs.networks import PHI_FORMS, UNetSpec
+from tunable.specs.networks import PHI_FORMS, CompactSpec, UNetSpec
 from tunable.tolerances import TOLERANCES, relative_error
 
 LAYER, LIMIT, LOSS = (TOLERANCES[stage].limit for stage in ("layer", "network", "loss"))
@@ -44,6 +44,19 @@ def test_unet_in_numpy(twin, phi, depth, rng):
     twin.backend.assign(network, tensors)
     for omega in settings(2, len(x), rng)[-2:]:
         assert relative_error(twin.backend.run(network, x, omega), oracle.unet(x, omega, spec, tensors)) <= LIMIT
+
+
+@pytest.mark.parametrize("phi", PHI_FORMS)
+@pytest.mark.parametrize(("upscale", "slopes"), [(1, False), (3, True)])
+def test_compact_in_numpy(twin, phi, upscale, slopes, rng):
+    """As the oracle has it, with slopes that omega sets and with ordinary ones."""
+    spec, x = CompactSpec(channels=4, blocks=2, upscale=upscale, tunable_slopes=slopes, phi=phi), picture(rng, "odd")
+    network = twin.backend.build(spec, 2)
+    tensors = starting_weights(twin.backend.specs(network), 3)
+    tensors = {name: (value + 0.1 * rng.normal(size=value.shape)).astype("f") for name, value in tensors.items()}
+    twin.backend.assign(network, tensors)
+    for omega in settings(2, len(x), rng)[-2:]:
+        assert relative_error(twin.backend.run(network, x, omega), oracle.compact(x, omega, spec, tensors)) <= LIMIT
 
 
 def test_trace(twin, rng):

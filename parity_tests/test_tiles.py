@@ -15,7 +15,7 @@ from tunable.exports.judging import tried_export
 from tunable.images.pictures import from_network, read_picture, to_network, write
 from tunable.images.tiling import run_tiled
 from tunable.parameters.starts import starting_weights
-from tunable.specs.networks import NAFNetSpec, ResNetSpec, UNetSpec
+from tunable.specs.networks import CompactSpec, NAFNetSpec, ResNetSpec, UNetSpec
 from tunable.tolerances import TOLERANCES, relative_error
 from tunable.weights.storage import Header
 
@@ -41,7 +41,7 @@ def check_halo(twin, form, spec, folder, rng, monkeypatch):
     whole = model.run(x, OMEGA)
     assert relative_error(run_tiled(exported, x, omega, TILE), whole) <= LIMIT
     assert relative_error(run_tiled(exported, x, omega, TILE), run_tiled(model, x, OMEGA, TILE)) <= LIMIT
-    monkeypatch.setattr(ResNetSpec, "halo", spec.halo - 1)
+    monkeypatch.setattr(type(spec), "halo", spec.halo - 1)
     assert relative_error(run_tiled(exported, x, omega, TILE), whole) > 10 * LIMIT
 
 
@@ -53,6 +53,15 @@ def test_a_halo(twin, form, tmp_path, rng, monkeypatch):
 def test_a_halo_of_a_network_that_enlarges(torch, tmp_path, rng, monkeypatch):
     """Of any size, which MindSpore does not write as ONNX."""
     check_halo(torch, "shared", ResNetSpec(channels=4, blocks=1, upscale=2), tmp_path, rng, monkeypatch)
+
+
+@pytest.mark.parametrize("form", ["shared", "folded"])
+def test_a_halo_of_a_compact_network(twin, form, tmp_path, rng, monkeypatch):
+    check_halo(twin, form, CompactSpec(channels=4, blocks=2), tmp_path, rng, monkeypatch)
+
+
+def test_a_halo_of_a_compact_network_that_enlarges(torch, tmp_path, rng, monkeypatch):
+    check_halo(torch, "shared", CompactSpec(channels=4, blocks=2, upscale=3), tmp_path, rng, monkeypatch)
 
 
 @pytest.mark.parametrize("depth", [1, 2])

@@ -30,6 +30,7 @@ RECIPES = {
             {"name": "c", "kind": "noise", "residual": "remove", "nu": 0.5, "distance": "l2"},
         ],
     },
+    "compact": {"network": {"name": "compact", "channels": 6, "blocks": 1, "tunable_slopes": True}},
     "plain": {
         "network": {"name": "resnet", "channels": 6, "blocks": 1, "tunable": False},
         "omega": {"sampler": {"kind": "fixed", "value": [0.7, 0.4]}},

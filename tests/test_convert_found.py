@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 from test_convert import edsr, official_swinir, write_ckpt
+from test_convert_compact import compact
 
 from tunable.backends.registry import installed
 from tunable.errors import CheckpointError, TunableError
@@ -212,7 +213,8 @@ def test_names_that_do_not_fit(tunable, tmp_path):
 @pytest.mark.parametrize("source", SOURCES)
 def test_shapes_that_do_not_fit(tmp_path, source):
     """Every tensor of another rank or empty: accepted, to be refused by the network, or one clear line."""
-    tensors = {"mindediting": edsr((2,)), "swinir": official_swinir("pixelshuffle"), "nafnet": nafnet()}[source]
+    files = {"mindediting": edsr((2,)), "swinir": official_swinir("pixelshuffle")}
+    tensors = {**files, "nafnet": nafnet(), "compact": compact()}[source]
     for name in tensors:
         for shape in ((), (1,), (2, 3), (1, 0, 3, 3)):
             changed = {**tensors, name: np.zeros(shape, np.float32)}

@@ -7,7 +7,7 @@ from tunable.backends.model import build, load
 from tunable.backends.registry import get_framework, requested
 from tunable.commands import main
 from tunable.parameters.starts import starting_weights
-from tunable.specs.networks import NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
+from tunable.specs.networks import CompactSpec, NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
 from tunable.tolerances import TOLERANCES, relative_error
 from tunable.weights import storage
 from tunable.weights.storage import Header
@@ -17,6 +17,7 @@ SPECS = {
     "swinir": SwinIRSpec(channels=8, depths=[1], heads=[2], window=4, tunable=False),
     "nafnet": NAFNetSpec(width=4, middle=1, encoder=[1], decoder=[1], tunable=False),
     "style": StyleUNetSpec(channels=4, scales=1, blocks=(1, 1, 1), tunable=False),
+    "compact": CompactSpec(channels=4, blocks=1, upscale=2, tunable=False),
 }
 
 

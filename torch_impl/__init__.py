@@ -20,12 +20,13 @@ from torch_impl.layers import (
     TunableParameter,
     WindowAttention,
 )
-from torch_impl.networks import NAFNet, ResNet, StyleUNet, SwinIR, UNet
+from torch_impl.networks import Compact, NAFNet, ResNet, StyleUNet, SwinIR, UNet
 from torch_impl.objectives import MultiLoss, NoisePreservation, Reconstruction, Sharpening
 from torch_impl.retrofit import TunedNetwork, from_endpoints, load_tuned, make_tunable
 
 __all__ = [
     "ChannelAttention",
+    "Compact",
     "InstanceNorm2d",
     "LayerNorm",
     "LayerNorm2d",

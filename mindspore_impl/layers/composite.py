@@ -90,7 +90,7 @@ def norm(kind: type[Norm], channels: int, *, num_objectives: int, eps: float = 1
 
 
 def parameter(
-    shape: tuple[int, ...], *, num_objectives: int, value: int = 0, phi: str = DEFAULT_PHI
+    shape: tuple[int, ...], *, num_objectives: int, value: float = 0, phi: str = DEFAULT_PHI
 ) -> nn.Cell | ms.Parameter:
     """A free parameter, tunable, or ordinary when num_objectives is 0: its holder names it in `roles`."""
     if num_objectives:

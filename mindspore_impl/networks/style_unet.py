@@ -36,7 +36,7 @@ class ConvBlock(Composite):
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
         """x (N, in, H, W) -> (N, out, h, w), h and w halved by a stride of 2 and doubled by `enlarge`."""
         if self.enlarge:
-            x = ops.nearest_x2(x)
+            x = ops.nearest(x, 2)
         return _ops.relu(self.norm(call(self.conv, x, omega), omega))
 
 

@@ -63,6 +63,6 @@ class UNet(Network, spec=UNetSpec):
             y = call(down, y, omega)
         y = self.middle(y, omega)
         for up, decoder, skip in zip(self.ups, self.decoders, skips[::-1]):  # noqa: B905
-            y = ops.nearest_x2(call(up, y, omega))  # as the 1x1 after it, for a quarter of the work
+            y = ops.nearest(call(up, y, omega), 2)  # as the 1x1 after it, for a quarter of the work
             y = decoder(_ops.concat([skip, y], 1), omega)
         return (padded + call(self.tail, y, omega))[:, :, :height, :width]

@@ -41,6 +41,11 @@ def leaky_relu(x: ms.Tensor, slope: float) -> ms.Tensor:
     return _ops.relu(x) - slope * _ops.relu(-x)
 
 
+def prelu(x: ms.Tensor, slope: ms.Tensor) -> ms.Tensor:
+    """x (N, C, H, W) where positive, slope x elsewhere; slope (C,) or (N, C)."""
+    return _ops.relu(x) - slope.reshape(-1, x.shape[1], 1, 1) * _ops.relu(-x)
+
+
 def softplus(x: ms.Tensor) -> ms.Tensor:
     """log(1 + exp(x)), for any x; powers of e as in `softmax`."""
     return _ops.relu(x) + _ops.log(1 + _ops.pow(math.e, -_ops.abs(x)))
@@ -56,11 +61,11 @@ def pixel_shuffle(x: ms.Tensor, factor: int) -> ms.Tensor:
     return _ops.pixel_shuffle(x, factor)
 
 
-def nearest_x2(x: ms.Tensor) -> ms.Tensor:
-    """Every pixel four times: (N, C, H, W) -> (N, C, 2 H, 2 W)."""
+def nearest(x: ms.Tensor, factor: int) -> ms.Tensor:
+    """Every pixel factor^2 times: (N, C, H, W) -> (N, C, factor H, factor W)."""
     c, height, width = x.shape[1:]
-    x = x.reshape(-1, c, height, 1, width, 1) * _ops.ones((2, 1, 2), x.dtype)
-    return x.reshape(-1, c, 2 * height, 2 * width)
+    x = x.reshape(-1, c, height, 1, width, 1) * _ops.ones((factor, 1, factor), x.dtype)
+    return x.reshape(-1, c, factor * height, factor * width)
 
 
 def channels_last(x: ms.Tensor) -> ms.Tensor:

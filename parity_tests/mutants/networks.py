@@ -162,6 +162,7 @@ SWIN, NAF, SWIN_BLOCK = (
     "networks.swinir:SwinBlock.forward",
 )
 STYLE_BLOCK = "networks.style_unet:StyleBlock.forward"
+COMPACT = "networks.compact:Compact"
 UNET, DOUBLE = "networks.unet:UNet.compute", "networks.unet:DoubleConv.forward"
 SHUFFLE = "functional.pixel_shuffle(x, factor)"
 GELU = "0.5 * x * (1 + _erf(x * math.sqrt(0.5)))"
@@ -208,6 +209,13 @@ OTHER_NETWORK_FAULTS = {
     "U-Net: picture not added": edited(UNET, ("padded + call", "call")),
     "U-Net: skip dropped": edited(UNET, ("[skip, y]", "[skip * 0, y]")),
     "U-Net: skip behind what comes from below": edited(UNET, ("[skip, y]", "[y, skip]")),
+    "Compact: picture not added": edited(f"{COMPACT}.compute", ("return x + y", "return y")),
+    "Compact: enlarged picture not added": returned("ops:nearest", lambda y, a: y * (a.factor != 3)),
+    "Compact: every slope a quarter": given("ops:prelu", slope=lambda a: a.slope * 0 + 0.25),
+    "Compact: slopes of the next channel": given("ops:prelu", slope=lambda a: reversed_along(a.slope, -1)),
+    "Compact: slopes of the first omega": edited(
+        "networks.compact:PReLU.forward", ("omega if self", "omega * 0 if self")
+    ),
     "U-Net: ReLU of the second convolution dropped": each(
         torch=edited(DOUBLE, ("return torch.relu(", "return (")),
         mindspore=edited(DOUBLE, ("return _ops.relu(", "return (")),

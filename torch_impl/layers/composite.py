@@ -92,7 +92,7 @@ def norm(
 
 
 def parameter(
-    shape: tuple[int, ...], *, num_objectives: int, value: int = 0, phi: str = DEFAULT_PHI
+    shape: tuple[int, ...], *, num_objectives: int, value: float = 0, phi: str = DEFAULT_PHI
 ) -> nn.Module | nn.Parameter:
     """A free parameter, tunable, or ordinary when num_objectives is 0: its holder names it in `roles`."""
     if num_objectives:

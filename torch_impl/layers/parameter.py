@@ -5,6 +5,7 @@ from torch import nn
 
 from torch_impl import ops
 from torch_impl.layers.tunable import Tunable
+from tunable.parameters.specs import constant_role
 from tunable.specs.networks import DEFAULT_PHI
 
 
@@ -16,7 +17,7 @@ class TunableParameter(Tunable):
     Args:
         shape: shape of the parameter.
         num_objectives: p, at least 1.
-        value: 0 or 1, what the parameter is at every omega before training.
+        value: 0, 0.25 or 1, what the parameter is at every omega before training.
         phi: form of the map from omega to the weights of the kernels: affine, identity, se or base (Eq. 6).
         seed: seed of the starting weights; None draws one from the framework's generator.
 
@@ -31,7 +32,7 @@ class TunableParameter(Tunable):
         shape: tuple[int, ...],
         *,
         num_objectives: int,
-        value: int = 0,
+        value: float = 0,
         phi: str = DEFAULT_PHI,
         seed: int | None = None,
     ) -> None:
@@ -47,7 +48,7 @@ class TunableParameter(Tunable):
 
     def roles(self) -> dict[str, tuple[str, int]]:
         """(role, fan_in) of the layer's parameters, by local name; see ParameterSpec."""
-        return {"weight": ("one" if self.value else "zero", 0)}
+        return {"weight": (constant_role(self.value), 0)}
 
     def fold(self, omega: torch.Tensor) -> nn.Parameter:
         """The ordinary parameter equal to this one at omega (p,)."""

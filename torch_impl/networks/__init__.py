@@ -1,5 +1,6 @@
 """The paper's networks, tunable and plain (docs/method.md, "Networks")."""
 
+from torch_impl.networks.compact import Compact
 from torch_impl.networks.discriminator import Discriminator
 from torch_impl.networks.nafnet import NAFNet
 from torch_impl.networks.network import Network, initialise, parameter_specs
@@ -9,10 +10,18 @@ from torch_impl.networks.swinir import SwinIR
 from torch_impl.networks.unet import UNet
 from torch_impl.networks.vgg import VGG19
 
-NETWORKS = {"resnet": ResNet, "nafnet": NAFNet, "swinir": SwinIR, "style_unet": StyleUNet, "unet": UNet}
+NETWORKS = {
+    "resnet": ResNet,
+    "nafnet": NAFNet,
+    "swinir": SwinIR,
+    "style_unet": StyleUNet,
+    "unet": UNet,
+    "compact": Compact,
+}
 
 __all__ = [
     "NETWORKS",
+    "Compact",
     "VGG19",
     "Discriminator",
     "NAFNet",

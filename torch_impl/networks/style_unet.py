@@ -35,7 +35,7 @@ class ConvBlock(Composite):
     def forward(self, x: torch.Tensor, omega: torch.Tensor | None = None) -> torch.Tensor:
         """x (N, in, H, W) -> (N, out, h, w), h and w halved by a stride of 2 and doubled by `enlarge`."""
         if self.enlarge:
-            x = ops.nearest_x2(x)
+            x = ops.nearest(x, 2)
         return torch.relu(self.norm(call(self.conv, x, omega), omega))
 
 

@@ -158,7 +158,7 @@ class SwinIR(Network, spec=SwinIRSpec):
                 y = ops.pixel_shuffle(call(layer, y, omega), factor)
             return call(self.conv_last, y, omega)
         for layer in self.conv_up:
-            y = ops.leaky_relu(call(layer, ops.nearest_x2(y), omega), 0.2)
+            y = ops.leaky_relu(call(layer, ops.nearest(y, 2), omega), 0.2)
         return call(self.conv_last, ops.leaky_relu(call(self.conv_hr, y, omega), 0.2), omega)
 
 

@@ -20,6 +20,13 @@ def leaky_relu(x: torch.Tensor, slope: float) -> torch.Tensor:
     return functional.leaky_relu(x, slope)
 
 
+def prelu(x: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
+    """x (N, C, H, W) where positive, slope x elsewhere; slope (C,) or (N, C)."""
+    if slope.ndim == 1:
+        return functional.prelu(x, slope)
+    return torch.where(x > 0, x, slope[:, :, None, None] * x)
+
+
 def softplus(x: torch.Tensor) -> torch.Tensor:
     """log(1 + exp(x)), for any x."""
     return functional.softplus(x)
@@ -35,10 +42,11 @@ def pixel_shuffle(x: torch.Tensor, factor: int) -> torch.Tensor:
     return functional.pixel_shuffle(x, factor)
 
 
-def nearest_x2(x: torch.Tensor) -> torch.Tensor:
-    """Every pixel four times: (N, C, H, W) -> (N, C, 2 H, 2 W)."""
+def nearest(x: torch.Tensor, factor: int) -> torch.Tensor:
+    """Every pixel factor^2 times: (N, C, H, W) -> (N, C, factor H, factor W)."""
     n, c, height, width = x.shape
-    return x[:, :, :, None, :, None].expand(n, c, height, 2, width, 2).reshape(n, c, 2 * height, 2 * width)
+    x = x[:, :, :, None, :, None].expand(n, c, height, factor, width, factor)
+    return x.reshape(n, c, factor * height, factor * width)
 
 
 def channels_last(x: torch.Tensor) -> torch.Tensor:

@@ -15,11 +15,12 @@ from tunable.oracle.losses import (
     style_gram,
     target,
 )
-from tunable.oracle.networks import features, realness, unet
+from tunable.oracle.networks import compact, features, realness, unet
 
 __all__ = [
     "LAYERS",
     "aggregate",
+    "compact",
     "conv",
     "conv_transpose",
     "discriminator_loss",

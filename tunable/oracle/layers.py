@@ -168,8 +168,8 @@ def window_attention(
     x = float64(x)
     n, height, width, channels = x.shape
     size = channels // heads
-    qkv = linear(x, omega, _part(tensors, "qkv"), phi_form).reshape(n, height, width, 3, heads, size)
-    table = parameter(rows_of(omega, n), _part(tensors, "relative_position_bias_table"), phi_form)
+    qkv = linear(x, omega, part(tensors, "qkv"), phi_form).reshape(n, height, width, 3, heads, size)
+    table = parameter(rows_of(omega, n), part(tensors, "relative_position_bias_table"), phi_form)
     mixed = np.zeros_like(x)
     rows, columns = (place.ravel() for place in np.indices((window, window)))
     distance = (rows[:, None] - rows + window - 1) * (2 * window - 1) + columns[:, None] - columns + window - 1
@@ -182,25 +182,25 @@ def window_attention(
             logits = q @ k.T / np.sqrt(size) + table[sample][distance, head] - 100 * torn
             powers = np.exp(logits - logits.max(axis=1, keepdims=True))
             mixed[sample, y, z, head * size : (head + 1) * size] = powers / powers.sum(axis=1, keepdims=True) @ v
-    return linear(mixed, omega, _part(tensors, "proj"), phi_form)
+    return linear(mixed, omega, part(tensors, "proj"), phi_form)
 
 
 def channel_attention(x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form: str) -> np.ndarray:
     """Squeeze and excitation: x sigmoid(expand(relu(reduce(mean)))), x (N, C, H, W); both convolutions are points."""
-    hidden = np.maximum(conv(_global_mean(x), omega, _part(tensors, "reduce"), phi_form), 0)
-    return float64(x) * (1 + np.tanh(conv(hidden, omega, _part(tensors, "expand"), phi_form) / 2)) / 2
+    hidden = np.maximum(conv(_global_mean(x), omega, part(tensors, "reduce"), phi_form), 0)
+    return float64(x) * (1 + np.tanh(conv(hidden, omega, part(tensors, "expand"), phi_form) / 2)) / 2
 
 
 def simplified_channel_attention(x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form: str) -> np.ndarray:
     """NAFNet's: x conv(mean), x (N, C, H, W), the convolution a point."""
-    return float64(x) * conv(_global_mean(x), omega, _part(tensors, "conv"), phi_form)
+    return float64(x) * conv(_global_mean(x), omega, part(tensors, "conv"), phi_form)
 
 
 def _global_mean(x: np.ndarray) -> np.ndarray:
     return float64(x).mean(axis=(2, 3), keepdims=True)
 
 
-def _part(tensors: Tensors, name: str) -> Tensors:
+def part(tensors: Tensors, name: str) -> Tensors:
     """The parameters of a layer inside another."""
     return {local.removeprefix(name + "."): value for local, value in tensors.items() if local.startswith(name + ".")}
 

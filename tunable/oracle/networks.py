@@ -1,10 +1,10 @@
-"""Networks in float64: the U-Net, the feature network VGG-19 and the discriminator (sections 4.1.3 and 4.2)."""
+"""Networks in float64: U-Net, Compact, the feature network VGG-19 and the discriminator (sections 4.1.3 and 4.2)."""
 
 import numpy as np
 
-from tunable.oracle.layers import Tensors, conv, float64
+from tunable.oracle.layers import Tensors, conv, float64, parameter, part
 from tunable.specs.discriminator import Discriminator
-from tunable.specs.networks import IMAGENET_MEAN, IMAGENET_STD, UNetSpec
+from tunable.specs.networks import IMAGENET_MEAN, IMAGENET_STD, CompactSpec, UNetSpec
 from tunable.weights import vgg
 
 BATCH_NORM_EPS = 1e-5
@@ -14,12 +14,11 @@ def unet(pictures: np.ndarray, omega: np.ndarray, spec: UNetSpec, tensors: Tenso
     """The tunable U-Net (docs/method.md, "Networks"): pictures (N, 3, H, W), omega (p,) or (N, p) -> (N, 3, H, W)."""
 
     def layer(x: np.ndarray, name: str, **options) -> np.ndarray:
-        local = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
-        return conv(x, omega, local, spec.phi, **options)
+        return conv(x, omega, part(tensors, name), spec.phi, **options)
 
     def double(x: np.ndarray, name: str) -> np.ndarray:
-        for part in ("conv1", "conv2"):
-            x = np.maximum(layer(x, f"{name}.{part}", padding=1), 0)
+        for each in ("conv1", "conv2"):
+            x = np.maximum(layer(x, f"{name}.{each}", padding=1), 0)
         return x
 
     height, width = pictures.shape[2:]
@@ -34,6 +33,21 @@ def unet(pictures: np.ndarray, omega: np.ndarray, spec: UNetSpec, tensors: Tenso
         y = layer(y.repeat(2, axis=2).repeat(2, axis=3), f"ups.{place}")
         y = double(np.concatenate([skip, y], axis=1), f"decoders.{place}")
     return (padded + layer(y, "tail", padding=1))[:, :, :height, :width]
+
+
+def compact(pictures: np.ndarray, omega: np.ndarray, spec: CompactSpec, tensors: Tensors) -> np.ndarray:
+    """The tunable Compact (docs/method.md, "Networks"): (N, 3, H, W), omega (p,) or (N, p) -> (N, 3, sH, sW)."""
+    y, factor = float64(pictures), spec.upscale
+    for place in range(spec.blocks + 1):
+        y = conv(y, omega, part(tensors, f"body.{2 * place}"), spec.phi, padding=1)
+        name = f"body.{2 * place + 1}.weight"
+        slope = parameter(omega, part(tensors, name), spec.phi) if spec.tunable_slopes else float64(tensors[name])
+        y = np.where(y > 0, y, slope.reshape(-1, spec.channels, 1, 1) * y)
+    y = conv(y, omega, part(tensors, f"body.{2 * spec.blocks + 2}"), spec.phi, padding=1)
+    n, _, height, width = y.shape
+    shuffled = y.reshape(n, 3, factor, factor, height, width).transpose(0, 1, 4, 2, 5, 3)
+    enlarged = float64(pictures).repeat(factor, axis=2).repeat(factor, axis=3)
+    return enlarged + shuffled.reshape(enlarged.shape)
 
 
 def features(pictures: np.ndarray, tensors: Tensors, layer: str) -> np.ndarray:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tunable.specs.networks import (
+    CompactSpec,
     NAFNetSpec,
     NetworkSpec,
     ResNetSpec,
@@ -190,4 +191,19 @@ def _unet(spec: UNetSpec, layers: _Layers, norms: _Layers) -> Iterator[Parameter
     yield from layers.conv("tail", spec.width, 3, 3)
 
 
-_LAYOUTS = {"resnet": _resnet, "nafnet": _nafnet, "swinir": _swinir, "style_unet": _style_unet, "unet": _unet}
+def _compact(spec: CompactSpec, layers: _Layers, norms: _Layers) -> Iterator[Parameter]:
+    slopes = _Layers(layers.p if spec.tunable_slopes else 0, spec.phi)
+    for place in range(spec.blocks + 1):
+        yield from layers.conv(f"body.{2 * place}", spec.channels if place else 3, spec.channels, 3)
+        yield from slopes.free(f"body.{2 * place + 1}.weight", (spec.channels,))
+    yield from layers.conv(f"body.{2 * spec.blocks + 2}", spec.channels, 3 * spec.upscale**2, 3)
+
+
+_LAYOUTS = {
+    "resnet": _resnet,
+    "nafnet": _nafnet,
+    "swinir": _swinir,
+    "style_unet": _style_unet,
+    "unet": _unet,
+    "compact": _compact,
+}

@@ -2,14 +2,17 @@
 
 from typing import NamedTuple
 
-ROLES = ("kernel", "bias", "phi", "one", "zero")
+from tunable.errors import TunableError
+
+CONSTANTS = {"one": 1.0, "zero": 0.0, "quarter": 0.25}  # what norms and free parameters start from
+ROLES = ("kernel", "bias", "phi", *CONSTANTS)
 
 
 class ParameterSpec(NamedTuple):
     """One parameter of a network, as a twin declares it.
 
     shape    as stored, kernel axis first for tunable ones
-    role     `kernel` and `bias` (of a convolution or a linear layer), `phi`, `one`, `zero`
+    role     `kernel` and `bias` (of a convolution or a linear layer), `phi`, `one`, `zero`, `quarter`
              (norms and free parameters: the value they start from)
     fan_in   inputs per output of the layer, for `kernel` and `bias`
     phi      form of the layer's phi when tunable, "" for an ordinary layer
@@ -20,3 +23,18 @@ class ParameterSpec(NamedTuple):
     role: str
     fan_in: int = 0
     phi: str = ""
+
+
+def constant_role(value: float) -> str:
+    """Return the role of a parameter that starts from a constant.
+
+    Args:
+        value: 0, 0.25 or 1.
+
+    Raises:
+        TunableError: for another value.
+    """
+    for role, constant in CONSTANTS.items():
+        if value == constant:
+            return role
+    raise TunableError(f"a parameter may start from {', '.join(map(str, CONSTANTS.values()))}, not {value}")

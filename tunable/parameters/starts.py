@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from tunable.errors import TunableError
-from tunable.parameters.specs import ROLES, ParameterSpec
+from tunable.parameters.specs import CONSTANTS, ROLES, ParameterSpec
 from tunable.specs.schema import Place, Section
 
 
@@ -52,7 +52,7 @@ def _draw(spec: ParameterSpec, seed: int, initial: Initial) -> np.ndarray:
         raise TunableError(f"parameter {spec.name} has role {spec.role!r}; known: {', '.join(ROLES)}")
     if spec.role == "phi":
         return _phi(spec, rng, initial)
-    if spec.role in ("one", "zero"):
+    if spec.role in CONSTANTS:
         return _free(spec, rng, initial)
     if initial.start == "paper" and spec.phi:
         return np.zeros(spec.shape) if spec.role == "bias" else rng.normal(0, 0.01, spec.shape)
@@ -80,7 +80,7 @@ def _phi(spec: ParameterSpec, rng: np.random.Generator, initial: Initial) -> np.
 
 def _free(spec: ParameterSpec, rng: np.random.Generator, initial: Initial) -> np.ndarray:
     """A norm's or a free parameter's start: constant, and the same for every omega."""
-    value = np.full(spec.shape, 1.0 if spec.role == "one" else 0.0)
+    value = np.full(spec.shape, CONSTANTS[spec.role])
     if spec.phi == "base":
         value[1:] = 0
     elif spec.phi == "affine" and initial.start == "constant":

@@ -323,6 +323,35 @@ class UNetSpec(NetworkBase):
         return round(total + area * 9 * 6 * before**2)
 
 
+class CompactSpec(NetworkBase):
+    """Real-ESRGAN's compact network: 3x3 convolutions and PReLU, a pixel shuffle at the end, the input added."""
+
+    name: Literal["compact"] = "compact"
+    channels: _Channels = Field(default=64, description="Channels of every layer between the first and the last.")
+    blocks: _Some = Field(
+        default=16, description="Convolutions with a PReLU between the first convolution and the last."
+    )
+    upscale: Literal[1, 2, 3, 4] = Field(
+        default=1, description="How many times as high and wide as the input the output is."
+    )
+    tunable_slopes: bool = Field(default=False, description="Whether omega sets the slopes of the PReLUs too.")
+
+    @property
+    def scale(self) -> int:
+        """Output pixels per input pixel along each side."""
+        return self.upscale
+
+    @property
+    def halo(self) -> int:
+        """Input pixels on each side on which an output pixel depends: one per convolution."""
+        return self.blocks + 2
+
+    @property
+    def multiply_adds(self) -> int:
+        """Per pixel of the input, at one omega."""
+        return 9 * self.channels * (3 + self.blocks * self.channels + 3 * self.upscale**2)
+
+
 def up_down(channels: int, convs: int) -> int:
     """Weights per tap of one scale's convs upwards: the first halves the channels."""
     return 2 * channels**2 + (convs - 1) * channels**2
@@ -333,4 +362,6 @@ def shuffles(upscale: int) -> list[int]:
     return {1: [], 2: [2], 3: [3], 4: [2, 2], 8: [2, 2, 2]}[upscale]
 
 
-NetworkSpec = Annotated[ResNetSpec | NAFNetSpec | SwinIRSpec | StyleUNetSpec | UNetSpec, Field(discriminator="name")]
+NetworkSpec = Annotated[
+    ResNetSpec | NAFNetSpec | SwinIRSpec | StyleUNetSpec | UNetSpec | CompactSpec, Field(discriminator="name")
+]

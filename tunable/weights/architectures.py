@@ -79,14 +79,14 @@ class Shapes:
         """Return how many output channels a convolution has."""
         return self.shape(name, 4)[0]
 
-    def check_colours(self, first: str, last: str) -> None:
+    def check_colours(self, first: str, last: str | None = None) -> None:
         """Raise CheckpointError unless the network takes and gives pictures of three channels."""
         channels = self.shape(first, 4)[1]
         if channels != 3:
             raise CheckpointError(
                 f"it takes {channels} channels per pixel{' (grey pictures)' * (channels == 1)}; 3 are wanted"
             )
-        if last in self and self.kernel(last) != 3:
+        if last and last in self and self.kernel(last) != 3:
             raise CheckpointError(f"it gives {self.kernel(last)} channels per pixel; 3 are wanted")
 
 
@@ -107,6 +107,20 @@ def edsr(shapes: Shapes, facts: Facts) -> dict[str, Any]:
         "residual_scale": 0.1,
         "mean": True,
     }
+
+
+def compact(shapes: Shapes, facts: Facts) -> dict[str, Any]:
+    """Read the arguments of a compact network of Real-ESRGAN; CheckpointError for shapes that are of none."""
+    parts = shapes.count(r"body\.(\d+)\.")
+    if "body.1.weight" not in shapes:
+        raise CheckpointError("its activations have no slopes; only PReLU is known here")
+    if parts < 5 or parts % 2 == 0:
+        raise CheckpointError(f"its body has {parts} parts with tensors; five or more, an odd number, are wanted")
+    shapes.check_colours("body.0.weight")
+    upscale = _factor(shapes.kernel(f"body.{parts - 1}.weight"), 3)
+    if upscale not in (1, 2, 3, 4):
+        raise CheckpointError(f"it enlarges {upscale} times, which is not known here")
+    return {"name": "compact", "channels": shapes.kernel("body.0.weight"), "blocks": parts // 2 - 1, "upscale": upscale}
 
 
 def nafnet(shapes: Shapes, facts: Facts) -> dict[str, Any]:

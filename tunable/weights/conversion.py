@@ -1,9 +1,10 @@
 """Weights of other programs as this project's, and plain weights of this project as tunable ones.
 
-mindediting, swinir, nafnet  other programs (tunable.weights.sources): names and shapes say what network they are of
-plain                        this project's, plain: tunable with phi base, its differences zero
-endpoints                    two or more plain ones of one network: tunable with phi identity, norms too, which
-                             interpolates them
+mindediting, swinir,   other programs (tunable.weights.sources): names and shapes say what network they are of
+nafnet, compact
+plain                  this project's, plain: tunable with phi base, its differences zero
+endpoints              two or more plain ones of one network: tunable with phi identity, norms and slopes too, which
+                       interpolates them
 
 What a file cannot say (constants of the network) is that program's own by default; `overrides` change it. Objectives
 have no names there: omega_1, omega_2, ...
@@ -25,6 +26,8 @@ from tunable.weights.architectures import Facts
 from tunable.weights.foreign import FLOATS, ForeignFile, ForeignNetwork, as_float32, network_in, read_foreign
 from tunable.weights.sources import SOURCES, check_known, is_buffer, is_swinir
 from tunable.weights.storage import Header
+
+_CHOICES = {"tunable_norms", "tunable_slopes"}  # what only a recipe makes tunable, and interpolation of networks must
 
 
 class Converted(NamedTuple):
@@ -67,7 +70,7 @@ def read_network(
 
     Args:
         path: the file.
-        source: "mindediting", "swinir" or "nafnet".
+        source: "mindediting", "swinir", "nafnet" or "compact".
         overrides: arguments of the network to set, by name; and `img_range` of SwinIR, the range that it computes in.
         key: names of the path to the network in the file, where the file holds several networks.
         allow_pickle: whether a pickle of PyTorch's is read.
@@ -195,15 +198,15 @@ def tunable_header(headers: list[Header], source: str, objectives: list[str] | N
     if len(set(objectives)) < len(objectives) or not all(objectives):
         raise TunableError(f"objectives want different names, not {','.join(objectives)!r}")
     changes = {"tunable": True, "phi": "base" if source == "plain" else "identity"}
-    if source == "endpoints" and "tunable_norms" in type(first.network).model_fields:
-        changes["tunable_norms"] = True
+    if source == "endpoints":
+        changes |= dict.fromkeys(_CHOICES & type(first.network).model_fields.keys(), True)
     spec = first.network.model_copy(update=changes)
     writer = f"{Header.writer}, converted from {source}"
     return Header(spec, tuple(objectives), ((0.0, 1.0),) * len(objectives), writer=writer)
 
 
 def _plain_facts(header: Header) -> dict[str, Any]:
-    return header.network.model_dump(exclude={"phi", "tunable", "tunable_norms"})
+    return header.network.model_dump(exclude={"phi", "tunable", *_CHOICES})
 
 
 def tunable_tensors(files: list[Tensors], specs: list[ParameterSpec]) -> Tensors:

@@ -3,6 +3,7 @@
 mindediting  MindEditing's tunable EDSR, NAFNet, SwinIR and StyleNet (MindSpore)
 swinir       the official SwinIR, plain
 nafnet       the official NAFNet, plain
+compact      the official Compact (SRVGGNetCompact of Real-ESRGAN), plain
 
 A source's reader renames the tensors of a file, and reads the arguments of the network from their shapes.
 """
@@ -172,6 +173,11 @@ def _nafnet_name(name: str) -> str:
     return re.sub(r"\.sca\.", ".sca.1.", re.sub(r"^ups\.(\d+)\.", r"ups.\1.0.", name))
 
 
+def _official_compact(facts: Facts) -> tuple[Tensors, dict[str, Any]]:
+    """Its names and shapes are this project's."""
+    return facts.tensors, architectures.compact(Shapes(facts.tensors, facts.foreign_name), facts)
+
+
 def _upsample_names(tensors: Tensors) -> Tensors:
     """Convs of the upsampling stand at 0, 2 and 4 of a sequence, pixel shuffles between them."""
     return {re.sub(r"^upsample\.([24])\.", lambda match: f"upsample.{int(match[1]) // 2}.", name): value
@@ -231,4 +237,5 @@ SOURCES: dict[str, Source] = {
         ("layers.0.residual_group.blocks.0.attn.relative_position_bias_table",), _official_swinir, _swinir_name
     ),
     "nafnet": Source(("intro.weight",), _official_nafnet, _nafnet_name),
+    "compact": Source(("body.0.weight",), _official_compact, str),
 }

@@ -1,0 +1,56 @@
+"""The compact network of Real-ESRGAN: convolutions and PReLU at the size of the input, one pixel shuffle at the end."""
+
+import mindspore as ms
+from mindspore import nn
+
+from mindspore_impl import ops
+from mindspore_impl.layers import Composite, call, conv2d, parameter, value_at
+from mindspore_impl.networks.network import Network
+from tunable.specs.networks import CompactSpec
+
+
+class PReLU(Composite):
+    """x where positive, slope x elsewhere, one slope for each channel: `weight`, from 0.25."""
+
+    def __init__(self, channels: int, *, num_objectives: int, phi: str) -> None:
+        super().__init__(num_objectives)
+        self.weight = parameter((channels,), num_objectives=num_objectives, value=0.25, phi=phi)
+
+    def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
+        """x (N, C, H, W); omega is not used where the slopes are ordinary parameters."""
+        return ops.prelu(x, value_at(self.weight, omega if self.num_objectives else None))
+
+    def roles(self) -> dict[str, tuple[str, int]]:
+        """(role, fan_in) of the plain form's own parameter; see ParameterSpec."""
+        return {"weight": ("quarter", 0)}
+
+
+class Compact(Network, spec=CompactSpec):
+    """The compact network of Real-ESRGAN (SRVGGNetCompact), which many programs run.
+
+    A convolution from 3 channels, more convolutions, each of them followed by a PReLU, and a convolution to
+    3 upscale^2 channels whose output a pixel shuffle enlarges. The input, enlarged to its nearest neighbours, is added.
+    Its layers have the official names, `body.0` and so on. With the defaults and num_objectives 0 it has
+    595,459 parameters.
+    """
+
+    def build(self, spec: CompactSpec) -> None:
+        """Make the layers that the specification asks for."""
+        options = {"num_objectives": self.num_objectives, "phi": spec.phi}
+        slopes = {**options, "num_objectives": self.num_objectives if spec.tunable_slopes else 0}
+        self.upscale = spec.upscale
+        body = []
+        for before in [3] + [spec.channels] * spec.blocks:
+            body.append(conv2d(before, spec.channels, 3, **options))
+            body.append(PReLU(spec.channels, **slopes))
+        body.append(conv2d(spec.channels, 3 * spec.upscale**2, 3, **options))
+        self.body = nn.CellList(body)
+
+    def compute(self, x: ms.Tensor, omega: ms.Tensor | None) -> ms.Tensor:
+        """x (N, 3, H, W) -> (N, 3, upscale H, upscale W)."""
+        y = x
+        for layer in self.body:
+            y = call(layer, y, omega)
+        if self.upscale == 1:
+            return x + y
+        return ops.nearest(x, self.upscale) + ops.pixel_shuffle(y, self.upscale)
