@@ -113,9 +113,9 @@ def test_mindir(mindspore, phi, kind, tmp_path, rng):
 
 
 @pytest.mark.parametrize("name", ["nafnet", "swinir x2", "style", "unet"])
-def test_float16_of_networks_that_continue_their_input(twin, name, tmp_path):
+def test_float16_of_networks_that_pad_their_input(twin, name, tmp_path):
     """Indices and sizes stay whole numbers; everything else is rounded, and no more."""
-    model = moved(twin, CONTINUING[name])
+    model = moved(twin, PADDING[name])
     _, report = tried_export(model, "onnx", tmp_path, size=None if twin.backend.pads_any_size else SIZE, half=True)
     assert report.passed and report.worst > 10 * LIMIT
 
@@ -133,7 +133,7 @@ def test_float16(twin, kind, tmp_path, rng):
 
 
 SIZE = (9, 14)  # multiples of nothing
-CONTINUING = {
+PADDING = {
     "nafnet": NAFNetSpec(width=4, middle=1, encoder=[0], decoder=[0]),
     "swinir": SwinIRSpec(channels=6, depths=[2], heads=[2], window=4, tunable_norms=True),
     "swinir x2": SwinIRSpec(
@@ -176,9 +176,9 @@ def moved(twin, spec):
 
 
 @pytest.mark.parametrize(("name", "kind"), KINDS)
-def test_networks_that_continue_their_input(twin, name, kind, tmp_path, rng):
+def test_networks_that_pad_their_input(twin, name, kind, tmp_path, rng):
     """From torch for pictures of any size, smaller than a window too; for one size from both, and by no other."""
-    model = moved(twin, CONTINUING[name])
+    model = moved(twin, PADDING[name])
     for format in twin.backend.formats:
         exported = {}
         sizes = [None] if twin.backend.pads_any_size else [SIZE]
@@ -207,12 +207,12 @@ def test_networks_that_continue_their_input(twin, name, kind, tmp_path, rng):
 
 def test_a_size_is_asked_for(mindspore, tmp_path):
     """Where MindSpore cannot leave it open; a set for interpolation needs no graph."""
-    model = moved(mindspore, CONTINUING["nafnet"])
+    model = moved(mindspore, PADDING["nafnet"])
     for format in ("onnx", "mindir"):
         with refused(BackendError, "nafnet pads its input", "multiples of 2 pixels", f"{format} from mindspore", "--size"):
             tried_export(model, format, tmp_path)
     with refused(BackendError, "MindSpore cannot export", "--size HxW"):
-        tried_export(moved(mindspore, CONTINUING["resnet x4"]), "onnx", tmp_path)
+        tried_export(moved(mindspore, PADDING["resnet x4"]), "onnx", tmp_path)
     for size, format, words in (((0, 4), "onnx", "at least 1x1 pixels, not 0x4"), (SIZE, "dni", "format dni")):
         with refused(TunableError, words):
             tried_export(model, format, tmp_path, size=size)

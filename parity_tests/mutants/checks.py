@@ -291,7 +291,7 @@ CHECKS: dict[str, list[Check]] = {
         _check(test_export.test_a_wrong_interpolation_is_not_kept),
         _check(test_onnx.test_constants_that_are_affine_in_omega),
         _check(test_export.test_other_numbers_of_objectives, p=3),
-        _check(test_export.test_networks_that_continue_their_input, name="resnet x4", kind="folded"),
+        _check(test_export.test_networks_that_pad_their_input, name="resnet x4", kind="folded"),
         _check(test_export.test_an_export_of_one_omega_for_all_is_not_kept),
     ),
     "certificate": _alone(
