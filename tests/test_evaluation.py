@@ -96,10 +96,10 @@ def test_a_part_of_the_colours_is_compared_alone(space, model_of, clean):
     kept = grey if space == "luma" else noise - grey
     objectives = [{"name": "a", "kind": "rec"}, {"name": "b", "kind": "noise", "nu": 1.0, "space": space}]
     model = model_of(lambda x, omega: to_network(clean + kept), objectives=objectives)
-    found = measure(model, clean, degraded, np.float32([0, 1]))
-    assert found["psnr_eta"] > 120 and found["psnr"] < 35  # float32 pictures
-    assert abs(found["residual"] - 1) < 1e-4
-    assert np.isnan(found["ssim_eta"]) if space == "chroma" else found["ssim_eta"] > 1 - 1e-9
+    measures = measure(model, clean, degraded, np.float32([0, 1]))
+    assert measures["psnr_eta"] > 120 and measures["psnr"] < 35  # float32 pictures
+    assert abs(measures["residual"] - 1) < 1e-4
+    assert np.isnan(measures["ssim_eta"]) if space == "chroma" else measures["ssim_eta"] > 1 - 1e-9
 
 
 def test_without_a_noise_objective_there_is_no_target(model_of, clean):

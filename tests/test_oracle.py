@@ -284,9 +284,9 @@ def test_parts_of_the_colour_space_written_numbers():
         ("rgb", 1 / 3, 1),
     ):
         recipe = loss_recipe({"kind": "rec", "space": space})
-        for picture, wanted in ((red, of_red), (np.ones((1, 3, 1, 1)), of_grey)):
-            found = oracle.objective(recipe, 0, picture, sample, np.ones(1))
-            np.testing.assert_allclose(found, [wanted], rtol=1e-14, atol=1e-16)
+        for picture, expected in ((red, of_red), (np.ones((1, 3, 1, 1)), of_grey)):
+            value = oracle.objective(recipe, 0, picture, sample, np.ones(1))
+            np.testing.assert_allclose(value, [expected], rtol=1e-14, atol=1e-16)
 
 
 def test_multi_loss_written_numbers():
