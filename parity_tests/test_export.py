@@ -209,7 +209,9 @@ def test_a_size_is_asked_for(mindspore, tmp_path):
     """Where MindSpore cannot leave it open; a set for interpolation needs no graph."""
     model = moved(mindspore, PADDING["nafnet"])
     for format in ("onnx", "mindir"):
-        with refused(BackendError, "nafnet pads its input", "multiples of 2 pixels", f"{format} from mindspore", "--size"):
+        with refused(
+            BackendError, "nafnet pads its input", "multiples of 2 pixels", f"{format} from mindspore", "--size"
+        ):
             tried_export(model, format, tmp_path)
     with refused(BackendError, "MindSpore cannot export", "--size HxW"):
         tried_export(moved(mindspore, PADDING["resnet x4"]), "onnx", tmp_path)

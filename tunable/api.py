@@ -69,7 +69,7 @@ def evaluate(
         folder: of clean pictures.
         omegas: (K, p), the settings to measure; None for a plain network.
         sigmas: noise levels in 1/255; None: 5, 15, 30.
-        rhos: blur levels in pixels; None: those of the network's task.
+        rhos: blur levels in pixels; None: the levels of the network's task.
         ssim: whether SSIM is measured beside PSNR.
 
     Returns:

@@ -182,7 +182,7 @@ def load(
         mode: likewise.
 
     Returns:
-        The model; that of an exported file only runs.
+        The model. The model of an exported file runs, and does no more.
 
     Raises:
         CheckpointError: for a file that is missing, damaged, or none of this project.

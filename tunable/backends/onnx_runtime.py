@@ -36,7 +36,7 @@ class Session(onnxruntime.InferenceSession):
 
     @property
     def mixes(self) -> bool:
-        """Whether omega is one for the batch, of which kernels are mixed: form `shared`."""
+        """Whether one omega mixes the kernels for the whole batch, which is form `shared`."""
         return self.get_inputs()[1].shape[0] == 1
 
     def fold(self, omega: np.ndarray, optimized: Path | None = None) -> "Session":

@@ -251,7 +251,7 @@ class Framework(Runtime, Protocol):
         ...
 
     def assign(self, network: Any, tensors: Tensors) -> None:
-        """Set every parameter from tensors whose names and shapes are those of `specs`."""
+        """Set every parameter from tensors with the names and shapes that `specs` says."""
         ...
 
     def trace(self, network: Any, degraded: Array, omega: Array) -> dict[str, LayerCall]:

@@ -82,7 +82,7 @@ def summary(name: str, rows: list[dict]) -> list[dict]:
 def fastest(rows: list[dict]) -> dict[str, dict[str, str]]:
     """Device -> kind of layer -> the form with the least geometric mean of ratios, of the rows of one framework.
 
-    Over the layers and p of which every form was timed: the shape in which tunable.forms holds it.
+    It takes the layers and p for which every form was timed, and has the shape in which tunable.forms holds it.
     """
     forms_of: dict[str, dict[str, str]] = {}
     for device in dict.fromkeys(row["device"] for row in rows):

@@ -1,4 +1,4 @@
-"""What an auditor asks of a certificate beside its comparisons: of which file it is, when, where and by what made."""
+"""What an auditor asks beside the comparisons: which file was judged, when, on which machine and by what program."""
 
 import hashlib
 import importlib.metadata
@@ -37,7 +37,7 @@ def subject(file: Weights, inputs: Inputs) -> dict[str, str]:
 
 
 def now() -> datetime:
-    """The present time; that of SOURCE_DATE_EPOCH in the environment, where builds are to be equal to the byte."""
+    """The present time, or the time in SOURCE_DATE_EPOCH, by which two builds become equal to the byte."""
     fixed = os.environ.get("SOURCE_DATE_EPOCH", "")
     return datetime.fromtimestamp(int(fixed), UTC) if fixed.isdecimal() else datetime.now(UTC)
 

@@ -181,7 +181,7 @@ def optimizer_distances(weights: Tensors, state: Tensors, given: OptimizerInputs
 
 
 def zero_gradients(report: LossReport) -> set[str]:
-    """The parameters of which a true gradient is zero but for rounding: measured against the whole gradient."""
+    """The parameters whose true gradient is zero but for rounding: they are measured against the whole gradient."""
     norms = {name: np.linalg.norm(np.asarray(value, np.float64)) for name, value in report.gradients.items()}
     whole = np.sqrt(sum(norm**2 for norm in norms.values()))
     return {name for name, norm in norms.items() if norm <= ZERO * whole}

@@ -1,6 +1,6 @@
 """Measuring a model over omega, noise and blur levels, by one protocol that is printed beside every table.
 
-It is that of docs/method.md, "Measuring protocol".
+It follows docs/method.md, "Measuring protocol".
 
 Degraded pictures are the clean ones, blurred where that is asked for, plus `protocol_noise`; neither input, output nor
 target is clipped or rounded. Metrics run on numpy arrays, so both frameworks are measured by the same code.
@@ -66,7 +66,7 @@ class Measurement:
     omega: tuple[float, ...]
     psnr: float
     psnr_eta: float  # to the target of the first objective of kind noise
-    psnr_gamma: float  # to that of the first of kind blur
+    psnr_gamma: float  # to the target of the first objective of kind blur
     ssim: float
     residual: float
     psnr_y: float = math.nan  # of a network that enlarges, as the next
@@ -77,7 +77,7 @@ class Measurement:
 
 
 def protocol(rows: Iterable[dict]) -> str:
-    """What the numbers of a summary mean: PROTOCOL, and that of the blur if there is any; or SHRUNK_PROTOCOL."""
+    """What the numbers of a summary mean: PROTOCOL with the sentence on blur if there is any, or SHRUNK_PROTOCOL."""
     rows = list(rows)
     if is_enlarged(rows):
         return SHRUNK_PROTOCOL
@@ -148,7 +148,7 @@ def measure(
         part = partial(metrics.part, space=spec.space if spec.kind == "noise" else "rgb")
         values[name] = metrics.psnr(part(restored), part(target))
         if spec.kind == "noise":
-            has_ssim = ssim and spec.space != "chroma"  # SSIM compares means, and those of chroma are about 0
+            has_ssim = ssim and spec.space != "chroma"  # SSIM compares means, and chroma has means of about 0
             values["ssim_eta"] = metrics.ssim(part(restored), part(target)) if has_ssim else np.nan
             values["residual"] = metrics.residual_fraction(part(restored), part(clean), part(degraded), spec.nu)
     return values

@@ -31,7 +31,7 @@ from tunable.weights import storage
 
 SUFFIXES = {"onnx": ".onnx", "mindir": ".mindir", "dni": ".safetensors"}
 FORMS = ("shared", "basis")
-_SIZES = ((1, 24, 40), (3, 17, 23))  # batch, height, width of the comparison: not those of any example
+_SIZES = ((1, 24, 40), (3, 17, 23))  # batch, height, width of the comparison; no example has them
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import tifffile
 from PIL import Image, ImageFile
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_DEPTH = 24  # the place of the byte that says how many bits; after it that of the colour type
+_PNG_DEPTH = 24  # the place of the byte that says how many bits; the next byte says the colour type
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _DEFLATE = 1032  # bytes that one byte can hold, at the most

@@ -25,7 +25,7 @@ WITH_QUALITY = ("JPEG", "WEBP", "AVIF")
 ANIMATED = ("PNG", "WEBP", "AVIF")
 _WITH_PROFILE = (*WITH_ALPHA, "JPEG")
 _SIDES = {"WEBP": 16383, "JPEG": 65500, "AVIF": 65535}  # pixels, at the most
-_QUALITY = 98  # at 95 the encoder's error is not yet small beside that of a restored picture
+_QUALITY = 98  # at 95 the encoder's error is not yet small beside the error of a restored picture
 _TOO_LONG = 65_500  # bytes of a JPEG's EXIF or XMP
 _STRIP_OFFSETS = 273
 _HEAD = 33  # bytes of a PNG's signature and header chunk
@@ -79,7 +79,7 @@ def encode(
 
     Args:
         format: a value of FORMATS.
-        sheets: what is written; those of an animation have one size and number of channels.
+        sheets: what is written; the frames of an animation have one size and number of channels.
         quality: 1 to 100, of the formats that lose (`WITH_QUALITY`); by default JPEG and AVIF have 98 with colour in
             full resolution, WebP is without loss.
         timing: of an animation (`ANIMATED`); None: one picture, or pages.

@@ -173,7 +173,7 @@ def multi_loss(
 def multi_loss_gradient(
     recipe: Recipe, restored: np.ndarray, sample: dict[str, np.ndarray], omega: np.ndarray
 ) -> np.ndarray:
-    """dL / d restored, (N, C, H, W), for objectives of kind rec, noise and blur; that of abs at 0 is taken as 0."""
+    """dL / d restored, (N, C, H, W), for the kinds rec, noise and blur; the slope of abs at 0 is taken as 0."""
     restored = float64(restored)
     factors = _factors(recipe, omega, len(restored)) / restored.size  # means over elements and over the batch
     gradient = np.zeros_like(restored)

@@ -4,7 +4,7 @@ A weights file says what network it holds, and anybody may have written it: a ki
 terabytes. So the promise is held against the file's own tensors before a framework builds anything, and what a recipe
 asks for is counted. Parameters come one after the other, so that whoever asks can stop at the first that is wrong.
 
-The order is none that a twin keeps; names and shapes are those of both (parity_tests/test_layouts.py).
+Names and shapes equal those in both twins (parity_tests/test_layouts.py); the order is of no twin.
 """
 
 import math
@@ -45,7 +45,7 @@ def count(parameters: Iterator[Parameter], most: int) -> int:
 
 @dataclass(frozen=True)
 class _Layers:
-    """The layers of which networks are made, tunable by p objectives or (0) ordinary."""
+    """The layers that networks are made of, tunable by p objectives or, where p is 0, ordinary."""
 
     p: int
     phi: str

@@ -17,9 +17,9 @@ from tunable.tolerances import FACTOR, PERTURBATION, TOLERANCES
 
 MAPPED = ("layer", "layer output", "network")  # the stages of a heat map's columns
 RMSE = (
-    "the root mean square of a's distances from float64 over that of b's, in a row a : b; tests of PyTorch's compiler "
-    "accept 2. Beside float64 or a pack, b is PyTorch's own float32 on a CPU; beside the oracle, the first framework. "
-    "It is printed for information."
+    "the root mean square of a's distances from float64 over the same of b's distances, in a row a : b; tests of "
+    "PyTorch's compiler accept 2. Beside float64 or a pack, b is PyTorch's own float32 on a CPU; beside the oracle, "
+    "the first framework. It is printed for information."
 )
 # Of log10(error / limit): the lower bound of a colour, and its name; below the last of them is one more.
 BINS = ((0.0, "above 0: fails"), (-0.5, "-0.5 to 0"), (-1.0, "-1 to -0.5"), (-2.0, "-2 to -1"), (-3.0, "-3 to -2"))

@@ -93,7 +93,7 @@ class ResNetSpec(NetworkBase):
 
     @property
     def scale(self) -> int:
-        """How many times larger each side of the output is than that of the input."""
+        """How many times as long each side of the output is as the same side of the input."""
         return self.upscale
 
     @property
@@ -214,7 +214,7 @@ class SwinIRSpec(_WithNorms):
 
     @property
     def scale(self) -> int:
-        """How many times larger each side of the output is than that of the input."""
+        """How many times as long each side of the output is as the same side of the input."""
         return self.upscale
 
     @property

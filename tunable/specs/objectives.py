@@ -57,7 +57,7 @@ class Sharpening(_Distance):
 
 
 class Perceptual(_Distance):
-    """rec_weight rec + vgg_weight vgg + adv_weight adv (section 4.1.3, `gan`); `distance` is that of `rec`.
+    """rec_weight rec + vgg_weight vgg + adv_weight adv (section 4.1.3, `gan`); `distance` is how `rec` measures.
 
     vgg is the L1 distance of VGG-19's conv5_4, adv says how much more real than the restored pictures the recipe's
     `discriminator` finds the clean ones.

@@ -74,7 +74,7 @@ def _path_of(recipe: str | Path) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The values of a recipe, merged over those of its bases."""
+    """The values of a recipe, merged over the values of its bases."""
     seen: list[Path] = []
     layers: list[dict[str, Any]] = []
     following: Path | None = path

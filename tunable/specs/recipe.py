@@ -20,7 +20,7 @@ from tunable.specs.schema import MOST, Place, Section
 from tunable.specs.validation import first_fault
 
 MOST_PARAMETERS = 2**30  # numbers that a network holds: 4 GiB, and three times as much in training
-MOST_DISCRIMINATOR = 2**26  # those of a discriminator, which `verify` makes of the recipe in a file: 256 MiB
+MOST_DISCRIMINATOR = 2**26  # a discriminator's parameters: `verify` builds it from the recipe in a file; 256 MiB
 MOST_PIXELS = 2**26  # of the clean pictures of a batch: 0.8 GB as floats
 
 
@@ -82,7 +82,7 @@ class Recipe(Section):
     loss: Loss = Loss()
     initial: Initial = Initial()
     vgg: VGG | None = None  # for objectives of kind gan and style
-    discriminator: Discriminator = Discriminator()  # for those of kind gan
+    discriminator: Discriminator = Discriminator()  # for objectives of kind gan
     data: Data
     optimizer: Annotated[Optimizer, BeforeValidator(with_kind)] = Adam()
     schedule: Annotated[Schedule, BeforeValidator(named)] = Constant()

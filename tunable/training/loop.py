@@ -44,7 +44,7 @@ from tunable.weights import storage
 from tunable.weights.vgg import LAYERS
 from tunable.weights.vgg import weights as vgg_weights
 
-DIVERGED = 1e4  # losses this many times that of the first step, or 1 where that is less, end a run
+DIVERGED = 1e4  # a run ends at a loss this many times the first step's loss, or this many times 1 where it was less
 
 log = logging.getLogger(__name__)
 

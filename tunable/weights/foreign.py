@@ -197,7 +197,7 @@ def as_float32(name: str, value: np.ndarray, kind: str) -> np.ndarray:
 
 
 def _unwrapped(tensors: Collection[str]) -> dict[str, str]:
-    """The names without those of wrappers -> as the file has them; untouched where two would become one."""
+    """Maps the names without the names of wrappers to the file's; all stay as they are where two would become one."""
     names = {_WRAPPERS.sub("", name): name for name in tensors}
     return names if len(names) == len(tensors) else {name: name for name in tensors}
 

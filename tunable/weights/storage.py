@@ -35,7 +35,7 @@ from tunable.version import __version__
 FORMAT = "tunable-convolutions/1"
 STATE_FORMAT = "tunable-convolutions-state/1"  # of a run's checkpoint (tunable.training.checkpoints)
 WEIGHTS = "weights."  # how the names of a network's tensors begin there
-MOST_HEADER = 2**24  # bytes of a header in JSON: those of 100,000 tensors
+MOST_HEADER = 2**24  # bytes of a header in JSON: as many as 100,000 tensors need
 FAMILY = FORMAT.partition("/")[0]  # how all formats of this project begin
 DIGEST = "digest"  # the metadata that holds what `digest` found when the file was written
 
@@ -340,7 +340,7 @@ def check_header(path: str | Path) -> None:
 def load_tensors(path: str | Path) -> tuple[Tensors, dict[str, str]]:
     """Read any safetensors file: its tensors and its metadata. Raises CheckpointError.
 
-    Also when one of this project's is not what was written; those of earlier versions have no digest.
+    It is raised, too, for a file of this project that is not what was written; earlier versions wrote no digest.
     """
     if not Path(path).is_file():
         raise CheckpointError(f"no such weights file: {path}")

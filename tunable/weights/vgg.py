@@ -15,7 +15,8 @@ from tunable.specs.reading import expand
 from tunable.weights import storage
 
 FORMAT = "tunable-convolutions-vgg19/1"
-STAGES = ((1, 2), (2, 2), (4, 4), (8, 4), (8, 4))  # channels, in those of the first stage, and convs; halved between
+# (channels over the first stage's, convolutions); the picture is halved between stages
+STAGES = ((1, 2), (2, 2), (4, 4), (8, 4), (8, 4))
 RELU3_3, CONV5_4 = "relu3_3", "conv5_4"
 DEPTH = {RELU3_3: 7, CONV5_4: 16}  # convs up to there
 LAYERS = {"gan": CONV5_4, "style": RELU3_3}  # which layer an objective reads
