@@ -94,8 +94,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_points,
         metavar="N|NxN",
         help="Write a contact sheet of several settings, N at least 2. With one knob it shows N settings. With two it "
-        "shows N settings from (0, 1) to (1, 0), or with NxN all of both. With three it shows a triangle with N "
-        "settings on an edge.",
+        "shows N settings from (0, 1) to (1, 0), or with NxN every pair of N settings. With three it shows a triangle "
+        "with N settings on an edge.",
     )
     parser.add_argument(
         "--animate", action="store_true", help="With --sweep N, write an animated .webp instead of a sheet."

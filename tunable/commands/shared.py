@@ -27,13 +27,20 @@ FORM_OF_OMEGA = (
 )
 
 
-def add_backend(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
-    """--backend, --device, --mode."""
+def add_backend(parser: argparse.ArgumentParser, *, exported: bool = True) -> None:
+    """--backend, --device, --mode.
+
+    Args:
+        parser: what the options are added to.
+        exported: whether the verb takes exported files too.
+    """
+    files = (
+        " An exported file needs no choice: onnxruntime (onnx) runs an .onnx file, and mindspore runs a .mindir file."
+    )
     parser.add_argument(
         "--backend",
-        required=required,
-        help=f"The framework: {' or '.join(BACKENDS)}. The default is the first that is installed. An exported file "
-        "needs no choice: onnxruntime (onnx) runs an .onnx file, and mindspore runs a .mindir file.",
+        help=f"The framework: {' or '.join(BACKENDS)}. The default is the first that is installed."
+        + (files if exported else ""),
     )
     parser.add_argument(
         "--device",
@@ -42,8 +49,9 @@ def add_backend(parser: argparse.ArgumentParser, *, required: bool = False) -> N
     )
     parser.add_argument(
         "--mode",
-        help="How the framework runs the network: eager or compile for torch; graph or pynative for mindspore; session "
-        "or blocked for onnx. The default is the first.",
+        help="How the framework runs the network: eager or compile for torch; graph or pynative for mindspore"
+        + ("; session or blocked for onnx" if exported else "")
+        + ". The default is the first mode named.",
     )
 
 

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Override a value of the recipe, for example data.batch=8. May be given several times.",
     )
     add_max_pixels(parser)
-    add_backend(parser)
+    add_backend(parser, exported=False)
 
 
 def run(args: argparse.Namespace) -> int:
