@@ -50,6 +50,7 @@ def test_load_takes_the_first_framework(file, monkeypatch):
         tunable.load(file)
 
 
+@pytest.mark.thorough
 def test_verbs_as_functions(twin, file, tmp_path, make_recipe, rng):
     """train, restore and export give what the command line gives: files that load, pictures of the right size."""
     model = tunable.load(file, twin.name, device="cpu")

@@ -48,6 +48,7 @@ def backends(name):
     return [get_framework(each, "cpu", slow.get(each)) for each in requested()]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", SPECS)
 def test_plain_weights_get_knobs_without_effect(plain, picture, tmp_path, name):
     path, out = plain(name), tmp_path / "tunable.safetensors"
@@ -59,6 +60,7 @@ def test_plain_weights_get_knobs_without_effect(plain, picture, tmp_path, name):
             assert relative_error(model.run(picture, omega), expected) <= TOLERANCES["folded"].limit
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", SPECS)
 def test_end_points_are_interpolated(plain, picture, tmp_path, name):
     paths, out = [plain(name, seed) for seed in range(3)], tmp_path / "net.safetensors"

@@ -174,6 +174,7 @@ def start():
         program.communicate()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("ignored", "sent", "status"),
     [

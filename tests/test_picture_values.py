@@ -299,6 +299,7 @@ def bomb(kind):
     return made.getvalue()
 
 
+@pytest.mark.thorough
 @ON_LINUX
 def test_memory_of_reading(tmp_path):
     """At most three times the levels (and alpha) that come out, twice for 16 bits: what a decoder holds beside them."""

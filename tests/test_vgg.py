@@ -64,6 +64,7 @@ def tool(*arguments):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
+@pytest.mark.thorough
 def test_from_torchvisions_file(tmp_path):
     """Names of torchvision become ours, in order; without a tensor, and for a pickle unasked: one line, status 2."""
     rng, theirs = np.random.default_rng(0), {}
