@@ -21,13 +21,13 @@ help:                 ## this list
 demo: $(INSTALLED)    ## train a small tunable denoiser, verify it, and leave a page in demo_output
 	$(BIN)/tunable demo
 
-quick: lint           ## while working: lint, neutral tests, one phi and p per layer in both twins (90 s)
+quick: lint           ## while working: lint, neutral tests, one phi and p per layer in both twins (two minutes)
 	$(PYTEST) $(TWO) $(QUICK) -m 'not thorough'
 
 layer: $(INSTALLED)   ## one kind of layer: oracle, both twins, its mutants; NAME=conv, linear, norm, attention ...
 	$(PYTEST) $(TWO) $(LAYER) -k '($(or $(NAME),$(error NAME=conv, conv_transpose, linear, norm, attention, parameter or phi))) or test_oracle'
 
-test: lint            ## what continuous integration runs (15 minutes)
+test: lint            ## what continuous integration runs (half an hour)
 	$(PYTEST) $(TWO) -m 'not rest'
 
 mutants: $(INSTALLED) ## every deliberate fault in every twin, each of which a test must see
