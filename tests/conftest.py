@@ -198,15 +198,25 @@ def messages_are_said_again():
 
 
 @pytest.fixture
-def echo(weights_file, tmp_path):
+def make_echo(weights_file, tmp_path):
+    """make_echo(channels): a network that gives what it gets at omega 1,0, and half of these channels at 0,1."""
+
+    def make(channels):
+        tensors, header = storage.load(weights_file)
+        tensors = {name: np.zeros_like(value) for name, value in tensors.items()}
+        for channel in range(3):  # phi `base`: kernels are the first and omega times the others; the long skip doubles
+            tensors["head.weight"][:, channel, channel, 1, 1] = 1, 0, 0
+            tensors["tail.weight"][:, channel, channel, 1, 1] = 0.5, 0, -0.25 * (channel in channels)
+        storage.save(tmp_path / "echo.safetensors", tensors, header)
+        return tmp_path / "echo.safetensors"
+
+    return make
+
+
+@pytest.fixture
+def echo(make_echo):
     """A network that gives what it gets at omega 1,0; at 0,1 half of red, and green and blue as they are."""
-    tensors, header = storage.load(weights_file)
-    tensors = {name: np.zeros_like(value) for name, value in tensors.items()}
-    for channel in range(3):  # phi `base`: kernels are the first and omega times the others; the long skip doubles
-        tensors["head.weight"][:, channel, channel, 1, 1] = 1, 0, 0
-        tensors["tail.weight"][:, channel, channel, 1, 1] = 0.5, 0, -0.25 * (channel == 0)
-    storage.save(tmp_path / "echo.safetensors", tensors, header)
-    return tmp_path / "echo.safetensors"
+    return make_echo([0])
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from PIL import Image, ImageCms
 
 from tunable.errors import DataError
 from tunable.images.pictures import MAX_PIXELS, read, read_bytes, read_picture, size_of, write
-from tunable.weights import storage
 
 TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # PNG's colour types, by samples of a pixel
 KINDS = pytest.mark.parametrize("count", [1, 2, 3, 4], ids=["grey", "grey+alpha", "rgb", "rgba"])
@@ -279,15 +278,9 @@ def test_alpha_of_another_size(tmp_path):
 
 
 @pytest.fixture
-def echo(weights_file, tmp_path):
+def echo(make_echo):
     """A network that gives what it gets at omega 1,0, and half of it at 0,1."""
-    tensors, header = storage.load(weights_file)
-    tensors = {name: np.zeros_like(value) for name, value in tensors.items()}
-    for channel in range(3):  # phi `base`: kernels are the first and omega times the others; the long skip doubles
-        tensors["head.weight"][:, channel, channel, 1, 1] = 1, 0, 0
-        tensors["tail.weight"][:, channel, channel, 1, 1] = 0.5, 0, -0.25
-    storage.save(tmp_path / "echo.safetensors", tensors, header)
-    return tmp_path / "echo.safetensors"
+    return make_echo(range(3))
 
 
 @KINDS
