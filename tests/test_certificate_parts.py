@@ -17,10 +17,13 @@ from tunable.certificate.programs import (
     Training,
     Weights,
     distances,
+    gradient_distances,
+    optimizer_distances,
     training_distances,
     zero_gradients,
 )
 from tunable.certificate.sentences import summary
+from tunable.errors import TunableError
 from tunable.oracle.optimizers import ExactOptimizer
 from tunable.specs.optimizers import SGD, Adam, AdamW
 from tunable.tolerances import FACTOR, FOLLOW_GRADIENTS, KINK, TOLERANCES, limit_of, relative_error
@@ -142,6 +145,14 @@ def test_three_sentences():
     assert summary(certificate)[0].endswith("; the truth was recorded on a GPU.")
     assert summary(certificate)[1] == "1 of 5 comparisons failed, first in the stage network (a : float64)."
     assert "were compared with nothing" in summary(Certificate("", {}))[0]
+    rows = [Row(stage, "a : oracle", "", "", 0.0, 1e-5) for stage in ("layer", "optimizer")]
+    assert "with plain numpy in float64 (every layer and optimizer)." in summary(Certificate("", {"a": {}}, rows))[0]
+
+
+def test_a_date_that_is_none(monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "9" * 14)
+    with pytest.raises(TunableError, match="^SOURCE_DATE_EPOCH must be seconds since 1970, not '99999999999999'$"):
+        document.now()
 
 
 def test_the_subject(monkeypatch, weights_file):
@@ -234,7 +245,25 @@ def test_training_distances():
     given = Training(np.array([3.0, 4.5]), np.zeros(0), np.array([1, 1, 1, 1.2]), {"a": np.zeros(1)})
     assert training_distances(given, true) == {"training": {"losses": pytest.approx(0.1), "output": pytest.approx(0.1)}}
     other = true._replace(discriminator=np.array([1.0]))
-    assert training_distances(given, other)["training"]["discriminator's losses"] == float("inf")
+    for a, b in ((given, other), (other, given)):
+        assert training_distances(a, b)["training"]["discriminator's losses"] == float("inf")
+
+
+def test_a_gradient_where_there_is_none():
+    """At omega = 0 the true gradient is zero: another is seen, and zero gives no row."""
+    none, one = ({"a": np.full(2, value)} for value in (0.0, 1e-3))
+    reports = {name: LossReport(0.0, np.ones(1), value) for name, value in (("none", none), ("one", one))}
+    assert gradient_distances(reports["none"], reports["none"]) == {}
+    broken = LossReport(0.0, np.ones(1), {"a": np.array([0.0, np.nan])})
+    for report, error in ((reports["one"], np.sqrt(2) * 1e-3), (broken, float("inf"))):
+        assert gradient_distances(report, reports["none"]) == {"gradients": {"all together": pytest.approx(error)}}
+
+
+def test_an_optimizer_that_loses_a_tensor():
+    settings = Adam()
+    given = inputs.optimizer_inputs(SHAPES, settings)
+    parts = optimizer_distances({}, {}, given, ExactOptimizer(settings))["optimizer"]
+    assert set(parts.values()) == {float("inf")} and "count of steps" in parts and "moves of tail.bias" in parts
 
 
 # --- the optimizer alone

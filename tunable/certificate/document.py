@@ -1,6 +1,5 @@
 """What an auditor asks beside the comparisons: which file was judged, when, on which machine and by what program."""
 
-import hashlib
 import importlib.metadata
 import os
 import platform
@@ -12,6 +11,8 @@ import numpy as np
 
 from tunable.certificate.inputs import Inputs
 from tunable.certificate.programs import Weights
+from tunable.errors import TunableError, shown
+from tunable.files import file_digest
 from tunable.version import __version__
 
 ROOT = Path(__file__).parents[2]
@@ -21,12 +22,10 @@ def subject(file: Weights, inputs: Inputs) -> dict[str, str]:
     """What is certified, and when by which program, by name, to be printed."""
     header, network = file.header, file.header.network.model_dump(mode="json")
     arguments = ", ".join(f"{key} {value}" for key, value in network.items() if key != "name")
-    with open(file.source, "rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
     labels = [label for _, label in inputs.settings()]
     return {
         "weights file": str(file.source),
-        "SHA-256": digest,
+        "SHA-256": file_digest(file.source),
         "network": f"{network['name']}: {arguments}",
         "parameters": f"{sum(value.size for value in file.tensors.values()):,}",
         "objectives": ", ".join(header.objectives),
@@ -39,7 +38,10 @@ def subject(file: Weights, inputs: Inputs) -> dict[str, str]:
 def now() -> datetime:
     """The present time, or the time in SOURCE_DATE_EPOCH, by which two builds become equal to the byte."""
     fixed = os.environ.get("SOURCE_DATE_EPOCH", "")
-    return datetime.fromtimestamp(int(fixed), UTC) if fixed.isdecimal() else datetime.now(UTC)
+    try:
+        return datetime.fromtimestamp(int(fixed), UTC) if fixed.isdecimal() else datetime.now(UTC)
+    except (ValueError, OverflowError, OSError):
+        raise TunableError(f"SOURCE_DATE_EPOCH must be seconds since 1970, not {shown(fixed)}") from None
 
 
 def commit() -> str:

@@ -120,8 +120,9 @@ class Program(NamedTuple):
         reports = [trainer.step(inputs.batch(omega, index), LEARNING_RATE) for index, omega in enumerate(inputs.steps)]
         output, weights = self.model.run(inputs.degraded, inputs.mixed), backend.parameters(network)
         backend.assign(network, before)
-        judged = [report.discriminator for report in reports if report.discriminator is not None]
-        return Training(np.array([report.loss for report in reports]), np.array(judged), output, weights)
+        scored = [report.discriminator for report in reports] if self._learning[1].adversarial else []
+        discriminator = np.array([np.nan if loss is None else loss for loss in scored])  # a loss that is missing fails
+        return Training(np.array([report.loss for report in reports]), discriminator, output, weights)
 
 
 def distances(a: Reading, b: Reading) -> Distances:
@@ -144,7 +145,8 @@ def gradient_distances(a: LossReport, b: LossReport) -> Distances:
     """How far the gradients of `a` are from those of `b`, which is nearer to the truth."""
     first, second = a.gradients, b.gradients
     if not any(np.any(value) for value in second.values()):  # at omega = 0 there is none, as the loss shows
-        return {}
+        error = joint_error(first, second)
+        return {"gradients": {"all together": error}} if error else {}
     whole = float(np.sqrt(sum(np.sum(np.square(value, dtype=np.float64)) for value in second.values())))
     return {
         "gradients": {"all together": joint_error(first, second)},
@@ -158,7 +160,7 @@ def training_distances(a: Training, b: Training) -> Distances:
     Weights without influence may go where rounding takes them.
     """
     parts = {"losses": relative_error(a.losses, b.losses), "output": relative_error(a.output, b.output)}
-    if b.discriminator.size:
+    if a.discriminator.size or b.discriminator.size:
         parts["discriminator's losses"] = relative_error(a.discriminator, b.discriminator)
     return {"training": parts}
 
@@ -175,9 +177,9 @@ def optimizer_distances(weights: Tensors, state: Tensors, given: OptimizerInputs
     for name, value in true.items():
         start = given.weights[name]
         size = float(np.linalg.norm(start) + np.linalg.norm(value - start))  # a weight without gradient hardly moves
-        parts[f"moves of {name}"] = relative_error(weights[name], value, size)
+        parts[f"moves of {name}"] = _apart(weights, true, name, size)
     parts |= {name: _apart(state, exact.state, name) for name in exact.state}
-    return {"optimizer": parts | {"count of steps": relative_error(state["step"], np.full(1, exact.steps))}}
+    return {"optimizer": parts | {"count of steps": _apart(state, {"step": np.full(1, exact.steps)}, "step")}}
 
 
 def zero_gradients(report: LossReport) -> set[str]:
@@ -187,8 +189,8 @@ def zero_gradients(report: LossReport) -> set[str]:
     return {name for name, norm in norms.items() if norm <= ZERO * whole}
 
 
-def _apart(a: Tensors, b: Tensors, name: str) -> float:
-    return relative_error(a[name], b[name]) if name in a and name in b else float("inf")
+def _apart(a: Tensors, b: Tensors, name: str, norm: float | None = None) -> float:
+    return relative_error(a[name], b[name], norm) if name in a and name in b else float("inf")
 
 
 def _gradient_error(a: np.ndarray | None, b: np.ndarray, whole: float) -> float:

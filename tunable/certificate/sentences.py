@@ -14,7 +14,7 @@ def _compared(certificate: Certificate) -> str:
     truths = [
         words
         for name, words in (
-            ("oracle", "plain numpy in float64 (every layer, losses, optimizer)"),
+            ("oracle", f"plain numpy in float64 ({_listed(_by_oracle(certificate))})"),
             ("float64", "the whole network in PyTorch's float64"),
             ("pack", "a recorded float64 truth of the whole network"),
         )
@@ -29,6 +29,13 @@ def _compared(certificate: Certificate) -> str:
         f"The results of {names} on this weights file were compared with {_listed(truths) or 'nothing'}"
         f"{f', on {place}' if place else ''}{f'; the truth was recorded on {recorded}' if recorded else ''}."
     )
+
+
+def _by_oracle(certificate: Certificate) -> list[str]:
+    """What the oracle was compared with."""
+    stages = {row.stage for row in certificate.rows if row.compared.endswith(" : oracle")}
+    words = {"layer": "every layer", "truth": "the float64 layers", "loss": "losses", "optimizer": "optimizer"}
+    return [word for stage, word in words.items() if stage in stages]
 
 
 def _where(machine: dict[str, str]) -> str:

@@ -113,6 +113,8 @@ def optimizer(trial: Trial) -> None:
         return
     trial.say("optimizer")
     settings = trial.recipe.optimizer
+    if trial.recipe.adversarial:
+        trial.certificate.not_judged.append("the discriminator's optimizer alone: only its losses in training are")
     given = optimizer_inputs({name: value.shape for name, value in trial.tensors.items()}, settings)
     for program in trial.programs:
         apart = optimizer_distances(*program.optimize(given), given, ExactOptimizer(settings))
@@ -131,8 +133,9 @@ def training(trial: Trial) -> None:
     true = trial.truth.train(trial.inputs) if trial.truth else None
     if trial.truth and not true:
         trial.certificate.not_judged.append(
-            "training steps beside the truth: an earlier version recorded the pack, and its steps are not used"
+            "training steps: an earlier version recorded the pack, whose steps are not used and whose gaps set no limit"
         )
+        return
     if true and trial.truth:
         for name, steps in trained.items():
             apart = training_distances(trial.truth.reduced(steps), true)
@@ -221,6 +224,8 @@ def verify(
     Raises TunableError for a plain network and for `record` without a framework that computes in float64,
     CheckpointError for a file or a pack that cannot be used.
     """
+    if record and against:
+        raise TunableError("a pack is either recorded or judged against: received both record and against")
     file = Weights(path, *storage.load(path))
     header = file.header
     if not header.objectives:
@@ -252,7 +257,7 @@ def verify(
     trial = Trial(certificate, file.tensors, programs, inputs, truth, progress or (lambda _: None), exports)
     for stage in STAGES:
         stage(trial)
-    certificate.settle(truth.gaps if truth else {}, judged=bool(recipe and recipe.vgg))
+    certificate.settle(truth.gaps if truth else {}, judged=bool(recipe and recipe.perceptual))
     certificate.compare_rmse(trial.references)
     certificate.zeros = dict(truth.zeros) if truth else {}
     _say_what_is_missing(trial)

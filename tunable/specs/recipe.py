@@ -165,13 +165,18 @@ class Recipe(Section):
         return any(objective.kind == "gan" for objective in self.objectives)
 
     @property
+    def perceptual(self) -> bool:
+        """Whether VGG-19 stands between network and loss."""
+        return any(objective.kind in ("gan", "style") for objective in self.objectives)
+
+    @property
     def network_objectives(self) -> int:
         """What the network is built with: p, or 0 for a plain network."""
         return self.num_objectives if self.network.tunable else 0
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain values that `parse` accepts again, without what its objectives do not use."""
-        unused = {name for name, used in (("vgg", self.vgg), ("discriminator", self.adversarial)) if not used}
+        unused = {name for name, used in (("vgg", self.perceptual), ("discriminator", self.adversarial)) if not used}
         return self.model_dump(mode="json", by_alias=True, exclude=unused)
 
 
