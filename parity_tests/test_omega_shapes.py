@@ -56,3 +56,41 @@ def test_right_shapes_pass_by_position_and_by_name(twin, pictures, shape):
     layer = twin.impl.TunableConv2d(3, 4, 3, num_objectives=2)
     x, omega = twin.tensors([pictures, omega_of(shape)])
     np.testing.assert_array_equal(twin.array(layer(x, omega=omega)), twin.array(layer(x, omega)))
+
+
+def test_layers_fold_at_one_omega(twin):
+    """Each by itself too: a free parameter would become one of many values."""
+    (omega,) = twin.tensors([omega_of((2, 2))])
+    layers = (
+        twin.impl.TunableConv2d(3, 4, 3, num_objectives=2),
+        twin.impl.TunableLinear(3, 4, num_objectives=2),
+        twin.impl.TunableLayerNorm(3, num_objectives=2),
+        twin.impl.TunableParameter((3,), num_objectives=2),
+    )
+    for layer in layers:
+        with pytest.raises(OmegaError, match=r"^omega must be a tensor \(2,\), not one of shape \(2, 2\)$"):
+            layer.fold(omega)
+
+
+def test_a_missing_omega_is_said_to_be_missing(twin, pictures):
+    (x,) = twin.tensors([pictures])
+    with pytest.raises(OmegaError, match="not NoneType"):
+        twin.impl.TunableConv2d(3, 4, 3, num_objectives=2)(x)
+
+
+def test_a_layer_with_more_inputs_is_called(twin, pictures):
+    """A subclass of somebody's: the first two inputs are x and omega."""
+    name = "forward" if twin.name == "torch" else "construct"
+    run = getattr(twin.impl.TunableConv2d, name)
+    kind = type(
+        "Scaled", (twin.impl.TunableConv2d,), {name: lambda self, x, omega, factor: run(self, x, omega) * factor}
+    )
+    x, omega = twin.tensors([pictures, omega_of((2,))])
+    assert twin.array(kind(3, 4, 3, num_objectives=2)(x, omega, 2)).shape == (2, 4, 6, 7)
+
+
+def test_a_network_in_float64_folds_in_float64(torch, pictures):
+    network = torch.impl.ResNet(num_objectives=2, channels=4, blocks=1).double()
+    x, omega = (value.double() for value in torch.tensors([pictures, np.float32([0.3, 0.9])]))
+    gap = (torch.impl.fold(network, omega)(x) - network(x, omega)).abs().max()
+    assert gap < 1e-13

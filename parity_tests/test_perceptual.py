@@ -262,9 +262,10 @@ def test_the_networks_step_leaves_the_discriminator(twin, recipes, rng):
     assert all(np.array_equal(after[name], value) for name, value in before.items())
 
 
-def test_adversarial_state_continues(twin, recipes):
+@pytest.mark.parametrize("which", [0, 1])
+def test_adversarial_state_continues(twin, recipes, which):
     """Weights and state given to a fresh trainer: the next step has the same bits; without the discriminator's, not."""
-    recipe, backend = recipes["gan"], twin.backend
+    recipe, backend = recipes["gan"], twin.in_mode(twin.backend.modes[which])
     network, trainer = start(backend, recipe)
     rng = np.random.default_rng(8)
     for index in range(2):

@@ -45,7 +45,7 @@ def check_halo(twin, form, spec, folder, rng, monkeypatch):
     assert relative_error(run_tiled(exported, x, omega, TILE), whole) > 10 * LIMIT
 
 
-@pytest.mark.parametrize("form", ["shared", "folded"])
+@pytest.mark.parametrize("form", ["shared", "basis", "folded"])
 def test_a_halo(twin, form, tmp_path, rng, monkeypatch):
     check_halo(twin, form, ResNetSpec(channels=4, blocks=1), tmp_path, rng, monkeypatch)
 

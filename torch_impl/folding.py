@@ -44,5 +44,7 @@ def fold(network: Network | TunedNetwork, omega: torch.Tensor) -> nn.Module:
         return network.fold(omega)
     check_tensor(omega, network.num_objectives, dims=(1,))
     plain = network.rebuilt(0)
-    plain.load_state_dict(folded_weights(network, omega), strict=True)
-    return plain.to(omega.device)
+    weights = folded_weights(network, omega)
+    plain = plain.to(omega.device, next(iter(weights.values())).dtype)
+    plain.load_state_dict(weights, strict=True)
+    return plain

@@ -4,6 +4,7 @@ import mindspore as ms
 
 from mindspore_impl import ops
 from mindspore_impl.layers.tunable import Tunable
+from tunable.omega import check_tensor
 from tunable.parameters.specs import constant_role
 from tunable.specs.networks import DEFAULT_PHI
 
@@ -25,6 +26,7 @@ class TunableParameter(Tunable):
     """
 
     kind = "parameter"
+    inputs = ("omega",)
 
     def __init__(
         self,
@@ -50,7 +52,8 @@ class TunableParameter(Tunable):
         return {"weight": (constant_role(self.value), 0)}
 
     def fold(self, omega: ms.Tensor) -> ms.Parameter:
-        """The ordinary parameter equal to this one at omega (p,)."""
+        """The ordinary parameter equal to this one at omega (p,); OmegaError for another shape."""
+        check_tensor(omega, self.num_objectives, dims=(1,))
         folded = ops.parameter(self.shape)
         ops.assign(folded, self(omega).asnumpy())
         return folded

@@ -20,10 +20,13 @@ _Ordinary = TypeVar("_Ordinary", bound=nn.Cell)
 class Tunable(nn.Cell):
     """Base of the tunable layers: kernels are stacked on the first axis and aggregated by phi(omega).
 
-    kind is the layer's name in the oracle.
+    Attributes:
+        kind: the layer's name in the oracle.
+        inputs: what a call takes, by name and in order.
     """
 
     kind = ""
+    inputs: tuple[str, ...] = ("x", "omega")
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -68,7 +71,8 @@ class Tunable(nn.Cell):
             ops.assign(value, drawn[name])
 
     def mixed_into(self, ordinary: _Ordinary, omega: ms.Tensor) -> _Ordinary:
-        """The ordinary layer with this one's weight and bias at omega (p,), for `fold`."""
+        """The ordinary layer with this one's weight and bias at omega (p,); OmegaError for another shape."""
+        check_tensor(omega, self.num_objectives, dims=(1,))
         alpha = self.alpha(omega)
         ops.assign(ordinary.weight, ops.aggregate(alpha, self.weight).asnumpy())
         if self.bias is not None:
@@ -84,5 +88,5 @@ class Tunable(nn.Cell):
         return {}
 
     def _check(self, *inputs, **keywords) -> None:
-        named = dict(zip(("x", "omega")[2 - len(inputs) - len(keywords) :], inputs, strict=False)) | keywords
+        named = dict(zip(self.inputs, inputs, strict=False)) | keywords
         check_tensor(named.get("omega"), self.num_objectives, len(named["x"]) if "x" in named else None)

@@ -5,6 +5,7 @@ from torch import nn
 
 from torch_impl import ops
 from torch_impl.layers.tunable import Tunable
+from tunable.omega import check_tensor
 from tunable.parameters.specs import constant_role
 from tunable.specs.networks import DEFAULT_PHI
 
@@ -26,6 +27,7 @@ class TunableParameter(Tunable):
     """
 
     kind = "parameter"
+    inputs = ("omega",)
 
     def __init__(
         self,
@@ -51,6 +53,7 @@ class TunableParameter(Tunable):
         return {"weight": (constant_role(self.value), 0)}
 
     def fold(self, omega: torch.Tensor) -> nn.Parameter:
-        """The ordinary parameter equal to this one at omega (p,)."""
+        """The ordinary parameter equal to this one at omega (p,); OmegaError for another shape."""
+        check_tensor(omega, self.num_objectives, dims=(1,))
         with torch.no_grad():
             return nn.Parameter(self(omega).clone())

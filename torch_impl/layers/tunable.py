@@ -21,10 +21,13 @@ _Ordinary = TypeVar("_Ordinary", bound=nn.Module)
 class Tunable(nn.Module):
     """Base of the tunable layers: kernels are stacked on the first axis and aggregated by phi(omega).
 
-    kind is the layer's name in the oracle.
+    Attributes:
+        kind: the layer's name in the oracle.
+        inputs: what a call takes, by name and in order.
     """
 
     kind = ""
+    inputs: tuple[str, ...] = ("x", "omega")
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -76,7 +79,9 @@ class Tunable(nn.Module):
                 value.copy_(torch.from_numpy(drawn[name]))
 
     def mixed_into(self, ordinary: _Ordinary, omega: torch.Tensor) -> _Ordinary:
-        """The ordinary layer with this one's weight and bias at omega (p,), for `fold`."""
+        """The ordinary layer with this one's weight and bias at omega (p,); OmegaError for another shape."""
+        check_tensor(omega, self.num_objectives, dims=(1,))
+        ordinary = ordinary.to(omega.device, self.get_parameter("weight").dtype)
         with torch.no_grad():
             alpha = self.alpha(omega)
             for name, value in ordinary.named_parameters():  # the weight, and the bias where there is one
@@ -92,5 +97,5 @@ class Tunable(nn.Module):
         return {}
 
     def _check(self, *inputs, **keywords) -> None:
-        named = dict(zip(("x", "omega")[2 - len(inputs) - len(keywords) :], inputs, strict=False)) | keywords
+        named = dict(zip(self.inputs, inputs, strict=False)) | keywords
         check_tensor(named.get("omega"), self.num_objectives, len(named["x"]) if "x" in named else None)

@@ -11,7 +11,7 @@ from tunable.errors import OmegaError
 from tunable.omega import check_tensor
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import Initial, starting_weights
-from tunable.specs.arguments import documentation, signature, validated
+from tunable.specs.arguments import ClassSignature, documentation, signature, validated
 from tunable.specs.networks import NetworkBase
 
 
@@ -29,10 +29,10 @@ class Network(Composite):
         super().__init_subclass__(**options)
         if spec:
             cls.specification = spec
-            cls.__signature__ = signature(spec)
+            cls.__signature__ = ClassSignature(signature(spec))
             cls.__doc__ = documentation(cls.__doc__ or "", spec)
         elif "__init__" in vars(cls):  # a constructor of its own, whose signature is Python's affair
-            cls.__signature__ = None
+            cls.__signature__ = ClassSignature(None)
 
     def __init__(self, *, num_objectives: int, **arguments) -> None:
         super().__init__(num_objectives)

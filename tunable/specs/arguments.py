@@ -42,6 +42,19 @@ def signature(spec: type[NetworkBase]) -> inspect.Signature:
     return inspect.Signature(parameters)
 
 
+class ClassSignature:
+    """An attribute `__signature__` of a class that its instances, which are called otherwise, do not show."""
+
+    def __init__(self, of_class: inspect.Signature | None) -> None:
+        self._of_class = of_class
+
+    def __get__(self, instance: object, owner: type) -> inspect.Signature | None:
+        """The signature of the constructor; AttributeError where an instance is asked."""
+        if instance is not None:
+            raise AttributeError("__signature__")
+        return self._of_class
+
+
 def documentation(summary: str | None, spec: type[NetworkBase]) -> str:
     """A class's docstring with every argument of its constructor.
 
