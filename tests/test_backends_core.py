@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tunable.backends.model import build, load
-from tunable.backends.registry import choose, get_framework, get_runtime, installed, requested
+from tunable.backends.registry import choose, get_framework, get_opener, get_runtime, installed, requested
 from tunable.errors import BackendError, CheckpointError, OmegaError, TunableError
 from tunable.parameters.layouts import layout
 from tunable.weights import storage
@@ -273,3 +273,10 @@ def test_no_framework_that_only_runs(weights_file, refused):
             attempt()
     with refused(BackendError, "backend 'onnx' only runs exported files"):
         load(weights_file, get_runtime("onnx"))
+
+
+def test_an_opener_is_for_exported_files():
+    with pytest.raises(
+        BackendError, match=r"^a\.safetensors is no exported file: its suffix must be one of \.onnx, \.mindir$"
+    ):
+        get_opener("a.safetensors")

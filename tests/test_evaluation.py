@@ -178,6 +178,15 @@ def test_a_recipe_of_another_version_is_not_measured_by(identity, folder, refuse
         evaluate(model, str(folder), np.eye(2))
 
 
+def test_a_network_that_enlarges_is_measured_without_its_recipe(model_of, folder):
+    """Also where this version does not accept it: its targets are the pictures themselves."""
+    model = model_of(lambda x, omega: x.repeat(2, 2).repeat(2, 3))
+    network = model.header.network.model_copy(update={"upscale": 2})
+    header = dataclasses.replace(model.header, network=network, recipe=None, unread=UnreadRecipe({}, "unknown"))
+    model = dataclasses.replace(model, header=header)
+    assert len(evaluate(model, str(folder), np.eye(2), ssim=False)) == 2 * len(list(folder.iterdir()))
+
+
 # --- a folder
 
 

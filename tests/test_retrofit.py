@@ -152,3 +152,17 @@ def test_plans_that_do_not_fit_a_network(file):
             retrofit.check_places(plan, places, "a file")
     with pytest.raises(TunableError, match="cannot be interpolated: lstm .LSTM: it remembers"):
         retrofit.interpolation(*retrofit.chosen(PLACES[3:], "*"), 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"num_objectives": 2.5}, "^num_objectives: .*integer"),
+        ({"num_objectives": 2000}, "^num_objectives: .*less than or equal to"),
+        ({"rank": 2**21, "train": "differences"}, "^rank: .*less than or equal to"),
+    ],
+)
+def test_plans_out_of_range_are_refused_in_one_line(values, message):
+    with pytest.raises(TunableError, match=message) as caught:
+        retrofit.plan(PLACES[:1], **{"num_objectives": 2, "phi": "base", "train": "all", "rank": 0, **values})
+    assert "\n" not in str(caught.value)

@@ -146,9 +146,15 @@ def test_annealed_in_a_mixture_knows_its_batch():
 
 
 def test_a_grid_of_too_many_points_is_refused():
-    Annealed(divisions=10).check(4)
+    Annealed(divisions=10).check(4, 1000)
     with pytest.raises(ValueError, match="10 divisions has 3268760 points for 16 objectives; the limit is 10000"):
-        Annealed(divisions=10).check(16)
+        Annealed(divisions=10).check(16, 1000)
+    for sampler in (Annealed(over=11), Mixture(weights=[1], of=[Annealed(over=11)])):
+        sampler.check(2, 11)
+        with pytest.raises(
+            ValueError, match="^an annealed grid that spreads over 11 steps never reaches .* in 10 steps"
+        ):
+            sampler.check(2, 10)
 
 
 def test_cube():
@@ -161,9 +167,9 @@ def test_cube():
 
 def test_fixed():
     np.testing.assert_array_equal(draw(Fixed(value=[0.25, 1.0]), 4, p=2), [[0.25, 1.0]] * 4)
-    Fixed(value=[0.25, 1.0]).check(2)
+    Fixed(value=[0.25, 1.0]).check(2, 1000)
     with pytest.raises(ValueError, match="2 values for 3 objectives"):
-        Fixed(value=[0.25, 1.0]).check(3)
+        Fixed(value=[0.25, 1.0]).check(3, 1000)
 
 
 def test_mixture_proportions():
@@ -181,9 +187,9 @@ def test_mixture_chooses_row_by_row():
 
 def test_mixture_checks_its_parts():
     nested = Mixture(weights=[1], of=[Mixture(weights=[1, 1], of=[Uniform(), Fixed(value=[0.5])])])
-    nested.check(1)
+    nested.check(1, 1000)
     with pytest.raises(ValueError, match="1 values for 2 objectives"):
-        nested.check(2)
+        nested.check(2, 1000)
     with pytest.raises(ValidationError, match="a mixture of 2 samplers needs as many weights, not 1"):
         Mixture(weights=[1], of=[Uniform(), Corners()])
 
@@ -196,6 +202,7 @@ def test_mixture_checks_its_parts():
         {"kind": "beta", "a": float("inf"), "b": 1},
         {"kind": "beta", "a": 1},
         {"kind": "log_uniform", "low": 0},
+        {"kind": "log_uniform", "low": 1e-300},
         {"kind": "log_uniform", "low": 1},
         {"kind": "annealed", "divisions": 0},
         {"kind": "annealed", "over": 0},

@@ -27,9 +27,10 @@ def mixture(*of, weights):
     [
         ("uniform", CORNERS + LINE + OFF, [], [], "anywhere in [0, 1]"),
         ({"kind": "beta", "a": 0.5, "b": 0.5}, CORNERS + LINE + OFF, [], [], "anywhere in [0, 1]"),
-        ("log_uniform", CORNERS + LINE + OFF, [], [], "anywhere in [0, 1]"),
+        ("log_uniform", CORNERS + LINE + OFF, [], [], "anywhere in [0.01, 1]"),
+        ({"kind": "log_uniform", "low": 0.5}, [(1, 1), (0.5, 0.7)], [*CORNERS, (0, 0)], [], "anywhere in [0.5, 1]"),
         ("simplex", CORNERS + LINE, OFF, [], "summing to 1"),
-        ("annealed", CORNERS + LINE, OFF, [], "summing to 1"),
+        ({"kind": "annealed", "over": 1}, CORNERS + LINE, OFF, [], "summing to 1"),
         ("corners", CORNERS, LINE[:3] + OFF, [], "one knob 1 and the others 0"),
         ("cube", [*CORNERS, (1, 1)], [*LINE[:3], (0, 0), (0.5, 0)], [], "each knob 0 or 1, but not all 0"),
         ({"kind": "fixed", "value": [1, 0.5]}, [(1, 0.5)], [*CORNERS, (1, 1)], [], "at (1, 0.5)"),
@@ -54,8 +55,8 @@ def test_what_a_sampler_trains(sampler, sure, never, rarely, words, values):
 def test_draws_are_never_in_doubt(rng, values):
     """Of three objectives too: where a sampler draws omega is what it is said to train."""
     objectives = [{"name": name, "kind": "rec"} for name in "abc"]
-    samplers = ("uniform", "log_uniform", "simplex", "annealed", "corners", "cube")
-    for sampler in (*samplers, {"kind": "fixed", "value": [0.1, 0.2, 0.3]}):
+    samplers = ("uniform", "log_uniform", "simplex", "corners", "cube")
+    for sampler in (*samplers, {"kind": "annealed", "over": 1}, {"kind": "fixed", "value": [0.1, 0.2, 0.3]}):
         recipe = parse({**values, "objectives": objectives, "omega": {"sampler": sampler}})
         trained = Header.of(recipe).trained
         assert all(doubt(omega, trained) is None for omega in recipe.omega.sampler.draw(rng, 100, 3))

@@ -11,6 +11,7 @@ from tunable.backends.protocol import Framework
 from tunable.backends.registry import default_backend, get_framework, requested
 from tunable.certificate import Certificate
 from tunable.certificate import verify as judge
+from tunable.errors import TunableError, shown
 from tunable.evaluation.measuring import Measurement
 from tunable.evaluation.measuring import evaluate as measure
 from tunable.exports.judging import Report, checked_export
@@ -35,10 +36,11 @@ def train(
     """Train a recipe, as `tunable train` does, and return the model.
 
     Args:
-        recipe: the path of a YAML file, or a recipe that was read.
+        recipe: the path of a YAML file, the name of a recipe that ships, such as "denoise/mini", or a recipe that was
+            read.
         out: the folder of the run; its weights are `out/model.safetensors`.
         backend: "torch" or "mindspore"; None: the first that is installed.
-        overrides: values of the file to replace, such as "data.batch=8".
+        overrides: values of the file to replace, such as "data.batch=8"; not with a recipe that was read.
         resume: whether to go on with the newest checkpoint in `out`.
         progress: called after every step with the step, the number of steps and the loss.
 
@@ -50,6 +52,8 @@ def train(
     """
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe, list(overrides))
+    elif overrides:
+        raise TunableError(f"overrides are for a recipe in a file, not for one that was read: {shown(list(overrides))}")
     return run_training(recipe, _framework(backend), out, resume=resume, progress=progress)
 
 

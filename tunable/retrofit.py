@@ -13,11 +13,13 @@ from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
+from pydantic import ValidationError
 
 from tunable.errors import CheckpointError, OmegaError, TunableError, nearest
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import starting_weights
 from tunable.specs.networks import PHI_FORMS
+from tunable.specs.validation import first_fault
 from tunable.weights.retrofitted import Plan
 
 TRAIN = ("all", "differences")
@@ -203,19 +205,22 @@ def plan(places: list[Place], num_objectives: int, phi: str, train: str, rank: i
         raise TunableError(f"only phi base has differences to train alone, not {phi}")
     if rank and train != "differences":
         raise TunableError("a rank is for train='differences': with train='all' every kernel is learnt whole")
-    values = {"num_objectives": num_objectives, "phi": phi, "train": train, "rank": rank}
-    return Plan.model_validate({**values, "tensors": _file_names(places)})
+    return _checked(places, num_objectives=num_objectives, phi=phi, train=train, rank=rank)
 
 
-def _file_names(places: list[Place]) -> dict[str, str]:
-    return {full: below(place.name, local) for place in places for local, full in place.tensors.items()}
+def _checked(places: list[Place], **values: Any) -> Plan:
+    values["tensors"] = {full: below(place.name, local) for place in places for local, full in place.tensors.items()}
+    try:
+        return Plan.model_validate(values)
+    except ValidationError as error:
+        raise TunableError(first_fault(error, values)) from None
 
 
 def interpolation(places: list[Place], left: dict[str, str], count: int) -> Plan:
     """Plan a network that interpolates `count` others. Raises TunableError where a parameter is left ordinary."""
     if left:
         raise TunableError("cannot be interpolated: " + "; ".join(f"{name} ({why})" for name, why in left.items()))
-    return Plan(num_objectives=count, phi="identity", rank=0, tensors=_file_names(places))
+    return _checked(places, num_objectives=count, phi="identity", rank=0)
 
 
 def check_endpoints(shapes: list[dict[str, tuple[int, ...]]], statistics: list[dict[str, np.ndarray]]) -> None:

@@ -43,11 +43,12 @@ class Part(Section):
 
     omega: Literal["anywhere", "sum 1", "unit vectors", "vertices"] | Annotated[list[_Value], Field(max_length=16)]
     share: float = Field(gt=0, le=1.000001, allow_inf_nan=False)
+    low: float = Field(default=0, ge=0, lt=1)  # of anywhere: the least that each knob was
 
     def holds(self, omega: np.ndarray) -> bool:
         """Whether an omega (p,) lies in this part."""
         if self.omega == _WHOLE:
-            return True
+            return bool(omega.min() >= self.low - _NEAR)
         if self.omega == _LINE:
             return abs(omega.sum() - 1) <= _NEAR
         if isinstance(self.omega, list):
@@ -57,12 +58,14 @@ class Part(Section):
         return vertex and (ones == 1 if self.omega == _UNITS else ones > 0)
 
     def __str__(self) -> str:
-        return _WORDS[self.omega] if isinstance(self.omega, str) else f"at {format_omega(self.omega)}"
+        if not isinstance(self.omega, str):
+            return f"at {format_omega(self.omega)}"
+        return f"anywhere in [{self.low:g}, 1]" if self.low else _WORDS[self.omega]
 
 
 def parts_of(sampler: Sampler) -> tuple[Part, ...] | None:
     """Where a sampler draws omega, equal parts together; None where it has more than `MOST` parts."""
-    shares: dict[str, tuple[Any, float]] = {}
+    shares: dict[tuple[str, float], tuple[Any, float]] = {}
 
     def add(sampler: Sampler, share: float) -> None:
         if isinstance(sampler, Mixture):
@@ -70,12 +73,17 @@ def parts_of(sampler: Sampler) -> tuple[Part, ...] | None:
                 add(one, share * weight / sum(sampler.weights))
             return
         where = list(sampler.value) if sampler.kind == "fixed" else _OF[sampler.kind]
-        shares[str(where)] = (where, shares.get(str(where), (where, 0.0))[1] + share)
+        key = str(where), sampler.low if sampler.kind == "log_uniform" else 0.0
+        shares[key] = (where, shares.get(key, (where, 0.0))[1] + share)
 
     add(sampler, 1.0)
     if len(shares) > MOST:
         return None
-    return tuple(Part(omega=where, share=round(share, 6)) for where, share in shares.values() if round(share, 6))
+    return tuple(
+        Part(omega=where, share=round(share, 6), low=low)
+        for (_, low), (where, share) in shares.items()
+        if round(share, 6)
+    )
 
 
 def parts_of_recipe(recipe: dict[str, Any]) -> tuple[Part, ...] | None:

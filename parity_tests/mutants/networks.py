@@ -96,7 +96,9 @@ NETWORK_FAULTS = {
     "tunable linear parts: bias always": within(
         "layers:linear", given("layers.linear:TunableLinear.__init__", bias=lambda a: True)
     ),
-    "free parts: value forgotten": given("layers:parameter", value=lambda a: 0),
+    "free parts: value forgotten": within(
+        "layers:parameter", given("layers.parameter:TunableParameter.__init__", value=lambda a: 0)
+    ),
     "call without omega not refused": each(
         torch=edited("networks.network:Network.forward", REFUSED),
         mindspore=edited("networks.network:Network.__call__", REFUSED),
@@ -106,7 +108,7 @@ NETWORK_FAULTS = {
 FOLDING_FAULTS = {
     "at another omega": given("folding:fold", omega=lambda a: a.omega * 0.99),
     "omega in reverse order": given("folding:fold", omega=lambda a: reversed_along(a.omega, 0)),
-    "phi forgotten": but("layers.tunable:Tunable.mixed_into", alpha=lambda a: same),
+    "phi forgotten": within(CONV_FOLD, but("layers.tunable:Tunable.mixed_into", alpha=lambda a: same)),
     "bias not mixed": _unmixed(CONV_FOLD, "bias"),
     "kernel not mixed": _unmixed(CONV_FOLD, "weight"),
     "stride forgotten": _folded_with("stride", lambda layer: (1,) * layer.dims),
@@ -197,7 +199,7 @@ OTHER_NETWORK_FAULTS = {
     "global mean of the last column": returned("ops:global_mean", lambda y, a: a.x[:, :, -1:, -1:]),
     "mean of the colours forgotten behind the body": edited(f"{SWIN}.compute", ("DIV2K_MEAN, 1)", "DIV2K_MEAN, 0)")),
     "Swin: long skip dropped": edited(f"{SWIN}.compute", (" + first", "")),
-    "Swin: shift mask dropped": returned("ops:shift_mask", lambda mask, a: mask * 0),
+    "Swin: shift mask dropped": edited(f"{SWIN}.features_of", ("layer(y, omega, mask)", "layer(y, omega, mask * 0)")),
     "Swin: last norm dropped": but(f"{SWIN}.features_of", norm=lambda a: same),
     "Swin: picture not added": edited(f"{SWIN}.enlarged", ("return x + ", "return ")),
     "Swin: attention behind its own norm's input": but(SWIN_BLOCK, norm1=lambda a: same),

@@ -107,4 +107,4 @@ def call(layer: nn.Module, x: torch.Tensor, omega: torch.Tensor | None) -> torch
 
 def value_at(parameter: nn.Module | nn.Parameter, omega: torch.Tensor | None) -> torch.Tensor:
     """The value of a free parameter: (*shape), or (N, *shape) for omega (N, p)."""
-    return parameter if omega is None else parameter(omega)
+    return parameter(omega) if isinstance(parameter, nn.Module) else parameter

@@ -54,7 +54,10 @@ def get_framework(name: str, device: str | None = None, mode: str | None = None)
 
 def get_opener(path: str | Path, device: str | None = None, mode: str | None = None) -> Opener:
     """The backend that opens exported files with this suffix; other arguments and errors as `get_runtime`."""
-    return _module(_EXPORTED[Path(path).suffix.lower()]).Backend(device=device, mode=mode)
+    name = backend_for(path)
+    if name is None:
+        raise BackendError(f"{path} is no exported file: its suffix must be one of {', '.join(_EXPORTED)}")
+    return _module(name).Backend(device=device, mode=mode)
 
 
 def _module(name: str) -> ModuleType:

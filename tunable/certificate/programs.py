@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from tunable.arrays import Tensors
 from tunable.backends.model import WeightsModel, build
 from tunable.backends.protocol import Framework, LayerCall, LossReport, Trainer
 from tunable.certificate.inputs import LEARNING_RATE, Inputs, OptimizerInputs
@@ -17,7 +18,6 @@ from tunable.specs.recipe import Recipe
 from tunable.tolerances import ZERO, joint_error, relative_error
 from tunable.weights.storage import Header
 
-Tensors = dict[str, np.ndarray]
 Distances = dict[str, dict[str, float]]  # stage -> part -> error
 
 

@@ -63,8 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--grid",
         type=at_least(2),
         metavar="N",
-        help="Measure a grid of omega with N points along each axis, at least 2. This is the default for more than two "
-        "objectives (5), and for an objective of kind blur (2, the corners).",
+        help="Measure a grid of omega with N points along each axis, at least 2. This is the default for one objective "
+        "and for more than two (5), and for an objective of kind blur (2, the corners).",
     )
     points.add_argument(
         "--line",

@@ -229,8 +229,9 @@ def evaluate(
         DataError: for a picture that cannot be used, before any is measured.
     """
     scale = model.header.network.scale
-    recipe = model.header.known_recipe()
-    if recipe and recipe.task == "style_transfer":
+    # A network that enlarges is measured without its recipe, also where this version does not accept it.
+    recipe = model.header.known_recipe() if scale == 1 else model.header.recipe
+    if model.header.recipe_values.get("task") == "style_transfer":
         raise TunableError("evaluate measures against a truth, which style transfer has not; try `tunable restore`")
     if scale != 1 and not (sigmas is None and rhos is None):
         raise TunableError(f"this network enlarges pictures {scale} times: it is measured without noise and blur")

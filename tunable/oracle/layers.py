@@ -10,11 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tunable.arrays import Tensors
 from tunable.errors import TunableError, nearest
 from tunable.specs.networks import PHI_FORMS
-
-Tensors = dict[str, np.ndarray]
-
 
 _Padding = Literal["constant", "reflect", "edge"]
 _PADDING: dict[str, _Padding] = {"zeros": "constant", "reflect": "reflect", "replicate": "edge"}  # numpy's words

@@ -2,9 +2,8 @@
 
 import numpy as np
 
+from tunable.arrays import Tensors
 from tunable.specs.optimizers import SGD, Adam, AdamW
-
-Tensors = dict[str, np.ndarray]
 
 
 class ExactOptimizer:

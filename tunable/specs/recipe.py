@@ -98,7 +98,7 @@ class Recipe(Section):
             raise ValueError(f"objectives need different names, not {', '.join(names)}")
         if self.adversarial and DISCRIMINATOR in names:
             raise ValueError(f"no objective may be named {DISCRIMINATOR!r}: the log has such a column already")
-        self.omega.sampler.check(len(names))
+        self.omega.sampler.check(len(names), self.steps)
         if not self.network.tunable and not isinstance(self.omega.sampler, Fixed):
             raise ValueError("a plain network (network.tunable: false) needs omega.sampler {kind: fixed, value: [...]}")
         self._check_sizes()

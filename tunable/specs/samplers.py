@@ -23,8 +23,8 @@ Draws = NDArray[np.float32]  # (n, p)
 
 
 class _Sampler(Section):
-    def check(self, num_objectives: int) -> None:
-        """Raise ValueError if this sampler cannot serve `num_objectives` objectives."""
+    def check(self, num_objectives: int, steps: int) -> None:
+        """Raise ValueError if this sampler cannot serve `num_objectives` objectives in a run of `steps` steps."""
 
     def span(self, p: int) -> tuple[tuple[float, float], ...]:
         """The least and the largest that each of p knobs can be."""
@@ -57,7 +57,7 @@ class LogUniform(_Sampler):
     """ln omega_i ~ U(ln low, 0), independent, as in loss-conditional training (Dosovitskiy and Djolonga, ICLR 2020)."""
 
     kind: Literal["log_uniform"] = "log_uniform"
-    low: float = Field(default=0.01, gt=0, lt=1)
+    low: float = Field(default=0.01, ge=1e-6, lt=1)
 
     def draw(self, rng: np.random.Generator, n: int, p: int, batch: int = 0) -> Draws:
         """Draw n omega of p knobs, (n, p); `batch` as the module says."""
@@ -127,13 +127,17 @@ class Annealed(_Reaching):
         spread = min(1.0, (batch + 1) / self.over)
         return (1 / p + spread * (points[places] - 1 / p)).astype(np.float32)
 
-    def check(self, num_objectives: int) -> None:
-        """Raise ValueError if the grid for `num_objectives` objectives has too many points."""
+    def check(self, num_objectives: int, steps: int) -> None:
+        """Raise ValueError if the grid for `num_objectives` objectives has too many points, or never spreads wholly."""
         points = comb(self.divisions + num_objectives - 1, num_objectives - 1)
         if points > MOST_POINTS:
             raise ValueError(
                 f"an annealed grid of {self.divisions} divisions has {points} points for {num_objectives} objectives; "
                 f"the limit is {MOST_POINTS}"
+            )
+        if self.over > steps:
+            raise ValueError(
+                f"an annealed grid that spreads over {self.over} steps never reaches the unit vectors in {steps} steps"
             )
 
 
@@ -168,7 +172,7 @@ class Fixed(_Sampler):
         """The value of each knob, twice, for it is the least and the largest."""
         return tuple((value, value) for value in self.value)
 
-    def check(self, num_objectives: int) -> None:
+    def check(self, num_objectives: int, steps: int) -> None:
         """Raise ValueError unless there is a value for each of `num_objectives` objectives."""
         if len(self.value) != num_objectives:
             raise ValueError(f"fixed omega has {len(self.value)} values for {num_objectives} objectives")
@@ -200,10 +204,10 @@ class Mixture(_Sampler):
         lows, highs = spans[..., 0].min(0), spans[..., 1].max(0)
         return tuple(zip(lows.tolist(), highs.tolist(), strict=True))
 
-    def check(self, num_objectives: int) -> None:
-        """Raise ValueError if one of the samplers cannot serve `num_objectives` objectives."""
+    def check(self, num_objectives: int, steps: int) -> None:
+        """Raise ValueError if one of the samplers cannot serve `num_objectives` objectives in `steps` steps."""
         for sampler in self.of:
-            sampler.check(num_objectives)
+            sampler.check(num_objectives, steps)
 
 
 Sampler = Annotated[

@@ -204,7 +204,7 @@ class Header:
             **{key: value for key in ("folded_at", "size", "history", "step") if (value := getattr(self, key))},
         }
         if self.trained:
-            values["trained"] = [part.model_dump() for part in self.trained]
+            values["trained"] = [part.model_dump(exclude_defaults=True) for part in self.trained]
         return {"format": FORMAT, **{key: json.dumps(value) for key, value in values.items()}}
 
     @classmethod
