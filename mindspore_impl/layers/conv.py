@@ -15,7 +15,7 @@ PADDING_MODES = ("zeros", "reflect", "replicate")
 
 
 class TunableConv(Tunable):
-    """A convolution whose kernel and bias are set by omega: y = x * k(omega) + b(omega).
+    """A convolution whose kernel and bias are set by omega: y = x * k(omega) + b(omega) (Eqs. 3, 5, 6).
 
     Parameters: weight (k, out, in / groups, *kernel size), bias (k, out), phi.*; k is the number of
     kernels, p or (phi `base`) p + 1. Use TunableConv1d, TunableConv2d or TunableConv3d.
@@ -77,7 +77,7 @@ class TunableConv(Tunable):
         self.start(seed)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor) -> ms.Tensor:
-        """x (N, in, *size), omega (p,) or (N, p) -> (N, out, *size')."""
+        """Convolve x (N, in, *size) with the kernels of omega (p,) or (N, p); returns (N, out, *size')."""
         padding = self.padding
         if self.padding_mode != "zeros":
             x = ops.pad(x, padding, self.padding_mode)
@@ -87,12 +87,12 @@ class TunableConv(Tunable):
         )
 
     def roles(self) -> dict[str, tuple[str, int]]:
-        """(role, fan_in) of the layer's parameters, by local name; see ParameterSpec."""
+        """Return the (role, fan_in) of the layer's parameters by local name, as ParameterSpec explains them."""
         fan_in = math.prod(self.kernel_size) * self._channels()[1]
         return {"weight": ("kernel", fan_in), "bias": ("bias", fan_in)}
 
     def options(self) -> dict:
-        """Keyword arguments with which the oracle computes this layer."""
+        """Return the keyword arguments with which the oracle computes this layer."""
         return {
             "stride": self.stride,
             "padding": self.padding,
@@ -102,13 +102,13 @@ class TunableConv(Tunable):
         }
 
     def fold(self, omega: ms.Tensor) -> nn.Cell:
-        """The ordinary convolution equal to this one at omega (p,)."""
+        """Return the ordinary convolution that equals this one at omega (p,); OmegaError for another shape."""
         channels, bias = (self.in_channels, self.out_channels), self.bias is not None
         folded = ops.ordinary_conv(*channels, kernel_size=self.kernel_size, bias=bias, **self.options())
         return self.mixed_into(folded, omega)
 
     def _channels(self) -> tuple[int, int]:
-        """The two channel axes of a kernel."""
+        """The sizes of the two channel axes of a kernel."""
         return self.out_channels, self.in_channels // self.groups
 
     def _each(self, name: str, value: int | tuple[int, ...], least: int) -> tuple[int, ...]:
@@ -141,7 +141,10 @@ class TunableConv3d(TunableConv):
 
 
 class TunableConvTranspose(TunableConv):
-    """A transposed convolution whose kernel and bias are set by omega.
+    """A transposed convolution whose kernel and bias are set by omega (Eqs. 3, 5, 6).
+
+    A pixel of the input adds its multiple of the kernel to the output, size' = (size - 1) stride - 2 padding +
+    dilation (kernel size - 1) + output_padding + 1.
 
     Parameters: weight (k, in, out / groups, *kernel size), bias (k, out), phi.*; k is the number of
     kernels, p or (phi `base`) p + 1. Use TunableConvTranspose1d, TunableConvTranspose2d or TunableConvTranspose3d.
@@ -205,7 +208,7 @@ class TunableConvTranspose(TunableConv):
                 )
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor) -> ms.Tensor:
-        """x (N, in, *size), omega (p,) or (N, p) -> (N, out, *size')."""
+        """Convolve x (N, in, *size) with the kernels of omega (p,) or (N, p); returns (N, out, *size')."""
         return ops.conv_transpose(
             x,
             self.alpha(omega),
@@ -220,7 +223,7 @@ class TunableConvTranspose(TunableConv):
         )
 
     def options(self) -> dict:
-        """Keyword arguments with which the oracle computes this layer."""
+        """Return the keyword arguments with which the oracle computes this layer."""
         return {
             "stride": self.stride,
             "padding": self.padding,

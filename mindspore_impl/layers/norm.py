@@ -34,34 +34,40 @@ class Norm(nn.Cell):
         self.bias = ops.parameter((channels,))
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
-        """As `x`: (N, ..., C) for LayerNorm, (N, C, H, W) for the others. omega is not used: tunable norms want it."""
+        """Normalise x, (N, ..., C) for LayerNorm and (N, C, H, W) for the others; the result has the shape of x.
+
+        omega is not used. It is an argument so that ordinary and tunable norms are called alike.
+        """
         return ops.scale_and_shift(ops.normalise(x, self.kind, self.eps), self.weight, self.bias, self.kind)
 
     def roles(self) -> dict[str, tuple[str, int]]:
-        """(role, fan_in) of the parameters; see ParameterSpec."""
+        """Return the (role, fan_in) of the parameters by name, as ParameterSpec explains them."""
         return {"weight": ("one", 0), "bias": ("zero", 0)}
 
 
 class LayerNorm(Norm):
-    """Over the last axis, the channels: x (N, ..., C)."""
+    """A norm over the last axis, the channels: x (N, ..., C)."""
 
     kind = "layer_norm"
 
 
 class LayerNorm2d(Norm):
-    """Over the channels of every pixel: x (N, C, H, W)."""
+    """A norm over the channels of every pixel: x (N, C, H, W)."""
 
     kind = "layer_norm2d"
 
 
 class InstanceNorm2d(Norm):
-    """Over the pixels of every channel: x (N, C, H, W). Statistics are the sample's own, always."""
+    """A norm over the pixels of every channel: x (N, C, H, W). Statistics are always those of the sample."""
 
     kind = "instance_norm2d"
 
 
 class BatchNorm2d(Norm):
-    """Over batch and pixels of every channel: x (N, C, H, W). Statistics are the batch's own, always: for training."""
+    """A norm over batch and pixels of every channel: x (N, C, H, W).
+
+    Statistics are always those of the batch, so it serves in training alone, in the discriminator.
+    """
 
     kind = "batch_norm2d"
 
@@ -101,21 +107,21 @@ class TunableNorm(Tunable):
         self.start(seed)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor) -> ms.Tensor:
-        """x as for the ordinary norm, omega (p,) or (N, p)."""
+        """Normalise x as the ordinary norm does, omega (p,) or (N, p); the result has the shape of x."""
         alpha = self.alpha(omega)
         weight, bias = ops.aggregate(alpha, self.weight), ops.aggregate(alpha, self.bias)
         return ops.scale_and_shift(ops.normalise(x, self.kind, self.eps), weight, bias, self.kind)
 
     def roles(self) -> dict[str, tuple[str, int]]:
-        """(role, fan_in) of the layer's parameters, by local name; see ParameterSpec."""
+        """Return the (role, fan_in) of the layer's parameters by local name, as ParameterSpec explains them."""
         return {"weight": ("one", 0), "bias": ("zero", 0)}
 
     def options(self) -> dict:
-        """Keyword arguments with which the oracle computes this layer."""
+        """Return the keyword arguments with which the oracle computes this layer."""
         return {"eps": self.eps}
 
     def fold(self, omega: ms.Tensor) -> nn.Cell:
-        """The ordinary norm equal to this one at omega (p,)."""
+        """Return the ordinary norm that equals this one at omega (p,); OmegaError for another shape."""
         return self.mixed_into(self.ordinary(self.channels, eps=self.eps), omega)
 
 

@@ -10,7 +10,7 @@ from tunable.specs.networks import DEFAULT_PHI
 
 
 class TunableParameter(Tunable):
-    """A free parameter (a scale, a bias table) whose value is set by omega.
+    """A free parameter (a scale, a bias table) whose value is set by omega (Eqs. 3, 6).
 
     Parameters: weight (k, *shape), phi.*; k is the number of kernels, p or (phi `base`) p + 1.
 
@@ -22,7 +22,7 @@ class TunableParameter(Tunable):
         seed: seed of the starting weights; None draws one from the framework's generator.
 
     Raises:
-        TunableError: for num_objectives below 1 or an unknown phi.
+        TunableError: for num_objectives below 1, another value than these, or an unknown phi.
     """
 
     kind = "parameter"
@@ -44,15 +44,15 @@ class TunableParameter(Tunable):
         self.start(seed)
 
     def construct(self, omega: ms.Tensor) -> ms.Tensor:
-        """omega (p,) -> (*shape); omega (N, p) -> (N, *shape)."""
+        """Return the parameter's value: (*shape) for omega (p,), (N, *shape) for omega (N, p)."""
         return ops.aggregate(self.alpha(omega), self.weight)
 
     def roles(self) -> dict[str, tuple[str, int]]:
-        """(role, fan_in) of the layer's parameters, by local name; see ParameterSpec."""
+        """Return the (role, fan_in) of the layer's parameters by local name, as ParameterSpec explains them."""
         return {"weight": (constant_role(self.value), 0)}
 
     def fold(self, omega: ms.Tensor) -> ms.Parameter:
-        """The ordinary parameter equal to this one at omega (p,); OmegaError for another shape."""
+        """Return the ordinary parameter that equals this one at omega (p,); OmegaError for another shape."""
         check_tensor(omega, self.num_objectives, dims=(1,))
         folded = ops.parameter(self.shape)
         ops.assign(folded, self(omega).asnumpy())

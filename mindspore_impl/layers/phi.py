@@ -10,21 +10,25 @@ from tunable.specs.networks import PHI_FORMS
 
 
 class Phi(nn.Cell):
-    """The two forms without parameters: `identity`, alpha = omega; `base`, alpha = (1, omega)."""
+    """The two forms of phi without parameters (Eq. 6).
+
+    Args:
+        base: whether the form is `base`, alpha = (1, omega), or else `identity`, alpha = omega.
+    """
 
     def __init__(self, *, base: bool) -> None:
         super().__init__()
         self.base = base
 
     def construct(self, omega: ms.Tensor) -> ms.Tensor:
-        """omega (p,) or (N, p) -> alpha (k,) or (N, k)."""
+        """Return alpha, (k,) or (N, k), for omega (p,) or (N, p)."""
         if self.base:
             return _ops.concat([_ops.ones_like(omega[..., :1]), omega], -1)
         return omega
 
 
 class _Dense(nn.Dense):
-    """The framework's own, exact in mixed precision too."""
+    """The framework's dense layer, computed so that mixed precision does not round it."""
 
     def construct(self, omega: ms.Tensor) -> ms.Tensor:
         return ops.affine(omega, self.weight, self.bias)

@@ -18,7 +18,7 @@ _Ordinary = TypeVar("_Ordinary", bound=nn.Cell)
 
 
 class Tunable(nn.Cell):
-    """Base of the tunable layers: kernels are stacked on the first axis and aggregated by phi(omega).
+    """Base of the tunable layers, whose kernels are stacked on the first axis and aggregated by phi(omega) (Eqs. 3, 6).
 
     Attributes:
         kind: the layer's name in the oracle.
@@ -42,21 +42,44 @@ class Tunable(nn.Cell):
         self.num_kernels = num_kernels(num_objectives, phi)
 
     def __call__(self, *inputs, **keywords) -> ms.Tensor:
-        """Raise OmegaError for an omega of another shape; the inputs are x and omega, or omega alone."""
+        """Run the layer once the shape of omega is checked.
+
+        Args:
+            inputs: x (N, ...) and omega, (p,) or (N, p); omega alone where `inputs` names nothing else.
+            keywords: any of these by name.
+
+        Raises:
+            OmegaError: for an omega that is missing, or of another shape.
+        """
         # Here and not in construct: a compiled graph raises Python's own exceptions only.
         self._check(*inputs, **keywords)
         return super().__call__(*inputs, **keywords)
 
     def alpha(self, omega: ms.Tensor) -> ms.Tensor:
-        """The aggregation weights (Eq. 6), omega (p,) or (N, p) -> (k,) or (N, k), as exact as the parameters."""
+        """Return the weights of the kernels, alpha = phi(omega) (Eq. 6), in the precision of the parameters.
+
+        Args:
+            omega: (p,), or (N, p).
+
+        Returns:
+            alpha, (k,) or (N, k); mixed precision does not round it.
+        """
         return self.phi(omega)
 
     def roles(self) -> dict[str, tuple[str, int]]:
-        """(role, fan_in) of the layer's own parameters, by local name; see ParameterSpec."""
+        """Return the (role, fan_in) of the layer's own parameters by local name, as ParameterSpec explains them.
+
+        Raises:
+            TunableError: in this base, which has no parameters of its own.
+        """
         raise TunableError(f"{type(self).__name__} declares no parameters")
 
     def specs(self, prefix: str = "") -> list[ParameterSpec]:
-        """Every parameter of the layer, phi's included, names prefixed."""
+        """Return the spec of every parameter of the layer, phi's included.
+
+        Args:
+            prefix: what stands before each name, such as "body.0.".
+        """
         roles = self.roles()
         specs = []
         for name, value in self.parameters_and_names():
@@ -65,13 +88,28 @@ class Tunable(nn.Cell):
         return specs
 
     def start(self, seed: int | None) -> None:
-        """Fill the layer with its default starting weights; None draws the seed from the framework."""
+        """Give the layer its default starting weights (tunable.parameters.starts).
+
+        Args:
+            seed: their seed; None draws one from the framework's generator.
+        """
         drawn = starting_weights(self.specs(), ops.fresh_seed() if seed is None else seed)
         for name, value in self.parameters_and_names():
             ops.assign(value, drawn[name])
 
     def mixed_into(self, ordinary: _Ordinary, omega: ms.Tensor) -> _Ordinary:
-        """The ordinary layer with this one's weight and bias at omega (p,); OmegaError for another shape."""
+        """Give an ordinary layer this layer's weight and bias at one omega.
+
+        Args:
+            ordinary: a layer of this layer's sizes; it is changed in place.
+            omega: (p,).
+
+        Returns:
+            The ordinary layer.
+
+        Raises:
+            OmegaError: for an omega of another shape.
+        """
         check_tensor(omega, self.num_objectives, dims=(1,))
         alpha = self.alpha(omega)
         ops.assign(ordinary.weight, ops.aggregate(alpha, self.weight).asnumpy())
@@ -80,11 +118,16 @@ class Tunable(nn.Cell):
         return ordinary
 
     def fold(self, omega: ms.Tensor) -> nn.Cell | ms.Parameter:
-        """The ordinary layer, or parameter, equal to this one at omega (p,)."""
+        """Return the ordinary layer, or parameter, that equals this one at omega (p,).
+
+        Raises:
+            OmegaError: for an omega of another shape.
+            TunableError: in this base, which has no ordinary form.
+        """
         raise TunableError(f"{type(self).__name__} has no ordinary form")
 
     def options(self) -> dict:
-        """Keyword arguments with which the oracle computes this layer."""
+        """Return the keyword arguments with which the oracle computes this layer."""
         return {}
 
     def _check(self, *inputs, **keywords) -> None:

@@ -54,7 +54,7 @@ _for_export = False
 
 @contextmanager
 def for_export() -> Iterator[None]:
-    """Graphs compiled inside are for other machines."""
+    """Let graphs that are compiled inside be plain, for other machines: nothing is made larger in them."""
     global _for_export
     _for_export = True
     try:

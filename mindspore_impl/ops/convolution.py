@@ -24,7 +24,7 @@ def conv(
     groups: int,
     form: str,
 ) -> ms.Tensor:
-    """A convolution of one to three dimensions with kernels aggregated by alpha.
+    """Convolve in one to three dimensions with kernels aggregated by alpha (Eqs. 3, 5).
 
     Args:
         x: (N, C, *size).
@@ -82,10 +82,17 @@ def conv_transpose(
     groups: int,
     form: str,
 ) -> ms.Tensor:
-    """A transposed convolution of one to three dimensions with kernels aggregated by alpha.
+    """Convolve, transposed, in one to three dimensions with kernels aggregated by alpha (Eqs. 3, 5).
 
-    weight  (k, C, out / groups, *kernel size); output_padding: rows added at the end of every dimension
-    The others as for `conv`; a point-wise kernel is not special, `matmul` means `auto`.
+    Args:
+        x, alpha, bias, stride, dilation, groups: as for `conv`.
+        weight: (k, C, out / groups, *kernel size).
+        padding: pixels of the output cut off on both sides, one integer per dimension.
+        output_padding: pixels added at the end, one integer per dimension.
+        form: one of tunable.forms.FORMS; `matmul` means `auto`, for a point-wise kernel is not special here.
+
+    Returns:
+        (N, out, *size'), size' = (size - 1) stride - 2 padding + dilation (kernel size - 1) + output_padding + 1.
     """
     # MindSpore's own has no groups on Ascend, and takes no output padding in one dimension: an ordinary convolution
     # of the input with zeros between its pixels, kernels turned round, is the same on every device.
@@ -239,7 +246,7 @@ def _stuffed(x: ms.Tensor, stride: tuple[int, ...]):
 
 
 def pad(x: ms.Tensor, padding: tuple[int, ...], mode: str) -> ms.Tensor:
-    """x (N, C, *size) with `padding` pixels at both ends of every dimension; mode `reflect` or `replicate`."""
+    """Pad x (N, C, *size) with `padding` pixels at both ends of every dimension; mode is `reflect` or `replicate`."""
     for axis, size in enumerate(padding):
         if size:
             x = _ops.gather(x, _outside(x.shape[axis + 2], size, mode), axis + 2)
@@ -288,9 +295,10 @@ def ordinary_conv(
     padding_mode: str = "zeros",
     output_padding: tuple[int, ...] | None = None,
 ) -> nn.Cell:
-    """The ordinary convolution, transposed when output_padding is given; tuples of one to three numbers.
+    """Make an ordinary convolution: the framework's own nn.Conv2d where it means the same, else OrdinaryConv.
 
-    nn.Conv2d where it means the same, else OrdinaryConv.
+    Tuples hold one number per dimension, of which there are one to three. The convolution is a transposed one where
+    output_padding is given; its `padding` is cut off the output.
     """
     if len(kernel_size) != 2 or padding_mode != "zeros" or output_padding is not None:
         options = (stride, padding, dilation, groups, bias, padding_mode, output_padding)
@@ -311,8 +319,11 @@ def ordinary_conv(
 
 
 class OrdinaryConv(nn.Cell):
-    """The ordinary convolutions that MindSpore's own layers are not: theirs in one dimension stores its kernel with an
-    axis more, its transposed ones know no output padding, and none reflects or replicates its border.
+    """An ordinary convolution that none of MindSpore's own layers is.
+
+    MindSpore's convolution of one dimension stores its kernel with an axis more, its transposed convolutions know no
+    output padding, and none of its convolutions reflects or replicates its border. Arguments are those of
+    `ordinary_conv`.
 
     Parameters as in PyTorch: weight (out, in / groups, *kernel size), transposed (in, out / groups, *kernel size).
     """
@@ -342,7 +353,7 @@ class OrdinaryConv(nn.Cell):
         self.output_padding = output_padding
 
     def construct(self, x: ms.Tensor) -> ms.Tensor:
-        """x (N, in, *size) -> (N, out, *size')."""
+        """Convolve x (N, in, *size); returns (N, out, *size')."""
         one = _ops.ones((1,), x.dtype)
         weight = _ops.expand_dims(self.weight, 0)
         bias = None if self.bias is None else _ops.expand_dims(self.bias, 0)
@@ -361,10 +372,18 @@ ORDINARY = (nn.Conv2d, nn.Dense, OrdinaryConv)
 
 
 def linear(x: ms.Tensor, alpha: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor | None) -> ms.Tensor:
-    """A linear layer with kernels aggregated by alpha.
+    """Apply a linear layer with kernels aggregated by alpha (Eq. 3).
 
-    x (N, ..., in), alpha (k,) or (N, k), weight (k, out, in), bias (k, out) or None -> (N, ..., out).
-    Per-sample kernels run as one batched matrix product.
+    Kernels that differ from sample to sample run as one batched matrix product.
+
+    Args:
+        x: (N, ..., in).
+        alpha: (k,): one kernel for the batch; (N, k): one per sample.
+        weight: (k, out, in).
+        bias: (k, out) or None.
+
+    Returns:
+        (N, ..., out).
     """
     kernel = cast_like(aggregate(alpha, weight), x)
     shape = (-1,) + x.shape[1:-1] + (weight.shape[1],)

@@ -16,7 +16,7 @@ _MODES = {"graph": ms.GRAPH_MODE, "pynative": ms.PYNATIVE_MODE}
 
 @_ops.constexpr
 def device_in_use() -> str:
-    """The device's name. A constant of the compiled graph, which cannot ask for it itself."""
+    """Return the kind of the device: cpu, ascend or gpu. A compiled graph, which cannot ask, holds it as a constant."""
     return ms.get_context("device_target").lower()
 
 
@@ -25,7 +25,7 @@ _one_thread = threading.RLock()
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """No other thread uses MindSpore meanwhile: two at once bring the process down. They wait for each other here."""
+    """Let no other thread use MindSpore inside: two at once bring the process down, so they wait here."""
     with _one_thread:
         yield
 
@@ -43,7 +43,14 @@ def running(mode: str) -> Iterator[None]:
 
 
 def device_of(name: str | None) -> str:
-    """The MindSpore device for `cpu`, `ascend`, `gpu` or `ascend:1`, made current; None: ascend when there is one."""
+    """Make a device current: `cpu`, `ascend`, `gpu` or `ascend:1`; None means ascend where there is one, else cpu.
+
+    Returns:
+        The name of the device.
+
+    Raises:
+        BackendError: for another name, and for a device that this MindSpore does not see or cannot use.
+    """
     name = name or ("ascend" if _available("ascend") else "cpu")
     kind, _, index = name.partition(":")
     if kind not in _TARGETS or (index and not index.isdigit()) or (":" in name and not index):
@@ -73,14 +80,14 @@ def _available(kind: str) -> bool:
 
 
 def full_precision() -> None:
-    """float32 means float32: no HF32 (11-bit mantissa) in convolutions and matrix products, Ascend's default."""
+    """Let float32 mean float32: no HF32 (11-bit mantissa), Ascend's default, in convolutions and matrix products."""
     if device_in_use() == "ascend":
         ms.device_context.ascend.op_precision.conv_allow_hf32(False)
         ms.device_context.ascend.op_precision.matmul_allow_hf32(False)
 
 
 def facts(device: str, mode: str) -> dict[str, str]:
-    """Version, device and every switch that changes numbers."""
+    """Return the framework's version, the device, and every switch that changes numbers, by name, to be printed."""
     hf32 = "False" if device.startswith("ascend") else "not on this device"
     return {
         "mindspore": ms.__version__,

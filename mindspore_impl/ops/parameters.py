@@ -1,4 +1,4 @@
-"""Parameters: made, set, frozen."""
+"""How parameters are made, set and frozen."""
 
 import mindspore as ms
 import numpy as np
@@ -9,12 +9,21 @@ from mindspore_impl.ops.kernels import cast_like
 
 
 def fresh_seed() -> int:
-    """A seed from the framework's own generator, for layers built by hand (mindspore.set_seed governs it)."""
+    """Draw a seed from the framework's own generator, for layers built by hand; mindspore.set_seed governs it."""
     return int(_ops.randint(0, 2**31 - 1, (1,)).asnumpy()[0])
 
 
 def freeze(module: nn.Cell, tensors: dict[str, np.ndarray], like: ms.Parameter) -> nn.Cell:
-    """The module with these parameters, none of them to be trained, on the device in use, where `like` is."""
+    """Set the parameters of a module, none of which is to be trained.
+
+    Args:
+        module: the module, which is changed in place.
+        tensors: the values by the names of the parameters.
+        like: a parameter on the device in use, where the module is too.
+
+    Returns:
+        The module.
+    """
     for name, value in module.parameters_and_names():
         assign(value, tensors[name])
         value.requires_grad = False
@@ -22,12 +31,12 @@ def freeze(module: nn.Cell, tensors: dict[str, np.ndarray], like: ms.Parameter) 
 
 
 def parameter(shape: tuple[int, ...], value: float = 0) -> ms.Parameter:
-    """A parameter of one value. Its name is the attribute that it becomes."""
+    """Make a float32 parameter whose entries are all `value`. Its name is the attribute that it becomes."""
     return ms.Parameter(ms.Tensor(np.full(shape, value, np.float32)))
 
 
 def assign(parameter: ms.Parameter, value: np.ndarray | np.floating) -> None:
-    """Copy `value` into a parameter in place."""
+    """Copy `value`, an array of as many entries, into a parameter in place; the parameter keeps its shape and dtype."""
     # Not set_data: a function compiled with ms.jit that has updated the parameter once never sees what that sets.
     # Tensor(value) copies; a view of a numpy array must be made contiguous first, which turns () into (1,).
     kind = np.float64 if parameter.dtype == ms.float64 else np.float32

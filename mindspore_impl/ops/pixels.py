@@ -12,13 +12,13 @@ from tunable.windows import reflected
 
 
 def gate(x: ms.Tensor) -> ms.Tensor:
-    """The product of the two halves of the channels: (N, 2 C, H, W) -> (N, C, H, W)."""
+    """Return the product of the two halves of the channels: (N, 2 C, H, W) -> (N, C, H, W) (NAFNet)."""
     half = x.shape[1] // 2
     return x[:, :half] * x[:, half:]
 
 
 def gelu(x: ms.Tensor) -> ms.Tensor:
-    """By the error function, not by tanh, which is MindSpore's default."""
+    """Return the GELU of x, computed by the error function and not by tanh, which is MindSpore's default."""
     return 0.5 * x * (1 + _erf(x * math.sqrt(0.5)))
 
 
@@ -27,7 +27,7 @@ _erf = _ops.erf
 
 @contextmanager
 def erf_replaced() -> Iterator[None]:
-    """Graphs compiled inside hold Softsign where erf is meant: MindSpore's ONNX exporter knows no Erf (ONNX does)."""
+    """Let graphs compiled inside hold Softsign for erf: MindSpore's ONNX exporter knows no Erf, though ONNX does."""
     global _erf
     _erf = _ops.Softsign()
     try:
@@ -37,49 +37,61 @@ def erf_replaced() -> Iterator[None]:
 
 
 def leaky_relu(x: ms.Tensor, slope: float) -> ms.Tensor:
-    """x where positive, slope x elsewhere."""
+    """Return x where it is positive and slope x elsewhere."""
     return _ops.relu(x) - slope * _ops.relu(-x)
 
 
 def prelu(x: ms.Tensor, slope: ms.Tensor) -> ms.Tensor:
-    """x (N, C, H, W) where positive, slope x elsewhere; slope (C,) or (N, C)."""
+    """Return x (N, C, H, W) where it is positive and slope x elsewhere; slope is (C,), or (N, C) for one per sample."""
     return _ops.relu(x) - slope.reshape(-1, x.shape[1], 1, 1) * _ops.relu(-x)
 
 
 def softplus(x: ms.Tensor) -> ms.Tensor:
-    """log(1 + exp(x)), for any x; powers of e as in `softmax`."""
+    """Return log(1 + exp(x)), for any x, by powers of e as in `softmax`."""
     return _ops.relu(x) + _ops.log(1 + _ops.pow(math.e, -_ops.abs(x)))
 
 
 def max_pool_x2(x: ms.Tensor) -> ms.Tensor:
-    """The largest of every 2x2 pixels: (N, C, H, W) -> (N, C, H // 2, W // 2)."""
+    """Return the largest of every 2x2 pixels: (N, C, H, W) -> (N, C, H // 2, W // 2)."""
     return _ops.max_pool2d(x, 2, 2)
 
 
 def pixel_shuffle(x: ms.Tensor, factor: int) -> ms.Tensor:
-    """(N, C factor^2, H, W) -> (N, C, factor H, factor W); the colour is the slowest of the channels' three digits."""
+    """Make pixels of channels: (N, C factor^2, H, W) -> (N, C, factor H, factor W).
+
+    Channel c factor^2 + i factor + j of the input is the pixel (i, j) of every factor x factor block of channel c.
+    """
     return _ops.pixel_shuffle(x, factor)
 
 
 def nearest(x: ms.Tensor, factor: int) -> ms.Tensor:
-    """Every pixel factor^2 times: (N, C, H, W) -> (N, C, factor H, factor W)."""
+    """Repeat every pixel factor times down and across: (N, C, H, W) -> (N, C, factor H, factor W)."""
     c, height, width = x.shape[1:]
     x = x.reshape(-1, c, height, 1, width, 1) * _ops.ones((factor, 1, factor), x.dtype)
     return x.reshape(-1, c, factor * height, factor * width)
 
 
 def channels_last(x: ms.Tensor) -> ms.Tensor:
-    """(N, C, H, W) -> (N, H, W, C)."""
+    """Move the channels to the last axis: (N, C, H, W) -> (N, H, W, C)."""
     return x.transpose(0, 2, 3, 1)
 
 
 def channels_first(x: ms.Tensor) -> ms.Tensor:
-    """(N, H, W, C) -> (N, C, H, W)."""
+    """Move the channels to the second axis: (N, H, W, C) -> (N, C, H, W)."""
     return x.transpose(0, 3, 1, 2)
 
 
 def pad_to_multiple(x: ms.Tensor, multiple: int, mode: str) -> ms.Tensor:
-    """x (N, C, H, W) padded at the bottom and on the right to multiples; mode `zeros`, `reflect` or `replicate`."""
+    """Pad pictures at the bottom and on the right.
+
+    Args:
+        x: (N, C, H, W).
+        multiple: what height and width become multiples of.
+        mode: `zeros`, `reflect` (however far; the border is not repeated) or `replicate`.
+
+    Returns:
+        (N, C, H', W'), H' and W' the next multiples.
+    """
     for axis in (2, 3):
         size = x.shape[axis]
         added = -size % multiple
@@ -93,12 +105,12 @@ def pad_to_multiple(x: ms.Tensor, multiple: int, mode: str) -> ms.Tensor:
 
 
 def shift_colours(x: ms.Tensor, colour: tuple[float, ...], sign: int) -> ms.Tensor:
-    """x (N, 3, H, W) plus sign times a colour."""
+    """Add a colour, times `sign`, to every pixel of x (N, C, H, W); it has C values."""
     return x + sign * _colour(colour)
 
 
 def scale_colours(x: ms.Tensor, colour: tuple[float, ...], sign: int) -> ms.Tensor:
-    """x (N, 3, H, W) times (sign 1) or over (sign -1) a colour."""
+    """Multiply (`sign` 1) or divide (`sign` -1) every pixel of x (N, C, H, W) by a colour, which has C values."""
     return x * _colour(colour) if sign > 0 else x / _colour(colour)
 
 
@@ -123,6 +135,6 @@ def _colour(colour: tuple[float, ...]):
 
 
 def mix_colours(x: ms.Tensor, rows: tuple[tuple[float, ...], ...]) -> ms.Tensor:
-    """Weighted sums of the channels: (N, C, H, W) -> (N, len(rows), H, W)."""
+    """Return weighted sums of the channels: x (N, C, H, W), rows of C weights -> (N, len(rows), H, W)."""
     n, c, height, width = x.shape
     return _ops.matmul(_matrix(rows), x.reshape(n, c, height * width)).reshape(n, len(rows), height, width)

@@ -9,7 +9,7 @@ from tunable.specs.networks import DEFAULT_PHI
 
 
 class TunableLinear(Tunable):
-    """A linear layer whose matrix and bias are set by omega.
+    """A linear layer whose matrix and bias are set by omega: y = W(omega) x + b(omega) (Eqs. 3, 6).
 
     Parameters: weight (k, out, in), bias (k, out), phi.*; k is the number of kernels, p or (phi `base`) p + 1.
 
@@ -45,13 +45,13 @@ class TunableLinear(Tunable):
         self.start(seed)
 
     def forward(self, x: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
-        """x (N, ..., in), omega (p,) or (N, p) -> (N, ..., out)."""
+        """Multiply x (N, ..., in) by the matrix of omega (p,) or (N, p); returns (N, ..., out)."""
         return ops.linear(x, self.alpha(omega), self.weight, self.bias)
 
     def roles(self) -> dict[str, tuple[str, int]]:
-        """(role, fan_in) of the layer's parameters, by local name; see ParameterSpec."""
+        """Return the (role, fan_in) of the layer's parameters by local name, as ParameterSpec explains them."""
         return {"weight": ("kernel", self.in_features), "bias": ("bias", self.in_features)}
 
     def fold(self, omega: torch.Tensor) -> nn.Linear:
-        """The ordinary linear layer equal to this one at omega (p,)."""
+        """Return the ordinary linear layer that equals this one at omega (p,); OmegaError for another shape."""
         return self.mixed_into(nn.Linear(self.in_features, self.out_features, self.bias is not None), omega)

@@ -8,14 +8,18 @@ from tunable.specs.networks import PHI_FORMS
 
 
 class Phi(nn.Module):
-    """The two forms without parameters: `identity`, alpha = omega; `base`, alpha = (1, omega)."""
+    """The two forms of phi without parameters (Eq. 6).
+
+    Args:
+        base: whether the form is `base`, alpha = (1, omega), or else `identity`, alpha = omega.
+    """
 
     def __init__(self, *, base: bool) -> None:
         super().__init__()
         self.base = base
 
     def forward(self, omega: torch.Tensor) -> torch.Tensor:
-        """omega (p,) or (N, p) -> alpha (k,) or (N, k)."""
+        """Return alpha, (k,) or (N, k), for omega (p,) or (N, p)."""
         if self.base:
             return torch.cat([torch.ones_like(omega[..., :1]), omega], -1)
         return omega

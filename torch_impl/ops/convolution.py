@@ -25,7 +25,7 @@ def conv(
     groups: int,
     form: str,
 ) -> torch.Tensor:
-    """A convolution of one to three dimensions with kernels aggregated by alpha.
+    """Convolve in one to three dimensions with kernels aggregated by alpha (Eqs. 3, 5).
 
     Args:
         x: (N, C, *size).
@@ -69,10 +69,17 @@ def conv_transpose(
     groups: int,
     form: str,
 ) -> torch.Tensor:
-    """A transposed convolution of one to three dimensions with kernels aggregated by alpha.
+    """Convolve, transposed, in one to three dimensions with kernels aggregated by alpha (Eqs. 3, 5).
 
-    weight  (k, C, out / groups, *kernel size); output_padding: rows added at the end of every dimension
-    The others as for `conv`; a point-wise kernel is not special, `matmul` means `auto`.
+    Args:
+        x, alpha, bias, stride, dilation, groups: as for `conv`.
+        weight: (k, C, out / groups, *kernel size).
+        padding: pixels of the output cut off on both sides, one integer per dimension.
+        output_padding: pixels added at the end, one integer per dimension.
+        form: one of tunable.forms.FORMS; `matmul` means `auto`, for a point-wise kernel is not special here.
+
+    Returns:
+        (N, out, *size'), size' = (size - 1) stride - 2 padding + dilation (kernel size - 1) + output_padding + 1.
     """
     run = (functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d)[weight.ndim - 4]
     options = {"stride": stride, "padding": padding, "output_padding": output_padding, "dilation": dilation}
@@ -149,7 +156,7 @@ def _products(a: torch.Tensor, b: torch.Tensor, offset: torch.Tensor | None):
 
 
 def pad(x: torch.Tensor, padding: tuple[int, ...], mode: str) -> torch.Tensor:
-    """x (N, C, *size) with `padding` pixels at both ends of every dimension; mode `reflect` or `replicate`."""
+    """Pad x (N, C, *size) with `padding` pixels at both ends of every dimension; mode is `reflect` or `replicate`."""
     return functional.pad(x, [side for size in reversed(padding) for side in (size, size)], mode)
 
 
@@ -166,7 +173,11 @@ def ordinary_conv(
     padding_mode: str = "zeros",
     output_padding: tuple[int, ...] | None = None,
 ) -> nn.Module:
-    """The framework's ordinary convolution, transposed when output_padding is given; tuples of one to three numbers."""
+    """Make an ordinary convolution, the framework's own layer, with its starting weights.
+
+    Tuples hold one number per dimension, of which there are one to three. The convolution is a transposed one where
+    output_padding is given; its `padding` is cut off the output.
+    """
     dims = len(kernel_size)
     options: dict[str, Any] = {
         "kernel_size": kernel_size,
@@ -186,10 +197,18 @@ def ordinary_conv(
 
 
 def linear(x: torch.Tensor, alpha: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """A linear layer with kernels aggregated by alpha.
+    """Apply a linear layer with kernels aggregated by alpha (Eq. 3).
 
-    x (N, ..., in), alpha (k,) or (N, k), weight (k, out, in), bias (k, out) or None -> (N, ..., out).
-    Per-sample kernels run as one batched matrix product.
+    Kernels that differ from sample to sample run as one batched matrix product.
+
+    Args:
+        x: (N, ..., in).
+        alpha: (k,): one kernel for the batch; (N, k): one per sample.
+        weight: (k, out, in).
+        bias: (k, out) or None.
+
+    Returns:
+        (N, ..., out).
     """
     kernel = aggregate(alpha, weight)
     offset = None if bias is None else aggregate(alpha, bias)

@@ -8,7 +8,11 @@ from tunable.errors import BackendError
 
 
 def device_of(name: str | None) -> torch.device:
-    """The torch device for `cpu`, `cuda` or `cuda:1`; None: cuda when there is one."""
+    """Return the device of a name: `cpu`, `cuda` or `cuda:1`; None means cuda where there is one, else cpu.
+
+    Raises:
+        BackendError: for another name, and for cuda where torch sees no CUDA device.
+    """
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
@@ -24,13 +28,13 @@ def device_of(name: str | None) -> torch.device:
 
 
 def full_precision() -> None:
-    """float32 means float32: no TF32 in convolutions and matrix products (cuDNN allows it by default)."""
+    """Let float32 mean float32: no TF32 in convolutions (where cuDNN allows it by default) and matrix products."""
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def facts(device: torch.device, mode: str) -> dict[str, str]:
-    """Version, device and every switch that changes numbers."""
+    """Return the framework's version, the device, and every switch that changes numbers, by name, to be printed."""
     switches = {
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",

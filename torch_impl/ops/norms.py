@@ -6,7 +6,16 @@ _AXES = {"layer_norm": (-1,), "layer_norm2d": (1,), "instance_norm2d": (2, 3), "
 
 
 def normalise(x: torch.Tensor, kind: str, eps: float) -> torch.Tensor:
-    """(x - mean) / sqrt(variance + eps) over the axes of a kind of norm, variance biased."""
+    """Return (x - mean) / sqrt(variance + eps), the variance biased.
+
+    Args:
+        x: (N, ..., C) for the kind layer_norm, (N, C, H, W) for the others.
+        kind: layer_norm, layer_norm2d, instance_norm2d or batch_norm2d; it says over which axes the mean is taken.
+        eps: what is added to the variance, above 0.
+
+    Returns:
+        A tensor of the same shape.
+    """
     mean = x.mean(_AXES[kind], keepdim=True)
     centred = x - mean
     deviation = torch.sqrt(centred.square().mean(_AXES[kind], keepdim=True) + eps)
@@ -14,7 +23,17 @@ def normalise(x: torch.Tensor, kind: str, eps: float) -> torch.Tensor:
 
 
 def scale_and_shift(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, kind: str) -> torch.Tensor:
-    """x weight + bias per channel, (C,) or (N, C) each; channels on the last axis for layer_norm, else on axis 1."""
+    """Return x weight + bias, channel by channel.
+
+    Args:
+        x: (N, ..., C) for the kind layer_norm, (N, C, ...) for the others.
+        weight: (C,), or (N, C) for one per sample.
+        bias: likewise.
+        kind: as for `normalise`.
+
+    Returns:
+        A tensor of the same shape.
+    """
     rest = [1] * (x.ndim - 2)
     rows = weight.shape[0] if weight.ndim == 2 else 1
     shape = (rows, *rest, -1) if kind == "layer_norm" else (rows, -1, *rest)
@@ -23,10 +42,10 @@ def scale_and_shift(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, k
 
 
 def global_mean(x: torch.Tensor) -> torch.Tensor:
-    """x (N, C, H, W) -> (N, C, 1, 1)."""
+    """Return the mean of every channel over its pixels: x (N, C, H, W) -> (N, C, 1, 1)."""
     return x.mean((2, 3), keepdim=True)
 
 
 def per_sample_mean(values: torch.Tensor) -> torch.Tensor:
-    """Mean over all but the first axis: (N, ...) -> (N,)."""
+    """Return the mean over all but the first axis: (N, ...) -> (N,)."""
     return values.flatten(1).mean(1)

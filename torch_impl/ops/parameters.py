@@ -1,4 +1,4 @@
-"""Parameters: made, set, frozen."""
+"""How parameters are made, set and frozen."""
 
 import numpy as np
 import torch
@@ -6,12 +6,21 @@ from torch import nn
 
 
 def fresh_seed() -> int:
-    """A seed from the framework's own generator, for layers built by hand (torch.manual_seed governs it)."""
+    """Draw a seed from the framework's own generator, for layers built by hand; torch.manual_seed governs it."""
     return int(torch.randint(2**31, ()))
 
 
 def freeze(module: nn.Module, tensors: dict[str, np.ndarray], like: torch.Tensor) -> nn.Module:
-    """The module with these parameters, none of them to be trained, where `like` is and in its dtype."""
+    """Set the parameters of a module, none of which is to be trained.
+
+    Args:
+        module: the module, which is changed in place.
+        tensors: the values by the names of the parameters.
+        like: a parameter, to whose device and dtype the module is moved.
+
+    Returns:
+        The module.
+    """
     module.to(like.device, like.dtype).requires_grad_(False)
     for name, value in module.named_parameters():
         value.copy_(torch.from_numpy(tensors[name]))

@@ -5,62 +5,74 @@ from torch.nn import functional
 
 
 def gate(x: torch.Tensor) -> torch.Tensor:
-    """The product of the two halves of the channels: (N, 2 C, H, W) -> (N, C, H, W)."""
+    """Return the product of the two halves of the channels: (N, 2 C, H, W) -> (N, C, H, W) (NAFNet)."""
     first, second = x.chunk(2, 1)
     return first * second
 
 
 def gelu(x: torch.Tensor) -> torch.Tensor:
-    """By the error function, not by tanh."""
+    """Return the GELU of x, computed by the error function and not by tanh."""
     return functional.gelu(x, approximate="none")
 
 
 def leaky_relu(x: torch.Tensor, slope: float) -> torch.Tensor:
-    """x where positive, slope x elsewhere."""
+    """Return x where it is positive and slope x elsewhere."""
     return functional.leaky_relu(x, slope)
 
 
 def prelu(x: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
-    """x (N, C, H, W) where positive, slope x elsewhere; slope (C,) or (N, C)."""
+    """Return x (N, C, H, W) where it is positive and slope x elsewhere; slope is (C,), or (N, C) for one per sample."""
     if slope.ndim == 1:
         return functional.prelu(x, slope)
     return torch.where(x > 0, x, slope[:, :, None, None] * x)
 
 
 def softplus(x: torch.Tensor) -> torch.Tensor:
-    """log(1 + exp(x)), for any x."""
+    """Return log(1 + exp(x)), for any x."""
     return functional.softplus(x)
 
 
 def max_pool_x2(x: torch.Tensor) -> torch.Tensor:
-    """The largest of every 2x2 pixels: (N, C, H, W) -> (N, C, H // 2, W // 2)."""
+    """Return the largest of every 2x2 pixels: (N, C, H, W) -> (N, C, H // 2, W // 2)."""
     return functional.max_pool2d(x, 2)
 
 
 def pixel_shuffle(x: torch.Tensor, factor: int) -> torch.Tensor:
-    """(N, C factor^2, H, W) -> (N, C, factor H, factor W); the colour is the slowest of the channels' three digits."""
+    """Make pixels of channels: (N, C factor^2, H, W) -> (N, C, factor H, factor W).
+
+    Channel c factor^2 + i factor + j of the input is the pixel (i, j) of every factor x factor block of channel c.
+    """
     return functional.pixel_shuffle(x, factor)
 
 
 def nearest(x: torch.Tensor, factor: int) -> torch.Tensor:
-    """Every pixel factor^2 times: (N, C, H, W) -> (N, C, factor H, factor W)."""
+    """Repeat every pixel factor times down and across: (N, C, H, W) -> (N, C, factor H, factor W)."""
     n, c, height, width = x.shape
     x = x[:, :, :, None, :, None].expand(n, c, height, factor, width, factor)
     return x.reshape(n, c, factor * height, factor * width)
 
 
 def channels_last(x: torch.Tensor) -> torch.Tensor:
-    """(N, C, H, W) -> (N, H, W, C)."""
+    """Move the channels to the last axis: (N, C, H, W) -> (N, H, W, C)."""
     return x.permute(0, 2, 3, 1)
 
 
 def channels_first(x: torch.Tensor) -> torch.Tensor:
-    """(N, H, W, C) -> (N, C, H, W)."""
+    """Move the channels to the second axis: (N, H, W, C) -> (N, C, H, W)."""
     return x.permute(0, 3, 1, 2)
 
 
 def pad_to_multiple(x: torch.Tensor, multiple: int, mode: str) -> torch.Tensor:
-    """x (N, C, H, W) padded at the bottom and on the right to multiples; mode `zeros`, `reflect` or `replicate`."""
+    """Pad pictures at the bottom and on the right.
+
+    Args:
+        x: (N, C, H, W).
+        multiple: what height and width become multiples of.
+        mode: `zeros`, `reflect` (however far; the border is not repeated) or `replicate`.
+
+    Returns:
+        (N, C, H', W'), H' and W' the next multiples.
+    """
     for axis in (2, 3):
         size = x.shape[axis]
         target = (size + multiple - 1) // multiple * multiple
@@ -76,23 +88,23 @@ def pad_to_multiple(x: torch.Tensor, multiple: int, mode: str) -> torch.Tensor:
 
 
 def _reflected(size: int, target: int, device: torch.device) -> torch.Tensor:
-    """What tunable.windows.reflected(size, 0, wanted - size) is, in a graph for any size too."""
+    """What tunable.windows.reflected(size, 0, target - size) is, in a graph for any size too."""
     last = torch.arange(size, device=device)[-1:]
     index = torch.arange(target, device=device) % (2 * last).clamp(min=1)  # there and back again
     return torch.minimum(index, 2 * last - index)
 
 
 def shift_colours(x: torch.Tensor, colour: tuple[float, ...], sign: int) -> torch.Tensor:
-    """x (N, 3, H, W) plus sign times a colour."""
+    """Add a colour, times `sign`, to every pixel of x (N, C, H, W); it has C values."""
     return x + sign * torch.tensor(colour, dtype=x.dtype, device=x.device)[:, None, None]
 
 
 def scale_colours(x: torch.Tensor, colour: tuple[float, ...], sign: int) -> torch.Tensor:
-    """x (N, 3, H, W) times (sign 1) or over (sign -1) a colour."""
+    """Multiply (`sign` 1) or divide (`sign` -1) every pixel of x (N, C, H, W) by a colour, which has C values."""
     factor = torch.tensor(colour, dtype=x.dtype, device=x.device)[:, None, None]
     return x * factor if sign > 0 else x / factor
 
 
 def mix_colours(x: torch.Tensor, rows: tuple[tuple[float, ...], ...]) -> torch.Tensor:
-    """Weighted sums of the channels: (N, C, H, W) -> (N, len(rows), H, W)."""
+    """Return weighted sums of the channels: x (N, C, H, W), rows of C weights -> (N, len(rows), H, W)."""
     return torch.einsum("rc,nchw->nrhw", x.new_tensor(rows), x)
