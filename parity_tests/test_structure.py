@@ -131,3 +131,31 @@ def test_start(twin, name):
     drawn = starting_weights(twin.backend.specs(layer), 7)
     for local, value in twin.backend.parameters(layer).items():
         np.testing.assert_array_equal(value, drawn[local])
+
+
+@pytest.mark.parametrize("slope", [np.float32([0.25]), np.float32([[0.25]])], ids=["shared", "per sample"])
+def test_a_prelu_at_its_kink(twin, slope):
+    """At 0 its gradient is the slope, as in PyTorch, and NaN stays NaN."""
+    prelu, x = twin.module("ops").prelu, np.float32([[[[-2, -0.0, 0, 3]]]])
+
+    def total(x, slope):
+        return prelu(x, slope).sum()
+
+    value, (in_x, in_slope) = twin.differentiate(total, [x, slope])
+    assert value == 2.5
+    np.testing.assert_array_equal(in_x.ravel(), [0.25, 0.25, 0.25, 1])
+    np.testing.assert_array_equal(in_slope.ravel(), [-2])
+    assert np.isnan(twin.array(prelu(*twin.tensors([x * np.nan, slope])))).all()
+
+
+def test_a_leaky_relu_at_its_kink(twin):
+    """At 0 its gradient is the slope, as in PyTorch, and NaN stays NaN."""
+    leaky_relu, x = twin.module("ops").leaky_relu, np.float32([-2, -0.0, 0, 3])
+
+    def total(x):
+        return leaky_relu(x, 0.25).sum()
+
+    value, (in_x,) = twin.differentiate(total, [x])
+    assert value == 2.5
+    np.testing.assert_array_equal(in_x, [0.25, 0.25, 0.25, 1])
+    assert np.isnan(twin.array(leaky_relu(*twin.tensors([x * np.nan]), 0.25))).all()

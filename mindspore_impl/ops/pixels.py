@@ -38,12 +38,14 @@ def erf_replaced() -> Iterator[None]:
 
 def leaky_relu(x: ms.Tensor, slope: float) -> ms.Tensor:
     """Return x where it is positive and slope x elsewhere."""
-    return _ops.relu(x) - slope * _ops.relu(-x)
+    positive = _ops.relu(x)
+    return positive + slope * (x - positive)  # at 0 the gradient is the slope, as in PyTorch, and NaN stays NaN
 
 
 def prelu(x: ms.Tensor, slope: ms.Tensor) -> ms.Tensor:
     """Return x (N, C, H, W) where it is positive and slope x elsewhere; slope is (C,), or (N, C) for one per sample."""
-    return _ops.relu(x) - slope.reshape(-1, x.shape[1], 1, 1) * _ops.relu(-x)
+    positive = _ops.relu(x)
+    return positive + slope.reshape(-1, x.shape[1], 1, 1) * (x - positive)  # as `leaky_relu`
 
 
 def softplus(x: ms.Tensor) -> ms.Tensor:
