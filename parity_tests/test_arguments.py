@@ -117,6 +117,15 @@ def test_a_subclass(twin):
     assert twin.backend.parameters(network.rebuilt(0))["body.2.conv1.weight"].shape == (2, 2, 3, 3)
 
 
+def test_a_network_keeps_its_own_arguments(twin):
+    """A list that the caller changes afterwards changes neither the network nor what is built of it once more."""
+    blocks = [1, 1, 1]
+    network = twin.impl.StyleUNet(num_objectives=2, channels=2, scales=1, blocks=blocks)
+    names = list(twin.backend.parameters(network))
+    blocks[1] = 3
+    assert list(twin.backend.parameters(network.rebuilt(2))) == names
+
+
 def test_copies(twin, rng):
     """A deep copy gives the same picture and can be built again in the plain form; in PyTorch a pickle too."""
     network = twin.backend.build(ResNetSpec(**SMALL), 2)

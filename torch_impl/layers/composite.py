@@ -1,5 +1,6 @@
 """What is built from tunable layers: the same code in its tunable form and, with num_objectives 0, in its plain one."""
 
+from copy import deepcopy
 from typing import Any, Self
 
 import torch
@@ -29,9 +30,9 @@ class Composite(nn.Module):
     _given: tuple[tuple[Any, ...], dict[str, Any]]
 
     def __new__(cls, *arguments, **keywords) -> Self:
-        """Keep the arguments, from which `rebuilt` makes the part once more."""
+        """Keep copies of the arguments, from which `rebuilt` makes the part once more."""
         part = super().__new__(cls)
-        object.__setattr__(part, "_given", (arguments, keywords))
+        object.__setattr__(part, "_given", deepcopy((arguments, keywords)))  # a list may change after this
         return part
 
     def __init__(self, num_objectives: int) -> None:
@@ -39,16 +40,19 @@ class Composite(nn.Module):
         self.num_objectives = num_objectives
 
     def rebuilt(self, num_objectives: int) -> "Composite":
-        """The same built once more with the constructor's other arguments, its weights not set.
+        """Build the part once more, with the constructor's other arguments; its weights are not set.
 
         Args:
             num_objectives: p, or 0 for the plain form.
+
+        Returns:
+            A part of the same class.
         """
         arguments, keywords = self._given
         return type(self)(*arguments, **{**keywords, "num_objectives": num_objectives})
 
     def roles(self) -> dict[str, tuple[str, int]]:
-        """(role, fan_in) of the parameters that this module itself holds when plain; see ParameterSpec."""
+        """Return the (role, fan_in) of the parameters that this part itself holds when plain; see ParameterSpec."""
         return {}
 
 
@@ -64,7 +68,19 @@ def conv2d(
     bias: bool = True,
     phi: str = DEFAULT_PHI,
 ) -> nn.Module:
-    """A convolution, tunable, or ordinary when num_objectives is 0. Padding None: half the kernel."""
+    """Make a two-dimensional convolution, tunable, or ordinary when num_objectives is 0.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: taps along both sides.
+        num_objectives: p, or 0 for the ordinary layer.
+        stride: pixels from one output to the next.
+        padding: zeros added on every side; None: half the kernel, which keeps the size at stride 1.
+        groups: parts of the channels that do not see each other.
+        bias: whether a bias is added.
+        phi: form of the map from omega to the weights of the kernels (Eq. 6).
+    """
     padding = kernel_size // 2 if padding is None else padding
     if num_objectives:
         options = {"stride": stride, "padding": padding, "groups": groups, "bias": bias, "phi": phi, "seed": 0}
@@ -76,7 +92,7 @@ def conv2d(
 def linear(
     in_features: int, out_features: int, *, num_objectives: int, bias: bool = True, phi: str = DEFAULT_PHI
 ) -> nn.Module:
-    """A linear layer, tunable, or ordinary when num_objectives is 0."""
+    """Make a linear layer, tunable, or ordinary when num_objectives is 0; arguments as for `conv2d`."""
     if num_objectives:
         return TunableLinear(in_features, out_features, num_objectives=num_objectives, bias=bias, phi=phi, seed=0)
     return nn.Linear(in_features, out_features, bias)
@@ -85,7 +101,15 @@ def linear(
 def norm(
     kind: type[Norm], channels: int, *, num_objectives: int, eps: float = 1e-5, phi: str = DEFAULT_PHI
 ) -> nn.Module:
-    """A norm of an ordinary kind, tunable, or as it is when num_objectives is 0. Called with omega in either case."""
+    """Make a norm, which is called with omega whether it is tunable or ordinary.
+
+    Args:
+        kind: the class of the ordinary norm.
+        channels: the length of the axis of channels.
+        num_objectives: p, or 0 for the ordinary norm.
+        eps: what is added to the variance, above 0.
+        phi: form of the map from omega to the weights of the kernels (Eq. 6).
+    """
     if num_objectives:
         return _TUNABLE_NORMS[kind](channels, num_objectives=num_objectives, eps=eps, phi=phi, seed=0)
     return kind(channels, eps=eps)
@@ -94,17 +118,24 @@ def norm(
 def parameter(
     shape: tuple[int, ...], *, num_objectives: int, value: float = 0, phi: str = DEFAULT_PHI
 ) -> nn.Module | nn.Parameter:
-    """A free parameter, tunable, or ordinary when num_objectives is 0: its holder names it in `roles`."""
+    """Make a free parameter, tunable, or ordinary when num_objectives is 0; its holder then names it in `roles`.
+
+    Args:
+        shape: shape of the parameter.
+        num_objectives: p, or 0 for the ordinary parameter.
+        value: 0, 0.25 or 1, with which it starts.
+        phi: form of the map from omega to the weights of the kernels (Eq. 6).
+    """
     if num_objectives:
         return TunableParameter(shape, num_objectives=num_objectives, value=value, phi=phi, seed=0)
     return nn.Parameter(torch.full(shape, float(value)))
 
 
 def call(layer: nn.Module, x: torch.Tensor, omega: torch.Tensor | None) -> torch.Tensor:
-    """Call a tunable layer with omega, an ordinary one without."""
+    """Call a layer with omega, or without where omega is None, as ordinary layers are called."""
     return layer(x) if omega is None else layer(x, omega)
 
 
 def value_at(parameter: nn.Module | nn.Parameter, omega: torch.Tensor | None) -> torch.Tensor:
-    """The value of a free parameter: (*shape), or (N, *shape) for omega (N, p)."""
+    """Return the value of a free parameter: (*shape), or (N, *shape) where it is tunable and omega is (N, p)."""
     return parameter(omega) if isinstance(parameter, nn.Module) else parameter
