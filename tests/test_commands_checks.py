@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from prepared import answer
 
-from tunable import certificate
+from tunable import api, certificate
 
 # --- verify
 
@@ -46,6 +46,20 @@ def test_verify(tunable, rows, backend):
     assert err.splitlines()[-1] == "tunable verify: 1 of 2 comparisons failed"
     status, out, _ = tunable(*words, "--json")
     assert status == 1 and json.loads(out, parse_constant=pytest.fail)["rows"][1]["error"] is None
+
+
+def test_verify_from_python(monkeypatch, backend):
+    """The certificate says by which call it was made, a path being its text."""
+    monkeypatch.setattr("tunable.api.judge", lambda path, *_, **options: certificate.Certificate(str(path), {}))
+    path, name = Path("a b.safetensors"), backend.name
+    made = api.verify(path, backends=[name], exports=("onnx",), record=Path("p.safetensors"))
+    assert made.subject["Python call"] == (
+        f"tunable.verify('a b.safetensors', backends=['{name}'], points=5, exports=('onnx',), record='p.safetensors')"
+    )
+    made = api.verify(str(path), backends=[name], against="p.safetensors")
+    assert made.subject["Python call"] == (
+        f"tunable.verify('a b.safetensors', backends=['{name}'], against='p.safetensors')"
+    )
 
 
 def test_verify_chooses(monkeypatch):

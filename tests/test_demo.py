@@ -33,6 +33,7 @@ def test_the_page(trained, tunable, tmp_path, backend):
     assert len(re.findall(r'<img src="data:image/png;base64,', html)) == len(re.findall("<img ", html)) == 2
     assert all(f"<td>{omega}</td>" in html for omega in ("(0, 1)", "(0.25, 0.75)", "(0.5, 0.5)", "(1, 0)"))
     assert "Passed" in html and backend.name in html
+    assert "<td>command line</td><td>tunable demo --out out</td>" in html
     assert (tmp_path / "out" / backend.name / "summary.csv").is_file()
 
 

@@ -145,8 +145,15 @@ def verify(
     Raises:
         TunableError: for a plain network, and for what cannot be recorded.
     """
-    chosen = [get_framework(name) for name in (requested() if backends is None else backends)]
-    return judge(path, chosen, points=points, exports=exports, record=record, against=against)
+    names = list(requested() if backends is None else backends)
+    options = {"exports": exports, "record": record, "against": against}
+    chosen = [get_framework(name) for name in names]
+    certificate = judge(path, chosen, points=points, **options)
+    given = {"backends": names, "points": None if against else points, **options}
+    written = {name: str(value) if isinstance(value, Path) else value for name, value in given.items() if value}
+    words = [repr(str(path)), *(f"{name}={value!r}" for name, value in written.items())]
+    certificate.subject["Python call"] = f"tunable.verify({', '.join(words)})"
+    return certificate
 
 
 def export(

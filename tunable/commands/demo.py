@@ -6,6 +6,7 @@ other: an environment switch of one cannot slow the other.
 
 import argparse
 import logging
+import shlex
 import shutil
 import sys
 import time
@@ -78,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
         certificate = verify(
             f"{out / backends[0]}/model.safetensors", chosen, progress=lambda stage: logging.info("verify: %s", stage)
         )
+    certificate.subject["command line"] = shlex.join(["tunable", *args.words])
     certificate_report.print_table(certificate)
     write_text(out / "index.html", _page(out, backends, summaries, certificate, times, len(curves[backends[0]])))
     logging.info("demo: open %s", out / "index.html")
