@@ -25,7 +25,12 @@ from tunable.weights.storage import Header
 
 
 class Backend(Execution):
-    """MindSpore on `cpu`, `ascend` or `gpu`; modes: graph, pynative."""
+    """MindSpore as a framework of the neutral package, and as what opens MINDIR files.
+
+    Attributes:
+        device: "cpu", "ascend", "gpu", or one of several, such as "ascend:1".
+        mode: "graph" or "pynative".
+    """
 
     name = "mindspore"
     modes = ("graph", "pynative")
@@ -41,11 +46,11 @@ class Backend(Execution):
         ops.full_precision()
 
     def in_float64(self) -> None:
-        """None, since MindSpore's convolutions compute in float32 and float16 only."""
+        """Return None, since MindSpore's convolutions compute in float32 and float16 only."""
         return None
 
     def facts(self) -> dict[str, str]:
-        """Versions, device and every switch that changes numbers."""
+        """Return versions, device and every switch that changes numbers, by name, to be printed."""
         return ops.facts(self.device, self.mode)
 
     @ops.alone()
@@ -55,18 +60,21 @@ class Backend(Execution):
         Args:
             spec: its name and arguments.
             num_objectives: p; 0 for the plain form.
+
+        Returns:
+            A module of the framework, on this backend's device.
         """
         network = NETWORKS[spec.name](num_objectives=num_objectives, **spec.arguments())
         initialise(network, 0)
         return network
 
     def specs(self, network: Network) -> list[ParameterSpec]:
-        """Name, shape and role of every parameter, in the network's order."""
+        """Return name, shape and role of every parameter, in the network's order."""
         return parameter_specs(network)
 
     @ops.alone()
     def parameters(self, network: Network) -> dict[str, np.ndarray]:
-        """A copy of every parameter by name, in the network's dtype."""
+        """Return a copy of every parameter by name, in the network's dtype."""
         return {name: value.asnumpy().copy() for name, value in network.parameters_and_names()}
 
     @ops.alone()
@@ -132,16 +140,16 @@ class Backend(Execution):
         return Trainer(network, recipe, compiled=self.mode == "graph")
 
     def layer_call(self, layer: Layer, form: str, num_objectives: int) -> Callable[[], None]:
-        """A function that runs a layer once: tunable in a form, or the ordinary layer of its size."""
+        """Return a function that runs a layer once: tunable in a form, or the ordinary layer of its size."""
         return layer_call(layer, form, num_objectives, self.device, self.mode)
 
     def fold(self, network: Network, omega: np.ndarray) -> nn.Cell:
-        """The plain network equal to a tunable one at omega (p,)."""
+        """Return the plain network that equals a tunable one at omega (p,)."""
         with ops.running("pynative"):  # each layer once: not worth a compilation
             return folding.fold(network, self._omega(omega))
 
     def folds(self, network: Network | exports.ExportedNetwork) -> bool:
-        """Whether `fold` takes the network: every one that this twin built, but no exported one."""
+        """Return whether `fold` takes the network: it takes every one that this twin built, but no exported one."""
         return not isinstance(network, exports.ExportedNetwork)
 
     @ops.alone()
@@ -186,7 +194,7 @@ class Backend(Execution):
         return network, header
 
     def graph(self, path: str | Path) -> Graph:
-        """The operators and constants of a MINDIR file."""
+        """Return the operators and constants of a MINDIR file; CheckpointError if it cannot be read."""
         return exports.read_mindir(path)
 
     @ops.alone()
@@ -218,16 +226,17 @@ _: type[Opener] = Backend
 
 
 def load_network(path: str | Path, device: str | None = None) -> Network:
-    """The mindspore.nn.Cell in a weights file, with its weights.
+    """Load a weights file as a plain mindspore.nn.Cell, on its device and with its weights.
 
     Args:
         path: a weights file of this project, or a checkpoint of a run.
-        device: where it shall be; None: an accelerator if there is one.
+        device: where the network shall be; None: an accelerator if there is one.
 
     Returns:
         The network, called as network(x, omega), x (N, 3, H, W) and omega (p,) or (N, p); a plain one as network(x).
 
     Raises:
         CheckpointError: for a file that is missing, damaged or no weights file.
+        BackendError: for a device that the framework lacks.
     """
     return load(path, Backend(device)).network

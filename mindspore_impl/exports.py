@@ -38,7 +38,7 @@ def export_onnx(
     metadata: dict[str, str] | None = None,
     size: tuple[int, int] | None = None,
 ) -> None:
-    """Write `network` as an ONNX file whose batch may vary, and height and width too.
+    """Write a network as an ONNX file whose batch may vary, and height and width too.
 
     Args:
         network: a tunable or a plain network.
@@ -70,7 +70,7 @@ def export_mindir(
     metadata: dict[str, str] | None = None,
     size: tuple[int, int] | None = None,
 ) -> None:
-    """Write `network` as a MINDIR file (path ends in .mindir); `export_onnx` says what the arguments mean."""
+    """Write a network as a MINDIR file, whose path ends in .mindir; arguments and errors as for `export_onnx`."""
     inputs, copy = _inputs(network, form, size), _copied(network, form)
     with _exporting(size):
         ms.export(_Exported(copy, form), *inputs.values(), file_name=str(path), file_format="MINDIR")
@@ -85,10 +85,17 @@ def export_mindir(
 
 
 class ExportedNetwork:
-    """A MINDIR file, called as the network that it was made from: (x, omega)."""
+    """A MINDIR file, called as the network that it was made from.
+
+    Args:
+        path: the file.
+
+    Raises:
+        CheckpointError: for a file that cannot be read.
+    """
 
     def __init__(self, path: str | Path) -> None:
-        """CheckpointError if the file cannot be read."""
+        """Read the file; the class says what is raised."""
         model = _parsed(path)
         self.metadata = dict(model.user_info)
         self.inputs = {
@@ -103,7 +110,7 @@ class ExportedNetwork:
             raise CheckpointError(f"{path} is not a readable MINDIR file: {_first_line(error)}") from None
 
     def __call__(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
-        """x (n, c, h, w); omega (p,) or (n, p), None when the network is plain."""
+        """Run x (n, c, h, w) at omega (p,) or (n, p), None for a plain network; returns (n, c, scale h, scale w)."""
         with ops.running("graph"):  # a reloaded graph knows no other mode
             if self._sizes.full(x.shape):
                 ops.forget_graphs(self._graph)
@@ -118,7 +125,7 @@ class ExportedNetwork:
 
 
 def read_mindir(path: str | Path) -> Graph:
-    """What a MINDIR file holds; CheckpointError if it cannot be read."""
+    """Return the operators and constants of a MINDIR file; CheckpointError if it cannot be read."""
     model = _parsed(path)
     kinds = {one.name: one for one in model.primitives}
     shapes = {one.name: tuple(one.dims) for one in model.graph.parameter}

@@ -1,4 +1,4 @@
-"""Folding: an ordinary network equal to a tunable one at a fixed omega. The tunable one is untouched."""
+"""Folding: an ordinary network that equals a tunable one at a fixed omega. The tunable network stays as it is."""
 
 import mindspore as ms
 import numpy as np
@@ -12,7 +12,7 @@ from tunable.omega import check_tensor
 
 
 def folded_weights(network: nn.Cell, omega: ms.Tensor) -> dict[str, np.ndarray]:
-    """The parameters of the plain form of `network` at omega (p,), by name."""
+    """Return copies of the parameters that the plain form of a network has at omega (p,), by name."""
     weights = {}
     inside = set()
     for name, cell in network.cells_and_names():

@@ -1,6 +1,6 @@
-"""A recipe's optimizer over the parameters of a network, its state as arrays.
+"""A recipe's optimizer over the parameters of a network, with its state as arrays.
 
-Made of operators, not of MindSpore's optimizers, whose steps are not those that their names promise
+It is made of operators, not of MindSpore's optimizers, whose steps are not those that their names promise
 (docs/framework_traps.md, "Meanings that differ from PyTorch").
 """
 
@@ -17,6 +17,10 @@ class Optimizer:
     """Moves named parameters as a recipe's section says (tunable.specs.optimizers).
 
     `prepare` and `update` make a step; `update` may be part of a compiled function.
+
+    Args:
+        settings: the section of the recipe.
+        parameters: the parameters by name, which are moved in place.
     """
 
     def __init__(self, settings: Adam | AdamW | SGD, parameters: dict[str, ms.Parameter]) -> None:
@@ -38,7 +42,7 @@ class Optimizer:
         )
 
     def prepare(self, learning_rate: float) -> None:
-        """Begin the next step."""
+        """Begin the next step, with its learning rate."""
         settings = self._settings
         self._steps += 1
         rate = learning_rate
@@ -49,7 +53,7 @@ class Optimizer:
         ops.assign(self._rate, np.float32(rate))
 
     def update(self, gradients: tuple[ms.Tensor, ...]) -> None:
-        """Finish it: move every parameter, given their gradients in order."""
+        """Finish the step: move every parameter, given their gradients in order."""
         if self._clip_norm is not None:
             gradients = self._shortened(gradients)
         for i in range(len(self._parameters)):
@@ -59,7 +63,12 @@ class Optimizer:
             self._move(i, gradient)
 
     def state(self) -> dict[str, np.ndarray]:
-        """`step`, the number of finished ones, and `first.<name>`, `second.<name>` or `momentum.<name>`."""
+        """Return the state as arrays, under the same names in both twins.
+
+        Returns:
+            `step`, (1,), the number of finished steps; and of every parameter, in its shape, `first.<name>` and
+            `second.<name>` (Adam, AdamW) or `momentum.<name>` (SGD with momentum).
+        """
         state = {"step": np.full(1, self._steps, np.float32)}
         state.update({name: value.asnumpy().copy() for name, value in self._named_buffers().items()})
         return state

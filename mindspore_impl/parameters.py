@@ -36,9 +36,14 @@ _STATISTICS = ("moving_mean", "moving_variance")
 
 
 def places(network: nn.Cell, kept: Mapping[str, str] = MappingProxyType({})) -> list[retrofit.Place]:
-    """Every layer and free parameter of a network, in its order. A tensor held twice has its first name in both.
+    """List every layer and free parameter of a network, in its order.
 
-    kept  what `kept` returned, of the network that this one is a copy of
+    Args:
+        network: a copy of a user's network.
+        kept: what `kept` returned of the network that was copied.
+
+    Returns:
+        The places; a tensor that two of them hold has its first name in both.
     """
     names = {id(each.value): name for name, each in entries(network).items()}
 
@@ -82,7 +87,7 @@ def _unfit(value: ms.Parameter) -> str:
 
 
 def copied(network: nn.Cell) -> nn.Cell:
-    """A copy that shares nothing with the network, without the wrapper that spreads it over devices."""
+    """Copy a network, sharing nothing with it, without the wrapper that spreads it over devices."""
     if not isinstance(network, nn.Cell):
         raise TunableError(f"the network must be a mindspore.nn.Cell, not {type(network).__name__}")
     try:
@@ -105,9 +110,12 @@ def _cells(network: nn.Cell) -> Iterator[tuple[str, nn.Cell]]:
 
 
 def kept(network: nn.Cell) -> dict[str, str]:
-    """The parameters that code can reach otherwise than as their layers' attributes, and why they cannot be tunable.
+    """Find the parameters that code can reach otherwise than as attributes of their layers.
 
-    In lists, dictionaries, other objects, closures and cells that are not registered.
+    They stand in lists, dictionaries, other objects, closures and cells that are not registered.
+
+    Returns:
+        For each of them, by name, why it cannot be tunable.
     """
     network = _unwrapped(network)
     known = {id(cell) for _, cell in network.cells_and_names()}
@@ -130,12 +138,12 @@ def kept(network: nn.Cell) -> dict[str, str]:
 
 
 def entries(network: nn.Cell) -> dict[str, retrofit.Entry]:
-    """Parameters, by name."""
+    """Return the parameters of a network by name."""
     return {name: each for name, local, each in _all(network) if local not in _STATISTICS}
 
 
 def statistics(network: nn.Cell) -> dict[str, retrofit.Entry]:
-    """Running statistics of norms, by name."""
+    """Return the running statistics of norms by name."""
     return {name: each for name, local, each in _all(network) if local in _STATISTICS}
 
 
@@ -154,21 +162,21 @@ def _all(network: nn.Cell) -> Iterator[tuple[str, str, retrofit.Entry]]:
 
 
 def digest(network: nn.Cell, prefix: str = "") -> str:
-    """What tells its parameters, under names with a prefix, from others."""
+    """Return a digest that tells the parameters of a network, under names with a prefix, from others."""
     return retrofitted.digest({prefix + name: array(each) for name, each in entries(network).items()})
 
 
 def array(each: retrofit.Entry) -> np.ndarray:
-    """Its values, a copy: float64 where it is that, else float32."""
+    """Return a copy of a parameter's values: float64 where the parameter is float64, else float32."""
     kind = np.float64 if each.value.dtype == ms.float64 else np.float32
     return each.value.asnumpy().astype(kind).reshape(each.shape)
 
 
 def set_value(each: retrofit.Entry, value: np.ndarray) -> None:
-    """Take over a value in place."""
+    """Set a parameter to a value of its shape, in place."""
     ops.assign(each.value, value)
 
 
 def mixes_samples(network: nn.Cell) -> bool:
-    """Whether the outputs of one sample depend on the others: batch norms in training."""
+    """Return whether the outputs of one sample depend on the others, as they do with batch norms in training."""
     return any(isinstance(cell, _BATCH_NORMS) and cell.training for _, cell in network.cells_and_names())

@@ -1,4 +1,7 @@
-"""Training: the multi-loss, one step at a time, state as arrays. The loop is tunable.training.loop's."""
+"""One training step at a time: the multi-loss, its gradients, the optimizer, and their state as arrays.
+
+The loop around it is tunable.training.loop's.
+"""
 
 import mindspore as ms
 import numpy as np
@@ -14,9 +17,16 @@ from tunable.specs.recipe import Recipe
 
 
 class Trainer:
-    """Trains `network` in place with a recipe's objectives and optimizer.
+    """Trains a network in place with a recipe's objectives and optimizer.
 
-    compiled  run a whole step (forward, backward, update) as one graph
+    Args:
+        network: the network of the recipe, tunable or plain.
+        recipe: the recipe.
+        compiled: whether a whole step (forward, backward, update) runs as one graph.
+
+    Raises:
+        RecipeError: where VGG-19's weights cannot be had.
+        DataError: where a style's picture cannot be read.
     """
 
     def __init__(self, network: nn.Cell, recipe: Recipe, *, compiled: bool = False) -> None:
@@ -59,7 +69,15 @@ class Trainer:
 
     @ops.alone()
     def step(self, batch: Batch, learning_rate: float) -> StepReport:
-        """Take one step, the discriminator's after the network's if there is one."""
+        """Take one optimizer step on a batch; with a discriminator, its step after the network's.
+
+        Args:
+            batch: pictures (N, 3, h, w) by name, and omega (N, p) or (p,).
+            learning_rate: of this step.
+
+        Returns:
+            The losses before the step.
+        """
         self._optimizer.prepare(learning_rate)
         if self._adversary:
             self._adversary.prepare(learning_rate)
@@ -68,25 +86,45 @@ class Trainer:
 
     @ops.alone()
     def gradients(self, batch: Batch) -> LossReport:
-        """Loss and gradients on a batch, without moving anything."""
+        """Evaluate the loss and its gradients on a batch, without moving anything.
+
+        Args:
+            batch: as for `step`.
+
+        Returns:
+            The loss, its terms, and the gradient in every parameter by name.
+        """
         (loss, terms, _), gradients = self._backward(*self._tensors(batch))
         named = {name: value.asnumpy().copy() for name, value in zip(self._parameters, gradients, strict=True)}
         return LossReport(float(loss.asnumpy()), terms.asnumpy(), named)
 
     @ops.alone()
     def apply(self, gradients: dict[str, np.ndarray], learning_rate: float) -> None:
-        """Move every parameter by one step of the optimizer on given gradients; the discriminator stays."""
+        """Move every parameter by one step of the optimizer on given gradients; a discriminator stays as it is.
+
+        Args:
+            gradients: of every parameter by its name, in its shape.
+            learning_rate: of this step.
+        """
         self._optimizer.prepare(learning_rate)
         self._move(*(ms.Tensor(gradients[name]) for name in self._parameters))
 
     @ops.alone()
     def state(self) -> dict[str, np.ndarray]:
-        """The optimizer's: `first.<name>`, `second.<name>` or `momentum.<name>`, `step`; the discriminator's."""
+        """Return the optimizer's state as arrays, under the same names in both twins.
+
+        Returns:
+            What `Optimizer.state` returns, and with a discriminator what `Adversary.state` returns.
+        """
         return self._optimizer.state() | (self._adversary.state() if self._adversary else {})
 
     @ops.alone()
     def load_state(self, state: dict[str, np.ndarray]) -> None:
-        """Continue from a state that `state` of either twin returned."""
+        """Continue from a state that `state` of either twin returned.
+
+        Args:
+            state: arrays by name; with a discriminator its state, too.
+        """
         self._optimizer.load_state(state)
         if self._adversary:
             self._adversary.load_state(state)

@@ -9,6 +9,7 @@ from parity_tests.test_networks import build, picture, settings
 from parity_tests.test_training import RATE, RECIPES, start
 from tunable import oracle
 from tunable.data.patches import Batches
+from tunable.errors import TunableError
 from tunable.parameters.starts import starting_weights
 from tunable.specs.networks import PHI_FORMS, CompactSpec, UNetSpec
 from tunable.tolerances import TOLERANCES, relative_error
@@ -159,3 +160,25 @@ def test_a_leaky_relu_at_its_kink(twin):
     assert value == 2.5
     np.testing.assert_array_equal(in_x, [0.25, 0.25, 0.25, 1])
     assert np.isnan(twin.array(leaky_relu(*twin.tensors([x * np.nan]), 0.25))).all()
+
+
+def test_a_base_says_what_its_subclass_lacks(twin):
+    """One line of this project's own errors, from every base that a user may derive from."""
+    networks, objectives = twin.module("networks.network"), twin.module("objectives.restoration")
+
+    class Bare(networks.Network, spec=CompactSpec):
+        pass
+
+    class Layered(networks.Network, spec=CompactSpec):
+        def build(self, spec):
+            self.upscale = spec.upscale
+
+    (x,) = twin.tensors([np.zeros((1, 3, 4, 4))])
+    for call, lacking in {
+        lambda: Bare(num_objectives=0): "Bare does not say what its layers are",
+        lambda: Layered(num_objectives=0)(x): "Layered does not say what it computes",
+        lambda: objectives.Objective().target({}, x): "Objective does not say what its target is",
+        lambda: twin.module("layers").Tunable(1, "base").fold(x): "Tunable has no ordinary form",
+    }.items():
+        with pytest.raises(TunableError, match=f"^{lacking}$"):
+            call()

@@ -12,9 +12,13 @@ _PREFIX = "discriminator."
 
 
 class Adversary:
-    """The discriminator with its optimizer. `prepare` and `update` make a step, after the network's own.
+    """The discriminator of a recipe with its optimizer (section 4.1.3).
 
-    like  a parameter of the network that is trained: the discriminator stands beside it
+    `prepare` and `update` make a step, after the network's own.
+
+    Args:
+        recipe: a recipe with an objective of kind `gan`; its section `discriminator` says what is built.
+        like: a parameter of the network that is trained; the discriminator stands on its device, in its dtype.
     """
 
     def __init__(self, recipe: Recipe, like: torch.Tensor) -> None:
@@ -27,22 +31,43 @@ class Adversary:
         self._ratio = settings.optimizer.learning_rate / recipe.optimizer.learning_rate
 
     def prepare(self, learning_rate: float) -> None:
-        """Begin the next step; `learning_rate` belongs to the network's step and follows the schedule."""
+        """Begin the next step.
+
+        Args:
+            learning_rate: of the network's step, as the schedule has it; the discriminator's own is in proportion.
+        """
         self._optimizer.prepare(self._ratio * learning_rate)
 
     def update(self, clean: torch.Tensor, restored: torch.Tensor) -> torch.Tensor:
-        """Finish it: learn to tell restored pictures (N, 3, H, W) from clean ones; the loss () before it."""
+        """Finish the step: learn to tell restored pictures from clean ones.
+
+        Args:
+            clean: clean pictures, (N, 3, H, W).
+            restored: restored ones of the same shape, through which no gradient passes.
+
+        Returns:
+            The discriminator's loss before the step, ().
+        """
         loss = relativistic(self.network(restored.detach()), self.network(clean)).mean()
         self._optimizer.update(torch.autograd.grad(loss, tuple(self._parameters.values())))
         return loss.detach()
 
     def state(self) -> dict[str, np.ndarray]:
-        """`discriminator.weights.<name>`, its optimizer's `discriminator.step`, `discriminator.first.<name>` ..."""
+        """Return the state as arrays, under the same names in both twins.
+
+        Returns:
+            `discriminator.weights.<name>` of every parameter, and what `Optimizer.state` returns after
+            `discriminator.`, such as `discriminator.step` and `discriminator.first.<name>`.
+        """
         tensors = {f"weights.{name}": value.detach().cpu().numpy().copy() for name, value in self._parameters.items()}
         return {_PREFIX + name: value for name, value in (tensors | self._optimizer.state()).items()}
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
-        """Continue from a state that `state` of either twin returned; what else it holds is not looked at."""
+        """Continue from a state that `state` of either twin returned.
+
+        Args:
+            state: arrays by name; those whose name does not begin with `discriminator.` are not looked at.
+        """
         entries = {name.removeprefix(_PREFIX): value for name, value in state.items() if name.startswith(_PREFIX)}
         with torch.no_grad():
             for name, value in self._parameters.items():

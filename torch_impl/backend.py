@@ -23,7 +23,12 @@ from tunable.specs.recipe import Recipe
 
 
 class Backend(Execution):
-    """PyTorch on `cpu` or `cuda`; modes: eager, compile."""
+    """PyTorch as a framework of the neutral package.
+
+    Attributes:
+        device: "cpu", "cuda" or "cuda:N".
+        mode: "eager", or "compile" for torch.compile.
+    """
 
     name = "torch"
     modes = ("eager", "compile")
@@ -37,11 +42,11 @@ class Backend(Execution):
         ops.full_precision()
 
     def in_float64(self) -> "Backend":
-        """The same framework in float64 on the CPU, the truth for networks."""
+        """Return the same framework in float64 on the CPU, which computes the truth for networks."""
         return _Float64("cpu", "eager")
 
     def facts(self) -> dict[str, str]:
-        """Versions, device and every switch that changes numbers."""
+        """Return versions, device and every switch that changes numbers, by name, to be printed."""
         return ops.facts(torch.device(self.device), self.mode)
 
     def build(self, spec: NetworkSpec, num_objectives: int) -> Network:
@@ -50,17 +55,20 @@ class Backend(Execution):
         Args:
             spec: its name and arguments.
             num_objectives: p; 0 for the plain form.
+
+        Returns:
+            A module of the framework, on this backend's device.
         """
         network = NETWORKS[spec.name](num_objectives=num_objectives, **spec.arguments())
         initialise(network, 0)
         return network.to(self.device, self._dtype)
 
     def specs(self, network: Network) -> list[ParameterSpec]:
-        """Name, shape and role of every parameter, in the network's order."""
+        """Return name, shape and role of every parameter, in the network's order."""
         return parameter_specs(network)
 
     def parameters(self, network: Network) -> dict[str, np.ndarray]:
-        """A copy of every parameter by name, in the network's dtype."""
+        """Return a copy of every parameter by name, in the network's dtype."""
         return {name: value.detach().cpu().numpy().copy() for name, value in network.named_parameters()}
 
     def assign(self, network: Network, tensors: dict[str, np.ndarray]) -> None:
@@ -117,15 +125,15 @@ class Backend(Execution):
         return Trainer(network, recipe, compiled=self.mode == "compile")
 
     def layer_call(self, layer: Layer, form: str, num_objectives: int) -> Callable[[], None]:
-        """A function that runs a layer once: tunable in a form, or the ordinary layer of its size."""
+        """Return a function that runs a layer once: tunable in a form, or the ordinary layer of its size."""
         return layer_call(layer, form, num_objectives, torch.device(self.device), self.mode)
 
     def fold(self, network: Network, omega: np.ndarray) -> nn.Module:
-        """The plain network equal to a tunable one at omega (p,)."""
+        """Return the plain network that equals a tunable one at omega (p,)."""
         return folding.fold(network, self._tensor(omega))
 
     def folds(self, network: Network) -> bool:
-        """Whether `fold` takes the network: every one that this twin built, but no exported one."""
+        """Return whether `fold` takes the network: it takes every one that this twin built, but no exported one."""
         return True
 
     def export(
@@ -180,16 +188,17 @@ _: type[Framework] = Backend  # it honours the whole protocol, which the type ch
 
 
 def load_network(path: str | Path, device: str | None = None) -> Network:
-    """The torch.nn.Module in a weights file, with its weights.
+    """Load a weights file as a plain torch.nn.Module, on its device and with its weights.
 
     Args:
         path: a weights file of this project, or a checkpoint of a run.
-        device: where it shall be; None: an accelerator if there is one.
+        device: where the network shall be; None: an accelerator if there is one.
 
     Returns:
         The network, called as network(x, omega), x (N, 3, H, W) and omega (p,) or (N, p); a plain one as network(x).
 
     Raises:
         CheckpointError: for a file that is missing, damaged or no weights file.
+        BackendError: for a device that the framework lacks.
     """
     return load(path, Backend(device)).network

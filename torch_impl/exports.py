@@ -37,7 +37,7 @@ def export_onnx(
     metadata: dict[str, str] | None = None,
     size: tuple[int, int] | None = None,
 ) -> None:
-    """Write `network` as an ONNX file whose batch may vary, and height and width too.
+    """Write a network as an ONNX file whose batch may vary, and height and width too.
 
     Args:
         network: a tunable or a plain network.

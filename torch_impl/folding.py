@@ -1,4 +1,4 @@
-"""Folding: an ordinary network equal to a tunable one at a fixed omega. The tunable one is untouched."""
+"""Folding: an ordinary network that equals a tunable one at a fixed omega. The tunable network stays as it is."""
 
 import torch
 from torch import nn
@@ -10,7 +10,7 @@ from tunable.omega import check_tensor
 
 
 def folded_weights(network: nn.Module, omega: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The parameters of the plain form of `network` at omega (p,), by name."""
+    """Return copies of the parameters that the plain form of a network has at omega (p,), by name."""
     weights = {}
     inside = set()
     for name, module in network.named_modules():

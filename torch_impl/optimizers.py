@@ -1,4 +1,4 @@
-"""A recipe's optimizer over the parameters of a network: PyTorch's own, its state as arrays."""
+"""A recipe's optimizer over the parameters of a network, which is PyTorch's own, with its state as arrays."""
 
 import numpy as np
 import torch
@@ -13,6 +13,10 @@ class Optimizer:
     """Moves named parameters as a recipe's section says (tunable.specs.optimizers).
 
     `prepare` and `update` make a step.
+
+    Args:
+        settings: the section of the recipe.
+        parameters: the parameters by name, which are moved in place.
     """
 
     def __init__(self, settings: Adam | AdamW | SGD, parameters: dict[str, torch.nn.Parameter]) -> None:
@@ -29,13 +33,13 @@ class Optimizer:
         self._count(0)
 
     def prepare(self, learning_rate: float) -> None:
-        """Begin the next step."""
+        """Begin the next step, with its learning rate."""
         self._steps += 1
         for group in self._rule.param_groups:
             group["lr"] = learning_rate
 
     def update(self, gradients: tuple[torch.Tensor, ...]) -> None:
-        """Finish it: move every parameter, given their gradients in order, which may be changed."""
+        """Finish the step: move every parameter, given their gradients in order, which may be changed in place."""
         for value, gradient in zip(self._parameters.values(), gradients, strict=True):
             value.grad = gradient
         if self._settings.clip_norm is not None:
@@ -44,7 +48,12 @@ class Optimizer:
         self._rule.zero_grad()
 
     def state(self) -> dict[str, np.ndarray]:
-        """`step`, the number of finished ones, and `first.<name>`, `second.<name>` or `momentum.<name>`."""
+        """Return the state as arrays, under the same names in both twins.
+
+        Returns:
+            `step`, (1,), the number of finished steps; and of every parameter, in its shape, `first.<name>` and
+            `second.<name>` (Adam, AdamW) or `momentum.<name>` (SGD with momentum).
+        """
         state = {"step": np.full(1, self._steps, np.float32)}
         for kind in self._settings.buffers:
             for name, value in self._parameters.items():

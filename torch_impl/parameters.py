@@ -22,9 +22,14 @@ _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel
 
 
 def places(network: nn.Module, kept: Mapping[str, str] = MappingProxyType({})) -> list[retrofit.Place]:
-    """Every layer and free parameter of a network, in its order. A tensor held twice has its first name in both.
+    """List every layer and free parameter of a network, in its order.
 
-    kept  what `kept` returned, of the network that this one is a copy of
+    Args:
+        network: a copy of a user's network.
+        kept: what `kept` returned of the network that was copied.
+
+    Returns:
+        The places; a tensor that two of them hold has its first name in both.
     """
 
     def unfit(value: nn.Parameter) -> str:
@@ -74,7 +79,7 @@ def _unfit(value: torch.Tensor) -> str:
 
 
 def copied(network: nn.Module) -> nn.Module:
-    """A copy that shares nothing with the network, without the wrappers that compile it or spread it over devices."""
+    """Copy a network, sharing nothing with it, without the wrappers that compile it or spread it over devices."""
     if not isinstance(network, nn.Module):
         raise TunableError(f"the network must be a torch.nn.Module, not {type(network).__name__}")
     try:
@@ -97,9 +102,13 @@ def _unwrapped(module: nn.Module) -> nn.Module:
 
 
 def kept(network: nn.Module) -> dict[str, str]:
-    """The parameters that code can reach otherwise than as their layers' attributes, and why they cannot be tunable.
+    """Find the parameters that code can reach otherwise than as attributes of their layers.
 
-    In lists, dictionaries, other objects, closures and layers that are not registered; as they are or as views.
+    They stand in lists, dictionaries, other objects, closures and layers that are not registered, as they are or as
+    views.
+
+    Returns:
+        For each of them, by name, why it cannot be tunable.
     """
     network = _unwrapped(network)
     known = {id(module) for module in network.modules()}
@@ -140,7 +149,7 @@ def _overlap(a: tuple[str, int, int], b: tuple[str, int, int]) -> bool:
 
 
 def entries(network: nn.Module) -> dict[str, retrofit.Entry]:
-    """Parameters, by name."""
+    """Return the parameters of a network by name."""
     return {
         name: retrofit.Entry(value, tuple(value.shape))
         for name, value in network.named_parameters()
@@ -149,7 +158,7 @@ def entries(network: nn.Module) -> dict[str, retrofit.Entry]:
 
 
 def statistics(network: nn.Module) -> dict[str, retrofit.Entry]:
-    """Running statistics of norms, by name."""
+    """Return the running statistics of norms by name."""
     return {
         name: retrofit.Entry(value, tuple(value.shape))
         for name, value in network.named_buffers()
@@ -158,22 +167,22 @@ def statistics(network: nn.Module) -> dict[str, retrofit.Entry]:
 
 
 def digest(network: nn.Module, prefix: str = "") -> str:
-    """What tells its parameters, under names with a prefix, from others."""
+    """Return a digest that tells the parameters of a network, under names with a prefix, from others."""
     return retrofitted.digest({prefix + name: array(each) for name, each in entries(network).items()})
 
 
 def array(each: retrofit.Entry) -> np.ndarray:
-    """Its values, a copy: float64 where it is that, else float32."""
+    """Return a copy of a parameter's values: float64 where the parameter is float64, else float32."""
     value = each.value.detach()
     return (value if value.dtype == torch.float64 else value.float()).cpu().numpy().copy()
 
 
 def set_value(each: retrofit.Entry, value: np.ndarray) -> None:
-    """Take over a value in place."""
+    """Set a parameter to a value of its shape, in place."""
     with torch.no_grad():
         each.value.copy_(torch.from_numpy(np.ascontiguousarray(value)))
 
 
 def mixes_samples(network: nn.Module) -> bool:
-    """Whether the outputs of one sample depend on the others: batch norms in training."""
+    """Return whether the outputs of one sample depend on the others, as they do with batch norms in training."""
     return any(isinstance(module, _BatchNorm) and module.training for module in network.modules())

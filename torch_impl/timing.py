@@ -1,4 +1,4 @@
-"""One layer, ordinary or tunable, as a call that `tunable bench layers` times."""
+"""One layer, ordinary or tunable, as a function that `tunable bench layers` times."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,15 @@ from tunable.benchmark.layers import Layer
 
 
 def layer_call(layer: Layer, form: str, num_objectives: int, device: torch.device, mode: str) -> Callable[[], None]:
-    """A function that runs the layer once and returns when the device has done it."""
+    """Make a function that runs a layer once and returns when the device has done it.
+
+    Args:
+        layer: its kind, its sizes, and whether gradients are computed too.
+        form: a name of tunable.forms.FORMS, or ORDINARY, AGAIN or SHARED of tunable.benchmark.layer_timing.
+        num_objectives: p, for a tunable layer.
+        device: where it runs.
+        mode: one of the backend's modes.
+    """
     plain = form in (ORDINARY, AGAIN)
     module = (_ordinary(layer) if plain else _tunable(layer, form, num_objectives)).to(device)
     x = torch.rand(layer.shape, device=device, requires_grad=layer.backward)

@@ -10,18 +10,26 @@ from tunable.specs.networks import CompactSpec
 
 
 class PReLU(Composite):
-    """x where positive, slope x elsewhere, one slope for each channel: `weight`, from 0.25."""
+    """Parametric ReLU: x where it is positive and slope x elsewhere.
+
+    Parameter: weight (C,), one slope for each channel, which starts at 0.25; tunable as a TunableParameter.
+
+    Args:
+        channels: C.
+        num_objectives: p, or 0 for ordinary slopes.
+        phi: form of the map from omega to the weights of the kernels (Eq. 6).
+    """
 
     def __init__(self, channels: int, *, num_objectives: int, phi: str) -> None:
         super().__init__(num_objectives)
         self.weight = parameter((channels,), num_objectives=num_objectives, value=0.25, phi=phi)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
-        """x (N, C, H, W); omega is not used where the slopes are ordinary parameters."""
+        """Return the shape of x (N, C, H, W); omega (p,) or (N, p) is not used where the slopes are ordinary."""
         return ops.prelu(x, value_at(self.weight, omega if self.num_objectives else None))
 
     def roles(self) -> dict[str, tuple[str, int]]:
-        """(role, fan_in) of the plain form's own parameter; see ParameterSpec."""
+        """Return the (role, fan_in) of the slopes when plain; see ParameterSpec."""
         return {"weight": ("quarter", 0)}
 
 
@@ -35,7 +43,7 @@ class Compact(Network, spec=CompactSpec):
     """
 
     def build(self, spec: CompactSpec) -> None:
-        """Make the layers that the specification asks for."""
+        """Make the layers that the specification asks for; CompactSpec says what each field means."""
         options = {"num_objectives": self.num_objectives, "phi": spec.phi}
         slopes = {**options, "num_objectives": self.num_objectives if spec.tunable_slopes else 0}
         self.upscale = spec.upscale
@@ -47,7 +55,7 @@ class Compact(Network, spec=CompactSpec):
         self.body = nn.CellList(body)
 
     def compute(self, x: ms.Tensor, omega: ms.Tensor | None) -> ms.Tensor:
-        """x (N, 3, H, W) -> (N, 3, upscale H, upscale W)."""
+        """Restore x (N, 3, H, W); returns (N, 3, upscale H, upscale W)."""
         y = x
         for layer in self.body:
             y = call(layer, y, omega)

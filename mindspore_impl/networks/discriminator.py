@@ -8,7 +8,15 @@ from mindspore_impl.layers import BatchNorm2d, Composite, conv2d, linear
 
 
 class DiscriminatorBlock(Composite):
-    """leaky_relu(norm(conv(x))); the norm is left out where `norm` is false."""
+    """leaky_relu(norm(conv(x))), with slope 0.2.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: taps along both sides, 3 or 4, for which a padding of 1 fits.
+        stride: 1, or 2 to halve the picture.
+        norm: whether there is a batch norm; without it the convolution has a bias.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int, norm: bool) -> None:
         super().__init__(0)
@@ -17,13 +25,13 @@ class DiscriminatorBlock(Composite):
         self.norm = BatchNorm2d(out_channels) if norm else None
 
     def construct(self, x: ms.Tensor) -> ms.Tensor:
-        """x (N, in, H, W) -> (N, out, H // stride, W // stride)."""
+        """Return the features (N, out, H // stride, W // stride) of x (N, in, H, W)."""
         y = self.conv(x)
         return ops.leaky_relu(y if self.norm is None else self.norm(y), 0.2)
 
 
 class Discriminator(Composite):
-    """Scores pictures: higher, the more they look like clean ones to it. Always plain.
+    """Scores pictures: the more they look like clean ones to it, the higher. It is always plain.
 
     Args:
         widths: channels of every scale (tunable.specs.discriminator).
@@ -42,7 +50,7 @@ class Discriminator(Composite):
         self.out = linear(hidden, 1, num_objectives=0, bias=False)  # losses see differences of scores only
 
     def construct(self, x: ms.Tensor) -> ms.Tensor:
-        """x (N, 3, H, W), at least 2 to the number of scales pixels a side -> (N,)."""
+        """Score pictures x (N, 3, H, W), at least 2 to the number of scales pixels a side; returns (N,)."""
         for block in self.blocks:
             x = block(x)
         x = ops.global_mean(x).reshape(x.shape[0], -1)

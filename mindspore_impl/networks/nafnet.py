@@ -31,7 +31,7 @@ class NAFBlock(Composite):
         self.gamma = parameter((channels, 1, 1), **options)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
-        """x (N, C, H, W) -> the same shape."""
+        """Return the part's output, of the shape of x (N, C, H, W); omega is (p,) or (N, p), None when plain."""
         y = call(self.conv2, call(self.conv1, self.norm1(x, omega), omega), omega)
         y = ops.gate(y)
         y = y * call(self.sca, ops.global_mean(y), omega)
@@ -42,7 +42,7 @@ class NAFBlock(Composite):
         return x + y * value_at(self.gamma, omega)
 
     def roles(self) -> dict[str, tuple[str, int]]:
-        """(role, fan_in) of beta and gamma when plain; see ParameterSpec."""
+        """Return the (role, fan_in) of beta and gamma when plain; see ParameterSpec."""
         return {"beta": ("zero", 0), "gamma": ("zero", 0)}
 
 
@@ -77,7 +77,7 @@ class NAFNet(Network, spec=NAFNetSpec):
         self.ups = nn.CellList(ups)
 
     def compute(self, x: ms.Tensor, omega: ms.Tensor | None) -> ms.Tensor:
-        """x (N, 3, H, W), inside padded with zeros to a multiple of 2 to the number of stages."""
+        """Restore x (N, 3, H, W), padded inside with zeros to a multiple of 2 to the number of stages."""
         height, width = x.shape[2:]
         padded = ops.pad_to_multiple(x, self.multiple, "zeros")
         y = call(self.intro, padded, omega)

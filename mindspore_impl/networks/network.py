@@ -7,7 +7,7 @@ from mindspore import nn
 
 from mindspore_impl import ops
 from mindspore_impl.layers import Composite, Norm, Tunable
-from tunable.errors import OmegaError
+from tunable.errors import OmegaError, TunableError
 from tunable.omega import check_tensor
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import Initial, starting_weights
@@ -53,7 +53,18 @@ class Network(Composite):
             return super().__call__(x) if omega is None else super().__call__(x, omega)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
-        """x (N, C, H, W); omega (p,) or (N, p), None exactly when the network is plain."""
+        """Run the network.
+
+        Args:
+            x: pictures (N, 3, H, W), 0 to 1.
+            omega: (p,) for all pictures or (N, p) for one each; None exactly when the network is plain.
+
+        Returns:
+            (N, 3, upscale H, upscale W), not clipped.
+
+        Raises:
+            OmegaError: for an omega that is missing, of another shape, or given to a plain network.
+        """
         return self.compute(x, omega)
 
     def build(self, spec: Any) -> None:
@@ -61,16 +72,31 @@ class Network(Composite):
 
         Args:
             spec: what the keywords of the constructor amount to, an instance of the subclass's specification.
+
+        Raises:
+            TunableError: in this base, which has no layers.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not say what its layers are")
+        raise TunableError(f"{type(self).__name__} does not say what its layers are")
 
     def compute(self, x: ms.Tensor, omega: ms.Tensor | None) -> ms.Tensor:
-        """x (N, 3, H, W), omega (p,), (N, p) or None when plain -> (N, 3, upscale H, upscale W)."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what it computes")
+        """Compute the output (N, 3, upscale H, upscale W), which the subclass says.
+
+        Args:
+            x: pictures (N, 3, H, W).
+            omega: (p,) or (N, p), already checked; None when plain.
+
+        Raises:
+            TunableError: in this base, which computes nothing.
+        """
+        raise TunableError(f"{type(self).__name__} does not say what it computes")
 
 
 def parameter_specs(network: nn.Cell) -> list[ParameterSpec]:
-    """Every parameter of a network of tunable and ordinary layers."""
+    """Return the spec of every parameter of a network of tunable and ordinary layers, in the network's order.
+
+    The parameters of a Tunable, a Norm or a Composite have the roles that it names; those of the framework's ordinary
+    convolutions and linear layers are kernels and biases.
+    """
     specs = []
     for name, cell in network.cells_and_names():
         prefix = name + "." if name else ""
@@ -89,7 +115,13 @@ def parameter_specs(network: nn.Cell) -> list[ParameterSpec]:
 
 
 def initialise(network: nn.Cell, seed: int, initial: Initial | None = None) -> None:
-    """Give the whole network its framework-neutral starting weights."""
+    """Give the whole network its starting weights, which are the same in both frameworks (tunable.parameters.starts).
+
+    Args:
+        network: the network, which is changed in place.
+        seed: the seed of the draws.
+        initial: how tunable layers start; None: the default.
+    """
     drawn = starting_weights(parameter_specs(network), seed, initial)
     for name, value in network.parameters_and_names():
         ops.assign(value, drawn[name])

@@ -11,7 +11,7 @@ from tunable.specs.networks import IMAGENET_MEAN, IMAGENET_STD, StyleUNetSpec
 
 
 class ConvBlock(Composite):
-    """relu(norm(conv(x))); with `enlarge`, nearest-neighbour enlargement by two first."""
+    """relu(norm(conv(x))); with `enlarge`, x is first enlarged by two, each pixel repeated."""
 
     def __init__(
         self,
@@ -34,14 +34,14 @@ class ConvBlock(Composite):
         self.norm = norm(InstanceNorm2d, out_channels, num_objectives=norms, phi=phi)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
-        """x (N, in, H, W) -> (N, out, h, w), h and w halved by a stride of 2 and doubled by `enlarge`."""
+        """Return (N, out, h, w) for x (N, in, H, W); a stride of 2 halves h and w, and `enlarge` doubles them."""
         if self.enlarge:
             x = ops.nearest(x, 2)
         return _ops.relu(self.norm(call(self.conv, x, omega), omega))
 
 
 class StyleBlock(Composite):
-    """relu(x + norm2(conv2(relu(norm1(conv1(x))))))."""
+    """A residual block with instance norms, relu(x + norm2(conv2(relu(norm1(conv1(x))))))."""
 
     def __init__(self, channels: int, *, num_objectives: int, phi: str, tunable_norms: bool) -> None:
         super().__init__(num_objectives)
@@ -53,7 +53,7 @@ class StyleBlock(Composite):
         self.norm2 = norm(InstanceNorm2d, channels, **norms)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
-        """x (N, C, H, W) -> the same shape; omega (p,), (N, p) or None when plain."""
+        """Return the part's output, of the shape of x (N, C, H, W); omega is (p,) or (N, p), None when plain."""
         y = _ops.relu(self.norm1(call(self.conv1, x, omega), omega))
         return _ops.relu(x + self.norm2(call(self.conv2, y, omega), omega))
 
@@ -88,7 +88,7 @@ class StyleUNet(Network, spec=StyleUNetSpec):
         self.conv_out = conv2d(channels, 3, 9, **options)
 
     def compute(self, x: ms.Tensor, omega: ms.Tensor | None) -> ms.Tensor:
-        """x (N, 3, H, W) -> the same shape."""
+        """Restore x (N, 3, H, W); returns the same shape."""
         height, width = x.shape[2:]
         y = ops.pad_to_multiple(x, self.multiple, "reflect")
         if self.normalise:

@@ -10,7 +10,7 @@ from tunable.specs.networks import DIV2K_MEAN, SwinIRSpec, shuffles
 
 
 class MLP(Composite):
-    """fc2(gelu(fc1(x))), GELU by the error function."""
+    """Two linear layers, fc2(gelu(fc1(x))), with GELU by the error function."""
 
     def __init__(self, channels: int, hidden: int, *, num_objectives: int, phi: str) -> None:
         super().__init__(num_objectives)
@@ -18,12 +18,12 @@ class MLP(Composite):
         self.fc2 = linear(hidden, channels, num_objectives=num_objectives, phi=phi)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
-        """x (N, ..., C) -> the same shape."""
+        """Return the shape of x (N, ..., C); omega is (p,) or (N, p), None when plain."""
         return call(self.fc2, ops.gelu(call(self.fc1, x, omega)), omega)
 
 
 class SwinBlock(Composite):
-    """x + attention(norm(x)), then x + MLP(norm(x)), on maps (N, H, W, C)."""
+    """A block of Swin: x + attention(norm(x)), then x + MLP(norm(x)), on maps (N, H, W, C)."""
 
     def __init__(
         self,
@@ -46,13 +46,16 @@ class SwinBlock(Composite):
         self.mlp = MLP(channels, hidden, **options)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None, mask: ms.Tensor | None = None) -> ms.Tensor:
-        """mask: of shifted windows, the same for all blocks."""
+        """Return the shape of x (N, H, W, C); `mask` is the mask of shifted windows, the same for all blocks."""
         x = x + self.attn(self.norm1(x, omega), omega, mask)
         return x + self.mlp(self.norm2(x, omega), omega)
 
 
 class ResidualGroup(Composite):
-    """Blocks, every other one shifted by half a window where `shifted`; `block` is what SwinBlock takes besides."""
+    """Blocks in a row, every other one shifted by half a window where `shifted`.
+
+    The keywords `block` are what SwinBlock takes besides.
+    """
 
     def __init__(self, channels: int, *, num_objectives: int, depth: int, window: int, shifted: bool, **block) -> None:
         super().__init__(num_objectives)
@@ -61,14 +64,14 @@ class ResidualGroup(Composite):
         self.blocks = nn.CellList([SwinBlock(channels, shift=shift, **block) for shift in shifts])
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None, mask: ms.Tensor | None = None) -> ms.Tensor:
-        """x (N, H, W, C) -> the same shape; mask: of shifted windows, the same for all blocks."""
+        """Return the shape of x (N, H, W, C); `mask` is the mask of shifted windows, the same for all blocks."""
         for block in self.blocks:
             x = block(x, omega, mask)
         return x
 
 
 class ResidualSwinLayer(Composite):
-    """x + conv(group(x)), on maps (N, H, W, C); `group` is what ResidualGroup takes besides."""
+    """A residual layer, x + conv(group(x)), on maps (N, H, W, C); `group` is what ResidualGroup takes besides."""
 
     def __init__(self, channels: int, *, num_objectives: int, phi: str, **group) -> None:
         super().__init__(num_objectives)
@@ -77,7 +80,7 @@ class ResidualSwinLayer(Composite):
         self.conv = conv2d(channels, channels, 3, **options)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None, mask: ms.Tensor | None = None) -> ms.Tensor:
-        """x (N, H, W, C) -> the same shape; mask: of shifted windows, the same for all blocks."""
+        """Return the shape of x (N, H, W, C); `mask` is the mask of shifted windows, the same for all blocks."""
         y = ops.channels_first(self.residual_group(x, omega, mask))
         return x + ops.channels_last(call(self.conv, y, omega))
 
@@ -123,7 +126,7 @@ class SwinIR(Network, spec=SwinIRSpec):
         self.conv_last = conv2d(features if spec.upsampler else channels, 3, 3, **options)
 
     def compute(self, x: ms.Tensor, omega: ms.Tensor | None) -> ms.Tensor:
-        """x (N, 3, H, W) -> (N, 3, upscale H, upscale W)."""
+        """Restore x (N, 3, H, W); returns (N, 3, upscale H, upscale W)."""
         height, width = x.shape[2:]
         x = ops.shift_colours(ops.pad_to_multiple(x, self.window, "reflect"), DIV2K_MEAN, -1)
         first = call(self.conv_first, x, omega)
@@ -132,7 +135,7 @@ class SwinIR(Network, spec=SwinIRSpec):
         return ops.shift_colours(y, DIV2K_MEAN, 1)[:, :, : height * self.upscale, : width * self.upscale]
 
     def features_of(self, x: ms.Tensor, omega: ms.Tensor | None) -> ms.Tensor:
-        """The groups of blocks, (N, C, H, W) in and out."""
+        """Return the features (N, C, H, W) that the groups of blocks make of features x of the same shape."""
         y = ops.channels_last(x)
         mask = ops.shift_mask(y, self.window, self.window // 2)
         y = self.patch_embed(y, omega)
@@ -141,7 +144,7 @@ class SwinIR(Network, spec=SwinIRSpec):
         return ops.channels_first(self.norm(y, omega))
 
     def enlarged(self, x: ms.Tensor, y: ms.Tensor, omega: ms.Tensor | None) -> ms.Tensor:
-        """The picture from the features y of x."""
+        """Return the picture (N, 3, upscale H, upscale W), made of the features y (N, C, H, W) of the input x."""
         if self.upsampler == "":
             return x + call(self.conv_last, y, omega)
         if self.upsampler == "pixelshuffledirect":
@@ -157,12 +160,12 @@ class SwinIR(Network, spec=SwinIRSpec):
 
 
 class PatchEmbed(Composite):
-    """The norm of the pixels' features (SwinIR's patches are single pixels)."""
+    """Normalises the features of every pixel, where Swin embeds patches: SwinIR's patches are single pixels."""
 
     def __init__(self, channels: int, *, num_objectives: int, phi: str) -> None:
         super().__init__(num_objectives)
         self.norm = norm(LayerNorm, channels, num_objectives=num_objectives, phi=phi)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
-        """x (N, H, W, C)."""
+        """Return the shape of x (N, H, W, C); omega is (p,) or (N, p), None when plain."""
         return self.norm(x, omega)

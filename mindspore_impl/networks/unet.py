@@ -11,7 +11,7 @@ from tunable.specs.networks import UNetSpec
 
 
 class DoubleConv(Composite):
-    """relu(conv2(relu(conv1(x)))), both 3x3; the first changes the number of channels."""
+    """Two convolutions, relu(conv2(relu(conv1(x)))), both 3x3; the first changes the number of channels."""
 
     def __init__(self, in_channels: int, out_channels: int, *, num_objectives: int, phi: str) -> None:
         super().__init__(num_objectives)
@@ -19,7 +19,7 @@ class DoubleConv(Composite):
         self.conv2 = conv2d(out_channels, out_channels, 3, num_objectives=num_objectives, phi=phi)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
-        """x (N, in, H, W) -> (N, out, H, W); omega (p,), (N, p) or None when plain."""
+        """Return (N, out, H, W) for x (N, in, H, W); omega is (p,) or (N, p), None when plain."""
         y = _ops.relu(call(self.conv1, x, omega))
         return _ops.relu(call(self.conv2, y, omega))
 
@@ -53,7 +53,7 @@ class UNet(Network, spec=UNetSpec):
         self.tail = conv2d(spec.width, 3, 3, **options)
 
     def compute(self, x: ms.Tensor, omega: ms.Tensor | None) -> ms.Tensor:
-        """x (N, 3, H, W) -> the same shape."""
+        """Restore x (N, 3, H, W); returns the same shape."""
         height, width = x.shape[2:]
         padded = ops.pad_to_multiple(x, self.multiple, "replicate")
         y, skips = padded, []

@@ -12,7 +12,7 @@ from tunable.weights.vgg import DEPTH, conv_names
 
 
 class VGG19(nn.Cell):
-    """The network up to `layer`, frozen.
+    """VGG-19 up to one of its layers, whose weights are never trained.
 
     Args:
         weights: arrays by name, as tunable.weights.vgg.weights gives them.
@@ -33,7 +33,14 @@ class VGG19(nn.Cell):
         ops.freeze(self, tensors, like)
 
     def construct(self, x: ms.Tensor) -> ms.Tensor:
-        """x (N, 3, H, W) in 0..1 -> (N, C, h, w); at least 4 pixels a side for relu3_3, 16 for conv5_4."""
+        """Return the features of pictures.
+
+        Args:
+            x: (N, 3, H, W) in 0..1; at least 4 pixels a side for relu3_3, 16 for conv5_4.
+
+        Returns:
+            (N, C, h, w), h and w a quarter of H and W for relu3_3, a sixteenth for conv5_4.
+        """
         x = ops.scale_colours(ops.shift_colours(x, IMAGENET_MEAN, -1), IMAGENET_STD, -1)
         for i, conv in enumerate(self.convs):
             x = conv(ops.max_pool_x2(x) if self.halved[i] else x)

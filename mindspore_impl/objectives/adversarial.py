@@ -9,7 +9,7 @@ from mindspore_impl.objectives.restoration import mean_distance
 
 
 def relativistic(high: ms.Tensor, low: ms.Tensor) -> ms.Tensor:
-    """1/2 [softplus(high_n - mean low) + softplus(-(low_n - mean high))]: small where `low` is the higher.
+    """Return 1/2 [softplus(high_n - mean low) + softplus(-(low_n - mean high))], small where `low` is the higher.
 
     This is the relativistic average loss (Jolicoeur-Martineau, ICLR 2019). The generator minimises it with the scores
     of clean pictures as `high` and of restored ones as `low`; the discriminator minimises it with the two exchanged.
@@ -25,7 +25,7 @@ def relativistic(high: ms.Tensor, low: ms.Tensor) -> ms.Tensor:
 
 
 class Perceptual(nn.Cell):
-    """rec_weight rec + vgg_weight vgg + adv_weight adv, per sample.
+    """The sum rec_weight rec + vgg_weight vgg + adv_weight adv of every sample.
 
     It is called as objective(restored, sample, omega) -> (N,), pictures (N, 3, H, W) of at least 16 pixels a side.
 
@@ -57,7 +57,13 @@ class Perceptual(nn.Cell):
         self.adv_weight = adv_weight
 
     def construct(self, restored: ms.Tensor, sample: dict[str, ms.Tensor], omega: ms.Tensor) -> ms.Tensor:
-        """restored (N, 3, H, W), `sample` of pictures alike, omega (N, k) -> the objective of every sample, (N,)."""
+        """Return the objective of every sample, (N,).
+
+        Args:
+            restored: the network's output, (N, 3, H, W).
+            sample: pictures of the same shape by name, `clean` among them.
+            omega: (N, k), the knob of this objective first.
+        """
         clean = sample["clean"]
         rec = mean_distance(restored - _ops.stop_gradient(clean), self.distance)
         vgg = mean_distance(self.features(restored) - _ops.stop_gradient(self.features(clean)), "l1")

@@ -21,7 +21,7 @@ _ELSEWHERE = {"name", "kind", "weight", "noise_objective", "image", "size"}  # o
 
 
 class MultiLoss(nn.Cell):
-    """L = sum_i omega_i lambda_i L_i, exact per sample, then averaged over the batch (Eq. 7).
+    """The multi-loss L = sum_i omega_i lambda_i L_i, exact per sample, then averaged over the batch (Eq. 7).
 
     Args:
         objectives: p objectives in omega's order: the first goes with omega_1, whatever its kind.
@@ -44,14 +44,23 @@ class MultiLoss(nn.Cell):
     def __call__(
         self, restored: ms.Tensor, sample: dict[str, ms.Tensor], omega: ms.Tensor
     ) -> tuple[ms.Tensor, ms.Tensor]:
-        """Raise OmegaError for an omega of another shape, which `construct` in a graph cannot."""
+        """Compute the loss as `construct` says; OmegaError for an omega of another shape, which no graph can raise."""
         check_tensor(omega, len(self.objectives), len(restored))
         return super().__call__(restored, sample, omega)
 
     def construct(
         self, restored: ms.Tensor, sample: dict[str, ms.Tensor], omega: ms.Tensor
     ) -> tuple[ms.Tensor, ms.Tensor]:
-        """restored (N, C, H, W), omega (p,) or (N, p) -> the loss () and the batch means (p,) of the L_i."""
+        """Compute the loss of a batch.
+
+        Args:
+            restored: the network's output, (N, C, H, W).
+            sample: pictures of the same shape by name, `clean` and `degraded` among them.
+            omega: (p,) for the batch, or (N, p).
+
+        Returns:
+            The loss, (), and the batch means of the L_i, (p,).
+        """
         rows = _ops.broadcast_to(omega, (restored.shape[0], omega.shape[-1]))
         terms = []
         for objective, columns in zip(self.objectives, self.columns):  # noqa: B905  a graph knows no strict
@@ -65,13 +74,16 @@ class MultiLoss(nn.Cell):
 
 
 def columns_of(objectives: list[nn.Cell]) -> tuple[tuple[int, ...], ...]:
-    """The places in omega that each objective is given: first its own, then the places of the objectives it builds on.
+    """Find the places in omega that each objective is given.
 
     Args:
-        objectives: in omega's order.
+        objectives: the objectives in omega's order.
+
+    Returns:
+        For each of them its own place, then the places of the objectives it builds on.
 
     Raises:
-        TunableError: where one of these is missing among `objectives`.
+        TunableError: where an objective builds on one that is not among `objectives`.
     """
     places = {id(objective): i for i, objective in enumerate(objectives)}
     columns = []
@@ -89,7 +101,7 @@ def columns_of(objectives: list[nn.Cell]) -> tuple[tuple[int, ...], ...]:
 
 
 def make_loss(recipe: Recipe, like: ms.Parameter, discriminator: nn.Cell | None = None) -> MultiLoss:
-    """The multi-loss of a recipe.
+    """Make the multi-loss of a recipe.
 
     Args:
         recipe: the recipe.

@@ -10,7 +10,7 @@ from tunable.specs.objectives import UV
 
 
 def gram(x: ms.Tensor) -> ms.Tensor:
-    """The Gram matrices F F^T / (C H W) of features.
+    """Return the Gram matrices F F^T / (C H W) of features.
 
     Args:
         x: features (N, C, H, W).
@@ -24,7 +24,7 @@ def gram(x: ms.Tensor) -> ms.Tensor:
 
 
 class Style(nn.Cell):
-    """gram_weight gram + vgg_weight vgg + tv_weight tv + uv_weight uv, per sample.
+    """The sum gram_weight gram + vgg_weight vgg + tv_weight tv + uv_weight uv of every sample.
 
     It is called as objective(restored, sample, omega) -> (N,), pictures (N, 3, H, W) of at least 4 pixels a side.
 
@@ -56,7 +56,13 @@ class Style(nn.Cell):
         self.uv_weight = uv_weight
 
     def construct(self, restored: ms.Tensor, sample: dict[str, ms.Tensor], omega: ms.Tensor) -> ms.Tensor:
-        """restored (N, 3, H, W), `sample` of pictures alike, omega (N, k) -> the objective of every sample, (N,)."""
+        """Return the objective of every sample, (N,).
+
+        Args:
+            restored: the network's output, (N, 3, H, W).
+            sample: pictures of the same shape by name, `clean` among them.
+            omega: (N, k), the knob of this objective first.
+        """
         clean = _ops.stop_gradient(sample["clean"])
         features, content = self.features(restored), self.features(clean)
         apart = gram(features) - self.painted

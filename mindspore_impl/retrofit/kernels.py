@@ -1,4 +1,4 @@
-"""The tensors of a layer as functions of omega, from the given weights on."""
+"""The tensors of a layer as functions of omega, which start from the given weights."""
 
 import mindspore as ms
 import numpy as np
@@ -81,8 +81,9 @@ class _Kernels:
 class _Layer(nn.Cell):
     """The tensors of a layer that share a phi: it holds their parameters.
 
-    kernels  in the order of `names`
-    names    in the network, by name in the layer
+    Attributes:
+        kernels: the functions of omega, in the order of `names`.
+        names: the names of the tensors in the network, by their names in the layer.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What makes a network with knobs: of one network, of several, from a file."""
+"""How a network with knobs is made: of one network, of several, or from a file."""
 
 from pathlib import Path
 

@@ -32,12 +32,16 @@ class _BlockedGradient(nn.Cell):
 class TunedNetwork(nn.Cell):
     """A network with knobs, called as tuned(x, omega), with one input or several: what `make_tunable` returns.
 
-    network         the given one; its tunable parameters are the base kernels, or (another phi than `base`) unused
-    num_objectives  p
-    plan            what is tunable and how
-    left            every layer and free parameter that is not tunable -> its kind and why not
-    omega           the parameter (p,) that holds omega while the network runs: a gradient in it is that in omega,
-                    summed over samples; the gradient in the input omega is NaN
+    `make_tunable`, `from_endpoints` and `load_tuned` construct it.
+
+    Attributes:
+        network: a copy of the given network. Its tunable parameters are the base kernels with phi `base`; another phi
+            does not use them.
+        num_objectives: p.
+        plan: what is tunable, and how.
+        left: of every layer and free parameter that is not tunable, by name, its kind and why not.
+        omega: the parameter (p,) that holds omega while the network runs. The gradient in it is the gradient in omega,
+            summed over samples; the gradient in the input omega is NaN.
     """
 
     def __init__(
@@ -63,7 +67,20 @@ class TunedNetwork(nn.Cell):
         self._branches = _put(network, kernels)
 
     def __call__(self, *inputs, omega: ms.Tensor | None = None, **options) -> Any:
-        """Raise OmegaError as `construct` cannot: for a wrong omega, or where the network mixes samples."""
+        """Check omega, then run the network as `construct` says.
+
+        Args:
+            inputs: what the network takes, then omega, unless it is given by name.
+            omega: (p,), or (N, p) for one per sample.
+            options: what the network takes by name.
+
+        Returns:
+            What the network returns.
+
+        Raises:
+            OmegaError: for a wrong omega, and for one per sample where the network mixes samples (batch norm in
+                training).
+        """
         # A compiled graph raises Python's own exceptions only.
         if omega is None:
             if not inputs:
@@ -84,10 +101,20 @@ class TunedNetwork(nn.Cell):
             return super().__call__(*inputs, knobs, **options)
 
     def construct(self, *inputs, **options) -> Any:
-        """inputs, options as the network takes them, the last of inputs omega, (p,), or (N, p).
+        """Run the network at an omega.
 
         With omega (N, p) the samples are run one by one: N must be the first axis of every tensor of the inputs, and
-        of the outputs, which may be tensors, tuples, lists and dictionaries; ValueError where outputs have it not.
+        of the outputs, which may be tensors, tuples, lists and dictionaries.
+
+        Args:
+            inputs: what the network takes, then omega, (p,) or (N, p).
+            options: what the network takes by name.
+
+        Returns:
+            What the network returns.
+
+        Raises:
+            ValueError: where N is not the first axis of an output.
         """
         omega = inputs[-1]
         if omega.ndim == 1:
@@ -153,14 +180,17 @@ class TunedNetwork(nn.Cell):
 
     @ops.alone()
     def weights(self) -> dict[str, np.ndarray]:
-        """Give every tensor of the file by name, float32, or float64 where the network's are: see `save`."""
+        """Return every tensor of the file by name, float32, or float64 where the network's tensors are.
+
+        `save` says what the file holds.
+        """
         return {
             name: retrofit.stacked([parameters.array(part) for part in parts]) for name, parts in self._stored().items()
         }
 
     @ops.alone()
     def assign(self, tensors: dict[str, np.ndarray], source: str | Path = "weights") -> None:
-        """Take over what `weights` returned.
+        """Set the weights to what `weights` returned.
 
         Args:
             tensors: arrays by name.
@@ -184,10 +214,13 @@ class TunedNetwork(nn.Cell):
     def save(self, path: str | Path) -> None:
         """Write the weights file, from which `load_tuned` makes this network again.
 
-        It holds all weights, kernels stacked, and running statistics of norms; with train='differences' no other
-        weights than the differences.
+        The file holds all weights, kernels stacked, and the running statistics of norms; with train='differences' it
+        holds the differences and no other weights.
 
         Args:
             path: the file (.safetensors).
+
+        Raises:
+            TunableError: for a file that cannot be written.
         """
         retrofitted.save(path, self.weights(), self.plan, parameters.digest(self.network))

@@ -58,9 +58,12 @@ class WindowAttention(Composite):
     def forward(
         self, x: torch.Tensor, omega: torch.Tensor | None = None, mask: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """x (N, H, W, C) -> the same shape; omega (p,), (N, p) or None when plain.
+        """Let the pixels of every window attend to each other; returns the shape of x.
 
-        mask  ops.shift_mask(x, window, shift) when the caller has it already for several layers
+        Args:
+            x: (N, H, W, C), H and W multiples of the window.
+            omega: (p,) or (N, p), None when plain.
+            mask: ops.shift_mask(x, window, shift), where the caller has it already for several layers.
         """
         height, width, channels = x.shape[1:]
         if self.shift:
@@ -83,18 +86,20 @@ class WindowAttention(Composite):
         return ops.roll(y, self.shift) if self.shift else y
 
     def roles(self) -> dict[str, tuple[str, int]]:
-        """(role, fan_in) of the layer's parameters, by local name; see ParameterSpec."""
+        """Return the (role, fan_in) of the table when plain, as ParameterSpec explains them."""
         return {"relative_position_bias_table": ("zero", 0)}
 
     def options(self) -> dict:
-        """Keyword arguments with which the oracle computes this layer."""
+        """Return the keyword arguments with which the oracle computes this layer."""
         return {"heads": self.heads, "window": self.window, "shift": self.shift}
 
 
 class ChannelAttention(Composite):
-    """Squeeze and excitation: every channel times a number in (0, 1) computed from all channels' means.
+    """Squeeze and excitation: every channel is multiplied by a number in (0, 1), computed from all channels' means.
 
-    x sigmoid(expand(relu(reduce(mean of x over the pixels)))). Parts: reduce (C -> hidden), expand (hidden -> C).
+    The output is x sigmoid(expand(relu(reduce(mean of x over the pixels)))).
+
+    Parts: reduce (C -> hidden), expand (hidden -> C).
 
     Args:
         channels: C, the channels of the map.
@@ -112,17 +117,17 @@ class ChannelAttention(Composite):
         self.expand = conv2d(hidden, channels, 1, **options)
 
     def forward(self, x: torch.Tensor, omega: torch.Tensor | None = None) -> torch.Tensor:
-        """x (N, C, H, W) -> the same shape; omega (p,), (N, p) or None when plain."""
+        """Return the part's output, of the shape of x (N, C, H, W); omega is (p,) or (N, p), None when plain."""
         hidden = torch.relu(call(self.reduce, ops.global_mean(x), omega))
         return x * torch.sigmoid(call(self.expand, hidden, omega))
 
     def options(self) -> dict:
-        """Keyword arguments with which the oracle computes this layer."""
+        """Return the keyword arguments with which the oracle computes this layer."""
         return {}
 
 
 class SimplifiedChannelAttention(Composite):
-    """NAFNet's: x conv(mean of x over the pixels). Part: conv (C -> C, one pixel).
+    """NAFNet's channel attention, x conv(mean of x over the pixels). Part: conv (C -> C, one pixel).
 
     Args:
         channels: C, the channels of the map.
@@ -137,9 +142,9 @@ class SimplifiedChannelAttention(Composite):
         self.conv = conv2d(channels, channels, 1, num_objectives=num_objectives, phi=phi)
 
     def forward(self, x: torch.Tensor, omega: torch.Tensor | None = None) -> torch.Tensor:
-        """x (N, C, H, W) -> the same shape; omega (p,), (N, p) or None when plain."""
+        """Return the part's output, of the shape of x (N, C, H, W); omega is (p,) or (N, p), None when plain."""
         return x * call(self.conv, ops.global_mean(x), omega)
 
     def options(self) -> dict:
-        """Keyword arguments with which the oracle computes this layer."""
+        """Return the keyword arguments with which the oracle computes this layer."""
         return {}

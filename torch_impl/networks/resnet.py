@@ -10,7 +10,7 @@ from tunable.specs.networks import DIV2K_MEAN, ResNetSpec, shuffles
 
 
 class ResidualBlock(Composite):
-    """x + scale conv2(relu(conv1(x)))."""
+    """A residual block, x + scale conv2(relu(conv1(x))), both convolutions 3x3."""
 
     def __init__(self, channels: int, *, num_objectives: int, phi: str, scale: float) -> None:
         super().__init__(num_objectives)
@@ -19,7 +19,7 @@ class ResidualBlock(Composite):
         self.conv2 = conv2d(channels, channels, 3, num_objectives=num_objectives, phi=phi)
 
     def forward(self, x: torch.Tensor, omega: torch.Tensor | None = None) -> torch.Tensor:
-        """x (N, C, H, W) -> the same shape; omega (p,), (N, p) or None when plain."""
+        """Return the part's output, of the shape of x (N, C, H, W); omega is (p,) or (N, p), None when plain."""
         y = call(self.conv2, torch.relu(call(self.conv1, x, omega)), omega)
         return x + (y if self.scale == 1 else y * self.scale)
 
@@ -45,7 +45,7 @@ class ResNet(Network, spec=ResNetSpec):
         self.tail = conv2d(channels, 3, 3, **options)
 
     def compute(self, x: torch.Tensor, omega: torch.Tensor | None) -> torch.Tensor:
-        """x (N, 3, H, W) -> (N, 3, upscale H, upscale W)."""
+        """Restore x (N, 3, H, W); returns (N, 3, upscale H, upscale W)."""
         if self.mean:
             x = ops.shift_colours(x, DIV2K_MEAN, -1)
         first = call(self.head, x, omega)

@@ -8,7 +8,7 @@ from torch_impl.objectives.restoration import mean_distance
 
 
 def relativistic(high: torch.Tensor, low: torch.Tensor) -> torch.Tensor:
-    """1/2 [softplus(high_n - mean low) + softplus(-(low_n - mean high))]: small where `low` is the higher.
+    """Return 1/2 [softplus(high_n - mean low) + softplus(-(low_n - mean high))], small where `low` is the higher.
 
     This is the relativistic average loss (Jolicoeur-Martineau, ICLR 2019). The generator minimises it with the scores
     of clean pictures as `high` and of restored ones as `low`; the discriminator minimises it with the two exchanged.
@@ -24,7 +24,7 @@ def relativistic(high: torch.Tensor, low: torch.Tensor) -> torch.Tensor:
 
 
 class Perceptual(nn.Module):
-    """rec_weight rec + vgg_weight vgg + adv_weight adv, per sample.
+    """The sum rec_weight rec + vgg_weight vgg + adv_weight adv of every sample.
 
     It is called as objective(restored, sample, omega) -> (N,), pictures (N, 3, H, W) of at least 16 pixels a side.
 
@@ -56,7 +56,13 @@ class Perceptual(nn.Module):
         self.adv_weight = adv_weight
 
     def forward(self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
-        """restored (N, 3, H, W), `sample` of pictures alike, omega (N, k) -> the objective of every sample, (N,)."""
+        """Return the objective of every sample, (N,).
+
+        Args:
+            restored: the network's output, (N, 3, H, W).
+            sample: pictures of the same shape by name, `clean` among them.
+            omega: (N, k), the knob of this objective first.
+        """
         clean = sample["clean"]
         rec = mean_distance(restored - clean.detach(), self.distance)
         vgg = mean_distance(self.features(restored) - self.features(clean).detach(), "l1")

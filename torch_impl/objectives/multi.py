@@ -19,7 +19,7 @@ _ELSEWHERE = {"name", "kind", "weight", "noise_objective", "image", "size"}  # o
 
 
 class MultiLoss(nn.Module):
-    """L = sum_i omega_i lambda_i L_i, exact per sample, then averaged over the batch (Eq. 7).
+    """The multi-loss L = sum_i omega_i lambda_i L_i, exact per sample, then averaged over the batch (Eq. 7).
 
     Args:
         objectives: p objectives in omega's order: the first goes with omega_1, whatever its kind.
@@ -42,7 +42,7 @@ class MultiLoss(nn.Module):
     def __call__(
         self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Raise OmegaError for an omega of another shape."""
+        """Compute the loss as `forward` says; OmegaError for an omega of another shape."""
         if not torch.compiler.is_compiling():
             check_tensor(omega, len(self.objectives), len(restored))
         return super().__call__(restored, sample, omega)
@@ -50,7 +50,16 @@ class MultiLoss(nn.Module):
     def forward(
         self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """restored (N, C, H, W), omega (p,) or (N, p) -> the loss () and the batch means (p,) of the L_i."""
+        """Compute the loss of a batch.
+
+        Args:
+            restored: the network's output, (N, C, H, W).
+            sample: pictures of the same shape by name, `clean` and `degraded` among them.
+            omega: (p,) for the batch, or (N, p).
+
+        Returns:
+            The loss, (), and the batch means of the L_i, (p,).
+        """
         rows = omega.expand(len(restored), omega.shape[-1])
         terms = [
             objective(restored, sample, torch.cat([rows[:, i : i + 1] for i in columns], 1))
@@ -64,13 +73,16 @@ class MultiLoss(nn.Module):
 
 
 def columns_of(objectives: list[nn.Module]) -> tuple[tuple[int, ...], ...]:
-    """The places in omega that each objective is given: first its own, then the places of the objectives it builds on.
+    """Find the places in omega that each objective is given.
 
     Args:
-        objectives: in omega's order.
+        objectives: the objectives in omega's order.
+
+    Returns:
+        For each of them its own place, then the places of the objectives it builds on.
 
     Raises:
-        TunableError: where one of these is missing among `objectives`.
+        TunableError: where an objective builds on one that is not among `objectives`.
     """
     places = {id(objective): i for i, objective in enumerate(objectives)}
     columns = []
@@ -88,7 +100,7 @@ def columns_of(objectives: list[nn.Module]) -> tuple[tuple[int, ...], ...]:
 
 
 def make_loss(recipe: Recipe, like: torch.Tensor, discriminator: nn.Module | None = None) -> MultiLoss:
-    """The multi-loss of a recipe.
+    """Make the multi-loss of a recipe.
 
     Args:
         recipe: the recipe.

@@ -12,13 +12,19 @@ from torch import nn
 
 from torch_impl import ops
 from tunable.data.filters import gaussian_taps
+from tunable.errors import TunableError
 from tunable.specs.objectives import CHARBONNIER_EPS, PARTS, UNSHARP_SIGMA, UNSHARP_SIZE
 
 _TAPS = tuple(gaussian_taps(UNSHARP_SIGMA, UNSHARP_SIZE).tolist())
 
 
 def mean_distance(difference: torch.Tensor, distance: str) -> torch.Tensor:
-    """The mean distance from zero over all but the first axis, (N, ...) -> (N,); distance: l1, l2 or charbonnier."""
+    """Return the mean distance from zero over all but the first axis, (N,).
+
+    Args:
+        difference: (N, ...).
+        distance: l1, the absolute value; l2, the square; or charbonnier, sqrt(d^2 + 1e-6).
+    """
     if distance == "l1":
         return ops.per_sample_mean(difference.abs())
     if distance == "l2":
@@ -27,7 +33,7 @@ def mean_distance(difference: torch.Tensor, distance: str) -> torch.Tensor:
 
 
 class Objective(nn.Module):
-    """Distance of the restored picture to a target that a subclass builds, mean per sample.
+    """The mean distance, per sample, of the restored picture to a target that a subclass builds.
 
     Args:
         distance: l1, l2 or charbonnier.
@@ -40,15 +46,29 @@ class Objective(nn.Module):
         self.space = space
 
     def target(self, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
-        """The picture that the objective wants, (N, C, H, W)."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what its target is")
+        """Return the picture that the objective wants, (N, C, H, W).
+
+        Args:
+            sample: pictures (N, C, H, W) by name, `clean` and `degraded` among them.
+            omega: (N, k), the knob of this objective first, then the knobs of those that it builds on.
+
+        Raises:
+            TunableError: in this base, which has no target.
+        """
+        raise TunableError(f"{type(self).__name__} does not say what its target is")
 
     def builds_on(self) -> tuple["Objective", ...]:
-        """The objectives whose knobs the target needs beside its own knob."""
+        """Return the objectives whose knobs the target needs beside its own; none, unless a subclass says so."""
         return ()
 
     def forward(self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
-        """restored (N, 3, H, W), `sample` of pictures alike, omega (N, k) -> the objective of every sample, (N,)."""
+        """Return the objective of every sample, (N,).
+
+        Args:
+            restored: the network's output, (N, 3, H, W).
+            sample: pictures of the same shape by name, `clean` among them.
+            omega: (N, k), the knob of this objective first.
+        """
         difference = restored - self.target(sample, omega).detach()
         if self.space != "rgb":
             difference = ops.mix_colours(difference, PARTS[self.space])
@@ -64,7 +84,7 @@ class Reconstruction(Objective):
     """
 
     def target(self, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
-        """The clean picture, (N, C, H, W)."""
+        """Return the clean picture, (N, C, H, W)."""
         return sample["clean"]
 
 
@@ -84,14 +104,14 @@ class NoisePreservation(Objective):
         self.residual = residual
 
     def target(self, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
-        """The clean picture with the noise that omega (N, 1) keeps, (N, C, H, W)."""
+        """Return the clean picture with the noise that omega (N, 1) keeps, (N, C, H, W)."""
         knob = omega[:, 0].reshape(-1, 1, 1, 1)
         kept = knob if self.residual == "keep" else 1 - knob
         return sample["clean"] + self.nu * kept * (sample["degraded"] - sample["clean"])
 
 
 class Sharpening(Objective):
-    """Target: y_eta + omega gamma (y_eta - g * y_eta) (section 4.1.2), an unsharp mask of strength its own omega.
+    """Sharpening (section 4.1.2): the target is y_eta + omega gamma (y_eta - g * y_eta), an unsharp mask of y_eta.
 
     g is a Gaussian of 9x9 pixels, sigma 2.5; borders are reflected, so pictures need 5 pixels along each side.
 
@@ -107,11 +127,11 @@ class Sharpening(Objective):
         self.gamma = gamma
 
     def builds_on(self) -> tuple[Objective, ...]:
-        """The objective whose target is sharpened."""
+        """Return the objective whose target is sharpened."""
         return (self.noise,)
 
     def target(self, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
-        """The sharpened target of `noise`, (N, C, H, W). omega (N, k) begins with the knob of this objective."""
+        """Return the sharpened target of `noise`, (N, C, H, W); omega (N, k) begins with the knob of this objective."""
         knob = omega[:, 0].reshape(-1, 1, 1, 1)
         noisy = self.noise.target(sample, omega[:, 1:])
         return noisy + self.gamma * knob * (noisy - _blurred(noisy))

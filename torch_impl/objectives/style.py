@@ -9,7 +9,7 @@ from tunable.specs.objectives import UV
 
 
 def gram(x: torch.Tensor) -> torch.Tensor:
-    """The Gram matrices F F^T / (C H W) of features.
+    """Return the Gram matrices F F^T / (C H W) of features.
 
     Args:
         x: features (N, C, H, W).
@@ -23,7 +23,7 @@ def gram(x: torch.Tensor) -> torch.Tensor:
 
 
 class Style(nn.Module):
-    """gram_weight gram + vgg_weight vgg + tv_weight tv + uv_weight uv, per sample.
+    """The sum gram_weight gram + vgg_weight vgg + tv_weight tv + uv_weight uv of every sample.
 
     It is called as objective(restored, sample, omega) -> (N,), pictures (N, 3, H, W) of at least 4 pixels a side.
 
@@ -55,7 +55,13 @@ class Style(nn.Module):
         self.uv_weight = uv_weight
 
     def forward(self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
-        """restored (N, 3, H, W), `sample` of pictures alike, omega (N, k) -> the objective of every sample, (N,)."""
+        """Return the objective of every sample, (N,).
+
+        Args:
+            restored: the network's output, (N, 3, H, W).
+            sample: pictures of the same shape by name, `clean` among them.
+            omega: (N, k), the knob of this objective first.
+        """
         clean = sample["clean"].detach()
         features, content = self.features(restored), self.features(clean)
         apart = gram(features) - self.painted

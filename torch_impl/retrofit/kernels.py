@@ -1,4 +1,4 @@
-"""The tensors of a layer as functions of omega, from the given weights on."""
+"""The tensors of a layer as functions of omega, which start from the given weights."""
 
 from collections.abc import Callable
 
@@ -55,8 +55,9 @@ class _Kernels(nn.Module):
 class _Layer(nn.Module):
     """The tensors of a layer that share a phi.
 
-    kernels  by name in the layer
-    names    in the network, by name in the layer
+    Attributes:
+        kernels: the functions of omega, by the names of their tensors in the layer.
+        names: the names of the tensors in the network, by their names in the layer.
     """
 
     def __init__(self, place: retrofit.Place, given: dict[str, retrofit.Entry], plan: retrofit.Plan, seed: int) -> None:

@@ -29,10 +29,14 @@ from tunable.weights import retrofitted
 class TunedNetwork(nn.Module):
     """A network with knobs, called as tuned(x, omega), with one input or several: what `make_tunable` returns.
 
-    network         the given one; its tunable parameters are the base kernels, or (another phi than `base`) unused
-    num_objectives  p
-    plan            what is tunable and how
-    left            every layer and free parameter that is not tunable -> its kind and why not
+    `make_tunable`, `from_endpoints` and `load_tuned` construct it.
+
+    Attributes:
+        network: a copy of the given network. Its tunable parameters are the base kernels with phi `base`; another phi
+            does not use them.
+        num_objectives: p.
+        plan: what is tunable, and how.
+        left: of every layer and free parameter that is not tunable, by name, its kind and why not.
     """
 
     def __init__(
@@ -66,12 +70,23 @@ class TunedNetwork(nn.Module):
         _sign(self)
 
     def forward(self, *inputs, omega: torch.Tensor | None = None, **options) -> Any:
-        """inputs, options as the network takes them; omega, the last of inputs unless named, (p,), or (N, p).
+        """Run the network at an omega.
 
         With omega (N, p) the samples are run one by one: N must be the first axis of every tensor of the inputs, and
         of the outputs, which may be tensors, tuples, lists and dictionaries.
 
-        Raises OmegaError for a wrong omega, or where the network mixes samples (batch norm in training).
+        Args:
+            inputs: what the network takes, then omega, unless it is given by name.
+            omega: (p,), or (N, p) for one per sample.
+            options: what the network takes by name.
+
+        Returns:
+            What the network returns.
+
+        Raises:
+            OmegaError: for a wrong omega, and for one per sample where the network mixes samples (batch norm in
+                training).
+            TunableError: inside torch.nn.DataParallel, whose copies would not follow omega.
         """
         if getattr(self, "_is_replica", False):
             raise TunableError(
@@ -172,7 +187,10 @@ class TunedNetwork(nn.Module):
         return folded
 
     def weights(self) -> dict[str, np.ndarray]:
-        """Give every tensor of the file by name, float32, or float64 where the network's are: see `save`."""
+        """Return every tensor of the file by name, float32, or float64 where the network's tensors are.
+
+        `save` says what the file holds.
+        """
         with _outside():
             return {
                 name: retrofit.stacked([parameters.array(part) for part in parts])
@@ -180,7 +198,7 @@ class TunedNetwork(nn.Module):
             }
 
     def assign(self, tensors: dict[str, np.ndarray], source: str | Path = "weights") -> None:
-        """Take over what `weights` returned.
+        """Set the weights to what `weights` returned.
 
         Args:
             tensors: arrays by name.
@@ -204,11 +222,14 @@ class TunedNetwork(nn.Module):
     def save(self, path: str | Path) -> None:
         """Write the weights file, from which `load_tuned` makes this network again.
 
-        It holds all weights, kernels stacked, and running statistics of norms; with train='differences' no other
-        weights than the differences.
+        The file holds all weights, kernels stacked, and the running statistics of norms; with train='differences' it
+        holds the differences and no other weights.
 
         Args:
             path: the file (.safetensors).
+
+        Raises:
+            TunableError: for a file that cannot be written.
         """
         with _outside():
             retrofitted.save(path, self.weights(), self.plan, parameters.digest(self.network))

@@ -1,4 +1,4 @@
-"""Single samples of what a network takes, and what it gives of them as one batch again."""
+"""Single samples of what a network takes, and the outputs for single samples as one batch again."""
 
 from typing import Any
 

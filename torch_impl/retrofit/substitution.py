@@ -30,7 +30,8 @@ def _outside() -> Iterator[None]:
 class _Parameters(dict):
     """The parameters of a module by name, in whose places a thread finds the kernels that `_running` holds for them.
 
-    traced  what a compiler, which knows no ContextVar, finds in their places
+    Attributes:
+        traced: what a compiler, which knows no ContextVar, finds in their places.
     """
 
     def __init__(self, given: Mapping[str, nn.Parameter | None]) -> None:

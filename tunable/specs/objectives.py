@@ -12,7 +12,8 @@ NORMALISE_FLOOR = 1e-3  # `normalise: sum` divides by max(sum of omega, this) (d
 UNSHARP_SIZE, UNSHARP_SIGMA = 9, 2.5  # pixels: the Gaussian g of the unsharp mask (section 4.1.2)
 RELU3_3_SIZE, CONV5_4_SIZE = 4, 16  # pixels of a picture that leave one of these layers of VGG-19
 # BT.601: Y = 0.299 R + 0.587 G + 0.114 B, U = 0.436 (B - Y) / (1 - 0.114), V = 0.615 (R - Y) / (1 - 0.299)
-UV = ((-0.147138, -0.288862, 0.436), (0.615, -0.514993, -0.100014))  # of `style`; each number rounded by itself
+# By it V's green is -0.514986. The 7e-6 between stay: networks of `style` have been trained with the number below.
+UV = ((-0.147138, -0.288862, 0.436), (0.615, -0.514993, -0.100014))  # of `style`
 _Y = (0.299, 0.587, 0.114)
 _U = tuple(0.436 * (blue - y) / (1 - _Y[2]) for blue, y in zip((0, 0, 1), _Y, strict=True))
 _V = tuple(0.615 * (red - y) / (1 - _Y[0]) for red, y in zip((1, 0, 0), _Y, strict=True))

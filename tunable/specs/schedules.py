@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tunable.errors import TunableError
 from tunable.specs.schema import MOST, Section
 
 
@@ -18,7 +19,7 @@ class _Schedule(Section):
         return self._after_warmup(step - self.warmup, max(steps - self.warmup, 1))
 
     def _after_warmup(self, step: int, steps: int) -> float:
-        raise NotImplementedError
+        raise TunableError(f"{type(self).__name__} does not say what its factor is")
 
 
 class Constant(_Schedule):
