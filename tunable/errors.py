@@ -51,7 +51,7 @@ class CheckFailed(TunableError):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The hint " (did you mean 'x'?)" for a misspelt `word`, empty when nothing known is close."""
+    """Return the hint " (did you mean 'x'?)" for a misspelt `word`, empty when nothing known is close."""
     close = difflib.get_close_matches(word[:100], itertools.islice(known, 1000), n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
@@ -70,7 +70,7 @@ class _Repr(reprlib.Repr):
 
 
 def shown(value: object) -> str:
-    """`value` as a message quotes it: its `repr`, of long or nested ones the beginning and the end."""
+    """Return `value` as a message quotes it: its `repr`, of long or nested ones the beginning and the end."""
     return _REPR.repr(value)
 
 
@@ -78,14 +78,14 @@ _REPR = _Repr()
 
 
 def printable(text: str) -> str:
-    """`text` with every character that is not printed (control, direction, half of a pair) as its escape."""
+    """Return `text` with every character that is not printed (control, direction, half of a pair) as its escape."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def shorten(text: str, longest: int = LONGEST) -> str:
-    """`text`, its middle cut out where it is longer than `longest` bytes in UTF-8."""
+    """Return `text`, its middle cut out where it is longer than `longest` bytes in UTF-8."""
     if len(text) > 2 * longest:
         text = text[:longest] + text[-longest:]
     encoded = text.encode("utf-8", "backslashreplace")
@@ -96,5 +96,5 @@ def shorten(text: str, longest: int = LONGEST) -> str:
 
 
 def one_line(text: str) -> str:
-    """`text` as a message may hold it: printable, and of at most `LONGEST` bytes."""
+    """Return `text` as a message may hold it: printable, and of at most `LONGEST` bytes."""
     return shorten(printable(shorten(text)))

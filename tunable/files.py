@@ -1,4 +1,7 @@
-"""Atomic output: a file appears whole under its name, or not at all. And folders that one process at a time writes."""
+"""Atomic output, by which a file appears whole under its name or not at all.
+
+And folders that one process at a time writes.
+"""
 
 import errno
 import hashlib
@@ -26,10 +29,19 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder (same suffix); on success it is synced and renamed to `path`.
+    """Let a file be written whole or not at all.
 
-    On any error the temporary file is removed and `path` keeps what it held. What a killed process leaves behind is
-    removed by the next one that writes into the folder.
+    On success the temporary file is synced and renamed to `path`. On any error it is removed, and `path` keeps what it
+    held. What a killed process leaves behind is removed by the next process that writes into the folder.
+
+    Args:
+        path: the file.
+
+    Yields:
+        A temporary path in the same folder, with the same suffix.
+
+    Raises:
+        TunableError: for a path that cannot be written.
     """
     path = Path(path)
     descriptor, temporary = _temporary(path)
@@ -54,9 +66,14 @@ def file_digest(path: str | Path) -> str:
 
 
 def check_writable(path: str | Path, *given: str | Path) -> None:
-    """Raise now, before long work, the TunableError that writing `path` would raise at its end.
+    """Raise now, before long work, the error that writing a file would raise at its end.
 
-    given  what is read for it: a TunableError too, rather than to overwrite one's own input
+    Args:
+        path: the file.
+        given: what is read in order to write it.
+
+    Raises:
+        TunableError: for a path that cannot be written, and for one of `given`, which would be overwritten.
     """
     for source in given:
         with suppress(OSError):  # one of them is not there
@@ -68,7 +85,15 @@ def check_writable(path: str | Path, *given: str | Path) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file atomically, UTF-8; what UTF-8 cannot say (of a file name that is none) as escapes."""
+    """Write a text file atomically, in UTF-8.
+
+    Args:
+        path: the file.
+        text: its content; what UTF-8 cannot say, such as half of a pair from a file's name, is written as an escape.
+
+    Raises:
+        TunableError: for a path that cannot be written.
+    """
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
@@ -84,10 +109,16 @@ def sweep(folder: Path) -> None:
 
 @contextmanager
 def holding(folder: Path) -> Iterator[None]:
-    """Hold a folder, made if need be, against other processes: TunableError naming the one that holds it.
+    """Hold a folder, which is made if need be, against other processes.
 
-    The lock ends with the process, however it ends. Where the file system knows none, there is a warning instead.
+    The lock ends with the process, however it ends. Where the file system knows no locks, there is a warning instead.
     A folder that was made here and stays empty is removed again.
+
+    Args:
+        folder: the folder.
+
+    Raises:
+        TunableError: where another process holds the folder, which it names.
     """
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     path = folder / LOCK

@@ -27,9 +27,15 @@ _AUTO = {
 
 
 def kind_of(kernel: tuple[int, ...], groups: int, padding: tuple[int, ...]) -> str:
-    """One of KINDS: pointwise when the kernel is a single point and nothing is padded; dense means all the rest.
+    """Return the kind of a convolution, one of KINDS.
 
-    kernel  (out, in / groups, *size) of an ordinary layer
+    Args:
+        kernel: the shape (out, in / groups, *size) of the ordinary layer's kernel.
+        groups: parts of the channels that do not see each other.
+        padding: pixels added on both sides, one integer per dimension.
+
+    Returns:
+        pointwise where the kernel is a single point and nothing is padded; dense where no other kind fits.
     """
     if math.prod(kernel[2:]) == 1 and not any(padding):
         return "pointwise"
@@ -37,7 +43,7 @@ def kind_of(kernel: tuple[int, ...], groups: int, padding: tuple[int, ...]) -> s
 
 
 def runnable(device: str, kind: str) -> tuple[str, ...]:
-    """The forms with omega per sample that differ from each other on a device."""
+    """Return the forms with omega per sample that differ from each other on a device, for a kind of KINDS."""
     return tuple(
         form
         for form in ("grouped", "loop", "basis", "matmul")
@@ -46,12 +52,16 @@ def runnable(device: str, kind: str) -> tuple[str, ...]:
 
 
 def choose(form: str, per_sample: bool, device: str, kind: str = "dense") -> str:
-    """The form to run.
+    """Choose the form to run.
 
-    form        one of FORMS
-    per_sample  whether omega is (N, p)
-    device      cpu, cuda, gpu or ascend
-    kind        one of KINDS
+    Args:
+        form: one of FORMS, as asked for.
+        per_sample: whether omega is (N, p).
+        device: cpu, cuda, gpu or ascend.
+        kind: one of KINDS.
+
+    Returns:
+        One of FORMS other than `auto`.
     """
     if not per_sample:
         return "shared"

@@ -124,7 +124,7 @@ def _named(objectives: Sequence[str]) -> tuple[int, str]:
 
 
 def example(objectives: Sequence[str]) -> str:
-    """How an omega of these objectives may be written: "1,0 or fidelity=1,noise=0"."""
+    """Say how an omega of these objectives may be written: "1,0 or fidelity=1,noise=0"."""
     values = ["1", *"0" * (len(objectives) - 1)]
     named = ",".join(f"{name}={value}" for name, value in zip(objectives, values, strict=True))
     return f"{','.join(values)} or {named}"
@@ -148,7 +148,7 @@ def grid(num_objectives: int, points: int) -> np.ndarray:
 
 
 def line(points: int) -> np.ndarray:
-    """The line omega_1 + omega_2 = 1 from (0, 1) to (1, 0): (points, 2)."""
+    """Return the line omega_1 + omega_2 = 1 from (0, 1) to (1, 0): (points, 2)."""
     if points < 2:
         raise OmegaError(f"a line needs at least 2 points, not {points}")
     if points > MOST_POINTS:

@@ -48,7 +48,7 @@ class Place(NamedTuple):
 
 
 def below(name: str, local: str) -> str:
-    """The name of what stands in the layer `name`, "" for the network itself."""
+    """Return the name of what stands in the layer `name`, "" for the network itself."""
     return f"{name}.{local}" if name else local
 
 
@@ -76,8 +76,9 @@ class LayerParts(NamedTuple):
 
 
 def reachable(path: str, value: Any, stop: tuple[type, ...]) -> Iterable[tuple[str, Any]]:
-    """What can be reached from an attribute, by where it stands: contents of containers, attributes of objects, what
-    functions have closed over or take by default. The contents of `stop`, and of classes and modules, are left out."""
+    """Go through what is reachable from an attribute, by where it stands: contents of containers, attributes of objects,
+    what functions close over or take by default; neither the contents of `stop` nor those of classes and modules.
+    """
     waiting, seen = [(path, value)], set()
     while waiting:
         path, value = waiting.pop()
@@ -111,7 +112,7 @@ def _content(cell: CellType) -> Any:
 
 
 def kept_reason(where: str) -> str:
-    """Why a parameter that a network keeps elsewhere too cannot become tunable."""
+    """Say why a parameter that a network keeps elsewhere too cannot become tunable."""
     return f"the network keeps it in {where} too, which would not follow omega: take it from its layer where it is used"
 
 
@@ -189,7 +190,7 @@ def check_ordinary(network: Any, kinds: tuple[type, ...], parts: Iterable[Any]) 
 
 
 def plan(places: list[Place], num_objectives: int, phi: str, train: str, rank: int) -> Plan:
-    """A checked plan. Raises TunableError for values out of range or that do not go together."""
+    """Make a checked plan. Raises TunableError for values out of range or that do not go together."""
     if num_objectives < 1:
         raise TunableError(f"num_objectives must be 1 or more, not {num_objectives}")
     for kind, value, known in (("phi", phi, PHI_FORMS), ("train", train, TRAIN)):
@@ -251,7 +252,7 @@ def check_endpoints(shapes: list[dict[str, tuple[int, ...]]], statistics: list[d
 
 
 def is_low_rank(shape: tuple[int, ...], rank: int) -> bool:
-    """Whether differences of a tensor are products: of a rank below that of its matrix (first axis, the others)."""
+    """Return whether differences of a tensor are products: of a rank below its matrix (first axis, the others)."""
     return bool(rank) and len(shape) > 1 and rank < min(shape[0], int(np.prod(shape[1:])))
 
 
@@ -284,7 +285,7 @@ def phi_start(name: str, form: str, shapes: dict[str, tuple[int, ...]], seed: in
 
 
 def frozen(plan: Plan, names: Iterable[str]) -> list[str]:
-    """The parameters of the given network that are not trained."""
+    """Return the parameters of the given network that are not trained."""
     if plan.train == "differences":
         return list(names)
     return [] if plan.phi == "base" else list(plan.tensors)
@@ -293,7 +294,7 @@ def frozen(plan: Plan, names: Iterable[str]) -> list[str]:
 def stored(
     plan: Plan, layers: list[LayerParts], entries: dict[str, Entry], statistics: dict[str, Entry]
 ) -> dict[str, list[Entry]]:
-    """What stands behind each tensor of the file: one parameter, or the base kernel and the differences."""
+    """Return what stands behind each tensor of the file: one parameter, or the base kernel and the differences."""
     alone = plan.train == "differences"
     tensors = {name: [each] for name, each in entries.items() if not alone and name not in plan.tensors}
     tensors.update({name: [each] for name, each in statistics.items()})
@@ -311,7 +312,7 @@ def stored(
 
 
 def specs(stored: dict[str, list[Entry]]) -> list[ParameterSpec]:
-    """Names and shapes of the tensors of the file."""
+    """Return names and shapes of the tensors of the file."""
     return [
         ParameterSpec(name, parts[0].shape if len(parts) == 1 else (1 + parts[1].shape[0], *parts[0].shape), "kernel")
         for name, parts in stored.items()
@@ -319,12 +320,12 @@ def specs(stored: dict[str, list[Entry]]) -> list[ParameterSpec]:
 
 
 def stacked(parts: list[np.ndarray]) -> np.ndarray:
-    """The tensor of the file from what stands behind it."""
+    """Make the tensor of the file from what stands behind it."""
     return parts[0] if len(parts) == 1 else np.concatenate([parts[0][None], parts[1]])
 
 
 def unstacked(tensor: np.ndarray, count: int) -> list[np.ndarray]:
-    """The inverse of `stacked`."""
+    """Undo `stacked`."""
     return [tensor] if count == 1 else [tensor[0], tensor[1:]]
 
 

@@ -10,7 +10,13 @@ from numpy.typing import ArrayLike
 
 
 class Tolerance(NamedTuple):
-    """One stage's limit and its reason; `most`: up to where it grows with the model's gap (`limit_of`)."""
+    """The limit of one stage, and its reason.
+
+    Attributes:
+        limit: the largest relative error of a correct program.
+        reason: why it is so large.
+        most: up to where the limit grows with the model's own gap (`limit_of`); None: it does not grow.
+    """
 
     limit: float
     reason: str
@@ -73,17 +79,22 @@ ZERO = 1e-10  # a gradient is truly zero when float64 leaves less of it than thi
 
 
 def limit_of(stage: str, gap: float | None = None, *, judged: bool = False) -> float:
-    """A stage's limit for a model whose `gap` (tunable.certificate.truth) is known (None: not measured).
+    """Return a stage's limit for a model.
 
-    The table's limit; or FACTOR times the gap if that is more, but never above `most`, a tenth or less of what TF32 and
-    HF32 do (1e-3 in every layer): a faulty program must not excuse itself by its own gap. Of gradients, where one ReLU
-    counts, `most` is up to three times what one of the ResNet of Table 1 was seen to do, at some omega; their median
-    over omega has a gap that no program can excuse itself by.
+    It is the table's limit, or FACTOR times the model's gap where that is more, but never above `most`, for a faulty
+    program must not excuse itself by its own gap. TF32 and HF32 err by 1e-3 in every layer. The `most` of layers, of
+    outputs and of the median of gradients is a tenth of that or less. The `most` of gradients at one omega (5e-4
+    together, 5e-3 for one tensor) and of training (5e-3) is not: there one ReLU that rounding flips counts, and `most`
+    is up to four times what one of the ResNet of Table 1 was seen to do. The median over omega does not see such a
+    ReLU, and no faulty program has a part in its gap.
 
-    judged  whether VGG-19 stands between network and loss: then KINK in place of `most` for what follows gradients.
-            One of its ReLUs or maxima within rounding of a tie decides over one of some ten thousand features, and
-            with that over a hundredth of the gradient: seen were 6e-4 by one ReLU of the seventh layer, 9e-3 by one
-            maximum of the fourth.
+    Args:
+        stage: a key of TOLERANCES.
+        gap: the model's gap at this stage (tunable.certificate.truth); None: not measured, and the table's limit holds.
+        judged: whether VGG-19 stands between network and loss; then KINK takes the place of `most` in what follows
+            gradients. One of its ReLUs or maxima within rounding of a tie decides over one of some ten thousand
+            features, and with that over a hundredth of the gradient: seen were 6e-4 by one ReLU of the seventh layer,
+            9e-3 by one maximum of the fourth.
     """
     limit, _, most = TOLERANCES[stage]
     if most is None or gap is None or not np.isfinite(gap):
@@ -93,9 +104,12 @@ def limit_of(stage: str, gap: float | None = None, *, judged: bool = False) -> f
 
 
 def relative_error(a: ArrayLike, b: ArrayLike, norm: float | None = None) -> float:
-    """||a - b|| / ||b|| in float64; inf when either is not finite or the shapes differ, ||a|| when b is 0.
+    """Return ||a - b|| / ||b|| in float64; inf when either is not finite or the shapes differ, ||a|| when b is 0.
 
-    norm  what to divide by instead of ||b||
+    Args:
+        a: an array of any shape.
+        b: what it is compared with, an array of the same shape.
+        norm: what the difference is divided by instead of ||b||.
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
@@ -105,7 +119,12 @@ def relative_error(a: ArrayLike, b: ArrayLike, norm: float | None = None) -> flo
 
 
 def joint_error(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> float:
-    """The relative error of all tensors together, as if they were one."""
+    """Return the relative error of all tensors together, as if they were one; inf when their names differ.
+
+    Args:
+        a: tensors by name.
+        b: what they are compared with, by the same names.
+    """
     if a.keys() != b.keys():
         return float("inf")
     return relative_error(np.concatenate([np.ravel(a[k]) for k in b]), np.concatenate([np.ravel(b[k]) for k in b]))

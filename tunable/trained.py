@@ -46,7 +46,7 @@ class Part(Section):
     low: float = Field(default=0, ge=0, lt=1)  # of anywhere: the least that each knob was
 
     def holds(self, omega: np.ndarray) -> bool:
-        """Whether an omega (p,) lies in this part."""
+        """Return whether an omega (p,) lies in this part."""
         if self.omega == _WHOLE:
             return bool(omega.min() >= self.low - _NEAR)
         if self.omega == _LINE:
@@ -64,7 +64,7 @@ class Part(Section):
 
 
 def parts_of(sampler: Sampler) -> tuple[Part, ...] | None:
-    """Where a sampler draws omega, equal parts together; None where it has more than `MOST` parts."""
+    """Return where a sampler draws omega, equal parts together; None where it has more than `MOST` parts."""
     shares: dict[tuple[str, float], tuple[Any, float]] = {}
 
     def add(sampler: Sampler, share: float) -> None:
@@ -87,7 +87,7 @@ def parts_of(sampler: Sampler) -> tuple[Part, ...] | None:
 
 
 def parts_of_recipe(recipe: dict[str, Any]) -> tuple[Part, ...] | None:
-    """The same of a recipe as a header holds it; None where it does not say."""
+    """Return the same of a recipe as a header holds it; None where it does not say."""
     if not recipe.get("objectives"):
         return None
     try:
@@ -98,14 +98,14 @@ def parts_of_recipe(recipe: dict[str, Any]) -> tuple[Part, ...] | None:
 
 
 def describe(trained: Sequence[Part]) -> str:
-    """ "80 % one knob 1 and the others 0, 20 % anywhere in [0, 1]"."""
+    """Say where omega was in training: "80 % one knob 1 and the others 0, 20 % anywhere in [0, 1]"."""
     if len(trained) == 1:
         return str(trained[0])
     return ", ".join(f"{100 * part.share:.3g} % {part}" for part in sorted(trained, key=lambda part: -part.share))
 
 
 def doubt(omega: ArrayLike, trained: Sequence[Part] | None) -> str | None:
-    """Why a network may answer an omega (p,) badly: "never" or "rarely" trained; None if it need not, or is unknown."""
+    """Say why a network may answer an omega (p,) badly, "never" or "rarely" trained; None where it need not."""
     omega = np.asarray(omega, dtype=np.float64)
     inside = bool(np.all((omega >= -_NEAR) & (omega <= 1 + _NEAR)))  # no sampler draws anything else
     holding = [part for part in trained or () if inside and part.holds(omega)]

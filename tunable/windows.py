@@ -8,7 +8,7 @@ from tunable.errors import TunableError
 
 
 def reflected(size: int, before: int, after: int) -> np.ndarray:
-    """The entries of an axis that is padded by reflection (its border not repeated), however far; int32."""
+    """Return the entries of an axis that is padded by reflection (its border not repeated), however far; int32."""
     return np.pad(np.arange(size, dtype=np.int32), (before, after), "reflect")
 
 
@@ -31,7 +31,7 @@ def relative_position_index(window: int) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def shift_regions(height: int, width: int, window: int, shift: int) -> np.ndarray:
-    """The region of every pixel of every window after a cyclic shift, (windows, window^2) int32.
+    """Return the region of every pixel of every window after a cyclic shift, (windows, window^2) int32.
 
     Two pixels of one window may attend to each other when their regions are equal: otherwise the shift has brought
     them together from opposite borders.

@@ -41,7 +41,7 @@ class Model(ABC):
         return bool(self.objectives) and self.backend.folds(self.network)
 
     def with_mode(self, mode: str) -> Self:
-        """The same network, run in another mode of its backend; BackendError for one that the backend lacks."""
+        """Return the same network, run in another mode of its backend; BackendError for one that the backend lacks."""
         return dataclasses.replace(self, backend=self.backend.with_mode(mode))
 
     def run(self, degraded: np.ndarray, omega: ArrayLike | None = None) -> np.ndarray:
@@ -90,7 +90,7 @@ class Model(ABC):
         return self.backend.run(self.network, degraded, omega)
 
     def fold(self, omega: ArrayLike) -> Self:
-        """A plain model equal to this one at omega (p,).
+        """Return a plain model equal to this one at omega (p,).
 
         Raises:
             TunableError: for a plain network, and for an exported one that cannot be folded.

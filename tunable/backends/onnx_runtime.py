@@ -19,9 +19,12 @@ _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 class Session(onnxruntime.InferenceSession):
-    """Runs a model, a path or bytes, and remembers which.
+    """An onnxruntime session that remembers its model.
 
-    optimized  a file for what onnxruntime makes of the model
+    Args:
+        model: the path of an ONNX file, or its content.
+        device: "cpu" or "cuda".
+        optimized: a file for what onnxruntime makes of the model.
     """
 
     def __init__(self, model: str | Path | bytes, device: str, optimized: Path | None = None) -> None:
@@ -40,7 +43,7 @@ class Session(onnxruntime.InferenceSession):
         return self.get_inputs()[1].shape[0] == 1
 
     def fold(self, omega: np.ndarray, optimized: Path | None = None) -> "Session":
-        """The same with omega (p,) a constant, so that kernels are mixed once and then are constants too."""
+        """Return a session with omega (p,) a constant, so that kernels are mixed once and then are constants too."""
         assert not isinstance(self.model, bytes), "only a session of a file has an omega"
         at = omega[None].astype(np.float32)
         return Session(onnx_files.with_constant(self.model, "omega", at), self.device, optimized)
@@ -102,7 +105,7 @@ class Backend(Execution):
         return {"onnxruntime": onnxruntime.__version__, "device": self.device, "mode": self.mode}
 
     def open(self, path: str | Path) -> tuple[Session, Header]:
-        """An exported file as (session, header); CheckpointError if it is not one."""
+        """Open an exported file as (session, header); CheckpointError for a file that this project did not export."""
         if not Path(path).is_file():
             raise CheckpointError(f"no such exported file: {path}")
         try:
@@ -121,11 +124,11 @@ class Backend(Execution):
         return session, header
 
     def folds(self, network: Session) -> bool:
-        """Where kernels are mixed, in form `shared`; and where onnx is there to do it."""
+        """Return whether `fold` takes the network: where kernels are mixed, in form `shared`, and onnx is installed."""
         return network.mixes and importlib.util.find_spec("onnx") is not None
 
     def fold(self, network: Session, omega: np.ndarray) -> Session:
-        """A session whose omega (p,) is a constant, so that kernels are mixed once and then are constants too."""
+        """Return a session with omega (p,) a constant, so that kernels are mixed once and then are constants too."""
         return network.fold(omega)
 
     def graph(self, path: str | Path) -> graphs.Graph:

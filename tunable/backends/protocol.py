@@ -96,7 +96,7 @@ class Trainer(Protocol):
         ...
 
     def state(self) -> Tensors:
-        """The optimizer's state, under equal names in every framework.
+        """Return the optimizer's state, under equal names in every framework.
 
         Returns:
             `step`, and `first.<name>` and `second.<name>`, or `momentum.<name>`, of every parameter. With a
@@ -123,7 +123,7 @@ class Execution:
     mode: str
 
     def with_mode(self, mode: str) -> Self:
-        """The same backend on the same device in another mode."""
+        """Return the same backend on the same device in another mode."""
         return type(self)(self.device, mode)
 
 
@@ -156,7 +156,7 @@ class Runtime(Protocol):
         ...
 
     def with_mode(self, mode: str) -> Self:
-        """The same runtime on the same device in another mode; networks of this one run in it.
+        """Return the same runtime on the same device in another mode; networks of this one run in it.
 
         Raises:
             BackendError: for a mode that is none of `modes`.
@@ -164,7 +164,7 @@ class Runtime(Protocol):
         ...
 
     def facts(self) -> dict[str, str]:
-        """Versions, device, and every switch that changes numbers."""
+        """Return versions, device, and every switch that changes numbers."""
         ...
 
     def run(self, network: Any, degraded: Array, omega: Array | None) -> Array:
@@ -184,11 +184,11 @@ class Runtime(Protocol):
         ...
 
     def folds(self, network: Any) -> bool:
-        """Whether `fold` takes this tunable network: every one that a framework built, some exported ones."""
+        """Return whether `fold` takes this tunable network: every one that a framework built, some exported ones."""
         ...
 
     def fold(self, network: Any, omega: Array) -> Any:
-        """A plain network equal to a tunable one, which `folds`, at omega (p,)."""
+        """Return a plain network equal to a tunable one, which `folds`, at omega (p,)."""
         ...
 
 
@@ -212,7 +212,7 @@ class Opener(Runtime, Protocol):
         ...
 
     def graph(self, path: str | Path) -> Graph:
-        """The operators and constants of an exported file."""
+        """Return the operators and constants of an exported file."""
         ...
 
 
@@ -230,7 +230,7 @@ class Framework(Runtime, Protocol):
         ...
 
     def in_float64(self) -> "Framework | None":
-        """The same framework in float64 on the CPU, the truth for networks; None where it has no float64."""
+        """Return the same framework in float64 on the CPU, the truth for networks; None where it has no float64."""
         ...
 
     def build(self, spec: NetworkSpec, num_objectives: int) -> Any:
@@ -243,11 +243,11 @@ class Framework(Runtime, Protocol):
         ...
 
     def specs(self, network: Any) -> list[ParameterSpec]:
-        """Name, shape and role of every parameter, in the network's order."""
+        """Return name, shape and role of every parameter, in the network's order."""
         ...
 
     def parameters(self, network: Any) -> Tensors:
-        """A copy of every parameter, float32."""
+        """Return a copy of every parameter, float32."""
         ...
 
     def assign(self, network: Any, tensors: Tensors) -> None:
@@ -274,7 +274,7 @@ class Framework(Runtime, Protocol):
         ...
 
     def layer_call(self, layer: Layer, form: str, num_objectives: int) -> Callable[[], None]:
-        """A function that runs a layer once: tunable in a form, or the ordinary layer of its size."""
+        """Return a function that runs a layer once: tunable in a form, or the ordinary layer of its size."""
         ...
 
     def export(

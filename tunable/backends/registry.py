@@ -20,18 +20,18 @@ _EXPORTED = {".onnx": "onnx", ".mindir": "mindspore"}  # suffix -> the backend t
 
 
 def installed() -> tuple[str, ...]:
-    """The backends whose framework can be imported here."""
+    """Return the backends whose framework can be imported here."""
     return tuple(name for name, (module, _) in _TWINS.items() if importlib.util.find_spec(module))
 
 
 def requested() -> tuple[str, ...]:
-    """The backends a run must cover: `TUNABLE_BACKENDS` (comma-separated), default all installed."""
+    """Return the backends that a run must cover: `TUNABLE_BACKENDS` (comma-separated), by default all installed."""
     text = os.environ.get("TUNABLE_BACKENDS", "")
     return tuple(part.strip() for part in text.split(",") if part.strip()) or installed()
 
 
 def get_runtime(name: str, device: str | None = None, mode: str | None = None) -> Runtime:
-    """A backend of any kind, to run what it opens or builds.
+    """Return a backend of any kind, to run what it opens or builds.
 
     Args:
         name: "torch", "mindspore" or "onnx".
@@ -45,7 +45,7 @@ def get_runtime(name: str, device: str | None = None, mode: str | None = None) -
 
 
 def get_framework(name: str, device: str | None = None, mode: str | None = None) -> Framework:
-    """A backend that builds and trains networks; arguments and errors as `get_runtime`, BackendError for "onnx"."""
+    """Return a framework; arguments and errors as for `get_runtime`, and BackendError for "onnx"."""
     module = _module(name)
     if name not in _TWINS:
         raise BackendError(f"backend {name!r} only runs exported files: `tunable export` makes them")
@@ -53,7 +53,7 @@ def get_framework(name: str, device: str | None = None, mode: str | None = None)
 
 
 def get_opener(path: str | Path, device: str | None = None, mode: str | None = None) -> Opener:
-    """The backend that opens exported files with this suffix; other arguments and errors as `get_runtime`."""
+    """Return the backend that opens exported files with this suffix; other arguments and errors as `get_runtime`."""
     name = backend_for(path)
     if name is None:
         raise BackendError(f"{path} is no exported file: its suffix must be one of {', '.join(_EXPORTED)}")
@@ -78,7 +78,7 @@ def _module(name: str) -> ModuleType:
 
 
 def read_pickle(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Every tensor of a PyTorch pickle and its type, as torch_impl.pickles; BackendError where torch is missing."""
+    """Read every tensor of a PyTorch pickle and its type, as torch_impl.pickles; BackendError without torch."""
     if "torch" not in installed():
         raise BackendError(f"{path} needs torch, which is not installed: pip install tunable-convolutions[torch]")
     with postponed():
@@ -87,7 +87,11 @@ def read_pickle(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 
 def default_backend() -> str:
-    """The first framework that is installed, or that `TUNABLE_BACKENDS` names; BackendError where there is none."""
+    """Return the first framework that is installed, or that `TUNABLE_BACKENDS` names.
+
+    Raises:
+        BackendError: where there is none.
+    """
     name = next(iter(requested()), None)
     if name is None:
         raise BackendError(f"no framework is installed; install one of {', '.join(BACKENDS)}")
@@ -95,12 +99,22 @@ def default_backend() -> str:
 
 
 def backend_for(path: str | Path) -> str | None:
-    """The backend that opens an exported file of this suffix; None for weights files."""
+    """Return the backend that opens an exported file of this suffix; None for weights files."""
     return _EXPORTED.get(Path(path).suffix.lower())
 
 
 def choose(name: str, kind: str, received: str | None, known: tuple[str, ...]) -> str:
-    """The requested device or mode of backend `name`, the first known one when None; BackendError if unknown."""
+    """Choose a device or a mode of a backend.
+
+    Args:
+        name: the backend's, for messages.
+        kind: "device" or "mode".
+        received: what is asked for; None: the first of `known`.
+        known: what there is.
+
+    Raises:
+        BackendError: for one that is not known.
+    """
     if received is None:
         return known[0]
     if received not in known:
@@ -111,9 +125,15 @@ def choose(name: str, kind: str, received: str | None, known: tuple[str, ...]) -
 
 
 def check_inputs(inputs: dict[str, tuple], header: storage.Header, source: str | Path) -> None:
-    """Raise CheckpointError unless an exported graph takes what its header says.
+    """Check that an exported graph takes what its header says.
 
-    inputs  the shapes of its inputs by name, in order; sizes that may vary are no positive integers
+    Args:
+        inputs: the shapes of its inputs by name, in order; a size that may vary is no positive integer.
+        header: what the file says of itself.
+        source: the file, for messages.
+
+    Raises:
+        CheckpointError: for inputs of other names, ranks or sizes.
     """
     expected, p = ["image", "omega"] if header.objectives else ["image"], header.num_objectives
     if list(inputs) != expected:

@@ -43,7 +43,7 @@ QUICK = (Layer("dense", 3, 16), Layer("dense", 3, 16, 4), *(Layer(*other, 16, 4)
 
 
 def cases(layer: Layer, device: str) -> list[Case]:
-    """What is timed of a layer."""
+    """Return the cases in which a layer is timed."""
     forms = runnable(device, layer.kind) if layer.kind in KINDS else ("matmul",)
     forms = (SHARED,) if layer.batch == 1 else forms
     objectives = OBJECTIVES if layer.kind == "dense" and not layer.backward else OBJECTIVES[1:2]
@@ -52,9 +52,16 @@ def cases(layer: Layer, device: str) -> list[Case]:
 
 
 def measure(backend: Framework, layers: Iterable[Layer], rounds: int, seconds: float = SECONDS) -> Iterable[dict]:
-    """One row per layer and case: their fields, `device`, and `seconds` of each round.
+    """Time layers, one after the other.
 
-    rounds, seconds  of every layer at least
+    Args:
+        backend: the framework, on its device and in its mode.
+        layers: what is timed.
+        rounds: how many rounds each layer has at least.
+        seconds: how long the rounds of each layer go on at least.
+
+    Yields:
+        One row per layer and case: their fields, `device`, and `seconds` of each round.
     """
     for layer in layers:
         calls = {case: backend.layer_call(layer, *case) for case in cases(layer, _kind(backend.device))}
@@ -63,7 +70,7 @@ def measure(backend: Framework, layers: Iterable[Layer], rounds: int, seconds: f
 
 
 def summary(name: str, rows: list[dict]) -> list[dict]:
-    """The rows of one framework, turns joined: medians of seconds and of the ratio, the ratio's quartiles."""
+    """Join the turns of one framework's rows: medians of seconds and of the ratio, and the ratio's quartiles."""
     joined: dict[tuple, dict] = {}
     for row in rows:
         known = joined.setdefault((*_layer(row), row["form"], row["p"]), {**row, "seconds": []})

@@ -19,7 +19,15 @@ ROOT = Path(__file__).parents[2]
 
 
 def subject(file: Weights, inputs: Inputs) -> dict[str, str]:
-    """What is certified, and when by which program, by name, to be printed."""
+    """Say what is certified, and when by which program.
+
+    Args:
+        file: the weights file.
+        inputs: of the certificate, whose omega are listed.
+
+    Returns:
+        Lines to be printed, by name: the file and its SHA-256, the network, omega, the date, the program.
+    """
     header, network = file.header, file.header.network.model_dump(mode="json")
     arguments = ", ".join(f"{key} {value}" for key, value in network.items() if key != "name")
     labels = [label for _, label in inputs.settings()]
@@ -36,7 +44,7 @@ def subject(file: Weights, inputs: Inputs) -> dict[str, str]:
 
 
 def now() -> datetime:
-    """The present time, or the time in SOURCE_DATE_EPOCH, by which two builds become equal to the byte."""
+    """Return the present time, or the time in SOURCE_DATE_EPOCH, by which two builds become equal to the byte."""
     fixed = os.environ.get("SOURCE_DATE_EPOCH", "")
     try:
         return datetime.fromtimestamp(int(fixed), UTC) if fixed.isdecimal() else datetime.now(UTC)
@@ -45,7 +53,7 @@ def now() -> datetime:
 
 
 def commit() -> str:
-    """What `git describe` says of the checkout that this package runs from; "" outside of one."""
+    """Return what `git describe` says of the checkout that this package runs from; "" outside of one."""
     if not (ROOT / ".git").exists():
         return ""
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--tags"]
@@ -56,7 +64,7 @@ def commit() -> str:
 
 
 def machine() -> dict[str, str]:
-    """What the certificate runs on."""
+    """Return the facts of the machine that the certificate is made on, by name, to be printed."""
     return {
         "platform": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),

@@ -21,12 +21,14 @@ AWAY = 0.5  # a tenth of it remains in the target that keeps 90 % of the noise: 
 
 
 class Inputs(NamedTuple):
-    """The questions, equal for every program.
+    """What every program is given, the same for all.
 
-    degraded, clean  (N, 3, H, W), and (N, 3, scale H, scale W)
-    omegas           (M, p): one for the whole batch each
-    mixed            (N, p): one per sample
-    steps            (S, N, p): per sample, for each training step
+    Attributes:
+        degraded: pictures, (N, 3, H, W).
+        clean: what the loss compares with, (N, 3, scale H, scale W).
+        omegas: one omega for the whole batch each, (M, p).
+        mixed: one omega for each picture, (N, p).
+        steps: one omega for each picture of each training step, (S, N, p).
     """
 
     degraded: np.ndarray
@@ -36,7 +38,11 @@ class Inputs(NamedTuple):
     steps: np.ndarray
 
     def settings(self) -> Iterator[tuple[np.ndarray, str]]:
-        """Every omega of the grid with its label, then the mix in which each sample has its own."""
+        """Go through every omega of the grid with its label, then the mix in which each sample has its own.
+
+        Yields:
+            omega, (p,) or (N, p), and how rows name it.
+        """
         for omega in self.omegas:
             yield omega, format_omega(omega)
         yield self.mixed, "per sample"
@@ -47,7 +53,13 @@ class Inputs(NamedTuple):
 
 
 def make_inputs(p: int, points: int, scale: int = 1) -> Inputs:
-    """The inputs for a network of p objectives that enlarges by `scale`, over a grid of `points` per omega axis."""
+    """Make the inputs for a network.
+
+    Args:
+        p: the number of objectives.
+        points: of the grid along each axis of omega.
+        scale: how many times the network enlarges.
+    """
     omegas = grid(p, points)
     rng = np.random.default_rng(11)
     mixed, steps = (rng.uniform(size=size).astype(np.float32) for size in ((PICTURES, p), (STEPS, PICTURES, p)))
@@ -55,12 +67,19 @@ def make_inputs(p: int, points: int, scale: int = 1) -> Inputs:
 
 
 def pictures(size: int, batch: int, scale: int = 1) -> dict[str, np.ndarray]:
-    """Noisy crops of bundled photographs, and as `clean` not their truth but that moved by AWAY, pixel by pixel.
+    """Return noisy crops of bundled photographs, and as `clean` their truth moved by AWAY, pixel by pixel.
 
-    With a scale above 1 the crops are shrunk instead of noisy: `degraded` keeps `size`, `clean` is larger.
+    A well-trained network meets its truth to within rounding in a pixel or two. There the derivative of an L1 distance
+    is either of +-1, and as the derivatives of most other pixels cancel, one such pixel moved the gradient by a
+    hundredth.
 
-    A well-trained network meets its truth to within rounding in a pixel or two; there the derivative of an L1 distance
-    is either of +-1, and as most of the others cancel, one such pixel moved the gradient by a hundredth.
+    Args:
+        size: height and width of `degraded`.
+        batch: how many pictures.
+        scale: how many times `clean` is larger; above 1 the crops are shrunk instead of noisy.
+
+    Returns:
+        `degraded` (N, 3, size, size) and `clean` (N, 3, scale size, scale size), float32.
     """
     photographs = _photographs()
     rng = np.random.default_rng(7)
@@ -77,7 +96,7 @@ def pictures(size: int, batch: int, scale: int = 1) -> dict[str, np.ndarray]:
 
 
 class OptimizerInputs(NamedTuple):
-    """Weights to begin with, the gradient of each for every step, and the learning rate."""
+    """The weights to begin with, the gradient in each for every step, and the learning rate."""
 
     weights: dict[str, np.ndarray]
     gradients: list[dict[str, np.ndarray]]
@@ -85,12 +104,16 @@ class OptimizerInputs(NamedTuple):
 
 
 def optimizer_inputs(shapes: dict[str, tuple[int, ...]], settings: Optimizer) -> OptimizerInputs:
-    """Drawn weights and gradients in the shapes of a network, equal for every program, for an optimizer's steps.
+    """Draw weights and gradients for an optimizer's steps, equal for every program.
 
     Gradients reach from 1e-8 to 1e-2, so that Adam's eps counts, and an eighth of the weights has none. Where a recipe
     shortens gradients, every other step is longer than its `clip_norm`, and the others are not. A weight keeps the sign
     of its gradients and is about as large as what it moves by, so that nothing, not even a decaying weight beside its
     gradient, is the small difference of large numbers, and float32 keeps seven digits of all.
+
+    Args:
+        shapes: the shapes of a network's parameters, by name.
+        settings: the optimizer's section of the recipe.
     """
     rng = np.random.default_rng(13)
     signs, typical = {}, {}

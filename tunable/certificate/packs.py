@@ -55,9 +55,15 @@ class _Stored(Section):
 
 @dataclass
 class Pack:
-    """A truth that was recorded (the interface is `Exact`'s).
+    """A truth that was recorded, asked as `Exact` is.
 
-    earlier  whether an earlier version wrote it, whose training steps are not used
+    Attributes:
+        tensors: what was recorded, by name.
+        stored: the pack's metadata.
+        inputs: what every program was given.
+        recipe: of the weights file; None where it names none.
+        earlier: whether an earlier version wrote the pack, whose training steps are not used.
+        name: what rows call it.
     """
 
     tensors: Tensors
@@ -69,21 +75,27 @@ class Pack:
 
     @property
     def gaps(self) -> dict[str, float]:
-        """The model's gap of every stage whose limit follows it."""
+        """Return the model's gap at every stage whose limit follows it."""
         return self.stored.gaps
 
     @property
     def zeros(self) -> dict[str, str]:
-        """The parameters whose true gradient is zero at every omega, with the reason."""
+        """Return the parameters whose true gradient is zero at every omega, with the reason."""
         return self.stored.zeros
 
     @property
     def references(self) -> Tensors:
-        """For every stage, the distance of PyTorch's float32 from the truth at every setting."""
+        """Return, for every stage, the distance of PyTorch's float32 from the truth at every setting."""
         return self._under("reference/")
 
     def read(self, inputs: Inputs, index: int, omega: np.ndarray) -> Reading:
-        """The truth at setting `index`, as it was recorded."""
+        """Return the truth at a setting, as it was recorded.
+
+        Args:
+            inputs: the pack's own; they are not looked at.
+            index: the place of the setting among `Inputs.settings`.
+            omega: the setting, which is not looked at.
+        """
         report = None
         if self.recipe:
             gradients = {name: value[index] for name, value in self._under("gradient/").items()}
@@ -93,14 +105,14 @@ class Pack:
         return Reading(layers, self.tensors["output"][index], report, {})
 
     def train(self, inputs: Inputs) -> Training | None:
-        """The truth of the training steps; None where an earlier version recorded them otherwise."""
+        """Return the truth of the training steps; None where an earlier version recorded them otherwise."""
         if self.earlier:
             return None
         recorded = self._under("training/")
         return Training(recorded["losses"], recorded.get("discriminator", np.zeros(0)), recorded["output"], {})
 
     def reduced(self, result: Result) -> Result:
-        """A program's result in sketches."""
+        """Return a program's result with a sketch in place of every tensor, as the pack holds the truth."""
         return result.reduced(self._sketch)
 
     def _sketch(self, value: np.ndarray) -> np.ndarray:
@@ -112,7 +124,13 @@ class Pack:
 
 
 class Recorder:
-    """Stands before an `Exact` and notes what it answers (the interface is `Exact`'s)."""
+    """Stands before an `Exact`, asked as that is, and notes what it answers.
+
+    Args:
+        exact: the truth.
+        inputs: of the certificate.
+        weights: the weights file.
+    """
 
     def __init__(self, truth: Exact, inputs: Inputs, weights: Weights) -> None:
         self._truth, self._inputs, self._weights = truth, inputs, weights
@@ -125,7 +143,7 @@ class Recorder:
         return getattr(self._truth, name)
 
     def read(self, inputs: Inputs, index: int, omega: np.ndarray) -> Reading:
-        """The truth at setting `index`, which is noted."""
+        """Return the truth at setting `index` of the inputs, and note it."""
         reading = self._truth.read(inputs, index, omega)
         noted = reading.reduced(partial(sketch, size=self.size))
         values = {"output": noted.output, **{f"layer/{name}": value for name, value in noted.layers.items()}}
@@ -137,7 +155,7 @@ class Recorder:
         return reading
 
     def train(self, inputs: Inputs) -> Training:
-        """The truth of the training steps, which is noted."""
+        """Return the truth of the training steps, and note it."""
         training = self._truth.train(inputs)
         noted = training.reduced(partial(sketch, size=self.size))
         self._tensors |= {"training/losses": noted.losses, "training/output": noted.output}
@@ -146,7 +164,16 @@ class Recorder:
         return training
 
     def write(self, path: str | Path, recipe: Recipe | None, facts: dict[str, dict[str, str]]) -> None:
-        """Write the pack atomically."""
+        """Write the pack atomically.
+
+        Args:
+            path: the file.
+            recipe: of the weights file; None where it names none.
+            facts: of the machine and of the framework that computed the truth.
+
+        Raises:
+            TunableError: for a file that cannot be written.
+        """
         tensors = dict(self._tensors)
         for name, rows in self._rows.items():
             if rows[-1].shape != rows[0].shape:  # a free parameter has a value for every sample, or one for all
@@ -173,7 +200,15 @@ class Recorder:
 
 
 def read_pack(path: str | Path, weights: Weights) -> Pack:
-    """Read a pack and check that it was recorded from these weights; CheckpointError."""
+    """Read a pack, and check that it was recorded from these weights.
+
+    Args:
+        path: the pack.
+        weights: the weights file that is judged.
+
+    Raises:
+        CheckpointError: for a file that is missing, damaged or no pack, and for a pack of other weights.
+    """
     if not Path(path).is_file():
         raise CheckpointError(f"no such pack: {path}")
     tensors, metadata = storage.load_tensors(path)
@@ -253,7 +288,15 @@ def _fault(pack: Pack, weights: Weights) -> str:
 
 
 def sketch(value: np.ndarray, size: int) -> np.ndarray:
-    """The values of a tensor in float64 if there are at most `size`, else `size` signed sums of them."""
+    """Return the values of a tensor in float64 if there are at most `size`, else `size` signed sums of them.
+
+    Args:
+        value: a tensor of any shape.
+        size: the most values that are kept.
+
+    Returns:
+        A tensor of the same shape, or (size,).
+    """
     flat = np.asarray(value, dtype=np.float64).ravel()
     if flat.size <= size:
         return flat
@@ -263,7 +306,7 @@ def sketch(value: np.ndarray, size: int) -> np.ndarray:
 
 @lru_cache(maxsize=32)
 def _places(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The sum that each of `count` values enters, and its sign. Written out: packs must outlive numpy's streams."""
+    """The sum that each of `count` values enters, and its sign; written out, for packs must outlive numpy's streams."""
     x = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)  # SplitMix64
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

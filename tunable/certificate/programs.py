@@ -22,7 +22,13 @@ Distances = dict[str, dict[str, float]]  # stage -> part -> error
 
 
 class Weights(NamedTuple):
-    """A weights file that was read."""
+    """A weights file that was read.
+
+    Attributes:
+        source: the file.
+        tensors: its tensors by name.
+        header: what it says of itself.
+    """
 
     source: str | Path
     tensors: Tensors
@@ -30,9 +36,13 @@ class Weights(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """One program at one omega: the outputs of its tunable layers in calling order, its output, loss and gradients.
+    """What one program computes at one omega.
 
-    report is None where no recipe says what the loss is; calls is {} where the reading comes from a pack.
+    Attributes:
+        layers: the outputs of its tunable layers by name, in calling order.
+        output: the restored pictures.
+        report: its loss and gradients; None where no recipe says what the loss is.
+        calls: the calls of its tunable layers; {} where the reading comes from a pack.
     """
 
     layers: Tensors
@@ -41,7 +51,7 @@ class Reading(NamedTuple):
     calls: dict[str, LayerCall]
 
     def reduced(self, reduce: Callable[[np.ndarray], np.ndarray]) -> "Reading":
-        """The same with every tensor replaced by reduce(tensor); values and terms of the loss stay."""
+        """Return the same with every tensor replaced by reduce(tensor); values and terms of the loss stay."""
         layers = {name: reduce(value) for name, value in self.layers.items()}
         report = self.report
         if report:
@@ -50,9 +60,13 @@ class Reading(NamedTuple):
 
 
 class Training(NamedTuple):
-    """A few training steps of one program: the losses before each, then the network's output, and its weights.
+    """A few training steps of one program.
 
-    Of a discriminator there are losses too, else none. Weights are {} where the training comes from a pack.
+    Attributes:
+        losses: the loss before each step, (S,).
+        discriminator: its loss before each step, (S,); (0,) without a discriminator.
+        output: the network's output after the steps.
+        weights: the network's weights then; {} where the training comes from a pack.
     """
 
     losses: np.ndarray
@@ -61,7 +75,7 @@ class Training(NamedTuple):
     weights: Tensors
 
     def reduced(self, reduce: Callable[[np.ndarray], np.ndarray]) -> "Training":
-        """The same with reduce(output) in place of the output."""
+        """Return the same with reduce(output) in place of the output."""
         return self._replace(output=reduce(self.output))
 
 
@@ -95,11 +109,15 @@ class Program(NamedTuple):
         return Reading({name: call.output for name, call in calls.items()}, output, report, calls)
 
     def gradients(self, inputs: Inputs, omega: np.ndarray) -> LossReport:
-        """The loss and its gradient at omega (p,) or (N, p)."""
+        """Return the loss and its gradient at omega (p,) or (N, p)."""
         return self._learning[0].gradients(inputs.batch(omega))
 
     def optimize(self, given: OptimizerInputs) -> tuple[Tensors, Tensors]:
-        """The weights and the optimizer's state after its steps on given gradients; the network keeps its weights."""
+        """Take the optimizer's steps on given gradients; the network keeps its weights.
+
+        Returns:
+            The weights and the optimizer's state after the steps, by name.
+        """
         backend, network = self.model.backend, self.model.network
         before = backend.parameters(network)
         backend.assign(network, given.weights)
@@ -126,7 +144,15 @@ class Program(NamedTuple):
 
 
 def distances(a: Reading, b: Reading) -> Distances:
-    """How far `a` is from `b`, which is nearer to the truth; a layer that only one of them has is infinitely far."""
+    """Measure how far a reading is from another.
+
+    Args:
+        a: a reading.
+        b: a reading that is nearer to the truth.
+
+    Returns:
+        The relative errors, by stage and by layer or tensor; a layer that only one of them has is infinitely far.
+    """
     names = [*b.layers, *(a.layers.keys() - b.layers.keys())]
     apart = {
         "layer output": {name: _apart(a.layers, b.layers, name) for name in names},
@@ -142,7 +168,7 @@ def distances(a: Reading, b: Reading) -> Distances:
 
 
 def gradient_distances(a: LossReport, b: LossReport) -> Distances:
-    """How far the gradients of `a` are from those of `b`, which is nearer to the truth."""
+    """Return how far the gradients of `a` are from those of `b`, which is nearer to the truth."""
     first, second = a.gradients, b.gradients
     if not any(np.any(value) for value in second.values()):  # at omega = 0 there is none, as the loss shows
         error = joint_error(first, second)
@@ -155,7 +181,7 @@ def gradient_distances(a: LossReport, b: LossReport) -> Distances:
 
 
 def training_distances(a: Training, b: Training) -> Distances:
-    """How far the training steps of `a` are from those of `b`, in what the network does: losses, and the output after.
+    """Measure how far the training steps of `a` are from those of `b`, in losses and in the output after them.
 
     Weights without influence may go where rounding takes them.
     """
@@ -166,9 +192,16 @@ def training_distances(a: Training, b: Training) -> Distances:
 
 
 def optimizer_distances(weights: Tensors, state: Tensors, given: OptimizerInputs, exact: ExactOptimizer) -> Distances:
-    """How far an optimizer's moves, its state and its count of steps are from what numpy makes of the same gradients.
+    """Measure how far an optimizer is from what numpy makes of the same gradients.
 
-    exact  an optimizer that has taken no step
+    Args:
+        weights: the program's weights after its steps.
+        state: the state of its optimizer then.
+        given: the weights to begin with, and the gradients.
+        exact: an optimizer in numpy that has taken no step.
+
+    Returns:
+        The relative errors of its moves, its state and its count of steps.
     """
     true = given.weights
     for gradients in given.gradients:
@@ -183,7 +216,7 @@ def optimizer_distances(weights: Tensors, state: Tensors, given: OptimizerInputs
 
 
 def zero_gradients(report: LossReport) -> set[str]:
-    """The parameters whose true gradient is zero but for rounding: they are measured against the whole gradient."""
+    """Return the parameters whose true gradient is zero but for rounding, to be measured against the whole gradient."""
     norms = {name: np.linalg.norm(np.asarray(value, np.float64)) for name, value in report.gradients.items()}
     whole = np.sqrt(sum(norm**2 for norm in norms.values()))
     return {name for name, norm in norms.items() if norm <= ZERO * whole}

@@ -14,15 +14,19 @@ ORDER.insert(ORDER.index("training"), MOVE_CONTROL)
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison at one omega; passes when error <= limit.
+    """One comparison at one omega; it passes when error <= limit.
 
-    compared  "torch : oracle", "mindspore : float64", "mindspore : torch"
-    omega     an omega, "per sample", or "" where none is involved
-    worst     the layer or tensor with the largest error, which is `error`
-    at_least  a negative control: the error must reach the limit
-    parts     the error of every layer or tensor, in calling order
-    rmse      rmse(float64, a) / rmse(float64, b) of "a : b", as the tests of PyTorch's compiler measure a program,
-              which accept 2; None where there is no such pair. For information
+    Attributes:
+        stage: a key of tunable.tolerances.TOLERANCES, or a negative control.
+        compared: what was compared, such as "torch : oracle", "mindspore : float64", "mindspore : torch".
+        omega: an omega, "per sample", or "" where none is involved.
+        worst: the layer or tensor with the largest error.
+        error: the relative error of `worst`.
+        limit: what the error may be.
+        at_least: whether the row is a negative control, whose error must reach the limit.
+        parts: the error of every layer or tensor, in calling order.
+        rmse: rmse(float64, a) / rmse(float64, b) of "a : b", as the tests of PyTorch's compiler measure a program,
+            which accept 2; None where there is no such pair. It is information and decides nothing.
     """
 
     stage: str
@@ -64,12 +68,17 @@ class Row:
 class Certificate:
     """All rows, what ran them, and what could not be judged.
 
-    subject   what is certified, when and by which program: names and what is printed of them
-    facts     of every framework: versions, device, every switch that changes numbers
-    machine   what it ran on
-    recorded  the same facts of the machine that recorded the pack, {} without one
-    gaps      of the stages whose limit follows the model, see tunable.certificate.truth.Exact
-    zeros     parameters whose true gradient is zero -> the reason
+    Attributes:
+        source: the weights file.
+        facts: of every framework, its versions, its device and every switch that changes numbers.
+        rows: the comparisons, in the order of stages.
+        not_judged: one line for each thing that was not tested, with the reason.
+        machine: the facts of the machine that it ran on.
+        recorded: the same facts of the machine that recorded the pack, {} without a pack.
+        gaps: of the stages whose limit follows the model (tunable.certificate.truth.Exact).
+        zeros: the parameters whose true gradient is zero, with the reason.
+        notes: lines on where the truth came from or was recorded.
+        subject: what is certified, when, by which program and by which command or call: lines to be printed, by name.
     """
 
     source: str
@@ -101,7 +110,9 @@ class Certificate:
     def settle(self, gaps: dict[str, float], *, judged: bool = False) -> None:
         """Give every row its limit, now that the model's gaps are known, and put the rows in the order of stages.
 
-        judged  see `limit_of`
+        Args:
+            gaps: the model's gap at each stage.
+            judged: as for `limit_of`.
         """
         self.gaps = {stage: gap for stage, gap in gaps.items() if TOLERANCES[stage].most}
         self.rows = [
@@ -136,7 +147,7 @@ class Certificate:
                 self.rows[index] = replace(row, rmse=error / float(beside))
 
     def summary(self) -> list[Row]:
-        """The row nearest to failing of every (stage, compared) pair, in order."""
+        """Return the row nearest to failing of every (stage, compared) pair, in order."""
         groups: dict[tuple[str, str], Row] = {}
         for row in self.rows:
             key = (row.stage, row.compared)
@@ -145,12 +156,12 @@ class Certificate:
         return list(groups.values())
 
     def counts(self, row: Row) -> tuple[int, int]:
-        """(passed, all) rows of the summary row's group."""
+        """Return how many rows of the summary row's group passed, and how many there are."""
         group = [other for other in self.rows if (other.stage, other.compared) == (row.stage, row.compared)]
         return sum(other.passed for other in group), len(group)
 
     def to_dict(self) -> dict:
-        """Everything as JSON values. A row's `minimum_tolerance` is the least limit that would have passed."""
+        """Return everything as JSON values. A row's `minimum_tolerance` is the least limit that would have passed."""
         return {
             "source": self.source,
             "subject": self.subject,
@@ -191,7 +202,7 @@ def _described(row: Row) -> dict:
 
 
 def rms(parts: dict[str, float]) -> float:
-    """The root mean square of the errors of all parts: one number for layers of different size."""
+    """Return the root mean square of the errors of all parts: one number for layers of different size."""
     return float(np.sqrt(np.mean(np.square(list(parts.values()))))) if parts else 0.0
 
 

@@ -36,10 +36,17 @@ from tunable.weights import storage
 
 @dataclass
 class Trial:
-    """What every stage is given: the weights of the file, the programs to compare, their inputs, the truth if any.
+    """What every stage is given.
 
-    exports  formats to export to and run: onnx, mindir
-    outputs  (program, omega) -> the network's output, filled by `over_omega`
+    Attributes:
+        certificate: what the stage adds its rows to.
+        tensors: the weights of the file, by name.
+        programs: what is compared.
+        inputs: what each program is given.
+        truth: the truth in float64, computed here or read from a pack; None where there is neither.
+        say: is told how far the certificate is.
+        exports: formats to export to and run: onnx, mindir.
+        outputs: the network's output by program and omega, which `over_omega` fills.
     """
 
     certificate: Certificate
@@ -53,19 +60,19 @@ class Trial:
 
     @property
     def recipe(self) -> Recipe | None:
-        """The recipe of the file or pack, None where it has none."""
+        """Return the recipe of the file or pack, None where it has none."""
         return self.programs[0].recipe
 
     @property
     def references(self) -> dict[tuple[str, str], float]:
-        """(stage, omega) -> how far PyTorch's float32 is from the truth, where there is one that knows."""
+        """Return how far PyTorch's float32 is from the truth, by stage and omega; {} where no truth says so."""
         labels = [label for _, label in self.inputs.settings()]
         known = self.truth.references if self.truth else {}
         return {(stage, label): error for stage, row in known.items() for label, error in zip(labels, row, strict=True)}
 
 
 def weights(trial: Trial) -> None:
-    """Every framework holds the file's weights to the bit."""
+    """Check that every framework holds the weights of the file, to the bit."""
     for program in trial.programs:
         parameters = program.model.backend.parameters(program.model.network)
         parts = {name: float(np.sum(parameters[name] != value)) for name, value in trial.tensors.items()}
@@ -73,7 +80,7 @@ def weights(trial: Trial) -> None:
 
 
 def over_omega(trial: Trial) -> None:
-    """Layers, outputs, loss and gradients at every omega: against oracle and truth, and between frameworks."""
+    """Compare layers, outputs, loss and gradients at every omega: with oracle and truth, and between frameworks."""
     settings, before = list(trial.inputs.settings()), {}
     for index, (omega, label) in enumerate(settings):
         if index % 5 == 0:
@@ -98,7 +105,10 @@ def over_omega(trial: Trial) -> None:
 
 
 def gradients(trial: Trial) -> None:
-    """The median over omega of how far all gradients together are: a fault shows at every omega, a kink at few."""
+    """Take the median over omega of how far all gradients together are.
+
+    A fault shows at every omega, a ReLU that rounding flips at few.
+    """
     pairs: dict[str, list[float]] = {}
     for row in trial.certificate.rows:
         if row.stage == "gradients":
@@ -108,7 +118,7 @@ def gradients(trial: Trial) -> None:
 
 
 def optimizer(trial: Trial) -> None:
-    """The optimizer alone: a few steps on drawn gradients, the same for every framework, against numpy in float64."""
+    """Compare the optimizer alone, a few steps on drawn gradients that are the same for all, with numpy in float64."""
     if not trial.recipe:
         return
     trial.say("optimizer")
@@ -122,7 +132,7 @@ def optimizer(trial: Trial) -> None:
 
 
 def training(trial: Trial) -> None:
-    """Ten free training steps from the file's weights, one omega per sample: losses, and the output after them."""
+    """Compare ten free training steps from the file's weights, one omega per sample: losses, and the output after."""
     if not trial.recipe:
         return
     trial.say("training steps")
@@ -145,7 +155,7 @@ def training(trial: Trial) -> None:
 
 
 def folded(trial: Trial) -> None:
-    """The ordinary network folded at every omega of the grid, against the live one."""
+    """Compare the ordinary network, folded at every omega of the grid, with the live network."""
     trial.say("folding")
     for program in trial.programs:
         model = None
@@ -160,7 +170,7 @@ def folded(trial: Trial) -> None:
 
 
 def exported(trial: Trial) -> None:
-    """The network exported by every framework with omega as an input, run at every omega, against the live one."""
+    """Compare the network that every framework exports, with omega as an input, with the live one at every omega."""
     for program, format in itertools.product(trial.programs, trial.exports):
         if format not in program.model.backend.formats:
             continue
@@ -214,15 +224,23 @@ def verify(
     against: str | Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Certificate:
-    """Judge the given backends on the tunable network in a weights file.
+    """Judge frameworks on the tunable network in a weights file.
 
-    points    omega: a grid of so many points per axis
-    exports   also export to these formats (onnx, mindir), from every framework that can, and run the files
-    record    also write the truth as a pack, if the certificate passes
-    against   judge by this pack's truth, on its inputs and omega (`points` is not used)
+    Args:
+        path: the weights file.
+        backends: the frameworks.
+        points: of a grid of omega along each axis.
+        exports: formats (onnx, mindir) that every framework which can also exports to, and whose files are run.
+        record: where the truth is also written as a pack, if the certificate passes.
+        against: a pack by whose truth is judged, on its inputs and its omega; `points` is then not used.
+        progress: called with a line at every stage.
 
-    Raises TunableError for a plain network and for `record` without a framework that computes in float64,
-    CheckpointError for a file or a pack that cannot be used.
+    Returns:
+        The certificate, whose `passed` says whether every comparison holds.
+
+    Raises:
+        TunableError: for a plain network, and for `record` without a framework that computes in float64.
+        CheckpointError: for a file or a pack that cannot be used.
     """
     if record and against:
         raise TunableError("a pack is either recorded or judged against: received both record and against")

@@ -61,7 +61,7 @@ class Exact:
         return dict.fromkeys(sorted(self._zeros or ()), ZERO_REASON)
 
     def read(self, inputs: Inputs, index: int, omega: np.ndarray) -> Reading:
-        """The truth at setting `index` of the inputs, which is omega."""
+        """Return the truth at setting `index` of the inputs, which is omega."""
         reading = self.exact.read(inputs, omega)
         plain = distances(self.plain.read(inputs, omega), reading)
         self._widen(plain)
@@ -77,7 +77,7 @@ class Exact:
         return reading
 
     def train(self, inputs: Inputs) -> Training:
-        """The truth of the training steps."""
+        """Return the truth of the training steps."""
         single = self.plain.train(inputs)
         for seed in range(RUNS):
             self._widen(training_distances(self.plain.train(inputs, perturbed(self._start, seed)), single))
@@ -86,7 +86,7 @@ class Exact:
         return true
 
     def reduced(self, result: Result) -> Result:
-        """What of a program's result the truth can judge: all of it."""
+        """Return what of a program's result the truth can judge, which is all of it."""
         return result
 
     def _refer(self, inputs: Inputs, index: int, apart: Distances) -> None:
@@ -108,5 +108,5 @@ def perturbed(tensors: Tensors, seed: int = 5) -> Tensors:
 
 
 def exact_backend(backends: Iterable[Framework]) -> Framework | None:
-    """The first of the frameworks that computes in float64."""
+    """Return the first of the frameworks that computes in float64; None where none does."""
     return next((backend for backend in backends if backend.in_float64()), None)

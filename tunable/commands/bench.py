@@ -158,7 +158,7 @@ def _turn(args: argparse.Namespace, name: str) -> network_timing.Times | list[di
 
 
 def compare(times: dict[str, network_timing.Times]) -> list[dict]:
-    """One row per backend and case: its time over the plain one's, and over the first backend's."""
+    """Return one row per backend and case: its time over the plain one's, and over the first backend's."""
     rows, first = [], next(iter(times))
     for name, cases in times.items():
         compared = {case: cases[case] for case in cases if case not in (network_timing.STEP, network_timing.WAIT)}

@@ -77,7 +77,7 @@ def add_extrapolate(parser: argparse.ArgumentParser) -> None:
 
 
 def read_omega(text: str, header: Header, extrapolate: bool) -> np.ndarray:
-    """ "0.7,0.3" or "fidelity=0.7,noise=0.3" as omega (p,) for the network of `header`.
+    """Read "0.7,0.3" or "fidelity=0.7,noise=0.3" as omega (p,) for the network of `header`.
 
     OmegaError outside its range unless `extrapolate`.
     """
@@ -100,7 +100,7 @@ def warn_of_untrained(omegas: Iterable[np.ndarray], header: Header) -> None:
 
 
 def model_of(args: argparse.Namespace) -> Model:
-    """`args.model` in the backend that they name; what runs on whole pictures, in its lean mode if they name none."""
+    """Load `args.model` in the backend that they name; for whole pictures in its lean mode, if they name no mode."""
     model = load(args.model, args.backend, args.device, args.mode)
     whole = not args.mode and model.header.network.halo is None
     return model.with_mode(model.backend.lean) if whole else model
@@ -125,7 +125,7 @@ def _finite(value: Any) -> Any:
 
 
 def numbers(text: str) -> list[float]:
-    """argparse type: "5,15,30" as non-negative numbers."""
+    """Read "5,15,30" as non-negative numbers; a type of argparse."""
     try:
         values = [float(part) for part in text.split(",")]
     except ValueError:
@@ -136,7 +136,7 @@ def numbers(text: str) -> list[float]:
 
 
 def at_least(low: int, most: int = MOST) -> Callable[[str], int]:
-    """argparse type: an integer >= low, and <= most."""
+    """Make a type of argparse: an integer >= low, and <= most."""
 
     def read(text: str) -> int:
         try:

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen(text: str | None) -> tuple[list[str], tuple[str, ...]]:
-    """The frameworks and the formats of exports to judge; None: all that is installed."""
+    """Read which frameworks and formats of exports are judged; None means all that is installed."""
     if text is None:
         names = [*requested(), "mindir", *([] if missing_packages() else ["onnx"])]
     else:

@@ -50,7 +50,7 @@ class Batch(NamedTuple):
 
 
 def bundled(names: tuple[str, ...]) -> list[Path]:
-    """Paths of the named photographs inside the installed scikit-image."""
+    """Return paths of the named photographs inside the installed scikit-image."""
     import skimage
 
     folder = Path(skimage.__file__).parent / "data"
@@ -61,7 +61,7 @@ def bundled(names: tuple[str, ...]) -> list[Path]:
 
 
 def find_pictures(folders: list[str], recursive: bool = False) -> list[Path]:
-    """All pictures of the folders in order; the word `bundled` stands for scikit-image's photographs."""
+    """Return all pictures of the folders in order; the word `bundled` stands for scikit-image's photographs."""
     pictures = []
     for folder in folders:
         pictures += bundled(BUNDLED_TRAIN) if folder == BUNDLED else list_pictures(expand(folder), recursive)

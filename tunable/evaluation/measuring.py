@@ -77,7 +77,7 @@ class Measurement:
 
 
 def protocol(rows: Iterable[dict]) -> str:
-    """What the numbers of a summary mean: PROTOCOL with the sentence on blur if there is any, or SHRUNK_PROTOCOL."""
+    """Say what the numbers of a summary mean: PROTOCOL, with a sentence on blur if there is any, or SHRUNK_PROTOCOL."""
     rows = list(rows)
     if is_enlarged(rows):
         return SHRUNK_PROTOCOL
@@ -85,12 +85,12 @@ def protocol(rows: Iterable[dict]) -> str:
 
 
 def is_enlarged(rows: Iterable[dict]) -> bool:
-    """Whether a summary is of a network that enlarges."""
+    """Return whether a summary is of a network that enlarges."""
     return any(not math.isnan(row["psnr_y"]) for row in rows)
 
 
 def objectives_of(header: Header) -> list[Objective]:
-    """The objectives that a network was trained for, [] where its file names no recipe.
+    """Return the objectives that a network was trained for, [] where its file names no recipe.
 
     Raises:
         RecipeError: for a recipe that this version does not accept.
@@ -100,12 +100,12 @@ def objectives_of(header: Header) -> list[Objective]:
 
 
 def is_blurred(recipe: Recipe | None) -> bool:
-    """Whether a recipe trains its network on blurred pictures (the joint task of Table 3)."""
+    """Return whether a recipe trains its network on blurred pictures (the joint task of Table 3)."""
     return recipe is not None and any(step.kind == "gaussian_blur" for step in recipe.data.degradation)
 
 
 def trained_omega(header: Header) -> np.ndarray | None:
-    """The omega (p,) for which a plain network stands: where it was folded, or trained; None if unknown."""
+    """Return the omega (p,) for which a plain network stands: where it was folded, or trained; None if unknown."""
     if header.folded_at is not None:
         return np.asarray(header.folded_at, dtype=np.float32)
     sampler = header.recipe.omega.sampler if header.recipe else None
@@ -296,7 +296,7 @@ def summarise(rows: list[Measurement]) -> list[dict]:
 
 
 def validation_pictures(recipe: Recipe) -> list[Path]:
-    """The pictures that `data.validate` names."""
+    """Return the pictures that `data.validate` names."""
     return pictures_of(recipe.data.validation, recipe.data.recursive)
 
 

@@ -113,7 +113,7 @@ def checked_export(
 
 
 def targets(model: Model, format: str, path: str | Path) -> list[Path]:
-    """The files that an export to `path` consists of; TunableError if its suffix is not the format's."""
+    """Return the files that an export to `path` consists of; TunableError if its suffix is not the format's."""
     path = Path(path)
     if path.suffix != SUFFIXES[format]:
         raise TunableError(f"a file of format {format} must be named *{SUFFIXES[format]}, not {path}")

@@ -14,7 +14,7 @@ PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 
 def missing_packages() -> list[str]:
-    """What ONNX needs and is not installed."""
+    """Return the packages that ONNX needs and that are not installed."""
     return [name for name in PACKAGES if importlib.util.find_spec(name) is None]
 
 

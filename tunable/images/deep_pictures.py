@@ -35,7 +35,7 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.(Tiff|Png)
 
 
 def is_png(path: str | Path) -> bool:
-    """Whether a file begins as a PNG of 16 bits per channel."""
+    """Return whether a file begins as a PNG of 16 bits per channel."""
     head = _head(path, _PNG_DEPTH + 1)
     return head.startswith(_PNG_SIGNATURE) and head[_PNG_DEPTH:] == b"\x10"
 
@@ -89,7 +89,7 @@ class Tiff:
         self.profile = page.tags.valueof(_PROFILE)
 
     def tags(self) -> Image.Exif:
-        """All tags, as Pillow has them."""
+        """Return all tags, as Pillow has them."""
         tags = Image.Exif()
         tags.endian, tags.bigtiff = self._file.byteorder, self._file.is_bigtiff
         tags.load_from_fp(cast(IO[bytes], self._file.filehandle), self._page.offset)
@@ -145,7 +145,7 @@ class Tiff:
                 raise ValueError(f"image file is truncated: {self._bytes} bytes cannot hold {needed} of values")
 
     def read(self, most: int) -> tuple[np.ndarray, str | None]:
-        """The samples, uint16 (uint8 of up to 8 bits), and a line about values that were clipped.
+        """Read the samples, uint16 (uint8 of up to 8 bits), and a line about values that were clipped.
 
         Unsigned numbers of N bits span 0..2^N - 1, signed ones 0..2^(N-1) - 1, floats 0..1. Signed numbers and floats
         in -1..2 of that range are clipped to it; beyond it ValueError. So is a strip or tile of more bytes than `most`

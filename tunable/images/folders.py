@@ -107,10 +107,10 @@ def _walk(folder: Path, closed: Callable, without: Path | None) -> Iterator[tupl
 
 
 def counted(number: int) -> str:
-    """ "1 picture", "24 pictures"."""
+    """Say how many pictures there are: "1 picture", "24 pictures"."""
     return f"{number:,} picture" + ("" if number == 1 else "s")
 
 
 def some(names: list[str]) -> str:
-    """The first few of many names."""
+    """Say the first few of many names."""
     return ", ".join(shorten(printable(name), 80) for name in names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")

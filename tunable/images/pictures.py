@@ -337,12 +337,12 @@ def write_frames(path: str | Path, pictures: Sequence[Picture], *, quality: int 
 
 
 def holds_frames(path: str | Path, picture: Picture) -> bool:
-    """Whether the format of a file holds all pages or frames of the file from which a picture came."""
+    """Return whether the format of a file holds all pages or frames of the file from which a picture came."""
     return encoders.format_of(path) in (encoders.ANIMATED if picture.animated else ("TIFF",))
 
 
 def has_alpha(path: str | Path) -> bool:
-    """Whether the format of a file holds transparency."""
+    """Return whether the format of a file holds transparency."""
     return encoders.format_of(path) in encoders.WITH_ALPHA
 
 

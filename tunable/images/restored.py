@@ -22,7 +22,7 @@ class Record:
         self._lines = _read(self._path)
 
     def holds(self, source: Path, target: Path) -> bool:
-        """Whether `target` is there, whole, as these settings made it from `source` as it is now."""
+        """Return whether `target` is there, whole, as these settings made it from `source` as it is now."""
         line = self._lines.get(self._name(target))
         try:
             return line is not None and line == self._line(source, target)
@@ -45,7 +45,7 @@ class Record:
 
 
 def made_in(folder: Path) -> set[Path]:
-    """The files that restored pictures became in a folder."""
+    """Return the files that restored pictures became in a folder."""
     return {folder / name for name in _read(folder / NAME) if isinstance(name, str)}
 
 

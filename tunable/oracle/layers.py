@@ -19,12 +19,17 @@ _PADDING: dict[str, _Padding] = {"zeros": "constant", "reflect": "reflect", "rep
 
 
 def phi(form: str, omega: np.ndarray, tensors: Tensors) -> np.ndarray:
-    """alpha = phi(omega) (Eq. 6): omega (p,) or (N, p) -> alpha (k,) or (N, k).
+    """Compute alpha = phi(omega) (Eq. 6).
 
-    affine    W omega + c                         phi.weight (p, p), phi.bias (p,)
-    identity  omega
-    se        softmax(B relu(A omega + a) + b)    phi.0.weight, phi.0.bias, phi.2.weight, phi.2.bias
-    base      (1, omega), k = p + 1
+    Args:
+        form: affine: W omega + c, from phi.weight (p, p) and phi.bias (p,); identity: omega;
+            se: softmax(B relu(A omega + a) + b), from phi.0.weight, phi.0.bias, phi.2.weight and phi.2.bias;
+            base: (1, omega), for k = p + 1 kernels.
+        omega: (p,) or (N, p).
+        tensors: of the layer, by local name.
+
+    Returns:
+        alpha, (k,) or (N, k).
     """
     omega = float64(omega)
     if form == "affine":
@@ -60,7 +65,7 @@ def conv(
     groups: int = 1,
     padding_mode: str = "zeros",
 ) -> np.ndarray:
-    """The tunable convolution (Eqs. 1-6) of one, two or three dimensions: x (N, in, *size) -> (N, out, *size').
+    """Compute the tunable convolution (Eqs. 1-6) of one to three dimensions: x (N, in, *size) -> (N, out, *size').
 
     weight (k, out, in / groups, *kernel size), bias (k, out) or absent; padding_mode zeros, reflect or replicate.
     """
@@ -96,7 +101,7 @@ def conv_transpose(
     dilation: int | tuple[int, ...] = 1,
     groups: int = 1,
 ) -> np.ndarray:
-    """The transposed tunable convolution: x (N, in, *size) -> (N, out, *size'), the adjoint of `conv` in x.
+    """Compute the transposed tunable convolution, the adjoint of `conv` in x: x (N, in, *size) -> (N, out, *size').
 
     weight (k, in, out / groups, *kernel size), bias (k, out) or absent. Every input pixel i adds k[u] x[i] to the
     output pixel i stride + u dilation - padding; size' = (size - 1) stride - 2 padding + dilation (kernel size - 1)
@@ -125,7 +130,7 @@ def conv_transpose(
 
 
 def linear(x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form: str) -> np.ndarray:
-    """The tunable linear layer: x (N, ..., in) -> (N, ..., out); weight (k, out, in), bias (k, out) or absent."""
+    """Compute the tunable linear layer, x (N, ..., in) -> (N, ..., out); weight (k, out, in), bias (k, out) or none."""
     kernel, bias = _kernels(phi_form, omega, tensors, len(x))
     x = float64(x)
     rows = x.reshape(len(x), -1, x.shape[-1])
@@ -134,7 +139,7 @@ def linear(x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form: str) ->
 
 
 def parameter(omega: np.ndarray, tensors: Tensors, phi_form: str) -> np.ndarray:
-    """The tunable free parameter: weight (k, *shape) -> (*shape), or (N, *shape) for omega (N, p)."""
+    """Compute the tunable free parameter: weight (k, *shape) -> (*shape), or (N, *shape) for omega (N, p)."""
     return aggregate(phi(phi_form, omega, tensors), tensors["weight"])
 
 
@@ -142,9 +147,19 @@ _NORM_AXES = {"layer_norm": (-1,), "layer_norm2d": (1,), "instance_norm2d": (2, 
 
 
 def norm(kind: str, x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form: str, *, eps: float) -> np.ndarray:
-    """A norm with tunable scale and shift, as x: weight (k, C), bias (k, C); variance biased.
+    """Compute a norm with tunable scale and shift, variance biased.
 
-    kind  layer_norm over the last axis; layer_norm2d over the channels, instance_norm2d over the pixels of (N, C, H, W)
+    Args:
+        kind: layer_norm, over the last axis of x (N, ..., C); layer_norm2d, over the channels of x (N, C, H, W);
+            instance_norm2d, over its pixels.
+        x: the input.
+        omega: (p,) or (N, p).
+        tensors: weight (k, C), bias (k, C) and phi's.
+        phi_form: the form of phi.
+        eps: what is added to the variance.
+
+    Returns:
+        A tensor of the shape of x.
     """
     scale, shift = _kernels(phi_form, omega, tensors, len(x))
     x = float64(x)
@@ -199,7 +214,7 @@ def _global_mean(x: np.ndarray) -> np.ndarray:
 
 
 def part(tensors: Tensors, name: str) -> Tensors:
-    """The parameters of a layer inside another."""
+    """Return the parameters of a layer inside another, by their names in it."""
     return {local.removeprefix(name + "."): value for local, value in tensors.items() if local.startswith(name + ".")}
 
 
@@ -248,7 +263,7 @@ def _affine(x: np.ndarray, tensors: Tensors, name: str) -> np.ndarray:
 
 
 def rows_of(omega: np.ndarray, n: int) -> np.ndarray:
-    """omega (p,) or (N, p) as (N, p)."""
+    """Return omega (p,) or (N, p) as (N, p)."""
     omega = float64(omega)
     if omega.ndim == 2 and len(omega) != n:
         raise TunableError(f"omega has {len(omega)} rows for a batch of {n}")

@@ -27,15 +27,20 @@ from tunable.weights import vgg
 
 
 def target(specs: list[Objective], index: int, sample: dict[str, np.ndarray], omega: np.ndarray) -> np.ndarray:
-    """What an objective pulls the restored picture to, (N, C, H, W).
+    """Compute what an objective pulls the restored picture to.
 
-    specs   the objectives of the recipe; index: the place of this one
-    sample  `clean` y and `degraded` z, both (N, C, H, W)
+    For `rec` it is y. For `noise` it is y_eta = y + r nu (z - y) (Eq. 9), r being the objective's own omega (`keep`) or
+    one minus it (`remove`). For `blur` it is y_eta + omega gamma (y_eta - g * y_eta) (4.1.2), y_eta being the target of
+    the objective that `noise_objective` names, and g a Gaussian with reflected borders.
 
-    rec     y
-    noise   y_eta = y + r nu (z - y) (Eq. 9), r = own omega (`keep`) or 1 - own omega (`remove`)
-    blur    y_eta + own omega gamma (y_eta - g * y_eta) (4.1.2), y_eta the target of the objective that
-            `noise_objective` names, g a Gaussian with reflected borders
+    Args:
+        specs: the objectives of the recipe.
+        index: the place of this one.
+        sample: `clean` y and `degraded` z, both (N, C, H, W).
+        omega: (p,) or (N, p).
+
+    Returns:
+        (N, C, H, W).
     """
     spec, clean = specs[index], float64(sample["clean"])
     if spec.kind == "rec":
@@ -58,11 +63,21 @@ def objective(
     omega: np.ndarray,
     discriminator: Tensors | None = None,
 ) -> np.ndarray:
-    """L_i of every sample, (N,): not yet times omega or lambda.
+    """Compute L_i of every sample, not yet times omega or lambda.
 
-    rec, noise, blur  the mean distance to `target`, rec and noise in the part of the colour space that they name
-    gan               `perceptual`, by the recipe's discriminator with these weights (None: where its training starts)
-    style             `style`
+    For `rec`, `noise` and `blur` it is the mean distance to `target`, for `rec` and `noise` in the part of the colour
+    space that they name; for `gan` it is `perceptual`, for `style` it is `style`.
+
+    Args:
+        recipe: the recipe.
+        index: the place of the objective.
+        restored: (N, C, H, W).
+        sample: pictures by name, of the same shape.
+        omega: (p,) or (N, p).
+        discriminator: the weights of the recipe's discriminator; None: those from which its training starts.
+
+    Returns:
+        (N,).
     """
     spec = recipe.objectives[index]
     if spec.kind == "gan":
@@ -100,7 +115,7 @@ def perceptual(
 def discriminator_loss(
     recipe: Recipe, restored: np.ndarray, sample: dict[str, np.ndarray], discriminator: Tensors | None = None
 ) -> float:
-    """What the discriminator is trained on: the mirror image of adv, not weighted by omega (section 4.1.3)."""
+    """Compute what the discriminator is trained on: the mirror image of adv, not weighted by omega (section 4.1.3)."""
     real, fake = _realness(recipe, sample["clean"], restored, discriminator)
     return float(_relativistic(fake, real).mean())
 
@@ -120,12 +135,11 @@ def _relativistic(high: np.ndarray, low: np.ndarray) -> np.ndarray:
 
 
 def style(recipe: Recipe, spec: Style, restored: np.ndarray, sample: dict[str, np.ndarray]) -> np.ndarray:
-    """gram_weight gram + vgg_weight vgg + tv_weight tv + uv_weight uv of every sample, (N,) (section 4.2).
+    """Compute gram_weight gram + vgg_weight vgg + tv_weight tv + uv_weight uv of every sample, (N,) (section 4.2).
 
-    gram  sum of squared differences to the Gram matrix F F^T / (C H W) of the style picture, F VGG-19's relu3_3
-    vgg   mean squared difference of relu3_3 to the clean picture's
-    tv    mean absolute difference of neighbours, down plus right
-    uv    mean squared difference of BT.601's U and V to the clean picture's
+    gram is the sum of squared differences to the Gram matrix F F^T / (C H W) of the style picture, F being VGG-19's
+    relu3_3; vgg the mean squared difference of relu3_3 to the clean picture's; tv the mean absolute difference of
+    neighbours, down plus right; uv the mean squared difference of BT.601's U and V to the clean picture's.
     """
     restored, clean, tensors = float64(restored), float64(sample["clean"]), vgg.weights(recipe.features)
     styled, content = (features(x, tensors, vgg.RELU3_3) for x in (restored, clean))
@@ -138,7 +152,7 @@ def style(recipe: Recipe, spec: Style, restored: np.ndarray, sample: dict[str, n
 
 
 def style_gram(recipe: Recipe, spec: Style) -> np.ndarray:
-    """The style picture's Gram matrix, (1, C, C)."""
+    """Compute the style picture's Gram matrix, (1, C, C)."""
     return _gram(features(float64(style_picture(spec)), vgg.weights(recipe.features), vgg.RELU3_3))
 
 

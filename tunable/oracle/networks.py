@@ -11,7 +11,17 @@ BATCH_NORM_EPS = 1e-5
 
 
 def unet(pictures: np.ndarray, omega: np.ndarray, spec: UNetSpec, tensors: Tensors) -> np.ndarray:
-    """The tunable U-Net (docs/method.md, "Networks"): pictures (N, 3, H, W), omega (p,) or (N, p) -> (N, 3, H, W)."""
+    """Compute the tunable U-Net (docs/method.md, "Networks").
+
+    Args:
+        pictures: (N, 3, H, W).
+        omega: (p,) or (N, p).
+        spec: the network's specification.
+        tensors: its parameters by name.
+
+    Returns:
+        (N, 3, H, W).
+    """
 
     def layer(x: np.ndarray, name: str, **options) -> np.ndarray:
         return conv(x, omega, part(tensors, name), spec.phi, **options)
@@ -36,7 +46,17 @@ def unet(pictures: np.ndarray, omega: np.ndarray, spec: UNetSpec, tensors: Tenso
 
 
 def compact(pictures: np.ndarray, omega: np.ndarray, spec: CompactSpec, tensors: Tensors) -> np.ndarray:
-    """The tunable Compact (docs/method.md, "Networks"): (N, 3, H, W), omega (p,) or (N, p) -> (N, 3, sH, sW)."""
+    """Compute the tunable Compact (docs/method.md, "Networks").
+
+    Args:
+        pictures: (N, 3, H, W).
+        omega: (p,) or (N, p).
+        spec: the network's specification.
+        tensors: its parameters by name.
+
+    Returns:
+        (N, 3, upscale H, upscale W).
+    """
     y, factor = float64(pictures), spec.upscale
     for place in range(spec.blocks + 1):
         y = conv(y, omega, part(tensors, f"body.{2 * place}"), spec.phi, padding=1)
@@ -64,7 +84,7 @@ def features(pictures: np.ndarray, tensors: Tensors, layer: str) -> np.ndarray:
 
 
 def realness(pictures: np.ndarray, settings: Discriminator, tensors: Tensors) -> np.ndarray:
-    """What the discriminator says of every picture: (N, 3, H, W) -> (N,), higher where it looks clean."""
+    """Score pictures as the discriminator does: (N, 3, H, W) -> (N,), higher where a picture looks clean."""
     x = float64(pictures)
     for index in range(2 * settings.scales):
         halve = index % 2

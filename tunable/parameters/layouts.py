@@ -27,14 +27,14 @@ Parameter = tuple[str, tuple[int, ...]]  # name, shape
 
 
 def layout(spec: NetworkSpec, num_objectives: int) -> Iterator[Parameter]:
-    """Every parameter of the network of `spec` for p objectives, 0: its plain form."""
+    """Go through every parameter of the network of `spec` for p objectives; 0 means its plain form."""
     layers = _Layers(num_objectives, spec.phi)
     norms = _Layers(num_objectives if getattr(spec, "tunable_norms", False) else 0, spec.phi)
     return _LAYOUTS[spec.name](spec, layers, norms)
 
 
 def count(parameters: Iterator[Parameter], most: int) -> int:
-    """How many numbers the parameters hold; counting ends where they are more than `most`."""
+    """Count the numbers that the parameters hold; counting ends where they are more than `most`."""
     total = 0
     for _, shape in parameters:
         total += math.prod(shape)

@@ -11,11 +11,13 @@ ROLES = ("kernel", "bias", "phi", *CONSTANTS)
 class ParameterSpec(NamedTuple):
     """One parameter of a network, as a twin declares it.
 
-    shape    as stored, kernel axis first for tunable ones
-    role     `kernel` and `bias` (of a convolution or a linear layer), `phi`, `one`, `zero`, `quarter`
-             (norms and free parameters: the value they start from)
-    fan_in   inputs per output of the layer, for `kernel` and `bias`
-    phi      form of the layer's phi when tunable, "" for an ordinary layer
+    Attributes:
+        name: its name in the network.
+        shape: as it is stored, the axis of kernels first for a tunable one.
+        role: `kernel` or `bias` of a convolution or a linear layer, `phi`, or what a norm's or a free parameter starts
+            from: `one`, `zero`, `quarter`.
+        fan_in: inputs per output of the layer, for `kernel` and `bias`.
+        phi: the form of the layer's phi when tunable, "" for an ordinary layer.
     """
 
     name: str

@@ -20,18 +20,20 @@ from tunable.specs.schema import Place, Section
 
 
 class Initial(Section):
-    """Named starts of the tunable layers (`initial:` in a recipe).
+    """How tunable layers start (`initial:` in a recipe).
 
-    constant   k_i independent, phi nearly constant in omega: weight N(0, phi_scale^2), bias 1/sqrt p
-    identity   k_i independent, phi the identity plus N(0, phi_scale^2)
-    equal      k_i equal, phi weight N(0, phi_scale^2), bias 1/p
-    paper      kernels and phi N(0, 0.01^2), biases 0: the reference implementation's (for loading, not training)
+    phi `base` has no map to start: its base kernel is ordinary, and its differences are independent kernels times
+    `difference`. phi `identity` has no map either, and its k_i are independent. phi `se` starts with ordinary linear
+    layers.
 
-    phi `base` has no map to start: its base kernel is ordinary and its differences are independent
-    kernels times `difference`. phi `identity` has none either: the k_i are independent.
-    phi `se` starts with ordinary linear layers.
-
-    weights: a weights file of the same network, from which a run starts instead (fine-tuning).
+    Attributes:
+        start: where kernels and phi start. `constant`: k_i independent, phi nearly constant in omega, its weight
+            N(0, phi_scale^2), its bias 1/sqrt p. `identity`: k_i independent, phi the identity plus N(0, phi_scale^2).
+            `equal`: k_i equal, phi's weight N(0, phi_scale^2), its bias 1/p. `paper`: kernels and phi N(0, 0.01^2),
+            biases of layers 0, as in the reference implementation (for loading, not for training).
+        phi_scale: the standard deviation above.
+        difference: what the differences of phi `base` are multiplied by.
+        weights: a weights file of the same network, from which a run starts instead (fine-tuning).
     """
 
     start: Literal["constant", "identity", "equal", "paper"] = "constant"
@@ -41,7 +43,19 @@ class Initial(Section):
 
 
 def starting_weights(specs: list[ParameterSpec], seed: int, initial: Initial | None = None) -> dict[str, np.ndarray]:
-    """Draw the starting value, float32, of every parameter in `specs`."""
+    """Draw the starting value of every parameter.
+
+    Args:
+        specs: the parameters.
+        seed: of the draws.
+        initial: how tunable layers start; None: the default.
+
+    Returns:
+        float32 arrays by name.
+
+    Raises:
+        TunableError: for a parameter of an unknown role.
+    """
     initial = initial or Initial()
     return {spec.name: _draw(spec, seed, initial).astype(np.float32) for spec in specs}
 

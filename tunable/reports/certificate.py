@@ -26,12 +26,12 @@ BINS = ((0.0, "above 0: fails"), (-0.5, "-0.5 to 0"), (-1.0, "-1 to -0.5"), (-2.
 
 
 def bound(row: Row) -> str:
-    """The limit as a page prints it: \"<= 2.0e-06\", and \">= 1.0e-03\" of a negative control."""
+    """Return the limit as a page prints it: "<= 2.0e-06", and ">= 1.0e-03" of a negative control."""
     return f"{'>=' if row.at_least else '<='} {row.limit:.1e}"
 
 
 def needed(row: Row) -> str:
-    """The least limit, to two digits, with which the row passes (a control: the greatest)."""
+    """Return the least limit, to two digits, with which the row passes (a control: the greatest)."""
     if not math.isfinite(row.error):
         return "none"
     if row.error == 0:
@@ -44,12 +44,12 @@ def needed(row: Row) -> str:
 
 
 def compared_rmse(row: Row) -> str:
-    """The ratio of `Row.rmse` to two digits, "" where there is none."""
+    """Return the ratio of `Row.rmse` to two digits, "" where there is none."""
     return "" if row.rmse is None else f"{row.rmse:.2f}" if row.rmse < 100 else f"{row.rmse:.1e}"
 
 
 def print_table(certificate: Certificate) -> None:
-    """A summary, the worst row of every stage and pair, what they mean and what ran, then the verdict."""
+    """Print a summary, the worst row of every stage and pair, what they mean and what ran, then the verdict."""
     console = Console(width=None if Console().is_terminal else 140, markup=False, emoji=False, highlight=False)
     table = Table(title=Text(printable(f"Parity of {certificate.source}")), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("stage", "compared", "worst at ω", "where"):
@@ -81,7 +81,7 @@ def print_table(certificate: Certificate) -> None:
 
 
 def notes(certificate: Certificate) -> list[str]:
-    """What stands below the table, a line each."""
+    """Return the lines that stand below the table."""
     lines = [f"{name}: {value}" for name, value in certificate.subject.items()]
     lines += [f"first layer that differs, {pair}: {first}" for pair, first in first_differences(certificate).items()]
     lines += remarks(certificate)
@@ -92,7 +92,7 @@ def notes(certificate: Certificate) -> list[str]:
 
 
 def remarks(certificate: Certificate) -> list[str]:
-    """What must be known beside the numbers, each reason once, with all that it holds for."""
+    """Return what must be known beside the numbers, each reason once, with all that it holds for."""
     lines = []
     if "training" in certificate.gaps:
         lines.append(
@@ -118,7 +118,7 @@ def _merged(lines: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def first_differences(certificate: Certificate) -> dict[str, str]:
-    """Of every two frameworks: the first layer that differs at all; of every pair: the first beyond its limit."""
+    """Return for two frameworks the first layer that differs at all; for a pair the first beyond its limit."""
     differences = {}
     for row in certificate.rows:
         if row.stage not in ("layer", "layer output"):
@@ -131,12 +131,12 @@ def first_differences(certificate: Certificate) -> dict[str, str]:
 
 
 def page(certificate: Certificate) -> str:
-    """The certificate as one HTML page."""
+    """Render the certificate as one HTML page."""
     return render("certificate.html.j2", title="Parity certificate", **context(certificate))
 
 
 def context(certificate: Certificate) -> dict:
-    """What the certificate's part of a page needs."""
+    """Return the values that the certificate's part of a page needs."""
     rows = [
         (row, *certificate.counts(row), bound(row), needed(row), compared_rmse(row)) for row in certificate.summary()
     ]
@@ -166,7 +166,7 @@ class HeatMap(NamedTuple):
 
 
 def heat_maps(certificate: Certificate) -> list[HeatMap]:
-    """One map for every pair whose layers were compared: the layers in calling order, then the network's output."""
+    """Return one map for every pair whose layers were compared: layers in calling order, then the network's output."""
     pairs: dict[str, dict[str, dict[str, tuple[int, str]]]] = {}
     for row in certificate.rows:
         if row.stage in MAPPED and row.parts:

@@ -90,10 +90,12 @@ def loss_curves(path: str | Path, curves: dict[str, np.ndarray], window: int = 2
 
 
 def layer_overheads(path: str | Path, rows: list[dict], claims: dict[int, float]) -> None:
-    """Overhead of one omega over channels, a panel for each kernel size of dense convolutions; the claims dashed.
+    """Draw the overhead of one omega over channels, a panel for each kernel size of dense convolutions.
 
-    rows    of layer_benchmark.summary
-    claims  p -> the overhead below which the paper finds it
+    Args:
+        path: the PNG.
+        rows: what tunable.benchmark.layer_timing.summary returned.
+        claims: by p, the overhead below which the paper finds it, which is drawn dashed.
     """
     rows = [row for row in rows if (row["kind"], row["batch"], row["backward"]) == ("dense", 1, False) and row["p"]]
     kernels = sorted({row["kernel"] for row in rows})

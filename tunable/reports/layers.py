@@ -33,19 +33,19 @@ def document(rows: list[dict]) -> str:
 
 
 def one_omega(rows: list[dict]) -> list[str]:
-    """A Markdown table, channels across; the ordinary layer's second copy is the noise."""
+    """Write a Markdown table of one omega, channels across; the ordinary layer's second copy is the noise."""
     chosen = [row for row in rows if row["batch"] == 1 and row["form"] in (SHARED, AGAIN)]
     return _table(chosen, lambda row: (_name(row), f"p = {row['p']}" if row["form"] == SHARED else row["form"]))
 
 
 def per_sample(rows: list[dict]) -> list[str]:
-    """A Markdown table, channels across."""
+    """Write a Markdown table of omega per sample, channels across."""
     chosen = [row for row in rows if row["batch"] > 1 and (row["form"] == AGAIN or row["p"])]
     return _table(chosen, lambda row: (_name(row), _form(row)))
 
 
 def missed(rows: list[dict]) -> list[str]:
-    """One line for each dense convolution above its limit, or one that says there is none."""
+    """Write one line for each dense convolution above its limit, or one that says there is none."""
     lines = []
     noise = {_place(row): row["ratio"] for row in rows if row["form"] == AGAIN}
     for row in rows:
@@ -65,7 +65,7 @@ def missed(rows: list[dict]) -> list[str]:
 
 
 def limit_of(row: dict) -> float | None:
-    """The overhead wanted at most: of dense convolutions of WIDE channels and more, one omega or auto's form."""
+    """Return the overhead that is wanted at most; None but for dense convolutions of WIDE channels and more."""
     if row["kind"] != "dense" or row["channels"] < WIDE:
         return None
     if row["form"] == SHARED:
@@ -74,7 +74,7 @@ def limit_of(row: dict) -> float | None:
 
 
 def auto(rows: list[dict]) -> list[str]:
-    """Lines of Python for each framework."""
+    """Write the table of fastest forms as lines of Python for each framework."""
     lines = []
     for name in dict.fromkeys(row["backend"] for row in rows):
         for device, forms in fastest([row for row in rows if row["backend"] == name]).items():

@@ -40,7 +40,7 @@ def write(out: str | Path, rows: list[Measurement], summary: list[dict], model: 
 
 
 def document(summary: list[dict], model: Model) -> str:
-    """The Markdown table with what its numbers mean: omega's names and the measuring protocol."""
+    """Write the Markdown table with what its numbers mean: omega's names and the measuring protocol."""
     objectives = ", ".join(model.objectives) or "none (plain network)"
     doubtful = {row["omega"] for row in summary if row["omega"] and doubt(row["omega"], model.header.trained)}
     note = f" *: hardly or never trained, which was {describe(model.header.trained or ())}." if doubtful else ""
@@ -48,7 +48,7 @@ def document(summary: list[dict], model: Model) -> str:
 
 
 def to_csv(rows: list[dict]) -> str:
-    """Rows as CSV text; omega becomes columns omega_1 .. omega_p, floats keep six decimals."""
+    """Write rows as CSV text; omega becomes columns omega_1 .. omega_p, and floats keep six decimals."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for number, row in enumerate(rows):
@@ -65,9 +65,12 @@ def to_csv(rows: list[dict]) -> str:
 
 
 def markdown(summary: list[dict], marked: Collection[tuple] = ()) -> str:
-    """The means as a Markdown table, one row per omega, sigma and rho; what was not measured or varied is left out.
+    """Write the means as a Markdown table, one row per omega, sigma and rho.
 
-    marked  omega that get an asterisk
+    Args:
+        summary: the means, as tunable.evaluation.measuring.summarise returns them; what was not measured or varied is
+            left out.
+        marked: omega that get an asterisk.
     """
     levels = {"sigma": "σ", "rho": "ρ"} if any(row["rho"] for row in summary) else {"sigma": "σ"}
     if is_enlarged(summary):

@@ -20,14 +20,14 @@ NUM_OBJECTIVES = "p, how many objectives omega weighs; 0 builds the plain form, 
 
 
 def fields(spec: type[NetworkBase]) -> dict[str, FieldInfo]:
-    """The fields that are arguments, by name: what the specification adds comes before what every network has."""
+    """Return the fields that are arguments, by name; those that every network has come last."""
     common = [name for base in spec.__mro__[1:] for name in getattr(base, "model_fields", {})]
     names = sorted(spec.model_fields, key=lambda name: name in common)
     return {name: spec.model_fields[name] for name in names if name not in NOT_ARGUMENTS}
 
 
 def signature(spec: type[NetworkBase]) -> inspect.Signature:
-    """The constructor's signature: `num_objectives` and every argument with its default, all of them keywords.
+    """Make the constructor's signature: `num_objectives` and every argument with its default, all of them keywords.
 
     Args:
         spec: the specification of the network.
@@ -56,7 +56,7 @@ class ClassSignature:
 
 
 def documentation(summary: str | None, spec: type[NetworkBase]) -> str:
-    """A class's docstring with every argument of its constructor.
+    """Write a class's docstring with every argument of its constructor.
 
     Args:
         summary: what the class says of itself; None where docstrings are left out (`python -OO`).
@@ -73,7 +73,7 @@ def documentation(summary: str | None, spec: type[NetworkBase]) -> str:
 
 
 def validated(network: str, spec: type[NetworkBase], arguments: dict[str, Any]) -> NetworkBase:
-    """The specification that a class's constructor was given as keywords.
+    """Make the specification that a class's constructor was given as keywords.
 
     Args:
         network: the class's name, for messages.

@@ -15,14 +15,17 @@ DISCRIMINATOR = "discriminator"  # the column of its loss in a run's log
 
 
 class Discriminator(Section):
-    """Who tells restored pictures from clean ones (`discriminator:` in a recipe; section 4.1.3, after ESRGAN).
+    """The network that tells restored pictures from clean ones (`discriminator:` in a recipe; section 4.1.3).
 
-    At each of `scales` scales a 3x3 convolution and a 4x4 one that halves the picture, each followed by a batch norm
-    (the very first is not) and a leaky ReLU; the mean over all pixels; two linear layers with `hidden` units between,
-    the last without a bias: the losses are of differences.
+    It is ESRGAN's with fewer scales: at each of `scales` scales a 3x3 convolution and a 4x4 one that halves the
+    picture, each followed by a batch norm (the very first is not) and a leaky ReLU; the mean over all pixels; two
+    linear layers with `hidden` units between, the last without a bias, for the losses are of differences.
 
-    channels   of the first scale, doubled at each that follows, up to eight times as many
-    optimizer  its own; its learning rate follows the recipe's schedule
+    Attributes:
+        channels: of the first scale; they double at each scale that follows, up to eight times as many.
+        scales: how many there are.
+        hidden: units between the linear layers.
+        optimizer: its own; its learning rate follows the recipe's schedule.
     """
 
     channels: int = Field(default=64, ge=1, le=2**14)
@@ -32,15 +35,15 @@ class Discriminator(Section):
 
     @property
     def least(self) -> int:
-        """Pixels that a picture needs along each side."""
+        """Return how many pixels a picture needs along each side."""
         return 2**self.scales
 
     def widths(self) -> list[int]:
-        """Channels of every scale."""
+        """Return the channels of every scale."""
         return [self.channels * min(2**scale, 8) for scale in range(self.scales)]
 
     def specs(self) -> list[ParameterSpec]:
-        """Every parameter, in order."""
+        """Return the spec of every parameter, in order."""
         specs: list[ParameterSpec] = []
         before = 3
         for scale, width in enumerate(self.widths()):
@@ -61,7 +64,7 @@ class Discriminator(Section):
 
     @property
     def multiply_adds(self) -> float:
-        """Per pixel of the picture, but for the linear layers."""
+        """Return the multiply-adds per pixel of the picture, without those of the linear layers."""
         kernels = [spec for spec in self.specs() if spec.role == "kernel" and len(spec.shape) == 4]
         areas = (0.25 ** ((i + 1) // 2) for i in range(len(kernels)))
         total = 0.0

@@ -69,7 +69,7 @@ def _children(node: yaml.Node | None) -> list[yaml.Node]:
 
 
 def read_yaml(text: str) -> Any:
-    """The values of a YAML document; ValueError, on one line, for what is none or holds too much."""
+    """Read the values of a YAML document; ValueError, on one line, for what is none or holds too much."""
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - a safe loader
     except yaml.YAMLError as error:
@@ -79,7 +79,7 @@ def read_yaml(text: str) -> Any:
 
 
 def read_json(text: str) -> Any:
-    """The values of JSON; ValueError for what is none, or nested more than DEPTH deep."""
+    """Read the values of JSON; ValueError for what is none, or nested more than DEPTH deep."""
     try:
         values = json.loads(text)
     except RecursionError:
@@ -104,10 +104,10 @@ def check_depth(values: Any) -> None:
 
 
 def is_mapping(values: Any) -> TypeGuard[dict[str, Any]]:
-    """Whether plain values are a mapping."""
+    """Return whether plain values are a mapping."""
     return isinstance(values, dict)
 
 
 def is_list(values: Any) -> TypeGuard[list[Any]]:
-    """Whether plain values are a list."""
+    """Return whether plain values are a list."""
     return isinstance(values, list)

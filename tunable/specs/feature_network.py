@@ -19,9 +19,10 @@ HOW = (
 class VGG(Section):
     """Which VGG-19 gives the features (`vgg:` in a recipe): one of `weights` and `seed`.
 
-    weights  a file that tools/vgg19.py made
-    seed     fixed random weights instead, which see texture too but know no objects
-    width    channels of the first stage; other than 64 only with `seed`
+    Attributes:
+        weights: a file that tools/vgg19.py made.
+        seed: of random weights instead, which stay as drawn; they see texture too but know no objects.
+        width: channels of the first stage, 64 unless there is a `seed`.
     """
 
     weights: Place | None = None

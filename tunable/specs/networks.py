@@ -358,7 +358,7 @@ def up_down(channels: int, convs: int) -> int:
 
 
 def shuffles(upscale: int) -> list[int]:
-    """The factors of the pixel shuffles that enlarge `upscale` times."""
+    """Return the factors of the pixel shuffles that enlarge `upscale` times."""
     return {1: [], 2: [2], 3: [3], 4: [2, 2], 8: [2, 2, 2]}[upscale]
 
 

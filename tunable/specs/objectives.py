@@ -73,7 +73,8 @@ class Perceptual(_Distance):
 class Style(_Objective):
     """gram_weight gram + vgg_weight vgg + tv_weight tv + uv_weight uv (section 4.2, `style`).
 
-    image  a picture in the style, shrunk to at most `size` pixels along its longer side
+    Attributes:
+        image: a picture in the style, which is shrunk to at most `size` pixels along its longer side.
     """
 
     kind: Literal["style"]
@@ -89,7 +90,7 @@ Objective = Annotated[Reconstruction | NoisePreservation | Sharpening | Perceptu
 
 
 def noise_place(objectives: list[Objective], spec: Sharpening) -> int:
-    """The place of the objective that `spec.noise_objective` names; ValueError where it is none of kind `noise`."""
+    """Return the place of the objective that `spec.noise_objective` names; ValueError unless its kind is `noise`."""
     places = {objective.name: i for i, objective in enumerate(objectives) if objective.kind == "noise"}
     if spec.noise_objective not in places:
         known = ", ".join(places) or "there is none"

@@ -37,18 +37,20 @@ class _Moments(Section):
 
 
 class Adam(_Moments):
-    """D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", 2015; eps outside the root.
+    """Adam (D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", 2015), with eps outside the root.
 
-    weight_decay  times the weight, added to its gradient (L2)
+    Attributes:
+        weight_decay: times the weight, what is added to its gradient (L2).
     """
 
     kind: Literal["adam"] = "adam"
 
 
 class AdamW(_Moments):
-    """I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", 2019.
+    """AdamW (I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", 2019).
 
-    weight_decay  times learning rate and weight, taken from the weight itself
+    Attributes:
+        weight_decay: times learning rate and weight, what is taken from the weight itself.
     """
 
     kind: Literal["adamw"] = "adamw"
@@ -58,8 +60,9 @@ class AdamW(_Moments):
 class SGD(Section):
     """Gradient descent. With momentum: v = momentum v + g, at the first step g, and the weight moves by -rate v.
 
-    weight_decay  times the weight, added to its gradient (L2)
-    nesterov      the weight moves by -rate (g + momentum v)
+    Attributes:
+        weight_decay: times the weight, what is added to its gradient (L2).
+        nesterov: whether the weight moves by -rate (g + momentum v) instead.
     """
 
     kind: Literal["sgd"] = "sgd"

@@ -175,7 +175,7 @@ class Recipe(Section):
         return self.num_objectives if self.network.tunable else 0
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as plain values that `parse` accepts again, without what its objectives do not use."""
+        """Return the recipe as plain values that `parse` accepts again, without what its objectives do not use."""
         unused = {name for name, used in (("vgg", self.perceptual), ("discriminator", self.adversarial)) if not used}
         return self.model_dump(mode="json", by_alias=True, exclude=unused)
 

@@ -64,7 +64,7 @@ class LogUniform(_Sampler):
         return (self.low ** rng.uniform(size=(n, p))).astype(np.float32)
 
     def span(self, p: int) -> tuple[tuple[float, float], ...]:
-        """The least and the largest that each of p knobs can be: `low` and 1."""
+        """Return the least and the largest that each of p knobs can be: `low` and 1."""
         return ((self.low, 1.0),) * p
 
 
@@ -169,7 +169,7 @@ class Fixed(_Sampler):
         return np.tile(np.asarray(self.value, dtype=np.float32), (n, 1))
 
     def span(self, p: int) -> tuple[tuple[float, float], ...]:
-        """The value of each knob, twice, for it is the least and the largest."""
+        """Return the value of each knob, twice, for it is the least and the largest."""
         return tuple((value, value) for value in self.value)
 
     def check(self, num_objectives: int, steps: int) -> None:
@@ -199,7 +199,7 @@ class Mixture(_Sampler):
         return drawn[choice, np.arange(n)]
 
     def span(self, p: int) -> tuple[tuple[float, float], ...]:
-        """The least and the largest that any of the samplers can draw for each of p knobs."""
+        """Return the least and the largest that any of the samplers can draw for each of p knobs."""
         spans = np.array([sampler.span(p) for sampler in self.of])
         lows, highs = spans[..., 0].min(0), spans[..., 1].max(0)
         return tuple(zip(lows.tolist(), highs.tolist(), strict=True))

@@ -1,8 +1,8 @@
 """The checkpoints of a run: weights, optimizer state and step, from which it continues bit for bit.
 
     DIR/checkpoints/step-00000500.safetensors   tensors `weights.<name>` and `state.<name>`; as metadata the step, the
-                                                recipe, digests of the files that it names (tunable.training.sources),
-                                                and who trained
+                                                recipe, digests of the files that it names
+                                                (tunable.training.recipe_files), and who trained
 
 A run is a pure function of its recipe and those files, so an older checkpoint leads to the same result as a newer one:
 where the newest is damaged, the one before it is taken.
@@ -19,8 +19,8 @@ from tunable.errors import CheckFailed, CheckpointError, RecipeError, TunableErr
 from tunable.files import sweep
 from tunable.parameters.specs import ParameterSpec
 from tunable.specs.recipe import Recipe, parse
-from tunable.training.sources import Sources
-from tunable.training.sources import difference as difference_of
+from tunable.training.recipe_files import RecipeFiles
+from tunable.training.recipe_files import difference as difference_of
 from tunable.weights import storage
 
 # These may differ, for they change no step; `steps` where the schedule does not depend on it.
@@ -55,7 +55,7 @@ class Checkpoints:
         self.folder = self.out / "checkpoints"
 
     def paths(self) -> list[Path]:
-        """The files, in the order of their steps."""
+        """Return the files, in the order of their steps."""
         files = self.folder.glob("step-*.safetensors")
         return sorted((path for path in files if re.fullmatch(r"step-\d+", path.stem)), key=_step)
 
@@ -66,7 +66,7 @@ class Checkpoints:
             path.unlink(missing_ok=True)
 
     def newest_step(self) -> int | None:
-        """The step of the newest checkpoint, None where there is none."""
+        """Return the step of the newest checkpoint, None where there is none."""
         paths = self.paths()
         return _step(paths[-1]) if paths else None
 
@@ -93,12 +93,12 @@ class Checkpoints:
             path.unlink()
 
     def describe(self) -> str:
-        """What there is to continue from, for a message."""
+        """Say what there is to continue from, for a message."""
         paths = self.paths()
         return f"the newest checkpoint is {paths[-1]}" if paths else "no checkpoint was written before"
 
     def newest(
-        self, recipe: Recipe, sources: Sources, weights: list[ParameterSpec], state: list[ParameterSpec]
+        self, recipe: Recipe, files: RecipeFiles, weights: list[ParameterSpec], state: list[ParameterSpec]
     ) -> Checkpoint | None:
         """Return the newest checkpoint that can be read, None where there is none at all.
 
@@ -106,7 +106,7 @@ class Checkpoints:
 
         Args:
             recipe: of the run, as it is now; what is in `FREE` may differ from the checkpoint's.
-            sources: the files that the recipe names, as they are now.
+            files: the files that the recipe names, as they are now.
             weights: the tensors of the network; a checkpoint with others is damaged.
             state: the tensors of the optimizer, likewise.
 
@@ -134,7 +134,7 @@ class Checkpoints:
             rates = _other_rates(file.recipe, recipe, _step(path))
             if rates:
                 raise CheckpointError(f"{path} was made with another recipe: {rates}")
-            changed = difference_of(file.checkpoint.inputs, sources, self.out)
+            changed = difference_of(file.checkpoint.inputs, files, self.out)
             if changed:
                 raise CheckpointError(f"{path} was made from other files: {changed}")
             if not file.checkpoint.inputs:
@@ -149,7 +149,7 @@ class Checkpoints:
 
 
 def changes(before: dict[str, str], now: dict[str, str]) -> str:
-    """What differs between two parts of a history, "mode was eager, now compile"; "" if they are of one hand."""
+    """Say what differs between two parts of a history, "mode was eager, now compile"; "" if they are of one hand."""
     keys = dict.fromkeys([*now, *before])
     return ", ".join(
         f"{key} was {before.get(key, 'absent')}, now {now.get(key, 'absent')}"

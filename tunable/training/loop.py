@@ -37,7 +37,7 @@ from tunable.specs.reading import expand
 from tunable.specs.recipe import Recipe
 from tunable.training.checkpoints import Checkpoint, Checkpoints, changes
 from tunable.training.interrupts import held_back
-from tunable.training.sources import digests, read_sources, write_sources
+from tunable.training.recipe_files import digests, read_recipe_files, write_recipe_files
 from tunable.training.tensorboard import Events
 from tunable.version import __version__
 from tunable.weights import storage
@@ -97,13 +97,13 @@ def _train(
         say_validation(recipe)
         batches.check()
         check_validation(recipe, max_pixels)
-    sources = read_sources(recipe)
+    files = read_recipe_files(recipe)
     network = backend.build(recipe.network, recipe.network_objectives)
     trainer = backend.trainer(network, recipe)
     specs = backend.specs(network)
     if resumed:
         state = [ParameterSpec(name, value.shape, "zero") for name, value in trainer.state().items()]
-        start = checkpoints.newest(recipe, sources, specs, state)
+        start = checkpoints.newest(recipe, files, specs, state)
         assert start is not None, "newest_step has seen one"
         trainer.load_state(start.state)
         log.info("continuing %s at step %d", out, start.step)
@@ -111,13 +111,13 @@ def _train(
         if given is not None and recipe.initial.weights is not None:
             storage.check_tensors(given, specs, expand(recipe.initial.weights))
         start = Checkpoint(0, given or starting_weights(specs, recipe.seed, recipe.initial), {}, {}, [])
-    start = start._replace(inputs=start.inputs | digests(sources), history=_history(start, recipe, backend))
+    start = start._replace(inputs=start.inputs | digests(files), history=_history(start, recipe, backend))
     backend.assign(network, start.weights)
     model = WeightsModel(backend, network, storage.Header.of(recipe, history=start.history))
     sweep(out)
     checkpoints.sweep()
     write_text(out / "recipe.yaml", yaml.safe_dump(recipe.to_dict(), sort_keys=False))
-    write_sources(out, sources)
+    write_recipe_files(out, files)
     try:
         with _Log(out, recipe, start.step) as records:
             _loop(recipe, batches, model, trainer, records, checkpoints, start, progress)

@@ -257,7 +257,7 @@ def _read_ckpt(path: Path) -> ForeignFile:
 
 
 def is_a_shape(shape: Iterable[int]) -> bool:
-    """Whether a tensor of a network may have it; an axis of 0 hides sizes that numpy cannot hold."""
+    """Return whether a tensor of a network may have it; an axis of 0 hides sizes that numpy cannot hold."""
     shape = tuple(shape)
     return len(shape) <= MOST_AXES and math.prod(side or 1 for side in shape) <= MOST_VALUES
 

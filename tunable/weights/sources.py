@@ -40,7 +40,7 @@ _STRANGE = {  # tensors of other networks and of variants -> what they are
 
 
 def is_buffer(name: str) -> bool:
-    """Whether a tensor of a file, by its name there, follows from others or belongs to training."""
+    """Return whether a tensor of a file, by its name there, follows from others or belongs to training."""
     return bool(_BUFFER.search(name))
 
 
@@ -52,7 +52,7 @@ def check_known(names: Iterable[str]) -> None:
 
 
 def is_swinir(names: Iterable[str]) -> bool:
-    """Whether tensors of these names, by their file, are a SwinIR's."""
+    """Return whether tensors of these names, by their file, are a SwinIR's."""
     return any(name.startswith("layers.0.residual_group.") for name in names)
 
 

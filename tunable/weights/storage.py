@@ -82,9 +82,12 @@ class _Stored(Section):
 class RunState(Section):
     """What a checkpoint of a run says of itself.
 
-    inputs   digests of the files that its recipe names (tunable.training.sources), {} if unknown
-    history  facts of the frameworks and machines that trained, each with the step `from` which it did
-    loss     of the first step of all, None if unknown
+    Attributes:
+        step: how many steps are done.
+        recipe: the recipe as plain values.
+        inputs: digests of the files that the recipe names (tunable.training.recipe_files), {} if unknown.
+        history: the facts of the frameworks and machines that trained, each with the step `from` which it did.
+        loss: of the first step of all, None if unknown.
     """
 
     step: int = Field(ge=0)
@@ -94,12 +97,12 @@ class RunState(Section):
     loss: _Finite | None = None
 
     def to_metadata(self) -> dict[str, str]:
-        """The metadata of a checkpoint's file, every value as JSON."""
+        """Return the metadata of a checkpoint's file, every value as JSON."""
         return {"format": STATE_FORMAT, **{key: json.dumps(value) for key, value in self.model_dump().items()}}
 
     @classmethod
     def of(cls, metadata: dict[str, str], source: str | Path) -> "RunState":
-        """The inverse of `to_metadata`; CheckpointError for a file that is no checkpoint of a run."""
+        """Read the metadata of a checkpoint; CheckpointError for a file that is no checkpoint of a run."""
         format = metadata.get("format")
         if format != STATE_FORMAT:
             raise CheckpointError(f"{source} is not a checkpoint of a run: format {format!r}, wanted {STATE_FORMAT!r}")
@@ -172,7 +175,7 @@ class Header:
         return self.recipe.to_dict() if self.recipe else {}
 
     def known_recipe(self) -> Recipe | None:
-        """The recipe that the network was trained with; None where the file names none.
+        """Return the recipe that the network was trained with; None where the file names none.
 
         Raises:
             RecipeError: for a recipe that this version does not accept.
@@ -183,7 +186,7 @@ class Header:
 
     @classmethod
     def of(cls, recipe: Recipe, step: int | None = None, history: Sequence[dict[str, str]] = ()) -> "Header":
-        """The header of weights trained with `recipe`.
+        """Make the header of weights trained with `recipe`.
 
         Only a history of several parts is kept: an undisturbed run has the same header on every machine.
         """
@@ -194,7 +197,7 @@ class Header:
         return cls(recipe.network, names, ranges, recipe, history=history, step=step, trained=trained)
 
     def to_metadata(self) -> dict[str, str]:
-        """The metadata of a weights file, every value as JSON."""
+        """Return the metadata of a weights file, every value as JSON."""
         values = {
             "network": self.network.model_dump(mode="json"),
             "objectives": self.objectives,
@@ -280,7 +283,7 @@ def _read_recipe(values: dict[str, Any], source: str | Path) -> tuple[Recipe | N
 
 
 def save(path: str | Path, tensors: Tensors, header: Header) -> None:
-    """Write a weights file atomically. Tensors are float32."""
+    """Write float32 tensors, by name, and a header as a weights file, atomically."""
     save_tensors(path, tensors, header.to_metadata())
 
 
@@ -303,7 +306,7 @@ def _without_digest(metadata: dict[str, str]) -> dict[str, str]:
 
 
 def digest(tensors: Tensors, metadata: dict[str, str] | None = None) -> str:
-    """SHA-256 of metadata, and of names, types, shapes and values in the order of names."""
+    """Return the SHA-256 of metadata, and of names, types, shapes and values in the order of names."""
     sha = hashlib.sha256(json.dumps(metadata or {}, sort_keys=True).encode())
     for name in sorted(tensors):
         value = np.ascontiguousarray(tensors[name])
@@ -313,7 +316,7 @@ def digest(tensors: Tensors, metadata: dict[str, str] | None = None) -> str:
 
 
 def load(path: str | Path) -> tuple[Tensors, Header]:
-    """Read a weights file, or the weights in a run's checkpoint: tensors and header. Raises CheckpointError."""
+    """Read a weights file, or the weights in a run's checkpoint: its tensors and its header. Raises CheckpointError."""
     tensors, metadata = load_tensors(path)
     if metadata.get("format") == STATE_FORMAT:
         return _weights_of_run(tensors, metadata, path)
@@ -330,7 +333,7 @@ def _weights_of_run(tensors: Tensors, metadata: dict[str, str], path: str | Path
 
 
 def check_header(path: str | Path) -> None:
-    """ValueError where the header of a safetensors file, which names its tensors, is longer than MOST_HEADER."""
+    """Raise ValueError where the header of a safetensors file, which names its tensors, is longer than MOST_HEADER."""
     with open(path, "rb") as file:
         size = int.from_bytes(file.read(8), "little")
     if MOST_HEADER < size < Path(path).stat().st_size:
@@ -370,11 +373,14 @@ def check_network(tensors: Tensors, header: Header, source: str | Path = "weight
 
 
 def check_tensors(tensors: Tensors, specs: Iterable[ParameterSpec | Parameter], source: str | Path = "weights") -> None:
-    """Raise CheckpointError unless `tensors` are exactly what a network with `specs` holds.
+    """Raise CheckpointError unless `tensors` are exactly what a network holds.
 
-    specs  name and shape first; no more of them are asked for than there are tensors, but one
+    Names, shapes, type (float32) and values (finite) are checked; the message names the tensor.
 
-    Checked: names, shapes, float32, finite values; the message names the tensor.
+    Args:
+        tensors: arrays by name.
+        specs: name and shape first; no more of them are asked for than there are tensors, but one.
+        source: where the tensors come from, for messages.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for name, shape, *_ in specs:

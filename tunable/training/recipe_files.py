@@ -21,7 +21,7 @@ from tunable.weights.vgg import LAYERS
 FILE = "inputs.json"  # in the folder of a run
 START = "initial.weights"  # matters to the first step only: a run goes on without it
 
-Sources = dict[str, list[tuple[str, str]]]  # recipe key -> name and SHA-256 of every file, in the order of use
+RecipeFiles = dict[str, list[tuple[str, str]]]  # recipe key -> name and SHA-256 of every file, in the order of use
 
 
 def files_of(recipe: Recipe) -> dict[str, list[Path]]:
@@ -34,7 +34,7 @@ def files_of(recipe: Recipe) -> dict[str, list[Path]]:
     return files | {key: [Path(expand(path))] for key, path in single.items() if path is not None}
 
 
-def read_sources(recipe: Recipe) -> Sources:
+def read_recipe_files(recipe: Recipe) -> RecipeFiles:
     """Read the name and the SHA-256 of every file that a recipe names.
 
     The weights that a run starts from are left out where they are no longer there.
@@ -52,15 +52,15 @@ def read_sources(recipe: Recipe) -> Sources:
     }
 
 
-def digests(sources: Sources) -> dict[str, str]:
+def digests(files: RecipeFiles) -> dict[str, str]:
     """Return one SHA-256 for each key: of the contents in their order, not of the names."""
     return {
-        key: hashlib.sha256("".join(digest for _, digest in files).encode()).hexdigest()
-        for key, files in sources.items()
+        key: hashlib.sha256("".join(digest for _, digest in contents).encode()).hexdigest()
+        for key, contents in files.items()
     }
 
 
-def difference(before: dict[str, str], now: Sources, folder: Path) -> str:
+def difference(before: dict[str, str], now: RecipeFiles, folder: Path) -> str:
     """Say which files are not as they were.
 
     Args:
@@ -77,9 +77,9 @@ def difference(before: dict[str, str], now: Sources, folder: Path) -> str:
     return ""
 
 
-def write_sources(folder: Path, sources: Sources) -> None:
+def write_recipe_files(folder: Path, files: RecipeFiles) -> None:
     """Write names and digests into FILE of the folder of a run."""
-    write_text(folder / FILE, json.dumps(sources, indent=0))
+    write_text(folder / FILE, json.dumps(files, indent=0))
 
 
 def _recorded(folder: Path, key: str, digest: str) -> list[tuple[str, str]] | None:
