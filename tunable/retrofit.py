@@ -76,8 +76,9 @@ class LayerParts(NamedTuple):
 
 
 def reachable(path: str, value: Any, stop: tuple[type, ...]) -> Iterable[tuple[str, Any]]:
-    """Go through what is reachable from an attribute, by where it stands: contents of containers, attributes of objects,
-    what functions close over or take by default; neither the contents of `stop` nor those of classes and modules.
+    """Go through the contents of an attribute, by where they stand: of containers, of objects, of what functions hold.
+
+    The contents of `stop`, of classes and of modules are left out.
     """
     waiting, seen = [(path, value)], set()
     while waiting:
