@@ -1,8 +1,10 @@
 """What `help` shows of public names: every argument by name and type, what is returned, and which errors are raised."""
 
+import ast
 import importlib
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +88,19 @@ def test_the_layer_explains_its_constructor(twin):
     """`help(TunableConv2d)` explains the arguments that its base class takes."""
     text = importlib.import_module(f"tunable.{twin.name}").TunableConv2d.__doc__
     assert "channels of the input" in documented(text, "Args:")["in_channels"]
+
+
+def test_sections_instead_of_columns():
+    """No public docstring explains names in columns ("x   the input"): help and other tools render sections only."""
+    columns = []
+    for package in ("tunable", "torch_impl", "mindspore_impl"):
+        for path in sorted((Path(__file__).parent.parent / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if not isinstance(node, ast.ClassDef | ast.FunctionDef) or node.name.startswith("_"):
+                    continue
+                if re.search(r"^\w[\w, ]* {2,}\S", ast.get_docstring(node) or "", re.MULTILINE):
+                    columns.append(f"{path.name}: {node.name}")
+    assert not columns, "\n".join(columns)
 
 
 @pytest.mark.parametrize(

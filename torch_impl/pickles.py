@@ -28,12 +28,15 @@ class _Nothing(dict):
 
 
 def read_pickle(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Every tensor of a checkpoint, and the type of each, by the names on the way to it, joined by dots.
+    """Read every tensor of a checkpoint, and the type of each, by the names on the way to it, joined by dots.
 
     bfloat16 comes as the numbers of its bits; a type that numpy does not hold comes empty.
 
     Args:
         path: the file.
+
+    Returns:
+        The arrays by name, and their types by the same names.
 
     Raises:
         CheckpointError: for a file that holds more than tensors and settings, or is none.

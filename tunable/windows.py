@@ -13,14 +13,14 @@ def reflected(size: int, before: int, after: int) -> np.ndarray:
 
 
 def check_windows(height: int, width: int, window: int) -> None:
-    """TunableError unless a map of height x width pixels divides into windows."""
+    """Raise TunableError unless a map of height x width pixels divides into windows."""
     if height % window or width % window:
         raise TunableError(f"a map of {height}x{width} is no multiple of the window {window}")
 
 
 @lru_cache
 def relative_position_index(window: int) -> np.ndarray:
-    """Row of the relative-position-bias table for every pair of pixels of a window, (window^2, window^2) int32.
+    """Return the row of every pair of pixels of a window in the table of position biases, (window^2, window^2) int32.
 
     The table has (2 window - 1)^2 rows, ordered by (row, column) distance of the first pixel from the second.
     """

@@ -28,7 +28,7 @@ FORM_OF_OMEGA = (
 
 
 def add_backend(parser: argparse.ArgumentParser, *, exported: bool = True) -> None:
-    """--backend, --device, --mode.
+    """Add --backend, --device and --mode.
 
     Args:
         parser: what the options are added to.
@@ -56,7 +56,7 @@ def add_backend(parser: argparse.ArgumentParser, *, exported: bool = True) -> No
 
 
 def add_max_pixels(parser: argparse.ArgumentParser) -> None:
-    """--max-megapixels, whose value is `args.max_pixels`."""
+    """Add --max-megapixels, whose value is `args.max_pixels`."""
     parser.add_argument(
         "--max-megapixels",
         dest="max_pixels",
@@ -72,7 +72,7 @@ def _megapixels(text: str) -> int:
 
 
 def add_extrapolate(parser: argparse.ArgumentParser) -> None:
-    """--extrapolate."""
+    """Add --extrapolate."""
     parser.add_argument("--extrapolate", action="store_true", help="Allow an omega outside the trained range.")
 
 
@@ -107,7 +107,7 @@ def model_of(args: argparse.Namespace) -> Model:
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """--json."""
+    """Add --json."""
     parser.add_argument("--json", action="store_true", help="Print the result as JSON on standard output.")
 
 

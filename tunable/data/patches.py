@@ -1,4 +1,4 @@
-"""Folders of photographs -> seeded patches -> batches.
+"""Batches of seeded patches, cut from the photographs of folders.
 
 Samples are counted, not drawn: batch b of a run is a pure function of (seed, b). Crop, flip,
 degradation and omega all come from a counter-based generator (Philox) whose counter holds b, so both
@@ -38,10 +38,13 @@ BUNDLED_TEST = ("chelsea.png", "coffee.png")
 
 
 class Batch(NamedTuple):
-    """One training batch: `sample` maps names (clean, degraded, ...) to float32 NCHW.
+    """One training batch.
 
-    omega is (N, p), or (p,) when the recipe draws it once per batch. Where the degradations shrink, `clean` is larger
-    than `degraded` by their scale.
+    Attributes:
+        index: its number in the run.
+        sample: float32 pictures (N, C, H, W) by name, `clean` and `degraded`; where the degradations shrink, `clean` is
+            larger than `degraded` by their scale.
+        omega: (N, p), or (p,) where the recipe draws it once per batch.
     """
 
     index: int  # pyright: ignore[reportIncompatibleMethodOverride]  # hides tuple.index, which no batch needs

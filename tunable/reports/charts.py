@@ -33,9 +33,13 @@ _DECIBELS = {
 
 
 def metrics_over_omega(path: str | Path, summary: list[dict]) -> None:
-    """PSNR in all its forms, mean over the levels, against omega_1 (p <= 2, on a line) or per point.
+    """Draw PSNR in all its forms, as the mean over the levels, against omega_1 (p <= 2, on a line) or per point.
 
-    Of a network that enlarges sharpness too, on an axis of its own.
+    Of a network that enlarges, sharpness is drawn too, on an axis of its own.
+
+    Args:
+        path: the PNG.
+        summary: the means, as tunable.evaluation.measuring.summarise returns them.
     """
     rows = [row for row in summary if row["sigma"] == "mean"]
     figure, ((axes,),) = _panels(1, 1, (6, 3.6))
@@ -64,7 +68,13 @@ def metrics_over_omega(path: str | Path, summary: list[dict]) -> None:
 
 
 def loss_curves(path: str | Path, curves: dict[str, np.ndarray], window: int = 25) -> None:
-    """Training losses of several backends over each other: raw in pale, running mean in full; their gap below."""
+    """Draw the training losses of several backends over each other, and their gap below.
+
+    Args:
+        path: the PNG.
+        curves: the loss of every step, by backend; drawn pale.
+        window: steps of the running mean, which is drawn in full colour.
+    """
     figure, ((axes,), (gap,)) = _panels(2, 1, (7, 5), sharex=True, height_ratios=(3, 1))
     for index, (name, losses) in enumerate(curves.items()):
         steps = np.arange(1, len(losses) + 1)

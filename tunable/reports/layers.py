@@ -14,7 +14,7 @@ WIDE = 32
 
 
 def document(rows: list[dict]) -> str:
-    """Markdown: one omega, omega per sample, what misses its limit, the table of fastest forms."""
+    """Write the Markdown page: one omega, omega per sample, what misses its limit, the table of fastest forms."""
     return "\n".join(
         [
             "With one omega and one picture, relative to the time of the ordinary layer:\n",

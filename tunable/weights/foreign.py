@@ -263,7 +263,7 @@ def is_a_shape(shape: Iterable[int]) -> bool:
 
 
 def check_message(path: Path, kind: str) -> None:
-    """CheckpointError for a file that protobuf reads none of, being too large for it, before it takes memory."""
+    """Raise CheckpointError for a file that is too large for protobuf to read, before it takes memory."""
     if (size := path.stat().st_size) >= 2**31:
         raise CheckpointError(
             f"{path} is not a readable {kind}: it has {size} bytes, the format's limit is {2**31 - 1}"
