@@ -21,7 +21,6 @@ from tunable.evaluation.measuring import (
     Measurement,
     compare_enlarged,
     evaluate,
-    is_blurred,
     measure,
     objectives_of,
     protocol,
@@ -29,6 +28,7 @@ from tunable.evaluation.measuring import (
     trained_omega,
     validate,
 )
+from tunable.evaluation.samples import is_blurred
 from tunable.images.pictures import read, to_network
 from tunable.specs.recipe import Recipe, parse
 from tunable.weights.storage import Header, UnreadRecipe

@@ -6,7 +6,6 @@ Degraded pictures are the clean ones, blurred where that is asked for, plus `pro
 target is clipped or rounded. Metrics run on numpy arrays, so both frameworks are measured by the same code.
 """
 
-import itertools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,9 +18,9 @@ from numpy.typing import ArrayLike
 from tunable.backends.model import Model
 from tunable.data.degradations import PROTOCOL_BLUR, protocol_degraded, protocol_shrunk
 from tunable.data.patches import BUNDLED, BUNDLED_TEST, bundled, check_pictures, find_pictures, say_what_is_used
-from tunable.errors import DataError, TunableError
 from tunable.evaluation import metrics
-from tunable.images.pictures import from_network, read, read_bytes, to_network
+from tunable.evaluation.samples import central, check_usable, is_blurred, levels_of, samples
+from tunable.images.pictures import from_network, read, to_network
 from tunable.images.tiling import run_tiled
 from tunable.specs.objectives import Objective
 from tunable.specs.recipe import Recipe
@@ -49,8 +48,6 @@ SHRUNK_PROTOCOL = (
     "Y as MATLAB defines it, data range 255, and sharpness: mean absolute Laplacian of Y over the truth's. Means over "
     "pictures of the per-picture values."
 )
-SIGMAS = (5.0, 15.0, 30.0)  # Table 1's, 1/255
-RHOS = (0.0, 1.0, 2.0, 3.0, 4.0)  # Table 3's, pixels
 
 
 @dataclass(frozen=True)
@@ -97,11 +94,6 @@ def objectives_of(header: Header) -> list[Objective]:
     """
     recipe = header.known_recipe()
     return recipe.objectives if recipe else []
-
-
-def is_blurred(recipe: Recipe | None) -> bool:
-    """Return whether a recipe trains its network on blurred pictures (the joint task of Table 3)."""
-    return recipe is not None and any(step.kind == "gaussian_blur" for step in recipe.data.degradation)
 
 
 def trained_omega(header: Header) -> np.ndarray | None:
@@ -228,49 +220,22 @@ def evaluate(
         TunableError: for levels of a network that enlarges, and for style transfer, which has no truth.
         DataError: for a picture that cannot be used, before any is measured.
     """
+    levels = levels_of(model.header, sigmas, rhos)
     scale = model.header.network.scale
-    # A network that enlarges is measured without its recipe, also where this version does not accept it.
-    recipe = model.header.known_recipe() if scale == 1 else model.header.recipe
-    if model.header.recipe_values.get("task") == "style_transfer":
-        raise TunableError("evaluate measures against a truth, which style transfer has not; try `tunable restore`")
-    if scale != 1 and not (sigmas is None and rhos is None):
-        raise TunableError(f"this network enlarges pictures {scale} times: it is measured without noise and blur")
-    if rhos is None:
-        rhos = RHOS if is_blurred(recipe) else (0.0,)
-    levels = [(0.0, 0.0)] if scale != 1 else list(itertools.product(SIGMAS if sigmas is None else sigmas, rhos))
     paths = pictures_of([folder]) if isinstance(folder, str) else folder
-    check = partial(_check_usable, ssim=ssim, scale=scale, max_pixels=max_pixels)
+    check = partial(check_usable, ssim=ssim, scale=scale, max_pixels=max_pixels)
     check_pictures(paths, check, str(folder) if isinstance(folder, str) else "the list", max_pixels)
     points = [None] if omegas is None else list(omegas)
     total, rows = len(paths) * len(levels) * len(points), []
-    for index, path in enumerate(paths):
-        picture = read(path, max_pixels)
-        for sigma, rho in levels:
-            if scale == 1:
-                clean, degraded, compare = picture, protocol_degraded(picture, sigma, index, rho), measure
-            else:
-                clean, degraded = protocol_shrunk(picture, scale)
-                compare = measure_enlarged
-            for omega in points:
-                values = compare(model, clean, degraded, omega, ssim=ssim)
-                place = () if omega is None else tuple(round(float(value), 6) for value in omega)
-                rows.append(Measurement(path.name, float(sigma), float(rho), place, **values))
-                if progress:
-                    progress(len(rows), total)
+    compare = measure if scale == 1 else measure_enlarged
+    for path, sigma, rho, clean, degraded in samples(paths, levels, scale, max_pixels):
+        for omega in points:
+            values = compare(model, clean, degraded, omega, ssim=ssim)
+            place = () if omega is None else tuple(round(float(value), 6) for value in omega)
+            rows.append(Measurement(path.name, float(sigma), float(rho), place, **values))
+            if progress:
+                progress(len(rows), total)
     return rows
-
-
-def _check_usable(path: Path, ssim: bool, scale: int, max_pixels: int | None) -> None:
-    height, width = read_bytes(path, max_pixels).shape[:2]
-    inside = min(height, width)
-    if scale != 1:
-        inside = inside // scale * scale - 2 * scale
-        if inside < 3:
-            raise DataError(f"{path} is {width}x{height}: too small to be shrunk {scale} times and measured")
-    if ssim and inside < metrics.SSIM_WINDOW:
-        needed = f"{metrics.SSIM_WINDOW}x{metrics.SSIM_WINDOW}"
-        cut = f" without a border of {scale} pixels" if scale != 1 else ""
-        raise DataError(f"{path} is {width}x{height}; SSIM needs {needed} pixels{cut} (--no-ssim leaves it out)")
 
 
 def summarise(rows: list[Measurement]) -> list[dict]:
@@ -302,7 +267,7 @@ def validation_pictures(recipe: Recipe) -> list[Path]:
 
 def check_validation(recipe: Recipe, max_pixels: int | None = None) -> None:
     """Raise DataError for the pictures of `data.validate` that cannot be used."""
-    check = partial(_check_usable, ssim=False, scale=recipe.network.scale, max_pixels=max_pixels)
+    check = partial(check_usable, ssim=False, scale=recipe.network.scale, max_pixels=max_pixels)
     check_pictures(validation_pictures(recipe), check, "data.validate", max_pixels)
 
 
@@ -335,9 +300,7 @@ def validate(model: Model, recipe: Recipe, max_pixels: int | None = None) -> dic
         return {}
     values: dict[str, list[float]] = {}
     for index, path in enumerate(validation_pictures(recipe)[: spec.pictures]):
-        clean = read(path, max_pixels)
-        top, left = (max(side - size, 0) // 2 for side in clean.shape[:2])
-        clean = clean[top : top + size, left : left + size]
+        clean = central(read(path, max_pixels), size)
         if scale == 1:
             degraded = protocol_degraded(clean, spec.sigma, index, rho)
         else:

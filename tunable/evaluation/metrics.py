@@ -133,13 +133,26 @@ def residual_fraction(restored: np.ndarray, clean: np.ndarray, degraded: np.ndar
     Returns:
         r*; nan where z = y or nu = 0.
     """
+    kept = share_kept(restored, clean, degraded)
+    return float(np.clip(kept / nu, 0, 1)) if nu else float("nan")
+
+
+def share_kept(restored: np.ndarray, clean: np.ndarray, degraded: np.ndarray) -> float:
+    """Return the share r of what was degraded that is left: the least-squares fit of restored = y + r (z - y).
+
+    Args:
+        restored: (H, W, C).
+        clean: y, (H, W, C).
+        degraded: z, (H, W, C).
+
+    Returns:
+        r, not clipped: 0 where nothing is left and 1 for restored = z; nan where z = y.
+    """
     restored, clean = _pair(restored, clean)
     degraded, _ = _pair(degraded, clean)
-    residual = nu * (degraded - clean)
-    power = float(np.sum(residual**2))
-    if not power:
-        return float("nan")
-    return float(np.clip(np.sum((restored - clean) * residual) / power, 0, 1))
+    residue = degraded - clean
+    power = float(np.sum(residue**2))
+    return float(np.sum((restored - clean) * residue)) / power if power else float("nan")
 
 
 def _pair(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
