@@ -10,7 +10,7 @@ import pytest
 from tunable.backends.model import WeightsModel
 from tunable.errors import DataError, TunableError
 from tunable.images.pictures import from_network, to_floats, to_levels, to_network
-from tunable.images.tiling import run_tiled
+from tunable.images.tiling import borders, run_tiled
 from tunable.specs.networks import ResNetSpec
 from tunable.tolerances import relative_error
 
@@ -192,6 +192,30 @@ def test_windows_lie_as_in_the_whole_picture():
     places = 1000 * np.arange(50)[:, None] + np.arange(70)
     run_tiled(fake(run, multiple=8), np.broadcast_to(places, (1, 3, 50, 70)).astype(np.float32), None, 20)
     assert len(begins) > 4 and all(row % 8 == column % 8 == 0 for row, column in begins)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "tile"), [(64, 90, 32), (47, 61, 20), (20, 50, 16), (12, 9, 3), (32, 32, 32)]
+)
+@pytest.mark.parametrize(("scale", "halo"), [(1, 4), (2, 4), (1, None), (3, None)])
+def test_borders(height, width, tile, scale, halo):
+    """Where pieces begin and end, in what is returned: of tiles with a halo, where the piece changes."""
+    seen = []
+
+    def run(x, omega):
+        seen.append([(int(x[0, c, 0, 0]), int(x[0, c, -1, -1]) + 1) for c in (0, 1)])
+        return np.full_like(x, len(seen)).repeat(scale, axis=2).repeat(scale, axis=3)
+
+    places = np.stack(np.broadcast_arrays(np.arange(height)[:, None], np.arange(width), 0))[None].astype(np.float32)
+    network = fake(run, scale, halo=halo)
+    result = run_tiled(network, places, None, tile)
+    if halo is None:
+        ends = [{scale * edge for piece in seen for edge in piece[axis]} for axis in (0, 1)]
+        expected = [sorted(edges - {0, scale * length}) for edges, length in zip(ends, (height, width), strict=True)]
+    else:
+        expected = [(np.flatnonzero(np.diff(line)) + 1).tolist() for line in (result[0, 0, :, 0], result[0, 0, 0])]
+    assert list(borders(network, (height, width), tile)) == expected
+    assert any(expected) == (len(seen) > 1)
 
 
 # --- files exported for one size

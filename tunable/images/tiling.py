@@ -82,14 +82,51 @@ def run_tiled(
     tile = tile or default_tile(model, lengths, whole)
     if max(lengths) <= tile:
         return _as(degraded, _run(model, degraded, omega))
-    multiple = network.padding_multiple  # pieces begin at its multiples: windows lie as in the whole picture
     if network.halo is not None:
-        margin = _rounded_up(network.halo, multiple)
-        steps = (_rounded_up(-(-length // -(-length // tile)), multiple) for length in lengths)
-        return _cut(model, degraded, omega, [step + 2 * margin for step in steps])
-    overlap = _rounded_up(max(tile // 4, 1), multiple)
-    spans = [_even(length, tile, overlap, multiple) for length in lengths]
+        return _cut(model, degraded, omega, _sides(model, lengths, tile))
+    overlap = _overlap(model, tile)
+    spans = [_even(length, tile, overlap, network.padding_multiple) for length in lengths]
     return _as(degraded, _blended(model, degraded, omega, spans, 2 * overlap))
+
+
+def borders(model: Model, lengths: Sequence[int], tile: int) -> tuple[list[int], list[int]]:
+    """Say where tiles meet, or where one begins or ends that is blended with others, in what `run_tiled` returns.
+
+    Args:
+        model: of any framework, without a size of its own.
+        lengths: height and width of the picture.
+        tile: as `run_tiled`.
+
+    Returns:
+        The first row of pixels behind each border, and the first column; both empty where nothing is cut.
+    """
+    network = model.header.network
+    scale, multiple = network.scale, network.padding_multiple
+    if max(lengths) <= tile:
+        return [], []
+    if network.halo is not None:
+        facts = network.halo, scale, multiple
+        sides = zip(lengths, _sides(model, lengths, tile), strict=True)
+        rows, columns = ([place.start for _, place, _ in _spans(*each, *facts)][1:] for each in sides)
+        return rows, columns
+    spans = (_even(length, tile, _overlap(model, tile), multiple) for length in lengths)
+    rows, columns = (
+        sorted({scale * edge for span in axis for edge in span} - {0, scale * length})
+        for axis, length in zip(spans, lengths, strict=True)
+    )
+    return rows, columns
+
+
+def _sides(model: Model, lengths: Sequence[int], tile: int) -> list[int]:
+    """Height and width of the pieces of tiles that have a halo; they begin at multiples, as in the whole picture."""
+    network = model.header.network
+    multiple, margin = network.padding_multiple, _rounded_up(network.halo or 0, network.padding_multiple)
+    return [_rounded_up(-(-length // -(-length // tile)), multiple) + 2 * margin for length in lengths]
+
+
+def _overlap(model: Model, tile: int) -> int:
+    """How many pixels tiles that are blended reach beyond their own."""
+    return _rounded_up(max(tile // 4, 1), model.header.network.padding_multiple)
 
 
 def _of_one_size(model: Model, degraded: np.ndarray, omega: ArrayLike | None) -> np.ndarray:
