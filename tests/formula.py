@@ -34,5 +34,8 @@ class Formula:
     def __init__(self, formula):
         self.formula = formula
 
+    def facts(self):
+        return {"formula": "1"}
+
     def run(self, network, degraded, omega):
         return self.formula(degraded, omega).astype(np.float32)

@@ -16,6 +16,7 @@ P = "{place}"
 MODEL = f"{P}/model.safetensors"
 TRAIN = f"train {P}/recipe.yaml --out {P}/new"
 EVALUATE = f"evaluate {MODEL} --data {P}/pictures --sigma 15"
+KNOBS = f"knobs {MODEL} --data {P}/pictures --sigma 15"
 RESTORE = f"restore {MODEL} {P}/pictures/a.png -o {P}/x.png"
 FOLD = f"fold {MODEL} -o {P}/x.safetensors"
 

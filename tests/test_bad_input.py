@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from prepared import EVALUATE, FOLD, MODEL, RESTORE, TRAIN, P
+from prepared import EVALUATE, FOLD, KNOBS, MODEL, RESTORE, TRAIN, P
 
 USAGE = [
     ("restor", ["unknown verb 'restor'", "did you mean 'restore'", "known: train, evaluate"]),
@@ -22,6 +22,10 @@ USAGE = [
     (f"{EVALUATE},x", ["--sigma", "numbers like 5,15,30", "'15,x'"]),
     (f"{EVALUATE} --grid 1", ["--grid", "at least 2", "'1'"]),
     (f"{EVALUATE} --grid 3 --line 3", ["not allowed with"]),
+    (f"{KNOBS} --crop 8", ["--crop", "at least 64", "'8'"]),
+    (f"{KNOBS} --paths edge", ["--paths", "'edge'"]),
+    (f"{KNOBS} --most-back 1,2", ["--most-back", "one number, not 2"]),
+    (f"{KNOBS} --most-cast=-1", ["--most-cast", "not negative", "'-1'"]),
 ]
 
 RECIPES = [
@@ -59,6 +63,10 @@ DATA = [
     (f"{EVALUATE} --data {P}/text", ["text/a.png", "cannot identify"]),
     (f"{EVALUATE} --data {P}/small", ["small/a.png is 10x40", "11x11", "--no-ssim"]),
     (f"{EVALUATE} --data ${{NOT_SET_HERE}}/x", ["NOT_SET_HERE", "not set"]),
+    (f"{KNOBS} --data {P}/absent", ["no such folder", "absent"]),
+    (f"{KNOBS} --data {P}/cut", ["cut/b.png"]),
+    (f"{KNOBS} --data {P}/text/a.png", ["text/a.png", "cannot identify"]),
+    (f"{KNOBS} --sigma 0", ["noise is measured by noise kept", "no noise"]),
     (f"restore {MODEL} {P}/absent.png --omega 1,0", ["no such picture", "absent.png"]),
     (f"restore {MODEL} {P}/text/a.png --omega 1,0", ["text/a.png", "cannot identify"]),
     (f"restore {MODEL} {P}/cut/b.png --omega 1,0", ["cut/b.png"]),
@@ -81,6 +89,10 @@ OMEGA = [
     (f"restore {P}/plain.safetensors {P}/pictures/a.png --omega 1,0", ["plain network", "--omega"]),
     (f"restore {P}/plain.safetensors {P}/pictures/a.png --sweep 2", ["plain network", "--sweep"]),
     (f"evaluate {P}/plain.safetensors --data {P}/pictures --grid 2", ["plain", "--grid"]),
+    (f"{KNOBS} --least-range 1", ["'1' has 1 value;", "2 (fidelity, noise)"]),
+    (f"{KNOBS} --least-range nose=1,fidelity=1", ["'nose'", "did you mean 'noise'"]),
+    (f"{KNOBS} --least-range=-1,0", ["least", "at least 0", "-1"]),
+    (f"knobs {P}/plain.safetensors --data {P}/pictures", ["plain", "no knobs"]),
     (f"fold {P}/plain.safetensors -o {P}/x.safetensors --omega 1,0", ["plain network already"]),
     (f"verify {P}/plain.safetensors", ["plain network", "tunable"]),
 ]
@@ -91,6 +103,7 @@ WEIGHTS = [
     for verb, rest in (
         ("restore", f"{P}/pictures/a.png --omega 1,0 -o {P}/x.png"),
         ("evaluate", f"--data {P}/pictures"),
+        ("knobs", f"--data {P}/pictures"),
         ("fold", f"--omega 1,0 -o {P}/x.safetensors"),
         ("verify", ""),
         ("info", ""),
@@ -138,6 +151,7 @@ PLACES = [
     (f"train {P}/recipe.yaml --out {P}/damaged --resume", ["damaged/checkpoints", "step-00000001.safetensors"]),
     (f"train {P}/recipe.yaml --out {P}/plain_file", ["cannot write in", "plain_file is a file, not a folder"]),
     (f"{EVALUATE} --out {P}/plain_file", ["cannot write", "plain_file/table.csv"]),
+    (f"{KNOBS} --out {P}/plain_file", ["cannot write", "plain_file/knobs.md"]),
     (f"{FOLD[: FOLD.index(' -o')]} --omega 1,0 -o {P}/folder.safetensors", ["cannot write", "it is a folder"]),
     (f"{FOLD[: FOLD.index(' -o')]} --omega 1,0 -o {P}/plain_file/x", ["plain_file/x", "not a folder"]),
     (f"verify {MODEL} --html {P}/empty", ["cannot write", "it is a folder"]),

@@ -1,6 +1,7 @@
 """`tunable export`, and running what it wrote: through `load`, on the command line, by the page's program."""
 
 import importlib.util
+import json
 import re
 import shutil
 import subprocess
@@ -252,6 +253,8 @@ def test_the_suffix_says_what_runs_it(exported, tunable, place, tmp_path):
         assert "exported      for pictures of any size; runs with backend onnx\n" in out
         words = ("--data", place / "pictures", "--sigma", "15", "--omega", "noise=1,fidelity=0", "--no-ssim", "--json")
         assert len(answer(tunable("evaluate", path, *words))["summary"]) == 2
+    status, out, _ = tunable("knobs", exported, "--data", place / "pictures", "--sigma", "15", "--json")
+    assert status in (0, 1) and json.loads(out)["facts"]["backend"] == "onnx"
     status, _, err = tunable("export", exported, "--format", "onnx", "-o", tmp_path / "a.onnx")
     assert status == 2 and err.count("\n") == 1 and "exported" in err
     status, _, err = tunable("restore", exported, place / "pictures" / "a.png", "--omega", "1,0", "--backend", "torch")

@@ -46,6 +46,7 @@ SMALLER = {
         "--set", "validation.pictures=1", "--set", "validation.size=16",
     ],
     "tunable evaluate": ["--sigma", "15", "--line", "2", "--no-ssim"],
+    "tunable knobs": ["--sigma", "25", "--limit", "1", "--crop", "96"],
     "tunable verify": ["--backends", requested()[0]],
 }  # fmt: skip
 

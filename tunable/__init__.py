@@ -15,7 +15,7 @@ from tunable.errors import TunableError
 from tunable.version import __version__
 
 if TYPE_CHECKING:
-    from tunable.api import evaluate, export, load, restore, train, verify
+    from tunable.api import evaluate, export, knobs, load, restore, train, verify
     from tunable.backends.model import Model
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "__version__",
     "evaluate",
     "export",
+    "knobs",
     "load",
     "restore",
     "train",

@@ -1,4 +1,4 @@
-"""What the command line does, as functions of Python: train, evaluate, restore, verify, export."""
+"""What the command line does, as functions of Python: train, evaluate, knobs, restore, verify, export."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,11 +17,12 @@ from tunable.evaluation.measuring import evaluate as measure
 from tunable.exports.judging import Report, checked_export
 from tunable.images.pictures import Picture, from_network, read_picture, to_levels, to_network, write_frames
 from tunable.images.tiling import run_tiled
+from tunable.response import KnobCertificate, Tolerances, certify
 from tunable.specs.reading import load_recipe
 from tunable.specs.recipe import Recipe
 from tunable.training.loop import train as run_training
 
-__all__ = ["Model", "evaluate", "export", "load", "restore", "train", "verify"]
+__all__ = ["Model", "evaluate", "export", "knobs", "load", "restore", "train", "verify"]
 
 
 def train(
@@ -84,6 +85,42 @@ def evaluate(
         DataError: for a picture that cannot be used, before any is measured.
     """
     return measure(model, str(folder), omegas, sigmas, rhos, ssim=ssim)
+
+
+def knobs(
+    model: Model,
+    data: str | Path,
+    *,
+    sigmas: Sequence[float] | None = None,
+    rhos: Sequence[float] | None = None,
+    along: str = "trained",
+    tolerances: Tolerances | None = None,
+    limit: int | None = None,
+    crop: int | None = None,
+) -> KnobCertificate:
+    """Measure what each knob of a model does, and judge it where the model was trained, as `tunable knobs` does.
+
+    Args:
+        model: what `load` returned, tunable.
+        data: a folder of clean pictures, or one picture.
+        sigmas: noise levels in 1/255; None: as `evaluate`.
+        rhos: blur levels in pixels; None: as `evaluate`.
+        along: "axes", along which one knob is turned alone, "edges", along which another is turned down, or "trained":
+            axes if the model was trained along one, else edges.
+        tolerances: by which is judged, a `tunable.response.Tolerances`; None: those of the command.
+        limit: how many pictures are taken, the first ones; None: all.
+        crop: pixels of the central square that is taken of each picture; None: the whole picture.
+
+    Returns:
+        The certificate; `certificate.passed` says whether no knob fails.
+
+    Raises:
+        TunableError: for a plain network, and for levels that the network's task has not.
+        DataError: for a picture that cannot be used, before any is restored.
+    """
+    return certify(
+        model, str(data), sigmas=sigmas, rhos=rhos, along=along, tolerances=tolerances, limit=limit, crop=crop
+    )
 
 
 def restore(

@@ -22,6 +22,7 @@ from tunable.version import __version__
 VERBS = {
     "train": "train a recipe",
     "evaluate": "measure a network over omega and noise levels",
+    "knobs": "certify what each knob does: range, steps back, dead zones, colours, seams",
     "restore": "restore pictures of any size",
     "verify": "compare frameworks and exports with exact arithmetic, and write the certificate",
     "fold": "make an ordinary network for one fixed omega",

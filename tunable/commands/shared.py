@@ -112,8 +112,13 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print strict JSON: numbers that are not finite become null."""
-    print(json.dumps(_finite(value), indent=1, allow_nan=False))
+    """Print a value as `as_json` writes it."""
+    print(as_json(value))
+
+
+def as_json(value: Any) -> str:
+    """Write a value as strict JSON: numbers that are not finite become null."""
+    return json.dumps(_finite(value), indent=1, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

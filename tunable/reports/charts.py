@@ -7,6 +7,7 @@ import numpy as np
 
 from tunable.evaluation.measuring import is_enlarged
 from tunable.files import atomic
+from tunable.response import KnobCertificate
 
 COLOURS = {"torch": "#d1495b", "mindspore": "#00798c"}
 
@@ -134,3 +135,47 @@ def layer_overheads(path: str | Path, rows: list[dict], claims: dict[int, float]
     panels[0][0].set_ylabel("time over an ordinary convolution, %")
     panels[0][-1].legend(fontsize=7, title="dash-dotted: the paper's bounds", title_fontsize=7)
     _save(figure, path)
+
+
+def knob_responses(path: str | Path, certificate: KnobCertificate) -> None:
+    """Draw every knob's measure over its travel, a line per path, dead zones shaded; below it, how far colours shift.
+
+    What was not judged is dashed.
+
+    Args:
+        path: the PNG.
+        certificate: of the knobs.
+    """
+    names = list(certificate.objectives)
+    figure, panels = _panels(2, len(names), (max(4.2 * len(names), 5.5), 5.6), height_ratios=(2.2, 1), sharex="col")
+    limit = certificate.tolerances.cast
+    for name, upper, lower in zip(names, *panels, strict=True):
+        responses = [response for response in certificate.responses if response.knob == name]
+        place = names.index(name)
+        for number, response in enumerate(responses):
+            travel = [omega[place] for omega in response.omegas]
+            style = {"color": f"C{number}", "linestyle": "--" if response.unjudged else "-"}
+            label = _literal(response.path) + (", not judged" if response.unjudged else "")
+            upper.plot(travel, response.values, marker="o", markersize=4, label=label, **style)
+            for low, high in response.dead_zones:
+                upper.axvspan(low, high, color=f"C{number}", alpha=0.12, linewidth=0)
+            for colour, channel in zip(("#c0392b", "#1e8449", "#2e6da4"), range(3), strict=True):
+                shifts = [abs(cast[channel]) for cast in response.casts]
+                lower.plot(travel, shifts, color=colour, linestyle=style["linestyle"], linewidth=1.2, alpha=0.8)
+        upper.set_title(_literal(name))
+        upper.set_ylabel(responses[0].measure + (f", {responses[0].unit}" if responses[0].unit else ""))
+        upper.legend(fontsize=8)
+        lower.set_ylabel("largest shift of red,\ngreen, blue, 1/255")
+        lower.set_xlabel(f"ω of {_literal(name)}")
+        if limit is not None:
+            lower.axhline(limit, color="#777", linewidth=0.9, linestyle=":")
+        lower.set_ylim(bottom=0)
+        for axes in (upper, lower):
+            axes.grid(alpha=0.3)
+    figure.tight_layout()
+    _save(figure, path)
+
+
+def _literal(text: str) -> str:
+    """A text that may hold dollar signs, none of which begins a formula."""
+    return text.replace("$", r"\$")
