@@ -7,7 +7,7 @@ import pytest
 
 from tunable.data.patches import Batches
 from tunable.parameters.starts import starting_weights
-from tunable.tolerances import joint_error, relative_error
+from tunable.tolerances import TOLERANCES, joint_error, relative_error
 from tunable.training.loop import train
 from tunable.weights import storage
 
@@ -74,6 +74,25 @@ def test_compiled_steps(twin, make_recipe):
     eager, compiled = run(twin.backend, recipe), run(twin.in_mode(COMPILED[twin.name]), recipe)
     loss, weights = distance(compiled, eager)
     assert loss <= LOSS and weights <= WEIGHTS, f"loss {loss:.2e}, weights {weights:.2e}"
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"name": "swinir", "channels": 4, "depths": [2], "heads": [2], "window": 4, "phi": "affine"},
+        {"name": "nafnet", "width": 4, "middle": 1, "encoder": [0], "decoder": [0], "phi": "affine"},
+    ],
+    ids=lambda network: network["name"],
+)
+def test_compiled_gradients(mindspore, make_recipe, network):
+    """Of the networks that no other test trains as a graph; both blocks of SwinIR, of which one is shifted."""
+    recipe, reports = make_recipe(network=network), []
+    for mode in ("pynative", "graph"):
+        _, trainer = start(mindspore.in_mode(mode), recipe)
+        reports.append(trainer.gradients(Batches(recipe)[0]))
+    eager, compiled = reports
+    assert relative_error(compiled.loss, eager.loss) <= LOSS
+    assert joint_error(compiled.gradients, eager.gradients) <= TOLERANCES["gradients"].limit
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -138,6 +138,9 @@ class MindSpore(Twin):
         # Each operator at once, not handed through a chain of threads: several times faster for small tensors, and
         # an error appears where it is made.
         self.ms.runtime.launch_blocking()
+        # One thread here too: those of the pool spin while they wait, which costs several times what a small
+        # convolution does.
+        self.ms.device_context.cpu.op_tuning.threads_num(1)
 
     def tensors(self, arrays):
         return [self.ms.Tensor(np.array(array, dtype=np.float32)) for array in arrays]
