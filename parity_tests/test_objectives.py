@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tunable import oracle
+from tunable.errors import TunableError
 from tunable.tolerances import TOLERANCES, relative_error
 
 LIMIT = TOLERANCES["loss"].limit
@@ -23,11 +24,22 @@ OBJECTIVES = {
         {"kind": "noise", "nu": 0.3},
     ],
 }
+FULL = {"kind": "noise", "residual": "full"}
+COMBINED = {  # with `combine: targets`
+    "rec + noise": [{"kind": "rec", "weight": 0.7}, {**FULL, "weight": 1.9, "nu": 0.6}],
+    "three": [{**FULL, "nu": 0.4}, {"kind": "rec", "weight": 0.2}, {**FULL, "nu": 1, "weight": 3}],
+    "parts": [
+        {"kind": "rec", "space": "luma"},
+        {"kind": "rec", "space": "chroma", "weight": 1.4},
+        {**FULL, "space": "chroma", "weight": 0.6},
+        {**FULL, "space": "luma", "nu": 0.3},
+    ],
+}
 OMEGAS = ("per batch", "per sample", "unit vector", "small")
-DISTANCES, NORMALISE = ("l1", "l2", "charbonnier"), ("none", "sum")
+DISTANCES, NORMALISE = ("l1", "l2", "charbonnier", "fft"), ("none", "sum")
 # In pairs: each of two settings stands with each of the other at least once.
 GRID = [
-    (name, DISTANCES[(i + j) % 3], NORMALISE[(i + j) % 2], label)
+    (name, DISTANCES[(i + j) % 4], NORMALISE[(i + j // 2) % 2], label)
     for i, name in enumerate(OBJECTIVES)
     for j, label in enumerate(OMEGAS)
 ]
@@ -40,9 +52,13 @@ def make_loss(twin, make_recipe):
     return partial(build_loss, twin, make_recipe)
 
 
-def build_loss(twin, make_recipe, objectives, normalise="none", distance="l1"):
+def build_loss(twin, make_recipe, objectives, normalise="none", distance="l1", combine="losses"):
     named = [{"name": f"o{i}", "distance": distance, **objective} for i, objective in enumerate(objectives)]
-    recipe = make_recipe(objectives=named, loss={"normalise": normalise})
+    recipe = make_recipe(
+        objectives=named,
+        loss={"normalise": normalise, "combine": combine},
+        data={"train": "bundled", "patch": 176 if distance == "ms_ssim" else 12},
+    )
     (like,) = twin.parameters({"like": np.zeros(1)}).values()
     return recipe, twin.module("objectives").make_loss(recipe, like)
 
@@ -75,10 +91,12 @@ def draw_omega(rng, label, p):
 
 @pytest.mark.parametrize(("name", "distance", "normalise", "label"), GRID)
 def test_multi_loss(twin, make_loss, rng, name, distance, normalise, label):
-    """Value, terms and gradient; targets carry no gradient, not even into omega."""
     recipe, loss = make_loss(OBJECTIVES[name], normalise, distance)
-    restored, sample = draw(rng)
-    omega = draw_omega(rng, label, recipe.num_objectives)
+    check_loss(twin, recipe, loss, *draw(rng), draw_omega(rng, label, recipe.num_objectives))
+
+
+def check_loss(twin, recipe, loss, restored, sample, omega):
+    """Value, terms and gradient; targets carry no gradient, not even into omega."""
     restored, omega = restored.astype(np.float32), omega.astype(np.float32)
     value, terms, (in_restored, in_clean, in_degraded, in_omega) = compute(twin, loss, restored, sample, omega)
     true_value, true_terms = oracle.multi_loss(recipe, restored, sample, omega)
@@ -93,18 +111,81 @@ def test_multi_loss(twin, make_loss, rng, name, distance, normalise, label):
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("spaces", [("luma", "chroma"), ("chroma", "rgb")])
 def test_parts_of_the_colour_space(twin, make_loss, rng, spaces, distance):
-    """Value, terms and gradient, of a `rec` in one part and a `noise` in another."""
+    """A `rec` in one part and a `noise` in another."""
     kinds = ({"kind": "rec", "weight": 0.7}, {"kind": "noise", "nu": 0.6})
     objectives = [{**kind, "space": space} for kind, space in zip(kinds, spaces, strict=True)]
     recipe, loss = make_loss(objectives, "sum", distance)
-    restored, sample = draw(rng, (3, 3, 6, 5))
-    omega = draw_omega(rng, "per sample", 2).astype(np.float32)
-    restored = restored.astype(np.float32)
-    value, terms, (in_restored, *_) = compute(twin, loss, restored, sample, omega)
-    true_value, true_terms = oracle.multi_loss(recipe, restored, sample, omega)
-    assert relative_error(value, true_value) <= LIMIT
-    assert relative_error(terms, true_terms) <= LIMIT
-    assert relative_error(in_restored, oracle.multi_loss_gradient(recipe, restored, sample, omega)) <= LIMIT
+    check_loss(twin, recipe, loss, *draw(rng, (3, 3, 6, 5)), draw_omega(rng, "per sample", 2))
+
+
+@pytest.mark.parametrize(("name", "label"), [(name, label) for name in COMBINED for label in OMEGAS])
+def test_mean_of_targets(twin, make_loss, rng, name, label):
+    """Each distance with each set of objectives and each omega, with and without the division."""
+    i, j = [*COMBINED].index(name), OMEGAS.index(label)
+    distance, normalise = DISTANCES[(i + j) % 4], NORMALISE[(i + j // 2) % 2]
+    recipe, loss = make_loss(COMBINED[name], normalise, distance, "targets")
+    check_loss(twin, recipe, loss, *draw(rng, (3, 3, 6, 5)), draw_omega(rng, label, recipe.num_objectives))
+
+
+def test_mean_of_targets_written_numbers(twin):
+    """Built by hand, y = 0, z = 1, lambda (2, 3), nu 1: 3/7 is wanted at omega (0.5, 0.25), and y at 0."""
+    impl, sample = twin.impl, {"clean": np.zeros((2, 1, 1, 1)), "degraded": np.ones((2, 1, 1, 1))}
+    objectives = [impl.Reconstruction(), impl.NoisePreservation(nu=1.0, residual="full")]
+    loss = impl.MultiLoss(objectives, weights=[2.0, 3.0], shared=((0, 1),))
+    restored, omega = np.array([0.5, 0.25]).reshape(2, 1, 1, 1), np.array([[0.5, 0.25], [0, 0]])
+    value, terms, (gradient, *_) = compute(twin, loss, restored, sample, omega)
+    assert value == pytest.approx(1.75 / 14 / 2, rel=1e-6)
+    np.testing.assert_allclose(terms, [(1 / 14 + 0.25) / 2] * 2, rtol=1e-6)
+    np.testing.assert_allclose(gradient.ravel(), [1.75 / 2, 0], rtol=1e-6)
+
+
+def test_means_that_do_not_exist(twin):
+    impl = twin.impl
+    noise, rec = impl.NoisePreservation(), impl.Reconstruction()
+    for objectives, shared, said in (
+        ([rec, impl.Reconstruction(distance="l2")], ((0, 1),), r"one distance and one space, not of \[\('l1', 'rgb'\)"),
+        ([rec, impl.Reconstruction(space="luma")], ((0, 1),), r"one distance and one space, not of \[\('l1', 'luma'\)"),
+        ([noise, impl.Sharpening(noise=noise)], ((0, 1),), "needs no other knob, not Sharpening"),
+        ([rec, noise], ((0, 1), (1,)), r"each once, not \(\(0, 1\), \(1,\)\)"),
+        ([rec, noise], ((0, 2),), "places of 2 objectives"),
+    ):
+        with pytest.raises(TunableError, match=said):
+            impl.MultiLoss(objectives, weights=[1.0, 1.0], shared=shared)
+
+
+def draw_blocks(rng, shape):
+    """Blocks with noise, whose MS-SSIM is far from 0 and 1; the last sample has noise of opposite signs."""
+    blocks = rng.uniform(size=(*shape[:2], 12, 12)).repeat(16, 2).repeat(16, 3)[:, :, : shape[2], : shape[3]]
+    restored, clean, degraded = (blocks + a * rng.standard_normal(shape) for a in (0.05, 0.02, 0.2))
+    noise = 0.1 * rng.standard_normal(shape[1:])
+    restored[-1], clean[-1] = blocks[-1] + noise, blocks[-1] - noise
+    return restored, {"clean": clean.astype(np.float32), "degraded": degraded.astype(np.float32)}
+
+
+def test_ms_ssim(twin, make_loss, rng):
+    """In luma and in all colours; a negative term of the first scale has no gradient."""
+    recipe, loss = make_loss([{"kind": "rec", "space": "luma"}, {"kind": "rec", "weight": 0.3}], distance="ms_ssim")
+    check_loss(twin, recipe, loss, *draw_blocks(rng, (2, 3, 177, 176)), draw_omega(rng, "per batch", 2))
+
+
+def test_ms_ssim_in_a_graph(mindspore, rng):
+    restored, sample = draw_blocks(rng, (1, 1, 176, 176))
+    distance_between = mindspore.module("objectives.distances").distance_between
+
+    def value(restored, clean):
+        return distance_between(restored, clean, "ms_ssim").sum()
+
+    pictures = [restored, sample["clean"]]
+    eager, (gradient, _) = mindspore.differentiate(value, pictures)
+    compiled, (in_graph, _) = mindspore.differentiate(mindspore.compiled(value), pictures)
+    assert relative_error(compiled, eager) <= LIMIT and relative_error(in_graph, gradient) <= LIMIT
+
+
+def test_ms_ssim_needs_room(twin):
+    """Five scales of windows of 11 pixels: 11 times 16."""
+    loss = twin.impl.MultiLoss([twin.impl.Reconstruction(distance="ms_ssim")], weights=[1.0])
+    with pytest.raises(TunableError, match="ms_ssim needs pictures of at least 176 pixels a side, not 180x175"):
+        compute(twin, loss, np.zeros((1, 1, 175, 180)), {"clean": np.zeros(1), "degraded": np.zeros(1)}, np.ones(1))
 
 
 def test_parts_of_the_colour_space_written_numbers(twin, make_loss):

@@ -151,6 +151,23 @@ def test_objectives(twin, recipes, rng, name):
         assert abs((ends[1] - ends[0]) / 2e-6 - np.sum(gradient * direction)) <= GRADIENT * size
 
 
+def test_judges_beside_a_mean_of_targets(twin, recipes, rng):
+    """A style stays a loss of its own between two objectives that share a target."""
+    values = recipes["style"].to_dict()
+    full = {"name": "noise", "kind": "noise", "residual": "full", "nu": 0.7, "weight": 1.3}
+    values["objectives"] = [{"name": "rec", "kind": "rec", "weight": 0.6}, values["objectives"][0], full]
+    recipe = make_recipe(**values | {"loss": {"combine": "targets"}})
+    loss = twin.module("objectives").make_loss(recipe, like(twin))
+    restored, clean, degraded = rng.uniform(size=(3, 3, 3, 20, 20)).astype(np.float32)
+    sample, omega = {"clean": clean, "degraded": degraded}, rng.uniform(size=(3, 3)).astype(np.float32)
+    sampled = dict(zip(sample, twin.tensors(sample.values()), strict=True))
+    value, terms = loss(*twin.tensors([restored]), sampled, *twin.tensors([omega]))
+    true, true_terms = oracle.multi_loss(recipe, restored, sample, omega)
+    assert relative_error(twin.array(value), true) <= LOSS
+    assert relative_error(twin.array(terms), true_terms) <= LOSS
+    assert true_terms[0] == true_terms[2] != true_terms[1]
+
+
 def test_the_parts_of_the_objectives(twin, recipes, rng):
     """Each weight alone moves its own part, by what the oracle says: none is mixed up with another."""
     restored, sample = draw(rng)

@@ -14,9 +14,9 @@ def test_targets_are_out_of_reach(omega, make_recipe, monkeypatch):
     monkeypatch.setattr(inputs, "AWAY", 0.0)
     true = inputs.pictures(16, 3)
     np.testing.assert_array_equal(sample["degraded"], true["degraded"])
-    specs = make_recipe().objectives
-    for index in range(len(specs)):
-        distance = oracle.target(specs, index, sample, omega) - oracle.target(specs, index, true, omega)
+    recipe = make_recipe()
+    for index in range(recipe.num_objectives):
+        distance = oracle.target(recipe, index, sample, omega) - oracle.target(recipe, index, true, omega)
         assert np.abs(distance).min() > 0.0499
         assert np.any(distance > 0) and np.any(distance < 0)
 

@@ -102,6 +102,21 @@ def test_a_part_of_the_colours_is_compared_alone(space, model_of, clean):
     assert np.isnan(measures["ssim_eta"]) if space == "chroma" else measures["ssim_eta"] > 1 - 1e-9
 
 
+def test_psnr_eta_to_the_mean_of_targets(model_of, clean):
+    """Weights 1 and 3, omega (0.5, 0.5): three quarters of 0.8 of the noise are wanted, and r* is three quarters."""
+    objectives = [
+        {"name": "a", "kind": "rec"},
+        {"name": "b", "kind": "noise", "nu": 0.8, "residual": "full", "weight": 3.0},
+    ]
+    degraded = protocol_degraded(clean, 25, 3)
+    noise = to_network(degraded) - to_network(clean)
+    model = model_of(lambda x, omega: x - 0.4 * noise, objectives=objectives, loss={"combine": "targets"})
+    measures = measure(model, clean, degraded, np.float32([0.5, 0.5]))
+    assert measures["psnr_eta"] > 120 and measures["ssim_eta"] > 1 - 1e-9  # float32 pictures
+    assert abs(measures["residual"] - 0.75) < 1e-5
+    assert measure(model, clean, degraded, np.float32([1, 0]))["psnr_eta"] < 35
+
+
 def test_without_a_noise_objective_there_is_no_target(model_of, clean):
     model = model_of(lambda x, omega: x, objectives=[{"name": "fidelity", "kind": "rec"}])
     measured = measure(model, clean, protocol_degraded(clean, 25, 0), [1])

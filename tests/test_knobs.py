@@ -165,6 +165,15 @@ def test_a_reversed_knob_may_be_what_its_objective_asks_for(certified):
     assert of(certified(lambda omega: omega[1], objectives=objectives), "noise").reversed
 
 
+def test_a_target_that_stands_still_is_weighed_against_another(certified, make_recipe):
+    """`residual: full`: the more omega, the more noise, along edges that another objective weighs against it."""
+    objectives = [{"name": "fidelity", "kind": "rec"}, {"name": "noise", "kind": "noise", "residual": "full"}]
+    certificate = certified(lambda omega: omega[1], objectives=objectives)
+    assert of(certificate, "noise").verdict == "passed" and of(certificate, "noise").change > 0.99
+    assert of(certified(lambda omega: 1 - omega[1], objectives=objectives), "noise").reversed
+    assert [one.weighed for one in measures_of(Header.of(make_recipe(objectives=objectives)))] == [True, True]
+
+
 def test_a_colour_cast_counts_where_the_network_was_trained(certified):
     """Blue grows by 3/255 where all knobs are 1, and by 0.75/255 at (0.5, 0.5)."""
 

@@ -43,13 +43,13 @@ def test_psnr_of_protocol_noise(photograph):
 
 
 def test_target(photograph, make_recipe):
-    specs = make_recipe().objectives
+    recipe = make_recipe()
     degraded = protocol_degraded(photograph, 25, 1)
     clean, noisy = photograph.astype(np.float64), degraded.astype(np.float64)
-    result = metrics.target(photograph, degraded, specs, 1, np.array([0.0, 0.5]))
+    result = metrics.target(photograph, degraded, recipe, 1, np.array([0.0, 0.5]))
     assert relative_error(result, clean + 0.5 * 0.9 * (noisy - clean)) <= 1e-14
     # without noise kept the target is the clean picture
-    np.testing.assert_array_equal(metrics.target(photograph, degraded, specs, 1, np.array([1.0, 0.0])), clean)
+    np.testing.assert_array_equal(metrics.target(photograph, degraded, recipe, 1, np.array([1.0, 0.0])), clean)
 
 
 def test_ssim(photograph):

@@ -213,13 +213,13 @@ def test_computed_in_float64(rng):
     assert y.dtype == np.float64 and 0.9e-9 < y[0, 0] - 1 < 1.1e-9
 
 
-def loss_recipe(*objectives, normalise="none"):
+def loss_recipe(*objectives, normalise="none", combine="losses"):
     values = {
         "task": "denoise",
         "network": {"name": "resnet"},
         "objectives": [{"name": f"o{i}", **objective} for i, objective in enumerate(objectives)],
         "data": {"train": "bundled"},
-        "loss": {"normalise": normalise},
+        "loss": {"normalise": normalise, "combine": combine},
         "steps": 1,
     }
     return parse(values)
@@ -233,8 +233,8 @@ def one_pixel(**pictures):
 def test_noise_target_written_numbers():
     """y + r nu (z - y) with y = 0.5, z = 0.7: 0.1 of the noise 0.2 is 0.02."""
     sample = one_pixel(clean=[0.5, 0.5], degraded=[0.7, 0.3])
-    keep = loss_recipe({"kind": "noise", "nu": 0.5}, {"kind": "noise", "nu": 0.5}).objectives
-    remove = loss_recipe({"kind": "rec"}, {"kind": "noise", "nu": 0.5, "residual": "remove"}).objectives
+    keep = loss_recipe({"kind": "noise", "nu": 0.5}, {"kind": "noise", "nu": 0.5})
+    remove = loss_recipe({"kind": "rec"}, {"kind": "noise", "nu": 0.5, "residual": "remove"})
     omega = np.array([[1.0, 0.25], [0.5, 1.0]])
     np.testing.assert_allclose(oracle.target(keep, 0, sample, omega).ravel(), [0.6, 0.45], rtol=1e-14)
     np.testing.assert_allclose(oracle.target(keep, 1, sample, omega).ravel(), [0.525, 0.4], rtol=1e-14)
@@ -245,19 +245,19 @@ def test_noise_target_written_numbers():
 
 def test_sharpened_target_is_the_loop(rng):
     """y_eta + omega_2 gamma (y_eta - g y_eta), y_eta with 1 - omega_1 of nu of the noise; g pixel by pixel."""
-    specs = loss_recipe(
+    recipe = loss_recipe(
         {"kind": "blur", "noise_objective": "o1", "gamma": 3},
         {"kind": "noise", "nu": 0.5, "residual": "remove"},
-    ).objectives
+    )
     sample = {name: rng.uniform(size=(2, 1, 6, 5)) for name in ("clean", "degraded")}
     omega = np.array([[0.3, 0.2], [1.0, 0.6]])
-    result = oracle.target(specs, 0, sample, omega)
+    result = oracle.target(recipe, 0, sample, omega)
     steps = np.arange(-4, 5)
     g = np.exp(-(steps[:, None] ** 2 + steps**2) / (2 * 2.5**2))
     for n, (sharpen, remove) in enumerate(omega):
         clean, degraded = sample["clean"][n, 0], sample["degraded"][n, 0]
         noisy = clean + (1 - remove) * 0.5 * (degraded - clean)
-        assert relative_error(oracle.target(specs, 1, sample, omega)[n, 0], noisy) <= ROUNDING
+        assert relative_error(oracle.target(recipe, 1, sample, omega)[n, 0], noisy) <= ROUNDING
         padded, expected = np.pad(noisy, 4, "reflect"), np.zeros((6, 5))
         for i, j in np.ndindex(6, 5):
             blurred = np.sum(g * padded[i : i + 9, j : j + 9]) / g.sum()
@@ -266,7 +266,13 @@ def test_sharpened_target_is_the_loop(rng):
 
 
 @pytest.mark.parametrize(
-    ("distance", "expected"), [("l1", 2.0), ("l2", 5.0), ("charbonnier", (np.sqrt(9.000001) + np.sqrt(1.000001)) / 2)]
+    ("distance", "expected"),
+    [
+        ("l1", 2.0),
+        ("l2", 5.0),
+        ("charbonnier", (np.sqrt(9.000001) + np.sqrt(1.000001)) / 2),
+        ("fft", 6 / np.sqrt(2) / 4),  # real parts (2, 4) / sqrt 2, imaginary parts 0
+    ],
 )
 def test_distances_written_numbers(distance, expected):
     rec = loss_recipe({"kind": "rec", "distance": distance})
@@ -328,7 +334,7 @@ def test_loss_at_a_unit_vector_is_its_weighted_objective(i, rng):
 
 
 @pytest.mark.parametrize("normalise", ["none", "sum"])
-@pytest.mark.parametrize("distance", ["l1", "l2", "charbonnier"])
+@pytest.mark.parametrize("distance", ["l1", "l2", "charbonnier", "fft"])
 @pytest.mark.parametrize("space", ["rgb", "luma", "chroma"])
 def test_gradient_against_finite_differences(normalise, distance, space, rng):
     recipe = loss_recipe(

@@ -106,7 +106,7 @@ def measure(recipe, backend, network):
             images = degraded.transpose(0, 3, 1, 2)
             restored = backend.run(network, images, omega if recipe.network.tunable else None)
             sample = {"clean": np.broadcast_to(clean.transpose(2, 0, 1), images.shape), "degraded": images}
-            target = oracle.target(recipe.objectives, 1, sample, omega)
+            target = oracle.target(recipe, 1, sample, omega)
             pairs = zip(restored, sample["clean"], target, strict=True)
             values.append([(metrics.psnr(a, b), metrics.psnr(a, c)) for a, b, c in pairs])
         means = np.mean(values, axis=0)

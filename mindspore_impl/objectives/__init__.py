@@ -2,11 +2,18 @@
 
 from mindspore_impl.objectives.adversarial import Perceptual, relativistic
 from mindspore_impl.objectives.multi import OBJECTIVES, MultiLoss, make_loss
-from mindspore_impl.objectives.restoration import NoisePreservation, Objective, Reconstruction, Sharpening
+from mindspore_impl.objectives.restoration import (
+    MeanTarget,
+    NoisePreservation,
+    Objective,
+    Reconstruction,
+    Sharpening,
+)
 from mindspore_impl.objectives.style import Style, gram
 
 __all__ = [
     "OBJECTIVES",
+    "MeanTarget",
     "MultiLoss",
     "NoisePreservation",
     "Objective",

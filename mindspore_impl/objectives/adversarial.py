@@ -5,7 +5,7 @@ from mindspore import nn
 from mindspore import ops as _ops
 
 from mindspore_impl import ops
-from mindspore_impl.objectives.restoration import mean_distance
+from mindspore_impl.objectives.distances import distance_between, mean_distance
 
 
 def relativistic(high: ms.Tensor, low: ms.Tensor) -> ms.Tensor:
@@ -32,7 +32,7 @@ class Perceptual(nn.Cell):
     Args:
         features: VGG19 at conv5_4; vgg is the L1 distance of its features.
         discriminator: scores pictures; adv is its relativistic average loss, with means over the batch.
-        distance: distance of rec: l1, l2 or charbonnier.
+        distance: distance of rec: l1, l2, charbonnier, fft or ms_ssim.
         rec_weight: weight of the distance to the clean picture.
         vgg_weight: weight of vgg.
         adv_weight: weight of adv.
@@ -65,7 +65,7 @@ class Perceptual(nn.Cell):
             omega: (N, k), the knob of this objective first.
         """
         clean = sample["clean"]
-        rec = mean_distance(restored - _ops.stop_gradient(clean), self.distance)
+        rec = distance_between(restored, _ops.stop_gradient(clean), self.distance)
         vgg = mean_distance(self.features(restored) - _ops.stop_gradient(self.features(clean)), "l1")
         adv = relativistic(self.discriminator(_ops.stop_gradient(clean)), self.discriminator(restored))
         return self.rec_weight * rec + self.vgg_weight * vgg + self.adv_weight * adv

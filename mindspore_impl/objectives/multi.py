@@ -7,12 +7,12 @@ from mindspore import ops as _ops
 from mindspore_impl import ops
 from mindspore_impl.networks import VGG19
 from mindspore_impl.objectives.adversarial import Perceptual
-from mindspore_impl.objectives.restoration import NoisePreservation, Reconstruction, Sharpening
+from mindspore_impl.objectives.restoration import MeanTarget, NoisePreservation, Reconstruction, Sharpening
 from mindspore_impl.objectives.style import Style, gram
 from tunable.data.styles import style_picture
 from tunable.errors import TunableError
 from tunable.omega import check_tensor
-from tunable.specs.objectives import NORMALISE_FLOOR, Objective, noise_place
+from tunable.specs.objectives import NORMALISE_FLOOR, Objective, check_size, noise_place
 from tunable.specs.recipe import Recipe
 from tunable.weights.vgg import LAYERS, weights
 
@@ -27,25 +27,49 @@ class MultiLoss(nn.Cell):
         objectives: p objectives in omega's order: the first goes with omega_1, whatever its kind.
         weights: the p numbers lambda_i.
         normalise: none, or sum: a sample's loss is divided by max(sum_i omega_i, 1e-3).
+        shared: places of objectives whose L_i is one distance to the mean of their targets, a tuple for each mean
+            (`combine: targets`; MeanTarget).
 
     Raises:
-        TunableError: for another number of weights, or an objective that builds on one that is missing.
+        TunableError: for another number of weights, an objective that builds on one that is missing, or objectives
+            that cannot share a mean.
     """
 
-    def __init__(self, objectives: list[nn.Cell], *, weights: list[float], normalise: str = "none") -> None:
+    def __init__(
+        self,
+        objectives: list[nn.Cell],
+        *,
+        weights: list[float],
+        normalise: str = "none",
+        shared: tuple[tuple[int, ...], ...] = (),
+    ) -> None:
         super().__init__()
         if len(objectives) != len(weights):
             raise TunableError(f"{len(objectives)} objectives need as many weights, not {len(weights)}")
-        self.objectives = nn.CellList(objectives)
-        self.columns = columns_of(objectives)
+        named = [i for places in shared for i in places]
+        if len({*named} & {*range(len(objectives))}) < len(named):
+            raise TunableError(f"shared wants places of {len(objectives)} objectives, each once, not {shared}")
+        means = [MeanTarget([objectives[i] for i in places], weights=[weights[i] for i in places]) for places in shared]
+        alone = [i for i in range(len(objectives)) if i not in named]
+        columns, groups = columns_of(objectives), [*((i,) for i in alone), *shared]
+        self.objectives = nn.CellList([*(objectives[i] for i in alone), *means])
+        self.columns = (*(columns[i] for i in alone), *shared)
+        self.places = tuple(next(k for k, group in enumerate(groups) if i in group) for i in range(len(objectives)))
         self.weights = tuple(weights)
         self.normalise = normalise
 
     def __call__(
         self, restored: ms.Tensor, sample: dict[str, ms.Tensor], omega: ms.Tensor
     ) -> tuple[ms.Tensor, ms.Tensor]:
-        """Compute the loss as `construct` says; OmegaError for an omega of another shape, which no graph can raise."""
-        check_tensor(omega, len(self.objectives), len(restored))
+        """Compute the loss as `construct` says, and raise what no graph can.
+
+        Raises:
+            OmegaError: for an omega of another shape.
+            TunableError: for pictures too small for a distance.
+        """
+        check_tensor(omega, len(self.weights), len(restored))
+        for objective in self.objectives:
+            check_size(getattr(objective, "distance", "l1"), *restored.shape[2:])
         return super().__call__(restored, sample, omega)
 
     def construct(
@@ -66,7 +90,7 @@ class MultiLoss(nn.Cell):
         for objective, columns in zip(self.objectives, self.columns):  # noqa: B905  a graph knows no strict
             knobs = [rows[:, i : i + 1] for i in columns]
             terms.append(objective(restored, sample, _ops.concat(knobs, 1)))
-        terms = _ops.stack(terms, 1)
+        terms = _ops.stack([terms[place] for place in self.places], 1)
         losses = (rows * terms * ms.Tensor(self.weights, ms.float32)).sum(1)
         if self.normalise == "sum":
             losses = losses / _ops.maximum(rows.sum(1), NORMALISE_FLOOR)
@@ -109,7 +133,7 @@ def make_loss(recipe: Recipe, like: ms.Parameter, discriminator: nn.Cell | None 
         discriminator: the network with which objectives of kind `gan` score pictures.
 
     Returns:
-        The multi-loss, with the weights and the normalisation of the recipe.
+        The multi-loss as the recipe's `objectives` and `loss` say.
 
     Raises:
         RecipeError: where VGG-19's weights cannot be had.
@@ -122,7 +146,12 @@ def make_loss(recipe: Recipe, like: ms.Parameter, discriminator: nn.Cell | None 
     for index in sorted(range(len(specs)), key=lambda index: specs[index].kind == "blur"):  # what they build on first
         made[index] = _make(specs, index, made, features, discriminator, like)
     objectives = [made[index] for index in range(len(specs))]
-    return MultiLoss(objectives, weights=[spec.weight for spec in specs], normalise=recipe.loss.normalise)
+    return MultiLoss(
+        objectives,
+        weights=[spec.weight for spec in specs],
+        normalise=recipe.loss.normalise,
+        shared=recipe.shared_targets,
+    )
 
 
 def _make(

@@ -12,32 +12,19 @@ from mindspore import nn
 from mindspore import ops as _ops
 
 from mindspore_impl import ops
+from mindspore_impl.objectives.distances import distance_between
 from tunable.data.filters import gaussian_taps
 from tunable.errors import TunableError
-from tunable.specs.objectives import CHARBONNIER_EPS, PARTS, UNSHARP_SIGMA, UNSHARP_SIZE
+from tunable.specs.objectives import NORMALISE_FLOOR, PARTS, UNSHARP_SIGMA, UNSHARP_SIZE
 
 _TAPS = tuple(gaussian_taps(UNSHARP_SIGMA, UNSHARP_SIZE).tolist())
 
 
-def mean_distance(difference: ms.Tensor, distance: str) -> ms.Tensor:
-    """Return the mean distance from zero over all but the first axis, (N,).
-
-    Args:
-        difference: (N, ...).
-        distance: l1, the absolute value; l2, the square; or charbonnier, sqrt(d^2 + 1e-6).
-    """
-    if distance == "l1":
-        return ops.per_sample_mean(_ops.abs(difference))
-    if distance == "l2":
-        return ops.per_sample_mean(difference * difference)
-    return ops.per_sample_mean(_ops.sqrt(difference * difference + CHARBONNIER_EPS**2))
-
-
 class Objective(nn.Cell):
-    """The mean distance, per sample, of the restored picture to a target that a subclass builds.
+    """The distance, per sample, of the restored picture to a target that a subclass builds.
 
     Args:
-        distance: l1, l2 or charbonnier.
+        distance: l1, l2, charbonnier, fft or ms_ssim (docs/method.md, "Objectives").
         space: rgb, luma or chroma: what of the pictures is compared (docs/method.md, "Objectives").
     """
 
@@ -70,17 +57,17 @@ class Objective(nn.Cell):
             sample: pictures of the same shape by name, `clean` among them.
             omega: (N, k), the knob of this objective first.
         """
-        difference = restored - _ops.stop_gradient(self.target(sample, omega))
+        wanted = _ops.stop_gradient(self.target(sample, omega))
         if self.space != "rgb":
-            difference = ops.mix_colours(difference, PARTS[self.space])
-        return mean_distance(difference, self.distance)
+            restored, wanted = ops.mix_colours(restored, PARTS[self.space]), ops.mix_colours(wanted, PARTS[self.space])
+        return distance_between(restored, wanted, self.distance)
 
 
 class Reconstruction(Objective):
     """Reconstruction (docs/method.md, "Objectives"): the target is the clean picture.
 
     Args:
-        distance: l1, l2 or charbonnier.
+        distance: l1, l2, charbonnier, fft or ms_ssim.
         space: rgb, luma or chroma.
     """
 
@@ -93,10 +80,10 @@ class NoisePreservation(Objective):
     """Noise preservation (Eq. 9): the target is y + r nu (z - y), of the clean picture y and the degraded one z.
 
     Args:
-        distance: l1, l2 or charbonnier.
+        distance: l1, l2, charbonnier, fft or ms_ssim.
         space: rgb, luma or chroma.
         nu: part of the noise that the target keeps at most, 0 to 1.
-        residual: keep: r is the objective's own omega; remove: r is one minus it.
+        residual: keep: r is the objective's own omega; remove: r is one minus it; full: r is 1.
     """
 
     def __init__(self, *, distance: str = "l1", space: str = "rgb", nu: float = 0.9, residual: str = "keep") -> None:
@@ -107,7 +94,7 @@ class NoisePreservation(Objective):
     def target(self, sample: dict[str, ms.Tensor], omega: ms.Tensor) -> ms.Tensor:
         """Return the clean picture with the noise that omega (N, 1) keeps, (N, C, H, W)."""
         knob = omega[:, 0].reshape(-1, 1, 1, 1)
-        kept = knob if self.residual == "keep" else 1 - knob
+        kept = 1 if self.residual == "full" else knob if self.residual == "keep" else 1 - knob
         return sample["clean"] + self.nu * kept * (sample["degraded"] - sample["clean"])
 
 
@@ -118,7 +105,7 @@ class Sharpening(Objective):
 
     Args:
         noise: the objective whose target y_eta is sharpened; it must be one of the same multi-loss.
-        distance: l1, l2 or charbonnier.
+        distance: l1, l2, charbonnier, fft or ms_ssim.
         gamma: strength of the mask where omega is 1, at least 0.
     """
 
@@ -138,14 +125,44 @@ class Sharpening(Objective):
         return noisy + self.gamma * knob * (noisy - _blurred(noisy))
 
 
+class MeanTarget(Objective):
+    """The distance to the weighted mean of the targets t_i of other objectives (`combine: targets`).
+
+    The target is y + sum_i s_i (t_i - y), y being the clean picture and s_i = omega_i lambda_i over
+    max(sum_j omega_j lambda_j, 1e-3): y itself where no omega counts.
+
+    Args:
+        objectives: whose targets are known, compared in one space by one distance.
+        weights: the numbers lambda_i of these objectives.
+
+    Raises:
+        TunableError: for objectives that differ in distance or space, or have no target by their own knob alone.
+    """
+
+    def __init__(self, objectives: list[nn.Cell], *, weights: list[float]) -> None:
+        alike = [one for one in objectives if isinstance(one, Objective) and not one.builds_on()]
+        if len(alike) < len(objectives):
+            other = next(type(one).__name__ for one in objectives if one not in alike)
+            raise TunableError(f"a mean of targets wants objectives whose target needs no other knob, not {other}")
+        kinds = sorted({(one.distance, one.space) for one in alike})
+        if len(kinds) != 1:
+            raise TunableError(f"a mean of targets wants objectives of one distance and one space, not of {kinds}")
+        super().__init__(distance=kinds[0][0], space=kinds[0][1])
+        self.objectives = nn.CellList(alike)
+        self.weights = tuple(weights)
+
+    def target(self, sample: dict[str, ms.Tensor], omega: ms.Tensor) -> ms.Tensor:
+        """Return the mean, (N, C, H, W). omega (N, k) holds the knobs of the k objectives in their order."""
+        weighted = omega * ms.Tensor(self.weights, ms.float32)
+        shares = weighted / _ops.maximum(weighted.sum(1, keepdims=True), NORMALISE_FLOOR)
+        mean = sample["clean"]
+        for i, objective in enumerate(self.objectives):
+            own = objective.target(sample, omega[:, i : i + 1])
+            mean = mean + shares[:, i].reshape(-1, 1, 1, 1) * (own - sample["clean"])
+        return mean
+
+
 def _blurred(x: ms.Tensor) -> ms.Tensor:
-    """g * x, along one axis after the other, because the Gaussian is separable."""
-    height, width, radius = x.shape[2], x.shape[3], UNSHARP_SIZE // 2
-    x = ops.pad(x, (radius, radius), "reflect")
-    rows = _TAPS[0] * x[:, :, :height]
-    for i in range(1, UNSHARP_SIZE):
-        rows = rows + _TAPS[i] * x[:, :, i : i + height]
-    y = _TAPS[0] * rows[:, :, :, :width]
-    for i in range(1, UNSHARP_SIZE):
-        y = y + _TAPS[i] * rows[:, :, :, i : i + width]
-    return y
+    """g * x; the Gaussian is separable."""
+    radius = UNSHARP_SIZE // 2
+    return ops.filtered(ops.pad(x, (radius, radius), "reflect"), _TAPS)

@@ -5,7 +5,7 @@ from mindspore import nn
 from mindspore import ops as _ops
 
 from mindspore_impl import ops
-from mindspore_impl.objectives.restoration import mean_distance
+from mindspore_impl.objectives.distances import mean_distance
 from tunable.specs.objectives import UV
 
 

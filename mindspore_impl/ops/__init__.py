@@ -26,10 +26,12 @@ from mindspore_impl.ops.pixels import (
     channels_first,
     channels_last,
     erf_replaced,
+    filtered,
     gate,
     gelu,
     leaky_relu,
     max_pool_x2,
+    mean_pool_x2,
     mix_colours,
     nearest,
     pad_to_multiple,
@@ -38,6 +40,7 @@ from mindspore_impl.ops.pixels import (
     scale_colours,
     shift_colours,
     softplus,
+    spectrum,
 )
 
 __all__ = [
@@ -63,6 +66,7 @@ __all__ = [
     "erf_replaced",
     "pad_to_multiple",
     "facts",
+    "filtered",
     "for_export",
     "forget_graphs",
     "freeze",
@@ -77,6 +81,7 @@ __all__ = [
     "low_rank",
     "make_room",
     "max_pool_x2",
+    "mean_pool_x2",
     "mix_colours",
     "nearest",
     "normalise",
@@ -95,6 +100,7 @@ __all__ = [
     "shift_mask",
     "softmax",
     "softplus",
+    "spectrum",
     "split",
     "to_windows",
 ]

@@ -8,6 +8,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import ops as _ops
 
+from tunable.data.filters import band, waves
 from tunable.windows import reflected
 
 
@@ -56,6 +57,11 @@ def softplus(x: ms.Tensor) -> ms.Tensor:
 def max_pool_x2(x: ms.Tensor) -> ms.Tensor:
     """Return the largest of every 2x2 pixels: (N, C, H, W) -> (N, C, H // 2, W // 2)."""
     return _ops.max_pool2d(x, 2, 2)
+
+
+def mean_pool_x2(x: ms.Tensor) -> ms.Tensor:
+    """Return the mean of every 2x2 pixels: (N, C, H, W) -> (N, C, H // 2, W // 2)."""
+    return _ops.avg_pool2d(x, 2, 2)
 
 
 def pixel_shuffle(x: ms.Tensor, factor: int) -> ms.Tensor:
@@ -132,6 +138,16 @@ def _matrix(rows: tuple[tuple[float, ...], ...]):
 
 
 @_ops.constexpr
+def _band(taps: tuple[float, ...], size: int):
+    return ms.Tensor(band(taps, size).astype(np.float32))
+
+
+@_ops.constexpr
+def _waves(size: int, count: int):
+    return ms.Tensor(waves(size, count).astype(np.float32))
+
+
+@_ops.constexpr
 def _colour(colour: tuple[float, ...]):
     return ms.Tensor(np.array(colour, np.float32).reshape(-1, 1, 1))
 
@@ -140,3 +156,37 @@ def mix_colours(x: ms.Tensor, rows: tuple[tuple[float, ...], ...]) -> ms.Tensor:
     """Return weighted sums of the channels: x (N, C, H, W), rows of C weights -> (N, len(rows), H, W)."""
     n, c, height, width = x.shape
     return _ops.matmul(_matrix(rows), x.reshape(n, c, height * width)).reshape(n, len(rows), height, width)
+
+
+def filtered(x: ms.Tensor, taps: tuple[float, ...]) -> ms.Tensor:
+    """Compute weighted sums of neighbours along one axis after the other, where they lie inside.
+
+    Args:
+        x: (N, C, H, W).
+        taps: k weights, the same along both axes.
+
+    Returns:
+        (N, C, H - k + 1, W - k + 1).
+    """
+    height, width = x.shape[2], x.shape[3]
+    x = _ops.matmul(x, _band(taps, width))
+    return _ops.matmul(x.swapaxes(2, 3), _band(taps, height)).swapaxes(2, 3)
+
+
+def spectrum(x: ms.Tensor) -> ms.Tensor:
+    """Compute the orthonormal Fourier transform of real numbers, as numpy's rfft2 in `ortho`, turned on its side.
+
+    By products of real numbers: complex ones are not compiled by torch, and hardly run on Ascend.
+
+    Args:
+        x: (N, C, H, W).
+
+    Returns:
+        (N, 2 C, W // 2 + 1, H): all real parts, then all imaginary ones.
+    """
+    height, kept = x.shape[2], x.shape[3] // 2 + 1
+    seen = _ops.matmul(_ops.matmul(x, _waves(x.shape[3], kept)).swapaxes(2, 3), _waves(height, height))
+    cosines, sines = seen[:, :, :kept], seen[:, :, kept:]
+    real = cosines[:, :, :, :height] - sines[:, :, :, height:]
+    imaginary = -cosines[:, :, :, height:] - sines[:, :, :, :height]
+    return _ops.concat([real, imaginary], 1)

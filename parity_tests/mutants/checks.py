@@ -172,8 +172,10 @@ CHECKS: dict[str, list[Check]] = {
         *(
             _check(test_objectives.test_multi_loss, name=name, distance=distance, normalise="none", label="per sample")
             for name in ("rec + noise", "three", "blur before its noise")
-            for distance in ("l1", "l2", "charbonnier")
+            for distance in ("l1", "l2", "charbonnier", "fft")
         ),
+        *(_check(test_objectives.test_mean_of_targets, name="three", label=label) for label in ("per sample", "small")),
+        _check(test_objectives.test_ms_ssim),
         _check(test_objectives.test_written_numbers),
         _check(test_objectives.test_built_by_hand),
         _check(test_objectives.test_parts_of_the_colour_space, spaces=("luma", "chroma"), distance="l1"),
@@ -195,6 +197,7 @@ CHECKS: dict[str, list[Check]] = {
         ),
         _check(test_objectives.test_loss_at_a_unit_vector_is_its_weighted_objective, i=1),
         _check(test_objectives.test_no_loss_at_zero),
+        _check(test_objectives.test_mean_of_targets, name="parts", label="per sample"),
     ],
     "training": [
         *(_check(fifty_steps, name=name) for name in test_optimizers.SETTINGS),

@@ -4,13 +4,17 @@ import numpy as np
 
 from parity_tests.mutants.tensors import of_first_sample, of_next_sample, reversed_along, rolled
 from parity_tests.mutants.ways import but, each, edited, given, replaced, returned, within
+from tunable.data.filters import gaussian_taps
+from tunable.specs.objectives import SCALES
 
 DISTANCE = "objectives.restoration:Objective.forward"
-MEAN = "objectives.restoration:mean_distance"
+BETWEEN, MEAN = "objectives.distances:distance_between", "objectives.distances:mean_distance"
+SIMILAR, MAPS = "objectives.distances:ms_ssim", "objectives.distances:_similarities"
+TOGETHER = "objectives.restoration:MeanTarget.target"
 REC = "objectives.restoration:Reconstruction.target"
 NOISE = "objectives.restoration:NoisePreservation.target"
 SHARP = "objectives.restoration:Sharpening.target"
-BLURRED = "objectives.restoration:_blurred"
+BLURRED, SPECTRUM = "objectives.restoration:_blurred", "ops:spectrum"
 LOSS, MAKE_LOSS = "objectives.multi:MultiLoss.forward", "objectives.multi:make_loss"
 INIT = "objectives.multi:MultiLoss.__init__"
 COLUMNS = "objectives.multi:columns_of"
@@ -30,7 +34,8 @@ OBJECTIVE_FAULTS = {
     "residual always kept": but(NOISE, residual=lambda a: "keep"),
     "nu ignored": but(NOISE, nu=lambda a: 1),
     "nu squared": but(NOISE, nu=lambda a: a.self.nu**2),
-    "nu of the kept part alone": edited(NOISE, ("kept = knob", "kept = knob / self.nu")),
+    "nu of the kept part alone": edited(NOISE, ("else knob if", "else knob / self.nu if")),
+    "the full end moves with omega": edited(NOISE, ('1 if self.residual == "full" else ', "")),
     "noise with the other sign": but(NOISE, nu=lambda a: -a.self.nu),
     "noise on top of noise": returned(NOISE, lambda target, a: target - a.sample["clean"] + a.sample["degraded"]),
     "target has a gradient": each(
@@ -40,13 +45,31 @@ OBJECTIVE_FAULTS = {
     "l2 is l1": given(MEAN, distance=lambda a: {"l2": "l1"}.get(a.distance, a.distance)),
     "l2 halved": returned(MEAN, lambda mean, a: mean / 2 if a.distance == "l2" else mean),
     "charbonnier eps not squared": edited(MEAN, ("CHARBONNIER_EPS**2", "CHARBONNIER_EPS")),
-    "charbonnier eps x 10": replaced("objectives.restoration:CHARBONNIER_EPS", 1e-2),
+    "charbonnier eps x 10": replaced("objectives.distances:CHARBONNIER_EPS", 1e-2),
     "charbonnier over all pixels": each(
         torch=edited(MEAN, (f"ops.per_sample_mean(torch.sqrt({_SQUARE}", f"torch.sqrt(ops.per_sample_mean({_SQUARE}")),
         mindspore=edited(
             MEAN, (f"ops.per_sample_mean(_ops.sqrt({_SQUARE}", f"_ops.sqrt(ops.per_sample_mean({_SQUARE}")
         ),
     ),
+    "fft is l1": given(MEAN, distance=lambda a: {"fft": "l1"}.get(a.distance, a.distance)),
+    "fft not orthonormal": returned(SPECTRUM, lambda seen, a: seen * a.x.shape[2]),
+    "fft of real parts alone": returned(SPECTRUM, lambda seen, a: seen[:, : a.x.shape[1]]),
+    "fft of all waves": returned(SPECTRUM, lambda seen, a: seen[:, :, [*range(seen.shape[2]), 1]]),
+    "fft of waves that turn the other way": edited(SPECTRUM, ("= -cosines", "= cosines")),
+    "similarity for distance": edited(BETWEEN, ("1 - ms_ssim", "ms_ssim")),
+    "similarity to the target's distance": given(SIMILAR, y=lambda a: a.x - a.y),
+    "similarity: scales in reverse order": replaced("objectives.distances:SCALES", SCALES[::-1]),
+    "similarity: equal exponents": replaced("objectives.distances:SCALES", (0.2,) * 5),
+    "similarity: four scales": replaced("objectives.distances:SCALES", SCALES[:4]),
+    "similarity: luminance at every scale": edited(SIMILAR, ("if i == len(SCALES) - 1 else", "if i >= 0 else")),
+    "similarity: luminance nowhere": edited(SIMILAR, ("luminance * contrast if", "contrast if")),
+    "similarity: a lower floor": replaced("objectives.distances:SIMILARITY_FLOOR", 1e-6),
+    "similarity: largest of 2x2 pixels": edited("ops:mean_pool_x2", ("avg_pool2d", "max_pool2d")),
+    "similarity: another window": replaced("objectives.distances:_TAPS", tuple(gaussian_taps(1.6, 11).tolist())),
+    "similarity: C1 for C2": replaced("objectives.distances:C2", 0.01**2),
+    "similarity: another middle": edited(MAPS, ("mean_x + _MIDDLE", "mean_x + 0.4")),
+    "similarity: variances of the means": edited(MAPS, ("squares - mean_x * mean_x - mean_y * mean_y", "squares")),
     "sum over pixels": returned("ops:per_sample_mean", lambda mean, a: mean * a.values[0].reshape(-1).shape[0]),
     "mean over the batch": returned("ops:per_sample_mean", lambda mean, a: mean * 0 + mean.mean()),
     "U for chroma": given("ops:mix_colours", rows=lambda a: a.rows[:1] * 2 if len(a.rows) == 2 else a.rows),
@@ -62,10 +85,22 @@ OBJECTIVE_FAULTS = {
         SHARP, ("noisy - _blurred(noisy)", 'sample["clean"] - _blurred(sample["clean"])')
     ),
     "Gaussian with a replicated border": within(BLURRED, given("ops:pad", mode=lambda a: "replicate")),
-    "Gaussian without its last row": edited(BLURRED, ("rows = rows + _TAPS[i]", "rows = rows + (i < 8) * _TAPS[i]")),
+    "Gaussian without its last row": given("ops:filtered", taps=lambda a: (*a.taps[:-1], 0.0)),
+    "mean of targets: lambda left out": each(
+        torch=edited(TOGETHER, ("omega * omega.new_tensor(self.weights)", "omega")),
+        mindspore=edited(TOGETHER, ("omega * ms.Tensor(self.weights, ms.float32)", "omega")),
+    ),
+    "mean of targets: omega in reverse order": given(TOGETHER, omega=lambda a: reversed_along(a.omega, 1)),
+    "mean of targets: the next sample's omega": given(TOGETHER, omega=lambda a: of_next_sample(a.omega)),
+    "mean of targets: a lower floor": within(TOGETHER, replaced("objectives.restoration:NORMALISE_FLOOR", 1e-8)),
+    "mean of targets: shares of no sum": edited(TOGETHER, ("shares = weighted /", "shares = weighted + 0 *")),
+    "mean of targets: not from the clean picture": edited(TOGETHER, ('(own - sample["clean"])', "own")),
 }
 
 LOSS_FAULTS = {
+    "no mean of targets": given(INIT, shared=lambda a: ()),
+    "one mean of all targets": given(INIT, shared=lambda a: (sum(a.shared, ()),) if a.shared else ()),
+    "terms in the order of the means": edited(LOSS, ("for place in self.places", "for place in sorted(self.places)")),
     "lambda dropped": given(INIT, weights=lambda a: [1.0] * len(a.weights)),
     "lambda squared": given(INIT, weights=lambda a: [w * w for w in a.weights]),
     "lambda in reverse order": given(INIT, weights=lambda a: a.weights[::-1]),

@@ -2,11 +2,18 @@
 
 from torch_impl.objectives.adversarial import Perceptual, relativistic
 from torch_impl.objectives.multi import OBJECTIVES, MultiLoss, make_loss
-from torch_impl.objectives.restoration import NoisePreservation, Objective, Reconstruction, Sharpening
+from torch_impl.objectives.restoration import (
+    MeanTarget,
+    NoisePreservation,
+    Objective,
+    Reconstruction,
+    Sharpening,
+)
 from torch_impl.objectives.style import Style, gram
 
 __all__ = [
     "OBJECTIVES",
+    "MeanTarget",
     "MultiLoss",
     "NoisePreservation",
     "Objective",

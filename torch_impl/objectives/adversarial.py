@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from torch_impl import ops
-from torch_impl.objectives.restoration import mean_distance
+from torch_impl.objectives.distances import distance_between, mean_distance
 
 
 def relativistic(high: torch.Tensor, low: torch.Tensor) -> torch.Tensor:
@@ -31,7 +31,7 @@ class Perceptual(nn.Module):
     Args:
         features: VGG19 at conv5_4; vgg is the L1 distance of its features.
         discriminator: scores pictures; adv is its relativistic average loss, with means over the batch.
-        distance: distance of rec: l1, l2 or charbonnier.
+        distance: distance of rec: l1, l2, charbonnier, fft or ms_ssim.
         rec_weight: weight of the distance to the clean picture.
         vgg_weight: weight of vgg.
         adv_weight: weight of adv.
@@ -64,7 +64,7 @@ class Perceptual(nn.Module):
             omega: (N, k), the knob of this objective first.
         """
         clean = sample["clean"]
-        rec = mean_distance(restored - clean.detach(), self.distance)
+        rec = distance_between(restored, clean.detach(), self.distance)
         vgg = mean_distance(self.features(restored) - self.features(clean).detach(), "l1")
         adv = relativistic(self.discriminator(clean.detach()), self.discriminator(restored))
         return self.rec_weight * rec + self.vgg_weight * vgg + self.adv_weight * adv

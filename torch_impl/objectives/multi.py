@@ -5,12 +5,12 @@ from torch import nn
 
 from torch_impl.networks import VGG19
 from torch_impl.objectives.adversarial import Perceptual
-from torch_impl.objectives.restoration import NoisePreservation, Reconstruction, Sharpening
+from torch_impl.objectives.restoration import MeanTarget, NoisePreservation, Reconstruction, Sharpening
 from torch_impl.objectives.style import Style, gram
 from tunable.data.styles import style_picture
 from tunable.errors import TunableError
 from tunable.omega import check_tensor
-from tunable.specs.objectives import NORMALISE_FLOOR, Objective, noise_place
+from tunable.specs.objectives import NORMALISE_FLOOR, Objective, check_size, noise_place
 from tunable.specs.recipe import Recipe
 from tunable.weights.vgg import LAYERS, weights
 
@@ -25,26 +25,50 @@ class MultiLoss(nn.Module):
         objectives: p objectives in omega's order: the first goes with omega_1, whatever its kind.
         weights: the p numbers lambda_i.
         normalise: none, or sum: a sample's loss is divided by max(sum_i omega_i, 1e-3).
+        shared: places of objectives whose L_i is one distance to the mean of their targets, a tuple for each mean
+            (`combine: targets`; MeanTarget).
 
     Raises:
-        TunableError: for another number of weights, or an objective that builds on one that is missing.
+        TunableError: for another number of weights, an objective that builds on one that is missing, or objectives
+            that cannot share a mean.
     """
 
-    def __init__(self, objectives: list[nn.Module], *, weights: list[float], normalise: str = "none") -> None:
+    def __init__(
+        self,
+        objectives: list[nn.Module],
+        *,
+        weights: list[float],
+        normalise: str = "none",
+        shared: tuple[tuple[int, ...], ...] = (),
+    ) -> None:
         super().__init__()
         if len(objectives) != len(weights):
             raise TunableError(f"{len(objectives)} objectives need as many weights, not {len(weights)}")
-        self.objectives = nn.ModuleList(objectives)
-        self.columns = columns_of(objectives)
+        named = [i for places in shared for i in places]
+        if len({*named} & {*range(len(objectives))}) < len(named):
+            raise TunableError(f"shared wants places of {len(objectives)} objectives, each once, not {shared}")
+        means = [MeanTarget([objectives[i] for i in places], weights=[weights[i] for i in places]) for places in shared]
+        alone = [i for i in range(len(objectives)) if i not in named]
+        columns, groups = columns_of(objectives), [*((i,) for i in alone), *shared]
+        self.objectives = nn.ModuleList([*(objectives[i] for i in alone), *means])
+        self.columns = (*(columns[i] for i in alone), *shared)
+        self.places = tuple(next(k for k, group in enumerate(groups) if i in group) for i in range(len(objectives)))
         self.weights = tuple(weights)
         self.normalise = normalise
 
     def __call__(
         self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Compute the loss as `forward` says; OmegaError for an omega of another shape."""
+        """Compute the loss as `forward` says.
+
+        Raises:
+            OmegaError: for an omega of another shape.
+            TunableError: for pictures too small for a distance.
+        """
         if not torch.compiler.is_compiling():
-            check_tensor(omega, len(self.objectives), len(restored))
+            check_tensor(omega, len(self.weights), len(restored))
+            for objective in self.objectives:
+                check_size(getattr(objective, "distance", "l1"), *restored.shape[2:])
         return super().__call__(restored, sample, omega)
 
     def forward(
@@ -65,7 +89,7 @@ class MultiLoss(nn.Module):
             objective(restored, sample, torch.cat([rows[:, i : i + 1] for i in columns], 1))
             for objective, columns in zip(self.objectives, self.columns, strict=True)
         ]
-        terms = torch.stack(terms, 1)
+        terms = torch.stack([terms[place] for place in self.places], 1)
         losses = (rows * terms * terms.new_tensor(self.weights)).sum(1)
         if self.normalise == "sum":
             losses = losses / rows.sum(1).clamp(min=NORMALISE_FLOOR)
@@ -108,7 +132,7 @@ def make_loss(recipe: Recipe, like: torch.Tensor, discriminator: nn.Module | Non
         discriminator: the network with which objectives of kind `gan` score pictures.
 
     Returns:
-        The multi-loss, with the weights and the normalisation of the recipe.
+        The multi-loss as the recipe's `objectives` and `loss` say.
 
     Raises:
         RecipeError: where VGG-19's weights cannot be had.
@@ -121,7 +145,12 @@ def make_loss(recipe: Recipe, like: torch.Tensor, discriminator: nn.Module | Non
     for index in sorted(range(len(specs)), key=lambda index: specs[index].kind == "blur"):  # what they build on first
         made[index] = _make(specs, index, made, features, discriminator, like)
     objectives = [made[index] for index in range(len(specs))]
-    return MultiLoss(objectives, weights=[spec.weight for spec in specs], normalise=recipe.loss.normalise)
+    return MultiLoss(
+        objectives,
+        weights=[spec.weight for spec in specs],
+        normalise=recipe.loss.normalise,
+        shared=recipe.shared_targets,
+    )
 
 
 def _make(

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from torch_impl import ops
-from torch_impl.objectives.restoration import mean_distance
+from torch_impl.objectives.distances import mean_distance
 from tunable.specs.objectives import UV
 
 

@@ -14,10 +14,12 @@ from torch_impl.ops.parameters import freeze, fresh_seed
 from torch_impl.ops.pixels import (
     channels_first,
     channels_last,
+    filtered,
     gate,
     gelu,
     leaky_relu,
     max_pool_x2,
+    mean_pool_x2,
     mix_colours,
     nearest,
     pad_to_multiple,
@@ -26,6 +28,7 @@ from torch_impl.ops.pixels import (
     scale_colours,
     shift_colours,
     softplus,
+    spectrum,
 )
 
 __all__ = [
@@ -41,6 +44,7 @@ __all__ = [
     "displaced",
     "pad_to_multiple",
     "facts",
+    "filtered",
     "freeze",
     "fresh_seed",
     "from_windows",
@@ -54,6 +58,7 @@ __all__ = [
     "linear",
     "low_rank",
     "max_pool_x2",
+    "mean_pool_x2",
     "mix_colours",
     "nearest",
     "never_a_graph_of_its_own",
@@ -72,6 +77,7 @@ __all__ = [
     "shift_mask",
     "softmax",
     "softplus",
+    "spectrum",
     "split",
     "to_windows",
 ]

@@ -1,7 +1,10 @@
 """What is done with single pixels and channels: activations, enlarging, borders, colours."""
 
+import numpy as np
 import torch
 from torch.nn import functional
+
+from tunable.data.filters import band, waves
 
 
 def gate(x: torch.Tensor) -> torch.Tensor:
@@ -35,6 +38,11 @@ def softplus(x: torch.Tensor) -> torch.Tensor:
 def max_pool_x2(x: torch.Tensor) -> torch.Tensor:
     """Return the largest of every 2x2 pixels: (N, C, H, W) -> (N, C, H // 2, W // 2)."""
     return functional.max_pool2d(x, 2)
+
+
+def mean_pool_x2(x: torch.Tensor) -> torch.Tensor:
+    """Return the mean of every 2x2 pixels: (N, C, H, W) -> (N, C, H // 2, W // 2)."""
+    return functional.avg_pool2d(x, 2)
 
 
 def pixel_shuffle(x: torch.Tensor, factor: int) -> torch.Tensor:
@@ -108,3 +116,42 @@ def scale_colours(x: torch.Tensor, colour: tuple[float, ...], sign: int) -> torc
 def mix_colours(x: torch.Tensor, rows: tuple[tuple[float, ...], ...]) -> torch.Tensor:
     """Return weighted sums of the channels: x (N, C, H, W), rows of C weights -> (N, len(rows), H, W)."""
     return torch.einsum("rc,nchw->nrhw", x.new_tensor(rows), x)
+
+
+def filtered(x: torch.Tensor, taps: tuple[float, ...]) -> torch.Tensor:
+    """Compute weighted sums of neighbours along one axis after the other, where they lie inside.
+
+    Args:
+        x: (N, C, H, W).
+        taps: k weights, the same along both axes.
+
+    Returns:
+        (N, C, H - k + 1, W - k + 1).
+    """
+    height, width = x.shape[2:]
+    x = x @ _constant(band(taps, width), x)
+    return (x.mT @ _constant(band(taps, height), x)).mT
+
+
+def spectrum(x: torch.Tensor) -> torch.Tensor:
+    """Compute the orthonormal Fourier transform of real numbers, as numpy's rfft2 in `ortho`, turned on its side.
+
+    By products of real numbers: complex ones are not compiled by torch, and hardly run on Ascend.
+
+    Args:
+        x: (N, C, H, W).
+
+    Returns:
+        (N, 2 C, W // 2 + 1, H): all real parts, then all imaginary ones.
+    """
+    height, width = x.shape[2:]
+    kept = width // 2 + 1
+    seen = (x @ _constant(waves(width, kept), x)).mT @ _constant(waves(height, height), x)
+    cosines, sines = seen[:, :, :kept], seen[:, :, kept:]
+    real = cosines[..., :height] - sines[..., height:]
+    imaginary = -cosines[..., height:] - sines[..., :height]
+    return torch.cat([real, imaginary], 1)
+
+
+def _constant(matrix: np.ndarray, like: torch.Tensor) -> torch.Tensor:
+    return torch.as_tensor(matrix, dtype=like.dtype, device=like.device)

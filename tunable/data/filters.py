@@ -1,4 +1,4 @@
-"""Gaussian blur of pictures: of the degradation, and inside the unsharp mask (docs/method.md, "Objectives")."""
+"""Filters of pictures: the Gaussian of degradation, unsharp mask and SSIM, and the waves of the spectrum."""
 
 import numpy as np
 
@@ -19,6 +19,37 @@ def gaussian_taps(sigma: float, size: int) -> np.ndarray:
     with np.errstate(over="ignore"):  # a tiny sigma: infinitely far, a weight of 0
         weights = np.exp(-0.5 * (place / sigma) ** 2)
     return weights / weights.sum()
+
+
+def band(taps: tuple[float, ...], size: int) -> np.ndarray:
+    """Weighted sums of neighbours as a matrix, for frameworks that multiply faster than they add shifted pictures.
+
+    Args:
+        taps: k weights.
+        size: length of the axis that is filtered, k at least.
+
+    Returns:
+        float64 (size, size - k + 1), which holds the weights once in every column.
+    """
+    inside = size - len(taps) + 1
+    matrix = np.zeros((size, inside))
+    for i, weight in enumerate(taps):
+        matrix[np.arange(inside) + i, np.arange(inside)] = weight
+    return matrix
+
+
+def waves(size: int, count: int) -> np.ndarray:
+    """Waves as a matrix: a product with it is a Fourier transform in real numbers.
+
+    Args:
+        size: length of the axis that is transformed.
+        count: how many frequencies, from 0 on.
+
+    Returns:
+        float64 (size, 2 count): cosines, then sines, divided by the square root of size.
+    """
+    angles = np.outer(np.arange(size), np.arange(count)) % size * (2 * np.pi / size)
+    return np.concatenate([np.cos(angles), np.sin(angles)], axis=1) / np.sqrt(size)
 
 
 def gaussian_blur(pictures: np.ndarray, sigma: float, size: int) -> np.ndarray:

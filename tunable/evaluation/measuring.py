@@ -129,13 +129,14 @@ def measure(
     restored = from_network(run_tiled(model, to_network(degraded), omega, tile, whole=math.inf))
     values = {"psnr": metrics.psnr(restored, clean), "psnr_eta": np.nan, "psnr_gamma": np.nan, "residual": np.nan}
     values |= {"ssim": metrics.ssim(restored, clean) if ssim else np.nan, "ssim_eta": np.nan}
-    specs = objectives_of(model.header)
+    recipe = model.header.known_recipe()
+    specs = recipe.objectives if recipe else []
     aim = omega if omega is not None else trained_omega(model.header)
     for name, kind in (("psnr_eta", "noise"), ("psnr_gamma", "blur")):
         index = next((i for i, spec in enumerate(specs) if spec.kind == kind), None)
-        if index is None or aim is None:
+        if recipe is None or index is None or aim is None:
             continue
-        target = metrics.target(clean, degraded, specs, index, np.asarray(aim, dtype=np.float64))
+        target = metrics.target(clean, degraded, recipe, index, np.asarray(aim, dtype=np.float64))
         spec = specs[index]
         part = partial(metrics.part, space=spec.space if spec.kind == "noise" else "rgb")
         values[name] = metrics.psnr(part(restored), part(target))

@@ -10,7 +10,8 @@ import numpy as np
 
 from tunable import oracle
 from tunable.errors import TunableError
-from tunable.specs.objectives import PARTS, Objective
+from tunable.specs.objectives import PARTS
+from tunable.specs.recipe import Recipe
 
 LUMA = np.array([65.481, 128.553, 24.966])  # Y of R, G, B in [0, 1], beside an offset of 16
 SSIM_WINDOW = 11  # what scikit-image's Gaussian of sigma 1.5 spans
@@ -27,15 +28,13 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return -10 * float(np.log10(error)) if error else float("inf")
 
 
-def target(
-    clean: np.ndarray, degraded: np.ndarray, specs: list[Objective], index: int, omega: np.ndarray
-) -> np.ndarray:
+def target(clean: np.ndarray, degraded: np.ndarray, recipe: Recipe, index: int, omega: np.ndarray) -> np.ndarray:
     """Return the target of an objective, which the paper's PSNR_eta is measured to for the kind `noise` (Eq. 9).
 
     Args:
         clean: (H, W, 3).
         degraded: (H, W, 3).
-        specs: the objectives of the recipe.
+        recipe: which also says whether objectives share the mean of their targets.
         index: of the objective, whose kind is rec, noise or blur.
         omega: (p,).
 
@@ -44,7 +43,7 @@ def target(
     """
     clean, degraded = _pair(clean, degraded)
     sample = {"clean": clean.transpose(2, 0, 1)[None], "degraded": degraded.transpose(2, 0, 1)[None]}
-    return oracle.target(specs, index, sample, omega)[0].transpose(1, 2, 0)
+    return oracle.target(recipe, index, sample, omega)[0].transpose(1, 2, 0)
 
 
 def part(picture: np.ndarray, space: str) -> np.ndarray:

@@ -9,6 +9,7 @@ from tunable.data.styles import style_picture
 from tunable.errors import TunableError
 from tunable.oracle.layers import Tensors, float64, rows_of
 from tunable.oracle.networks import features, realness
+from tunable.oracle.similarity import ms_ssim, ms_ssim_slope
 from tunable.parameters.starts import starting_weights
 from tunable.specs.objectives import (
     CHARBONNIER_EPS,
@@ -26,31 +27,47 @@ from tunable.specs.recipe import Recipe
 from tunable.weights import vgg
 
 
-def target(specs: list[Objective], index: int, sample: dict[str, np.ndarray], omega: np.ndarray) -> np.ndarray:
+def target(recipe: Recipe, index: int, sample: dict[str, np.ndarray], omega: np.ndarray) -> np.ndarray:
     """Compute what an objective pulls the restored picture to.
 
-    For `rec` it is y. For `noise` it is y_eta = y + r nu (z - y) (Eq. 9), r being the objective's own omega (`keep`) or
-    one minus it (`remove`). For `blur` it is y_eta + omega gamma (y_eta - g * y_eta) (4.1.2), y_eta being the target of
-    the objective that `noise_objective` names, and g a Gaussian with reflected borders.
+    For `rec` it is y. For `noise` it is y_eta = y + r nu (z - y) (Eq. 9), r being the objective's own omega (`keep`),
+    one minus it (`remove`) or 1 (`full`). For `blur` it is y_eta + omega gamma (y_eta - g * y_eta) (4.1.2), y_eta being
+    the target of the objective that `noise_objective` names, and g a Gaussian with reflected borders.
+
+    With `loss.combine: targets` the objectives that share a mean have one target, t = y + sum_i s_i (t_i - y) of their
+    own targets t_i, where s_i = omega_i lambda_i / max(sum_j omega_j lambda_j, 1e-3). It is y where no omega counts.
 
     Args:
-        specs: the objectives of the recipe.
-        index: the place of this one.
+        recipe: the recipe.
+        index: the place of the objective.
         sample: `clean` y and `degraded` z, both (N, C, H, W).
         omega: (p,) or (N, p).
 
     Returns:
         (N, C, H, W).
     """
+    together = next((places for places in recipe.shared_targets if index in places), None)
+    if together is None:
+        return _own_target(recipe.objectives, index, sample, omega)
+    clean = float64(sample["clean"])
+    weights = rows_of(omega, len(clean)) * np.array([spec.weight for spec in recipe.objectives])
+    divisor = np.maximum(sum(weights[:, i] for i in together), NORMALISE_FLOOR)
+    shares = ((weights[:, i] / divisor).reshape(-1, *[1] * (clean.ndim - 1)) for i in together)
+    targets = (_own_target(recipe.objectives, i, sample, omega) for i in together)
+    return clean + sum(share * (one - clean) for share, one in zip(shares, targets, strict=True))
+
+
+def _own_target(specs: list[Objective], index: int, sample: dict[str, np.ndarray], omega: np.ndarray) -> np.ndarray:
+    """The target of an objective that shares none."""
     spec, clean = specs[index], float64(sample["clean"])
     if spec.kind == "rec":
         return clean
     strength = rows_of(omega, len(clean))[:, index].reshape(-1, *[1] * (clean.ndim - 1))
     if spec.kind == "noise":
-        kept = strength if spec.residual == "keep" else 1 - strength
+        kept = {"keep": strength, "remove": 1 - strength, "full": 1.0}[spec.residual]
         return clean + kept * spec.nu * (float64(sample["degraded"]) - clean)
     if spec.kind == "blur":
-        noisy = target(specs, noise_place(specs, spec), sample, omega)
+        noisy = _own_target(specs, noise_place(specs, spec), sample, omega)
         return noisy + strength * spec.gamma * (noisy - gaussian_blur(noisy, UNSHARP_SIGMA, UNSHARP_SIZE))
     raise TunableError(f"objectives of kind {spec.kind!r} have no target; rec, noise and blur have")
 
@@ -65,7 +82,7 @@ def objective(
 ) -> np.ndarray:
     """Compute L_i of every sample, not yet times omega or lambda.
 
-    For `rec`, `noise` and `blur` it is the mean distance to `target`, for `rec` and `noise` in the part of the colour
+    For `rec`, `noise` and `blur` it is the distance to `target`, for `rec` and `noise` in the part of the colour
     space that they name; for `gan` it is `perceptual`, for `style` it is `style`.
 
     Args:
@@ -84,14 +101,19 @@ def objective(
         return perceptual(recipe, spec, restored, sample, discriminator)
     if spec.kind == "style":
         return style(recipe, spec, restored, sample)
-    difference = float64(restored) - target(recipe.objectives, index, sample, omega)
-    return _distance(_rows(spec, difference) @ difference.reshape(*difference.shape[:2], -1), spec.distance)
+    wanted = _seen(spec, target(recipe, index, sample, omega))
+    return _distance(_seen(spec, float64(restored)), wanted, spec.distance)
 
 
-def _rows(spec: Objective, pictures: np.ndarray) -> np.ndarray:
-    """The weights of the colours in what an objective compares, (channels compared, C)."""
+def _rows(spec: Objective, channels: int) -> np.ndarray:
+    """The weights of the colours in what an objective compares, (channels compared, channels)."""
     space = getattr(spec, "space", "rgb")
-    return np.eye(pictures.shape[1]) if space == "rgb" else np.array(PARTS[space])
+    return np.eye(channels) if space == "rgb" else np.array(PARTS[space])
+
+
+def _seen(spec: Objective, pictures: np.ndarray) -> np.ndarray:
+    """What an objective compares of pictures (N, C, H, W)."""
+    return np.einsum("kc,nchw->nkhw", _rows(spec, pictures.shape[1]), pictures)
 
 
 def perceptual(
@@ -108,7 +130,7 @@ def perceptual(
     clean, tensors = sample["clean"], vgg.weights(recipe.features)
     seen, truth = (features(pictures, tensors, vgg.CONV5_4) for pictures in (restored, clean))
     real, fake = _realness(recipe, clean, restored, discriminator)
-    rec, seen = _distance(float64(restored) - clean, spec.distance), _distance(seen - truth, "l1")
+    rec, seen = _distance(float64(restored), float64(clean), spec.distance), _distance(seen, truth, "l1")
     return spec.rec_weight * rec + spec.vgg_weight * seen + spec.adv_weight * _relativistic(real, fake)
 
 
@@ -144,9 +166,9 @@ def style(recipe: Recipe, spec: Style, restored: np.ndarray, sample: dict[str, n
     restored, clean, tensors = float64(restored), float64(sample["clean"]), vgg.weights(recipe.features)
     styled, content = (features(x, tensors, vgg.RELU3_3) for x in (restored, clean))
     gram = np.square(_gram(styled) - style_gram(recipe, spec)).sum(axis=(1, 2))
-    down, right = (_distance(np.diff(restored, axis=axis), "l1") for axis in (2, 3))
+    down, right = (_mean(np.abs(np.diff(restored, axis=axis))) for axis in (2, 3))
     uv = np.einsum("uc,nchw->nuhw", UV, restored - clean)
-    parts = (gram, _distance(styled - content, "l2"), down + right, _distance(uv, "l2"))
+    parts = (gram, _distance(styled, content, "l2"), down + right, _mean(np.square(uv)))
     weights = (spec.gram_weight, spec.vgg_weight, spec.tv_weight, spec.uv_weight)
     return np.sum([weight * part for weight, part in zip(weights, parts, strict=True)], axis=0)
 
@@ -162,9 +184,36 @@ def _gram(x: np.ndarray) -> np.ndarray:
     return rows @ rows.swapaxes(1, 2) / x[0].size
 
 
-def _distance(difference: np.ndarray, kind: str) -> np.ndarray:
+def _distance(restored: np.ndarray, wanted: np.ndarray, kind: str) -> np.ndarray:
+    """The distance of every sample, (N,).
+
+    l1, l2, charbonnier  the mean over all but the first axis
+    fft                  the mean absolute value of real and imaginary parts of the orthonormal rfft2 of the difference
+    ms_ssim              1 - MS-SSIM (tunable.oracle.similarity)
+    """
+    if kind == "ms_ssim":
+        return 1 - ms_ssim(restored, wanted)
+    if kind == "fft":
+        seen = np.fft.rfft2(restored - wanted, norm="ortho")
+        return (_mean(np.abs(seen.real)) + _mean(np.abs(seen.imag))) / 2
+    return _mean(_DISTANCES[kind][0](restored - wanted))
+
+
+def _slope(restored: np.ndarray, wanted: np.ndarray, kind: str) -> np.ndarray:
+    """The gradient of the sum of `_distance` in `restored`; the slope of abs at 0 is taken as 0."""
+    if kind == "ms_ssim":
+        return -ms_ssim_slope(restored, wanted)
+    if kind == "fft":
+        seen = np.fft.rfft2(restored - wanted, norm="ortho")
+        signs = np.zeros(restored.shape, dtype=complex)  # the frequencies that rfft2 leaves out have no weight
+        signs[..., : seen.shape[-1]] = np.sign(seen.real) + 1j * np.sign(seen.imag)
+        return np.fft.ifft2(signs, norm="ortho").real / (2 * seen[0].size)
+    return _DISTANCES[kind][1](restored - wanted) / restored[0].size
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
     """Mean over all but the first axis, (N,)."""
-    return _DISTANCES[kind][0](difference).reshape(len(difference), -1).mean(axis=1)
+    return values.reshape(len(values), -1).mean(axis=1)
 
 
 def multi_loss(
@@ -189,14 +238,11 @@ def multi_loss_gradient(
 ) -> np.ndarray:
     """dL / d restored, (N, C, H, W), for the kinds rec, noise and blur; the slope of abs at 0 is taken as 0."""
     restored = float64(restored)
-    factors = _factors(recipe, omega, len(restored)) / restored.size  # means over elements and over the batch
-    gradient = np.zeros_like(restored)
-    specs = recipe.objectives
-    for i, spec in enumerate(specs):
+    factors, gradient = _factors(recipe, omega, len(restored)) / len(restored), np.zeros_like(restored)
+    for i, spec in enumerate(recipe.objectives):
         assert spec.kind != "style", "a style's gradient is not known here"
-        rows, pixels = _rows(spec, restored), restored.reshape(*restored.shape[:2], -1)
-        slope = _DISTANCES[spec.distance][1](rows @ (pixels - target(specs, i, sample, omega).reshape(pixels.shape)))
-        slope = (rows.T @ slope).reshape(restored.shape) * len(rows.T) / len(rows)  # a mean over fewer channels
+        slope = _slope(_seen(spec, restored), _seen(spec, target(recipe, i, sample, omega)), spec.distance)
+        slope = np.einsum("kc,nkhw->nchw", _rows(spec, restored.shape[1]), slope)
         gradient += factors[:, i].reshape(-1, *[1] * (restored.ndim - 1)) * slope
     return gradient
 

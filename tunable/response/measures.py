@@ -65,8 +65,8 @@ def _measure(spec: Objective, scale: int) -> Measure:
     space = getattr(spec, "space", "rgb")
     if spec.kind == "noise":
         name = "noise kept" if space == "rgb" else f"{space} noise kept"
-        direction = 1 if spec.residual == "keep" else -1
-        return Measure(name, "", 0.02, direction, False, partial(_kept, space))
+        direction = -1 if spec.residual == "remove" else 1
+        return Measure(name, "", 0.02, direction, spec.residual == "full", partial(_kept, space))
     if spec.kind == "rec":
         name = "PSNR" if space == "rgb" else f"PSNR of {space}"
         return Measure(name, "dB", 0.1, 1, True, partial(_psnr, space, scale))

@@ -1,14 +1,20 @@
 """What a recipe may say of an objective, and constants that the objectives of both twins and of the oracle share."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from tunable.errors import nearest
+from tunable.errors import TunableError, nearest
 from tunable.specs.schema import Place, Section
 
 CHARBONNIER_EPS = 1e-3  # sqrt(d^2 + eps^2), the usual value
 NORMALISE_FLOOR = 1e-3  # `normalise: sum` divides by max(sum of omega, this) (docs/method.md, "Objectives")
+# MS-SSIM (Wang, Simoncelli and Bovik, Asilomar 2003): an exponent per scale, the window, and (0.01, 0.03) squared for
+# pictures whose range is 1. A mean below the floor counts as the floor: a power of a negative number is no number.
+SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+SIMILARITY_SIZE, SIMILARITY_SIGMA, SIMILARITY_FLOOR = 11, 1.5, 1e-3
+C1, C2 = 0.01**2, 0.03**2
+MS_SSIM_SIZE = SIMILARITY_SIZE * 2 ** (len(SCALES) - 1)  # pixels of the least picture: one window at the last scale
 UNSHARP_SIZE, UNSHARP_SIGMA = 9, 2.5  # pixels: the Gaussian g of the unsharp mask (section 4.1.2)
 RELU3_3_SIZE, CONV5_4_SIZE = 4, 16  # pixels of a picture that leave one of these layers of VGG-19
 # BT.601: Y = 0.299 R + 0.587 G + 0.114 B, U = 0.436 (B - Y) / (1 - 0.114), V = 0.615 (R - Y) / (1 - 0.299)
@@ -28,11 +34,19 @@ class _Objective(Section):
 
 
 class _Distance(_Objective):
-    distance: Literal["l1", "l2", "charbonnier"] = "l1"
+    distance: Literal["l1", "l2", "charbonnier", "fft", "ms_ssim"] = "l1"
 
 
 class _InSpace(_Distance):
     space: Literal["rgb", "luma", "chroma"] = "rgb"  # the part of the colour space that is compared
+
+    @model_validator(mode="after")
+    def _has_means(self) -> Self:
+        if self.distance == "ms_ssim" and self.space == "chroma":
+            raise ValueError(
+                "distance ms_ssim compares means, and chroma has means of about 0; it wants space rgb or luma"
+            )
+        return self
 
 
 class Reconstruction(_InSpace):
@@ -46,7 +60,7 @@ class NoisePreservation(_InSpace):
 
     kind: Literal["noise"]
     nu: float = Field(default=0.9, ge=0, le=1)  # noise kept at most
-    residual: Literal["keep", "remove"] = "keep"  # more omega: keep more noise, or remove more
+    residual: Literal["keep", "remove", "full"] = "keep"  # more omega: keep more noise, or remove more; full: keep nu
 
 
 class Sharpening(_Distance):
@@ -99,3 +113,48 @@ def noise_place(objectives: list[Objective], spec: Sharpening) -> int:
             f"{spec.noise_objective!r}{nearest(spec.noise_objective, places)}"
         )
     return places[spec.noise_objective]
+
+
+def shared_targets(objectives: list[Objective]) -> tuple[tuple[int, ...], ...]:
+    """Find which objectives train one distance to the mean of their targets (`loss.combine: targets`).
+
+    Args:
+        objectives: of a recipe, in omega's order.
+
+    Returns:
+        The places of those of kind rec and noise, a tuple for each part of the colour space that is compared.
+
+    Raises:
+        ValueError: where the targets have no one mean, or no one distance.
+    """
+    spaces: dict[str, dict[int, _InSpace]] = {}
+    for i, spec in enumerate(objectives):
+        if spec.kind == "blur":
+            raise ValueError(
+                f"loss.combine: targets takes no objective of kind blur ({spec.name}): its target moves with two knobs"
+            )
+        if spec.kind == "noise" and spec.residual != "full":
+            raise ValueError(
+                f"loss.combine: targets weighs targets at their full end: objective {spec.name} wants residual: full, "
+                f"not {spec.residual}"
+            )
+        if isinstance(spec, _InSpace):
+            spaces.setdefault(spec.space, {})[i] = spec
+    if "rgb" in spaces and len(spaces) > 1:
+        named = ", ".join(f"{spec.name} {space}" for space, alike in spaces.items() for spec in alike.values())
+        raise ValueError(f"loss.combine: targets wants space rgb everywhere or nowhere, not {named}")
+    if not spaces:
+        raise ValueError("loss.combine: targets wants an objective of kind rec or noise, which have targets")
+    for alike in spaces.values():
+        if len({spec.distance for spec in alike.values()}) > 1:
+            named = ", ".join(f"{spec.name} {spec.distance}" for spec in alike.values())
+            raise ValueError(f"loss.combine: targets trains one distance to the mean of targets, not {named}")
+    return tuple(tuple(alike) for alike in spaces.values())
+
+
+def check_size(distance: str, height: int, width: int) -> None:
+    """Raise TunableError for pictures that are too small for a distance."""
+    if distance == "ms_ssim" and min(height, width) < MS_SSIM_SIZE:
+        raise TunableError(
+            f"distance ms_ssim needs pictures of at least {MS_SSIM_SIZE} pixels a side, not {width}x{height}"
+        )

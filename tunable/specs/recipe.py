@@ -12,7 +12,15 @@ from tunable.specs.discriminator import DISCRIMINATOR, Discriminator
 from tunable.specs.documents import check_depth
 from tunable.specs.feature_network import HOW, VGG
 from tunable.specs.networks import NetworkSpec
-from tunable.specs.objectives import CONV5_4_SIZE, RELU3_3_SIZE, UNSHARP_SIZE, Objective, noise_place
+from tunable.specs.objectives import (
+    CONV5_4_SIZE,
+    MS_SSIM_SIZE,
+    RELU3_3_SIZE,
+    UNSHARP_SIZE,
+    Objective,
+    noise_place,
+    shared_targets,
+)
 from tunable.specs.optimizers import Adam, Optimizer, with_kind
 from tunable.specs.samplers import Fixed, Sampler, Uniform, named
 from tunable.specs.schedules import Constant, Schedule
@@ -32,9 +40,13 @@ class Omega(Section):
 
 
 class Loss(Section):
-    """`sum` divides each sample's loss by max(sum_i omega_i, 1e-3), so that none fades near omega = 0."""
+    """`sum` divides each sample's loss by max(sum_i omega_i, 1e-3), so that none fades near omega = 0.
+
+    With `combine: losses` omega weighs distances to the objectives' targets, with `targets` the targets themselves.
+    """
 
     normalise: Literal["none", "sum"] = "none"
+    combine: Literal["losses", "targets"] = "losses"
 
 
 class Data(Section):
@@ -98,6 +110,8 @@ class Recipe(Section):
             raise ValueError(f"objectives need different names, not {', '.join(names)}")
         if self.adversarial and DISCRIMINATOR in names:
             raise ValueError(f"no objective may be named {DISCRIMINATOR!r}: the log has such a column already")
+        if self.loss.combine == "targets":
+            shared_targets(self.objectives)
         self.omega.sampler.check(len(names), self.steps)
         if not self.network.tunable and not isinstance(self.omega.sampler, Fixed):
             raise ValueError("a plain network (network.tunable: false) needs omega.sampler {kind: fixed, value: [...]}")
@@ -137,20 +151,29 @@ class Recipe(Section):
                 raise ValueError(f"objective {spec.name} needs VGG-19, and vgg is missing; {HOW}")
             least = self._least(spec)
             if size < least:
-                raise ValueError(f"objective {spec.name} needs clean patches of at least {least} pixels, not {size}")
+                raise ValueError(
+                    f"objective {spec.name} needs clean patches of at least {least} pixels, not {size}: "
+                    f"data.patch must be {-(-least // enlarged)} or more"
+                )
 
     def _least(self, spec: Objective) -> int:
         """Pixels that an objective needs along each side of the restored picture."""
+        if spec.kind == "style":
+            return RELU3_3_SIZE
+        least = MS_SSIM_SIZE if spec.distance == "ms_ssim" else 1
         if spec.kind == "blur":
-            return UNSHARP_SIZE // 2 + 1  # as far as its reflected borders go
-        if spec.kind == "gan":
-            return max(CONV5_4_SIZE, self.discriminator.least)
-        return RELU3_3_SIZE if spec.kind == "style" else 1
+            return max(least, UNSHARP_SIZE // 2 + 1)  # as far as its reflected borders go
+        return max(least, CONV5_4_SIZE, self.discriminator.least) if spec.kind == "gan" else least
 
     @property
     def num_objectives(self) -> int:
         """p, the number of objectives."""
         return len(self.objectives)
+
+    @property
+    def shared_targets(self) -> tuple[tuple[int, ...], ...]:
+        """Places of objectives that share the mean of their targets, a tuple for each mean; () for combine: losses."""
+        return shared_targets(self.objectives) if self.loss.combine == "targets" else ()
 
     @property
     def features(self) -> VGG:
