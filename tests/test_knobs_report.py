@@ -43,7 +43,7 @@ def rows_of(markdown):
 def test_document(certificate):
     text = report.document(certificate)
     assert text.startswith(f"FAILED: a <b>.safetensors has {len(certificate.faults)} faults.\n")
-    assert "* noise, against fidelity: not monotone: a step back of 20.0 % of its range\n" in text
+    assert "* noise, against fidelity: not monotone: steps back by 20.0 % of its range\n" in text
     assert "* not judged, for it was hardly or never trained there: a colour cast of +3" in text
     rows = rows_of(text)
     noise = next(row for row in rows if row[:3] == ["noise", "noise kept", "against fidelity"])
@@ -86,7 +86,7 @@ def test_page(certificate, tmp_path):
     failed = re.findall(r'<tr class="failed">(.*?)</tr>', html, re.S)
     assert len(failed) == len([r for r in certificate.responses if r.faults])
     assert all("failed</td>" in row for row in failed) and 'class="verdict failed"' in html
-    assert "a step back of 20.0 %" in html and "hardly or never trained" in html
+    assert "steps back by 20.0 %" in html and "hardly or never trained" in html
 
 
 def test_plot(certificate, tmp_path, monkeypatch):

@@ -165,6 +165,10 @@ def knob_responses(path: str | Path, certificate: KnobCertificate) -> None:
         upper.set_title(_literal(name))
         upper.set_ylabel(responses[0].measure + (f", {responses[0].unit}" if responses[0].unit else ""))
         upper.legend(fontsize=8)
+        low, high = upper.get_ylim()
+        margin = (5 * responses[0].least - (high - low)) / 2
+        if margin > 0:  # a range that counts as nothing looks like nothing
+            upper.set_ylim(low - margin, high + margin)
         lower.set_ylabel("largest shift of red,\ngreen, blue, 1/255")
         lower.set_xlabel(f"ω of {_literal(name)}")
         if limit is not None:

@@ -41,8 +41,8 @@ def write(out: str | Path, certificate: KnobCertificate) -> None:
 
 def document(certificate: KnobCertificate) -> str:
     """Write the certificate as Markdown: verdict, tables, and what they mean."""
-    lines = [verdict(certificate), ""]
-    lines += [f"* {line}" for line in (*certificate.faults, *warnings(certificate))]
+    found = [f"* {line}" for line in (*certificate.faults, *warnings(certificate))]
+    lines = [verdict(certificate), *([""] if found else []), *found]
     lines += ["", *_table(HEADINGS, [cells(response) for response in certificate.responses])]
     lines += ["", *_table(end_headings(certificate), end_cells(certificate)), ""]
     return "\n".join([*lines, *(f"{note}\n" for note in notes(certificate))])

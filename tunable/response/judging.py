@@ -22,7 +22,8 @@ class Tolerances:
     """What a knob may do and still pass.
 
     Attributes:
-        back: the largest step back, as a share of the range; beyond it a knob is not monotone, or is reversed.
+        back: how far it may fall back in one or more steps, as a share of the range; beyond it a knob is not monotone,
+            or is reversed.
         dead: the share of the travel that may lie in dead zones.
         least: the least range of each knob's measure, p values; None: that of each measure.
         cast: the largest mean difference of a channel from the truth, in 1/255; None: any. An eye sees little below 2.
@@ -58,8 +59,9 @@ class Response:
         values: the measure at each, mean over pictures and levels.
         casts: mean difference of red, green and blue from the truth at each, in 1/255, of the picture that has most.
         range: largest value less smallest.
+        least: the range below which the knob is dead.
         change: last value less first.
-        back: the largest step back, as a share of the range.
+        back: how far it falls back in one or more steps, at most, as a share of the range.
         dead_zones: (from, to) of the knob's own values between which it does nothing.
         dead: the share of the travel that lies in them.
         monotone: whether it never steps back further than tolerated.
@@ -79,6 +81,7 @@ class Response:
     values: list[float]
     casts: list[tuple[float, ...]]
     range: float
+    least: float
     change: float
     back: float
     dead_zones: list[tuple[float, float]]
@@ -173,7 +176,7 @@ def judge(
         if dead > tolerances.dead:
             faults.append(f"dead over {100 * dead:.0f} % of its travel, more than {100 * tolerances.dead:g} %")
         if back > tolerances.back:
-            faults.append(f"not monotone: a step back of {100 * back:.1f} % of its range")
+            faults.append(f"not monotone: steps back by {100 * back:.1f} % of its range")
         if turned:
             faults.append(f"reversed: {measure.name} {'falls' if change < 0 else 'grows'} as the knob grows")
     known = [is_trained(omega, trained) for omega in path.omegas]
@@ -197,6 +200,7 @@ def judge(
         values=values.tolist(),
         casts=[tuple(row) for row in casts.tolist()],
         range=span,
+        least=least,
         change=change,
         back=back,
         dead_zones=_zones(path.travel, still),
@@ -239,7 +243,7 @@ def _unjudged(path: Path, measure: Measure, trained: Sequence[Part] | None) -> s
     if not trained_throughout(path, trained):
         return "the network was hardly or never trained along this path"
     if measure.weighed and path.alone:
-        return "with the other knobs at 0 its objective has nothing to be weighed against"
+        return "with the other knobs near 0 its objective has nothing to be weighed against"
     return ""
 
 

@@ -17,6 +17,8 @@ SETTINGS = 11  # along a path: ten steps of a tenth of the travel
 TRAINED, EDGES, AXES = "trained", "edges", "axes"
 KINDS = (TRAINED, EDGES, AXES)  # of paths that may be asked for
 
+_NEAR_0 = 0.05  # of a knob that weighs nothing beside one that is turned
+
 Ranges = Sequence[tuple[float, float]]
 
 
@@ -28,7 +30,7 @@ class Path:
         knob: its place in omega.
         name: where the other knobs are, such as "against noise" or "noise at 0.5"; a single setting's omega.
         omegas: (n, p), the knob's own value growing; n = 1 for a single setting.
-        alone: whether all other knobs are at 0, so that the knob's objective has nothing to be weighed against.
+        alone: whether all other knobs are near 0, so that the knob's objective has nothing to be weighed against.
     """
 
     knob: int
@@ -83,7 +85,9 @@ def axes(objectives: Sequence[str], ranges: Ranges) -> list[Path]:
             where = objectives[1 - knob] if p == 2 else "the others"
             at = f"{values[0]:g}" if len(set(values)) == 1 else ("low", "middle", "high")[round(2 * share)]
             name = f"{where} at {at}" if p > 1 else "the only knob"
-            paths.append(Path(knob, name, omegas.astype(np.float32), alone=not any(values)))
+            paths.append(
+                Path(knob, name, omegas.astype(np.float32), alone=all(abs(value) <= _NEAR_0 for value in values))
+            )
     return paths
 
 
