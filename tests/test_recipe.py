@@ -109,6 +109,15 @@ def test_another_kind_replaces_the_whole_section(write, values):
     assert load_recipe(write("back.yaml", back)).omega.sampler == Beta(a=1, b=1)
 
 
+def test_a_kind_that_is_the_default_replaces_nothing(write, values):
+    """`optimizer: {learning_rate: ...}` is Adam, so that a recipe which says so keeps the rate."""
+    write("base.yaml", {**values, "optimizer": {"learning_rate": 3e-3}})
+    for kind, rate in (("adam", 3e-3), ("adamw", 1e-4)):
+        top = {"base": "base.yaml", "optimizer": {"kind": kind, "beta2": 0.9}}
+        optimizer = load_recipe(write("top.yaml", top)).optimizer
+        assert (optimizer.kind, optimizer.learning_rate, optimizer.beta2) == (kind, rate, 0.9)
+
+
 def test_overrides(write, values):
     recipe = load_recipe(
         write("r.yaml", values),

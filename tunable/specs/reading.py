@@ -12,6 +12,7 @@ from typing import Any
 
 from tunable.errors import RecipeError, nearest, shown
 from tunable.specs.documents import DEPTH, is_list, is_mapping, read_yaml
+from tunable.specs.optimizers import KIND
 from tunable.specs.recipe import Recipe, parse
 from tunable.specs.schema import check_path
 
@@ -132,15 +133,19 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
         under = merged.get(key)
-        if is_mapping(value) and is_mapping(under) and _same_kind(under, value):
+        if is_mapping(value) and is_mapping(under) and _same_kind(key, under, value):
             value = _merge(under, value)
         merged[key] = value
     return merged
 
 
-def _same_kind(below: dict[str, Any], above: dict[str, Any]) -> bool:
-    """Whether `above` is of the kind of `below`; another kind replaces it whole, for its keys would not fit."""
-    return all(above.get(tag, below.get(tag)) == below.get(tag) for tag in ("kind", "name"))
+def _same_kind(key: str, below: dict[str, Any], above: dict[str, Any]) -> bool:
+    """Whether `above` is of the kind of `below`; another kind replaces it whole, for its keys would not fit.
+
+    A section that leaves out its kind is of its default one, which optimizers alone have.
+    """
+    kinds = {"kind": KIND, **below} if key == "optimizer" else below
+    return all(above.get(tag, kinds.get(tag)) == kinds.get(tag) for tag in ("kind", "name"))
 
 
 def _override(values: dict[str, Any], text: str) -> None:
