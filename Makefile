@@ -12,6 +12,13 @@ TWO := --numprocesses 2 --dist worksteal
 # The four that `make quick` takes of what needs both frameworks.
 QUICK := tests $(addprefix parity_tests/test_,mirror.py imports.py faces.py layers.py)
 LAYER := tests/test_oracle.py $(addprefix parity_tests/test_,layers.py limits.py drawn.py mutants.py)
+LINT := $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/basedpyright --pythonpath $(BIN)/python
+
+# Lint runs while the tests do, and speaks after them; a failure of either is one of the target.
+define BESIDE_LINT
+@{ $(LINT); } > .venv/lint.log 2>&1 & lint=$$!; $(PYTEST) $(TWO) $(1); tests=$$?; \
+	wait $$lint; linted=$$?; cat .venv/lint.log; exit $$((tests || linted))
+endef
 
 .PHONY: help demo quick layer test mutants lint install clean
 
@@ -21,22 +28,20 @@ help:                 ## this list
 demo: $(INSTALLED)    ## train a small tunable denoiser, verify it, and leave a page in demo_output
 	$(BIN)/tunable demo
 
-quick: lint           ## while working: lint, neutral tests, one phi and p per layer in both twins (two minutes)
-	$(PYTEST) $(TWO) $(QUICK) -m 'not thorough'
+quick: $(INSTALLED)    ## while working: lint, neutral tests, one phi and p per layer in both twins (two minutes)
+	$(call BESIDE_LINT,$(QUICK) -m 'not thorough')
 
 layer: $(INSTALLED)   ## one kind of layer: oracle, both twins, its mutants; NAME=conv, linear, norm, attention ...
 	$(PYTEST) $(TWO) $(LAYER) -k '($(or $(NAME),$(error NAME=conv, conv_transpose, linear, norm, attention, parameter or phi))) or test_oracle'
 
-test: lint            ## what continuous integration runs (half an hour)
-	$(PYTEST) $(TWO) -m 'not rest'
+test: $(INSTALLED)     ## what continuous integration runs (half an hour)
+	$(call BESIDE_LINT,-m 'not rest')
 
 mutants: $(INSTALLED) ## every deliberate fault in every twin, each of which a test must see
 	$(PYTEST) $(TWO) -m mutant
 
 lint: $(INSTALLED)    ## rules, format and types of the source
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	$(LINT)
 
 install: $(INSTALLED) ## .venv with the tested versions
 

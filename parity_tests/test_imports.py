@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,7 @@ def imports(source: str) -> set[str]:
     return modules
 
 
+@cache
 def sources(package: str) -> dict[str, str]:
     """Path from the root -> source."""
     return {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in sorted((ROOT / package).rglob("*.py"))}

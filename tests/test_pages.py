@@ -14,6 +14,7 @@ import tifffile
 from PIL import Image
 from safetensors.numpy import save_file
 
+from parity_tests.twins import get_twin
 from tunable.backends.registry import installed, requested
 from tunable.commands import VERBS, main
 
@@ -75,6 +76,8 @@ def reason(line: str) -> str | None:
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
     """A folder with the clone's files that the pages name, the run that README trains, and files that a reader has."""
+    for name in requested():
+        get_twin(name)  # which has one thread
     at = tmp_path_factory.mktemp("clone")
     results = Path("docs") / "results" / "denoise_mini"
     shutil.copytree(ROOT / "configs", at / "configs")
