@@ -216,7 +216,7 @@ class Backend(Execution):
         def record(cell: Tunable, inputs: tuple[ms.Tensor, ...], output: ms.Tensor):
             tensors = {local: value.asnumpy().copy() for local, value in cell.parameters_and_names()}
             x = inputs[0].asnumpy().copy() if cell.kind != "parameter" else None
-            calls[name] = LayerCall(cell.kind, cell.phi_form, tensors, cell.options(), x, output.asnumpy().copy())
+            calls[name] = LayerCall(cell.kind, cell.formulation, tensors, cell.options(), x, output.asnumpy().copy())
 
         return record
 

@@ -1,5 +1,6 @@
 """Layer cases as data: what to build, how it is called, and the shapes that a weights file must hold."""
 
+import math
 import zlib
 from functools import cache
 from typing import Any, NamedTuple
@@ -7,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tunable import oracle
-from tunable.specs.networks import PHI_FORMS, num_kernels
+from tunable.specs.formulations import PHI_FORMS, Formulation
 
 BATCH = 3
 
@@ -163,6 +164,30 @@ IN_TURN = [
     for j, phi in enumerate(PHI_FORMS)
     if name in KINDS or i % len(PHI_FORMS) == j
 ]
+# By name: phi alone, and what changes phi `base`.
+FORMULATIONS = {
+    **{phi: Formulation(phi) for phi in PHI_FORMS},
+    "low rank": Formulation(differences="low_rank", rank=2),
+    "scale, anchored": Formulation(differences="scale", anchor=(0.75, -0.5)),
+    "bump": Formulation(bump=True),
+    "low rank, bump, anchored": Formulation(differences="low_rank", rank=3, anchor=(1, 0.5, 0.25), bump=True),
+}
+FORMULATED = [
+    *(
+        (name, "low rank", 2)
+        for name in (
+            "padded", "grouped strided", "depth-wise x2", "1x1 strided", "reflected uneven", "1-d uneven",
+            "3-d uneven", "transposed uneven", "transposed depth-wise", "linear no bias", "attention shifted",
+            "channel attention",
+        )
+    ),
+    *(
+        (name, "scale, anchored", 2)
+        for name in ("padded", "grouped strided", "1x1", "3-d depth-wise", "transposed uneven", "linear on rows")
+    ),
+    *((name, "bump", 3) for name in ("padded", "linear", "table", "layer norm 2d", "simplified channel attention")),
+    *((name, "low rank, bump, anchored", 3) for name in ("grouped", "transposed x2", "linear on rows", "table")),
+]  # fmt: skip
 CLASSES = {
     "conv1d": "TunableConv1d",
     "conv2d": "TunableConv2d",
@@ -188,15 +213,17 @@ def build(twin, name: str, phi: str, p: int, **options):
         options["bias"] = case.bias
     if not case.parts:
         options["seed"] = 0
-    make = getattr(twin.impl, CLASSES[case.kind])
-    layer = make(*case.arguments, num_objectives=p, phi=phi, **case.options, **options)
+    formulation = FORMULATIONS[phi]
+    vectors = case.kind == "parameter" or "norm" in case.kind
+    options |= formulation.vector_keywords() if vectors else formulation.keywords()
+    layer = getattr(twin.impl, CLASSES[case.kind])(*case.arguments, num_objectives=p, **case.options, **options)
     twin.backend.assign(layer, weights(name, phi, p))
     return layer
 
 
 def shapes(name: str, phi: str, p: int) -> dict[str, tuple[int, ...]]:
     """Every parameter's shape by name (docs/design.md, "The weights file")."""
-    k, mapped = num_kernels(p, phi), {}
+    formulation, mapped = FORMULATIONS[phi], {}
     if phi == "affine":
         mapped = {"phi.weight": (p, p), "phi.bias": (p,)}
     if phi == "se":
@@ -207,8 +234,26 @@ def shapes(name: str, phi: str, p: int) -> dict[str, tuple[int, ...]]:
     return {
         f"{part}.{local}".lstrip("."): shape
         for part, part_shapes in parts.items()
-        for local, shape in ({local: (k, *shape) for local, shape in part_shapes.items()} | mapped).items()
+        for local, shape in (_of_all_kernels(CASES[name], part, formulation, p, part_shapes) | mapped).items()
     }
+
+
+def _of_all_kernels(case: Case, part: str, formulation: Formulation, p: int, shapes: dict[str, tuple[int, ...]]):
+    """What a layer holds for several kernels: all of them, or the base kernel and what stands beside it."""
+    k = formulation.num_kernels(p)
+    stacked = {local: (k, *shape) for local, shape in shapes.items()}
+    vector = case.kind == "parameter" or "norm" in case.kind or part == "relative_position_bias_table"
+    if formulation.differences == "full" or vector:
+        return stacked
+    (first, second, *size), groups = shapes["weight"], case.options.get("groups", 1)
+    transposed = "transpose" in case.kind
+    out, within = (second * groups, first // groups) if transposed else (first, second)
+    stacked["weight"] = (1, *shapes["weight"])
+    if formulation.differences == "scale":
+        return stacked | {"gain": (k - 1, out)}
+    rank = min(formulation.rank, out // groups, within * math.prod(size))
+    down = (first, rank) if transposed else (groups * rank, within)
+    return stacked | {"down": (k - 1, *down, *size), "up": (k - 1, out, rank)}
 
 
 def _of_one_kernel(case: Case) -> dict[str, tuple[int, ...]]:
@@ -265,7 +310,8 @@ def omegas(p: int) -> dict[str, np.ndarray]:
 def truth(name: str, phi: str, p: int, label: str) -> np.ndarray:
     """The oracle's output of a case at an omega."""
     case = CASES[name]
-    return oracle.layer(case.kind, phi, weights(name, phi, p), case.options, inputs(name), omegas(p)[label])
+    tensors = weights(name, phi, p)
+    return oracle.layer(case.kind, FORMULATIONS[phi], tensors, case.options, inputs(name), omegas(p)[label])
 
 
 @cache
@@ -287,7 +333,8 @@ def true_gradients(name: str, phi: str, p: int, label: str) -> dict[str, np.ndar
 
     def loss():
         tensors = {local: value for local, value in places.items() if local not in ("x", "omega")}
-        output = oracle.layer(case.kind, phi, tensors, case.options, places.get("x"), places["omega"])
+        formulation, x = FORMULATIONS[phi], places.get("x")
+        output = oracle.layer(case.kind, formulation, tensors, case.options, x, places["omega"])
         return np.mean(output * weight)
 
     gradients = {place: np.zeros_like(value) for place, value in places.items()}

@@ -44,6 +44,8 @@ def test_signature_in_words():
     assert str(signature(StyleUNetSpec)) == (
         "(*, num_objectives: int, channels: int = 64, scales: int = 2, blocks: tuple[int, int, int] = (2, 6, 2), "
         "normalise: bool = True, phi: Literal['affine', 'identity', 'se', 'base'] = 'base', "
+        "differences: Literal['full', 'low_rank', 'scale'] = 'full', rank: int = 0, anchor: list[float] = [], "
+        "bump: bool = False, "
         "tunable_norms: bool = False)"
     )
 
@@ -79,6 +81,15 @@ def test_arguments_reach_the_layers(twin):
         ({"phi": "afine"}, r"ResNet: phi: unknown value 'afine' \(did you mean 'affine'\?\); known: affine, identity"),
         ({"upscale": 5}, "ResNet: upscale: unknown value 5; known: 1, 2, 3, 4"),
         ({"blocks": 0}, "ResNet: blocks: Input should be greater than or equal to 1, not 0"),
+        ({"rank": 4}, "ResNet: low_rank differences, and no others, have a rank of at least 1: not full with rank 4"),
+        ({"differences": "low_rank"}, "ResNet: low_rank differences, .* not low_rank with rank 0"),
+        (
+            {"differences": "low_rank", "rank": 9, "channels": 8, "blocks": 1},
+            "ResNet: rank 9 is above that of every layer, at most 8$",
+        ),
+        ({"phi": "affine", "bump": True}, "ResNet: differences, anchor and bump change phi base, .* not phi affine$"),
+        ({"anchor": [1]}, r"anchor has 1 values for 2 objectives: \[1.0\]$"),
+        ({"anchor": [float("nan"), 0]}, "ResNet: anchor.0: Input should be a finite number"),
     ],
 )
 def test_wrong_arguments_are_refused(twin, arguments, message):

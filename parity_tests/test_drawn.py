@@ -10,7 +10,7 @@ from parity_tests.cases import CLASSES
 from parity_tests.twins import differ
 from tunable import oracle
 from tunable.forms import FORMS
-from tunable.specs.networks import PHI_FORMS
+from tunable.specs.formulations import PHI_FORMS
 from tunable.tolerances import TOLERANCES, relative_error
 
 LIMIT = TOLERANCES["layer"].limit

@@ -20,8 +20,8 @@ from tunable.backends.model import Model, WeightsModel, load
 from tunable.errors import BackendError, CheckFailed, TunableError
 from tunable.exports import graphs
 from tunable.exports.judging import checked_export, tried_export
+from tunable.specs.formulations import PHI_FORMS
 from tunable.specs.networks import (
-    PHI_FORMS,
     CompactSpec,
     NAFNetSpec,
     ResNetSpec,

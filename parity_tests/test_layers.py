@@ -7,6 +7,7 @@ from parity_tests.cases import (
     BATCH,
     CASES,
     CONVOLUTIONS,
+    FORMULATED,
     GRID,
     IN_TURN,
     KINDS,
@@ -20,7 +21,7 @@ from parity_tests.cases import (
 )
 from parity_tests.cases import truth as true_output
 from tunable.forms import FORMS
-from tunable.specs.networks import PHI_FORMS
+from tunable.specs.formulations import PHI_FORMS
 from tunable.tolerances import TOLERANCES, relative_error
 
 LIMIT = TOLERANCES["layer"].limit
@@ -42,7 +43,7 @@ def quick(grid):
     return [pytest.param(*values, marks=mark) for values, mark in zip(grid, marks, strict=True)]
 
 
-@pytest.mark.parametrize(("name", "phi", "p"), quick(GRID))
+@pytest.mark.parametrize(("name", "phi", "p"), quick(GRID + FORMULATED))
 def test_output(twin, name, phi, p):
     """At every omega, and in every form where each sample has its own."""
     layer = build(twin, name, phi, p)
@@ -55,10 +56,10 @@ def test_output(twin, name, phi, p):
             assert error <= LIMIT, f"omega {label}, form {form}: {error:.2e}"
 
 
-@pytest.mark.parametrize(("name", "phi"), quick(IN_TURN))
-def test_parameters(twin, name, phi):
+@pytest.mark.parametrize(("name", "phi", "p"), quick([(name, phi, 3) for name, phi in IN_TURN] + FORMULATED))
+def test_parameters(twin, name, phi, p):
     """Names and shapes are as in the weights file, and the declared specs say the same."""
-    layer, expected = build(twin, name, phi, 3), shapes(name, phi, 3)
+    layer, expected = build(twin, name, phi, p), shapes(name, phi, p)
     assert {local: value.shape for local, value in twin.backend.parameters(layer).items()} == expected
     assert {spec.name: spec.shape for spec in twin.backend.specs(layer)} == expected
 
@@ -77,6 +78,22 @@ def test_parameters(twin, name, phi):
 )
 def test_gradients(twin, name, phi, label):
     check_gradients(twin, name, phi, 2, label)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("label", ["inside", "per sample"])
+@pytest.mark.parametrize(
+    ("name", "phi", "p"),
+    [
+        ("grouped strided", "low rank", 2),
+        ("transposed uneven", "low rank", 2),
+        ("transposed uneven", "scale, anchored", 2),
+        ("linear on rows", "scale, anchored", 2),
+        ("linear on rows", "low rank, bump, anchored", 3),
+    ],
+)
+def test_gradients_of_differences(twin, name, phi, p, label):
+    check_gradients(twin, name, phi, p, label)
 
 
 @pytest.mark.thorough

@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 from tunable.parameters.layouts import count, layout
+from tunable.specs.formulations import PHI_FORMS
 from tunable.specs.networks import (
-    PHI_FORMS,
     CompactSpec,
     NAFNetSpec,
     ResNetSpec,
@@ -41,6 +41,7 @@ NETWORKS = {
 }
 FORMS = [("base", 0, False), ("base", 2, False), ("base", 2, True), ("affine", 3, True), ("se", 1, True)]
 FORMS += [("identity", 2, False)]
+DIFFERENCES = [{"differences": "low_rank", "rank": 2}, {"differences": "scale", "bump": True}]
 
 
 def specs():
@@ -48,6 +49,8 @@ def specs():
     for (name, (kind, values)), (phi, p, norms) in itertools.product(NETWORKS.items(), FORMS):
         choices = dict.fromkeys({"tunable_norms", "tunable_slopes"} & kind.model_fields.keys(), norms)
         yield pytest.param(kind(**values, phi=phi, tunable=p > 0, **choices), p, id=f"{name} {phi} {p} {norms}")
+    for (name, (kind, values)), change in itertools.product(NETWORKS.items(), DIFFERENCES):
+        yield pytest.param(kind(**values, **change), 3, id=f"{name} {change['differences']}")
 
 
 def test_every_form_of_phi_is_looked_at():

@@ -3,10 +3,23 @@
 import numpy as np
 import pytest
 
-from parity_tests.cases import BATCH, CASES, CONVOLUTIONS, IN_TURN, KINDS, build, factor, inputs, omegas, weights
+from parity_tests.cases import (
+    BATCH,
+    CASES,
+    CONVOLUTIONS,
+    FORMULATED,
+    IN_TURN,
+    KINDS,
+    build,
+    factor,
+    inputs,
+    omegas,
+    weights,
+)
 from parity_tests.twins import differ
 from tunable.forms import FORMS
-from tunable.specs.networks import PHI_FORMS, ResNetSpec
+from tunable.specs.formulations import PHI_FORMS
+from tunable.specs.networks import ResNetSpec
 from tunable.tolerances import TOLERANCES, relative_error
 
 LAYER, FOLDED = TOLERANCES["layer"].limit, TOLERANCES["folded"].limit
@@ -72,11 +85,11 @@ def test_forms_are_equal(twin, name):
         close(other, first)
 
 
-@pytest.mark.parametrize(("name", "phi"), IN_TURN)
-def test_folded_layer(twin, name, phi):
+@pytest.mark.parametrize(("name", "phi", "p"), [(name, phi, 2) for name, phi in IN_TURN] + FORMULATED)
+def test_folded_layer(twin, name, phi, p):
     """An ordinary layer of the framework equals the live one, which stays as it was."""
-    layer, tensors = build(twin, name, phi, 2), weights(name, phi, 2)
-    for omega in (OMEGA, np.array([-1, 2], np.float32)):
+    layer, tensors = build(twin, name, phi, p), weights(name, phi, p)
+    for omega in (np.resize(OMEGA, p), np.linspace(-1, 2, p, dtype=np.float32)):
         whole = CASES[name].parts  # built from several layers: folded as networks are
         folded = twin.backend.fold(layer, omega) if whole else layer.fold(*twin.tensors([omega]))
         assert not isinstance(folded, twin.module("layers").Tunable)
@@ -183,3 +196,54 @@ def test_different_omega_differ(twin, name, phi):
         layer.form = form
         rows = twin.run(layer, same, np.stack([OMEGA, OMEGA[::-1]]))
         assert differ(rows[0], rows[1])
+
+
+def test_written_differences(twin):
+    """A point of 2: with A 3 and B 5 at omega_2 2 + 15 omega_2; with a gain of 0.5 at omega_1 2 (1 + omega_1 / 2)."""
+    make, x = twin.impl.TunableConv2d, np.ones((2, 1, 1, 1))
+    low_rank = make(1, 1, 1, num_objectives=2, differences="low_rank", rank=4, bias=False)
+    tensors = {"weight": [2], "down": [0, 3], "up": [7, 5]}
+    shapes = {name: value.shape for name, value in twin.backend.parameters(low_rank).items()}
+    assert shapes == {"weight": (1, 1, 1, 1, 1), "down": (2, 1, 1, 1, 1), "up": (2, 1, 1)}  # a point has rank 1
+    twin.backend.assign(low_rank, {name: np.float32(tensors[name]).reshape(shapes[name]) for name in shapes})
+    scale = make(1, 1, 1, num_objectives=2, differences="scale", bias=False)
+    twin.backend.assign(scale, {"weight": np.full((1, 1, 1, 1, 1), 2, "f"), "gain": np.array([[0.5], [0]], "f")})
+    bump = make(1, 1, 1, num_objectives=2, bump=True, anchor=[1, 2], bias=False)
+    twin.backend.assign(bump, {"weight": np.array([2, 10, 100, 1000], "f").reshape(4, 1, 1, 1, 1)})
+    for layer, truth in (
+        (low_rank, lambda first, second: 2 + 15 * second),
+        (scale, lambda first, second: 2 + first),
+        (bump, lambda a, b: 2 + 10 * (a - 1) + 100 * (b - 2) + 1000 * (a * b - 2)),
+    ):
+        for form in FORMS:
+            layer.form = form
+            rows = twin.run(layer, x, [[1, 2], [3, -1]])
+            np.testing.assert_array_equal(rows.ravel(), [truth(1, 2), truth(3, -1)])
+            assert twin.run(layer, x, [3, -1]).ravel().tolist() == [truth(3, -1)] * 2
+
+
+@pytest.mark.parametrize("change", [{}, {"differences": "low_rank", "rank": 2}, {"differences": "scale"}])
+def test_at_its_anchor_a_network_is_the_plain_one_to_the_bit(twin, change, rng):
+    """Whatever its differences are; for every sample too."""
+    spec = ResNetSpec(channels=6, blocks=1, anchor=[0.3, 0.7], bump=True, **change)
+    tunable, x = twin.backend.build(spec, 2), picture(rng)
+    drawn = {name: rng.normal(size=v.shape).astype("f") for name, v in twin.backend.parameters(tunable).items()}
+    twin.backend.assign(tunable, drawn)
+    plain = twin.backend.build(spec.model_copy(update={"tunable": False}), 0)
+    twin.backend.assign(plain, {name: drawn[name][0] for name in twin.backend.parameters(plain)})
+    expected = twin.backend.run(plain, x, None)
+    at = np.array([0.3, 0.7], np.float32)
+    np.testing.assert_array_equal(twin.backend.run(tunable, x, at), expected)
+    close(twin.backend.run(tunable, x, np.tile(at, (BATCH, 1))), expected)
+    assert differ(twin.backend.run(tunable, x, at[::-1].copy()), expected)
+
+
+@pytest.mark.parametrize("change", [{}, {"upscale": 3, "mean": True}])
+def test_a_residual_of_nothing_is_the_picture(twin, change, rng):
+    """A ResNet whose last convolution is zero returns its input, enlarged to its nearest neighbours."""
+    x = picture(rng)
+    network = twin.backend.build(ResNetSpec(channels=4, blocks=1, global_residual=True, **change), 2)
+    tensors = twin.backend.parameters(network)
+    twin.backend.assign(network, tensors | {name: 0 * tensors[name] for name in ("tail.weight", "tail.bias")})
+    factor = change.get("upscale", 1)
+    close(twin.backend.run(network, x, OMEGA), x.repeat(factor, axis=2).repeat(factor, axis=3))

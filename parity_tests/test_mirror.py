@@ -145,7 +145,7 @@ def test_the_twins_are_read():
     assert {"ops/convolution.py", "layers/conv.py", "networks/resnet.py", "training.py", "backend.py"} <= files.keys()
     conv = files["layers/conv.py"]
     assert conv["TunableConv.forward()"] == "(self, x, omega)"
-    assert "stride=1" in conv["TunableConv.__init__()"] and "TunableConv.weight" in conv
+    assert "stride=1" in conv["TunableConv.__init__()"] and "TunableConv.form" in conv
     assert files["backend.py"]["Backend.modes"] == "('eager', 'compile')"
 
 

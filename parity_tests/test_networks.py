@@ -10,7 +10,8 @@ from tunable.backends.model import WeightsModel
 from tunable.errors import OmegaError
 from tunable.omega import grid
 from tunable.parameters.starts import starting_weights
-from tunable.specs.networks import PHI_FORMS, NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
+from tunable.specs.formulations import PHI_FORMS
+from tunable.specs.networks import NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec
 from tunable.tolerances import TOLERANCES, relative_error
 from tunable.weights.storage import Header
 

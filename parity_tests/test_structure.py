@@ -11,7 +11,8 @@ from tunable import oracle
 from tunable.data.patches import Batches
 from tunable.errors import TunableError
 from tunable.parameters.starts import starting_weights
-from tunable.specs.networks import PHI_FORMS, CompactSpec, UNetSpec
+from tunable.specs.formulations import PHI_FORMS, Formulation
+from tunable.specs.networks import CompactSpec, UNetSpec
 from tunable.tolerances import TOLERANCES, relative_error
 
 LAYER, LIMIT, LOSS = (TOLERANCES[stage].limit for stage in ("layer", "network", "loss"))
@@ -35,13 +36,20 @@ def test_resnet_in_numpy(twin, phi, rng):
         assert relative_error(twin.backend.run(network, x, omega), expected) <= LIMIT
 
 
-@pytest.mark.parametrize("phi", PHI_FORMS)
-@pytest.mark.parametrize("depth", [1, 3])
-def test_unet_in_numpy(twin, phi, depth, rng):
+@pytest.mark.parametrize(
+    ("depth", "change"),
+    [
+        *((depth, {"phi": phi}) for depth in (1, 3) for phi in PHI_FORMS),
+        (1, {"differences": "low_rank", "rank": 3, "anchor": [1, 0]}),
+        (1, {"differences": "scale", "bump": True}),
+    ],
+)
+def test_unet_in_numpy(twin, depth, change, rng):
     """As the oracle has it, at a size that is no multiple of the strides."""
-    spec, x = UNetSpec(width=4, depth=depth, phi=phi), picture(rng, "odd")
+    spec, x = UNetSpec(width=4, depth=depth, **change), picture(rng, "odd")
     network = twin.backend.build(spec, 2)
     tensors = starting_weights(twin.backend.specs(network), 3)
+    tensors = {name: (value + 0.1 * rng.normal(size=value.shape)).astype("f") for name, value in tensors.items()}
     twin.backend.assign(network, tensors)
     for omega in settings(2, len(x), rng)[-2:]:
         assert relative_error(twin.backend.run(network, x, omega), oracle.unet(x, omega, spec, tensors)) <= LIMIT
@@ -68,7 +76,7 @@ def test_trace(twin, rng):
     blocks = [f"body.{block}.{conv}" for block in (0, 1) for conv in ("conv1", "conv2")]
     assert list(calls) == ["head", *blocks, "tail"]
     for name, call in calls.items():
-        expected = oracle.layer(call.kind, call.phi, call.tensors, call.options, call.input, omega)
+        expected = oracle.layer(call.kind, call.formulation, call.tensors, call.options, call.input, omega)
         assert relative_error(call.output, expected) <= LAYER, name
     np.testing.assert_array_equal(calls["head"].input, x)
     np.testing.assert_array_equal(calls["tail"].output, twin.backend.run(network, x, omega))
@@ -92,7 +100,7 @@ def test_a_step_reports_the_loss(twin, make_recipe, name):
 def test_parts_pass_every_option_on(twin, p, rng):
     """A part's convolution, tunable and ordinary, with nothing at its default; a linear layer without bias; a value."""
     layers, omega = twin.module("layers"), np.array([0.4, -1.3])
-    options = {"num_objectives": p, "phi": "identity"} if p else {"num_objectives": 0}
+    options = {"num_objectives": p, "formulation": Formulation("identity")}
     conv = layers.conv2d(4, 6, 3, stride=2, padding=2, groups=2, bias=False, **options)
     kernels = rng.standard_normal((2, 6, 2, 3, 3)).astype(np.float32)
     ordinary = np.tensordot(omega, kernels, 1).astype(np.float32)

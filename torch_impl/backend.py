@@ -172,7 +172,7 @@ class Backend(Execution):
             tensors = {local: value.detach().cpu().numpy().copy() for local, value in module.named_parameters()}
             x = inputs[0].cpu().numpy().copy() if module.kind != "parameter" else None
             calls[name] = LayerCall(
-                module.kind, module.phi_form, tensors, module.options(), x, output.cpu().numpy().copy()
+                module.kind, module.formulation, tensors, module.options(), x, output.cpu().numpy().copy()
             )
 
         return record

@@ -2,7 +2,8 @@
 
 shared   one kernel for the batch: one ordinary layer (the only form where omega is (p,))
 grouped  one convolution with groups = N groups, each sample its group
-basis    one convolution with all k kernels, then a weighted sum of the k outputs
+basis    one convolution with all k kernels, then a weighted sum of the k outputs; where differences are of low rank
+         or scale, of the base kernel and the kernels A_j, whose outputs are weighed and mapped by the points B_j
 loop     one convolution per sample
 matmul   one batched matrix product (point-wise convolutions; linear layers know no other)
 
@@ -51,7 +52,7 @@ def runnable(device: str, kind: str) -> tuple[str, ...]:
     )
 
 
-def choose(form: str, per_sample: bool, device: str, kind: str = "dense") -> str:
+def choose(form: str, per_sample: bool, device: str, kind: str = "dense", differences: str = "full") -> str:
     """Choose the form to run.
 
     Args:
@@ -59,6 +60,7 @@ def choose(form: str, per_sample: bool, device: str, kind: str = "dense") -> str
         per_sample: whether omega is (N, p).
         device: cpu, cuda, gpu or ascend.
         kind: one of KINDS.
+        differences: full, low_rank or scale.
 
     Returns:
         One of FORMS other than `auto`.
@@ -66,6 +68,10 @@ def choose(form: str, per_sample: bool, device: str, kind: str = "dense") -> str
     if not per_sample:
         return "shared"
     if form in ("auto", "shared") or (form == "matmul" and kind != "pointwise"):
+        # A scale costs nothing beside the convolution. Low rank costs less there than groups do on an accelerator; on
+        # a CPU groups are as fast as an ordinary convolution, and nothing is faster.
+        if differences == "scale" or (differences == "low_rank" and device != "cpu" and kind == "dense"):
+            return "basis"
         return _AUTO[device][kind]
     return _runs(form, device, kind)
 

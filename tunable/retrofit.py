@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from tunable.errors import CheckpointError, OmegaError, TunableError, nearest
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import starting_weights
-from tunable.specs.networks import PHI_FORMS
+from tunable.specs.formulations import PHI_FORMS
 from tunable.specs.validation import first_fault
 from tunable.weights.retrofitted import Plan
 

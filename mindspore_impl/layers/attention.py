@@ -1,6 +1,7 @@
 """Attention built from tunable layers: inside windows (Swin), and over channels."""
 
 import math
+from collections.abc import Sequence
 
 import mindspore as ms
 from mindspore import ops as _ops
@@ -8,7 +9,7 @@ from mindspore import ops as _ops
 from mindspore_impl import ops
 from mindspore_impl.layers.composite import Composite, call, conv2d, linear, parameter, value_at
 from tunable.errors import TunableError
-from tunable.specs.networks import DEFAULT_PHI
+from tunable.specs.formulations import DEFAULT_PHI, Formulation
 
 
 class WindowAttention(Composite):
@@ -25,6 +26,10 @@ class WindowAttention(Composite):
             above 0, pixels from opposite borders do not see each other.
         bias: whether qkv has a bias.
         phi: form of the map from omega to the weights of the kernels: affine, identity, se or base (Eq. 6).
+        differences: what stands beside the base kernels: full, low_rank or scale (docs/method.md, "Formulations").
+        rank: of low_rank differences, at least 1; 0 for the others.
+        anchor: omega* (p,), at which every layer is its base kernel; () where that is omega = 0.
+        bump: whether each pair of objectives has kernels, weighed by the product of the two.
 
     Raises:
         TunableError: where the numbers do not fit each other, or (when called) the map is no multiple of the window.
@@ -42,6 +47,10 @@ class WindowAttention(Composite):
         shift: int = 0,
         bias: bool = True,
         phi: str = DEFAULT_PHI,
+        differences: str = "full",
+        rank: int = 0,
+        anchor: Sequence[float] = (),
+        bump: bool = False,
     ) -> None:
         super().__init__(num_objectives)
         if heads < 1 or channels % heads:
@@ -51,7 +60,8 @@ class WindowAttention(Composite):
         self.heads = heads
         self.window = window
         self.shift = shift
-        options = {"num_objectives": num_objectives, "phi": phi}
+        formulation = Formulation(phi, differences, rank, anchor, bump)
+        options = {"num_objectives": num_objectives, "formulation": formulation}
         self.qkv = linear(channels, 3 * channels, bias=bias, **options)
         self.relative_position_bias_table = parameter(((2 * window - 1) ** 2, heads), **options)
         self.proj = linear(channels, channels, **options)
@@ -105,13 +115,29 @@ class ChannelAttention(Composite):
         hidden: channels between the two parts.
         num_objectives: p, or 0 for the plain form.
         phi: form of the map from omega to the weights of the kernels: affine, identity, se or base (Eq. 6).
+        differences: what stands beside the base kernels: full, low_rank or scale (docs/method.md, "Formulations").
+        rank: of low_rank differences, at least 1; 0 for the others.
+        anchor: omega* (p,), at which every layer is its base kernel; () where that is omega = 0.
+        bump: whether each pair of objectives has kernels, weighed by the product of the two.
     """
 
     kind = "channel_attention"
 
-    def __init__(self, channels: int, hidden: int, *, num_objectives: int, phi: str = DEFAULT_PHI) -> None:
+    def __init__(
+        self,
+        channels: int,
+        hidden: int,
+        *,
+        num_objectives: int,
+        phi: str = DEFAULT_PHI,
+        differences: str = "full",
+        rank: int = 0,
+        anchor: Sequence[float] = (),
+        bump: bool = False,
+    ) -> None:
         super().__init__(num_objectives)
-        options = {"num_objectives": num_objectives, "phi": phi}
+        formulation = Formulation(phi, differences, rank, anchor, bump)
+        options = {"num_objectives": num_objectives, "formulation": formulation}
         self.reduce = conv2d(channels, hidden, 1, **options)
         self.expand = conv2d(hidden, channels, 1, **options)
 
@@ -132,13 +158,29 @@ class SimplifiedChannelAttention(Composite):
         channels: C, the channels of the map.
         num_objectives: p, or 0 for the plain form.
         phi: form of the map from omega to the weights of the kernels: affine, identity, se or base (Eq. 6).
+        differences: what stands beside the base kernels: full, low_rank or scale (docs/method.md, "Formulations").
+        rank: of low_rank differences, at least 1; 0 for the others.
+        anchor: omega* (p,), at which every layer is its base kernel; () where that is omega = 0.
+        bump: whether each pair of objectives has kernels, weighed by the product of the two.
     """
 
     kind = "simplified_channel_attention"
 
-    def __init__(self, channels: int, *, num_objectives: int, phi: str = DEFAULT_PHI) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        num_objectives: int,
+        phi: str = DEFAULT_PHI,
+        differences: str = "full",
+        rank: int = 0,
+        anchor: Sequence[float] = (),
+        bump: bool = False,
+    ) -> None:
         super().__init__(num_objectives)
-        self.conv = conv2d(channels, channels, 1, num_objectives=num_objectives, phi=phi)
+        formulation = Formulation(phi, differences, rank, anchor, bump)
+        options = {"num_objectives": num_objectives, "formulation": formulation}
+        self.conv = conv2d(channels, channels, 1, **options)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
         """Return the part's output, of the shape of x (N, C, H, W); omega is (p,) or (N, p), None when plain."""

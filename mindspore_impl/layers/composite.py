@@ -11,11 +11,13 @@ from mindspore_impl.layers.conv import TunableConv2d
 from mindspore_impl.layers.linear import TunableLinear
 from mindspore_impl.layers.norm import Norm, TunableInstanceNorm2d, TunableLayerNorm, TunableLayerNorm2d, TunableNorm
 from mindspore_impl.layers.parameter import TunableParameter
-from tunable.specs.networks import DEFAULT_PHI
+from tunable.specs.formulations import Formulation
 
 _TUNABLE_NORMS: dict[type[Norm], type[TunableNorm]] = {
     kind.ordinary: kind for kind in (TunableInstanceNorm2d, TunableLayerNorm, TunableLayerNorm2d)
 }
+
+DEFAULT = Formulation()
 
 
 class Composite(nn.Cell):
@@ -66,7 +68,7 @@ def conv2d(
     padding: int | None = None,
     groups: int = 1,
     bias: bool = True,
-    phi: str = DEFAULT_PHI,
+    formulation: Formulation = DEFAULT,
 ) -> nn.Cell:
     """Make a two-dimensional convolution, tunable, or ordinary when num_objectives is 0.
 
@@ -79,26 +81,30 @@ def conv2d(
         padding: zeros added on every side; None: half the kernel, which keeps the size at stride 1.
         groups: parts of the channels that do not see each other.
         bias: whether a bias is added.
-        phi: form of the map from omega to the weights of the kernels (Eq. 6).
+        formulation: how the kernels depend on omega.
     """
     padding = kernel_size // 2 if padding is None else padding
     if num_objectives:
-        options = {"stride": stride, "padding": padding, "groups": groups, "bias": bias, "phi": phi, "seed": 0}
-        return TunableConv2d(in_channels, out_channels, kernel_size, num_objectives=num_objectives, **options)
+        options = {"stride": stride, "padding": padding, "groups": groups, "bias": bias, "seed": 0}
+        options |= {"num_objectives": num_objectives, **formulation.keywords()}
+        return TunableConv2d(in_channels, out_channels, kernel_size, **options)
     options = {"stride": (stride,) * 2, "padding": (padding,) * 2, "dilation": (1, 1), "groups": groups, "bias": bias}
     return ops.ordinary_conv(in_channels, out_channels, (kernel_size,) * 2, **options)
 
 
 def linear(
-    in_features: int, out_features: int, *, num_objectives: int, bias: bool = True, phi: str = DEFAULT_PHI
+    in_features: int, out_features: int, *, num_objectives: int, bias: bool = True, formulation: Formulation = DEFAULT
 ) -> nn.Cell:
     """Make a linear layer, tunable, or ordinary when num_objectives is 0; arguments as for `conv2d`."""
     if num_objectives:
-        return TunableLinear(in_features, out_features, num_objectives=num_objectives, bias=bias, phi=phi, seed=0)
+        options = {"num_objectives": num_objectives, "bias": bias, "seed": 0, **formulation.keywords()}
+        return TunableLinear(in_features, out_features, **options)
     return nn.Dense(in_features, out_features, has_bias=bias)
 
 
-def norm(kind: type[Norm], channels: int, *, num_objectives: int, eps: float = 1e-5, phi: str = DEFAULT_PHI) -> nn.Cell:
+def norm(
+    kind: type[Norm], channels: int, *, num_objectives: int, eps: float = 1e-5, formulation: Formulation = DEFAULT
+) -> nn.Cell:
     """Make a norm, which is called with omega whether it is tunable or ordinary.
 
     Args:
@@ -106,15 +112,16 @@ def norm(kind: type[Norm], channels: int, *, num_objectives: int, eps: float = 1
         channels: the length of the axis of channels.
         num_objectives: p, or 0 for the ordinary norm.
         eps: what is added to the variance, above 0.
-        phi: form of the map from omega to the weights of the kernels (Eq. 6).
+        formulation: how scale and shift depend on omega.
     """
     if num_objectives:
-        return _TUNABLE_NORMS[kind](channels, num_objectives=num_objectives, eps=eps, phi=phi, seed=0)
+        options = {"num_objectives": num_objectives, "eps": eps, "seed": 0, **formulation.vector_keywords()}
+        return _TUNABLE_NORMS[kind](channels, **options)
     return kind(channels, eps=eps)
 
 
 def parameter(
-    shape: tuple[int, ...], *, num_objectives: int, value: float = 0, phi: str = DEFAULT_PHI
+    shape: tuple[int, ...], *, num_objectives: int, value: float = 0, formulation: Formulation = DEFAULT
 ) -> nn.Cell | ms.Parameter:
     """Make a free parameter, tunable, or ordinary when num_objectives is 0; its holder then names it in `roles`.
 
@@ -122,10 +129,11 @@ def parameter(
         shape: shape of the parameter.
         num_objectives: p, or 0 for the ordinary parameter.
         value: 0, 0.25 or 1, with which it starts.
-        phi: form of the map from omega to the weights of the kernels (Eq. 6).
+        formulation: how the kernels depend on omega.
     """
     if num_objectives:
-        return TunableParameter(shape, num_objectives=num_objectives, value=value, phi=phi, seed=0)
+        options = {"num_objectives": num_objectives, "value": value, "seed": 0, **formulation.vector_keywords()}
+        return TunableParameter(shape, **options)
     return ops.parameter(shape, value)
 
 

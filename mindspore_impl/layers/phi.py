@@ -1,30 +1,44 @@
 """phi, the per-layer map from omega to the aggregation weights alpha (Eq. 6)."""
 
 import mindspore as ms
+import numpy as np
 from mindspore import nn
 from mindspore import ops as _ops
 
 from mindspore_impl import ops
-from tunable.errors import TunableError, nearest
-from tunable.specs.networks import PHI_FORMS
+from tunable.specs.formulations import Formulation, pairs
 
 
 class Phi(nn.Cell):
-    """The two forms of phi without parameters (Eq. 6).
+    """The two forms of phi without parameters (Eq. 6): `identity`, alpha = omega; `base`, alpha = (1, omega - omega*).
+
+    With `bump`, the products omega_i omega_j - omega*_i omega*_j of every pair i < j follow.
 
     Args:
-        base: whether the form is `base`, alpha = (1, omega), or else `identity`, alpha = omega.
+        formulation: which of the two, with which anchor omega*, with or without bump.
+        num_objectives: p, at least 1.
     """
 
-    def __init__(self, *, base: bool) -> None:
+    def __init__(self, formulation: Formulation, num_objectives: int) -> None:
         super().__init__()
-        self.base = base
+        self.base = formulation.phi == "base"
+        self.pairs = pairs(num_objectives) if formulation.bump else []
+        origin = np.array(formulation.origin(), np.float32)
+        self.origin = ms.Tensor(origin) if formulation.anchor else None
 
     def construct(self, omega: ms.Tensor) -> ms.Tensor:
         """Return alpha, (k,) or (N, k), for omega (p,) or (N, p)."""
-        if self.base:
-            return _ops.concat([_ops.ones_like(omega[..., :1]), omega], -1)
-        return omega
+        if not self.base:
+            return omega
+        weights = omega
+        if self.pairs:
+            parts = [omega]
+            for i, j in self.pairs:
+                parts.append(omega[..., i : i + 1] * omega[..., j : j + 1])
+            weights = _ops.concat(parts, -1)
+        if self.origin is not None:
+            weights = weights - self.origin
+        return _ops.concat([_ops.ones_like(omega[..., :1]), weights], -1)
 
 
 class _Dense(nn.Dense):
@@ -34,27 +48,23 @@ class _Dense(nn.Dense):
         return ops.affine(omega, self.weight, self.bias)
 
 
-def make_phi(form: str, num_objectives: int) -> nn.Cell:
+def make_phi(formulation: Formulation, num_objectives: int) -> nn.Cell:
     """Build phi (Eq. 6).
 
     Args:
-        form: affine: a linear layer p -> p with bias (the paper's); se: linear p -> 4 p, ReLU, linear 4 p -> p,
-            softmax; identity: alpha = omega; base: alpha = (1, omega), for p + 1 kernels.
+        formulation: its `phi` is affine: a linear layer p -> p with bias (the paper's); se: linear p -> 4 p, ReLU,
+            linear 4 p -> p, softmax; identity: alpha = omega; base: alpha = (1, omega), for p + 1 kernels, which
+            `anchor` and `bump` change.
         num_objectives: p, at least 1.
 
     Returns:
         The map from omega (p,) or (N, p) to alpha (k,) or (N, k).
-
-    Raises:
-        TunableError: for an unknown form.
     """
-    if form not in PHI_FORMS:
-        raise TunableError(f"unknown phi {form!r}{nearest(form, PHI_FORMS)}; known: {', '.join(PHI_FORMS)}")
     p = num_objectives
-    if form == "affine":
+    if formulation.phi == "affine":
         return _Dense(p, p, has_bias=True)
-    if form == "se":
+    if formulation.phi == "se":
         return nn.SequentialCell(
             _Dense(p, 4 * p, has_bias=True), nn.ReLU(), _Dense(4 * p, p, has_bias=True), ops.Softmax()
         )
-    return Phi(base=form == "base")
+    return Phi(formulation, p)

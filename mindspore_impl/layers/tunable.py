@@ -12,7 +12,7 @@ from tunable.errors import TunableError
 from tunable.omega import check_tensor
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import starting_weights
-from tunable.specs.networks import num_kernels
+from tunable.specs.formulations import Formulation
 
 _Ordinary = TypeVar("_Ordinary", bound=nn.Cell)
 
@@ -32,14 +32,17 @@ class Tunable(nn.Cell):
         super().__init_subclass__()
         inherit_arguments(cls)
 
-    def __init__(self, num_objectives: int, phi: str) -> None:
+    def __init__(self, num_objectives: int, formulation: Formulation) -> None:
         super().__init__()
         if num_objectives < 1:
             raise TunableError(f"a tunable layer needs num_objectives >= 1, not {num_objectives}")
+        misfit = formulation.misfit(num_objectives)
+        if misfit:
+            raise TunableError(misfit)
         self.num_objectives = num_objectives
-        self.phi_form = phi
-        self.phi = make_phi(phi, num_objectives)
-        self.num_kernels = num_kernels(num_objectives, phi)
+        self.formulation = formulation
+        self.phi = make_phi(formulation, num_objectives)
+        self.num_kernels = formulation.num_kernels(num_objectives)
 
     def __call__(self, *inputs, **keywords) -> ms.Tensor:
         """Run the layer once the shape of omega is checked.
@@ -84,8 +87,13 @@ class Tunable(nn.Cell):
         specs = []
         for name, value in self.parameters_and_names():
             role, fan_in = roles.get(name, ("phi", value.shape[-1] if value.ndim == 2 else self.num_objectives))
-            specs.append(ParameterSpec(prefix + name, tuple(value.shape), role, fan_in, self.phi_form))
+            phi = self.formulation.phi if self.stacked(name) else ""
+            specs.append(ParameterSpec(prefix + name, tuple(value.shape), role, fan_in, phi))
         return specs
+
+    def stacked(self, name: str) -> bool:
+        """Return whether a parameter holds one value for each kernel on its first axis, as all do here."""
+        return True
 
     def start(self, seed: int | None) -> None:
         """Give the layer its default starting weights (tunable.parameters.starts).
@@ -111,11 +119,15 @@ class Tunable(nn.Cell):
             OmegaError: for an omega of another shape.
         """
         check_tensor(omega, self.num_objectives, dims=(1,))
-        alpha = self.alpha(omega)
-        ops.assign(ordinary.weight, ops.aggregate(alpha, self.weight).asnumpy())
-        if self.bias is not None:
-            ops.assign(ordinary.bias, ops.aggregate(alpha, self.bias).asnumpy())
+        weight, bias = self.mixed(self.alpha(omega))
+        ops.assign(ordinary.weight, weight.asnumpy())
+        if bias is not None:
+            ops.assign(ordinary.bias, bias.asnumpy())
         return ordinary
+
+    def mixed(self, alpha: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor | None]:
+        """Return weight and bias at alpha (k,), or those of every sample at alpha (N, k); without a bias None."""
+        return ops.aggregate(alpha, self.weight), None if self.bias is None else ops.aggregate(alpha, self.bias)
 
     def fold(self, omega: ms.Tensor) -> nn.Cell | ms.Parameter:
         """Return the ordinary layer, or parameter, that equals this one at omega (p,).

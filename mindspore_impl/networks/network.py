@@ -7,11 +7,13 @@ from mindspore import nn
 
 from mindspore_impl import ops
 from mindspore_impl.layers import Composite, Norm, Tunable
+from mindspore_impl.layers.kernel import TunableKernel
 from tunable.errors import OmegaError, TunableError
 from tunable.omega import check_tensor
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import Initial, starting_weights
 from tunable.specs.arguments import ClassSignature, documentation, signature, validated
+from tunable.specs.formulations import rank_fault
 from tunable.specs.networks import NetworkBase
 
 
@@ -36,7 +38,12 @@ class Network(Composite):
 
     def __init__(self, *, num_objectives: int, **arguments) -> None:
         super().__init__(num_objectives)
-        self.build(validated(type(self).__name__, self.specification, arguments))
+        spec = validated(type(self).__name__, self.specification, arguments)
+        self.build(spec)
+        ranks = [layer.rank for _, layer in self.cells_and_names() if isinstance(layer, TunableKernel)]
+        fault = rank_fault(spec.rank, ranks)
+        if fault:
+            raise TunableError(f"{type(self).__name__}: {fault}")
 
     def __call__(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
         """Raise OmegaError where omega and the network's form do not agree, in either mode."""

@@ -7,6 +7,7 @@ from mindspore import ops as _ops
 from mindspore_impl import ops
 from mindspore_impl.layers import Composite, InstanceNorm2d, call, conv2d, norm
 from mindspore_impl.networks.network import Network
+from tunable.specs.formulations import Formulation
 from tunable.specs.networks import IMAGENET_MEAN, IMAGENET_STD, StyleUNetSpec
 
 
@@ -20,7 +21,7 @@ class ConvBlock(Composite):
         kernel_size: int = 3,
         *,
         num_objectives: int,
-        phi: str,
+        formulation: Formulation,
         tunable_norms: bool,
         stride: int = 1,
         enlarge: bool = False,
@@ -28,10 +29,15 @@ class ConvBlock(Composite):
         super().__init__(num_objectives)
         self.enlarge = enlarge
         self.conv = conv2d(
-            in_channels, out_channels, kernel_size, stride=stride, num_objectives=num_objectives, phi=phi
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            num_objectives=num_objectives,
+            formulation=formulation,
         )
         norms = num_objectives if tunable_norms else 0
-        self.norm = norm(InstanceNorm2d, out_channels, num_objectives=norms, phi=phi)
+        self.norm = norm(InstanceNorm2d, out_channels, num_objectives=norms, formulation=formulation)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
         """Return (N, out, h, w) for x (N, in, H, W); a stride of 2 halves h and w, and `enlarge` doubles them."""
@@ -43,9 +49,9 @@ class ConvBlock(Composite):
 class StyleBlock(Composite):
     """A residual block with instance norms, relu(x + norm2(conv2(relu(norm1(conv1(x))))))."""
 
-    def __init__(self, channels: int, *, num_objectives: int, phi: str, tunable_norms: bool) -> None:
+    def __init__(self, channels: int, *, num_objectives: int, formulation: Formulation, tunable_norms: bool) -> None:
         super().__init__(num_objectives)
-        options = {"num_objectives": num_objectives, "phi": phi}
+        options = {"num_objectives": num_objectives, "formulation": formulation}
         norms = {**options, "num_objectives": num_objectives if tunable_norms else 0}
         self.conv1 = conv2d(channels, channels, 3, **options)
         self.norm1 = norm(InstanceNorm2d, channels, **norms)
@@ -67,7 +73,7 @@ class StyleUNet(Network, spec=StyleUNetSpec):
 
     def build(self, spec: StyleUNetSpec) -> None:
         """Make the layers that the specification asks for; StyleUNetSpec says what each field means."""
-        options = {"num_objectives": self.num_objectives, "phi": spec.phi}
+        options = {"num_objectives": self.num_objectives, "formulation": spec.formulation}
         parts = {**options, "tunable_norms": spec.tunable_norms}
         self.multiple = 2**spec.scales
         self.normalise = spec.normalise

@@ -6,16 +6,17 @@ from mindspore import nn
 from mindspore_impl import ops
 from mindspore_impl.layers import Composite, LayerNorm, WindowAttention, call, conv2d, linear, norm
 from mindspore_impl.networks.network import Network
+from tunable.specs.formulations import Formulation
 from tunable.specs.networks import DIV2K_MEAN, SwinIRSpec, shuffles
 
 
 class MLP(Composite):
     """Two linear layers, fc2(gelu(fc1(x))), with GELU by the error function."""
 
-    def __init__(self, channels: int, hidden: int, *, num_objectives: int, phi: str) -> None:
+    def __init__(self, channels: int, hidden: int, *, num_objectives: int, formulation: Formulation) -> None:
         super().__init__(num_objectives)
-        self.fc1 = linear(channels, hidden, num_objectives=num_objectives, phi=phi)
-        self.fc2 = linear(hidden, channels, num_objectives=num_objectives, phi=phi)
+        self.fc1 = linear(channels, hidden, num_objectives=num_objectives, formulation=formulation)
+        self.fc2 = linear(hidden, channels, num_objectives=num_objectives, formulation=formulation)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
         """Return the shape of x (N, ..., C); omega is (p,) or (N, p), None when plain."""
@@ -30,7 +31,7 @@ class SwinBlock(Composite):
         channels: int,
         *,
         num_objectives: int,
-        phi: str,
+        formulation: Formulation,
         tunable_norms: bool,
         heads: int,
         window: int,
@@ -38,10 +39,12 @@ class SwinBlock(Composite):
         hidden: int,
     ) -> None:
         super().__init__(num_objectives)
-        options = {"num_objectives": num_objectives, "phi": phi}
+        options = {"num_objectives": num_objectives, "formulation": formulation}
         norms = {**options, "num_objectives": num_objectives if tunable_norms else 0}
         self.norm1 = norm(LayerNorm, channels, **norms)
-        self.attn = WindowAttention(channels, heads=heads, window=window, shift=shift, **options)
+        self.attn = WindowAttention(
+            channels, heads=heads, window=window, shift=shift, num_objectives=num_objectives, **formulation.keywords()
+        )
         self.norm2 = norm(LayerNorm, channels, **norms)
         self.mlp = MLP(channels, hidden, **options)
 
@@ -73,9 +76,9 @@ class ResidualGroup(Composite):
 class ResidualSwinLayer(Composite):
     """A residual layer, x + conv(group(x)), on maps (N, H, W, C); `group` is what ResidualGroup takes besides."""
 
-    def __init__(self, channels: int, *, num_objectives: int, phi: str, **group) -> None:
+    def __init__(self, channels: int, *, num_objectives: int, formulation: Formulation, **group) -> None:
         super().__init__(num_objectives)
-        options = {"num_objectives": num_objectives, "phi": phi}
+        options = {"num_objectives": num_objectives, "formulation": formulation}
         self.residual_group = ResidualGroup(channels, **group, **options)
         self.conv = conv2d(channels, channels, 3, **options)
 
@@ -94,7 +97,7 @@ class SwinIR(Network, spec=SwinIRSpec):
 
     def build(self, spec: SwinIRSpec) -> None:
         """Make the layers that the specification asks for; SwinIRSpec says what each field means."""
-        options = {"num_objectives": self.num_objectives, "phi": spec.phi}
+        options = {"num_objectives": self.num_objectives, "formulation": spec.formulation}
         norms = {**options, "num_objectives": self.num_objectives if spec.tunable_norms else 0}
         channels, features = spec.channels, spec.features
         self.window = spec.window
@@ -162,9 +165,9 @@ class SwinIR(Network, spec=SwinIRSpec):
 class PatchEmbed(Composite):
     """Normalises the features of every pixel, where Swin embeds patches: SwinIR's patches are single pixels."""
 
-    def __init__(self, channels: int, *, num_objectives: int, phi: str) -> None:
+    def __init__(self, channels: int, *, num_objectives: int, formulation: Formulation) -> None:
         super().__init__(num_objectives)
-        self.norm = norm(LayerNorm, channels, num_objectives=num_objectives, phi=phi)
+        self.norm = norm(LayerNorm, channels, num_objectives=num_objectives, formulation=formulation)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
         """Return the shape of x (N, H, W, C); omega is (p,) or (N, p), None when plain."""

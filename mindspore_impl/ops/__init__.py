@@ -16,9 +16,30 @@ from mindspore_impl.ops.attention import (
     split,
     to_windows,
 )
-from mindspore_impl.ops.convolution import ORDINARY, OrdinaryConv, conv, conv_transpose, linear, ordinary_conv, pad
+from mindspore_impl.ops.convolution import (
+    ORDINARY,
+    OrdinaryConv,
+    conv,
+    conv_transpose,
+    form_of,
+    linear,
+    ordinary_conv,
+    pad,
+    with_bias,
+    with_low_rank_outputs,
+    with_scaled_outputs,
+)
 from mindspore_impl.ops.device import alone, device_in_use, device_of, facts, full_precision, running
-from mindspore_impl.ops.kernels import affine, aggregate, cast_like, displaced, low_rank
+from mindspore_impl.ops.kernels import (
+    affine,
+    aggregate,
+    cast_like,
+    displaced,
+    low_rank,
+    stacked,
+    with_low_rank,
+    with_scale,
+)
 from mindspore_impl.ops.memory import MOST_PIXELS, MOST_SIZES, Sizes, forget_graphs, make_room
 from mindspore_impl.ops.norms import global_mean, normalise, per_sample_mean, scale_and_shift
 from mindspore_impl.ops.parameters import assign, freeze, fresh_seed, parameter
@@ -69,6 +90,7 @@ __all__ = [
     "filtered",
     "for_export",
     "forget_graphs",
+    "form_of",
     "freeze",
     "fresh_seed",
     "from_windows",
@@ -102,5 +124,11 @@ __all__ = [
     "softplus",
     "spectrum",
     "split",
+    "stacked",
     "to_windows",
+    "with_bias",
+    "with_low_rank",
+    "with_low_rank_outputs",
+    "with_scale",
+    "with_scaled_outputs",
 ]

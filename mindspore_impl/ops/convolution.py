@@ -8,14 +8,14 @@ from mindspore import nn
 from mindspore import ops as _ops
 
 from mindspore_impl.ops.device import device_in_use
-from mindspore_impl.ops.kernels import aggregate, cast_like
+from mindspore_impl.ops.kernels import aggregate, cast_like, exchanged, scales, stacked
 from mindspore_impl.ops.parameters import parameter
 from tunable.forms import choose, kind_of
 
 
 def conv(
     x: ms.Tensor,
-    alpha: ms.Tensor,
+    alpha: ms.Tensor | None,
     weight: ms.Tensor,
     bias: ms.Tensor | None,
     stride: tuple[int, ...],
@@ -28,7 +28,8 @@ def conv(
 
     Args:
         x: (N, C, *size).
-        alpha: (k,): one kernel for the batch; (N, k): one per sample.
+        alpha: (k,): one kernel for the batch; (N, k): one per sample; None: kernels are aggregated already, and weight
+            and bias have no axis of kernels, but one of samples where each sample has its own.
         weight: (k, out, C / groups, *kernel size).
         bias: (k, out) or None.
         stride: one integer per dimension.
@@ -40,20 +41,18 @@ def conv(
     Returns:
         (N, out, *size').
     """
-    form = _choose(form, alpha.ndim == 2, device_in_use(), weight.shape[1:], groups, padding)
-    k, out = weight.shape[:2]
+    form = form_of(x, form, _per_sample(x, alpha, weight), _kind_of(weight.shape[-x.ndim :], groups, padding))
     if form == "matmul":
-        y = _pointwise(x, alpha, weight, stride, groups)
-    elif form == "basis":
-        stacked = weight.reshape((k, groups, out // groups) + weight.shape[2:])
-        stacked = stacked.swapaxes(0, 1).reshape((k * out,) + weight.shape[2:])
-        split = groups
+        y = _pointwise(x, _mixed(alpha, weight), stride, groups)
+    elif form == "basis" and alpha is not None:
+        k, out = weight.shape[:2]
+        kernels, split = stacked(weight, groups, False), groups
         if groups > 1 and x.shape[1] == groups and x.ndim < 5:
             split = k * out  # repeated, its input stays depth-wise: Ascend runs no other groups
             x = _ops.gather(x, _repeated(groups, split // groups), 1)
-        y = _mixed(_convolve(x, stacked, stride, padding, dilation, split), alpha, groups)
+        y = _weighed(_convolve(x, kernels, stride, padding, dilation, split), alpha, groups)
     else:
-        kernel = aggregate(alpha, weight)
+        kernel = _mixed(alpha, weight)
         if form == "shared":
             y = _convolve(x, kernel, stride, padding, dilation, groups)
         elif form == "loop":
@@ -65,14 +64,14 @@ def conv(
             kernel = kernel.reshape((-1,) + kernel.shape[2:])
             y = _convolve(_as_channels(x), kernel, stride, padding, dilation, x.shape[0] * groups)
             if bias is not None:  # before the samples part: for channels there is the fast bias
-                y = _add_bias(y, aggregate(alpha, bias).reshape(-1))
+                y = _add_bias(y, _mixed(alpha, bias).reshape(-1))
             return y.reshape((x.shape[0], -1) + y.shape[2:])
-    return y if bias is None else _add_bias(y, aggregate(alpha, bias))
+    return y if bias is None else _add_bias(y, _mixed(alpha, bias))
 
 
 def conv_transpose(
     x: ms.Tensor,
-    alpha: ms.Tensor,
+    alpha: ms.Tensor | None,
     weight: ms.Tensor,
     bias: ms.Tensor | None,
     stride: tuple[int, ...],
@@ -96,16 +95,13 @@ def conv_transpose(
     """
     # MindSpore's own has no groups on Ascend, and takes no output padding in one dimension: an ordinary convolution
     # of the input with zeros between its pixels, kernels turned round, is the same on every device.
-    size = weight.shape[3:]
-    dims = len(size)
+    dims = x.ndim - 2
+    size = weight.shape[-dims:]
     x = _stuffed(x, stride)
     for axis in range(dims):
         before = dilation[axis] * (size[axis] - 1) - padding[axis]
         x = _padded(x, axis + 2, before, before + output_padding[axis])
-    kernel = _ops.flip(weight, tuple(range(3, 3 + dims)))
-    k, channels, out = weight.shape[0], weight.shape[1], weight.shape[2]
-    kernel = kernel.reshape((k, groups, channels // groups, out) + size).swapaxes(2, 3)
-    kernel = kernel.reshape((k, groups * out, channels // groups) + size)
+    kernel = exchanged(_ops.flip(weight, tuple(range(-dims, 0))), groups, weight.ndim - dims - 2)
     form = "auto" if form == "matmul" else form
     return conv(x, alpha, kernel, bias, (1,) * dims, (0,) * dims, dilation, groups, form)
 
@@ -115,7 +111,31 @@ def _as_channels(x: ms.Tensor):
     return x.reshape((1, x.shape[0] * x.shape[1]) + x.shape[2:])
 
 
-def _mixed(y: ms.Tensor, alpha: ms.Tensor, groups: int):
+def form_of(x: ms.Tensor, form: str, per_sample: bool, kind: str = "dense", differences: str = "full") -> str:
+    """The form in which x is convolved on the device in use; the arguments are those of tunable.forms.choose."""
+    return _choose(form, per_sample, device_in_use(), kind, differences)
+
+
+@_ops.constexpr
+def _choose(form: str, per_sample: bool, device: str, kind: str, differences: str):
+    return choose(form, per_sample, device, kind, differences)
+
+
+@_ops.constexpr
+def _kind_of(kernel: tuple[int, ...], groups: int, padding: tuple[int, ...]):
+    return kind_of(kernel, groups, padding)
+
+
+def _per_sample(x: ms.Tensor, alpha: ms.Tensor | None, weight: ms.Tensor):
+    return weight.ndim > x.ndim if alpha is None else alpha.ndim == 2
+
+
+def _mixed(alpha: ms.Tensor | None, tensor: ms.Tensor):
+    """Kernels or biases aggregated by alpha, or as they are where they have been."""
+    return tensor if alpha is None else aggregate(alpha, tensor)
+
+
+def _weighed(y: ms.Tensor, alpha: ms.Tensor, groups: int):
     """The alpha-weighted sum of the outputs of all kernels, channels ordered (group, kernel, out / group)."""
     # Kernel by kernel, not by one reshape: ONNX export knows no reshape to several sizes that it learns at run time.
     k = alpha.shape[1]
@@ -128,14 +148,15 @@ def _mixed(y: ms.Tensor, alpha: ms.Tensor, groups: int):
     return total
 
 
-def _pointwise(x: ms.Tensor, alpha: ms.Tensor, weight: ms.Tensor, stride: tuple[int, ...], groups: int):
+def _pointwise(x: ms.Tensor, kernel: ms.Tensor, stride: tuple[int, ...], groups: int):
     """A convolution by single points: for every sample and group a matrix, (N g, out / g, C / g)."""
     for axis, step in enumerate(stride):
         x = _every(x, axis + 2, step)
     n, c = x.shape[:2]
-    kernel = aggregate(alpha, weight).reshape(n * groups, weight.shape[1] // groups, c // groups)
+    out = kernel.shape[1]
+    kernel = kernel.reshape(n * groups, out // groups, c // groups)
     y = _ops.bmm(cast_like(kernel, x), x.reshape(n * groups, c // groups, -1))
-    return y.reshape((n, weight.shape[1]) + x.shape[2:])
+    return y.reshape((n, out) + x.shape[2:])
 
 
 def _add_bias(y: ms.Tensor, bias: ms.Tensor):
@@ -245,6 +266,44 @@ def _stuffed(x: ms.Tensor, stride: tuple[int, ...]):
     return x
 
 
+def with_low_rank_outputs(y: ms.Tensor, features: ms.Tensor, alpha: ms.Tensor, up: ms.Tensor, groups: int) -> ms.Tensor:
+    """Add differences of low rank to the output of the base kernel, for every sample its own.
+
+    Args:
+        y: (N, out, *size), what the base kernel computes.
+        features: (N, groups m rank, *size), what the kernels A_j compute, ordered (group, j, rank).
+        alpha: (N, 1 + m).
+        up: (m, out, rank), the points B_j.
+        groups: parts of the channels that do not see each other.
+
+    Returns:
+        (N, out, *size): y + sum_j alpha_j B_j A_j.
+    """
+    m, out, rank = up.shape
+    ones = (1,) * (y.ndim - 2)
+    weights = _ops.gather(cast_like(alpha, features), _weights_of(m, rank, groups), 1)
+    points = up.swapaxes(0, 1).reshape((out, m * rank) + ones)
+    none = (0,) * (y.ndim - 2)
+    weighed = features * weights.reshape((-1, groups * m * rank) + ones)
+    return y + _convolve(weighed, points, ones, none, ones, groups)
+
+
+def with_scaled_outputs(y: ms.Tensor, alpha: ms.Tensor, gain: ms.Tensor) -> ms.Tensor:
+    """Scale the output of the base kernel: y (N, out, *size), alpha (N, 1 + m), gain (m, out) -> as y."""
+    return y * cast_like(scales(alpha, gain), y).reshape((-1, y.shape[1]) + (1,) * (y.ndim - 2))
+
+
+def with_bias(y: ms.Tensor, alpha: ms.Tensor, bias: ms.Tensor | None) -> ms.Tensor:
+    """Add the bias of every sample: y (N, out, *size), alpha (N, k), bias (k, out) or None."""
+    return y if bias is None else _add_bias(y, aggregate(alpha, bias))
+
+
+@_ops.constexpr
+def _weights_of(m: int, rank: int, groups: int):
+    """Which entry of alpha (1 + m,) weighs each of the features."""
+    return ms.Tensor(np.tile(np.arange(1, 1 + m, dtype=np.int32).repeat(rank), groups))
+
+
 def pad(x: ms.Tensor, padding: tuple[int, ...], mode: str) -> ms.Tensor:
     """Pad x (N, C, *size) with `padding` pixels at both ends of every dimension; mode is `reflect` or `replicate`."""
     for axis, size in enumerate(padding):
@@ -275,11 +334,6 @@ def _number_in(sizes: tuple[int, ...]):
 def _repeated(size: int, times: int):
     """Every entry of an axis `times` times."""
     return ms.Tensor(np.arange(size, dtype=np.int32).repeat(times))
-
-
-@_ops.constexpr
-def _choose(form: str, per_sample: bool, device: str, kernel: tuple[int, ...], groups: int, padding: tuple[int, ...]):
-    return choose(form, per_sample, device, kind_of(kernel, groups, padding))
 
 
 def ordinary_conv(
@@ -354,43 +408,41 @@ class OrdinaryConv(nn.Cell):
 
     def construct(self, x: ms.Tensor) -> ms.Tensor:
         """Convolve x (N, in, *size); returns (N, out, *size')."""
-        one = _ops.ones((1,), x.dtype)
-        weight = _ops.expand_dims(self.weight, 0)
-        bias = None if self.bias is None else _ops.expand_dims(self.bias, 0)
         if self.output_padding is not None:
             options = (self.stride, self.padding, self.output_padding, self.dilation, self.groups)
-            return conv_transpose(x, one, weight, bias, *options, "shared")
+            return conv_transpose(x, None, self.weight, self.bias, *options, "shared")
         padding = self.padding
         if self.padding_mode != "zeros":
             x = pad(x, padding, self.padding_mode)
             padding = (0,) * len(padding)
-        return conv(x, one, weight, bias, self.stride, padding, self.dilation, self.groups, "shared")
+        return conv(x, None, self.weight, self.bias, self.stride, padding, self.dilation, self.groups, "shared")
 
 
 # The ordinary layers with a weight and a bias that are started as kernels.
 ORDINARY = (nn.Conv2d, nn.Dense, OrdinaryConv)
 
 
-def linear(x: ms.Tensor, alpha: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor | None) -> ms.Tensor:
+def linear(x: ms.Tensor, alpha: ms.Tensor | None, weight: ms.Tensor, bias: ms.Tensor | None) -> ms.Tensor:
     """Apply a linear layer with kernels aggregated by alpha (Eq. 3).
 
     Kernels that differ from sample to sample run as one batched matrix product.
 
     Args:
         x: (N, ..., in).
-        alpha: (k,): one kernel for the batch; (N, k): one per sample.
+        alpha: (k,): one kernel for the batch; (N, k): one per sample; None: kernels are aggregated already, as in
+            `conv`.
         weight: (k, out, in).
         bias: (k, out) or None.
 
     Returns:
         (N, ..., out).
     """
-    kernel = cast_like(aggregate(alpha, weight), x)
-    shape = (-1,) + x.shape[1:-1] + (weight.shape[1],)
-    if alpha.ndim == 1:
+    kernel = cast_like(_mixed(alpha, weight), x)
+    shape = (-1,) + x.shape[1:-1] + (weight.shape[-2],)
+    if kernel.ndim == 2:
         y = _ops.matmul(x.reshape(-1, x.shape[-1]), kernel.swapaxes(0, 1))
-        return (y if bias is None else _add_bias(y, aggregate(alpha, bias))).reshape(shape)
+        return (y if bias is None else _add_bias(y, _mixed(alpha, bias))).reshape(shape)
     y = _ops.bmm(x.reshape(-1, _number_in(x.shape[1:-1]), x.shape[-1]), kernel.swapaxes(1, 2))
     if bias is not None:
-        y = y + _ops.expand_dims(cast_like(aggregate(alpha, bias), y), 1)
+        y = y + _ops.expand_dims(cast_like(_mixed(alpha, bias), y), 1)
     return y.reshape(shape)

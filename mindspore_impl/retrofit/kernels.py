@@ -8,6 +8,7 @@ from mindspore import ops as _ops
 from mindspore_impl import ops, parameters
 from mindspore_impl.layers.phi import make_phi
 from tunable import retrofit
+from tunable.specs.formulations import Formulation
 
 
 @ms.jit_class  # not a cell: a graph that calls a cell from a property brings MindSpore down
@@ -99,7 +100,7 @@ class _Layer(nn.Cell):
         self.names = dict(place.tensors)
         self.phi = None
         if plan.phi != "base":
-            self.phi = make_phi(plan.phi, plan.num_objectives)
+            self.phi = make_phi(Formulation(plan.phi), plan.num_objectives)
             parts = parameters.entries(self.phi)
             start = retrofit.phi_start(
                 retrofit.below(place.name, "phi"), plan.phi, {local: each.shape for local, each in parts.items()}, seed

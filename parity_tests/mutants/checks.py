@@ -31,7 +31,7 @@ from parity_tests import (
     test_threads,
     test_training,
 )
-from parity_tests.cases import CASES, CONVOLUTIONS
+from parity_tests.cases import CASES, CONVOLUTIONS, FORMULATED
 from parity_tests.recipes import make_recipe, small_recipe, write_untrained
 from tunable.weights import vgg
 
@@ -137,6 +137,10 @@ CHECKS: dict[str, list[Check]] = {
         _check(test_layers.test_written_stride_and_dilation),
         *_gradients("grouped", "1x1"),
     ],
+    "differences": [
+        _check(test_limits.test_written_differences),
+        *(_check(test_layers.test_output, name=name, phi=phi, p=p) for name, phi, p in FORMULATED),
+    ],
     "transposed": _outputs(_of_kind("conv_transpose")),
     "linear": [*_outputs(_of_kind("linear")), *_gradients("linear on rows")],
     "parameter": [
@@ -152,7 +156,7 @@ CHECKS: dict[str, list[Check]] = {
     "norm": [
         *_outputs(["layer norm small variance", *_of_kind("layer_norm", "instance_norm")]),
         *_gradients("layer norm", "layer norm 2d", "instance norm"),
-        _check(test_limits.test_folded_layer, name="layer norm small variance", phi="affine"),
+        _check(test_limits.test_folded_layer, name="layer norm small variance", phi="affine", p=2),
     ],
     "attention": [
         *_outputs(_of_kind("window_attention", "channel_attention", "simplified")),
@@ -210,7 +214,7 @@ CHECKS: dict[str, list[Check]] = {
     ],
     "folding": [
         *(
-            _check(test_limits.test_folded_layer, name=name, phi="affine")
+            _check(test_limits.test_folded_layer, name=name, phi="affine", p=2)
             for name in (
                 "grouped strided",
                 "dilated",
@@ -228,7 +232,7 @@ CHECKS: dict[str, list[Check]] = {
     "weights": [
         *(_check(test_structure.test_start, name=name) for name in test_structure.STARTS),
         _check(test_structure.test_trace),
-        _check(test_layers.test_parameters, name="grouped", phi="se"),
+        _check(test_layers.test_parameters, name="grouped", phi="se", p=3),
         _check(test_limits.test_every_parameter_of_a_network_gets_a_gradient, phi="affine"),
     ],
     "make_tunable": [

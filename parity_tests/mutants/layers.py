@@ -20,7 +20,7 @@ from parity_tests.mutants.tensors import (
 from parity_tests.mutants.ways import both, but, each, edited, given, replaced, returned
 
 CONV, TRANSPOSED, LINEAR, AGGREGATE = "ops:conv", "ops:conv_transpose", "ops:linear", "ops:aggregate"
-FORWARD, PHI = "layers.conv:TunableConv.forward", "layers.phi:Phi.forward"
+PHI = "layers.phi:Phi.forward"
 PARAMETER = "layers.parameter:TunableParameter.forward"
 # What phi is made of, by twin.
 DENSE = {"torch": "torch.nn:Linear.forward", "mindspore": "layers.phi:_Dense.forward"}
@@ -53,8 +53,8 @@ CONVOLUTION_FAULTS = {
     "inputs of eleven bits": given(CONV, x=lambda a: eleven_bits(a.x)),
     "kernels of eleven bits": given(CONV, weight=lambda a: eleven_bits(a.weight)),
     "basis channels ordered (kernel, out)": each(
-        torch=edited(CONV, (".transpose(0, 1).flatten(0, 2)", ".flatten(0, 2)")),
-        mindspore=edited(CONV, ("stacked.swapaxes(0, 1).reshape", "stacked.reshape")),
+        torch=edited("ops:stacked", (".transpose(0, 1).flatten(0, 2)", ".flatten(0, 2)")),
+        mindspore=edited("ops:stacked", ("second) + size).swapaxes(0, 1)", "second) + size)")),
     ),
     "basis of a depth-wise layer: its input after itself, not each channel": each(
         torch=edited(CONV, ("x.repeat_interleave(split // groups, 1)", "torch.cat([x] * (split // groups), 1)")),
@@ -62,11 +62,11 @@ CONVOLUTION_FAULTS = {
     ),
     "basis weighed by the first sample": each(
         torch=edited("ops:_basis", ("* mix)", "* mix[:1])")),
-        mindspore=edited("ops:_mixed", ("part)[:, i]", "part)[:1, i]")),
+        mindspore=edited("ops:_weighed", ("part)[:, i]", "part)[:1, i]")),
     ),
     "basis without its last kernel": each(
         torch=edited("ops:_basis", ("* mix).sum(2)", "* mix)[:, :, :-1].sum(2)")),
-        mindspore=edited("ops:_mixed", ("range(k)", "range(k - 1)")),
+        mindspore=edited("ops:_weighed", ("range(k)", "range(k - 1)")),
     ),
     "loop with the first sample's kernel": each(
         torch=edited("ops:_aggregated", ("kernel[n],", "kernel[0],")),
@@ -86,8 +86,8 @@ CONVOLUTION_FAULTS = {
     "reflected for replicated": given("ops:pad", mode=lambda a: "reflect"),
     "replicated for reflected": given("ops:pad", mode=lambda a: "replicate"),
     "borders of the other axis": given("ops:pad", padding=lambda a: a.padding[::-1]),
-    "border mode ignored": but(FORWARD, padding_mode=lambda a: "zeros"),
-    "border padded twice": edited(FORWARD, ("padding = (0,) * self.dims", "pass")),
+    "border mode ignored": but("layers.conv:TunableConv._run", padding_mode=lambda a: "zeros"),
+    "border padded twice": edited("layers.conv:TunableConv._run", ("padding = (0,) * self.dims", "pass")),
     "depth taps among channels": each(
         mindspore=edited("ops:_convolve", ("transpose(0, 3, 1, 2, 4, 5)", "transpose(0, 3, 2, 1, 4, 5)"))
     ),
@@ -121,9 +121,11 @@ TRANSPOSED_FAULTS = {
     "groups written channel by channel": returned(TRANSPOSED, groups_mixed),
     "inputs of eleven bits": given(TRANSPOSED, x=lambda a: eleven_bits(a.x)),
     "basis channels ordered (out, kernel)": each(
-        torch=edited(TRANSPOSED, ("weight.movedim(0, 1)", "weight.movedim(0, 2)"))
+        torch=edited("ops:stacked", ("kernels.movedim(0, 1)", "kernels.movedim(0, 2)"))
     ),
-    "input channels among output channels": each(mindspore=edited(TRANSPOSED, (".swapaxes(2, 3)", ""))),
+    "input channels among output channels": each(
+        mindspore=edited("ops:exchanged", ("parts = parts.swapaxes(axis + 1, axis + 2)", "pass"))
+    ),
 }
 
 LINEAR_FAULTS = {
@@ -194,7 +196,46 @@ PHI_FAULTS = {
 }
 
 
+def of_the_first_sample(a):
+    return a.alpha if a.alpha.ndim == 1 else of_first_sample(a.alpha)
+
+
+DIFFERENCES_FAULTS = {
+    "anchor forgotten": but(PHI, origin=lambda a: None),
+    "anchor added": edited(PHI, ("weights - self.origin", "weights + self.origin")),
+    "products forgotten by the anchor": returned(
+        "layers.phi:Formulation.origin", lambda origin, a: (*a.self.anchor, *[0.0] * (len(origin) - len(a.self.anchor)))
+    ),
+    "squares for products": edited(PHI, ("omega[..., j : j + 1]", "omega[..., i : i + 1]")),
+    "products in reverse order": edited(PHI, ("in self.pairs", "in self.pairs[::-1]")),
+    "points in reverse order": given("ops:low_rank", up=lambda a: reversed_along(a.up, 0)),
+    "ranks in reverse order": given("ops:low_rank", up=lambda a: reversed_along(a.up, 2)),
+    "factors of the next group": given("ops:low_rank", down=lambda a: rolled(a.down, 1)),
+    "factors not exchanged": each(
+        torch=edited("ops:with_low_rank", ("exchanged(down, groups, 1) if transposed else down", "down")),
+        mindspore=edited("ops:with_low_rank", ("exchanged(down, groups, 1) if transposed else down", "down")),
+    ),
+    "low rank of the first sample": given("ops:low_rank", alpha=of_the_first_sample),
+    "beside: points in reverse order": given("ops:with_low_rank_outputs", up=lambda a: reversed_along(a.up, 0)),
+    "beside: features of the first sample": given(
+        "ops:with_low_rank_outputs", features=lambda a: a.features * 0 + a.features[:1]
+    ),
+    "beside: one omega for all": given("ops:with_low_rank_outputs", alpha=of_the_first_sample),
+    "beside: base kernel dropped": given("ops:with_low_rank_outputs", y=lambda a: a.y * 0),
+    "beside: groups mixed": given("ops:with_low_rank_outputs", features=lambda a: rolled(a.features, 1)),
+    "beside: bias not mixed": given("ops:with_bias", bias=lambda a: of_first_kernel(a.bias)),
+    "beside: bias dropped": given("ops:with_bias", bias=lambda a: None),
+    "scale without its one": edited("ops:scales", ("return 1 + aggregate", "return aggregate")),
+    "scale of the next channel": returned("ops:scales", lambda y, a: rolled(y, -1)),
+    "scale of input channels": each(
+        torch=edited("ops:with_scale", ("exchanged(weight[0], groups) if transposed else weight[0]", "weight[0]")),
+        mindspore=edited("ops:with_scale", ("exchanged(weight[0], groups) if transposed else weight[0]", "weight[0]")),
+    ),
+}
+
+
 LAYERS = {
+    "differences": DIFFERENCES_FAULTS,
     "convolution": CONVOLUTION_FAULTS,
     "transposed": TRANSPOSED_FAULTS,
     "linear": LINEAR_FAULTS,

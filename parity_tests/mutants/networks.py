@@ -4,6 +4,7 @@ import numpy as np
 
 from parity_tests.mutants.tensors import eleven_bits, leaky, of_next_sample, ones, relu, reversed_along
 from parity_tests.mutants.ways import but, each, edited, given, replaced, returned, within
+from tunable.specs.formulations import Formulation
 
 BLOCK, RESNET = "networks.resnet:ResidualBlock.forward", "networks.resnet:ResNet.compute"
 REFUSED = ("(omega is not None) != bool(self.num_objectives)", "False")
@@ -86,7 +87,7 @@ NETWORK_FAULTS = {
         "networks:Network.forward", omega=lambda a: None if a.omega is None else of_next_sample(a.omega)
     ),
     "bias of parts forgotten": given("networks.resnet:conv2d", bias=lambda a: False),
-    "phi of parts forgotten": given("networks.resnet:conv2d", phi=lambda a: "base"),
+    "phi of parts forgotten": given("networks.resnet:conv2d", formulation=lambda a: Formulation()),
     "tunable parts: stride forgotten": within(PART, given("layers.conv:TunableConv.__init__", stride=lambda a: 1)),
     "tunable parts: groups forgotten": within(PART, given("layers.conv:TunableConv.__init__", groups=lambda a: 1)),
     "ordinary parts: stride forgotten": within(PART, given("ops:ordinary_conv", stride=lambda a: ones(a.stride))),

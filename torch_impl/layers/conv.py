@@ -1,24 +1,25 @@
 """Tunable convolutions (Eqs. 3, 5, 6)."""
 
-import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from torch_impl import ops
-from torch_impl.layers.tunable import Tunable
+from torch_impl.layers.kernel import TunableKernel
 from tunable.errors import TunableError, nearest
-from tunable.forms import FORMS
-from tunable.specs.networks import DEFAULT_PHI
+from tunable.forms import FORMS, kind_of
+from tunable.specs.formulations import DEFAULT_PHI, Formulation
 
 PADDING_MODES = ("zeros", "reflect", "replicate")
 
 
-class TunableConv(Tunable):
+class TunableConv(TunableKernel):
     """A convolution whose kernel and bias are set by omega: y = x * k(omega) + b(omega) (Eqs. 3, 5, 6).
 
     Parameters: weight (k, out, in / groups, *kernel size), bias (k, out), phi.*; k is the number of
-    kernels, p or (phi `base`) p + 1. Use TunableConv1d, TunableConv2d or TunableConv3d.
+    kernels, p or (phi `base`) p + 1. Differences of low rank or scale have parameters of their own.
+    Use TunableConv1d, TunableConv2d or TunableConv3d.
 
     Args:
         in_channels: channels of the input, at least 1.
@@ -32,6 +33,10 @@ class TunableConv(Tunable):
         bias: whether a bias is added, which omega sets too.
         padding_mode: what is added: zeros, reflect or replicate.
         phi: form of the map from omega to the weights of the kernels: affine, identity, se or base (Eq. 6).
+        differences: what stands beside the base kernel: full, low_rank or scale (docs/method.md, "Formulations").
+        rank: of low_rank differences, at least 1; 0 for the others.
+        anchor: omega* (p,), at which the layer is its base kernel; () where that is omega = 0.
+        bump: whether each pair of objectives has a kernel, weighed by the product of the two.
         form: how an omega per sample is computed, a name of tunable.forms.FORMS; `auto` takes the fastest.
         seed: seed of the starting weights; None draws one from the framework's generator.
 
@@ -55,10 +60,14 @@ class TunableConv(Tunable):
         bias: bool = True,
         padding_mode: str = "zeros",
         phi: str = DEFAULT_PHI,
+        differences: str = "full",
+        rank: int = 0,
+        anchor: Sequence[float] = (),
+        bump: bool = False,
         form: str = "auto",
         seed: int | None = None,
     ) -> None:
-        super().__init__(num_objectives, phi)
+        super().__init__(num_objectives, Formulation(phi, differences, rank, anchor, bump))
         if min(in_channels, out_channels, groups) < 1 or in_channels % groups or out_channels % groups:
             raise TunableError(f"groups {groups} must divide in_channels {in_channels} and out_channels {out_channels}")
         _known("form", form, FORMS)
@@ -72,24 +81,52 @@ class TunableConv(Tunable):
         self.groups = groups
         self.padding_mode = padding_mode
         self.form = form
-        self.weight = nn.Parameter(torch.empty(self.num_kernels, *self._channels(), *self.kernel_size))
-        self.bias = nn.Parameter(torch.empty(self.num_kernels, out_channels)) if bias else None
-        self.start(seed)
+        self.geometry = self._kind()
+        self._make((*self._channels(), *self.kernel_size), out_channels, bias, seed)
 
     def forward(self, x: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
         """Convolve x (N, in, *size) with the kernels of omega (p,) or (N, p); returns (N, out, *size')."""
+        alpha = self.alpha(omega)
+        if self.differences == "full":
+            return self._run(x, alpha, self.weight, self.bias, self.form)
+        form = ops.form_of(x, self.form, alpha.ndim == 2, self.geometry, self.differences)
+        if form == "basis":
+            return self._beside(x, alpha)
+        kernel, bias = self.mixed(alpha)
+        return self._run(x, None, kernel, bias, form)
+
+    def _run(
+        self, x: torch.Tensor, alpha: torch.Tensor | None, weight: torch.Tensor, bias: torch.Tensor | None, form: str
+    ) -> torch.Tensor:
+        """The convolution with other kernels than the layer's own; `ops.conv` says what they are."""
         padding = self.padding
         if self.padding_mode != "zeros":
             x = ops.pad(x, padding, self.padding_mode)
             padding = (0,) * self.dims
-        return ops.conv(
-            x, self.alpha(omega), self.weight, self.bias, self.stride, padding, self.dilation, self.groups, self.form
-        )
+        return ops.conv(x, alpha, weight, bias, self.stride, padding, self.dilation, self.groups, form)
 
-    def roles(self) -> dict[str, tuple[str, int]]:
-        """Return the (role, fan_in) of the layer's parameters by local name, as ParameterSpec explains them."""
-        fan_in = math.prod(self.kernel_size) * self._channels()[1]
-        return {"weight": ("kernel", fan_in), "bias": ("bias", fan_in)}
+    def _beside(self, x: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+        """Every sample at its own alpha (N, k): differences computed beside the base kernel, not added to it."""
+        base = self.weight[0]
+        if self.up is not None and self.down is not None:
+            factors = ops.stacked(self.down, self.groups, self.transposed)
+            if self.groups == 1:  # one convolution for both
+                both = self._run(x, None, torch.cat([base, factors], int(self.transposed)), None, "shared")
+                y, features = both[:, : self.out_channels], both[:, self.out_channels :]
+            else:
+                y = self._run(x, None, base, None, "shared")
+                features = self._run(x, None, factors, None, "shared")
+            y = ops.with_low_rank_outputs(y, features, alpha, self.up, self.groups)
+        else:
+            y = self._run(x, None, base, None, "shared")
+        if self.gain is not None:
+            y = ops.with_scaled_outputs(y, alpha, self.gain)
+        return ops.with_bias(y, alpha, self.bias)
+
+    def _kind(self) -> str:
+        """What kind of layer it is for tunable.forms."""
+        padding = self.padding if self.padding_mode == "zeros" else ()
+        return kind_of((*self._channels(), *self.kernel_size), self.groups, padding)
 
     def options(self) -> dict:
         """Return the keyword arguments with which the oracle computes this layer."""
@@ -147,7 +184,8 @@ class TunableConvTranspose(TunableConv):
     dilation (kernel size - 1) + output_padding + 1.
 
     Parameters: weight (k, in, out / groups, *kernel size), bias (k, out), phi.*; k is the number of
-    kernels, p or (phi `base`) p + 1. Use TunableConvTranspose1d, TunableConvTranspose2d or TunableConvTranspose3d.
+    kernels, p or (phi `base`) p + 1. Differences of low rank or scale have parameters of their own.
+    Use TunableConvTranspose1d, TunableConvTranspose2d or TunableConvTranspose3d.
 
     Args:
         in_channels: channels of the input, at least 1.
@@ -161,12 +199,18 @@ class TunableConvTranspose(TunableConv):
         groups: parts of the channels that do not see each other; it divides both numbers of channels.
         bias: whether a bias is added, which omega sets too.
         phi: form of the map from omega to the weights of the kernels: affine, identity, se or base (Eq. 6).
+        differences: what stands beside the base kernel: full, low_rank or scale (docs/method.md, "Formulations").
+        rank: of low_rank differences, at least 1; 0 for the others.
+        anchor: omega* (p,), at which the layer is its base kernel; () where that is omega = 0.
+        bump: whether each pair of objectives has a kernel, weighed by the product of the two.
         form: how an omega per sample is computed, a name of tunable.forms.FORMS; `auto` takes the fastest.
         seed: seed of the starting weights; None draws one from the framework's generator.
 
     Raises:
         TunableError: for a value out of range, groups that do not divide the channels, or an unknown name.
     """
+
+    transposed = True
 
     def __init__(
         self,
@@ -182,6 +226,10 @@ class TunableConvTranspose(TunableConv):
         groups: int = 1,
         bias: bool = True,
         phi: str = DEFAULT_PHI,
+        differences: str = "full",
+        rank: int = 0,
+        anchor: Sequence[float] = (),
+        bump: bool = False,
         form: str = "auto",
         seed: int | None = None,
     ) -> None:
@@ -196,6 +244,10 @@ class TunableConvTranspose(TunableConv):
             groups=groups,
             bias=bias,
             phi=phi,
+            differences=differences,
+            rank=rank,
+            anchor=anchor,
+            bump=bump,
             form=form,
             seed=seed,
         )
@@ -207,20 +259,14 @@ class TunableConvTranspose(TunableConv):
                     f"or dilation {self.dilation}"
                 )
 
-    def forward(self, x: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
-        """Convolve x (N, in, *size) with the kernels of omega (p,) or (N, p); returns (N, out, *size')."""
-        return ops.conv_transpose(
-            x,
-            self.alpha(omega),
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self.output_padding,
-            self.dilation,
-            self.groups,
-            self.form,
-        )
+    def _run(
+        self, x: torch.Tensor, alpha: torch.Tensor | None, weight: torch.Tensor, bias: torch.Tensor | None, form: str
+    ) -> torch.Tensor:
+        options = (self.stride, self.padding, self.output_padding, self.dilation, self.groups)
+        return ops.conv_transpose(x, alpha, weight, bias, *options, form)
+
+    def _kind(self) -> str:
+        return "dense"  # a point or a depth-wise one is not special
 
     def options(self) -> dict:
         """Return the keyword arguments with which the oracle computes this layer."""

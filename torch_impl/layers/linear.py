@@ -1,17 +1,20 @@
 """The tunable linear layer."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
 from torch_impl import ops
-from torch_impl.layers.tunable import Tunable
-from tunable.specs.networks import DEFAULT_PHI
+from torch_impl.layers.kernel import TunableKernel
+from tunable.specs.formulations import DEFAULT_PHI, Formulation
 
 
-class TunableLinear(Tunable):
+class TunableLinear(TunableKernel):
     """A linear layer whose matrix and bias are set by omega: y = W(omega) x + b(omega) (Eqs. 3, 6).
 
     Parameters: weight (k, out, in), bias (k, out), phi.*; k is the number of kernels, p or (phi `base`) p + 1.
+    Differences of low rank or scale have parameters of their own.
 
     Args:
         in_features: length of the last axis of the input.
@@ -19,6 +22,10 @@ class TunableLinear(Tunable):
         num_objectives: p, at least 1.
         bias: whether a bias is added, which omega sets too.
         phi: form of the map from omega to the weights of the kernels: affine, identity, se or base (Eq. 6).
+        differences: what stands beside the base kernel: full, low_rank or scale (docs/method.md, "Formulations").
+        rank: of low_rank differences, at least 1; 0 for the others.
+        anchor: omega* (p,), at which the layer is its base kernel; () where that is omega = 0.
+        bump: whether each pair of objectives has a kernel, weighed by the product of the two.
         seed: seed of the starting weights; None draws one from the framework's generator.
 
     Raises:
@@ -35,22 +42,24 @@ class TunableLinear(Tunable):
         num_objectives: int,
         bias: bool = True,
         phi: str = DEFAULT_PHI,
+        differences: str = "full",
+        rank: int = 0,
+        anchor: Sequence[float] = (),
+        bump: bool = False,
         seed: int | None = None,
     ) -> None:
-        super().__init__(num_objectives, phi)
+        super().__init__(num_objectives, Formulation(phi, differences, rank, anchor, bump))
         self.in_features = in_features
         self.out_features = out_features
-        self.weight = nn.Parameter(torch.empty(self.num_kernels, out_features, in_features))
-        self.bias = nn.Parameter(torch.empty(self.num_kernels, out_features)) if bias else None
-        self.start(seed)
+        self._make((out_features, in_features), out_features, bias, seed)
 
     def forward(self, x: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
         """Multiply x (N, ..., in) by the matrix of omega (p,) or (N, p); returns (N, ..., out)."""
-        return ops.linear(x, self.alpha(omega), self.weight, self.bias)
-
-    def roles(self) -> dict[str, tuple[str, int]]:
-        """Return the (role, fan_in) of the layer's parameters by local name, as ParameterSpec explains them."""
-        return {"weight": ("kernel", self.in_features), "bias": ("bias", self.in_features)}
+        alpha = self.alpha(omega)
+        if self.differences == "full":
+            return ops.linear(x, alpha, self.weight, self.bias)
+        kernel, bias = self.mixed(alpha)
+        return ops.linear(x, None, kernel, bias)
 
     def fold(self, omega: torch.Tensor) -> nn.Linear:
         """Return the ordinary linear layer that equals this one at omega (p,); OmegaError for another shape."""

@@ -1,12 +1,14 @@
 """Normalisations: plain as the networks hold them, and with a tunable scale and shift."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
 from torch_impl import ops
 from torch_impl.layers.tunable import Tunable
 from tunable.docstrings import inherit_arguments
-from tunable.specs.networks import DEFAULT_PHI
+from tunable.specs.formulations import DEFAULT_PHI, Formulation
 
 
 class Norm(nn.Module):
@@ -82,6 +84,8 @@ class TunableNorm(Tunable):
         num_objectives: p, at least 1.
         eps: what is added to the variance, above 0.
         phi: form of the map from omega to the weights of the kernels: affine, identity, se or base (Eq. 6).
+        anchor: omega* (p,), at which the layer is its base kernel; () where that is omega = 0.
+        bump: whether each pair of objectives has a kernel, weighed by the product of the two.
         seed: seed of the starting weights; None draws one from the framework's generator.
 
     Raises:
@@ -97,9 +101,11 @@ class TunableNorm(Tunable):
         num_objectives: int,
         eps: float = 1e-5,
         phi: str = DEFAULT_PHI,
+        anchor: Sequence[float] = (),
+        bump: bool = False,
         seed: int | None = None,
     ) -> None:
-        super().__init__(num_objectives, phi)
+        super().__init__(num_objectives, Formulation(phi, anchor=anchor, bump=bump))
         self.channels = channels
         self.eps = eps
         self.weight = nn.Parameter(torch.empty(self.num_kernels, channels))

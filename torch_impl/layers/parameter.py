@@ -1,5 +1,7 @@
 """The tunable free parameter."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -7,7 +9,7 @@ from torch_impl import ops
 from torch_impl.layers.tunable import Tunable
 from tunable.omega import check_tensor
 from tunable.parameters.specs import constant_role
-from tunable.specs.networks import DEFAULT_PHI
+from tunable.specs.formulations import DEFAULT_PHI, Formulation
 
 
 class TunableParameter(Tunable):
@@ -20,6 +22,8 @@ class TunableParameter(Tunable):
         num_objectives: p, at least 1.
         value: 0, 0.25 or 1, what the parameter is at every omega before training.
         phi: form of the map from omega to the weights of the kernels: affine, identity, se or base (Eq. 6).
+        anchor: omega* (p,), at which the layer is its base kernel; () where that is omega = 0.
+        bump: whether each pair of objectives has a kernel, weighed by the product of the two.
         seed: seed of the starting weights; None draws one from the framework's generator.
 
     Raises:
@@ -36,9 +40,11 @@ class TunableParameter(Tunable):
         num_objectives: int,
         value: float = 0,
         phi: str = DEFAULT_PHI,
+        anchor: Sequence[float] = (),
+        bump: bool = False,
         seed: int | None = None,
     ) -> None:
-        super().__init__(num_objectives, phi)
+        super().__init__(num_objectives, Formulation(phi, anchor=anchor, bump=bump))
         self.shape = tuple(shape)
         self.value = value
         self.weight = nn.Parameter(torch.empty(self.num_kernels, *self.shape))

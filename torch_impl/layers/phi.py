@@ -3,47 +3,55 @@
 import torch
 from torch import nn
 
-from tunable.errors import TunableError, nearest
-from tunable.specs.networks import PHI_FORMS
+from tunable.specs.formulations import Formulation, pairs
 
 
 class Phi(nn.Module):
-    """The two forms of phi without parameters (Eq. 6).
+    """The two forms of phi without parameters (Eq. 6): `identity`, alpha = omega; `base`, alpha = (1, omega - omega*).
+
+    With `bump`, the products omega_i omega_j - omega*_i omega*_j of every pair i < j follow.
 
     Args:
-        base: whether the form is `base`, alpha = (1, omega), or else `identity`, alpha = omega.
+        formulation: which of the two, with which anchor omega*, with or without bump.
+        num_objectives: p, at least 1.
     """
 
-    def __init__(self, *, base: bool) -> None:
+    def __init__(self, formulation: Formulation, num_objectives: int) -> None:
         super().__init__()
-        self.base = base
+        self.base = formulation.phi == "base"
+        self.pairs = pairs(num_objectives) if formulation.bump else []
+        origin = torch.tensor(formulation.origin()) if formulation.anchor else None
+        self.origin: torch.Tensor | None
+        self.register_buffer("origin", origin, persistent=False)  # moves along to another device and dtype
 
     def forward(self, omega: torch.Tensor) -> torch.Tensor:
         """Return alpha, (k,) or (N, k), for omega (p,) or (N, p)."""
-        if self.base:
-            return torch.cat([torch.ones_like(omega[..., :1]), omega], -1)
-        return omega
+        if not self.base:
+            return omega
+        weights = omega
+        if self.pairs:
+            products = [omega[..., i : i + 1] * omega[..., j : j + 1] for i, j in self.pairs]
+            weights = torch.cat([omega, *products], -1)
+        if self.origin is not None:
+            weights = weights - self.origin
+        return torch.cat([torch.ones_like(omega[..., :1]), weights], -1)
 
 
-def make_phi(form: str, num_objectives: int) -> nn.Module:
+def make_phi(formulation: Formulation, num_objectives: int) -> nn.Module:
     """Build phi (Eq. 6).
 
     Args:
-        form: affine: a linear layer p -> p with bias (the paper's); se: linear p -> 4 p, ReLU, linear 4 p -> p,
-            softmax; identity: alpha = omega; base: alpha = (1, omega), for p + 1 kernels.
+        formulation: its `phi` is affine: a linear layer p -> p with bias (the paper's); se: linear p -> 4 p, ReLU,
+            linear 4 p -> p, softmax; identity: alpha = omega; base: alpha = (1, omega), for p + 1 kernels, which
+            `anchor` and `bump` change.
         num_objectives: p, at least 1.
 
     Returns:
         The map from omega (p,) or (N, p) to alpha (k,) or (N, k).
-
-    Raises:
-        TunableError: for an unknown form.
     """
-    if form not in PHI_FORMS:
-        raise TunableError(f"unknown phi {form!r}{nearest(form, PHI_FORMS)}; known: {', '.join(PHI_FORMS)}")
     p = num_objectives
-    if form == "affine":
+    if formulation.phi == "affine":
         return nn.Linear(p, p)
-    if form == "se":
+    if formulation.phi == "se":
         return nn.Sequential(nn.Linear(p, 4 * p), nn.ReLU(), nn.Linear(4 * p, p), nn.Softmax(-1))
-    return Phi(base=form == "base")
+    return Phi(formulation, p)

@@ -13,7 +13,7 @@ from tunable.errors import TunableError
 from tunable.omega import check_tensor
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import starting_weights
-from tunable.specs.networks import num_kernels
+from tunable.specs.formulations import Formulation
 
 _Ordinary = TypeVar("_Ordinary", bound=nn.Module)
 
@@ -33,14 +33,17 @@ class Tunable(nn.Module):
         super().__init_subclass__()
         inherit_arguments(cls)
 
-    def __init__(self, num_objectives: int, phi: str) -> None:
+    def __init__(self, num_objectives: int, formulation: Formulation) -> None:
         super().__init__()
         if num_objectives < 1:
             raise TunableError(f"a tunable layer needs num_objectives >= 1, not {num_objectives}")
+        misfit = formulation.misfit(num_objectives)
+        if misfit:
+            raise TunableError(misfit)
         self.num_objectives = num_objectives
-        self.phi_form = phi
-        self.phi = make_phi(phi, num_objectives)
-        self.num_kernels = num_kernels(num_objectives, phi)
+        self.formulation = formulation
+        self.phi = make_phi(formulation, num_objectives)
+        self.num_kernels = formulation.num_kernels(num_objectives)
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True):
         # Kernels have an axis more than `channels_last` knows. Their sum is laid out anew in every call, so they keep
@@ -91,8 +94,13 @@ class Tunable(nn.Module):
         specs = []
         for name, value in self.named_parameters():
             role, fan_in = roles.get(name, ("phi", value.shape[-1] if value.ndim == 2 else self.num_objectives))
-            specs.append(ParameterSpec(prefix + name, tuple(value.shape), role, fan_in, self.phi_form))
+            phi = self.formulation.phi if self.stacked(name) else ""
+            specs.append(ParameterSpec(prefix + name, tuple(value.shape), role, fan_in, phi))
         return specs
+
+    def stacked(self, name: str) -> bool:
+        """Return whether a parameter holds one value for each kernel on its first axis, as all do here."""
+        return True
 
     def start(self, seed: int | None) -> None:
         """Give the layer its default starting weights (tunable.parameters.starts).
@@ -121,10 +129,16 @@ class Tunable(nn.Module):
         check_tensor(omega, self.num_objectives, dims=(1,))
         ordinary = ordinary.to(omega.device, self.get_parameter("weight").dtype)
         with torch.no_grad():
-            alpha = self.alpha(omega)
-            for name, value in ordinary.named_parameters():  # the weight, and the bias where there is one
-                value.copy_(ops.aggregate(alpha, self.get_parameter(name)))
+            weight, bias = self.mixed(self.alpha(omega))
+            ordinary.get_parameter("weight").copy_(weight)
+            if bias is not None:
+                ordinary.get_parameter("bias").copy_(bias)
         return ordinary
+
+    def mixed(self, alpha: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return weight and bias at alpha (k,), or those of every sample at alpha (N, k); without a bias None."""
+        weight, bias = self.get_parameter("weight"), self._parameters.get("bias")
+        return ops.aggregate(alpha, weight), None if bias is None else ops.aggregate(alpha, bias)
 
     def fold(self, omega: torch.Tensor) -> nn.Module | nn.Parameter:
         """Return the ordinary layer, or parameter, that equals this one at omega (p,).

@@ -6,6 +6,7 @@ from torch import nn
 from torch_impl import ops
 from torch_impl.layers import Composite, call, conv2d, parameter, value_at
 from torch_impl.networks.network import Network
+from tunable.specs.formulations import Formulation
 from tunable.specs.networks import CompactSpec
 
 
@@ -17,12 +18,12 @@ class PReLU(Composite):
     Args:
         channels: C.
         num_objectives: p, or 0 for ordinary slopes.
-        phi: form of the map from omega to the weights of the kernels (Eq. 6).
+        formulation: how the slopes depend on omega.
     """
 
-    def __init__(self, channels: int, *, num_objectives: int, phi: str) -> None:
+    def __init__(self, channels: int, *, num_objectives: int, formulation: Formulation) -> None:
         super().__init__(num_objectives)
-        self.weight = parameter((channels,), num_objectives=num_objectives, value=0.25, phi=phi)
+        self.weight = parameter((channels,), num_objectives=num_objectives, value=0.25, formulation=formulation)
 
     def forward(self, x: torch.Tensor, omega: torch.Tensor | None = None) -> torch.Tensor:
         """Return the shape of x (N, C, H, W); omega (p,) or (N, p) is not used where the slopes are ordinary."""
@@ -44,7 +45,7 @@ class Compact(Network, spec=CompactSpec):
 
     def build(self, spec: CompactSpec) -> None:
         """Make the layers that the specification asks for; CompactSpec says what each field means."""
-        options = {"num_objectives": self.num_objectives, "phi": spec.phi}
+        options = {"num_objectives": self.num_objectives, "formulation": spec.formulation}
         slopes = {**options, "num_objectives": self.num_objectives if spec.tunable_slopes else 0}
         self.upscale = spec.upscale
         body = []

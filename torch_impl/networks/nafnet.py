@@ -6,6 +6,7 @@ from torch import nn
 from torch_impl import ops
 from torch_impl.layers import Composite, LayerNorm2d, call, conv2d, norm, parameter, value_at
 from torch_impl.networks.network import Network
+from tunable.specs.formulations import Formulation
 from tunable.specs.networks import NAFNetSpec
 
 
@@ -15,9 +16,9 @@ class NAFBlock(Composite):
     beta and gamma scale the two residuals per channel, from zero.
     """
 
-    def __init__(self, channels: int, *, num_objectives: int, phi: str, tunable_norms: bool) -> None:
+    def __init__(self, channels: int, *, num_objectives: int, formulation: Formulation, tunable_norms: bool) -> None:
         super().__init__(num_objectives)
-        options = {"num_objectives": num_objectives, "phi": phi}
+        options = {"num_objectives": num_objectives, "formulation": formulation}
         norms = {**options, "num_objectives": num_objectives if tunable_norms else 0}
         self.norm1 = norm(LayerNorm2d, channels, eps=1e-6, **norms)
         self.conv1 = conv2d(channels, 2 * channels, 1, **options)
@@ -55,7 +56,7 @@ class NAFNet(Network, spec=NAFNetSpec):
 
     def build(self, spec: NAFNetSpec) -> None:
         """Make the layers that the specification asks for; NAFNetSpec says what each field means."""
-        options = {"num_objectives": self.num_objectives, "phi": spec.phi}
+        options = {"num_objectives": self.num_objectives, "formulation": spec.formulation}
         parts = {**options, "tunable_norms": spec.tunable_norms}
         width = spec.width
         self.multiple = 2 ** len(spec.encoder)

@@ -6,16 +6,17 @@ from torch import nn
 from torch_impl import ops
 from torch_impl.layers import Composite, call, conv2d
 from torch_impl.networks.network import Network
+from tunable.specs.formulations import Formulation
 from tunable.specs.networks import UNetSpec
 
 
 class DoubleConv(Composite):
     """Two convolutions, relu(conv2(relu(conv1(x)))), both 3x3; the first changes the number of channels."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, num_objectives: int, phi: str) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, num_objectives: int, formulation: Formulation) -> None:
         super().__init__(num_objectives)
-        self.conv1 = conv2d(in_channels, out_channels, 3, num_objectives=num_objectives, phi=phi)
-        self.conv2 = conv2d(out_channels, out_channels, 3, num_objectives=num_objectives, phi=phi)
+        self.conv1 = conv2d(in_channels, out_channels, 3, num_objectives=num_objectives, formulation=formulation)
+        self.conv2 = conv2d(out_channels, out_channels, 3, num_objectives=num_objectives, formulation=formulation)
 
     def forward(self, x: torch.Tensor, omega: torch.Tensor | None = None) -> torch.Tensor:
         """Return (N, out, H, W) for x (N, in, H, W); omega is (p,) or (N, p), None when plain."""
@@ -34,7 +35,7 @@ class UNet(Network, spec=UNetSpec):
 
     def build(self, spec: UNetSpec) -> None:
         """Make the layers that the specification asks for; UNetSpec says what each field means."""
-        options = {"num_objectives": self.num_objectives, "phi": spec.phi}
+        options = {"num_objectives": self.num_objectives, "formulation": spec.formulation}
         self.multiple = spec.padding_multiple
         widths = [spec.width * 2**scale for scale in range(spec.depth)]
         encoders, downs, ups, decoders = [], [], [], []

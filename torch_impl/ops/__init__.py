@@ -6,9 +6,28 @@ from torch_impl.ops import startup  # noqa: F401  before all else: it prepares t
 
 from torch_impl.ops.attention import bmm, from_windows, relative_bias, roll, shift_mask, softmax, split, to_windows
 from torch_impl.ops.compiling import compile_every_shape, is_backward, is_transformed, never_a_graph_of_its_own
-from torch_impl.ops.convolution import ORDINARY, conv, conv_transpose, linear, ordinary_conv, pad
+from torch_impl.ops.convolution import (
+    ORDINARY,
+    conv,
+    conv_transpose,
+    form_of,
+    linear,
+    ordinary_conv,
+    pad,
+    with_bias,
+    with_low_rank_outputs,
+    with_scaled_outputs,
+)
 from torch_impl.ops.device import device_of, facts, full_precision
-from torch_impl.ops.kernels import aggregate, displaced, low_rank, no_autocast
+from torch_impl.ops.kernels import (
+    aggregate,
+    displaced,
+    low_rank,
+    no_autocast,
+    stacked,
+    with_low_rank,
+    with_scale,
+)
 from torch_impl.ops.norms import global_mean, normalise, per_sample_mean, scale_and_shift
 from torch_impl.ops.parameters import freeze, fresh_seed
 from torch_impl.ops.pixels import (
@@ -45,6 +64,7 @@ __all__ = [
     "pad_to_multiple",
     "facts",
     "filtered",
+    "form_of",
     "freeze",
     "fresh_seed",
     "from_windows",
@@ -79,5 +99,11 @@ __all__ = [
     "softplus",
     "spectrum",
     "split",
+    "stacked",
     "to_windows",
+    "with_bias",
+    "with_low_rank",
+    "with_low_rank_outputs",
+    "with_scale",
+    "with_scaled_outputs",
 ]

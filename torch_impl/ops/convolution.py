@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from torch_impl.ops.kernels import aggregate
+from torch_impl.ops.kernels import aggregate, scales, stacked
 from tunable.forms import choose, kind_of
 
 # The framework's own layers with a weight and a bias that are started as kernels.
@@ -16,7 +16,7 @@ ORDINARY = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspos
 
 def conv(
     x: torch.Tensor,
-    alpha: torch.Tensor,
+    alpha: torch.Tensor | None,
     weight: torch.Tensor,
     bias: torch.Tensor | None,
     stride: tuple[int, ...],
@@ -29,7 +29,8 @@ def conv(
 
     Args:
         x: (N, C, *size).
-        alpha: (k,): one kernel for the batch; (N, k): one per sample.
+        alpha: (k,): one kernel for the batch; (N, k): one per sample; None: kernels are aggregated already, and weight
+            and bias have no axis of kernels, but one of samples where each sample has its own.
         weight: (k, out, C / groups, *kernel size).
         bias: (k, out) or None.
         stride: one integer per dimension.
@@ -41,25 +42,24 @@ def conv(
     Returns:
         (N, out, *size').
     """
-    run = (functional.conv1d, functional.conv2d, functional.conv3d)[weight.ndim - 4]
+    run = (functional.conv1d, functional.conv2d, functional.conv3d)[x.ndim - 3]
     options = {"stride": stride, "padding": padding, "dilation": dilation}
-    form = choose(form, alpha.ndim == 2, x.device.type, kind_of(weight.shape[1:], groups, padding))
+    form = form_of(x, form, _per_sample(x, alpha, weight), kind_of(weight.shape[-x.ndim :], groups, padding))
     if form == "matmul":
-        return _pointwise(x, alpha, weight, bias, stride, groups)
-    if form == "basis":
-        k, out = weight.shape[:2]
-        stacked = weight.unflatten(1, (groups, out // groups)).transpose(0, 1).flatten(0, 2)
+        return _pointwise(x, _mixed(alpha, weight), _mixed(alpha, bias), stride, groups)
+    if form == "basis" and alpha is not None:
+        k, kernels = len(weight), stacked(weight, groups, transposed=False)
         split = groups
         if groups > 1 and x.shape[1] == groups:  # repeated, its input stays depth-wise: Ascend runs no other groups
-            split = len(stacked)
+            split = len(kernels)
             x = x.repeat_interleave(split // groups, 1)
-        return _basis(run, x, alpha, stacked, bias, k, groups, {"groups": split, **options})
-    return _aggregated(run, x, alpha, weight, bias, groups, options, form)
+        return _basis(run, x, alpha, kernels, bias, k, groups, {"groups": split, **options})
+    return _aggregated(run, x, _mixed(alpha, weight), _mixed(alpha, bias), groups, options, form)
 
 
 def conv_transpose(
     x: torch.Tensor,
-    alpha: torch.Tensor,
+    alpha: torch.Tensor | None,
     weight: torch.Tensor,
     bias: torch.Tensor | None,
     stride: tuple[int, ...],
@@ -81,28 +81,39 @@ def conv_transpose(
     Returns:
         (N, out, *size'), size' = (size - 1) stride - 2 padding + dilation (kernel size - 1) + output_padding + 1.
     """
-    run = (functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d)[weight.ndim - 4]
+    run = (functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d)[x.ndim - 3]
     options = {"stride": stride, "padding": padding, "output_padding": output_padding, "dilation": dilation}
-    form = choose(form, alpha.ndim == 2, x.device.type)
-    if form == "basis":
-        stacked = weight.movedim(0, 1).flatten(1, 2)
-        return _basis(run, x, alpha, stacked, bias, len(weight), groups, {"groups": groups, **options})
-    return _aggregated(run, x, alpha, weight, bias, groups, options, form)
+    form = form_of(x, form, _per_sample(x, alpha, weight))
+    if form == "basis" and alpha is not None:
+        kernels = stacked(weight, groups, transposed=True)
+        return _basis(run, x, alpha, kernels, bias, len(weight), groups, {"groups": groups, **options})
+    return _aggregated(run, x, _mixed(alpha, weight), _mixed(alpha, bias), groups, options, form)
+
+
+def form_of(x: torch.Tensor, form: str, per_sample: bool, kind: str = "dense", differences: str = "full") -> str:
+    """The form in which x is convolved where it is; the arguments are those of tunable.forms.choose."""
+    return choose(form, per_sample, x.device.type, kind, differences)
+
+
+def _per_sample(x: torch.Tensor, alpha: torch.Tensor | None, weight: torch.Tensor) -> bool:
+    return weight.ndim > x.ndim if alpha is None else alpha.ndim == 2
+
+
+def _mixed(alpha: torch.Tensor | None, tensor: torch.Tensor | None) -> Any:
+    """Kernels or biases aggregated by alpha, or as they are where they have been."""
+    return tensor if alpha is None or tensor is None else aggregate(alpha, tensor)
 
 
 def _aggregated(
     run: Callable[..., torch.Tensor],
     x: torch.Tensor,
-    alpha: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
+    kernel: torch.Tensor,
+    offset: torch.Tensor | None,
     groups: int,
     options: dict[str, Any],
     form: str,
 ):
-    """Kernels first, then one ordinary convolution (`shared`), one with N groups or N of them."""
-    kernel = aggregate(alpha, weight)
-    offset = None if bias is None else aggregate(alpha, bias)
+    """One ordinary convolution (`shared`) with aggregated kernels, one with N groups, or N of them."""
     if form == "shared":
         return run(x, kernel, offset, groups=groups, **options)
     if form == "loop":
@@ -121,38 +132,68 @@ def _basis(
     run: Callable[..., torch.Tensor],
     x: torch.Tensor,
     alpha: torch.Tensor,
-    stacked: torch.Tensor,
+    kernels: torch.Tensor,
     bias: torch.Tensor | None,
     k: int,
     groups: int,
     options: dict[str, Any],
 ):
     """All k kernels, their outputs ordered (group, kernel, out / group) so that the groups stay; then the sum."""
-    y = run(x, stacked, **options)
+    y = run(x, kernels, **options)
     mix = alpha.reshape(alpha.shape[0], 1, k, *[1] * (y.ndim - 1))
-    y = (y.unflatten(1, (groups, k, -1)) * mix).sum(2).flatten(1, 2)
-    return y if bias is None else y + aggregate(alpha, bias).reshape(alpha.shape[0], -1, *[1] * (y.ndim - 2))
+    return with_bias((y.unflatten(1, (groups, k, -1)) * mix).sum(2).flatten(1, 2), alpha, bias)
 
 
 def _pointwise(
     x: torch.Tensor,
-    alpha: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
+    kernel: torch.Tensor,
+    offset: torch.Tensor | None,
     stride: tuple[int, ...],
     groups: int,
 ):
     """A convolution by single points: for every sample and group a matrix, (N g, out / g, C / g)."""
     x = x[(..., *(slice(None, None, step) for step in stride))]
-    (n, c, *size), out = x.shape, weight.shape[1]
-    kernel = aggregate(alpha, weight).reshape(n * groups, out // groups, c // groups)
-    offset = None if bias is None else aggregate(alpha, bias).reshape(n * groups, -1, 1)
+    (n, c, *size), out = x.shape, kernel.shape[1]
+    kernel = kernel.reshape(n * groups, out // groups, c // groups)
+    offset = None if offset is None else offset.reshape(n * groups, -1, 1)
     return _products(kernel, x.reshape(n * groups, c // groups, -1), offset).reshape(n, out, *size)
 
 
 def _products(a: torch.Tensor, b: torch.Tensor, offset: torch.Tensor | None):
     """a @ b + offset of stacks of matrices, offset broadcast, or None. Added later it costs two fifths more."""
     return torch.bmm(a, b) if offset is None else torch.baddbmm(offset, a, b)
+
+
+def with_low_rank_outputs(
+    y: torch.Tensor, features: torch.Tensor, alpha: torch.Tensor, up: torch.Tensor, groups: int
+) -> torch.Tensor:
+    """Add differences of low rank to the output of the base kernel, for every sample its own.
+
+    Args:
+        y: (N, out, *size), what the base kernel computes.
+        features: (N, groups m rank, *size), what the kernels A_j compute, ordered (group, j, rank).
+        alpha: (N, 1 + m).
+        up: (m, out, rank), the points B_j.
+        groups: parts of the channels that do not see each other.
+
+    Returns:
+        (N, out, *size): y + sum_j alpha_j B_j A_j.
+    """
+    rank, ones = up.shape[2], [1] * (y.ndim - 2)
+    weights = alpha[:, 1:].repeat_interleave(rank, 1).repeat(1, groups)
+    points = up.movedim(0, 1).flatten(1).unflatten(1, (-1, *ones))
+    run = (functional.conv1d, functional.conv2d, functional.conv3d)[y.ndim - 3]
+    return y + run(features * weights.unflatten(1, (-1, *ones)), points, groups=groups)
+
+
+def with_scaled_outputs(y: torch.Tensor, alpha: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
+    """Scale the output of the base kernel: y (N, out, *size), alpha (N, 1 + m), gain (m, out) -> as y."""
+    return y * scales(alpha, gain).unflatten(1, (-1, *[1] * (y.ndim - 2)))
+
+
+def with_bias(y: torch.Tensor, alpha: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """Add the bias of every sample: y (N, out, *size), alpha (N, k), bias (k, out) or None."""
+    return y if bias is None else y + aggregate(alpha, bias).unflatten(1, (-1, *[1] * (y.ndim - 2)))
 
 
 def pad(x: torch.Tensor, padding: tuple[int, ...], mode: str) -> torch.Tensor:
@@ -196,23 +237,25 @@ def ordinary_conv(
     return kind(in_channels, out_channels, **options)
 
 
-def linear(x: torch.Tensor, alpha: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+def linear(
+    x: torch.Tensor, alpha: torch.Tensor | None, weight: torch.Tensor, bias: torch.Tensor | None
+) -> torch.Tensor:
     """Apply a linear layer with kernels aggregated by alpha (Eq. 3).
 
     Kernels that differ from sample to sample run as one batched matrix product.
 
     Args:
         x: (N, ..., in).
-        alpha: (k,): one kernel for the batch; (N, k): one per sample.
+        alpha: (k,): one kernel for the batch; (N, k): one per sample; None: kernels are aggregated already, as in
+            `conv`.
         weight: (k, out, in).
         bias: (k, out) or None.
 
     Returns:
         (N, ..., out).
     """
-    kernel = aggregate(alpha, weight)
-    offset = None if bias is None else aggregate(alpha, bias)
-    if alpha.ndim == 1:
+    kernel, offset = _mixed(alpha, weight), _mixed(alpha, bias)
+    if kernel.ndim == 2:
         return functional.linear(x, kernel, offset)
     offset = None if offset is None else offset[:, None]
     return _products(x.reshape(x.shape[0], -1, x.shape[-1]), kernel.mT, offset).reshape(*x.shape[:-1], -1)

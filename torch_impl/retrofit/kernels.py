@@ -8,6 +8,7 @@ from torch import nn
 from torch_impl import ops, parameters
 from torch_impl.layers.phi import make_phi
 from tunable import retrofit
+from tunable.specs.formulations import Formulation
 
 
 class _Kernels(nn.Module):
@@ -64,7 +65,7 @@ class _Layer(nn.Module):
         super().__init__()
         self.name = place.name
         self.names = dict(place.tensors)
-        self.phi = None if plan.phi == "base" else make_phi(plan.phi, plan.num_objectives)
+        self.phi = None if plan.phi == "base" else make_phi(Formulation(plan.phi), plan.num_objectives)
         if self.phi is not None:
             parts = parameters.entries(self.phi)
             start = retrofit.phi_start(

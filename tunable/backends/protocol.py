@@ -17,6 +17,7 @@ from tunable.benchmark.layers import Layer
 from tunable.data.patches import Batch
 from tunable.exports.graphs import Graph
 from tunable.parameters.specs import ParameterSpec
+from tunable.specs.formulations import Formulation
 from tunable.specs.networks import NetworkSpec
 from tunable.specs.recipe import Recipe
 from tunable.weights.storage import Header
@@ -27,7 +28,7 @@ class LayerCall(NamedTuple):
 
     Attributes:
         kind: a layer of the oracle: "conv2d", "linear", "parameter".
-        phi: the form of the layer's phi.
+        formulation: how its kernels depend on omega.
         tensors: its parameters by local name (weight, bias, phi.weight, ...).
         options: stride, padding, dilation, groups as the oracle takes them.
         input: the layer's input; None for a parameter.
@@ -35,7 +36,7 @@ class LayerCall(NamedTuple):
     """
 
     kind: str
-    phi: str
+    formulation: Formulation
     tensors: Tensors
     options: dict[str, Any]
     input: Array | None

@@ -322,7 +322,7 @@ def _oracle_error(call: LayerCall, omega: np.ndarray, pick: slice, batch: int) -
     x, output = call.input, call.output
     if x is not None and len(x) == len(output) == batch:
         x, output = x[pick], output[pick]
-    return relative_error(output, oracle.layer(call.kind, call.phi, call.tensors, call.options, x, omega))
+    return relative_error(output, oracle.layer(call.kind, call.formulation, call.tensors, call.options, x, omega))
 
 
 def _say_what_is_missing(trial: Trial) -> None:

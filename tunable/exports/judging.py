@@ -192,6 +192,11 @@ def _checked_request(
             raise TunableError("format dni takes no omega: its files are the network at 0 and at the unit vectors")
         if not model.objectives:
             raise TunableError("format dni is for a tunable network; this one is plain")
+        if model.header.network.bump:
+            raise TunableError(
+                "format dni wants kernels that are affine in omega; this network has bump, products of two knobs, "
+                "which no interpolation reproduces"
+            )
         if phi == "se":
             raise TunableError(
                 "format dni wants kernels that are affine in omega (phi affine, base or identity); this network has "

@@ -12,26 +12,29 @@ from numpy.typing import ArrayLike
 
 from tunable.arrays import Tensors
 from tunable.errors import TunableError, nearest
-from tunable.specs.networks import PHI_FORMS
+from tunable.specs.formulations import Formulation
 
+Form = Formulation | str  # or the name of a phi alone
 _Padding = Literal["constant", "reflect", "edge"]
 _PADDING: dict[str, _Padding] = {"zeros": "constant", "reflect": "reflect", "replicate": "edge"}  # numpy's words
 
 
-def phi(form: str, omega: np.ndarray, tensors: Tensors) -> np.ndarray:
+def phi(formulation: Form, omega: np.ndarray, tensors: Tensors) -> np.ndarray:
     """Compute alpha = phi(omega) (Eq. 6).
 
     Args:
-        form: affine: W omega + c, from phi.weight (p, p) and phi.bias (p,); identity: omega;
+        formulation: its phi is affine: W omega + c, from phi.weight (p, p) and phi.bias (p,); identity: omega;
             se: softmax(B relu(A omega + a) + b), from phi.0.weight, phi.0.bias, phi.2.weight and phi.2.bias;
-            base: (1, omega), for k = p + 1 kernels.
+            base: (1, omega - omega*), omega* the anchor or 0, for k = p + 1 kernels; with bump the products
+            omega_i omega_j - omega*_i omega*_j of every pair i < j follow.
         omega: (p,) or (N, p).
         tensors: of the layer, by local name.
 
     Returns:
         alpha, (k,) or (N, k).
     """
-    omega = float64(omega)
+    omega, formulation = float64(omega), Formulation.of(formulation)
+    form = formulation.phi
     if form == "affine":
         return _affine(omega, tensors, "phi")
     if form == "identity":
@@ -40,9 +43,10 @@ def phi(form: str, omega: np.ndarray, tensors: Tensors) -> np.ndarray:
         logits = _affine(np.maximum(_affine(omega, tensors, "phi.0"), 0), tensors, "phi.2")
         powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
         return powers / powers.sum(axis=-1, keepdims=True)
-    if form == "base":
-        return np.concatenate([np.ones_like(omega[..., :1]), omega], axis=-1)
-    raise TunableError(f"unknown phi {form!r}{nearest(form, PHI_FORMS)}; known: {', '.join(PHI_FORMS)}")
+    anchor = float64(formulation.anchor or np.zeros(omega.shape[-1]))
+    first, second = np.triu_indices(omega.shape[-1] if formulation.bump else 0, 1)
+    moved = [omega - anchor, omega[..., first] * omega[..., second] - anchor[first] * anchor[second]]
+    return np.concatenate([np.ones_like(omega[..., :1]), *moved], axis=-1)
 
 
 def aggregate(alpha: np.ndarray, tensor: np.ndarray) -> np.ndarray:
@@ -53,11 +57,36 @@ def aggregate(alpha: np.ndarray, tensor: np.ndarray) -> np.ndarray:
     return np.tensordot(alpha, tensor, axes=1)
 
 
+def difference(tensors: Tensors, j: int, groups: int = 1, transposed: bool = False) -> np.ndarray:
+    """Compute a difference of low rank or scale, which stands beside the base kernel weight[0].
+
+    Args:
+        tensors: of the layer: weight (1, *kernel); of low rank, down (m, groups rank, in / groups, *size), or of a
+            transposed convolution (m, in, rank, *size), and up (m, out, rank); of scale, gain (m, out).
+        j: which of the m differences.
+        groups: parts of the channels that do not see each other.
+        transposed: whether the layer is a transposed convolution.
+
+    Returns:
+        (*kernel): from each input to each output of its group the sum over the rank of up down, or the base kernel
+        times the gain of the output.
+    """
+    axes, parts = "io" if transposed else "oi", []
+    for group, base in enumerate(np.split(float64(tensors["weight"][0]), groups)):
+        if "gain" in tensors:
+            gain = np.split(float64(tensors["gain"][j]), groups)[group]
+            parts.append(np.einsum(f"{axes}...,o->{axes}...", base, gain))
+        else:
+            up, down = (np.split(float64(tensors[name][j]), groups)[group] for name in ("up", "down"))
+            parts.append(np.einsum(f"{axes.replace('o', 'r')}...,or->{axes}...", down, up))
+    return np.concatenate(parts)
+
+
 def conv(
     x: np.ndarray,
     omega: np.ndarray,
     tensors: Tensors,
-    phi_form: str,
+    formulation: Form,
     *,
     stride: int | tuple[int, ...] = 1,
     padding: int | tuple[int, ...] = 0,
@@ -68,8 +97,9 @@ def conv(
     """Compute the tunable convolution (Eqs. 1-6) of one to three dimensions: x (N, in, *size) -> (N, out, *size').
 
     weight (k, out, in / groups, *kernel size), bias (k, out) or absent; padding_mode zeros, reflect or replicate.
+    Where differences are of low rank or scale, the tensors are those of `difference`.
     """
-    kernel, bias = _kernels(phi_form, omega, tensors, len(x))  # one per sample
+    kernel, bias = _kernels(formulation, omega, tensors, len(x), groups)  # one per sample
     n, out, within, *taps = kernel.shape
     stride, padding, dilation = (_each(value, len(taps)) for value in (stride, padding, dilation))
     mode = _PADDING[padding_mode]
@@ -93,7 +123,7 @@ def conv_transpose(
     x: np.ndarray,
     omega: np.ndarray,
     tensors: Tensors,
-    phi_form: str,
+    formulation: Form,
     *,
     stride: int | tuple[int, ...] = 1,
     padding: int | tuple[int, ...] = 0,
@@ -107,7 +137,7 @@ def conv_transpose(
     output pixel i stride + u dilation - padding; size' = (size - 1) stride - 2 padding + dilation (kernel size - 1)
     + output_padding + 1.
     """
-    kernel, bias = _kernels(phi_form, omega, tensors, len(x), transposed=groups)
+    kernel, bias = _kernels(formulation, omega, tensors, len(x), groups, transposed=True)
     x = float64(x)
     (n, channels, *size), within, taps = x.shape, kernel.shape[2], kernel.shape[3:]
     if channels != kernel.shape[1]:
@@ -129,25 +159,25 @@ def conv_transpose(
     return y + bias.reshape(n, -1, *[1] * dims)
 
 
-def linear(x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form: str) -> np.ndarray:
+def linear(x: np.ndarray, omega: np.ndarray, tensors: Tensors, formulation: Form) -> np.ndarray:
     """Compute the tunable linear layer, x (N, ..., in) -> (N, ..., out); weight (k, out, in), bias (k, out) or none."""
-    kernel, bias = _kernels(phi_form, omega, tensors, len(x))
+    kernel, bias = _kernels(formulation, omega, tensors, len(x))
     x = float64(x)
     rows = x.reshape(len(x), -1, x.shape[-1])
     y = rows @ kernel.transpose(0, 2, 1) + bias[:, None]
     return y.reshape(*x.shape[:-1], -1)
 
 
-def parameter(omega: np.ndarray, tensors: Tensors, phi_form: str) -> np.ndarray:
-    """Compute the tunable free parameter: weight (k, *shape) -> (*shape), or (N, *shape) for omega (N, p)."""
-    return aggregate(phi(phi_form, omega, tensors), tensors["weight"])
+def parameter(omega: np.ndarray, tensors: Tensors, formulation: Form) -> np.ndarray:
+    """The tunable free parameter: weight (k, *shape) -> (*shape), or (N, *shape) for omega (N, p)."""
+    return aggregate(phi(formulation, omega, tensors), tensors["weight"])
 
 
 _NORM_AXES = {"layer_norm": (-1,), "layer_norm2d": (1,), "instance_norm2d": (2, 3)}
 
 
-def norm(kind: str, x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form: str, *, eps: float) -> np.ndarray:
-    """Compute a norm with tunable scale and shift, variance biased.
+def norm(kind: str, x: np.ndarray, omega: np.ndarray, tensors: Tensors, formulation: Form, *, eps: float) -> np.ndarray:
+    """A norm with tunable scale and shift, as x: weight (k, C), bias (k, C); variance biased.
 
     Args:
         kind: layer_norm, over the last axis of x (N, ..., C); layer_norm2d, over the channels of x (N, C, H, W);
@@ -161,7 +191,7 @@ def norm(kind: str, x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form
     Returns:
         A tensor of the shape of x.
     """
-    scale, shift = _kernels(phi_form, omega, tensors, len(x))
+    scale, shift = _kernels(formulation, omega, tensors, len(x))
     x = float64(x)
     shape = [len(x)] + [1] * (x.ndim - 1)
     shape[-1 if kind == "layer_norm" else 1] = -1
@@ -170,7 +200,14 @@ def norm(kind: str, x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form
 
 
 def window_attention(
-    x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form: str, *, heads: int, window: int, shift: int
+    x: np.ndarray,
+    omega: np.ndarray,
+    tensors: Tensors,
+    formulation: Form,
+    *,
+    heads: int,
+    window: int,
+    shift: int,
 ) -> np.ndarray:
     """Attention inside the windows of a map (Swin), one window and head at a time: x (N, H, W, C), as x.
 
@@ -181,8 +218,8 @@ def window_attention(
     x = float64(x)
     n, height, width, channels = x.shape
     size = channels // heads
-    qkv = linear(x, omega, part(tensors, "qkv"), phi_form).reshape(n, height, width, 3, heads, size)
-    table = parameter(rows_of(omega, n), part(tensors, "relative_position_bias_table"), phi_form)
+    qkv = linear(x, omega, part(tensors, "qkv"), formulation).reshape(n, height, width, 3, heads, size)
+    table = parameter(rows_of(omega, n), part(tensors, "relative_position_bias_table"), formulation)
     mixed = np.zeros_like(x)
     rows, columns = (place.ravel() for place in np.indices((window, window)))
     distance = (rows[:, None] - rows + window - 1) * (2 * window - 1) + columns[:, None] - columns + window - 1
@@ -195,18 +232,18 @@ def window_attention(
             logits = q @ k.T / np.sqrt(size) + table[sample][distance, head] - 100 * torn
             powers = np.exp(logits - logits.max(axis=1, keepdims=True))
             mixed[sample, y, z, head * size : (head + 1) * size] = powers / powers.sum(axis=1, keepdims=True) @ v
-    return linear(mixed, omega, part(tensors, "proj"), phi_form)
+    return linear(mixed, omega, part(tensors, "proj"), formulation)
 
 
-def channel_attention(x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form: str) -> np.ndarray:
+def channel_attention(x: np.ndarray, omega: np.ndarray, tensors: Tensors, formulation: Form) -> np.ndarray:
     """Squeeze and excitation: x sigmoid(expand(relu(reduce(mean)))), x (N, C, H, W); both convolutions are points."""
-    hidden = np.maximum(conv(_global_mean(x), omega, part(tensors, "reduce"), phi_form), 0)
-    return float64(x) * (1 + np.tanh(conv(hidden, omega, part(tensors, "expand"), phi_form) / 2)) / 2
+    hidden = np.maximum(conv(_global_mean(x), omega, part(tensors, "reduce"), formulation), 0)
+    return float64(x) * (1 + np.tanh(conv(hidden, omega, part(tensors, "expand"), formulation) / 2)) / 2
 
 
-def simplified_channel_attention(x: np.ndarray, omega: np.ndarray, tensors: Tensors, phi_form: str) -> np.ndarray:
+def simplified_channel_attention(x: np.ndarray, omega: np.ndarray, tensors: Tensors, formulation: Form) -> np.ndarray:
     """NAFNet's: x conv(mean), x (N, C, H, W), the convolution a point."""
-    return float64(x) * conv(_global_mean(x), omega, part(tensors, "conv"), phi_form)
+    return float64(x) * conv(_global_mean(x), omega, part(tensors, "conv"), formulation)
 
 
 def _global_mean(x: np.ndarray) -> np.ndarray:
@@ -218,7 +255,7 @@ def part(tensors: Tensors, name: str) -> Tensors:
     return {local.removeprefix(name + "."): value for local, value in tensors.items() if local.startswith(name + ".")}
 
 
-# One signature for all: (x, omega, tensors, phi_form, **options) -> output.
+# One signature for all: (x, omega, tensors, formulation, **options) -> output.
 LAYERS: dict[str, Callable[..., np.ndarray]] = {
     "conv1d": conv,
     "conv2d": conv,
@@ -227,7 +264,7 @@ LAYERS: dict[str, Callable[..., np.ndarray]] = {
     "conv_transpose2d": conv_transpose,
     "conv_transpose3d": conv_transpose,
     "linear": linear,
-    "parameter": lambda x, omega, tensors, phi_form: parameter(omega, tensors, phi_form),
+    "parameter": lambda x, omega, tensors, formulation: parameter(omega, tensors, formulation),
     **{kind: partial(norm, kind) for kind in _NORM_AXES},
     "window_attention": window_attention,
     "channel_attention": channel_attention,
@@ -236,26 +273,38 @@ LAYERS: dict[str, Callable[..., np.ndarray]] = {
 
 
 def layer(
-    kind: str, phi_form: str, tensors: Tensors, options: dict[str, Any], x: np.ndarray | None, omega: np.ndarray
+    kind: str,
+    formulation: Form,
+    tensors: Tensors,
+    options: dict[str, Any],
+    x: np.ndarray | None,
+    omega: np.ndarray,
 ) -> np.ndarray:
     """Compute the layer that a tunable.backends.protocol.LayerCall records (x is None for a parameter)."""
     if kind not in LAYERS:
         raise TunableError(f"unknown layer {kind!r}{nearest(kind, LAYERS)}; known: {', '.join(LAYERS)}")
-    return LAYERS[kind](x, omega, tensors, phi_form, **options)
+    return LAYERS[kind](x, omega, tensors, formulation, **options)
 
 
 def _kernels(
-    phi_form: str, omega: np.ndarray, tensors: Tensors, n: int, transposed: int = 0
+    formulation: Form,
+    omega: np.ndarray,
+    tensors: Tensors,
+    n: int,
+    groups: int = 1,
+    transposed: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The aggregated kernel (N, ...) and bias (N, out) of every sample; a missing bias is zero.
-
-    transposed  groups of a transposed convolution, whose kernels hold out / groups on their second axis; else 0
-    """
-    alpha = phi(phi_form, rows_of(omega, n), tensors)
-    kernel = aggregate(alpha, tensors["weight"])
+    """The aggregated kernel (N, ...) and bias (N, out) of every sample; a missing bias is zero."""
+    formulation = Formulation.of(formulation)
+    alpha = phi(formulation, rows_of(omega, n), tensors)
+    kernels = float64(tensors["weight"])
+    if formulation.differences != "full":
+        differences = [difference(tensors, j, groups, transposed) for j in range(alpha.shape[-1] - 1)]
+        kernels = np.stack([kernels[0], *differences])
+    kernel = aggregate(alpha, kernels)
     if "bias" in tensors:
         return kernel, aggregate(alpha, tensors["bias"])
-    return kernel, np.zeros((n, kernel.shape[2] * transposed if transposed else kernel.shape[1]))
+    return kernel, np.zeros((n, kernel.shape[2] * groups if transposed else kernel.shape[1]))
 
 
 def _affine(x: np.ndarray, tensors: Tensors, name: str) -> np.ndarray:

@@ -24,7 +24,7 @@ def unet(pictures: np.ndarray, omega: np.ndarray, spec: UNetSpec, tensors: Tenso
     """
 
     def layer(x: np.ndarray, name: str, **options) -> np.ndarray:
-        return conv(x, omega, part(tensors, name), spec.phi, **options)
+        return conv(x, omega, part(tensors, name), spec.formulation, **options)
 
     def double(x: np.ndarray, name: str) -> np.ndarray:
         for each in ("conv1", "conv2"):
@@ -59,11 +59,13 @@ def compact(pictures: np.ndarray, omega: np.ndarray, spec: CompactSpec, tensors:
     """
     y, factor = float64(pictures), spec.upscale
     for place in range(spec.blocks + 1):
-        y = conv(y, omega, part(tensors, f"body.{2 * place}"), spec.phi, padding=1)
+        y = conv(y, omega, part(tensors, f"body.{2 * place}"), spec.formulation, padding=1)
         name = f"body.{2 * place + 1}.weight"
-        slope = parameter(omega, part(tensors, name), spec.phi) if spec.tunable_slopes else float64(tensors[name])
+        slope = (
+            parameter(omega, part(tensors, name), spec.formulation) if spec.tunable_slopes else float64(tensors[name])
+        )
         y = np.where(y > 0, y, slope.reshape(-1, spec.channels, 1, 1) * y)
-    y = conv(y, omega, part(tensors, f"body.{2 * spec.blocks + 2}"), spec.phi, padding=1)
+    y = conv(y, omega, part(tensors, f"body.{2 * spec.blocks + 2}"), spec.formulation, padding=1)
     n, _, height, width = y.shape
     shuffled = y.reshape(n, 3, factor, factor, height, width).transpose(0, 1, 4, 2, 5, 3)
     enlarged = float64(pictures).repeat(factor, axis=2).repeat(factor, axis=3)

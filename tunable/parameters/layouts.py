@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tunable.specs.formulations import Formulation, rank_fault
 from tunable.specs.networks import (
     CompactSpec,
     NAFNetSpec,
@@ -19,7 +20,6 @@ from tunable.specs.networks import (
     StyleUNetSpec,
     SwinIRSpec,
     UNetSpec,
-    num_kernels,
     shuffles,
 )
 
@@ -27,10 +27,20 @@ Parameter = tuple[str, tuple[int, ...]]  # name, shape
 
 
 def layout(spec: NetworkSpec, num_objectives: int) -> Iterator[Parameter]:
-    """Go through every parameter of the network of `spec` for p objectives; 0 means its plain form."""
-    layers = _Layers(num_objectives, spec.phi)
-    norms = _Layers(num_objectives if getattr(spec, "tunable_norms", False) else 0, spec.phi)
+    """Every parameter of the network of `spec` for p objectives, 0: its plain form."""
+    layers = _Layers(num_objectives, spec.formulation)
+    norms = _Layers(num_objectives if getattr(spec, "tunable_norms", False) else 0, spec.formulation)
     return _LAYOUTS[spec.name](spec, layers, norms)
+
+
+def misfit(spec: NetworkSpec, num_objectives: int) -> str | None:
+    """What of a network's formulation does not fit p objectives or its layers; None where everything does."""
+    if not num_objectives:
+        return None
+    fault = spec.formulation.misfit(num_objectives)
+    if fault or not spec.rank:
+        return fault
+    return rank_fault(spec.rank, (shape[-1] for name, shape in layout(spec, num_objectives) if name.endswith(".up")))
 
 
 def count(parameters: Iterator[Parameter], most: int) -> int:
@@ -48,14 +58,16 @@ class _Layers:
     """The layers that networks are made of, tunable by p objectives or, where p is 0, ordinary."""
 
     p: int
-    phi: str
+    formulation: Formulation
 
-    def conv(self, name: str, before: int, after: int, side: int, *, bias: bool = True) -> Iterator[Parameter]:
+    def conv(
+        self, name: str, before: int, after: int, side: int, *, bias: bool = True, groups: int = 1
+    ) -> Iterator[Parameter]:
         """A convolution of `before` channels per group to `after`."""
-        return self._layer(name, (after, before, side, side), (after,) if bias else None)
+        return self._kernel(name, (after, before, side, side), (after,) if bias else None, groups)
 
     def linear(self, name: str, before: int, after: int) -> Iterator[Parameter]:
-        return self._layer(name, (after, before), (after,))
+        return self._kernel(name, (after, before), (after,), 1)
 
     def norm(self, name: str, channels: int) -> Iterator[Parameter]:
         return self._layer(name, (channels,), (channels,))
@@ -64,14 +76,33 @@ class _Layers:
         """A free parameter, which is a layer only when tunable."""
         return self._layer(name, shape, None) if self.p else iter([(name, shape)])
 
+    def _kernel(
+        self, name: str, kernel: tuple[int, ...], bias: tuple[int, ...] | None, groups: int
+    ) -> Iterator[Parameter]:
+        """A layer whose kernels may have differences of low rank or scale."""
+        formulation, (out, within, *size) = self.formulation, kernel
+        if not self.p or formulation.differences == "full":
+            yield from self._layer(name, kernel, bias)
+            return
+        m = formulation.num_differences(self.p)
+        yield f"{name}.weight", (1, *kernel)
+        if formulation.differences == "scale":
+            yield f"{name}.gain", (m, out)
+        else:
+            rank = formulation.rank_of(out // groups, within, math.prod(size))
+            yield f"{name}.down", (m, groups * rank, within, *size)
+            yield f"{name}.up", (m, out, rank)
+        if bias:
+            yield f"{name}.bias", (1 + m, *bias)
+
     def _layer(self, name: str, weight: tuple[int, ...], bias: tuple[int, ...] | None) -> Iterator[Parameter]:
-        kernels = (num_kernels(self.p, self.phi),) if self.p else ()
+        kernels = (self.formulation.num_kernels(self.p),) if self.p else ()
         yield f"{name}.weight", kernels + weight
         if bias:
             yield f"{name}.bias", kernels + bias
         p = self.p
         maps = {"affine": [("phi", p, p)], "se": [("phi.0", p, 4 * p), ("phi.2", 4 * p, p)]}
-        for local, before, after in maps.get(self.phi, ()) if p else ():
+        for local, before, after in maps.get(self.formulation.phi, ()) if p else ():
             yield f"{name}.{local}.weight", (after, before)
             yield f"{name}.{local}.bias", (after,)
 
@@ -108,7 +139,7 @@ def _nafnet(spec: NAFNetSpec, layers: _Layers, norms: _Layers) -> Iterator[Param
 def _naf_block(name: str, channels: int, layers: _Layers, norms: _Layers) -> Iterator[Parameter]:
     yield from norms.norm(f"{name}.norm1", channels)
     yield from layers.conv(f"{name}.conv1", channels, 2 * channels, 1)
-    yield from layers.conv(f"{name}.conv2", 1, 2 * channels, 3)
+    yield from layers.conv(f"{name}.conv2", 1, 2 * channels, 3, groups=2 * channels)
     yield from layers.conv(f"{name}.sca", channels, channels, 1)
     yield from layers.conv(f"{name}.conv3", channels, channels, 1)
     yield from norms.norm(f"{name}.norm2", channels)
@@ -192,7 +223,7 @@ def _unet(spec: UNetSpec, layers: _Layers, norms: _Layers) -> Iterator[Parameter
 
 
 def _compact(spec: CompactSpec, layers: _Layers, norms: _Layers) -> Iterator[Parameter]:
-    slopes = _Layers(layers.p if spec.tunable_slopes else 0, spec.phi)
+    slopes = _Layers(layers.p if spec.tunable_slopes else 0, spec.formulation)
     for place in range(spec.blocks + 1):
         yield from layers.conv(f"body.{2 * place}", spec.channels if place else 3, spec.channels, 3)
         yield from slopes.free(f"body.{2 * place + 1}.weight", (spec.channels,))

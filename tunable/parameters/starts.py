@@ -16,6 +16,7 @@ from pydantic import Field
 
 from tunable.errors import TunableError
 from tunable.parameters.specs import CONSTANTS, ROLES, ParameterSpec
+from tunable.specs.formulations import FACTORS
 from tunable.specs.schema import Place, Section
 
 
@@ -33,13 +34,17 @@ class Initial(Section):
             biases of layers 0, as in the reference implementation (for loading, not for training).
         phi_scale: the standard deviation above.
         difference: what the differences of phi `base` are multiplied by.
-        weights: a weights file of the same network, from which a run starts instead (fine-tuning).
+        weights: a weights file of the same network, from which a run starts instead (fine-tuning). A plain network's
+            become the base kernels of a tunable one of phi `base`, whose differences start at zero, or with a factor
+            at zero, so that it is the plain network at every omega.
+        freeze: whether the base kernels, and all else that the plain network has, stay as `weights` gives them.
     """
 
     start: Literal["constant", "identity", "equal", "paper"] = "constant"
     phi_scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
     difference: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
     weights: Place | None = None
+    freeze: bool = False
 
 
 def starting_weights(specs: list[ParameterSpec], seed: int, initial: Initial | None = None) -> dict[str, np.ndarray]:
@@ -58,6 +63,28 @@ def starting_weights(specs: list[ParameterSpec], seed: int, initial: Initial | N
     """
     initial = initial or Initial()
     return {spec.name: _draw(spec, seed, initial).astype(np.float32) for spec in specs}
+
+
+def frozen(specs: list[ParameterSpec]) -> dict[str, np.ndarray]:
+    """What of every parameter moves where all that a plain network has stays as it is.
+
+    Args:
+        specs: of the parameters of a network of phi `base`.
+
+    Returns:
+        float32 factors of the gradients by name, to be broadcast, 1 for what moves and 0 for what does not: (k, 1, ...)
+        for a base kernel with its differences, (1, 1, ...) for others.
+    """
+    factors = {}
+    for spec in specs:
+        axes = [1] * (len(spec.shape) - 1)
+        if spec.phi:
+            moves = np.ones((spec.shape[0], *axes), np.float32)
+            moves[0] = 0
+        else:
+            moves = np.full((1, *axes), spec.name.rpartition(".")[2] in FACTORS, np.float32)
+        factors[spec.name] = moves
+    return factors
 
 
 def _draw(spec: ParameterSpec, seed: int, initial: Initial) -> np.ndarray:

@@ -6,22 +6,15 @@ Every number has a largest value, far beyond what any network of these kinds has
 that anybody may have written, and its facts must be told at once, and a picture padded to its multiples.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from tunable.specs.formulations import DEFAULT_PHI, MOST_RANK, Formulation, fault_of
 from tunable.specs.schema import Section
-
-PHI_FORMS = ("affine", "identity", "se", "base")
-DEFAULT_PHI = "base"  # docs/results/starts; the paper's is "affine"
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # mean colour of the DIV2K photographs, R G B in 0..1
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-def num_kernels(num_objectives: int, phi: str) -> int:
-    """Kernels per tunable layer: p, and one more (the base kernel) for phi `base`; 0 for a plain layer."""
-    return num_objectives + 1 if phi == "base" and num_objectives else num_objectives
 
 
 MOST_CHANNELS = 2**14
@@ -33,6 +26,7 @@ MOST_WINDOW = 64  # pixels a side; attention holds the fourth power of it for ev
 _Channels = Annotated[int, Field(ge=1, le=MOST_CHANNELS)]
 _Some = Annotated[int, Field(ge=1, le=MOST_BLOCKS)]
 _Any = Annotated[int, Field(ge=0, le=MOST_BLOCKS)]
+_Anchored = Annotated[float, Field(allow_inf_nan=False)]
 
 
 NOT_ARGUMENTS = {"name", "tunable"}  # what only a recipe says: the class, and whether num_objectives is 0
@@ -45,6 +39,30 @@ class NetworkBase(Section):
     phi: Literal["affine", "identity", "se", "base"] = Field(
         default=DEFAULT_PHI, description="Form of every layer's map from omega to the weights of its kernels (Eq. 6)."
     )
+    differences: Literal["full", "low_rank", "scale"] = Field(
+        default="full", description="What stands beside every base kernel: kernels, products of low rank, or scales."
+    )
+    rank: int = Field(default=0, ge=0, le=MOST_RANK, description="Rank of low_rank differences; 0 for the others.")
+    anchor: list[_Anchored] = Field(
+        default=[],
+        max_length=16,
+        description="The setting (p,) at which every layer is its base kernel; [] where that is omega = 0.",
+    )
+    bump: bool = Field(
+        default=False, description="Whether each pair of objectives has kernels, weighed by the product of the two."
+    )
+
+    @model_validator(mode="after")
+    def _formulated(self) -> Self:
+        fault = fault_of(self.phi, self.differences, self.rank, self.anchor, self.bump)
+        if fault:
+            raise ValueError(fault)
+        return self
+
+    @property
+    def formulation(self) -> Formulation:
+        """How the kernels of every layer depend on omega."""
+        return Formulation(self.phi, self.differences, self.rank, self.anchor, self.bump)
 
     @property
     def scale(self) -> int:
@@ -89,6 +107,11 @@ class ResNetSpec(NetworkBase):
         default=False,
         description="Whether the mean colour of DIV2K's photographs is subtracted from the input and added to the "
         "output.",
+    )
+    global_residual: bool = Field(
+        default=False,
+        description="Whether the input, enlarged to its nearest neighbours, is added to the output of the last "
+        "convolution.",
     )
 
     @property

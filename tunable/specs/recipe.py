@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from tunable.data.degradations import Degradation, scale_of
-from tunable.errors import RecipeError
-from tunable.parameters.layouts import count, layout
+from tunable.errors import RecipeError, shown
+from tunable.parameters.layouts import count, layout, misfit
 from tunable.parameters.starts import Initial
 from tunable.specs.discriminator import DISCRIMINATOR, Discriminator
 from tunable.specs.documents import check_depth
@@ -115,8 +115,23 @@ class Recipe(Section):
         self.omega.sampler.check(len(names), self.steps)
         if not self.network.tunable and not isinstance(self.omega.sampler, Fixed):
             raise ValueError("a plain network (network.tunable: false) needs omega.sampler {kind: fixed, value: [...]}")
+        if self.initial.freeze:
+            self._check_frozen()
         self._check_sizes()
         return self
+
+    def _check_frozen(self) -> None:
+        if self.initial.weights is None or not self.network.tunable or self.network.phi != "base":
+            raise ValueError(
+                "initial.freeze keeps the base kernels that initial.weights gives to a tunable network of phi base; "
+                f"here initial.weights is {shown(self.initial.weights)}, network.tunable "
+                f"{str(self.network.tunable).lower()}, network.phi {self.network.phi}"
+            )
+        if self.optimizer.weight_decay:
+            raise ValueError(
+                f"initial.freeze wants optimizer.weight_decay 0, not {self.optimizer.weight_decay:g}: a decay would "
+                "move what is frozen"
+            )
 
     def _check_sizes(self) -> None:
         shrunk, enlarged = scale_of(self.data.degradation), self.network.scale
@@ -139,6 +154,9 @@ class Recipe(Section):
         ):
             if count(shapes, most) > most:
                 raise ValueError(f"the {what} would hold more than {most} parameters, the limit")
+        fault = misfit(self.network, self.network_objectives)
+        if fault:
+            raise ValueError(f"network.{fault}")
         for spec in self.objectives:
             if spec.kind in ("noise", "blur") and enlarged > 1:
                 raise ValueError(

@@ -1,0 +1,66 @@
+"""What the tunable convolutions and the tunable linear layer share: a kernel, its differences, a bias."""
+
+import math
+
+import mindspore as ms
+
+from mindspore_impl import ops
+from mindspore_impl.layers.tunable import Tunable
+from tunable.specs.formulations import FACTORS, Formulation
+
+
+class TunableKernel(Tunable):
+    """Base of the layers that have a kernel and a bias.
+
+    Parameters: with full differences weight (k, *kernel). Else weight (1, *kernel), the base kernel, and for m
+    differences down (m, *A) and up (m, out, rank), or gain (m, out). bias (k, out), phi.*.
+
+    Attributes:
+        groups: parts of the channels that do not see each other.
+        transposed: whether kernels are (in, out / groups, *size), as transposed convolutions have them.
+        rank: of the differences; 0 where they are not of low rank.
+    """
+
+    groups = 1
+    transposed = False
+
+    def __init__(self, num_objectives: int, formulation: Formulation) -> None:
+        super().__init__(num_objectives, formulation)
+        self.differences = formulation.differences
+        self.rank = 0
+        self.down = self.up = self.gain = None
+
+    def _make(self, kernel: tuple[int, ...], out: int, bias: bool, seed: int | None) -> None:
+        """Make the parameters for kernels of one shape and start them."""
+        within = kernel[0] // self.groups if self.transposed else kernel[1]
+        self.fan_in = math.prod(kernel[2:]) * (kernel[1] if self.transposed else within)
+        full, differences = self.differences == "full", self.num_kernels - 1
+        self.weight = ops.parameter((self.num_kernels if full else 1, *kernel))
+        if self.differences == "low_rank":
+            self.rank = self.formulation.rank_of(out // self.groups, within, math.prod(kernel[2:]))
+            first = (kernel[0], self.rank) if self.transposed else (self.groups * self.rank, within)
+            self.down = ops.parameter((differences, *first, *kernel[2:]))
+            self.up = ops.parameter((differences, out, self.rank))
+        if self.differences == "scale":
+            self.gain = ops.parameter((differences, out))
+        self.bias = ops.parameter((self.num_kernels, out)) if bias else None
+        self.start(seed)
+
+    def mixed(self, alpha: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor | None]:
+        """Return kernel and bias at alpha (k,), or those of every sample at alpha (N, k); without a bias None."""
+        if self.gain is not None:
+            kernel = ops.with_scale(alpha, self.weight, self.gain, self.groups, self.transposed)
+        elif self.up is not None and self.down is not None:
+            kernel = ops.with_low_rank(alpha, self.weight, self.up, self.down, self.groups, self.transposed)
+        else:
+            kernel = ops.aggregate(alpha, self.weight)
+        return kernel, None if self.bias is None else ops.aggregate(alpha, self.bias)
+
+    def roles(self) -> dict[str, tuple[str, int]]:
+        """Return the (role, fan_in) of the layer's parameters by local name, as ParameterSpec explains them."""
+        kernel = ("kernel", self.fan_in)
+        return {"weight": kernel, "down": kernel, "up": ("zero", 0), "gain": ("zero", 0), "bias": ("bias", self.fan_in)}
+
+    def stacked(self, name: str) -> bool:
+        """Return whether a parameter holds the base kernel and its differences, one behind the other."""
+        return self.differences == "full" or name not in ("weight", *FACTORS)
