@@ -9,10 +9,12 @@ from mindspore import nn
 
 from mindspore_impl import ops
 from mindspore_impl.adversary import Adversary
+from mindspore_impl.networks.network import parameter_specs
 from mindspore_impl.objectives import make_loss
 from mindspore_impl.optimizers import Optimizer
 from tunable.backends.protocol import LossReport, StepReport
 from tunable.data.patches import Batch
+from tunable.parameters.starts import frozen
 from tunable.specs.recipe import Recipe
 
 
@@ -37,11 +39,13 @@ class Trainer:
         self._plain = network.num_objectives == 0
         self._parameters = dict(network.parameters_and_names())
         self._optimizer = Optimizer(recipe.optimizer, self._parameters)
+        factors = frozen(parameter_specs(network)) if recipe.initial.freeze else {}
+        self._factors = [ms.Tensor(factors[name]) for name in self._parameters if factors]
         self._backward, self._update, self._move = self._functions(compiled)
 
     def _functions(self, compiled: bool):
         network, loss, plain, optimizer = self.network, self._loss, self._plain, self._optimizer
-        adversary = self._adversary
+        adversary, factors = self._adversary, self._factors
 
         def compute(omega: ms.Tensor, sample: dict[str, ms.Tensor]):
             restored = network(sample["degraded"]) if plain else network(sample["degraded"], omega)
@@ -52,6 +56,8 @@ class Trainer:
 
         def update(omega: ms.Tensor, sample: dict[str, ms.Tensor]):
             (value, terms, restored), gradients = backward(omega, sample)
+            if factors:  # of what is frozen 0
+                gradients = tuple(gradient * factor for gradient, factor in zip(gradients, factors, strict=True))
             optimizer.update(gradients)
             if adversary is None:
                 return value, terms

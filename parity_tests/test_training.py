@@ -118,6 +118,45 @@ def test_every_parameter_moves(twin, make_recipe, name):
             assert (value != before[local]).any(), f"{local} did not move"
 
 
+FROZEN = {
+    "full": {"name": "resnet", "channels": 6, "blocks": 1, "anchor": [1, 0]},
+    "low rank": {"name": "resnet", "channels": 6, "blocks": 1, "differences": "low_rank", "rank": 2, "bump": True},
+    "norms": {"name": "style_unet", "channels": 4, "scales": 1, "blocks": [1, 0, 1], "tunable_norms": False},
+}
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_what_a_plain_network_has_can_be_frozen(twin, make_recipe, name):
+    """What it has stays to the bit; every difference moves, that of low rank with the second step."""
+    recipe = make_recipe(network=FROZEN[name], initial={"weights": "plain.safetensors", "freeze": True})
+    network, trainer = start(twin.backend, recipe)
+    specs, before = twin.backend.specs(network), twin.backend.parameters(network)
+    for index in range(2):
+        trainer.step(Batches(recipe)[index], RATE)
+    for spec in specs:
+        value, old = twin.backend.parameters(network)[spec.name], before[spec.name]
+        learns = spec.name.endswith((".up", ".down"))
+        assert np.array_equal(value[:1] if spec.phi else value, old[:1] if spec.phi else old) != learns, spec.name
+        if spec.phi:
+            assert all((new != was).any() for new, was in zip(value[1:], old[1:], strict=True)), spec.name
+
+
+def test_an_anchored_network_begins_with_a_plain_one(twin, make_recipe, tmp_path):
+    """Trained from its weights, which are frozen, it is still the plain one at its anchor, and another elsewhere."""
+    network = {"name": "compact", "channels": 6, "blocks": 1}
+    fixed = {"sampler": {"kind": "fixed", "value": [1, 0]}}
+    recipe = make_recipe(network={**network, "tunable": False}, omega=fixed, steps=1)
+    plain = train(recipe, twin.backend, tmp_path / "plain")
+    weights = tmp_path / "plain" / "model.safetensors"
+    network |= {"anchor": [1, 0], "differences": "low_rank", "rank": 2, "tunable_slopes": True}
+    recipe = make_recipe(network=network, initial={"weights": str(weights), "freeze": True}, steps=3)
+    tunable = train(recipe, twin.backend, tmp_path / "tunable")
+    picture = np.random.default_rng(0).uniform(size=(1, 3, 9, 8)).astype(np.float32)
+    at_its_anchor = tunable.run(picture, [1, 0])
+    np.testing.assert_array_equal(at_its_anchor, plain.run(picture))
+    assert not np.array_equal(tunable.run(picture, [0, 1]), at_its_anchor)
+
+
 @pytest.mark.parametrize("which", [0, 1])
 def test_gradients_move_nothing(twin, make_recipe, which):
     """The next step has the same gradients: a second call gives the same bits."""

@@ -8,10 +8,12 @@ import torch
 from torch import nn
 
 from torch_impl.adversary import Adversary
+from torch_impl.networks.network import parameter_specs
 from torch_impl.objectives import make_loss
 from torch_impl.optimizers import Optimizer
 from tunable.backends.protocol import LossReport, StepReport
 from tunable.data.patches import Batch
+from tunable.parameters.starts import frozen
 from tunable.specs.recipe import Recipe
 
 
@@ -37,6 +39,8 @@ class Trainer:
         self._plain = network.num_objectives == 0
         self._parameters = dict(network.named_parameters())
         self._optimizer = Optimizer(recipe.optimizer, self._parameters)
+        factors = frozen(parameter_specs(network)) if recipe.initial.freeze else {}
+        self._factors = [self._tensor(factors[name]) for name in self._parameters if factors]
         # Batches of a run have one size; sizes left open, as a second trainer would make them, fail in Inductor.
         self._forward = torch.compile(self._compute, dynamic=False) if compiled else self._compute
 
@@ -68,6 +72,8 @@ class Trainer:
         """
         sample, omega = self._tensors(batch)
         (loss, terms, restored), gradients = self._backward(sample, omega)
+        if self._factors:  # of what is frozen 0
+            gradients = tuple(map(torch.mul, gradients, self._factors))
         self._optimizer.prepare(learning_rate)
         self._optimizer.update(gradients)
         if self._adversary is None:

@@ -7,17 +7,18 @@ from mindspore import ops as _ops
 from mindspore_impl import ops
 from mindspore_impl.layers import Composite, call, conv2d
 from mindspore_impl.networks.network import Network
+from tunable.specs.formulations import Formulation
 from tunable.specs.networks import DIV2K_MEAN, ResNetSpec, shuffles
 
 
 class ResidualBlock(Composite):
     """A residual block, x + scale conv2(relu(conv1(x))), both convolutions 3x3."""
 
-    def __init__(self, channels: int, *, num_objectives: int, phi: str, scale: float) -> None:
+    def __init__(self, channels: int, *, num_objectives: int, formulation: Formulation, scale: float) -> None:
         super().__init__(num_objectives)
         self.scale = scale
-        self.conv1 = conv2d(channels, channels, 3, num_objectives=num_objectives, phi=phi)
-        self.conv2 = conv2d(channels, channels, 3, num_objectives=num_objectives, phi=phi)
+        self.conv1 = conv2d(channels, channels, 3, num_objectives=num_objectives, formulation=formulation)
+        self.conv2 = conv2d(channels, channels, 3, num_objectives=num_objectives, formulation=formulation)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
         """Return the part's output, of the shape of x (N, C, H, W); omega is (p,) or (N, p), None when plain."""
@@ -34,11 +35,13 @@ class ResNet(Network, spec=ResNetSpec):
 
     def build(self, spec: ResNetSpec) -> None:
         """Make the layers that the specification asks for; ResNetSpec says what each field means."""
-        options = {"num_objectives": self.num_objectives, "phi": spec.phi}
+        options = {"num_objectives": self.num_objectives, "formulation": spec.formulation}
         channels = spec.channels
         self.factors = shuffles(spec.upscale)
         self.head_relu = spec.head_relu
         self.mean = spec.mean
+        self.upscale = spec.upscale
+        self.global_residual = spec.global_residual
         self.head = conv2d(3, channels, 3, **options)
         parts = {"scale": spec.residual_scale, **options}
         self.body = nn.CellList([ResidualBlock(channels, **parts) for _ in range(spec.blocks)])
@@ -59,4 +62,6 @@ class ResNet(Network, spec=ResNetSpec):
         for factor, layer in zip(self.factors, self.upsample):  # noqa: B905  graph mode knows no `strict`
             y = ops.pixel_shuffle(call(layer, y, omega), factor)
         y = call(self.tail, y, omega)
+        if self.global_residual:
+            y = y + (x if self.upscale == 1 else ops.nearest(x, self.upscale))
         return ops.shift_colours(y, DIV2K_MEAN, 1) if self.mean else y

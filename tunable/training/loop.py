@@ -30,6 +30,7 @@ from tunable.data.styles import style_picture
 from tunable.errors import CheckFailed, CheckpointError, DataError, TunableError
 from tunable.evaluation.measuring import check_validation, say_validation, validate
 from tunable.files import holding, sweep, write_text
+from tunable.parameters.layouts import layout
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import starting_weights
 from tunable.specs.discriminator import DISCRIMINATOR
@@ -41,6 +42,7 @@ from tunable.training.recipe_files import digests, read_recipe_files, write_reci
 from tunable.training.tensorboard import Events
 from tunable.version import __version__
 from tunable.weights import storage
+from tunable.weights.conversion import tunable_tensors
 from tunable.weights.vgg import LAYERS
 from tunable.weights.vgg import weights as vgg_weights
 
@@ -108,9 +110,7 @@ def _train(
         trainer.load_state(start.state)
         log.info("continuing %s at step %d", out, start.step)
     else:
-        if given is not None and recipe.initial.weights is not None:
-            storage.check_tensors(given, specs, expand(recipe.initial.weights))
-        start = Checkpoint(0, given or starting_weights(specs, recipe.seed, recipe.initial), {}, {}, [])
+        start = Checkpoint(0, _start(recipe, specs, given), {}, {}, [])
     start = start._replace(inputs=start.inputs | digests(files), history=_history(start, recipe, backend))
     backend.assign(network, start.weights)
     model = WeightsModel(backend, network, storage.Header.of(recipe, history=start.history))
@@ -162,9 +162,24 @@ def _check_folder(out: Path, checkpoints: Checkpoints, resume: bool) -> None:
         raise CheckpointError(f"{out} already holds a model.safetensors without checkpoints; choose another folder")
 
 
-def _given(recipe: Recipe) -> dict[str, np.ndarray] | None:
+def _given(recipe: Recipe) -> tuple[dict[str, np.ndarray], storage.Header] | None:
     """The weights of the file that `initial.weights` names, None where a run begins with drawn ones."""
-    return None if recipe.initial.weights is None else storage.load(expand(recipe.initial.weights))[0]
+    return None if recipe.initial.weights is None else storage.load(expand(recipe.initial.weights))
+
+
+def _start(
+    recipe: Recipe, specs: list[ParameterSpec], given: tuple[dict[str, np.ndarray], storage.Header] | None
+) -> dict[str, np.ndarray]:
+    """The weights that a run begins with: drawn, a file's, or what a plain file's become in a tunable network."""
+    drawn = starting_weights(specs, recipe.seed, recipe.initial)
+    if given is None or recipe.initial.weights is None:
+        return drawn
+    (weights, header), source = given, expand(recipe.initial.weights)
+    if header.network.tunable == recipe.network.tunable or recipe.network.phi != "base":
+        storage.check_tensors(weights, specs, source)
+        return weights
+    storage.check_tensors(weights, layout(recipe.network, 0), source)
+    return tunable_tensors([weights], specs, drawn)
 
 
 def _loop(

@@ -20,6 +20,7 @@ from tunable.arrays import Tensors
 from tunable.errors import CheckpointError, TunableError, nearest
 from tunable.parameters.layouts import layout
 from tunable.parameters.specs import ParameterSpec
+from tunable.specs.formulations import FACTORS, KEYS
 from tunable.specs.networks import NetworkSpec
 from tunable.specs.validation import first_fault
 from tunable.weights.architectures import Facts
@@ -206,21 +207,28 @@ def tunable_header(headers: list[Header], source: str, objectives: list[str] | N
 
 
 def _plain_facts(header: Header) -> dict[str, Any]:
-    return header.network.model_dump(exclude={"phi", "tunable", *_CHOICES})
+    return header.network.model_dump(exclude={*KEYS, "tunable", *_CHOICES})
 
 
-def tunable_tensors(files: list[Tensors], specs: list[ParameterSpec]) -> Tensors:
+def tunable_tensors(files: list[Tensors], specs: list[ParameterSpec], drawn: Tensors | None = None) -> Tensors:
     """Make the tensors of a tunable network from plain weights.
 
     Args:
         files: the tensors of every plain file.
         specs: of the tunable network's parameters.
+        drawn: starting values of the factors of differences of low rank or scale, which no plain network has.
 
     Returns:
         The plain tensors stacked along a first axis; one file's in front of zeros.
+
+    Raises:
+        KeyError: for a parameter that the files lack.
     """
     stacked = {}
     for spec in specs:
+        if drawn and spec.name.rpartition(".")[2] in FACTORS:
+            stacked[spec.name] = drawn[spec.name]
+            continue
         name = spec.name if spec.name in files[0] else spec.name.removesuffix(".weight")  # of a free parameter
         tensors = [file[name] for file in files]
         if tensors[0].shape == spec.shape:  # a norm that omega does not set: of the one plain file
