@@ -33,7 +33,7 @@ class TunableKernel(Tunable):
     def _make(self, kernel: tuple[int, ...], out: int, bias: bool, seed: int | None) -> None:
         """Make the parameters for kernels of one shape and start them."""
         within = kernel[0] // self.groups if self.transposed else kernel[1]
-        self.fan_in = math.prod(kernel[2:]) * (kernel[1] if self.transposed else within)
+        self.fan_in = math.prod(kernel[1:])
         full, differences = self.differences == "full", self.num_kernels - 1
         self.weight = ops.parameter((self.num_kernels if full else 1, *kernel))
         if self.differences == "low_rank":

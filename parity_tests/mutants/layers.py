@@ -136,7 +136,7 @@ LINEAR_FAULTS = {
     "bias dropped": given(LINEAR, bias=lambda a: None),
     "bias not mixed": given(LINEAR, bias=lambda a: of_first_kernel(a.bias)),
     "matrix transposed where it is square": given(
-        LINEAR, weight=lambda a: a.weight.swapaxes(1, 2) if a.weight.shape[1] == a.weight.shape[2] else a.weight
+        LINEAR, weight=lambda a: a.weight.swapaxes(-1, -2) if a.weight.shape[-1] == a.weight.shape[-2] else a.weight
     ),
     "inputs of eleven bits": given(LINEAR, x=lambda a: eleven_bits(a.x)),
 }

@@ -9,7 +9,7 @@ from tunable.specs.formulations import Formulation
 BLOCK, RESNET = "networks.resnet:ResidualBlock.forward", "networks.resnet:ResNet.compute"
 REFUSED = ("(omega is not None) != bool(self.num_objectives)", "False")
 PART = "layers:conv2d"  # as networks import it
-CONV_FOLD, CONV_ROLES = "layers.conv:TunableConv.fold", "layers.conv:TunableConv.roles"
+CONV_FOLD, KERNEL = "layers.conv:TunableConv.fold", "layers.kernel:TunableKernel._make"
 NORM_ROLES = "layers.norm:TunableNorm.roles"
 
 
@@ -137,8 +137,8 @@ WEIGHTS_FAULTS = {
         mindspore=edited("backend:Backend.parameters", (".copy()", "")),
     ),
     "assigned to the first parameter alone": given("backend:Backend.assign", tensors=_first_alone),
-    "fan-in without the kernel's size": but(CONV_ROLES, kernel_size=lambda a: ones(a.self.kernel_size)),
-    "fan-in of all channels": but(CONV_ROLES, _channels=lambda a: lambda: (a.self.out_channels, a.self.in_channels)),
+    "fan-in without the kernel's size": edited(KERNEL, ("math.prod(kernel[1:])", "kernel[1]")),
+    "fan-in of all channels": edited(KERNEL, ("math.prod(kernel[1:])", "math.prod(kernel[1:]) * self.groups")),
     "fan-in of a linear layer's outputs": returned(
         "layers.linear:TunableLinear.roles", lambda roles, a: roles | {"weight": ("kernel", a.self.out_features)}
     ),
