@@ -30,9 +30,9 @@ def refused(kind, *fragments):
     assert "\n" not in message and all(fragment in message for fragment in fragments), message
 
 
-def model_of(twin, phi="base", p=2, seed=3):
+def model_of(twin, phi="base", p=2, seed=3, **formulation):
     """A tiny network; p = 0: plain."""
-    spec = ResNetSpec(channels=4, blocks=1, phi=phi, tunable=p > 0)
+    spec = ResNetSpec(channels=4, blocks=1, phi=phi, tunable=p > 0, **formulation)
     header = Header(spec, tuple("abc"[:p]), RANGES[:p], None, "another version", unread=RECIPE)
     network = twin.backend.build(spec, p)
     twin.backend.assign(network, starting_weights(twin.backend.specs(network), seed))

@@ -94,6 +94,30 @@ def check_blocked(session, affine):
     assert convolutions and all(one in computed for node in convolutions for one in node.input[1:2])
 
 
+FORMULATIONS = [
+    {"differences": "low_rank", "rank": 2, "anchor": [1, 0], "bump": True, "global_residual": True},
+    {"differences": "scale"},
+]
+
+
+@pytest.mark.parametrize("kind", ["shared", "basis"])
+@pytest.mark.parametrize("change", FORMULATIONS, ids=["low rank", "scale"])
+def test_formulations(twin, change, kind, tmp_path, rng):
+    """In the twin's own format; low rank and scale need no groups with omega per sample either."""
+    format = "onnx" if twin.name == "torch" else "mindir"
+    model = model_of(twin, **change)
+    drawn = {name: rng.normal(size=v.shape).astype("f") for name, v in twin.backend.parameters(model.network).items()}
+    twin.backend.assign(model.network, drawn)  # what starts at zero would hide the rest
+    (made,), report = tried_export(model, format, tmp_path, form=kind)
+    exported = load(made, "onnx" if format == "onnx" else twin.backend)
+    assert report.passed and report.form == kind
+    compare(model, exported, kind, rng, LIMIT)
+    assert all(one.groups == 1 for one in graphs.convolutions(exported.backend.graph(made)))
+    if exported.folds:
+        compare(model, exported.fold(OMEGA), "folded", rng, LIMIT)
+        compare(model, load(made, "onnx", mode="blocked"), kind, rng, LIMIT)
+
+
 @pytest.mark.parametrize(
     ("phi", "kind"),
     [
