@@ -3,6 +3,7 @@
 On the CPU, unless TUNABLE_DEVICE_TORCH (`cuda`) or TUNABLE_DEVICE_MINDSPORE (`ascend`) names a device to be proved.
 """
 
+import gc
 import importlib
 import os
 from collections.abc import Callable, Sequence
@@ -195,4 +196,8 @@ class MindSpore(Twin):
 def get_twin(name: str) -> Twin:
     """The twin of a backend; BackendError when its framework is missing."""
     kinds = {"torch": Torch, "mindspore": MindSpore}
-    return kinds[name]() if name in kinds else get_framework(name)
+    twin = kinds[name]() if name in kinds else get_framework(name)
+    # What is loaded by now stays. MindSpore collects garbage before each compilation, and need not go through this.
+    gc.collect()
+    gc.freeze()
+    return twin
