@@ -28,7 +28,7 @@ help:                 ## this list
 demo: $(INSTALLED)    ## train a small tunable denoiser, verify it, and leave a page in demo_output
 	$(BIN)/tunable demo
 
-quick: $(INSTALLED)    ## while working: lint, neutral tests, one phi and p per layer in both twins (two minutes)
+quick: $(INSTALLED)    ## while working: lint, neutral tests, one phi and p per layer in both twins (a good minute)
 	$(call BESIDE_LINT,$(QUICK) -m 'not thorough')
 
 layer: $(INSTALLED)   ## one kind of layer: oracle, both twins, its mutants; NAME=conv, linear, norm, attention ...
