@@ -120,7 +120,7 @@ def test_a_network_that_enlarges_and_is_judged(torch, twin, weights_file, tmp_pa
 
 def test_free_parameters(torch, twin, make_recipe, weights_file, tmp_path):
     """NAFNet's scales are one value for a batch under one omega, and one for each sample under a mix."""
-    network = {"name": "nafnet", "width": 4, "middle": 1, "encoder": [1], "decoder": [1], "phi": "affine"}
+    network = {"name": "nafnet", "width": 4, "middle": 1, "encoder": [0], "decoder": [0], "phi": "affine"}
     recipe = make_recipe(network=network)
     model, path = weights_file("small-nafnet", recipe, torch.backend), tmp_path / "nafnet.pack.safetensors"
     assert verify(model, [torch.backend], points=2, record=path).passed
