@@ -138,10 +138,10 @@ def parameter(
 
 
 def call(layer: nn.Cell, x: ms.Tensor, omega: ms.Tensor | None) -> ms.Tensor:
-    """Call a layer with omega, or without where omega is None, as ordinary layers are called."""
-    return layer(x) if omega is None else layer(x, omega)
+    """Call a layer with omega; an ordinary convolution or linear layer, and a part where omega is None, without."""
+    return layer(x) if omega is None or isinstance(layer, ops.ORDINARY) else layer(x, omega)
 
 
 def value_at(parameter: nn.Cell | ms.Parameter, omega: ms.Tensor | None) -> ms.Tensor:
     """Return the value of a free parameter: (*shape), or (N, *shape) where it is tunable and omega is (N, p)."""
-    return parameter if omega is None else parameter(omega)
+    return parameter(omega) if isinstance(parameter, nn.Cell) else parameter

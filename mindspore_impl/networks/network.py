@@ -3,6 +3,7 @@
 from typing import Any
 
 import mindspore as ms
+import numpy as np
 from mindspore import nn
 
 from mindspore_impl import ops
@@ -10,6 +11,7 @@ from mindspore_impl.layers import Composite, Norm, Tunable
 from mindspore_impl.layers.kernel import TunableKernel
 from tunable.errors import OmegaError, TunableError
 from tunable.omega import check_tensor
+from tunable.parameters.layouts import tunable_layers
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import Initial, starting_weights
 from tunable.specs.arguments import ClassSignature, documentation, signature, validated
@@ -40,6 +42,9 @@ class Network(Composite):
         super().__init__(num_objectives)
         spec = validated(type(self).__name__, self.specification, arguments)
         self.build(spec)
+        chosen = tunable_layers(spec, num_objectives)  # pyright: ignore[reportArgumentType]
+        if chosen is not None:
+            self._keep_tunable(chosen)
         ranks = [layer.rank for _, layer in self.cells_and_names() if isinstance(layer, TunableKernel)]
         fault = rank_fault(spec.rank, ranks)
         if fault:
@@ -73,6 +78,25 @@ class Network(Composite):
             OmegaError: for an omega that is missing, of another shape, or given to a plain network.
         """
         return self.compute(x, omega)
+
+    def _keep_tunable(self, chosen: frozenset[str]) -> None:
+        """Put ordinary layers in place of all tunable ones but the chosen."""
+        origin = ms.Tensor(np.zeros(self.num_objectives, np.float32))
+        for name, layer in list(self.cells_and_names()):
+            if isinstance(layer, Tunable) and name not in chosen:
+                owner: Any = self
+                *path, last = name.split(".")
+                for part in path:
+                    owner = owner[int(part)] if part.isdigit() else getattr(owner, part)
+                ordinary = layer.fold(origin)
+                if last.isdigit():
+                    owner._cells[last] = ordinary  # CellList's own way reads names that folded parameters do not have
+                else:
+                    delattr(owner, last)
+                    setattr(owner, last, ordinary)
+                own = ordinary.parameters_and_names() if isinstance(ordinary, nn.Cell) else [("", ordinary)]
+                for local, value in own:
+                    value.name = f"{name}.{local}" if local else name  # unique, as an optimizer wants them
 
     def build(self, spec: Any) -> None:
         """Make the layers.

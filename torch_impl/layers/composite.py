@@ -138,8 +138,8 @@ def parameter(
 
 
 def call(layer: nn.Module, x: torch.Tensor, omega: torch.Tensor | None) -> torch.Tensor:
-    """Call a layer with omega, or without where omega is None, as ordinary layers are called."""
-    return layer(x) if omega is None else layer(x, omega)
+    """Call a layer with omega; an ordinary convolution or linear layer, and a part where omega is None, without."""
+    return layer(x) if omega is None or isinstance(layer, ops.ORDINARY) else layer(x, omega)
 
 
 def value_at(parameter: nn.Module | nn.Parameter, omega: torch.Tensor | None) -> torch.Tensor:

@@ -10,6 +10,7 @@ from torch_impl.layers import Composite, Norm, Tunable
 from torch_impl.layers.kernel import TunableKernel
 from tunable.errors import OmegaError, TunableError
 from tunable.omega import check_tensor
+from tunable.parameters.layouts import tunable_layers
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import Initial, starting_weights
 from tunable.specs.arguments import ClassSignature, documentation, signature, validated
@@ -40,6 +41,9 @@ class Network(Composite):
         super().__init__(num_objectives)
         spec = validated(type(self).__name__, self.specification, arguments)
         self.build(spec)
+        chosen = tunable_layers(spec, num_objectives)  # pyright: ignore[reportArgumentType]
+        if chosen is not None:
+            self._keep_tunable(chosen)
         ranks = [layer.rank for layer in self.modules() if isinstance(layer, TunableKernel)]
         ranks = [layer.rank for layer in self.modules() if isinstance(layer, TunableKernel)]
         fault = rank_fault(spec.rank, ranks)
@@ -68,6 +72,22 @@ class Network(Composite):
         if omega is not None and not torch.compiler.is_compiling():
             check_tensor(omega, self.num_objectives, len(x))
         return self.compute(x, omega)
+
+    def _keep_tunable(self, chosen: frozenset[str]) -> None:
+        """Put ordinary layers in place of all tunable ones but the chosen."""
+        origin = torch.zeros(self.num_objectives)
+        for name, layer in list(self.named_modules()):
+            if isinstance(layer, Tunable) and name not in chosen:
+                owner: Any = self
+                *path, last = name.split(".")
+                for part in path:
+                    owner = owner[int(part)] if part.isdigit() else getattr(owner, part)
+                ordinary = layer.fold(origin)
+                if last.isdigit():
+                    owner[int(last)] = ordinary
+                else:
+                    delattr(owner, last)
+                    setattr(owner, last, ordinary)
 
     def build(self, spec: Any) -> None:
         """Make the layers.

@@ -7,13 +7,16 @@ asks for is counted. Parameters come one after the other, so that whoever asks c
 Names and shapes equal those in both twins (parity_tests/test_layouts.py); the order is of no twin.
 """
 
+import fnmatch
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from tunable.errors import TunableError, nearest, shown
 from tunable.specs.formulations import Formulation, rank_fault
 from tunable.specs.networks import (
     CompactSpec,
+    Last,
     NAFNetSpec,
     NetworkSpec,
     ResNetSpec,
@@ -24,12 +27,57 @@ from tunable.specs.networks import (
 )
 
 Parameter = tuple[str, tuple[int, ...]]  # name, shape
+MOST_NAMES = 10**6
 
 
 def layout(spec: NetworkSpec, num_objectives: int) -> Iterator[Parameter]:
-    """Every parameter of the network of `spec` for p objectives, 0: its plain form."""
-    layers = _Layers(num_objectives, spec.formulation)
-    norms = _Layers(num_objectives if getattr(spec, "tunable_norms", False) else 0, spec.formulation)
+    """Go through every parameter of the network of `spec` for p objectives; 0 means its plain form.
+
+    Raises:
+        TunableError: where `spec.where` names no layer, or more layers than there are.
+    """
+    return _layout(spec, num_objectives, tunable_layers(spec, num_objectives), [])
+
+
+def tunable_layers(spec: NetworkSpec, num_objectives: int) -> frozenset[str] | None:
+    """Choose the layers that are tunable, by name, as `spec.where` asks.
+
+    Args:
+        spec: of a network.
+        num_objectives: p, or 0 for its plain form.
+
+    Returns:
+        The names of layers and free parameters; None where all of those that can be are tunable.
+
+    Raises:
+        TunableError: for a pattern that matches none of them, or more layers than there are.
+    """
+    if spec.where == "all" or not num_objectives:
+        return None
+    names: list[str] = []
+    for _ in _layout(spec, num_objectives, None, names):
+        if len(names) > MOST_NAMES:
+            raise TunableError(f"where is for a network of at most {MOST_NAMES} layers")
+    if isinstance(spec.where, Last):
+        if spec.where.last > len(names):
+            raise TunableError(f"where: last {spec.where.last} of the {len(names)} layers that this {spec.name} has")
+        return frozenset(names[-spec.where.last :])
+    chosen = set()
+    for pattern in spec.where:
+        matching = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
+        if not matching:
+            raise TunableError(
+                f"where: no layer of this {spec.name} is called {shown(pattern)}{nearest(pattern, names)}"
+            )
+        chosen.update(matching)
+    return frozenset(chosen)
+
+
+def _layout(
+    spec: NetworkSpec, num_objectives: int, chosen: frozenset[str] | None, names: list[str]
+) -> Iterator[Parameter]:
+    layers = _Layers(num_objectives, spec.formulation, chosen, names)
+    norms = replace(layers, p=num_objectives if getattr(spec, "tunable_norms", False) else 0)
     return _LAYOUTS[spec.name](spec, layers, norms)
 
 
@@ -38,8 +86,14 @@ def misfit(spec: NetworkSpec, num_objectives: int) -> str | None:
     if not num_objectives:
         return None
     fault = spec.formulation.misfit(num_objectives)
-    if fault or not spec.rank:
+    if fault:
         return fault
+    try:
+        tunable_layers(spec, num_objectives)
+    except TunableError as error:
+        return str(error)
+    if not spec.rank:
+        return None
     return rank_fault(spec.rank, (shape[-1] for name, shape in layout(spec, num_objectives) if name.endswith(".up")))
 
 
@@ -55,10 +109,22 @@ def count(parameters: Iterator[Parameter], most: int) -> int:
 
 @dataclass(frozen=True)
 class _Layers:
-    """The layers that networks are made of, tunable by p objectives or, where p is 0, ordinary."""
+    """The layers that networks are made of, tunable by p objectives or, where p is 0, ordinary.
+
+    chosen: those that are tunable, by name; None: all. names: of the tunable layers that were asked for, in order.
+    """
 
     p: int
     formulation: Formulation
+    chosen: frozenset[str] | None
+    names: list[str]
+
+    def objectives(self, name: str) -> int:
+        """How many objectives set a layer: p or 0."""
+        if not self.p or (self.chosen is not None and name not in self.chosen):
+            return 0
+        self.names.append(name)
+        return self.p
 
     def conv(
         self, name: str, before: int, after: int, side: int, *, bias: bool = True, groups: int = 1
@@ -70,21 +136,22 @@ class _Layers:
         return self._kernel(name, (after, before), (after,), 1)
 
     def norm(self, name: str, channels: int) -> Iterator[Parameter]:
-        return self._layer(name, (channels,), (channels,))
+        return self._layer(name, (channels,), (channels,), self.objectives(name))
 
     def free(self, name: str, shape: tuple[int, ...]) -> Iterator[Parameter]:
         """A free parameter, which is a layer only when tunable."""
-        return self._layer(name, shape, None) if self.p else iter([(name, shape)])
+        p = self.objectives(name)
+        return self._layer(name, shape, None, p) if p else iter([(name, shape)])
 
     def _kernel(
         self, name: str, kernel: tuple[int, ...], bias: tuple[int, ...] | None, groups: int
     ) -> Iterator[Parameter]:
         """A layer whose kernels may have differences of low rank or scale."""
-        formulation, (out, within, *size) = self.formulation, kernel
-        if not self.p or formulation.differences == "full":
-            yield from self._layer(name, kernel, bias)
+        formulation, p, (out, within, *size) = self.formulation, self.objectives(name), kernel
+        if not p or formulation.differences == "full":
+            yield from self._layer(name, kernel, bias, p)
             return
-        m = formulation.num_differences(self.p)
+        m = formulation.num_differences(p)
         yield f"{name}.weight", (1, *kernel)
         if formulation.differences == "scale":
             yield f"{name}.gain", (m, out)
@@ -95,12 +162,11 @@ class _Layers:
         if bias:
             yield f"{name}.bias", (1 + m, *bias)
 
-    def _layer(self, name: str, weight: tuple[int, ...], bias: tuple[int, ...] | None) -> Iterator[Parameter]:
-        kernels = (self.formulation.num_kernels(self.p),) if self.p else ()
+    def _layer(self, name: str, weight: tuple[int, ...], bias: tuple[int, ...] | None, p: int) -> Iterator[Parameter]:
+        kernels = (self.formulation.num_kernels(p),) if p else ()
         yield f"{name}.weight", kernels + weight
         if bias:
             yield f"{name}.bias", kernels + bias
-        p = self.p
         maps = {"affine": [("phi", p, p)], "se": [("phi.0", p, 4 * p), ("phi.2", 4 * p, p)]}
         for local, before, after in maps.get(self.formulation.phi, ()) if p else ():
             yield f"{name}.{local}.weight", (after, before)
@@ -121,7 +187,6 @@ def _resnet(spec: ResNetSpec, layers: _Layers, norms: _Layers) -> Iterator[Param
 def _nafnet(spec: NAFNetSpec, layers: _Layers, norms: _Layers) -> Iterator[Parameter]:
     width = spec.width
     yield from layers.conv("intro", 3, width, 3)
-    yield from layers.conv("ending", width, 3, 3)
     for stage, blocks in enumerate(spec.encoder):
         for block in range(blocks):
             yield from _naf_block(f"encoders.{stage}.{block}", width, layers, norms)
@@ -134,6 +199,7 @@ def _nafnet(spec: NAFNetSpec, layers: _Layers, norms: _Layers) -> Iterator[Param
         width //= 2
         for block in range(blocks):
             yield from _naf_block(f"decoders.{stage}.{block}", width, layers, norms)
+    yield from layers.conv("ending", width, 3, 3)
 
 
 def _naf_block(name: str, channels: int, layers: _Layers, norms: _Layers) -> Iterator[Parameter]:
@@ -223,7 +289,7 @@ def _unet(spec: UNetSpec, layers: _Layers, norms: _Layers) -> Iterator[Parameter
 
 
 def _compact(spec: CompactSpec, layers: _Layers, norms: _Layers) -> Iterator[Parameter]:
-    slopes = _Layers(layers.p if spec.tunable_slopes else 0, spec.formulation)
+    slopes = replace(layers, p=layers.p if spec.tunable_slopes else 0)
     for place in range(spec.blocks + 1):
         yield from layers.conv(f"body.{2 * place}", spec.channels if place else 3, spec.channels, 3)
         yield from slopes.free(f"body.{2 * place + 1}.weight", (spec.channels,))

@@ -7,7 +7,7 @@ meanings of these keywords stand once, in the fields of the specification (`tuna
 import inspect
 import textwrap
 from types import GenericAlias
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -103,6 +103,8 @@ def _bare(annotation: Any) -> Any:
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _bare(parts[0])
+    if origin is Union:
+        return Union[tuple(_bare(part) for part in parts)]  # noqa: UP007  of as many as there are
     return GenericAlias(origin, tuple(_bare(part) for part in parts)) if origin in (list, tuple) else annotation
 
 

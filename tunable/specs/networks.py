@@ -26,10 +26,17 @@ MOST_WINDOW = 64  # pixels a side; attention holds the fourth power of it for ev
 _Channels = Annotated[int, Field(ge=1, le=MOST_CHANNELS)]
 _Some = Annotated[int, Field(ge=1, le=MOST_BLOCKS)]
 _Any = Annotated[int, Field(ge=0, le=MOST_BLOCKS)]
+_Pattern = Annotated[str, Field(min_length=1, max_length=1000)]
 _Anchored = Annotated[float, Field(allow_inf_nan=False)]
 
 
 NOT_ARGUMENTS = {"name", "tunable"}  # what only a recipe says: the class, and whether num_objectives is 0
+
+
+class Last(Section):
+    """The last layers of a network, those nearest to its output."""
+
+    last: int = Field(ge=1, le=10**6)
 
 
 class NetworkBase(Section):
@@ -50,6 +57,11 @@ class NetworkBase(Section):
     )
     bump: bool = Field(
         default=False, description="Whether each pair of objectives has kernels, weighed by the product of the two."
+    )
+    where: Literal["all"] | Last | Annotated[list[_Pattern], Field(min_length=1, max_length=100)] = Field(
+        default="all",
+        description='Which layers are tunable: "all", {"last": N}, or patterns of their names, such as ["body.3.*"]. '
+        "The others are ordinary.",
     )
 
     @model_validator(mode="after")
