@@ -10,7 +10,7 @@ VERSION = runpy.run_path(str(HERE / "tunable" / "version.py"))["__version__"]
 TORCH = ["torch>=2.10"]
 MINDSPORE = ["mindspore>=2.10,<2.11"]
 ONNX = ["onnx>=1.18", "ml_dtypes<0.6", "onnxruntime", "onnxscript"]  # a newer ml_dtypes wants numpy 2
-TEST = ["pytest", "pytest-xdist", "hypothesis", "ruff", "basedpyright", "setuptools", *ONNX]
+TEST = ["pytest", "pytest-xdist", "hypothesis", "ruff", "basedpyright", "setuptools", "playwright", *ONNX]
 
 setup(
     name="tunable-convolutions",

@@ -1,4 +1,4 @@
-"""`tunable demo`: train a small tunable denoiser in both frameworks, restore, verify, and leave a page.
+"""`tunable demo`: train a small tunable denoiser in both frameworks, restore, verify, and leave a page with sliders.
 
 Each framework trains in a process of its own, as a user would run it (`tunable train`), one after the
 other: an environment switch of one cannot slow the other.
@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,15 +28,17 @@ from tunable.evaluation import metrics
 from tunable.evaluation.measuring import PROTOCOL, evaluate, summarise
 from tunable.files import write_text
 from tunable.images.contact_sheets import contact_sheet
-from tunable.images.pictures import from_network, read, to_network, write
+from tunable.images.pictures import from_network, read, to_floats, to_levels, to_network, write
 from tunable.omega import format_omega, line
 from tunable.reports import certificate as certificate_report
-from tunable.reports import charts, page, tables
+from tunable.reports import charts, live, page, tables
+from tunable.specs.reading import load_recipe
 from tunable.training.interrupts import run_child
 
 RECIPE = Path(__file__).parent.parent / "demo.yaml"
 SIGMAS = (15, 25)
 SHOWN_SIGMA = 25
+SETTINGS = 5  # of omega, from (0, 1) to (1, 0)
 CROP = 200  # pixels of each picture on the contact sheet
 
 
@@ -69,7 +72,8 @@ def run(args: argparse.Namespace) -> int:
     with _timed(times, "restoring and measuring"):
         models = [load(out / name / "model.safetensors", name) for name in backends]
         summaries = {model.backend.name: _evaluate(model, out) for model in models}
-        write(out / "sweep.png", _sheet(models[0]))
+        shown = [_shown(models[0], index) for index in range(len(BUNDLED_TEST))]
+        write(out / "sweep.png", _sheet(shown))
         curves = {
             name: np.loadtxt(out / name / "log.csv", delimiter=",", skiprows=1, ndmin=2)[:, 2] for name in backends
         }
@@ -81,7 +85,9 @@ def run(args: argparse.Namespace) -> int:
         )
     certificate.subject["command line"] = shlex.join(["tunable", *args.words])
     certificate_report.print_table(certificate)
-    write_text(out / "index.html", _page(out, backends, summaries, certificate, times, len(curves[backends[0]])))
+    write_text(
+        out / "index.html", _page(out, backends, summaries, certificate, times, len(curves[backends[0]]), shown[0])
+    )
     logging.info("demo: open %s", out / "index.html")
     if not certificate.passed:
         raise CheckFailed(f"the parity certificate failed; see {out / 'index.html'}")
@@ -108,22 +114,72 @@ def _train(name: str, out: Path, steps: int | None) -> None:
 
 def _evaluate(model: Model, out: Path) -> list[dict]:
     with progress(f"evaluate ({model.backend.name})", every=0.25) as report:
-        rows = evaluate(model, bundled(BUNDLED_TEST), line(5), SIGMAS, progress=report)
+        rows = evaluate(model, bundled(BUNDLED_TEST), line(SETTINGS), SIGMAS, progress=report)
     summary = summarise(rows)
     tables.write(out / model.backend.name, rows, summary, model)
     return summary
 
 
-def _sheet(model: Model) -> np.ndarray:
-    rows, omegas = [], line(5)
-    for index, path in enumerate(bundled(BUNDLED_TEST)):
-        clean = read(path)
-        degraded = protocol_degraded(clean, SHOWN_SIGMA, index)
-        top, left = ((side - CROP) // 2 for side in clean.shape[:2])
+class _Shown(NamedTuple):
+    """A picture of the page, all (H, W, 3) and not clipped; lists are of the settings `line(SETTINGS)`.
+
+    Attributes:
+        clean: the truth.
+        degraded: the input.
+        restored: what the network makes of it.
+        blended: the last of `restored`, with as much of the noise put back as the noise objective wants.
+        targets: what it wants.
+    """
+
+    clean: np.ndarray
+    degraded: np.ndarray
+    restored: list[np.ndarray]
+    blended: list[np.ndarray]
+    targets: list[np.ndarray]
+
+
+def _shown(model: Model, index: int) -> _Shown:
+    clean, omegas, recipe = read(bundled(BUNDLED_TEST)[index]), line(SETTINGS), load_recipe(RECIPE)
+    degraded = protocol_degraded(clean, SHOWN_SIGMA, index)
+    restored = [from_network(model.run(to_network(degraded), omega)) for omega in omegas]
+    blended, targets = (
+        [metrics.target(picture, degraded, recipe, 1, omega) for omega in omegas] for picture in (restored[-1], clean)
+    )
+    return _Shown(clean, degraded, restored, blended, targets)
+
+
+def _sheet(shown: Sequence[_Shown]) -> np.ndarray:
+    rows = []
+    for picture in shown:
+        top, left = ((side - CROP) // 2 for side in picture.clean.shape[:2])
         crop = (slice(top, top + CROP), slice(left, left + CROP))
-        restored = [from_network(model.run(to_network(degraded), omega))[crop] for omega in omegas]
-        rows.append([degraded[crop], *restored, clean[crop]])
-    return contact_sheet(rows, ["noisy input", *(format_omega(omega) for omega in omegas), "truth"])
+        rows.append([each[crop] for each in (picture.degraded, *picture.restored, picture.clean)])
+    return contact_sheet(rows, ["noisy input", *map(format_omega, line(SETTINGS)), "truth"])
+
+
+def _figures(shown: _Shown) -> list[live.Figure]:
+    """The blend, which the page computes, beside the network's own settings; the knob of both is that of the noise."""
+    knob = live.Knob("noise (ω₂)", "remove the noise", "keep the noise", start=0.5)
+    base, input = shown.blended[-1], shown.degraded
+    labels = [f"ω = {format_omega(omega)}" for omega in line(SETTINGS)]
+    return [
+        live.blend(
+            "Blend with the input, at every position", base, shown.blended[0][None] - base, [knob], before=input
+        ),
+        live.settings(
+            f"The network itself, at {SETTINGS} settings", shown.restored[::-1], labels[::-1], knob, before=input
+        ),
+    ]
+
+
+def _blend_table(shown: _Shown) -> list[dict]:
+    """PSNR_eta of both figures at the network's settings, of pictures of 8 bits."""
+    rows = []
+    for i, omega in enumerate(line(SETTINGS)):
+        pair = (to_floats(to_levels(pictures[i])) for pictures in (shown.blended, shown.restored))
+        psnr_eta = [metrics.psnr(picture, shown.targets[i]) for picture in pair]
+        rows.append({"omega": format_omega(omega), "psnr_eta": psnr_eta})
+    return rows
 
 
 def _noisy_psnr() -> float:
@@ -141,6 +197,7 @@ def _page(
     certificate: Certificate,
     times: dict[str, float],
     steps: int,
+    shown: _Shown,
 ) -> str:
     means = {name: [row for row in summary if row["sigma"] == "mean"] for name, summary in summaries.items()}
     table = [
@@ -159,6 +216,8 @@ def _page(
         steps=steps,
         sigma=SHOWN_SIGMA,
         sigmas=SIGMAS,
+        figures=_figures(shown),
+        blends=_blend_table(shown),
         sheet=page.embedded(out / "sweep.png"),
         curves=page.embedded(out / "loss.png"),
         table=table,

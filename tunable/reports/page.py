@@ -6,8 +6,13 @@ from typing import Any
 
 
 def embedded(path: str | Path) -> str:
-    """Return a PNG as a data URL."""
-    return "data:image/png;base64," + base64.b64encode(Path(path).read_bytes()).decode()
+    """Return a PNG file as a data URL."""
+    return png_url(Path(path).read_bytes())
+
+
+def png_url(content: bytes) -> str:
+    """Return the bytes of a PNG as a data URL."""
+    return "data:image/png;base64," + base64.b64encode(content).decode()
 
 
 def render(template: str, **values: Any) -> str:
