@@ -5,8 +5,8 @@
 For one, two and three knobs a page is written whose base and differences are noise, which deflates badly. A browser
 opens it from the file and moves the first slider in every frame. `rounds.csv` gets both times of every move: of the
 page's own program (the sum, its conversion to 8 bits, and handing it to the canvas), and between two frames, which also
-holds what the browser does to show them. The table on standard output has the tenth percentile of their 60, which a busy
-machine delays least.
+holds what the browser does to show them. The table on standard output has the tenth percentile of their 60, which a
+busy machine delays least.
 """
 
 import argparse
