@@ -186,7 +186,7 @@ def test_a_base_says_what_its_subclass_lacks(twin):
         lambda: Bare(num_objectives=0): "Bare does not say what its layers are",
         lambda: Layered(num_objectives=0)(x): "Layered does not say what it computes",
         lambda: objectives.Objective().target({}, x): "Objective does not say what its target is",
-        lambda: twin.module("layers").Tunable(1, "base").fold(x): "Tunable has no ordinary form",
+        lambda: twin.module("layers").Tunable(1, Formulation()).fold(x): "Tunable has no ordinary form",
     }.items():
         with pytest.raises(TunableError, match=f"^{lacking}$"):
             call()

@@ -10,6 +10,7 @@ from tunable.commands.shared import add_json, print_json
 from tunable.errors import printable
 from tunable.omega import format_omega
 from tunable.parameters.specs import ParameterSpec
+from tunable.specs.formulations import KEYS
 from tunable.specs.recipe import Recipe
 from tunable.trained import describe
 from tunable.training.checkpoints import changes
@@ -57,7 +58,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _lines(header: storage.Header, facts: dict):
-    arguments = ", ".join(f"{key} {value}" for key, value in header.network.arguments().items())
+    fields, quiet = type(header.network).model_fields, {*KEYS, "where"} - {"phi"}  # said where they change anything
+    arguments = ", ".join(
+        f"{key} {value}"
+        for key, value in header.network.arguments().items()
+        if key not in quiet or value != fields[key].default
+    )
     yield "network", f"{header.network.name}, {'tunable' if header.network.tunable else 'plain'}: {arguments}"
     if header.objectives:
         ranges = zip(header.objectives, header.omega_range, strict=True)
