@@ -35,6 +35,7 @@ setup(
     package_data={
         "tunable": ["py.typed", "*.yaml", "reports/templates/*.j2"],
         "tunable.configs": ["*.yaml", "*/*.yaml"],
+        "tunable.models": ["*.safetensors", "*.md"],
         "torch_impl": ["py.typed"],
         "mindspore_impl": ["py.typed"],
     },

@@ -84,7 +84,7 @@ def prepare(at, weights_file, backend, recipe_values):
     weights("missing.safetensors", lambda tensors: tensors.pop("tail.bias"))
     weights("extra.safetensors", lambda tensors: tensors.update(more=np.zeros(1, np.float32)))
     weights("shape.safetensors", lambda tensors: tensors.update({"tail.bias": np.zeros((3, 4), np.float32)}))
-    weights("half.safetensors", lambda tensors: tensors.update({"tail.bias": tensors["tail.bias"].astype(np.float16)}))
+    weights("wide.safetensors", lambda tensors: tensors.update({"tail.bias": tensors["tail.bias"].astype(np.float64)}))
     words = ["train", str(at / "recipe.yaml"), "--backend", backend.name, "--out", str(at / "run")]
     assert main(words) == 0
     path("damaged/checkpoints/step-00000001.safetensors", whole[:50])

@@ -120,7 +120,7 @@ WEIGHTS = [
         ("missing.safetensors", ["missing.safetensors lacks tensor 'tail.bias'"]),
         ("extra.safetensors", ["extra.safetensors has a tensor 'more'"]),
         ("shape.safetensors", ["shape.safetensors", "tensor 'tail.bias'", "(3, 4)", "(3, 3)"]),
-        ("half.safetensors", ["half.safetensors", "tensor 'tail.bias'", "float16", "float32"]),
+        ("wide.safetensors", ["wide.safetensors", "tensor 'tail.bias'", "float64", "float32"]),
     )
     if verb != "info" or "tensor" not in str(fragments) and "finite" not in str(fragments)
 ] + [
@@ -209,7 +209,7 @@ def test_a_broken_framework(error, refuses, monkeypatch):
     ("words", "fragment"),
     [
         (["trian"], "unknown verb 'trian' (did you mean 'train'?)"),
-        (["info", "absent"], "tunable info: no such weights file: absent\n"),
+        (["info", "./absent"], "tunable info: no such weights file: ./absent\n"),
         (["train", "configs/denoise/absent.yaml", "--out", "x"], "cannot read recipe"),
     ],
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tunable.errors import RecipeError
+from tunable.models import MODELS
 from tunable.specs.reading import load_recipe, shipped_recipes
 
 ROOT = Path(__file__).parent.parent
@@ -50,6 +51,15 @@ def test_the_wheel_holds_every_recipe(installed):
     assert len(lines) == len(shipped_recipes())
     for line, name in zip(lines, shipped_recipes(), strict=True):
         assert line.startswith(f"({name!r}, ") and f"/site/tunable/configs/{name}.yaml" in line
+
+
+def test_the_wheel_holds_every_model_and_its_card(installed):
+    program = "from tunable.models import MODELS; print(*(f'{m.path} {m.card}' for m in MODELS.values()), sep='\\n')"
+    lines = installed("-c", program).splitlines()
+    assert len(lines) == len(MODELS)
+    for line in lines:
+        for path in map(Path, line.split()):
+            assert path.parent.parent.parent.name == "site" and path.stat().st_size > 1000
 
 
 def test_the_wheel_says_that_it_is_typed(installed):

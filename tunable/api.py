@@ -17,6 +17,7 @@ from tunable.evaluation.measuring import evaluate as measure
 from tunable.exports.judging import Report, checked_export
 from tunable.images.pictures import Picture, from_network, read_picture, to_levels, to_network, write_frames
 from tunable.images.tiling import run_tiled
+from tunable.models import find
 from tunable.response import KnobCertificate, Tolerances, certify
 from tunable.specs.reading import load_recipe
 from tunable.specs.recipe import Recipe
@@ -169,7 +170,7 @@ def verify(
     """Judge the frameworks on the tunable network in a weights file, as `tunable verify` does.
 
     Args:
-        path: a weights file of a tunable network.
+        path: a weights file of a tunable network, or the name of a model that ships.
         backends: the frameworks to compare; None: all that are installed.
         points: of a grid of omega along each axis.
         exports: formats, "onnx" and "mindir", whose files are judged too.
@@ -185,7 +186,7 @@ def verify(
     names = list(requested() if backends is None else backends)
     options = {"exports": exports, "record": record, "against": against}
     chosen = [get_framework(name) for name in names]
-    certificate = judge(path, chosen, points=points, **options)
+    certificate = judge(find(path), chosen, points=points, **options)
     given = {"backends": names, "points": None if against else points, **options}
     written = {name: str(value) if isinstance(value, Path) else value for name, value in given.items() if value}
     words = [repr(str(path)), *(f"{name}={value!r}" for name, value in written.items())]

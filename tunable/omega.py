@@ -100,6 +100,19 @@ def parse_omega(text: str, objectives: Sequence[str]) -> np.ndarray:
     return check_omega(values, objectives)
 
 
+def of_strength(strength: float, objectives: Sequence[str]) -> np.ndarray:
+    """Return the omega (2,) that cleans by a strength in 0..100: fidelity s/100, noise 1 - s/100.
+
+    Raises:
+        OmegaError: for a network whose objectives are others.
+    """
+    values = {"fidelity": strength / 100, "noise": 1 - strength / 100}
+    if set(objectives) != set(values):
+        p, names = _named(objectives)
+        raise OmegaError(f"a strength is for a network whose knobs are fidelity and noise; this one has {p}{names}")
+    return check_omega([values[name] for name in objectives], objectives)
+
+
 def _in_order(text: str, parts: list[str], objectives: Sequence[str]) -> list[str]:
     """The values of "b=2, a=1" in the order of the names."""
     values: dict[str, str] = {}

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from tunable.backends.protocol import Framework, Opener, Runtime
 from tunable.backends.registry import backend_for, default_backend, get_framework, get_opener, get_runtime
 from tunable.errors import BackendError, OmegaError, TunableError, shown
+from tunable.models import find
 from tunable.omega import check_omega
 from tunable.weights import storage
 
@@ -175,7 +176,7 @@ def load(
     """Load a weights file into a framework, or an exported file: .onnx, .mindir.
 
     Args:
-        path: the file; of weights, also a checkpoint of a run.
+        path: the file; of weights, also a checkpoint of a run; or the name of a model that ships, such as "denoise".
         backend: a name, or a backend that exists already; None: "onnx" for .onnx, "mindspore" for .mindir, else the
             first framework that is installed.
         device: as `tunable.backends.registry.get_runtime`.
@@ -189,6 +190,7 @@ def load(
         BackendError: for a backend that is missing.
         TunableError: for a backend that cannot open this file.
     """
+    path = find(path)
     opener = backend_for(path)
     if opener is None:
         return load_weights(path, backend, device, mode)

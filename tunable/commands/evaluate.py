@@ -13,6 +13,7 @@ from tunable.commands.shared import (
     add_extrapolate,
     add_json,
     add_max_pixels,
+    add_model,
     at_least,
     model_of,
     numbers,
@@ -36,7 +37,7 @@ EXAMPLES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments and options of `tunable evaluate`."""
-    parser.add_argument("model", metavar="MODEL", help="A weights file, a checkpoint of a run, or an exported file.")
+    add_model(parser)
     parser.add_argument(
         "--data",
         required=True,

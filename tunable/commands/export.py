@@ -10,6 +10,7 @@ from tunable.commands.shared import (
     add_backend,
     add_extrapolate,
     add_json,
+    add_model,
     print_json,
     read_omega,
     warn_of_untrained,
@@ -17,6 +18,7 @@ from tunable.commands.shared import (
 from tunable.errors import TunableError, shown
 from tunable.exports.judging import FORMS, SUFFIXES, checked_export, targets
 from tunable.files import check_writable
+from tunable.models import find
 from tunable.tolerances import TOLERANCES
 
 EXAMPLES = (
@@ -27,7 +29,7 @@ EXAMPLES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments and options of `tunable export`."""
-    parser.add_argument("model", metavar="MODEL", help="A weights file, or a checkpoint of a run.")
+    add_model(parser, "A weights file, or a checkpoint of a run")
     parser.add_argument(
         "--format",
         required=True,
@@ -81,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         omega = read_omega(args.omega, model.header, args.extrapolate)
         warn_of_untrained([omega], model.header)
     for path in targets(model, args.format, args.out) if args.format in SUFFIXES else ():
-        check_writable(path, args.model)
+        check_writable(path, find(args.model))
     report = checked_export(model, args.format, args.out, omega, form=args.form, half=args.float16, size=args.size)
     files = [str(path) for path in targets(model, args.format, args.out)]
     limit = TOLERANCES[report.limit].limit

@@ -9,11 +9,13 @@ from tunable.commands.shared import (
     FORM_OF_OMEGA,
     add_backend,
     add_extrapolate,
+    add_model,
     read_omega,
     warn_of_untrained,
 )
 from tunable.errors import TunableError
 from tunable.files import check_writable
+from tunable.models import find
 from tunable.omega import format_omega
 
 EXAMPLES = ("tunable fold runs/mini/model.safetensors --omega 0.7,0.3 -o plain.safetensors",)
@@ -21,7 +23,7 @@ EXAMPLES = ("tunable fold runs/mini/model.safetensors --omega 0.7,0.3 -o plain.s
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments and options of `tunable fold`."""
-    parser.add_argument("model", metavar="MODEL", help="A weights file of a tunable network.")
+    add_model(parser, "A weights file of a tunable network")
     parser.add_argument(
         "--omega",
         required=True,
@@ -46,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     several = len(args.omega) > 1
     paths = [out.with_stem(f"{out.stem}-{i}") for i in range(len(args.omega))] if several else [out]
     for path in paths:
-        check_writable(path, args.model)
+        check_writable(path, find(args.model))
     model = load(args.model, args.backend, args.device, args.mode)
     if not model.objectives:
         raise TunableError(f"{args.model} holds a plain network already: there is nothing to fold")

@@ -1,4 +1,7 @@
-"""`tunable info MODEL`: what a weights file or a checkpoint of a run is, without any framework; or an exported file."""
+"""`tunable info MODEL`: what a weights file or a checkpoint of a run is, without any framework; or an exported file.
+
+`tunable info --models` lists the models that ship.
+"""
 
 import argparse
 import itertools
@@ -6,8 +9,9 @@ import math
 
 from tunable.backends.model import load
 from tunable.backends.registry import backend_for
-from tunable.commands.shared import add_json, print_json
-from tunable.errors import printable
+from tunable.commands.shared import add_json, add_model, print_json
+from tunable.errors import TunableError, printable, shown
+from tunable.models import MODELS, Shipped, find, shipped
 from tunable.omega import format_omega
 from tunable.parameters.specs import ParameterSpec
 from tunable.specs.formulations import KEYS
@@ -16,23 +20,31 @@ from tunable.trained import describe
 from tunable.training.checkpoints import changes
 from tunable.weights import storage, vgg
 
-EXAMPLES = ("tunable info runs/mini/model.safetensors",)
+EXAMPLES = ("tunable info denoise", "tunable info runs/mini/model.safetensors", "tunable info --models")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments and options of `tunable info`."""
-    parser.add_argument("model", metavar="MODEL", help="A weights file, a checkpoint of a run, or an exported file.")
+    add_model(parser, needed=False)
+    parser.add_argument("--models", action="store_true", help="List the models that ship, which a name is enough for.")
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run `tunable info`, and return its exit status."""
-    exported = backend_for(args.model)
+    if args.models and args.model is not None:
+        raise TunableError(f"--models lists all that ship: it takes no MODEL, such as {shown(args.model)}")
+    if args.models:
+        return _list(args.json)
+    if args.model is None:
+        raise TunableError("wants MODEL, or --models for a list of those that ship (--help lists the arguments)")
+    path, known = find(args.model), shipped(args.model)
+    exported = backend_for(path)
     if exported:
-        tensors, header = None, load(args.model).header
+        tensors, header = None, load(path).header
     else:
-        tensors, header = storage.load(args.model)
-        storage.check_network(tensors, header, args.model)
+        tensors, header = storage.load(path)
+        storage.check_network(tensors, header, path)
     facts = {
         "network": header.network.model_dump(mode="json"),
         "objectives": header.objectives,
@@ -48,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         "folded_at": header.folded_at,
         "step": header.step,
         "history": header.history,
+        "card": known and str(known.card),
     }
     if args.json:
         print_json(facts)
@@ -85,6 +98,29 @@ def _lines(header: storage.Header, facts: dict):
     for before, now in itertools.pairwise(header.history):
         yield "history", f"from step {now['from']} on, {changes(before, now)}"
     yield "writer", header.writer
+    if facts["card"]:
+        yield "card", facts["card"]
+
+
+def _list(as_json: bool) -> int:
+    """Print what ships."""
+    facts = [_facts(model) for model in MODELS.values()]
+    if as_json:
+        print_json(facts)
+        return 0
+    for model in facts:
+        knobs = ", ".join(f"{name} {value:g}" for name, value in model["omega"].items())
+        megabytes = f"{model['bytes'] / 1e6:.1f} MB"
+        print(f"{model['name']:<13} {model['purpose']}; knobs {knobs}; {megabytes}; card {printable(model['card'])}")
+    return 0
+
+
+def _facts(model: Shipped) -> dict:
+    """A line of the list; `omega` holds the setting that is taken where none is asked for."""
+    _, header = storage.load(model.path)
+    size = model.path.stat().st_size
+    omega = dict(zip(header.objectives, model.omega, strict=True))
+    return {"name": model.name, "purpose": model.purpose, "omega": omega, "bytes": size, "card": str(model.card)}
 
 
 def _training_networks(recipe: Recipe) -> dict[str, str]:

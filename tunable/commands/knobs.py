@@ -8,6 +8,7 @@ from tunable.commands.shared import (
     add_backend,
     add_json,
     add_max_pixels,
+    add_model,
     as_json,
     at_least,
     model_of,
@@ -34,11 +35,7 @@ JSON = "knobs.json"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments and options of `tunable knobs`."""
     usual = Tolerances()
-    parser.add_argument(
-        "model",
-        metavar="MODEL",
-        help="A weights file, a checkpoint of a run, or an exported file, of a tunable network.",
-    )
+    add_model(parser, "A weights file, a checkpoint of a run, or an exported file, of a tunable network")
     parser.add_argument(
         "--data",
         required=True,

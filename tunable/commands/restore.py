@@ -5,8 +5,6 @@ import logging
 import math
 import os
 import re
-import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,9 @@ from tunable.commands.shared import (
     add_extrapolate,
     add_json,
     add_max_pixels,
+    add_model,
+    add_model_option,
+    add_strength,
     at_least,
     model_of,
     print_json,
@@ -32,7 +33,7 @@ from tunable.errors import DataError, TunableError, printable
 from tunable.files import check_writable, file_digest
 from tunable.images import encoders
 from tunable.images.contact_sheets import cell_sheet, contact_sheet, write_animation
-from tunable.images.folders import Listing, find, some
+from tunable.images.folders import Listing, find, named_apart, some
 from tunable.images.pictures import (
     WRITTEN,
     Picture,
@@ -47,13 +48,16 @@ from tunable.images.pictures import (
 )
 from tunable.images.restored import NAME, Record, made_in
 from tunable.images.tiling import BLENDED_TILE, DEFAULT_TILE, WHOLE, default_tile, run_tiled
-from tunable.omega import MOST_SHOWN, example, format_omega, sweep, tour
+from tunable.models import find as find_model
+from tunable.models import shipped
+from tunable.omega import MOST_SHOWN, check_omega, check_range, example, format_omega, of_strength, sweep, tour
 from tunable.version import __version__
 
 SHEET_PIXELS = 500_000_000  # of a contact sheet or all frames of an animation: 6 GB as floats
 _Settings = Sequence[Any]  # rows of a sheet, each of settings: omega (p,), or None of a plain network
 
 EXAMPLES = (
+    "tunable restore docs/images/noisy.jpg --model denoise --strength 70 -o restored.png",
     "tunable restore docs/results/denoise_mini/torch.safetensors docs/images/noisy.jpg --sweep 5",
     "tunable restore runs/mini/model.safetensors docs/images/noisy.jpg --omega 0.7,0.3 -o restored.png",
     "tunable restore runs/mini/model.safetensors my/photographs --omega 1,0 -o out --resume",
@@ -62,10 +66,11 @@ EXAMPLES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments and options of `tunable restore`."""
-    parser.add_argument(
-        "model", metavar="MODEL", help="A weights file, a checkpoint of a run, or an exported file (.onnx, .mindir)."
+    add_model(parser)
+    images = parser.add_argument(
+        "images", metavar="IMAGE", nargs="+", default=[], help="Pictures, or folders of pictures. Folders need -o."
     )
-    parser.add_argument("images", metavar="IMAGE", nargs="+", help="Pictures, or folders of pictures. Folders need -o.")
+    add_model_option(parser, images)
     parser.add_argument(
         "--recursive",
         action="store_true",
@@ -74,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--omega", metavar="A,B", help=f"The setting of the knobs. A plain network takes none. {FORM_OF_OMEGA}"
     )
+    add_strength(parser)
     parser.add_argument(
         "-o",
         "--out",
@@ -128,9 +134,11 @@ _NEUTRAL = (
     "words",  # the command as it was given
     "verb",
     "model",
+    "chosen",
     "images",
     "recursive",
     "omega",
+    "strength",
     "extrapolate",
     "out",
     "resume",
@@ -143,6 +151,8 @@ _NEUTRAL = (
 
 def run(args: argparse.Namespace) -> int:
     """Run `tunable restore`, and return its exit status."""
+    if args.chosen is not None:
+        args.model, args.images = args.chosen, [args.model, *args.images]
     paths, targets, folder = _plan(args)
     if args.resume and folder is None:
         raise TunableError("--resume goes on with a folder of restored pictures: name it with -o")
@@ -187,7 +197,7 @@ def _settings(args: argparse.Namespace, model: Model, omegas: _Settings) -> dict
     options = {key: value for key, value in vars(args).items() if key not in _NEUTRAL}
     backend = {"backend": model.backend.name, "device": model.backend.device, "mode": model.backend.mode}
     knobs = [[None if omega is None else omega.tolist() for omega in row] for row in omegas]
-    return {**options, **backend, "model": file_digest(args.model), "omega": knobs, "writer": __version__}
+    return {**options, **backend, "model": file_digest(find_model(args.model)), "omega": knobs, "writer": __version__}
 
 
 def _left(record: Record, paths: list[Path], targets: list[Path]) -> tuple[list[Path], list[Path]]:
@@ -286,12 +296,13 @@ def _omegas(args: argparse.Namespace, model: Model) -> _Settings:
     """The settings, in the rows of a sheet."""
     p = len(model.objectives)
     if not p:
-        if args.omega or args.sweep:
-            raise TunableError(f"{args.model} holds a plain network: it takes no --omega or --sweep")
+        if args.omega or args.sweep or args.strength is not None:
+            raise TunableError(f"{args.model} holds a plain network: it takes no --omega, --strength or --sweep")
         return [[None]]
+    given = [name for name in ("omega", "strength", "sweep") if getattr(args, name) is not None]
+    if len(given) > 1:
+        raise TunableError(f"give either --{given[0]} or --{given[1]}")
     if args.sweep:
-        if args.omega:
-            raise TunableError("give either --omega or --sweep")
         points, square = args.sweep
         if not args.animate:
             return sweep(p, points, square=square)
@@ -300,6 +311,12 @@ def _omegas(args: argparse.Namespace, model: Model) -> _Settings:
         return [tour(p, points)]
     if args.animate:
         raise TunableError("--animate wants --sweep N")
+    if args.strength is not None:
+        omega = of_strength(args.strength, model.objectives)
+        return [[omega if args.extrapolate else check_range(omega, model.header.omega_range)]]
+    known = shipped(args.model)
+    if args.omega is None and known and known.omega:
+        return [[check_omega(known.omega, model.objectives)]]
     if not args.omega:
         raise TunableError(
             f"--omega is needed: {p} values for {', '.join(model.objectives)}, such as {example(model.objectives)}"
@@ -371,29 +388,11 @@ def _one(args: argparse.Namespace, out: Path) -> Path:
 
 
 def _targets(args: argparse.Namespace, places: list[Path]) -> list[Path]:
-    """The file that each picture becomes; where several would become one, their suffix or a number is in its name."""
+    """The file that each picture becomes; says where several would become one."""
     ending = "_restored.png" if not args.sweep else "_sweep.webp" if args.animate else "_sweep.png"
-    targets = [place.with_name(place.stem + ending) for place in places]
-    counts = Counter(map(_key, targets))
-    taken = {key for key, number in counts.items() if number == 1}
-    renamed = []
-    for i, place in enumerate(places):
-        if counts[_key(targets[i])] == 1:
-            continue
-        name, number = place.name, 1
-        while _key(target := place.with_name(name + ending)) in taken:
-            number += 1
-            name = f"{place.name}-{number}"
-        taken.add(_key(target))
-        targets[i] = target
-        renamed.append(target.name)
+    targets, renamed = named_apart(places, ending)
     if renamed:
         logging.info(
             "%d pictures would share their names with others: theirs keep the suffix (%s)", len(renamed), some(renamed)
         )
     return targets
-
-
-def _key(path: Path) -> str:
-    """What a file system may take as the same: names equal but for case, or for the form of their accents."""
-    return unicodedata.normalize("NFC", str(path)).casefold()

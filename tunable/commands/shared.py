@@ -16,6 +16,7 @@ from tunable.backends.registry import BACKENDS
 from tunable.errors import shown
 from tunable.images.folders import some
 from tunable.images.pictures import MAX_PIXELS
+from tunable.models import MODELS
 from tunable.omega import check_range, format_omega, parse_omega
 from tunable.specs.schema import MOST
 from tunable.trained import describe, doubt
@@ -25,6 +26,65 @@ FORM_OF_OMEGA = (
     "Give one value per objective, in order (0.7,0.3) or by name (noise=0.3,fidelity=0.7). `tunable info` says where "
     "the network was trained; elsewhere a warning is given."
 )
+
+
+def add_model(
+    parser: argparse.ArgumentParser,
+    what: str = "A weights file, a checkpoint of a run, or an exported file (.onnx, .mindir)",
+    *,
+    needed: bool = True,
+) -> None:
+    """Add the argument MODEL, which is `what` or a name; one that is not `needed` is None where it is left out."""
+    names = f"{what}; or the name of a model that ships ({', '.join(MODELS)})."
+    parser.add_argument("model", metavar="MODEL", nargs=None if needed else "?", help=names)
+
+
+class _ByOption(argparse.Action):
+    """--model: the word in MODEL's place is a picture, and no other has to follow."""
+
+    def __init__(self, *words: Any, images: argparse.Action, **options: Any) -> None:
+        super().__init__(*words, **options)
+        self.images = images
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
+        self.images.required = False
+        setattr(namespace, self.dest, values)
+
+
+def add_model_option(parser: argparse.ArgumentParser, images: argparse.Action) -> None:
+    """Add --model, whose value is `args.chosen`, to a verb with the arguments MODEL and `images`, IMAGE or more.
+
+    Where it is given, `args.model` is the first picture, and `args.images` are the others, which there need not be.
+    """
+    parser.add_argument(
+        "--model",
+        dest="chosen",
+        action=_ByOption,
+        images=images,
+        metavar="MODEL",
+        help="The model, named here instead of first. Every other word is then a picture.",
+    )
+
+
+def add_strength(parser: argparse.ArgumentParser) -> None:
+    """Add --strength."""
+    parser.add_argument(
+        "--strength",
+        type=_strength,
+        metavar="S",
+        help="How strongly to clean, 0 to 100, by a network whose knobs are fidelity and noise. It sets fidelity to "
+        "S/100 and noise to 1 - S/100.",
+    )
+
+
+def _strength(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"wants a number from 0 to 100, not {shown(text)}")
+    return value
 
 
 def add_backend(parser: argparse.ArgumentParser, *, exported: bool = True) -> None:

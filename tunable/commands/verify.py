@@ -7,10 +7,11 @@ import shlex
 from tunable.backends.registry import BACKENDS, get_framework, requested
 from tunable.certificate import verify
 from tunable.certificate.sentences import summary
-from tunable.commands.shared import add_json, at_least, print_json
+from tunable.commands.shared import add_json, add_model, at_least, print_json
 from tunable.errors import CheckFailed, TunableError
 from tunable.exports.onnx_files import missing_packages, require_onnx
 from tunable.files import check_writable, write_text
+from tunable.models import find
 from tunable.reports import certificate as report
 
 EXPORTS = ("onnx", "mindir")  # formats whose files are run beside the frameworks
@@ -25,7 +26,7 @@ EXAMPLES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments and options of `tunable verify`."""
-    parser.add_argument("model", metavar="MODEL", help="A weights file of a tunable network.")
+    add_model(parser, "A weights file of a tunable network")
     parser.add_argument(
         "--backends",
         metavar="A,B",
@@ -76,10 +77,10 @@ def run(args: argparse.Namespace) -> int:
         raise TunableError(f"--grid {args.grid} has no meaning with --against: the pack says which omega are judged")
     for path in (args.html, args.record):
         if path:
-            check_writable(path, args.model, *filter(None, [args.against]))
+            check_writable(path, find(args.model), *filter(None, [args.against]))
     backends = [get_framework(name) for name in names]
     certificate = verify(
-        args.model,
+        find(args.model),
         backends,
         points=args.grid or 5,
         exports=exports,

@@ -1,6 +1,8 @@
 """Folders of pictures: which pictures a folder holds, and what of it is left out."""
 
 import os
+import unicodedata
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,6 +106,38 @@ def _walk(folder: Path, closed: Callable, without: Path | None) -> Iterator[tupl
         seen.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield Path(place), names
+
+
+def named_apart(places: list[Path], ending: str) -> tuple[list[Path], list[str]]:
+    """Name a file beside each place: its stem and an ending; where several would share a name, also the suffix.
+
+    Args:
+        places: paths of pictures.
+        ending: of the files, such as "_restored.png".
+
+    Returns:
+        The files, all different, and the names of those that keep their suffix, or a number besides.
+    """
+    targets = [place.with_name(place.stem + ending) for place in places]
+    counts = Counter(map(_key, targets))
+    taken = {key for key, number in counts.items() if number == 1}
+    renamed = []
+    for i, place in enumerate(places):
+        if counts[_key(targets[i])] == 1:
+            continue
+        name, number = place.name, 1
+        while _key(target := place.with_name(name + ending)) in taken:
+            number += 1
+            name = f"{place.name}-{number}"
+        taken.add(_key(target))
+        targets[i] = target
+        renamed.append(target.name)
+    return targets, renamed
+
+
+def _key(path: Path) -> str:
+    """What a file system may take as the same: names equal but for case, or for the form of their accents."""
+    return unicodedata.normalize("NFC", str(path)).casefold()
 
 
 def counted(number: int) -> str:

@@ -39,10 +39,7 @@ MOST_HEADER = 2**24  # bytes of a header in JSON: as many as 100,000 tensors nee
 FAMILY = FORMAT.partition("/")[0]  # how all formats of this project begin
 DIGEST = "digest"  # the metadata that holds what `digest` found when the file was written
 
-
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
-
-
 _OTHERS_HINT = " (weights of other programs: tunable convert)"
 
 
@@ -316,11 +313,12 @@ def digest(tensors: Tensors, metadata: dict[str, str] | None = None) -> str:
 
 
 def load(path: str | Path) -> tuple[Tensors, Header]:
-    """Read a weights file, or the weights in a run's checkpoint: its tensors and its header. Raises CheckpointError."""
+    """Read a weights file, or a run's checkpoint: tensors (float16 as float32) and header. Raises CheckpointError."""
     tensors, metadata = load_tensors(path)
     if metadata.get("format") == STATE_FORMAT:
         return _weights_of_run(tensors, metadata, path)
-    return tensors, Header.from_metadata(metadata, path)
+    halves = {name: value.astype(np.float32) for name, value in tensors.items() if value.dtype == np.float16}
+    return {**tensors, **halves}, Header.from_metadata(metadata, path)
 
 
 def _weights_of_run(tensors: Tensors, metadata: dict[str, str], path: str | Path) -> tuple[Tensors, Header]:

@@ -1,0 +1,96 @@
+"""A knob for strength on a plain denoiser: the blend with the input, inside a tunable network, exactly.
+
+    python tools/strength_model.py runs/unet/model.safetensors -o tunable/models/denoise.safetensors --float16
+
+The plain U-Net returns z + net(z), where net ends in the convolution `tail`. The tunable one returns
+
+    z + (1 - nu omega_noise) net(z) = (1 - nu omega_noise) plain(z) + nu omega_noise z
+
+which is the best answer to the objective `noise` that this denoiser can give (docs/models.md). Its `tail` alone
+depends on omega: its kernel and its bias are those of the plain network, scaled by 1 - nu omega_noise. Nothing is
+trained here. With --float16 the kernels in front of `tail` are stored in 16 bits, for a file of half the size.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tunable.arrays import Tensors
+from tunable.errors import TunableError
+from tunable.parameters.layouts import layout
+from tunable.specs.networks import Last
+from tunable.specs.objectives import NoisePreservation
+from tunable.trained import Part
+from tunable.weights import storage
+from tunable.weights.storage import Header
+
+LAST = "tail"
+
+
+def strength_header(plain: Header) -> Header:
+    """The header of the tunable network: what trained the plain one, and the line on which the knob is exact."""
+    recipe = plain.known_recipe()
+    if plain.network.name != "unet" or plain.objectives or recipe is None:
+        raise TunableError("wants the weights of a plain unet, with the recipe that trained it")
+    names = tuple(objective.name for objective in recipe.objectives)
+    if [(each.name, each.kind) for each in recipe.objectives] != [("fidelity", "rec"), ("noise", "noise")]:
+        raise TunableError(f"wants a recipe with the objectives fidelity (rec) and noise (noise), not {names}")
+    changes = {"tunable": True, "phi": "base", "differences": "scale", "where": Last(last=1)}
+    return Header(
+        plain.network.model_copy(update=changes),
+        names,
+        ((0.0, 1.0),) * 2,
+        recipe,
+        writer=f"{Header.writer}, tools/strength_model.py on weights of {plain.writer}",
+        history=plain.history,
+        trained=(Part(omega="sum 1", share=1),),
+    )
+
+
+def strength_tensors(plain: Tensors, header: Header) -> Tensors:
+    """The tensors of the tunable network: those of the plain one, and the differences of its last convolution."""
+    tensors = {}
+    noise = next(each for each in header.known_recipe().objectives if isinstance(each, NoisePreservation))
+    place = header.objectives.index(noise.name)
+    for name, shape in layout(header.network, header.num_objectives):
+        if not name.startswith(f"{LAST}."):
+            tensors[name] = plain[name]
+            continue
+        value = tensors[name] = np.zeros(shape, np.float32)  # (2, 3) gain; base and two differences (3, 3) bias
+        if name == f"{LAST}.gain":
+            value[place] = -noise.nu
+        else:
+            value[0] = plain[name]
+        if name == f"{LAST}.bias":
+            value[1 + place] = -noise.nu * plain[name]
+    return tensors
+
+
+def halved(tensors: Tensors) -> Tensors:
+    """Kernels in front of `tail` in float16; all else as it is, so that the blend stays exact."""
+    kernels = {name for name in tensors if name.endswith(".weight") and not name.startswith(f"{LAST}.")}
+    return {name: value.astype(np.float16) if name in kernels else value for name, value in tensors.items()}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("plain", type=Path, help="the weights file of a plain unet that removes noise")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="the weights file to write, *.safetensors")
+    parser.add_argument("--float16", action="store_true", help="store the kernels in front of `tail` in 16 bits")
+    args = parser.parse_args()
+    try:
+        plain, header = storage.load(args.plain)
+        header = strength_header(header)
+        tensors = strength_tensors(plain, header)
+        storage.save(args.out, halved(tensors) if args.float16 else tensors, header)
+    except TunableError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"wrote {args.out}: {args.out.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
