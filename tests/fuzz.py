@@ -119,7 +119,7 @@ def recipe_values(folder: Path, rng):
     for _ in range(int(rng.integers(1, 4))):
         values = structured(values, rng)
     recipe = parse(values)
-    assert parse(recipe.to_dict()) == recipe
+    assert parse(recipe.to_dict()).to_dict() == recipe.to_dict()  # which leaves out what no objective uses
 
 
 def override(folder: Path, rng):
