@@ -315,42 +315,6 @@ def test_sharpening_needs_room_for_its_borders(values, refused):
         parse(values)
 
 
-def test_ms_ssim_needs_room_for_its_scales(values, refused):
-    """11 pixels at the last of five scales: 176; half as many go into a network that enlarges twice."""
-    values["objectives"] = [{"name": "a", "kind": "rec", "distance": "ms_ssim"}]
-    for patch, network in ((176, {"name": "resnet"}), (88, {"name": "resnet", "upscale": 2})):
-        if "upscale" in network:
-            values["data"]["degradation"] = [{"kind": "bicubic", "scale": 2}]
-        values["network"], values["data"]["patch"] = network, patch
-        parse(values)
-        values["data"]["patch"] -= 1
-        with refused(RecipeError, "objective a needs clean patches of at least 176", f"data.patch must be {patch} or"):
-            parse(values)
-
-
-@pytest.mark.parametrize(
-    ("objectives", "fragments"),
-    [
-        ([{"kind": "noise"}], ["objective o0 wants residual: full, not keep"]),
-        ([{"kind": "noise", "residual": "remove"}], ["objective o0 wants residual: full, not remove"]),
-        ([{"kind": "noise", "residual": "full"}, {"kind": "blur", "noise_objective": "o0"}], ["kind blur (o1)"]),
-        ([{"kind": "rec"}, {"kind": "rec", "distance": "l2"}], ["one distance", "o0 l1, o1 l2"]),
-        (
-            [{"kind": "rec"}, {"kind": "noise", "residual": "full", "space": "luma"}],
-            ["space rgb everywhere or nowhere", "o0 rgb, o1 luma"],
-        ),
-        ([{"kind": "style", "image": "x.png"}], ["wants an objective of kind rec or noise"]),
-    ],
-)
-def test_targets_without_a_mean(objectives, fragments, values, refused):
-    values["vgg"] = {"seed": 0}
-    values["objectives"] = [{"name": f"o{i}", **objective} for i, objective in enumerate(objectives)]
-    assert parse(values).shared_targets == ()
-    values["loss"] = {"combine": "targets"}
-    with refused(RecipeError, "loss.combine: targets", *fragments):
-        parse(values)
-
-
 @pytest.mark.parametrize("key", ["task", "network", "objectives", "data", "steps"])
 def test_what_a_recipe_must_say(key, values, refused):
     del values[key]

@@ -17,13 +17,10 @@ from mindspore_impl.ops.attention import (
     to_windows,
 )
 from mindspore_impl.ops.convolution import (
-    ORDINARY,
-    OrdinaryConv,
     conv,
     conv_transpose,
     form_of,
     linear,
-    ordinary_conv,
     pad,
     with_bias,
     with_low_rank_outputs,
@@ -42,6 +39,7 @@ from mindspore_impl.ops.kernels import (
 )
 from mindspore_impl.ops.memory import MOST_PIXELS, MOST_SIZES, Sizes, forget_graphs, make_room
 from mindspore_impl.ops.norms import global_mean, normalise, per_sample_mean, scale_and_shift
+from mindspore_impl.ops.ordinary import ORDINARY, OrdinaryConv, ordinary_conv
 from mindspore_impl.ops.parameters import assign, freeze, fresh_seed, parameter
 from mindspore_impl.ops.pixels import (
     channels_first,

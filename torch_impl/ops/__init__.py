@@ -7,12 +7,10 @@ from torch_impl.ops import startup  # noqa: F401  before all else: it prepares t
 from torch_impl.ops.attention import bmm, from_windows, relative_bias, roll, shift_mask, softmax, split, to_windows
 from torch_impl.ops.compiling import compile_every_shape, is_backward, is_transformed, never_a_graph_of_its_own
 from torch_impl.ops.convolution import (
-    ORDINARY,
     conv,
     conv_transpose,
     form_of,
     linear,
-    ordinary_conv,
     pad,
     with_bias,
     with_low_rank_outputs,
@@ -29,6 +27,7 @@ from torch_impl.ops.kernels import (
     with_scale,
 )
 from torch_impl.ops.norms import global_mean, normalise, per_sample_mean, scale_and_shift
+from torch_impl.ops.ordinary import ORDINARY, ordinary_conv
 from torch_impl.ops.parameters import freeze, fresh_seed
 from torch_impl.ops.pixels import (
     channels_first,

@@ -4,14 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from torch_impl.ops.kernels import aggregate, scales, stacked
 from tunable.forms import choose, kind_of
-
-# The framework's own layers with a weight and a bias that are started as kernels.
-ORDINARY = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
 
 
 def conv(
@@ -199,42 +195,6 @@ def with_bias(y: torch.Tensor, alpha: torch.Tensor, bias: torch.Tensor | None) -
 def pad(x: torch.Tensor, padding: tuple[int, ...], mode: str) -> torch.Tensor:
     """Pad x (N, C, *size) with `padding` pixels at both ends of every dimension; mode is `reflect` or `replicate`."""
     return functional.pad(x, [side for size in reversed(padding) for side in (size, size)], mode)
-
-
-def ordinary_conv(
-    in_channels: int,
-    out_channels: int,
-    kernel_size: tuple[int, ...],
-    *,
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    dilation: tuple[int, ...],
-    groups: int,
-    bias: bool,
-    padding_mode: str = "zeros",
-    output_padding: tuple[int, ...] | None = None,
-) -> nn.Module:
-    """Make an ordinary convolution, the framework's own layer, with its starting weights.
-
-    Tuples hold one number per dimension, of which there are one to three. The convolution is a transposed one where
-    output_padding is given; its `padding` is cut off the output.
-    """
-    dims = len(kernel_size)
-    options: dict[str, Any] = {
-        "kernel_size": kernel_size,
-        "stride": stride,
-        "padding": padding,
-        "dilation": dilation,
-        "groups": groups,
-        "bias": bias,
-    }
-    if output_padding is None:
-        kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dims - 1]
-        options["padding_mode"] = padding_mode
-    else:
-        kind = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[dims - 1]
-        options["output_padding"] = output_padding
-    return kind(in_channels, out_channels, **options)
 
 
 def linear(

@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from tunable.errors import TunableError, nearest, shown
-from tunable.specs.formulations import Formulation, rank_fault
+from tunable.specs.formulations import Formulation, Last, rank_fault
 from tunable.specs.networks import (
     CompactSpec,
-    Last,
     NAFNetSpec,
     NetworkSpec,
     ResNetSpec,

@@ -19,8 +19,10 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from tunable.errors import TunableError, nearest, shown
+from tunable.specs.schema import Section
 
 PHI_FORMS = ("affine", "identity", "se", "base")
 DEFAULT_PHI = "base"  # docs/results/starts; the paper's is "affine"
@@ -28,6 +30,12 @@ DIFFERENCES = ("full", "low_rank", "scale")
 FACTORS = ("down", "up", "gain")  # what a layer of low rank or scale has beside its base kernel, by local name
 MOST_RANK = 2**14
 KEYS = ("phi", "differences", "rank", "anchor", "bump")  # of a network, as of a layer
+
+
+class Last(Section):
+    """The last layers of a network, those nearest to its output."""
+
+    last: int = Field(ge=1, le=10**6)
 
 
 @dataclass(frozen=True)

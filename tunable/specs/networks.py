@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tunable.specs.formulations import DEFAULT_PHI, MOST_RANK, Formulation, fault_of
+from tunable.specs.formulations import DEFAULT_PHI, MOST_RANK, Formulation, Last, fault_of
 from tunable.specs.schema import Section
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # mean colour of the DIV2K photographs, R G B in 0..1
@@ -31,12 +31,6 @@ _Anchored = Annotated[float, Field(allow_inf_nan=False)]
 
 
 NOT_ARGUMENTS = {"name", "tunable"}  # what only a recipe says: the class, and whether num_objectives is 0
-
-
-class Last(Section):
-    """The last layers of a network, those nearest to its output."""
-
-    last: int = Field(ge=1, le=10**6)
 
 
 class NetworkBase(Section):
