@@ -32,14 +32,14 @@ def rows(monkeypatch, tunable):
 
 
 def test_verify(tunable, rows, backend):
-    words = ["verify", "m", "--backends", backend.name]
+    words = ["verify", "m.safetensors", "--backends", backend.name]
     rows.append(certificate.Row("layer", "torch : oracle", "(0, 1)", "head", 1e-7, 2e-6))
     status, out, err = tunable(*words, "--grid", "3", "--html", "new/page.html")
-    assert status == 0 and "PASSED: 1 comparisons" in out and err == "verify: m, 3 points\n"
+    assert status == 0 and "PASSED: 1 comparisons" in out and err == "verify: m.safetensors, 3 points\n"
     assert "Passed" in Path("new/page.html").read_text(encoding="utf-8")
     result = answer(tunable(*words, "--json"))
     assert result["passed"] is True and len(result["summary"]) == 3
-    assert result["subject"]["command line"] == f"tunable verify m --backends {backend.name} --json"
+    assert result["subject"]["command line"] == f"tunable verify m.safetensors --backends {backend.name} --json"
     rows.append(certificate.Row("layer", "torch : oracle", "(0, 1)", "tail", float("inf"), 2e-6))
     status, out, err = tunable(*words)
     assert status == 1 and "FAILED: 1 of 2" in out
