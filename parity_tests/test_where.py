@@ -5,10 +5,13 @@ import pytest
 
 from parity_tests.twins import differ
 from tunable.data.patches import Batches
-from tunable.errors import TunableError
+from tunable.errors import CheckpointError, RecipeError, TunableError
 from tunable.parameters.layouts import layout, tunable_layers
+from tunable.specs.formulations import Last
 from tunable.specs.networks import CompactSpec, NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec, UNetSpec
 from tunable.tolerances import TOLERANCES, relative_error
+from tunable.weights import storage
+from tunable.weights.storage import Header
 
 LIMIT = TOLERANCES["network"].limit
 OMEGA = np.array([0.2, 0.7], np.float32)
@@ -79,12 +82,14 @@ def test_a_tunable_end_is_affine_in_omega(twin, rng):
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_it_is_trained(twin, make_recipe, which):
-    """In each mode: one step moves every parameter."""
+    """In each mode: two steps move every parameter, the second also what stands before the zeros of a low rank."""
     network = {"name": "compact", "channels": 4, "blocks": 1, "where": ["body.2", "body.4"]}
+    network |= {"differences": "low_rank", "rank": 2}
     recipe, backend = make_recipe(network=network), twin.in_mode(twin.backend.modes[which])
     network = backend.build(recipe.network, 2)
     before, trainer = backend.parameters(network), backend.trainer(network, recipe)
-    trainer.step(Batches(recipe)[0], 0.01)
+    for index in range(2):
+        trainer.step(Batches(recipe)[index], 0.01)
     for name, value in backend.parameters(network).items():
         assert (value != before[name]).any(), name
 
@@ -95,9 +100,9 @@ def test_it_is_trained(twin, make_recipe, which):
         ({"last": 9}, r"where: last 9 of the 4 layers that this resnet has$"),
         (["tial"], r"where: no layer of this resnet is called 'tial' \(did you mean 'tail'\?\)$"),
         (["*", "body.7.*"], r"where: no layer of this resnet is called 'body.7.\*'"),
-        ({"last": 0}, r"ResNet: where"),
-        ([], r"ResNet: where"),
-        ("last 2", r"ResNet: where"),
+        ({"last": 0}, r"ResNet: where: .*wants all, \{last: N\} .* or 1 to 100 patterns of names, not \{'last': 0\}"),
+        ([], r"ResNet: where: .*wants all, .*, not \[\]"),
+        ("last 2", r"ResNet: where: .*wants all, .*, not 'last 2'"),
     ],
 )
 def test_what_cannot_be_chosen_is_refused(twin, where, message):
@@ -106,5 +111,20 @@ def test_what_cannot_be_chosen_is_refused(twin, where, message):
 
 
 def test_a_recipe_that_chooses_nothing_is_refused(make_recipe):
-    with pytest.raises(TunableError, match="no layer of this resnet is called 'nothing'"):
+    with pytest.raises(RecipeError, match=r"network.where: no layer of this resnet is called 'nothing'$"):
         make_recipe(network={"name": "resnet", "channels": 4, "blocks": 1, "where": ["nothing"]})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"where": Last(last=9)}, "network.where: last 9 of the 4 layers"),
+        ({"anchor": [1.0]}, "network.anchor has 1 values for 2 objectives"),
+    ],
+)
+def test_a_file_whose_header_does_not_fit_is_named(change, message):
+    spec = ResNetSpec(channels=4, blocks=1)
+    tensors = {name: np.zeros(shape, np.float32) for name, shape in layout(spec, 2)}
+    header = Header(spec.model_copy(update=change), ("a", "b"), ((0.0, 1.0),) * 2)
+    with pytest.raises(CheckpointError, match=f"^odd.safetensors has a damaged header: {message}"):
+        storage.check_network(tensors, header, "odd.safetensors")

@@ -20,7 +20,7 @@ import numpy as np
 from tunable.arrays import Tensors
 from tunable.errors import TunableError
 from tunable.parameters.layouts import layout
-from tunable.specs.networks import Last
+from tunable.specs.formulations import Last
 from tunable.specs.objectives import NoisePreservation
 from tunable.trained import Part
 from tunable.weights import storage

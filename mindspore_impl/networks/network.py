@@ -84,19 +84,7 @@ class Network(Composite):
         origin = ms.Tensor(np.zeros(self.num_objectives, np.float32))
         for name, layer in list(self.cells_and_names()):
             if isinstance(layer, Tunable) and name not in chosen:
-                owner: Any = self
-                *path, last = name.split(".")
-                for part in path:
-                    owner = owner[int(part)] if part.isdigit() else getattr(owner, part)
-                ordinary = layer.fold(origin)
-                if last.isdigit():
-                    owner._cells[last] = ordinary  # CellList's own way reads names that folded parameters do not have
-                else:
-                    delattr(owner, last)
-                    setattr(owner, last, ordinary)
-                own = ordinary.parameters_and_names() if isinstance(ordinary, nn.Cell) else [("", ordinary)]
-                for local, value in own:
-                    value.name = f"{name}.{local}" if local else name  # unique, as an optimizer wants them
+                ops.put(self, name, layer.fold(origin))
 
     def build(self, spec: Any) -> None:
         """Make the layers.

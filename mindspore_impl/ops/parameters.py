@@ -13,6 +13,21 @@ def fresh_seed() -> int:
     return int(_ops.randint(0, 2**31 - 1, (1,)).asnumpy()[0])
 
 
+def put(network: nn.Cell, name: str, value: nn.Cell | ms.Parameter) -> None:
+    """Put an ordinary layer or parameter in the place of a network's layer of this name."""
+    owner, (*path, last) = network, name.split(".")
+    for part in path:
+        owner = owner._cells[part]
+    if isinstance(value, nn.Cell):
+        owner._cells[last] = value  # CellList's own way reads names that a new layer's parameters do not have yet
+    else:
+        delattr(owner, last)
+        setattr(owner, last, value)
+    own = value.parameters_and_names() if isinstance(value, nn.Cell) else [("", value)]
+    for local, parameter in own:
+        parameter.name = f"{name}.{local}" if local else name  # unique, as an optimizer wants them
+
+
 def freeze(module: nn.Cell, tensors: dict[str, np.ndarray], like: ms.Parameter) -> nn.Cell:
     """Set the parameters of a module, none of which is to be trained.
 

@@ -78,16 +78,7 @@ class Network(Composite):
         origin = torch.zeros(self.num_objectives)
         for name, layer in list(self.named_modules()):
             if isinstance(layer, Tunable) and name not in chosen:
-                owner: Any = self
-                *path, last = name.split(".")
-                for part in path:
-                    owner = owner[int(part)] if part.isdigit() else getattr(owner, part)
-                ordinary = layer.fold(origin)
-                if last.isdigit():
-                    owner[int(last)] = ordinary
-                else:
-                    delattr(owner, last)
-                    setattr(owner, last, ordinary)
+                ops.put(self, name, layer.fold(origin))
 
     def build(self, spec: Any) -> None:
         """Make the layers.

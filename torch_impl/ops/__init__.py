@@ -28,7 +28,7 @@ from torch_impl.ops.kernels import (
 )
 from torch_impl.ops.norms import global_mean, normalise, per_sample_mean, scale_and_shift
 from torch_impl.ops.ordinary import ORDINARY, ordinary_conv
-from torch_impl.ops.parameters import freeze, fresh_seed
+from torch_impl.ops.parameters import freeze, fresh_seed, put
 from torch_impl.ops.pixels import (
     channels_first,
     channels_last,
@@ -88,6 +88,7 @@ __all__ = [
     "per_sample_mean",
     "pixel_shuffle",
     "prelu",
+    "put",
     "relative_bias",
     "roll",
     "scale_and_shift",

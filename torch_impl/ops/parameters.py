@@ -10,6 +10,14 @@ def fresh_seed() -> int:
     return int(torch.randint(2**31, ()))
 
 
+def put(network: nn.Module, name: str, value: nn.Module | nn.Parameter) -> None:
+    """Put an ordinary layer or parameter in the place of a network's layer of this name."""
+    owner, last = network.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2]
+    if isinstance(value, nn.Parameter):
+        delattr(owner, last)
+    setattr(owner, last, value)
+
+
 def freeze(module: nn.Module, tensors: dict[str, np.ndarray], like: torch.Tensor) -> nn.Module:
     """Set the parameters of a module, none of which is to be trained.
 

@@ -81,18 +81,16 @@ def _layout(
 
 
 def misfit(spec: NetworkSpec, num_objectives: int) -> str | None:
-    """What of a network's formulation does not fit p objectives or its layers; None where everything does."""
-    if not num_objectives:
-        return None
-    fault = spec.formulation.misfit(num_objectives)
-    if fault:
-        return fault
+    """What of a network's formulation and `where` does not fit p objectives and its layers; None where all does."""
     try:
         tunable_layers(spec, num_objectives)
     except TunableError as error:
         return str(error)
-    if not spec.rank:
-        return None
+    return spec.formulation.misfit(num_objectives) if num_objectives else None
+
+
+def rank_misfit(spec: NetworkSpec, num_objectives: int) -> str | None:
+    """What is wrong with the rank, which goes through all layers of a network that fits; None where nothing is."""
     return rank_fault(spec.rank, (shape[-1] for name, shape in layout(spec, num_objectives) if name.endswith(".up")))
 
 

@@ -16,10 +16,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from tunable.errors import TunableError, nearest, shown
 from tunable.specs.schema import Section
@@ -29,6 +29,7 @@ DEFAULT_PHI = "base"  # docs/results/starts; the paper's is "affine"
 DIFFERENCES = ("full", "low_rank", "scale")
 FACTORS = ("down", "up", "gain")  # what a layer of low rank or scale has beside its base kernel, by local name
 MOST_RANK = 2**14
+MOST_PATTERNS = 100
 KEYS = ("phi", "differences", "rank", "anchor", "bump")  # of a network, as of a layer
 
 
@@ -36,6 +37,22 @@ class Last(Section):
     """The last layers of a network, those nearest to its output."""
 
     last: int = Field(ge=1, le=10**6)
+
+
+def _in_words(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    """One message for all three: that of a union speaks of the first alone."""
+    try:
+        chosen: Any = handler(value)
+    except ValidationError:
+        chosen = ()
+    if chosen != "all" and not isinstance(chosen, Last) and not 0 < len(chosen) <= MOST_PATTERNS:
+        wanted = f"all, {{last: N}} with N from 1 on, or 1 to {MOST_PATTERNS} patterns of names"
+        raise ValueError(f"wants {wanted}, not {shown(value)}")
+    return chosen
+
+
+_Pattern = Annotated[str, Field(min_length=1, max_length=1000)]
+Where = Annotated[Literal["all"] | Last | list[_Pattern], WrapValidator(_in_words)]  # which layers are tunable
 
 
 @dataclass(frozen=True)

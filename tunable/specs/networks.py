@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tunable.specs.formulations import DEFAULT_PHI, MOST_RANK, Formulation, Last, fault_of
+from tunable.specs.formulations import DEFAULT_PHI, MOST_RANK, Formulation, Where, fault_of
 from tunable.specs.schema import Section
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # mean colour of the DIV2K photographs, R G B in 0..1
@@ -26,7 +26,6 @@ MOST_WINDOW = 64  # pixels a side; attention holds the fourth power of it for ev
 _Channels = Annotated[int, Field(ge=1, le=MOST_CHANNELS)]
 _Some = Annotated[int, Field(ge=1, le=MOST_BLOCKS)]
 _Any = Annotated[int, Field(ge=0, le=MOST_BLOCKS)]
-_Pattern = Annotated[str, Field(min_length=1, max_length=1000)]
 _Anchored = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -52,7 +51,7 @@ class NetworkBase(Section):
     bump: bool = Field(
         default=False, description="Whether each pair of objectives has kernels, weighed by the product of the two."
     )
-    where: Literal["all"] | Last | Annotated[list[_Pattern], Field(min_length=1, max_length=100)] = Field(
+    where: Where = Field(
         default="all",
         description='Which layers are tunable: "all", {"last": N}, or patterns of their names, such as ["body.3.*"]. '
         "The others are ordinary.",

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 
 from tunable.data.degradations import Degradation, scale_of
 from tunable.errors import RecipeError, shown
-from tunable.parameters.layouts import count, layout, misfit
+from tunable.parameters.layouts import count, layout, misfit, rank_misfit
 from tunable.parameters.starts import Initial
 from tunable.specs.discriminator import DISCRIMINATOR, Discriminator
 from tunable.specs.documents import check_depth
@@ -147,6 +147,9 @@ class Recipe(Section):
                 f"the limit is {MOST_PIXELS}"
             )
         discriminator = ((name, shape) for name, shape, *_ in (self.discriminator.specs() if self.adversarial else ()))
+        fault = misfit(self.network, self.network_objectives)
+        if fault:
+            raise ValueError(f"network.{fault}")
         network = layout(self.network, self.network_objectives)
         for what, shapes, most in (
             ("network", network, MOST_PARAMETERS),
@@ -154,7 +157,7 @@ class Recipe(Section):
         ):
             if count(shapes, most) > most:
                 raise ValueError(f"the {what} would hold more than {most} parameters, the limit")
-        fault = misfit(self.network, self.network_objectives)
+        fault = rank_misfit(self.network, self.network_objectives)
         if fault:
             raise ValueError(f"network.{fault}")
         for spec in self.objectives:

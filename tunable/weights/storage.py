@@ -22,7 +22,7 @@ from tunable.arrays import Tensors
 from tunable.errors import CheckpointError, RecipeError, nearest, shown
 from tunable.files import atomic
 from tunable.images.pictures import MAX_PIXELS
-from tunable.parameters.layouts import Parameter, layout
+from tunable.parameters.layouts import Parameter, layout, misfit
 from tunable.parameters.specs import ParameterSpec
 from tunable.specs.documents import is_mapping, read_json
 from tunable.specs.networks import NetworkSpec
@@ -367,6 +367,8 @@ def load_tensors(path: str | Path) -> tuple[Tensors, dict[str, str]]:
 
 def check_network(tensors: Tensors, header: Header, source: str | Path = "weights") -> None:
     """Raise CheckpointError unless `tensors` are exactly what the header's network holds, which is not built for it."""
+    if fault := misfit(header.network, header.num_objectives):
+        raise CheckpointError(f"{source} has a damaged header: network.{fault}")
     check_tensors(tensors, layout(header.network, header.num_objectives), source)
 
 
