@@ -23,6 +23,7 @@ OBJECTIVES = {
         {"kind": "rec"},
         {"kind": "noise", "nu": 0.3},
     ],
+    "residue": [{"kind": "residue", "of": "gaussian_noise", "nu": 0.4, "weight": 1.6}, {"kind": "noise"}],
 }
 FULL = {"kind": "noise", "residual": "full"}
 COMBINED = {  # with `combine: targets`
@@ -33,6 +34,11 @@ COMBINED = {  # with `combine: targets`
         {"kind": "rec", "space": "chroma", "weight": 1.4},
         {**FULL, "space": "chroma", "weight": 0.6},
         {**FULL, "space": "luma", "nu": 0.3},
+    ],
+    "residues": [
+        {"kind": "residue", "of": "gaussian_blur", "nu": 0.4, "weight": 2},
+        {"kind": "rec", "weight": 0.2},
+        {"kind": "residue", "of": "gaussian_noise"},
     ],
 }
 OMEGAS = ("per batch", "per sample", "unit vector", "small")
@@ -57,28 +63,34 @@ def build_loss(twin, make_recipe, objectives, normalise="none", distance="l1", c
     recipe = make_recipe(
         objectives=named,
         loss={"normalise": normalise, "combine": combine},
-        data={"train": "bundled", "patch": 176 if distance == "ms_ssim" else 12},
+        data={
+            "train": "bundled",
+            "patch": 176 if distance == "ms_ssim" else 12,
+            "degradation": [{"kind": kind, "sigma": 1} for kind in ("gaussian_blur", "gaussian_noise")],
+        },
     )
     (like,) = twin.parameters({"like": np.zeros(1)}).values()
     return recipe, twin.module("objectives").make_loss(recipe, like)
 
 
 def compute(twin, loss, restored, sample, omega):
-    """Value, terms, and the gradients of the value in restored, clean, degraded and omega."""
+    """Value, terms, and the gradients of the value in restored, every picture of the sample, and omega."""
     terms = []
 
-    def value(restored, clean, degraded, omega):
-        total, parts = loss(restored, {"clean": clean, "degraded": degraded}, omega)
+    def value(restored, *pictures_and_omega):
+        *pictures, omega = pictures_and_omega
+        total, parts = loss(restored, dict(zip(sample, pictures, strict=True)), omega)
         terms.append(parts)
         return total
 
-    result, gradients = twin.differentiate(value, [restored, sample["clean"], sample["degraded"], omega])
+    result, gradients = twin.differentiate(value, [restored, *sample.values(), omega])
     (parts,) = terms
     return result, twin.array(parts), gradients
 
 
 def draw(rng, shape=SHAPE):
-    return rng.uniform(size=shape), {name: rng.uniform(size=shape).astype(np.float32) for name in ("clean", "degraded")}
+    names = ("clean", "degraded", "gaussian_blur", "gaussian_noise")
+    return rng.uniform(size=shape), {name: rng.uniform(size=shape).astype(np.float32) for name in names}
 
 
 def draw_omega(rng, label, p):
@@ -98,12 +110,12 @@ def test_multi_loss(twin, make_loss, rng, name, distance, normalise, label):
 def check_loss(twin, recipe, loss, restored, sample, omega):
     """Value, terms and gradient; targets carry no gradient, not even into omega."""
     restored, omega = restored.astype(np.float32), omega.astype(np.float32)
-    value, terms, (in_restored, in_clean, in_degraded, in_omega) = compute(twin, loss, restored, sample, omega)
+    value, terms, (in_restored, *in_sample, in_omega) = compute(twin, loss, restored, sample, omega)
     true_value, true_terms = oracle.multi_loss(recipe, restored, sample, omega)
     assert relative_error(value, true_value) <= LIMIT
     assert relative_error(terms, true_terms) <= LIMIT
     assert relative_error(in_restored, oracle.multi_loss_gradient(recipe, restored, sample, omega)) <= LIMIT
-    assert not in_clean.any() and not in_degraded.any()
+    assert not any(gradient.any() for gradient in in_sample)
     expected, size = omega_gradient(recipe, restored, sample, omega)
     assert np.linalg.norm(in_omega - expected) <= LIMIT * size
 

@@ -50,7 +50,8 @@ def test_noise_level():
 def test_noise_is_not_clipped():
     degraded = noise(50).apply(np.zeros((1, 3, 16, 16), dtype=np.float32), np.random.default_rng(0))
     assert degraded.min() < -0.1
-    assert degrade(np.ones((1, 3, 16, 16), dtype=np.float32), [noise(50)], np.random.default_rng(0)).max() > 1.1
+    pictures = np.ones((1, 3, 16, 16), dtype=np.float32)
+    assert degrade(pictures, [noise(50)], np.random.default_rng(0))[0].max() > 1.1
 
 
 def test_range_is_drawn_per_picture():
@@ -91,10 +92,10 @@ class Recorder:
 def test_pipeline_order_and_generator():
     rng = np.random.default_rng(1)
     first, second = rng.integers(10), rng.integers(10)
-    out = degrade(np.ones((1, 1, 1, 1)), [Recorder(2), Recorder(3)], np.random.default_rng(1))
+    out, _ = degrade(np.ones((1, 1, 1, 1)), [Recorder(2), Recorder(3)], np.random.default_rng(1))
     assert out.item() == (2 + first) * 3 + second
     clean = np.ones((1, 1, 1, 1))
-    assert degrade(clean, [], np.random.default_rng(1)) is clean
+    assert degrade(clean, [], np.random.default_rng(1))[0] is clean
 
 
 def test_protocol_as_written():
@@ -293,9 +294,9 @@ def test_a_margin_is_enough(kinds, rng):
     pipeline = [made(kind, **options[kind]) for kind in kinds]
     scale, margin = scale_of(pipeline), margin_of(pipeline)
     whole = rng.uniform(size=(1, 1, 96, 96)).astype(np.float32)
-    expected = degrade(whole, pipeline, np.random.default_rng(0))
+    expected, _ = degrade(whole, pipeline, np.random.default_rng(0))
     top, size = 12, (8 + 2 * margin) * scale
-    crop = degrade(whole[:, :, top : top + size, :size], pipeline, np.random.default_rng(0))
+    crop, _ = degrade(whole[:, :, top : top + size, :size], pipeline, np.random.default_rng(0))
     result, at = crop[:, :, margin:-margin, margin:-margin], top // scale + margin
     assert result.shape == (1, 1, 8, 8)
     np.testing.assert_array_equal(result, expected[:, :, at : at + 8, margin : margin + 8])
@@ -305,6 +306,19 @@ def test_order_is_that_of_the_list(photograph):
     pictures = photograph[:32, :32].transpose(2, 0, 1)[None]
     blur = made("gaussian_blur", sigma=2)
     smooth, rough = (
-        degrade(pictures, pipeline, np.random.default_rng(0)) for pipeline in ([noise(30), blur], [blur, noise(30)])
+        degrade(pictures, pipeline, np.random.default_rng(0))[0] for pipeline in ([noise(30), blur], [blur, noise(30)])
     )
     assert np.abs(np.diff(smooth)).mean() < np.abs(np.diff(rough)).mean() / 3
+
+
+def test_residues_are_what_each_step_changed(photograph):
+    pictures = photograph[:32, :32].transpose(2, 0, 1)[None]
+    blur = made("gaussian_blur", sigma=2)
+    blurred, nothing = degrade(pictures, [blur], np.random.default_rng(0))
+    kinds = {"gaussian_blur", "gaussian_noise"}
+    degraded, residues = degrade(pictures, [blur, noise(30)], np.random.default_rng(0), kinds)
+    assert nothing == {} and residues.keys() == kinds
+    np.testing.assert_array_equal(residues["gaussian_blur"], blurred - pictures)
+    np.testing.assert_array_equal(residues["gaussian_noise"], degraded - blurred)
+    step = degrade(pictures, [blur, noise(30)], np.random.default_rng(0), {"gaussian_noise"})[1]
+    assert step.keys() == {"gaussian_noise"}

@@ -8,7 +8,7 @@ from formula import JOINT, PLAIN
 from PIL import Image
 
 from tunable.backends.model import WeightsModel
-from tunable.data.degradations import protocol_degraded, protocol_noise
+from tunable.data.degradations import protocol_degraded, protocol_noise, protocol_residues
 from tunable.data.filters import gaussian_blur
 from tunable.data.patches import BUNDLED_TEST
 from tunable.errors import DataError, RecipeError, TunableError
@@ -111,6 +111,24 @@ def test_psnr_eta_to_the_mean_of_targets(model_of, clean):
     assert measures["psnr_eta"] > 120 and measures["ssim_eta"] > 1 - 1e-9  # float32 pictures
     assert abs(measures["residual"] - 0.75) < 1e-5
     assert measure(model, clean, degraded, np.float32([1, 0]))["psnr_eta"] < 35
+
+
+def test_psnr_eta_to_residues_of_their_own(model_of, clean):
+    """A third of each target: the sum of 0.3 of the noise and 0.2 of the blur is wanted, and is what is given."""
+    residues = protocol_residues(clean, 25, 3, 2)
+    objectives = [
+        {"name": "a", "kind": "rec"},
+        {"name": "b", "kind": "residue", "of": "gaussian_noise", "nu": 0.9},
+        {"name": "c", "kind": "residue", "of": "gaussian_blur", "nu": 0.6},
+    ]
+    steps = [{"kind": "gaussian_blur", "sigma": 2}, {"kind": "gaussian_noise", "sigma": 25}]
+    kept = to_network(clean + 0.3 * residues["gaussian_noise"] + 0.2 * residues["gaussian_blur"])
+    data = {"train": "bundled", "degradation": steps}
+    model = model_of(lambda x, omega: kept, objectives=objectives, loss={"combine": "targets"}, data=data)
+    arguments = model, clean, protocol_degraded(clean, 25, 3, 2), np.float32([0.5, 0.5, 0.5])
+    measures = measure(*arguments, residues=residues)
+    assert measures["psnr_eta"] > 120 and measures["psnr"] < 35  # float32 pictures
+    assert np.isnan(measure(*arguments)["psnr_eta"])  # where the steps are not known
 
 
 def test_without_a_noise_objective_there_is_no_target(model_of, clean):

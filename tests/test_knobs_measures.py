@@ -88,6 +88,20 @@ def test_noise_and_psnr_of_a_part_of_the_colours(space, make_recipe, rng):
     assert fidelity.read(sample, restored, restored) < 30
 
 
+def test_each_residue_is_measured_alone(make_recipe, rng):
+    clean, noise, blur = rng.standard_normal((3, 20, 24, 3))
+    noise -= np.sum(noise * blur) / np.sum(blur * blur) * blur  # at right angles to the other
+    objectives = [{"name": kind, "kind": "residue", "of": f"gaussian_{kind}"} for kind in ("noise", "blur")]
+    steps = [{"kind": f"gaussian_{kind}", "sigma": 1} for kind in ("blur", "noise")]
+    recipe = make_recipe(objectives=objectives, data={"train": "bundled", "degradation": steps})
+    first, second = measures_of(Header.of(recipe))
+    assert (first.name, second.name) == ("noise kept", "blur kept") and first.weighed and second.weighed
+    sample = Sample(None, 0, 0, clean, clean + noise + blur, {"gaussian_noise": noise, "gaussian_blur": blur})
+    restored = clean + 0.3 * noise + 0.6 * blur
+    np.testing.assert_allclose([each.read(sample, restored, restored) for each in (first, second)], [0.3, 0.6])
+    assert np.isnan(first.read(sample_of(clean, clean), restored, restored))
+
+
 @pytest.mark.parametrize(
     ("residual", "weighed", "direction"), [("keep", False, 1), ("remove", False, -1), ("full", True, 1)]
 )

@@ -30,7 +30,7 @@ def test_ms_ssim_needs_room_for_its_scales(values, refused):
             [{"kind": "rec"}, {"kind": "noise", "residual": "full", "space": "luma"}],
             ["space rgb everywhere or nowhere", "o0 rgb, o1 luma"],
         ),
-        ([{"kind": "style", "image": "x.png"}], ["wants an objective of kind rec or noise"]),
+        ([{"kind": "style", "image": "x.png"}], ["wants an objective of kind rec, noise or residue"]),
     ],
 )
 def test_targets_without_a_mean(objectives, fragments, values, refused):
@@ -39,4 +39,18 @@ def test_targets_without_a_mean(objectives, fragments, values, refused):
     assert parse(values).shared_targets == ()
     values["loss"] = {"combine": "targets"}
     with refused(RecipeError, "loss.combine: targets", *fragments):
+        parse(values)
+
+
+@pytest.mark.parametrize("steps", [[], ["gaussian_noise"], ["gaussian_blur", "gaussian_noise", "gaussian_blur"]])
+def test_a_residue_is_that_of_one_step(steps, values, refused):
+    values["data"]["degradation"] = [{"kind": kind, "sigma": 1} for kind in steps]
+    values["objectives"] = [{"name": "soft", "kind": "residue", "of": "gaussian_blur"}]
+    named = ", ".join(steps) or "nothing is degraded"
+    with refused(
+        RecipeError,
+        "objective soft wants the residue of gaussian_blur",
+        f"once, not {steps.count('gaussian_blur')} times",
+        named,
+    ):
         parse(values)

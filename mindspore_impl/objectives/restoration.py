@@ -98,6 +98,28 @@ class NoisePreservation(Objective):
         return sample["clean"] + self.nu * kept * (sample["degraded"] - sample["clean"])
 
 
+class ResiduePreservation(Objective):
+    """Preservation of one degradation's residue (docs/method.md, "Objectives"): the target is y + nu d.
+
+    y is the clean picture, and d is what that degradation made of its input, less that input.
+
+    Args:
+        of: the kind of the degradation, under which samples hold d.
+        distance: l1, l2, charbonnier, fft or ms_ssim.
+        space: rgb, luma or chroma.
+        nu: part of the residue that the target keeps, 0 to 1.
+    """
+
+    def __init__(self, *, of: str, distance: str = "l1", space: str = "rgb", nu: float = 0.9) -> None:
+        super().__init__(distance=distance, space=space)
+        self.of = of
+        self.nu = nu
+
+    def target(self, sample: dict[str, ms.Tensor], omega: ms.Tensor) -> ms.Tensor:
+        """Return the clean picture with a share of the residue, (N, C, H, W); it is the same at every omega."""
+        return sample["clean"] + self.nu * sample[self.of]
+
+
 class Sharpening(Objective):
     """Sharpening (section 4.1.2): the target is y_eta + omega gamma (y_eta - g * y_eta), an unsharp mask of y_eta.
 

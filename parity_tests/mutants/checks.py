@@ -179,6 +179,7 @@ CHECKS: dict[str, list[Check]] = {
             for distance in ("l1", "l2", "charbonnier", "fft")
         ),
         *(_check(test_objectives.test_mean_of_targets, name="three", label=label) for label in ("per sample", "small")),
+        _check(test_objectives.test_mean_of_targets, name="residues", label="per sample"),
         _check(test_objectives.test_ms_ssim),
         _check(test_objectives.test_written_numbers),
         _check(test_objectives.test_built_by_hand),

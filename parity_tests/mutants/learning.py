@@ -13,6 +13,7 @@ SIMILAR, MAPS = "objectives.distances:ms_ssim", "objectives.distances:_similarit
 TOGETHER = "objectives.restoration:MeanTarget.target"
 REC = "objectives.restoration:Reconstruction.target"
 NOISE = "objectives.restoration:NoisePreservation.target"
+RESIDUE = "objectives.restoration:ResiduePreservation.target"
 SHARP = "objectives.restoration:Sharpening.target"
 BLURRED, SPECTRUM = "objectives.restoration:_blurred", "ops:spectrum"
 LOSS, MAKE_LOSS = "objectives.multi:MultiLoss.forward", "objectives.multi:make_loss"
@@ -38,6 +39,8 @@ OBJECTIVE_FAULTS = {
     "the full end moves with omega": edited(NOISE, ('1 if self.residual == "full" else ', "")),
     "noise with the other sign": but(NOISE, nu=lambda a: -a.self.nu),
     "noise on top of noise": returned(NOISE, lambda target, a: target - a.sample["clean"] + a.sample["degraded"]),
+    "residue of the noise for any": edited(RESIDUE, ("sample[self.of]", 'sample["gaussian_noise"]')),
+    "nu of the residue ignored": but(RESIDUE, nu=lambda a: 1),
     "target has a gradient": each(
         torch=edited(DISTANCE, (".detach()", "")), mindspore=edited(DISTANCE, ("_ops.stop_gradient", ""))
     ),

@@ -5,7 +5,13 @@ from torch import nn
 
 from torch_impl.networks import VGG19
 from torch_impl.objectives.adversarial import Perceptual
-from torch_impl.objectives.restoration import MeanTarget, NoisePreservation, Reconstruction, Sharpening
+from torch_impl.objectives.restoration import (
+    MeanTarget,
+    NoisePreservation,
+    Reconstruction,
+    ResiduePreservation,
+    Sharpening,
+)
 from torch_impl.objectives.style import Style, gram
 from tunable.data.styles import style_picture
 from tunable.errors import TunableError
@@ -14,7 +20,14 @@ from tunable.specs.objectives import NORMALISE_FLOOR, Objective, check_size, noi
 from tunable.specs.recipe import Recipe
 from tunable.weights.vgg import LAYERS, weights
 
-OBJECTIVES = {"rec": Reconstruction, "noise": NoisePreservation, "blur": Sharpening, "gan": Perceptual, "style": Style}
+OBJECTIVES = {
+    "rec": Reconstruction,
+    "noise": NoisePreservation,
+    "residue": ResiduePreservation,
+    "blur": Sharpening,
+    "gan": Perceptual,
+    "style": Style,
+}
 _ELSEWHERE = {"name", "kind", "weight", "noise_objective", "image", "size"}  # of a recipe; no constructor takes these
 
 

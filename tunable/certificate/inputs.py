@@ -1,6 +1,6 @@
 """What a certificate feeds to every program: pictures, omega, and weights and gradients for the optimizer alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -47,9 +47,15 @@ class Inputs(NamedTuple):
             yield omega, format_omega(omega)
         yield self.mixed, "per sample"
 
-    def batch(self, omega: np.ndarray, index: int = 0) -> Batch:
-        """Return the pictures as a batch at omega (p,) or (N, p), number `index` of a training."""
-        return Batch(index, {"clean": self.clean, "degraded": self.degraded}, omega)
+    def batch(self, omega: np.ndarray, index: int = 0, residues: Iterable[str] = ()) -> Batch:
+        """Return the pictures as a batch at omega (p,) or (N, p), number `index` of a training.
+
+        The residues of these kinds, where objectives want any, are parts of what was degraded, each another one.
+        """
+        sample = {"clean": self.clean, "degraded": self.degraded}
+        for place, kind in enumerate(sorted(residues)):
+            sample[kind] = np.roll(self.degraded - self.clean, place, axis=0)
+        return Batch(index, sample, omega)
 
 
 def make_inputs(p: int, points: int, scale: int = 1) -> Inputs:

@@ -110,7 +110,8 @@ class Program(NamedTuple):
 
     def gradients(self, inputs: Inputs, omega: np.ndarray) -> LossReport:
         """Return the loss and its gradient at omega (p,) or (N, p)."""
-        return self._learning[0].gradients(inputs.batch(omega))
+        trainer, recipe = self._learning
+        return trainer.gradients(inputs.batch(omega, residues=recipe.residues))
 
     def optimize(self, given: OptimizerInputs) -> tuple[Tensors, Tensors]:
         """Take the optimizer's steps on given gradients; the network keeps its weights.
@@ -134,8 +135,10 @@ class Program(NamedTuple):
         before = backend.parameters(network)
         if start:
             backend.assign(network, start)
-        trainer = backend.trainer(network, self._learning[1])
-        reports = [trainer.step(inputs.batch(omega, index), LEARNING_RATE) for index, omega in enumerate(inputs.steps)]
+        _, recipe = self._learning
+        trainer = backend.trainer(network, recipe)
+        batches = [inputs.batch(omega, index, recipe.residues) for index, omega in enumerate(inputs.steps)]
+        reports = [trainer.step(batch, LEARNING_RATE) for batch in batches]
         output, weights = self.model.run(inputs.degraded, inputs.mixed), backend.parameters(network)
         backend.assign(network, before)
         scored = [report.discriminator for report in reports] if self._learning[1].adversarial else []

@@ -301,7 +301,7 @@ def _against_oracle(trial: Trial, name: str, reading: Reading, index: int, omega
     compared = f"{name} : oracle"
     trial.certificate.add("layer", compared, label, _layer_errors(reading, index, omega, trial.inputs))
     if reading.report and trial.recipe:
-        batch = trial.inputs.batch(omega)
+        batch = trial.inputs.batch(omega, residues=trial.recipe.residues)
         loss, terms = oracle.multi_loss(trial.recipe, reading.output, batch.sample, omega)
         parts = {
             "multi-loss": relative_error(reading.report.loss, loss),

@@ -8,6 +8,7 @@ A level may be a number or a range [low, high], from which it is drawn uniformly
 
 import io
 import math
+from collections.abc import Container
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -174,20 +175,27 @@ class Jpeg(_Degradation):
 Degradation = Annotated[GaussianNoise | PoissonGaussian | GaussianBlur | Bicubic | Jpeg, Field(discriminator="kind")]
 
 
-def degrade(pictures: np.ndarray, pipeline: list[Degradation], rng: np.random.Generator) -> np.ndarray:
+def degrade(
+    pictures: np.ndarray, pipeline: list[Degradation], rng: np.random.Generator, residues: Container[str] = ()
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Apply degradations in order.
 
     Args:
         pictures: float32 (N, C, H, W) in 0..1.
         pipeline: the degradations.
         rng: which draws their levels and their noise.
+        residues: kinds of degradations whose residue is wanted, each of which stands in the pipeline once.
 
     Returns:
-        float32 (N, C, H / scale, W / scale), not clipped unless a degradation clips.
+        The degraded pictures, float32 (N, C, H / scale, W / scale), not clipped unless a degradation clips, and the
+        residues by kind: what each of these degradations made of its input, less that input.
     """
+    changed = {}
     for degradation in pipeline:
-        pictures = degradation.apply(pictures, rng)
-    return pictures
+        before, pictures = pictures, degradation.apply(pictures, rng)
+        if residues and degradation.kind in residues:
+            changed[degradation.kind] = pictures - before
+    return pictures, changed
 
 
 def scale_of(pipeline: list[Degradation]) -> int:
@@ -229,11 +237,22 @@ def protocol_degraded(clean: np.ndarray, sigma: float, index: int, rho: float = 
     Returns:
         float32 (H, W, 3).
     """
-    noise = protocol_noise(clean.shape[0], clean.shape[1], index)
-    blurred = clean.astype(np.float64)
+    residues = protocol_residues(clean, sigma, index, rho).values()
+    return (clean.astype(np.float64) + sum(residues)).astype(np.float32)
+
+
+def protocol_residues(clean: np.ndarray, sigma: float, index: int, rho: float = 0.0) -> dict[str, np.ndarray]:
+    """What each step of the measuring protocol changes; arguments as `protocol_degraded`.
+
+    Returns:
+        float64 (H, W, 3) by the kind of the degradation: gaussian_blur, gaussian_noise.
+    """
+    blur = np.zeros(clean.shape)
     if rho:
-        blurred = gaussian_blur(blurred.transpose(2, 0, 1), rho, PROTOCOL_BLUR).transpose(1, 2, 0)
-    return (blurred + noise * sigma / 255).astype(np.float32)
+        sharp = clean.astype(np.float64)
+        blur = gaussian_blur(sharp.transpose(2, 0, 1), rho, PROTOCOL_BLUR).transpose(1, 2, 0) - sharp
+    noise = protocol_noise(clean.shape[0], clean.shape[1], index) * sigma / 255
+    return {"gaussian_blur": blur, "gaussian_noise": noise}
 
 
 def protocol_shrunk(clean: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:

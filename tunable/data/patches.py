@@ -42,8 +42,9 @@ class Batch(NamedTuple):
 
     Attributes:
         index: its number in the run.
-        sample: float32 pictures (N, C, H, W) by name, `clean` and `degraded`; where the degradations shrink, `clean` is
-            larger than `degraded` by their scale.
+        sample: float32 pictures (N, C, H, W) by name, `clean`, `degraded`, and by its kind the residue of every
+            degradation that the objectives want; where the degradations shrink, `clean` is larger than `degraded` by
+            their scale.
         omega: (N, p), or (p,) where the recipe draws it once per batch.
     """
 
@@ -208,12 +209,13 @@ class Batches:
         recipe, data = self._recipe, self._data
         rng = np.random.Generator(np.random.Philox(key=recipe.seed, counter=[0, 0, 0, index]))
         clean = np.stack([self._patch(rng) for _ in range(data.batch)])
-        degraded = _without(degrade(clean, data.degradation, rng), self._margin)
-        clean = _without(clean, self._margin * self._scale)
+        degraded, residues = degrade(clean, data.degradation, rng, recipe.residues)
+        sample = {"clean": _without(clean, self._margin * self._scale)}
+        sample |= {name: _without(value, self._margin) for name, value in {"degraded": degraded, **residues}.items()}
         per_sample = recipe.omega.per == "sample"
         samples = data.batch if per_sample else 1
         omega = recipe.omega.sampler.draw(rng, samples, recipe.num_objectives, index)
-        return Batch(index, {"clean": clean, "degraded": degraded}, omega if per_sample else omega[0])
+        return Batch(index, sample, omega if per_sample else omega[0])
 
     def _patch(self, rng: np.random.Generator) -> np.ndarray:
         """A random crop, float32 (3, size, size), flipped and transposed at random."""

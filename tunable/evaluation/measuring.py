@@ -7,10 +7,11 @@ target is clipped or rounded. Metrics run on numpy arrays, so both frameworks ar
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -62,7 +63,7 @@ class Measurement:
     rho: float  # pixels; 0: no blur
     omega: tuple[float, ...]
     psnr: float
-    psnr_eta: float  # to the target of the first objective of kind noise
+    psnr_eta: float  # to the target of the first objective of kind noise or residue
     psnr_gamma: float  # to the target of the first objective of kind blur
     ssim: float
     residual: float
@@ -112,6 +113,7 @@ def measure(
     *,
     ssim: bool = True,
     tile: int | None = None,
+    residues: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> dict[str, float]:
     """Restore one picture and measure the result.
 
@@ -122,6 +124,7 @@ def measure(
         omega: (p,); None for a plain network.
         ssim: whether SSIM is measured too.
         tile: as `run_tiled`.
+        residues: what each degradation changed, (H, W, 3) by its kind.
 
     Returns:
         The metrics of PROTOCOL by name, nan for what does not apply.
@@ -132,13 +135,13 @@ def measure(
     recipe = model.header.known_recipe()
     specs = recipe.objectives if recipe else []
     aim = omega if omega is not None else trained_omega(model.header)
-    for name, kind in (("psnr_eta", "noise"), ("psnr_gamma", "blur")):
-        index = next((i for i, spec in enumerate(specs) if spec.kind == kind), None)
-        if recipe is None or index is None or aim is None:
+    for name, kinds in (("psnr_eta", ("noise", "residue")), ("psnr_gamma", ("blur",))):
+        index = next((i for i, spec in enumerate(specs) if spec.kind in kinds), None)
+        if recipe is None or index is None or aim is None or not recipe.residues <= set(residues):
             continue
-        target = metrics.target(clean, degraded, recipe, index, np.asarray(aim, dtype=np.float64))
+        target = metrics.target(clean, degraded, recipe, index, np.asarray(aim, dtype=np.float64), residues)
         spec = specs[index]
-        part = partial(metrics.part, space=spec.space if spec.kind == "noise" else "rgb")
+        part = partial(metrics.part, space=getattr(spec, "space", "rgb"))
         values[name] = metrics.psnr(part(restored), part(target))
         if spec.kind == "noise":
             has_ssim = ssim and spec.space != "chroma"  # SSIM compares means, and chroma has means of about 0
@@ -228,8 +231,8 @@ def evaluate(
     check_pictures(paths, check, str(folder) if isinstance(folder, str) else "the list", max_pixels)
     points = [None] if omegas is None else list(omegas)
     total, rows = len(paths) * len(levels) * len(points), []
-    compare = measure if scale == 1 else measure_enlarged
-    for path, sigma, rho, clean, degraded in samples(paths, levels, scale, max_pixels):
+    for path, sigma, rho, clean, degraded, residues in samples(paths, levels, scale, max_pixels):
+        compare = partial(measure, residues=residues) if scale == 1 else measure_enlarged
         for omega in points:
             values = compare(model, clean, degraded, omega, ssim=ssim)
             place = () if omega is None else tuple(round(float(value), 6) for value in omega)

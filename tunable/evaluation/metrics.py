@@ -4,6 +4,8 @@ RGB, data range 1; nothing is clipped, rounded or cut off (`eight_bits` does, fo
 measured by this code.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import cast
 
 import numpy as np
@@ -28,21 +30,30 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return -10 * float(np.log10(error)) if error else float("inf")
 
 
-def target(clean: np.ndarray, degraded: np.ndarray, recipe: Recipe, index: int, omega: np.ndarray) -> np.ndarray:
+def target(
+    clean: np.ndarray,
+    degraded: np.ndarray,
+    recipe: Recipe,
+    index: int,
+    omega: np.ndarray,
+    residues: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> np.ndarray:
     """Return the target of an objective, which the paper's PSNR_eta is measured to for the kind `noise` (Eq. 9).
 
     Args:
         clean: (H, W, 3).
         degraded: (H, W, 3).
         recipe: which also says whether objectives share the mean of their targets.
-        index: of the objective, whose kind is rec, noise or blur.
+        index: of the objective, whose kind is rec, noise, residue or blur.
         omega: (p,).
+        residues: what each degradation changed, (H, W, 3) by its kind, where the recipe has objectives of kind residue.
 
     Returns:
         float64 (H, W, 3).
     """
     clean, degraded = _pair(clean, degraded)
-    sample = {"clean": clean.transpose(2, 0, 1)[None], "degraded": degraded.transpose(2, 0, 1)[None]}
+    named = {"clean": clean, "degraded": degraded, **residues}
+    sample = {name: picture.transpose(2, 0, 1)[None] for name, picture in named.items()}
     return oracle.target(recipe, index, sample, omega)[0].transpose(1, 2, 0)
 
 

@@ -4,13 +4,14 @@ It follows docs/method.md, "Measuring protocol".
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
-from tunable.data.degradations import protocol_degraded, protocol_shrunk
+from tunable.data.degradations import protocol_degraded, protocol_residues, protocol_shrunk
 from tunable.errors import DataError, TunableError
 from tunable.evaluation import metrics
 from tunable.images.pictures import read, read_bytes
@@ -30,6 +31,7 @@ class Sample(NamedTuple):
         rho: of the blur, in pixels; likewise.
         clean: (H, W, 3), floats in 0..1.
         degraded: (H, W, 3), or smaller for a network that enlarges.
+        residues: what the blur and the noise changed, float64 (H, W, 3) by the kind of the degradation.
     """
 
     path: Path
@@ -37,6 +39,7 @@ class Sample(NamedTuple):
     rho: float
     clean: np.ndarray
     degraded: np.ndarray
+    residues: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 def levels_of(
@@ -76,10 +79,11 @@ def samples(
         picture = picture if crop is None else central(picture, crop)
         for sigma, rho in levels:
             if scale == 1:
-                clean, degraded = picture, protocol_degraded(picture, sigma, index, rho)
+                degraded = protocol_degraded(picture, sigma, index, rho)
+                residues = protocol_residues(picture, sigma, index, rho)
+                yield Sample(path, sigma, rho, picture, degraded, residues)
             else:
-                clean, degraded = protocol_shrunk(picture, scale)
-            yield Sample(path, sigma, rho, clean, degraded)
+                yield Sample(path, sigma, rho, *protocol_shrunk(picture, scale))
 
 
 def central(picture: np.ndarray, side: int) -> np.ndarray:

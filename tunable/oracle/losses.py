@@ -31,8 +31,9 @@ def target(recipe: Recipe, index: int, sample: dict[str, np.ndarray], omega: np.
     """Compute what an objective pulls the restored picture to.
 
     For `rec` it is y. For `noise` it is y_eta = y + r nu (z - y) (Eq. 9), r being the objective's own omega (`keep`),
-    one minus it (`remove`) or 1 (`full`). For `blur` it is y_eta + omega gamma (y_eta - g * y_eta) (4.1.2), y_eta being
-    the target of the objective that `noise_objective` names, and g a Gaussian with reflected borders.
+    one minus it (`remove`) or 1 (`full`). For `residue` it is y + nu d, d being the residue of one degradation. For
+    `blur` it is y_eta + omega gamma (y_eta - g * y_eta) (4.1.2), y_eta being the target of the objective that
+    `noise_objective` names, and g a Gaussian with reflected borders.
 
     With `loss.combine: targets` the objectives that share a mean have one target, t = y + sum_i s_i (t_i - y) of their
     own targets t_i, where s_i = omega_i lambda_i / max(sum_j omega_j lambda_j, 1e-3). It is y where no omega counts.
@@ -40,7 +41,7 @@ def target(recipe: Recipe, index: int, sample: dict[str, np.ndarray], omega: np.
     Args:
         recipe: the recipe.
         index: the place of the objective.
-        sample: `clean` y and `degraded` z, both (N, C, H, W).
+        sample: `clean` y, `degraded` z and residues by the kind of their degradation, all (N, C, H, W).
         omega: (p,) or (N, p).
 
     Returns:
@@ -66,10 +67,12 @@ def _own_target(specs: list[Objective], index: int, sample: dict[str, np.ndarray
     if spec.kind == "noise":
         kept = {"keep": strength, "remove": 1 - strength, "full": 1.0}[spec.residual]
         return clean + kept * spec.nu * (float64(sample["degraded"]) - clean)
+    if spec.kind == "residue":
+        return clean + spec.nu * float64(sample[spec.of])
     if spec.kind == "blur":
         noisy = _own_target(specs, noise_place(specs, spec), sample, omega)
         return noisy + strength * spec.gamma * (noisy - gaussian_blur(noisy, UNSHARP_SIGMA, UNSHARP_SIZE))
-    raise TunableError(f"objectives of kind {spec.kind!r} have no target; rec, noise and blur have")
+    raise TunableError(f"objectives of kind {spec.kind!r} have no target; rec, noise, residue and blur have")
 
 
 def objective(

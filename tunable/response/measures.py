@@ -2,13 +2,14 @@
 
     kind     measure      what it is
     noise    noise kept   r of the least-squares fit restored = y + r (z - y), y the clean and z the degraded picture
+    residue  noise kept   (blur kept, ...) r of the least-squares fit restored = y + r d, d the residue of a degradation
     rec      PSNR         to the clean picture in dB, at most `MOST_PSNR`
     blur     sharpening   c of the least-squares fit restored = y + c (y - g * y), g the objective's Gaussian
     gan      sharpness    fine detail as a share of the truth's (`metrics.sharpness`)
     style    change       root mean square distance from what the start of the path gives, in 1/255
 
-Noise kept and PSNR look at luma or chroma alone where the objective does. A network whose recipe is unknown is measured
-by change too.
+Noise kept, blur kept and PSNR look at luma or chroma alone where the objective does. A network whose recipe is unknown
+is measured by change too.
 """
 
 import math
@@ -26,6 +27,8 @@ from tunable.specs.objectives import UNSHARP_SIGMA, UNSHARP_SIZE, Objective
 from tunable.weights.storage import Header
 
 MOST_PSNR = 60.0  # dB: rounding to 8 bits leaves 59
+
+_WORDS = {"gaussian_noise": "noise", "poisson_gaussian": "noise", "gaussian_blur": "blur", "jpeg": "JPEG residue"}
 
 Reading = Callable[[Sample, np.ndarray, np.ndarray], float]  # sample, restored, restored at the path's start -> value
 
@@ -67,6 +70,9 @@ def _measure(spec: Objective, scale: int) -> Measure:
         name = "noise kept" if space == "rgb" else f"{space} noise kept"
         direction = -1 if spec.residual == "remove" else 1
         return Measure(name, "", 0.02, direction, spec.residual == "full", partial(_kept, space))
+    if spec.kind == "residue":
+        name = f"{_WORDS[spec.of]} kept" if space == "rgb" else f"{space} {_WORDS[spec.of]} kept"
+        return Measure(name, "", 0.02, 1, True, partial(_residue_kept, space, spec.of))
     if spec.kind == "rec":
         name = "PSNR" if space == "rgb" else f"PSNR of {space}"
         return Measure(name, "dB", 0.1, 1, True, partial(_psnr, space, scale))
@@ -84,6 +90,13 @@ def _change(weighed: bool) -> Measure:
 def _kept(space: str, sample: Sample, restored: np.ndarray, start: np.ndarray) -> float:
     part = partial(metrics.part, space=space)
     return metrics.share_kept(part(restored), part(sample.clean), part(sample.degraded))
+
+
+def _residue_kept(space: str, of: str, sample: Sample, restored: np.ndarray, start: np.ndarray) -> float:
+    if of not in sample.residues:
+        return math.nan
+    part = partial(metrics.part, space=space)
+    return metrics.share_kept(part(restored), part(sample.clean), part(sample.clean + sample.residues[of]))
 
 
 def _psnr(space: str, scale: int, sample: Sample, restored: np.ndarray, start: np.ndarray) -> float:

@@ -63,6 +63,14 @@ class NoisePreservation(_InSpace):
     residual: Literal["keep", "remove", "full"] = "keep"  # more omega: keep more noise, or remove more; full: keep nu
 
 
+class ResiduePreservation(_InSpace):
+    """Distance to the clean picture with part of what one degradation changed (docs/method.md, "Objectives")."""
+
+    kind: Literal["residue"]
+    of: Literal["gaussian_noise", "poisson_gaussian", "gaussian_blur", "jpeg"]  # the kind of the degradation
+    nu: float = Field(default=0.9, ge=0, le=1)  # share of the residue that is kept
+
+
 class Sharpening(_Distance):
     """Distance to the target of another objective, of kind `noise`, sharpened (section 4.1.2, `blur`)."""
 
@@ -100,7 +108,10 @@ class Style(_Objective):
     uv_weight: Weight = 1.0
 
 
-Objective = Annotated[Reconstruction | NoisePreservation | Sharpening | Perceptual | Style, Field(discriminator="kind")]
+Objective = Annotated[
+    Reconstruction | NoisePreservation | ResiduePreservation | Sharpening | Perceptual | Style,
+    Field(discriminator="kind"),
+]
 
 
 def noise_place(objectives: list[Objective], spec: Sharpening) -> int:
@@ -122,7 +133,7 @@ def shared_targets(objectives: list[Objective]) -> tuple[tuple[int, ...], ...]:
         objectives: of a recipe, in omega's order.
 
     Returns:
-        The places of those of kind rec and noise, a tuple for each part of the colour space that is compared.
+        The places of those of kind rec, noise and residue, a tuple for each part of the colour space that is compared.
 
     Raises:
         ValueError: where the targets have no one mean, or no one distance.
@@ -144,7 +155,7 @@ def shared_targets(objectives: list[Objective]) -> tuple[tuple[int, ...], ...]:
         named = ", ".join(f"{spec.name} {space}" for space, alike in spaces.items() for spec in alike.values())
         raise ValueError(f"loss.combine: targets wants space rgb everywhere or nowhere, not {named}")
     if not spaces:
-        raise ValueError("loss.combine: targets wants an objective of kind rec or noise, which have targets")
+        raise ValueError("loss.combine: targets wants an objective of kind rec, noise or residue, which have targets")
     for alike in spaces.values():
         if len({spec.distance for spec in alike.values()}) > 1:
             named = ", ".join(f"{spec.name} {spec.distance}" for spec in alike.values())

@@ -161,13 +161,19 @@ class Recipe(Section):
         if fault:
             raise ValueError(f"network.{fault}")
         for spec in self.objectives:
-            if spec.kind in ("noise", "blur") and enlarged > 1:
+            if spec.kind in ("noise", "blur", "residue") and enlarged > 1:
                 raise ValueError(
                     f"objective {spec.name} of kind {spec.kind} mixes clean and degraded pictures, but the network "
                     f"enlarges {enlarged} times"
                 )
             if spec.kind == "blur":
                 noise_place(self.objectives, spec)
+            kinds = [step.kind for step in self.data.degradation]
+            if spec.kind == "residue" and kinds.count(spec.of) != 1:
+                raise ValueError(
+                    f"objective {spec.name} wants the residue of {spec.of}, which must stand in data.degradation once, "
+                    f"not {kinds.count(spec.of)} times ({', '.join(kinds) or 'nothing is degraded'})"
+                )
             if spec.kind in ("gan", "style") and self.vgg is None:
                 raise ValueError(f"objective {spec.name} needs VGG-19, and vgg is missing; {HOW}")
             least = self._least(spec)
@@ -195,6 +201,11 @@ class Recipe(Section):
     def shared_targets(self) -> tuple[tuple[int, ...], ...]:
         """Places of objectives that share the mean of their targets, a tuple for each mean; () for combine: losses."""
         return shared_targets(self.objectives) if self.loss.combine == "targets" else ()
+
+    @property
+    def residues(self) -> frozenset[str]:
+        """Kinds of the degradations whose residues objectives want."""
+        return frozenset(spec.of for spec in self.objectives if spec.kind == "residue")
 
     @property
     def features(self) -> VGG:
