@@ -54,12 +54,22 @@ class Compact(Network, spec=CompactSpec):
             body.append(PReLU(spec.channels, **slopes))
         body.append(conv2d(spec.channels, 3 * spec.upscale**2, 3, **options))
         self.body = nn.CellList(body)
+        self.stages = [[f"body.{2 * place}", f"body.{2 * place + 1}"] for place in range(spec.blocks + 1)]
+        self.stages += [[f"body.{2 * spec.blocks + 2}"]]
 
-    def compute(self, x: ms.Tensor, omega: ms.Tensor | None) -> ms.Tensor:
-        """Restore x (N, 3, H, W); returns (N, 3, upscale H, upscale W)."""
-        y = x
-        for layer in self.body:
-            y = call(layer, y, omega)
+    def begin(self, x: ms.Tensor) -> tuple[ms.Tensor, ...]:
+        """Return the input twice: one is added at the end."""
+        return x, x
+
+    def stage(self, place: int, features: tuple[ms.Tensor, ...], omega: ms.Tensor | None) -> tuple[ms.Tensor, ...]:
+        """Return the input and the features."""
+        y = call(self.body[2 * place], features[1], omega)
+        if 2 * place + 1 < len(self.body):
+            y = self.body[2 * place + 1](y, omega)
+        return features[0], y
+
+    def end(self, x: ms.Tensor, features: tuple[ms.Tensor, ...]) -> ms.Tensor:
+        """Return (N, 3, upscale H, upscale W)."""
         if self.upscale == 1:
-            return x + y
-        return ops.nearest(x, self.upscale) + ops.pixel_shuffle(y, self.upscale)
+            return x + features[1]
+        return ops.nearest(x, self.upscale) + ops.pixel_shuffle(features[1], self.upscale)

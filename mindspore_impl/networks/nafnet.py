@@ -76,22 +76,39 @@ class NAFNet(Network, spec=NAFNetSpec):
         self.decoders = nn.CellList(decoders)
         self.downs = nn.CellList(downs)
         self.ups = nn.CellList(ups)
+        self.stages = [["intro"]]
+        self.stages += [[f"encoders.{stage}", f"downs.{stage}"] for stage in range(len(spec.encoder))]
+        self.stages += [["middle_blks"]]
+        self.stages += [[f"ups.{stage}", f"decoders.{stage}"] for stage in range(len(spec.decoder))]
+        self.stages += [["ending"]]
 
-    def compute(self, x: ms.Tensor, omega: ms.Tensor | None) -> ms.Tensor:
-        """Restore x (N, 3, H, W), padded inside with zeros to a multiple of 2 to the number of stages."""
-        height, width = x.shape[2:]
+    def begin(self, x: ms.Tensor) -> tuple[ms.Tensor, ...]:
+        """Return the padded input twice: one is added at the end."""
         padded = ops.pad_to_multiple(x, self.multiple, "zeros")
-        y = call(self.intro, padded, omega)
-        kept = []
-        for blocks, down in zip(self.encoders, self.downs):  # noqa: B905  graph mode knows no `strict`
-            for block in blocks:
-                y = block(y, omega)
-            kept.append(y)
-            y = call(down, y, omega)
-        for block in self.middle_blks:
+        return padded, padded
+
+    def stage(self, place: int, features: tuple[ms.Tensor, ...], omega: ms.Tensor | None) -> tuple[ms.Tensor, ...]:
+        """Return the padded input, what is still to be added, the largest first, and the features."""
+        kept, y, depth = features[:-1], features[-1], len(self.encoders)
+        if place == 0:
+            return (*kept, call(self.intro, y, omega))
+        if place <= depth:
+            y = self._through(self.encoders[place - 1], y, omega)
+            return (*kept, y, call(self.downs[place - 1], y, omega))
+        if place == depth + 1:
+            return (*kept, self._through(self.middle_blks, y, omega))
+        if place <= 2 * depth + 1:
+            index = place - depth - 2
+            y = ops.pixel_shuffle(call(self.ups[index], y, omega), 2) + kept[-1]
+            return (*kept[:-1], self._through(self.decoders[index], y, omega))
+        return (*kept, call(self.ending, y, omega))
+
+    def end(self, x: ms.Tensor, features: tuple[ms.Tensor, ...]) -> ms.Tensor:
+        """Return the shape of x (N, 3, H, W)."""
+        padded, y = features
+        return (y + padded)[:, :, : x.shape[2], : x.shape[3]]
+
+    def _through(self, blocks: nn.CellList, y: ms.Tensor, omega: ms.Tensor | None) -> ms.Tensor:
+        for block in blocks:
             y = block(y, omega)
-        for blocks, up, skipped in zip(self.decoders, self.ups, kept[::-1]):  # noqa: B905
-            y = ops.pixel_shuffle(call(up, y, omega), 2) + skipped
-            for block in blocks:
-                y = block(y, omega)
-        return (call(self.ending, y, omega) + padded)[:, :, :height, :width]
+        return y

@@ -9,6 +9,7 @@ from mindspore import nn
 from mindspore_impl import ops
 from mindspore_impl.layers import Composite, Norm, Tunable
 from mindspore_impl.layers.kernel import TunableKernel
+from mindspore_impl.networks.prepared import Prepared, Tail, Trunk
 from tunable.errors import OmegaError, TunableError
 from tunable.omega import check_tensor
 from tunable.parameters.layouts import tunable_layers
@@ -24,10 +25,16 @@ class Network(Composite):
 
     A subclass names its specification, whose fields are the keywords of its constructor, for example
     `class ResNet(Network, spec=ResNetSpec)`. It makes its layers in `build(spec)`, from the specification that these
-    keywords amount to, and its output in `compute(x, omega)`.
+    keywords amount to, and names them in `stages`, in the order of computation. `begin(x)`, `stage(place, features,
+    omega)` for every stage and `end(x, features)` are what it computes.
+
+    Attributes:
+        stages: for each stage the names of its layers, or of the parts that hold them.
+        trunk_stages: how many stages come before the first that has a tunable layer; all when plain.
     """
 
     specification: type[NetworkBase]
+    stages: list[list[str]]
 
     def __init_subclass__(cls, spec: type[NetworkBase] | None = None, **options) -> None:
         super().__init_subclass__(**options)
@@ -45,6 +52,7 @@ class Network(Composite):
         chosen = tunable_layers(spec, num_objectives)  # pyright: ignore[reportArgumentType]
         if chosen is not None:
             self._keep_tunable(chosen)
+        self.trunk_stages = self._before_tunable()
         ranks = [layer.rank for _, layer in self.cells_and_names() if isinstance(layer, TunableKernel)]
         fault = rank_fault(spec.rank, ranks)
         if fault:
@@ -77,7 +85,7 @@ class Network(Composite):
         Raises:
             OmegaError: for an omega that is missing, of another shape, or given to a plain network.
         """
-        return self.compute(x, omega)
+        return self.finish(x, self.trunk_of(x), omega)
 
     def _keep_tunable(self, chosen: frozenset[str]) -> None:
         """Put ordinary layers in place of all tunable ones but the chosen."""
@@ -86,8 +94,16 @@ class Network(Composite):
             if isinstance(layer, Tunable) and name not in chosen:
                 ops.put(self, name, layer.fold(origin))
 
+    def _before_tunable(self) -> int:
+        """How many stages come before the first that has a tunable layer."""
+        tunable = [name + "." for name, layer in self.cells_and_names() if isinstance(layer, Tunable)]
+        for place, names in enumerate(self.stages):
+            if any(layer.startswith(name + ".") for name in names for layer in tunable):
+                return place
+        return len(self.stages)
+
     def build(self, spec: Any) -> None:
-        """Make the layers.
+        """Make the layers, and name them in `stages`.
 
         Args:
             spec: what the keywords of the constructor amount to, an instance of the subclass's specification.
@@ -97,12 +113,76 @@ class Network(Composite):
         """
         raise TunableError(f"{type(self).__name__} does not say what its layers are")
 
-    def compute(self, x: ms.Tensor, omega: ms.Tensor | None) -> ms.Tensor:
-        """Compute the output (N, 3, upscale H, upscale W), which the subclass says.
+    def prepare(self, x: ms.Tensor) -> Prepared:
+        """Compute what does not depend on omega: the stages before the first one that has a tunable layer.
 
         Args:
-            x: pictures (N, 3, H, W).
-            omega: (p,) or (N, p), already checked; None when plain.
+            x: pictures (N, 3, H, W), 0 to 1.
+
+        Returns:
+            What restores these pictures at any omega by the other stages alone: `network.prepare(x).at(omega)`.
+
+        Raises:
+            TunableError: as `parts`.
+        """
+        return Prepared(self, x)
+
+    def parts(self) -> tuple[Trunk, Tail]:
+        """Return the network's trunk, trunk(x), and its tail, tail(x, omega, *features): the same at every call.
+
+        Raises:
+            TunableError: for a plain network, and for one whose first stage has a tunable layer.
+        """
+        if not self.num_objectives:
+            raise TunableError("a plain network takes no omega: there is nothing to prepare for")
+        if not self.trunk_stages:
+            raise TunableError(
+                f"there is nothing to prepare: this {type(self).__name__} is tunable from its first layers on "
+                f"({', '.join(self.stages[0])}); `where`, such as {{last: 2}}, says which layers are"
+            )
+        if "_parts" not in vars(self):
+            object.__setattr__(self, "_parts", (Trunk(self), Tail(self)))  # else they would be parts of the network
+        return vars(self)["_parts"]
+
+    def trunk_of(self, x: ms.Tensor) -> tuple[ms.Tensor, ...]:
+        """Return the features of x (N, 3, H, W) that no omega changes."""
+        features = self.begin(x)
+        for place in range(self.trunk_stages):
+            features = self.stage(place, features, None)
+        return features
+
+    def finish(self, x: ms.Tensor, features: tuple[ms.Tensor, ...], omega: ms.Tensor | None) -> ms.Tensor:
+        """Return the output (N, 3, upscale H, upscale W) of x at omega, from the features that `trunk_of` returned."""
+        for place in range(self.trunk_stages, len(self.stages)):
+            features = self.stage(place, features, omega)
+        return self.end(x, features)
+
+    def begin(self, x: ms.Tensor) -> tuple[ms.Tensor, ...]:
+        """Return the features before the first stage, of pictures x (N, 3, H, W).
+
+        Raises:
+            TunableError: in this base, which computes nothing.
+        """
+        raise TunableError(f"{type(self).__name__} does not say what it computes")
+
+    def stage(self, place: int, features: tuple[ms.Tensor, ...], omega: ms.Tensor | None) -> tuple[ms.Tensor, ...]:
+        """Compute one stage.
+
+        Args:
+            place: its index in `stages`.
+            features: what the stage before returned: all that later stages want, the last of them the main path's.
+            omega: (p,) or (N, p), already checked; None when plain, or where the stage has no tunable layer.
+
+        Returns:
+            The features behind the stage.
+
+        Raises:
+            TunableError: in this base, which computes nothing.
+        """
+        raise TunableError(f"{type(self).__name__} does not say what it computes")
+
+    def end(self, x: ms.Tensor, features: tuple[ms.Tensor, ...]) -> ms.Tensor:
+        """Return the output (N, 3, upscale H, upscale W) of what the last stage returned: affine in it, no layers.
 
         Raises:
             TunableError: in this base, which computes nothing.

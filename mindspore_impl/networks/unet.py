@@ -52,18 +52,31 @@ class UNet(Network, spec=UNetSpec):
         self.ups = nn.CellList(ups)
         self.decoders = nn.CellList(decoders)
         self.tail = conv2d(spec.width, 3, 3, **options)
+        self.stages = [[f"encoders.{scale}", f"downs.{scale}"] for scale in range(spec.depth)]
+        self.stages += [["middle"]]
+        self.stages += [[f"ups.{scale}", f"decoders.{scale}"] for scale in range(spec.depth)]
+        self.stages += [["tail"]]
 
-    def compute(self, x: ms.Tensor, omega: ms.Tensor | None) -> ms.Tensor:
-        """Restore x (N, 3, H, W); returns the same shape."""
-        height, width = x.shape[2:]
+    def begin(self, x: ms.Tensor) -> tuple[ms.Tensor, ...]:
+        """Return the padded input twice: one is added at the end."""
         padded = ops.pad_to_multiple(x, self.multiple, "replicate")
-        y, skips = padded, []
-        for encoder, down in zip(self.encoders, self.downs):  # noqa: B905  graph mode knows no `strict`
-            y = encoder(y, omega)
-            skips.append(y)
-            y = call(down, y, omega)
-        y = self.middle(y, omega)
-        for up, decoder, skip in zip(self.ups, self.decoders, skips[::-1]):  # noqa: B905
-            y = ops.nearest(call(up, y, omega), 2)  # as the 1x1 after it, for a quarter of the work
-            y = decoder(_ops.concat([skip, y], 1), omega)
-        return (padded + call(self.tail, y, omega))[:, :, :height, :width]
+        return padded, padded
+
+    def stage(self, place: int, features: tuple[ms.Tensor, ...], omega: ms.Tensor | None) -> tuple[ms.Tensor, ...]:
+        """Return the padded input, what is still to be concatenated, the largest first, and the features."""
+        kept, y, depth = features[:-1], features[-1], len(self.encoders)
+        if place < depth:
+            y = self.encoders[place](y, omega)
+            return (*kept, y, call(self.downs[place], y, omega))
+        if place == depth:
+            return (*kept, self.middle(y, omega))
+        if place <= 2 * depth:
+            index = place - depth - 1
+            y = ops.nearest(call(self.ups[index], y, omega), 2)  # as the 1x1 after it, for a quarter of the work
+            return (*kept[:-1], self.decoders[index](_ops.concat([kept[-1], y], 1), omega))
+        return (*kept, call(self.tail, y, omega))
+
+    def end(self, x: ms.Tensor, features: tuple[ms.Tensor, ...]) -> ms.Tensor:
+        """Return the shape of x (N, 3, H, W)."""
+        padded, y = features
+        return (padded + y)[:, :, : x.shape[2], : x.shape[3]]

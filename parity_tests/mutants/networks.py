@@ -6,7 +6,7 @@ from parity_tests.mutants.tensors import eleven_bits, leaky, of_next_sample, one
 from parity_tests.mutants.ways import but, each, edited, given, replaced, returned, within
 from tunable.specs.formulations import Formulation
 
-BLOCK, RESNET = "networks.resnet:ResidualBlock.forward", "networks.resnet:ResNet.compute"
+BLOCK, RESNET = "networks.resnet:ResidualBlock.forward", "networks.resnet:ResNet.stage"
 REFUSED = ("(omega is not None) != bool(self.num_objectives)", "False")
 PART = "layers:conv2d"  # as networks import it
 CONV_FOLD, KERNEL = "layers.conv:TunableConv.fold", "layers.kernel:TunableKernel._make"
@@ -68,11 +68,11 @@ def _with(folded, name, value, twin):
 
 
 NETWORK_FAULTS = {
-    "long skip dropped": edited(RESNET, ("y + first", "y")),
+    "long skip dropped": edited(RESNET, ("y + features[1]", "y")),
     "long skip of the picture behind it": edited(
-        RESNET, ("y = call(self.tail, y, omega)", "y = call(self.tail, y - first, omega) + x")
+        RESNET, ("y + features[1]", "y"), ("call(self.tail, y, omega)", "call(self.tail, y, omega) + x")
     ),
-    "blocks skipped": but(RESNET, body=lambda a: list(a.self.body)[-1:]),
+    "blocks skipped": returned(RESNET, lambda y, a: a.features if 0 < a.place < len(a.self.body) else y),
     "blocks in reverse order": but(RESNET, body=lambda a: list(a.self.body)[::-1]),
     "one block for all": but(RESNET, body=lambda a: [a.self.body[0]] * len(a.self.body)),
     "short skip dropped": returned(BLOCK, lambda y, a: y - a.x),
@@ -81,7 +81,11 @@ NETWORK_FAULTS = {
     "ReLU after the block": returned(BLOCK, lambda y, a: y - a.x + relu(a.x)),
     "one convolution for both": but(BLOCK, conv2=lambda a: a.self.conv1),
     "omega of the next sample behind the head": edited(
-        RESNET, ("y = first", "y = first\n    omega = omega[[*range(1, len(omega)), 0]] if omega.ndim == 2 else omega")
+        RESNET,
+        (
+            "len(self.body)\n",
+            "len(self.body)\n    omega = omega[[*range(1, len(omega)), 0]] if place and omega.ndim == 2 else omega\n",
+        ),
     ),
     "omega of the next sample's omega": given(
         "networks:Network.forward", omega=lambda a: None if a.omega is None else of_next_sample(a.omega)
@@ -166,7 +170,7 @@ SWIN, NAF, SWIN_BLOCK = (
 )
 STYLE_BLOCK = "networks.style_unet:StyleBlock.forward"
 COMPACT = "networks.compact:Compact"
-UNET, DOUBLE = "networks.unet:UNet.compute", "networks.unet:DoubleConv.forward"
+UNET, DOUBLE = "networks.unet:UNet.stage", "networks.unet:DoubleConv.forward"
 SHUFFLE = "functional.pixel_shuffle(x, factor)"
 GELU = "0.5 * x * (1 + _erf(x * math.sqrt(0.5)))"
 
@@ -198,8 +202,8 @@ OTHER_NETWORK_FAULTS = {
     "padded by replication": given("ops:pad_to_multiple", mode=lambda a: "replicate"),
     "gate: the first half alone": returned("ops:gate", lambda y, a: a.x[:, : y.shape[1]]),
     "global mean of the last column": returned("ops:global_mean", lambda y, a: a.x[:, :, -1:, -1:]),
-    "mean of the colours forgotten behind the body": edited(f"{SWIN}.compute", ("DIV2K_MEAN, 1)", "DIV2K_MEAN, 0)")),
-    "Swin: long skip dropped": edited(f"{SWIN}.compute", (" + first", "")),
+    "mean of the colours forgotten behind the body": edited(f"{SWIN}.end", ("DIV2K_MEAN, 1)", "DIV2K_MEAN, 0)")),
+    "Swin: long skip dropped": edited(f"{SWIN}.stage", (" + first", "")),
     "Swin: shift mask dropped": edited(f"{SWIN}.features_of", ("layer(y, omega, mask)", "layer(y, omega, mask * 0)")),
     "Swin: last norm dropped": but(f"{SWIN}.features_of", norm=lambda a: same),
     "Swin: picture not added": edited(f"{SWIN}.enlarged", ("return x + ", "return ")),
@@ -209,10 +213,10 @@ OTHER_NETWORK_FAULTS = {
     "NAF: one norm for both": but(NAF, norm2=lambda a: a.self.norm1),
     "style: short skip dropped": edited(STYLE_BLOCK, ("x + self.norm2", "self.norm2")),
     "style: norm dropped": but(STYLE_BLOCK, norm1=lambda a: same),
-    "U-Net: picture not added": edited(UNET, ("padded + call", "call")),
-    "U-Net: skip dropped": edited(UNET, ("[skip, y]", "[skip * 0, y]")),
-    "U-Net: skip behind what comes from below": edited(UNET, ("[skip, y]", "[y, skip]")),
-    "Compact: picture not added": edited(f"{COMPACT}.compute", ("return x + y", "return y")),
+    "U-Net: picture not added": edited("networks.unet:UNet.end", ("padded + y", "y")),
+    "U-Net: skip dropped": edited(UNET, ("[kept[-1], y]", "[kept[-1] * 0, y]")),
+    "U-Net: skip behind what comes from below": edited(UNET, ("[kept[-1], y]", "[y, kept[-1]]")),
+    "Compact: picture not added": edited(f"{COMPACT}.end", ("return x + features[1]", "return features[1]")),
     "Compact: enlarged picture not added": returned("ops:nearest", lambda y, a: y * (a.factor != 3)),
     "Compact: every slope a quarter": given("ops:prelu", slope=lambda a: a.slope * 0 + 0.25),
     "Compact: slopes of the next channel": given("ops:prelu", slope=lambda a: reversed_along(a.slope, -1)),

@@ -76,22 +76,41 @@ class NAFNet(Network, spec=NAFNetSpec):
         self.decoders = nn.ModuleList(decoders)
         self.downs = nn.ModuleList(downs)
         self.ups = nn.ModuleList(ups)
+        self.stages = [["intro"]]
+        self.stages += [[f"encoders.{stage}", f"downs.{stage}"] for stage in range(len(spec.encoder))]
+        self.stages += [["middle_blks"]]
+        self.stages += [[f"ups.{stage}", f"decoders.{stage}"] for stage in range(len(spec.decoder))]
+        self.stages += [["ending"]]
 
-    def compute(self, x: torch.Tensor, omega: torch.Tensor | None) -> torch.Tensor:
-        """Restore x (N, 3, H, W), padded inside with zeros to a multiple of 2 to the number of stages."""
-        height, width = x.shape[2:]
+    def begin(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the padded input twice: one is added at the end."""
         padded = ops.pad_to_multiple(x, self.multiple, "zeros")
-        y = call(self.intro, padded, omega)
-        kept = []
-        for blocks, down in zip(self.encoders, self.downs, strict=True):
-            for block in blocks.children():
-                y = block(y, omega)
-            kept.append(y)
-            y = call(down, y, omega)
-        for block in self.middle_blks:
+        return padded, padded
+
+    def stage(
+        self, place: int, features: tuple[torch.Tensor, ...], omega: torch.Tensor | None
+    ) -> tuple[torch.Tensor, ...]:
+        """Return the padded input, what is still to be added, the largest first, and the features."""
+        kept, y, depth = features[:-1], features[-1], len(self.encoders)
+        if place == 0:
+            return (*kept, call(self.intro, y, omega))
+        if place <= depth:
+            y = self._through(self.encoders[place - 1], y, omega)
+            return (*kept, y, call(self.downs[place - 1], y, omega))
+        if place == depth + 1:
+            return (*kept, self._through(self.middle_blks, y, omega))
+        if place <= 2 * depth + 1:
+            index = place - depth - 2
+            y = ops.pixel_shuffle(call(self.ups[index], y, omega), 2) + kept[-1]
+            return (*kept[:-1], self._through(self.decoders[index], y, omega))
+        return (*kept, call(self.ending, y, omega))
+
+    def end(self, x: torch.Tensor, features: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """Return the shape of x (N, 3, H, W)."""
+        padded, y = features
+        return (y + padded)[:, :, : x.shape[2], : x.shape[3]]
+
+    def _through(self, blocks: nn.Module, y: torch.Tensor, omega: torch.Tensor | None) -> torch.Tensor:
+        for block in blocks.children():
             y = block(y, omega)
-        for blocks, up, skipped in zip(self.decoders, self.ups, kept[::-1], strict=True):
-            y = ops.pixel_shuffle(call(up, y, omega), 2) + skipped
-            for block in blocks.children():
-                y = block(y, omega)
-        return (call(self.ending, y, omega) + padded)[:, :, :height, :width]
+        return y

@@ -46,21 +46,37 @@ class ResNet(Network, spec=ResNetSpec):
         self.body = nn.ModuleList([ResidualBlock(channels, **parts) for _ in range(spec.blocks)])
         self.upsample = nn.ModuleList([conv2d(channels, channels * f**2, 3, **options) for f in self.factors])
         self.tail = conv2d(channels, 3, 3, **options)
+        self.stages = [["head"]]
+        self.stages += [[f"body.{place}"] for place in range(spec.blocks)]
+        self.stages += [[f"upsample.{place}"] for place in range(len(self.factors))]
+        self.stages += [["tail"]]
 
-    def compute(self, x: torch.Tensor, omega: torch.Tensor | None) -> torch.Tensor:
-        """Restore x (N, 3, H, W); returns (N, 3, upscale H, upscale W)."""
+    def begin(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the input, its mean subtracted where the network does so, twice: one is added at the end."""
         if self.mean:
             x = ops.shift_colours(x, DIV2K_MEAN, -1)
-        first = call(self.head, x, omega)
-        if self.head_relu:
-            first = torch.relu(first)
-        y = first
-        for block in self.body:
-            y = block(y, omega)
-        y = y + first
-        for factor, layer in zip(self.factors, self.upsample, strict=True):
-            y = ops.pixel_shuffle(call(layer, y, omega), factor)
-        y = call(self.tail, y, omega)
+        return x, x
+
+    def stage(
+        self, place: int, features: tuple[torch.Tensor, ...], omega: torch.Tensor | None
+    ) -> tuple[torch.Tensor, ...]:
+        """Return the input, the first convolution's output up to the long skip, and the features."""
+        x, y, blocks = features[0], features[-1], len(self.body)
+        if place == 0:
+            y = call(self.head, y, omega)
+            y = torch.relu(y) if self.head_relu else y
+            return x, y, y
+        if place <= blocks:
+            y = self.body[place - 1](y, omega)
+            return (x, y + features[1]) if place == blocks else (x, features[1], y)
+        if place <= blocks + len(self.factors):
+            index = place - blocks - 1
+            return x, ops.pixel_shuffle(call(self.upsample[index], y, omega), self.factors[index])
+        return x, call(self.tail, y, omega)
+
+    def end(self, x: torch.Tensor, features: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """Return (N, 3, upscale H, upscale W)."""
+        first, y = features
         if self.global_residual:
-            y = y + (x if self.upscale == 1 else ops.nearest(x, self.upscale))
+            y = y + (first if self.upscale == 1 else ops.nearest(first, self.upscale))
         return ops.shift_colours(y, DIV2K_MEAN, 1) if self.mean else y

@@ -91,17 +91,28 @@ class StyleUNet(Network, spec=StyleUNetSpec):
             layers += [ConvBlock(channels, channels, **parts) for _ in range(up - 1)]
         self.encoder_decoder = nn.ModuleList(layers)
         self.conv_out = conv2d(channels, 3, 9, **options)
+        self.stages = [["conv_in"], *([f"encoder_decoder.{place}"] for place in range(len(layers))), ["conv_out"]]
 
-    def compute(self, x: torch.Tensor, omega: torch.Tensor | None) -> torch.Tensor:
-        """Restore x (N, 3, H, W); returns the same shape."""
-        height, width = x.shape[2:]
+    def begin(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the padded input, normalised where the network does so."""
         y = ops.pad_to_multiple(x, self.multiple, "reflect")
         if self.normalise:
             y = ops.scale_colours(ops.shift_colours(y, IMAGENET_MEAN, -1), IMAGENET_STD, -1)
-        y = self.conv_in(y, omega)
-        for layer in self.encoder_decoder:
-            y = layer(y, omega)
-        y = call(self.conv_out, y, omega)
+        return (y,)
+
+    def stage(
+        self, place: int, features: tuple[torch.Tensor, ...], omega: torch.Tensor | None
+    ) -> tuple[torch.Tensor, ...]:
+        """Return the features."""
+        if place == 0:
+            return (self.conv_in(features[0], omega),)
+        if place <= len(self.encoder_decoder):
+            return (self.encoder_decoder[place - 1](features[0], omega),)
+        return (call(self.conv_out, features[0], omega),)
+
+    def end(self, x: torch.Tensor, features: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """Return the shape of x (N, 3, H, W)."""
+        y = features[0]
         if self.normalise:
             y = ops.shift_colours(ops.scale_colours(y, IMAGENET_STD, 1), IMAGENET_MEAN, 1)
-        return y[:, :, :height, :width]
+        return y[:, :, : x.shape[2], : x.shape[3]]

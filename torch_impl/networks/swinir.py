@@ -122,6 +122,8 @@ class SwinIR(Network, spec=SwinIRSpec):
         self.norm = norm(LayerNorm, channels, **norms)
         self.conv_after_body = conv2d(channels, channels, 3, **options)
         self.factors = shuffles(spec.upscale) if spec.upsampler == "pixelshuffle" else []
+        self.stages = [["conv_first", "patch_embed", "layers", "norm", "conv_after_body"]]
+        self.stages += [["conv_before_upsample", "upsample", "conv_up", "conv_hr", "conv_last"]]
         if spec.upsampler == "pixelshuffledirect":
             self.upsample = nn.ModuleList([conv2d(channels, 3 * spec.upscale**2, 3, **options)])
             return
@@ -134,14 +136,26 @@ class SwinIR(Network, spec=SwinIRSpec):
             self.conv_hr = conv2d(features, features, 3, **options)
         self.conv_last = conv2d(features if spec.upsampler else channels, 3, 3, **options)
 
-    def compute(self, x: torch.Tensor, omega: torch.Tensor | None) -> torch.Tensor:
-        """Restore x (N, 3, H, W); returns (N, 3, upscale H, upscale W)."""
-        height, width = x.shape[2:]
+    def begin(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the padded input, its mean subtracted, twice: one is added where nothing is enlarged."""
         x = ops.shift_colours(ops.pad_to_multiple(x, self.window, "reflect"), DIV2K_MEAN, -1)
-        first = call(self.conv_first, x, omega)
-        y = call(self.conv_after_body, self.features_of(first, omega), omega) + first
-        y = self.enlarged(x, y, omega)
-        return ops.shift_colours(y, DIV2K_MEAN, 1)[:, :, : height * self.upscale, : width * self.upscale]
+        return x, x
+
+    def stage(
+        self, place: int, features: tuple[torch.Tensor, ...], omega: torch.Tensor | None
+    ) -> tuple[torch.Tensor, ...]:
+        """Return the padded input and the features."""
+        x, y = features
+        if place == 0:
+            first = call(self.conv_first, y, omega)
+            return x, call(self.conv_after_body, self.features_of(first, omega), omega) + first
+        return x, self.enlarged(x, y, omega)
+
+    def end(self, x: torch.Tensor, features: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """Return (N, 3, upscale H, upscale W)."""
+        height, width = x.shape[2:]
+        y = ops.shift_colours(features[1], DIV2K_MEAN, 1)
+        return y[:, :, : height * self.upscale, : width * self.upscale]
 
     def features_of(self, x: torch.Tensor, omega: torch.Tensor | None) -> torch.Tensor:
         """Return the features (N, C, H, W) that the groups of blocks make of features x of the same shape."""

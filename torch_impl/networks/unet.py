@@ -51,18 +51,33 @@ class UNet(Network, spec=UNetSpec):
         self.ups = nn.ModuleList(ups)
         self.decoders = nn.ModuleList(decoders)
         self.tail = conv2d(spec.width, 3, 3, **options)
+        self.stages = [[f"encoders.{scale}", f"downs.{scale}"] for scale in range(spec.depth)]
+        self.stages += [["middle"]]
+        self.stages += [[f"ups.{scale}", f"decoders.{scale}"] for scale in range(spec.depth)]
+        self.stages += [["tail"]]
 
-    def compute(self, x: torch.Tensor, omega: torch.Tensor | None) -> torch.Tensor:
-        """Restore x (N, 3, H, W); returns the same shape."""
-        height, width = x.shape[2:]
+    def begin(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the padded input twice: one is added at the end."""
         padded = ops.pad_to_multiple(x, self.multiple, "replicate")
-        y, skips = padded, []
-        for encoder, down in zip(self.encoders, self.downs, strict=True):
-            y = encoder(y, omega)
-            skips.append(y)
-            y = call(down, y, omega)
-        y = self.middle(y, omega)
-        for up, decoder, skip in zip(self.ups, self.decoders, skips[::-1], strict=True):
-            y = ops.nearest(call(up, y, omega), 2)  # as the 1x1 after it, for a quarter of the work
-            y = decoder(torch.cat([skip, y], 1), omega)
-        return (padded + call(self.tail, y, omega))[:, :, :height, :width]
+        return padded, padded
+
+    def stage(
+        self, place: int, features: tuple[torch.Tensor, ...], omega: torch.Tensor | None
+    ) -> tuple[torch.Tensor, ...]:
+        """Return the padded input, what is still to be concatenated, the largest first, and the features."""
+        kept, y, depth = features[:-1], features[-1], len(self.encoders)
+        if place < depth:
+            y = self.encoders[place](y, omega)
+            return (*kept, y, call(self.downs[place], y, omega))
+        if place == depth:
+            return (*kept, self.middle(y, omega))
+        if place <= 2 * depth:
+            index = place - depth - 1
+            y = ops.nearest(call(self.ups[index], y, omega), 2)  # as the 1x1 after it, for a quarter of the work
+            return (*kept[:-1], self.decoders[index](torch.cat([kept[-1], y], 1), omega))
+        return (*kept, call(self.tail, y, omega))
+
+    def end(self, x: torch.Tensor, features: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """Return the shape of x (N, 3, H, W)."""
+        padded, y = features
+        return (padded + y)[:, :, : x.shape[2], : x.shape[3]]

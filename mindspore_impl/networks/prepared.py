@@ -1,0 +1,77 @@
+"""A network in two parts: what no omega changes, computed once, and the rest."""
+
+from typing import TYPE_CHECKING
+
+import mindspore as ms
+from mindspore import nn
+
+from mindspore_impl import ops
+from tunable.omega import check_tensor
+
+if TYPE_CHECKING:
+    from mindspore_impl.networks.network import Network
+
+
+class Trunk(nn.Cell):
+    """The stages of a network before the first one that is tunable.
+
+    Args:
+        network: with a tunable end.
+    """
+
+    def __init__(self, network: "Network") -> None:
+        super().__init__(auto_prefix=False)  # the parameters keep their names
+        self.network = network
+
+    def construct(self, x: ms.Tensor) -> tuple[ms.Tensor, ...]:
+        """Return the features of pictures x (N, 3, H, W) that no omega changes."""
+        return self.network.trunk_of(x)
+
+
+class Tail(nn.Cell):
+    """The stages of a network from the first one that is tunable.
+
+    Args:
+        network: with a tunable end.
+    """
+
+    def __init__(self, network: "Network") -> None:
+        super().__init__(auto_prefix=False)  # the parameters keep their names
+        self.network = network
+
+    def construct(self, x: ms.Tensor, omega: ms.Tensor, *features: ms.Tensor) -> ms.Tensor:
+        """Return (N, 3, upscale H, upscale W) for pictures x, omega (p,) or (N, p) and the trunk's features of x."""
+        return self.network.finish(x, features, omega)
+
+
+class Prepared:
+    """Pictures whose features are computed, as far as no omega changes them.
+
+    Args:
+        network: with a tunable end.
+        x: pictures (N, 3, H, W), 0 to 1.
+    """
+
+    def __init__(self, network: "Network", x: ms.Tensor) -> None:
+        """Compute the features."""
+        self.network = network
+        self.x = x
+        trunk, self.tail = network.parts()
+        with ops.alone():
+            self.features: tuple[ms.Tensor, ...] = trunk(x)
+
+    def at(self, omega: ms.Tensor) -> ms.Tensor:
+        """Restore the pictures.
+
+        Args:
+            omega: (p,) for all pictures or (N, p) for one each.
+
+        Returns:
+            (N, 3, upscale H, upscale W), not clipped: what the network returns.
+
+        Raises:
+            OmegaError: for an omega of another shape.
+        """
+        check_tensor(omega, self.network.num_objectives, len(self.x))
+        with ops.alone():
+            return self.tail(self.x, omega, *self.features)

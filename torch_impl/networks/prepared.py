@@ -1,0 +1,75 @@
+"""A network in two parts: what no omega changes, computed once, and the rest."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from tunable.omega import check_tensor
+
+if TYPE_CHECKING:
+    from torch_impl.networks.network import Network
+
+
+class Trunk(nn.Module):
+    """The stages of a network before the first one that is tunable.
+
+    Args:
+        network: with a tunable end.
+    """
+
+    def __init__(self, network: "Network") -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the features of pictures x (N, 3, H, W) that no omega changes."""
+        return self.network.trunk_of(x)
+
+
+class Tail(nn.Module):
+    """The stages of a network from the first one that is tunable.
+
+    Args:
+        network: with a tunable end.
+    """
+
+    def __init__(self, network: "Network") -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor, omega: torch.Tensor, *features: torch.Tensor) -> torch.Tensor:
+        """Return (N, 3, upscale H, upscale W) for pictures x, omega (p,) or (N, p) and the trunk's features of x."""
+        return self.network.finish(x, features, omega)
+
+
+class Prepared:
+    """Pictures whose features are computed, as far as no omega changes them.
+
+    Args:
+        network: with a tunable end.
+        x: pictures (N, 3, H, W), 0 to 1.
+    """
+
+    def __init__(self, network: "Network", x: torch.Tensor) -> None:
+        """Compute the features."""
+        self.network = network
+        self.x = x
+        trunk, self.tail = network.parts()
+        self.features: tuple[torch.Tensor, ...] = trunk(x)
+
+    def at(self, omega: torch.Tensor) -> torch.Tensor:
+        """Restore the pictures.
+
+        Args:
+            omega: (p,) for all pictures or (N, p) for one each.
+
+        Returns:
+            (N, 3, upscale H, upscale W), not clipped: what the network returns.
+
+        Raises:
+            OmegaError: for an omega of another shape.
+        """
+        if not torch.compiler.is_compiling():
+            check_tensor(omega, self.network.num_objectives, len(self.x))
+        return self.tail(self.x, omega, *self.features)
