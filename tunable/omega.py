@@ -1,7 +1,7 @@
 """omega, the interactive parameters: checking, parsing, naming, grids (paper section 3.2).
 
-`omega` is (p,), one setting for a whole batch, or (N, p), one per sample. Values lie in [0, 1]
-and need not sum to one. How training draws them is in `sampling`.
+`omega` is (p,), one setting for a whole batch, (N, p), one per sample, or a map (N, p, H, W), one per pixel. Values lie
+in [0, 1] and need not sum to one. How training draws them is in `sampling`.
 """
 
 import itertools
@@ -16,13 +16,19 @@ MOST_POINTS = 2**16  # of a grid: the corners of the most objectives that a reci
 MOST_SHOWN = 100  # along an edge of what is shown side by side
 
 
-def check_omega(omega: ArrayLike, objectives: int | Sequence[str], batch: int | None = None) -> np.ndarray:
+def check_omega(
+    omega: ArrayLike,
+    objectives: int | Sequence[str],
+    batch: int | None = None,
+    size: tuple[int, int] | None = None,
+) -> np.ndarray:
     """Check an omega for a network; any finite value passes, and `check_range` is the stricter test.
 
     Args:
-        omega: (p,), or (N, p).
+        omega: (p,), (N, p), or a map (N, p, H, W).
         objectives: their names, or how many they are.
-        batch: the N that an omega per sample must have; None: any.
+        batch: the N that an omega per sample and a map must have; None: any.
+        size: height and width that a map must have; None: no map is taken.
 
     Returns:
         The omega as float32 of the same shape.
@@ -38,28 +44,62 @@ def check_omega(omega: ArrayLike, objectives: int | Sequence[str], batch: int | 
             array = np.asarray(omega, dtype=np.float32)
     except (TypeError, ValueError):
         raise OmegaError(f"omega must be numbers of shape (p,) or (N, p), not {shown(omega)}") from None
-    if array.ndim not in (1, 2) or array.shape[-1] != num_objectives:
+    if size is not None and array.ndim == 4:
+        check_map(array.shape, num_objectives, batch, size, names)
+    elif array.ndim not in (1, 2) or array.shape[-1] != num_objectives:
+        a_map = "" if size is None else f", or a map (N, {num_objectives}, {size[0]}, {size[1]})"
         raise OmegaError(
             f"omega has shape {array.shape}; the network has {num_objectives} objectives{names}, "
-            f"so it must be ({num_objectives},) or (N, {num_objectives})"
+            f"so it must be ({num_objectives},) or (N, {num_objectives}){a_map}"
         )
     if batch is not None and array.ndim == 2 and len(array) != batch:
         raise OmegaError(f"omega has {len(array)} rows for a batch of {batch}")
     if not np.isfinite(array).all():
-        raise OmegaError(f"omega must be finite, not {shown(array.tolist())}")
+        received = "a map of which some are not" if array.ndim > 2 else shown(array.tolist())
+        raise OmegaError(f"omega must be finite, not {received}")
     return array
 
 
+def check_map(
+    shape: Sequence[int], num_objectives: int, samples: int | None, size: Sequence[int], names: str = ""
+) -> None:
+    """Raise OmegaError unless an omega of a shape can be a map (N, p, *size).
+
+    Args:
+        shape: of the omega, of as many axes.
+        num_objectives: p.
+        samples: N; None: any.
+        size: of what the map is for, such as height and width in pixels.
+        names: of the objectives, as a message ends with them.
+    """
+    if shape[1] != num_objectives:
+        raise OmegaError(
+            f"omega has {shape[1]} maps, of shape {tuple(shape)}; {num_objectives} are wanted, one for each "
+            f"objective{names}"
+        )
+    if samples is not None and shape[0] != samples:
+        raise OmegaError(f"omega has maps for {shape[0]} samples, but the input has {samples}")
+    if tuple(shape[2:]) != tuple(size):
+        received, wanted = ("x".join(map(str, sides)) for sides in (shape[2:], size))
+        raise OmegaError(f"omega is a map of {received} pixels, height x width; {wanted} are wanted")
+
+
 def check_tensor(
-    omega: object, num_objectives: int, samples: int | None = None, *, dims: tuple[int, ...] = (1, 2)
+    omega: object,
+    num_objectives: int,
+    samples: int | None = None,
+    *,
+    dims: tuple[int, ...] = (1, 2),
+    size: Sequence[int] | None = None,
 ) -> None:
     """Raise OmegaError unless a framework's tensor can be an omega, by its shape alone: its values are not read.
 
     Args:
-        omega: the tensor, (p,) or (N, p).
+        omega: the tensor, (p,), (N, p), or a map (N, p, *size).
         num_objectives: p.
-        samples: the N that an omega per sample must have; None: any.
-        dims: how many axes it may have; (1,) admits (p,) alone.
+        samples: the N that an omega per sample and a map must have; None: any.
+        dims: how many axes it may have if it is no map; (1,) admits (p,) alone.
+        size: of what a map is for, such as height and width; None or (): no map is taken.
 
     Raises:
         OmegaError: for what is no tensor, or has another shape.
@@ -68,6 +108,9 @@ def check_tensor(
     shape = getattr(omega, "shape", None)
     if shape is None:
         raise OmegaError(f"omega must be a tensor {expected}, not {type(omega).__name__}")
+    if size and len(shape) == 2 + len(size):
+        check_map(shape, num_objectives, samples, size)
+        return
     if len(shape) not in dims or shape[-1] != num_objectives:
         raise OmegaError(f"omega must be a tensor {expected}, not one of shape {tuple(shape)}")
     if len(shape) == 2 and samples is not None and shape[0] != samples:
@@ -75,10 +118,20 @@ def check_tensor(
 
 
 def check_range(omega: np.ndarray, omega_range: Sequence[Sequence[float]]) -> np.ndarray:
-    """Return an omega unchanged if it lies in the trained range, p pairs. Raises OmegaError if it does not."""
+    """Return an omega unchanged if it lies in the trained range, p pairs. Raises OmegaError if it does not.
+
+    Args:
+        omega: (p,), (N, p), or a map (N, p, H, W).
+        omega_range: the lowest and the highest value of each knob.
+    """
     low, high = np.asarray(omega_range, dtype=np.float64).T
-    if np.any(omega < low - 1e-6) or np.any(omega > high + 1e-6):
+    rows = np.moveaxis(omega, 1, -1) if omega.ndim > 2 else omega
+    if np.any(rows < low - 1e-6) or np.any(rows > high + 1e-6):
         trained = ", ".join(f"[{a:g}, {b:g}]" for a, b in zip(low, high, strict=True))
+        if omega.ndim > 2:
+            axes = (0, 2, 3)
+            spans = ", ".join(f"[{a:.6g}, {b:.6g}]" for a, b in zip(omega.min(axes), omega.max(axes), strict=True))
+            raise OmegaError(f"omega, a map that spans {spans}, lies outside the trained range {trained}")
         values = ", ".join(f"{value:.6g}" for value in np.ravel(omega))
         raise OmegaError(f"omega ({values}) lies outside the trained range {trained}")
     return omega

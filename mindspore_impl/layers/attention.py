@@ -8,6 +8,7 @@ from mindspore import ops as _ops
 
 from mindspore_impl import ops
 from mindspore_impl.layers.composite import Composite, call, conv2d, linear, parameter, value_at
+from mindspore_impl.layers.maps import pooled
 from tunable.errors import TunableError
 from tunable.specs.formulations import DEFAULT_PHI, Formulation
 
@@ -142,7 +143,11 @@ class ChannelAttention(Composite):
         self.expand = conv2d(hidden, channels, 1, **options)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
-        """Return the part's output, of the shape of x (N, C, H, W); omega is (p,) or (N, p), None when plain."""
+        """Return the part's output, of the shape of x (N, C, H, W); omega is None when plain.
+
+        omega is (p,) or (N, p); of a map (N, p, H, W) the mean is taken, for the part mixes the whole picture.
+        """
+        omega = pooled(omega)
         hidden = _ops.relu(call(self.reduce, ops.global_mean(x), omega))
         return x * _ops.sigmoid(call(self.expand, hidden, omega))
 
@@ -183,8 +188,11 @@ class SimplifiedChannelAttention(Composite):
         self.conv = conv2d(channels, channels, 1, **options)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
-        """Return the part's output, of the shape of x (N, C, H, W); omega is (p,) or (N, p), None when plain."""
-        return x * call(self.conv, ops.global_mean(x), omega)
+        """Return the part's output, of the shape of x (N, C, H, W); omega is None when plain.
+
+        omega is (p,) or (N, p); of a map (N, p, H, W) the mean is taken, for the part mixes the whole picture.
+        """
+        return x * call(self.conv, ops.global_mean(x), pooled(omega))
 
     def options(self) -> dict:
         """Return the keyword arguments with which the oracle computes this layer."""

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import mindspore as ms
 from mindspore import nn
-from mindspore import ops as _ops
 
 from mindspore_impl import ops
 from mindspore_impl.layers.kernel import TunableKernel
@@ -86,11 +85,15 @@ class TunableConv(TunableKernel):
         self._make((*self._channels(), *self.kernel_size), out_channels, bias, seed)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor) -> ms.Tensor:
-        """Convolve x (N, in, *size) with the kernels of omega (p,) or (N, p); returns (N, out, *size')."""
+        """Convolve x (N, in, *size) with the kernels of omega; returns (N, out, *size').
+
+        omega is (p,), (N, p), or a map (N, p, *size') whose pixels are the output's.
+        """
         alpha = self.alpha(omega)
+        form = "basis" if alpha.ndim > 2 else self.form
         if self.differences == "full":
-            return self._run(x, alpha, self.weight, self.bias, self.form)
-        form = ops.form_of(x, self.form, alpha.ndim == 2, self.geometry, self.differences)
+            return self._run(x, alpha, self.weight, self.bias, form)
+        form = ops.form_of(x, form, alpha.ndim > 1, self.geometry, self.differences)
         if form == "basis":
             return self._beside(x, alpha)
         kernel, bias = self.mixed(alpha)
@@ -105,24 +108,6 @@ class TunableConv(TunableKernel):
             x = ops.pad(x, padding, self.padding_mode)
             padding = (0,) * self.dims
         return ops.conv(x, alpha, weight, bias, self.stride, padding, self.dilation, self.groups, form)
-
-    def _beside(self, x: ms.Tensor, alpha: ms.Tensor) -> ms.Tensor:
-        """Every sample at its own alpha (N, k): differences computed beside the base kernel, not added to it."""
-        base = self.weight[0]
-        if self.up is not None and self.down is not None:
-            factors = ops.stacked(self.down, self.groups, self.transposed)
-            if self.groups == 1:  # one convolution for both
-                both = self._run(x, None, _ops.concat([base, factors], int(self.transposed)), None, "shared")
-                y, features = both[:, : self.out_channels], both[:, self.out_channels :]
-            else:
-                y = self._run(x, None, base, None, "shared")
-                features = self._run(x, None, factors, None, "shared")
-            y = ops.with_low_rank_outputs(y, features, alpha, self.up, self.groups)
-        else:
-            y = self._run(x, None, base, None, "shared")
-        if self.gain is not None:
-            y = ops.with_scaled_outputs(y, alpha, self.gain)
-        return ops.with_bias(y, alpha, self.bias)
 
     def _kind(self) -> str:
         """What kind of layer it is for tunable.forms."""
@@ -144,6 +129,11 @@ class TunableConv(TunableKernel):
         channels, bias = (self.in_channels, self.out_channels), self.bias is not None
         folded = ops.ordinary_conv(*channels, kernel_size=self.kernel_size, bias=bias, **self.options())
         return self.mixed_into(folded, omega)
+
+    def pixels(self, x: ms.Tensor) -> tuple[int, ...]:
+        """Return the size of the output for an input x (N, in, *size), which maps have."""
+        each = zip(x.shape[2:], self.kernel_size, self.stride, self.padding, self.dilation, strict=True)
+        return tuple((m + 2 * p - d * (k - 1) - 1) // s + 1 for m, k, s, p, d in each)
 
     def _channels(self) -> tuple[int, int]:
         """The sizes of the two channel axes of a kernel."""
@@ -278,6 +268,12 @@ class TunableConvTranspose(TunableConv):
             "dilation": self.dilation,
             "groups": self.groups,
         }
+
+    def pixels(self, x: ms.Tensor) -> tuple[int, ...]:
+        """Return the size of the output for an input x (N, in, *size), which maps have."""
+        each = zip(x.shape[2:], self.kernel_size, self.stride, self.padding, self.dilation, strict=True)
+        sizes = [(m - 1) * s - 2 * p + d * (k - 1) + 1 for m, k, s, p, d in each]
+        return tuple(size + added for size, added in zip(sizes, self.output_padding, strict=True))
 
     def _channels(self) -> tuple[int, int]:
         return self.in_channels, self.out_channels // self.groups

@@ -54,12 +54,31 @@ class TunableLinear(TunableKernel):
         self._make((out_features, in_features), out_features, bias, seed)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor) -> ms.Tensor:
-        """Multiply x (N, ..., in) by the matrix of omega (p,) or (N, p); returns (N, ..., out)."""
+        """Multiply x (N, ..., in) by the matrix of omega (p,), (N, p), or a map (N, p, ...); returns (N, ..., out)."""
         alpha = self.alpha(omega)
+        if alpha.ndim > 2:
+            return self._per_pixel(x, alpha)
         if self.differences == "full":
             return ops.linear(x, alpha, self.weight, self.bias)
         kernel, bias = self.mixed(alpha)
         return ops.linear(x, None, kernel, bias)
+
+    def _per_pixel(self, x: ms.Tensor, alpha: ms.Tensor) -> ms.Tensor:
+        """Every pixel at its own alpha (N, k, ...), by a convolution of a row of pixels."""
+        row = x.reshape(x.shape[0], -1, self.in_features).swapaxes(1, 2)
+        alpha = alpha.reshape(*alpha.shape[:2], -1)
+        full = self.differences == "full"
+        y = self._run(row, alpha, self.weight, self.bias, "basis") if full else self._beside(row, alpha)
+        return y.swapaxes(1, 2).reshape(*x.shape[:-1], self.out_features)
+
+    def _run(
+        self, x: ms.Tensor, alpha: ms.Tensor | None, weight: ms.Tensor, bias: ms.Tensor | None, form: str
+    ) -> ms.Tensor:
+        return ops.conv(x, alpha, weight[..., None], bias, (1,), (0,), (1,), 1, form)
+
+    def pixels(self, x: ms.Tensor) -> tuple[int, ...]:
+        """Return the size of the maps for an input x (N, ..., in), of all axes between its first and its last."""
+        return tuple(x.shape[1:-1])
 
     def fold(self, omega: ms.Tensor) -> nn.Dense:
         """Return the ordinary linear layer that equals this one at omega (p,); OmegaError for another shape."""

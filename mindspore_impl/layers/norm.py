@@ -113,10 +113,22 @@ class TunableNorm(Tunable):
         self.start(seed)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor) -> ms.Tensor:
-        """Normalise x as the ordinary norm does, omega (p,) or (N, p); the result has the shape of x."""
-        alpha = self.alpha(omega)
+        """Normalise x as the ordinary norm does; the result has the shape of x.
+
+        omega is (p,), (N, p), or a map (N, p, *size) whose pixels are those of x.
+        """
+        alpha, y = self.alpha(omega), ops.normalise(x, self.kind, self.eps)
+        if alpha.ndim > 2:
+            weight, bias = ops.at_outputs(alpha, self.weight, x.ndim - 2), ops.at_outputs(alpha, self.bias, x.ndim - 2)
+            if self.kind == "layer_norm":
+                weight, bias = ops.channels_last(weight), ops.channels_last(bias)
+            return y * weight + bias
         weight, bias = ops.aggregate(alpha, self.weight), ops.aggregate(alpha, self.bias)
-        return ops.scale_and_shift(ops.normalise(x, self.kind, self.eps), weight, bias, self.kind)
+        return ops.scale_and_shift(y, weight, bias, self.kind)
+
+    def pixels(self, x: ms.Tensor) -> tuple[int, ...]:
+        """Return the size of the maps for an input x: of all its axes but the first and that of the channels."""
+        return tuple(x.shape[1:-1] if self.kind == "layer_norm" else x.shape[2:])
 
     def roles(self) -> dict[str, tuple[str, int]]:
         """Return the (role, fan_in) of the layer's parameters by local name, as ParameterSpec explains them."""

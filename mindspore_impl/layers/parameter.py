@@ -1,6 +1,7 @@
 """The tunable free parameter."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import mindspore as ms
 
@@ -50,12 +51,25 @@ class TunableParameter(Tunable):
         self.start(seed)
 
     def construct(self, omega: ms.Tensor) -> ms.Tensor:
-        """Return the parameter's value: (*shape) for omega (p,), (N, *shape) for omega (N, p)."""
-        return ops.aggregate(self.alpha(omega), self.weight)
+        """Return the parameter's value: (*shape) for omega (p,), (N, *shape) for omega (N, p).
+
+        Where it has one number per channel, its shape (C,) or (C, 1, 1), omega may be a map (N, p, H, W), and the value
+        is (N, C, H, W).
+        """
+        alpha = self.alpha(omega)
+        if alpha.ndim > 2:
+            return ops.at_outputs(alpha, self.weight.reshape(self.num_kernels, -1), alpha.ndim - 2)
+        return ops.aggregate(alpha, self.weight)
 
     def roles(self) -> dict[str, tuple[str, int]]:
         """Return the (role, fan_in) of the layer's parameters by local name, as ParameterSpec explains them."""
         return {"weight": (constant_role(self.value), 0)}
+
+    def _check(self, *inputs, **keywords) -> None:
+        omega: Any = dict(zip(self.inputs, inputs, strict=False)).get("omega", keywords.get("omega"))
+        per_channel = max(self.shape[1:], default=1) == 1
+        size = omega.shape[2:] if per_channel and getattr(omega, "ndim", 0) == 4 else None
+        check_tensor(omega, self.num_objectives, size=size)
 
     def fold(self, omega: ms.Tensor) -> ms.Parameter:
         """Return the ordinary parameter that equals this one at omega (p,); OmegaError for another shape."""

@@ -48,7 +48,8 @@ class Tunable(nn.Cell):
         """Run the layer once the shape of omega is checked.
 
         Args:
-            inputs: x (N, ...) and omega, (p,) or (N, p); omega alone where `inputs` names nothing else.
+            inputs: x (N, ...) and omega, (p,), (N, p), or a map (N, p, *size) of the output's pixels; omega alone where
+                `inputs` names nothing else.
             keywords: any of these by name.
 
         Raises:
@@ -62,12 +63,12 @@ class Tunable(nn.Cell):
         """Return the weights of the kernels, alpha = phi(omega) (Eq. 6), in the precision of the parameters.
 
         Args:
-            omega: (p,), or (N, p).
+            omega: (p,), (N, p), or a map (N, p, *size), of which phi is taken pixel by pixel.
 
         Returns:
-            alpha, (k,) or (N, k); mixed precision does not round it.
+            alpha, (k,), (N, k) or (N, k, *size); mixed precision does not round it.
         """
-        return self.phi(omega)
+        return self.phi(omega) if omega.ndim < 3 else ops.channels_first(self.phi(ops.channels_last(omega)))
 
     def roles(self) -> dict[str, tuple[str, int]]:
         """Return the (role, fan_in) of the layer's own parameters by local name, as ParameterSpec explains them.
@@ -142,6 +143,12 @@ class Tunable(nn.Cell):
         """Return the keyword arguments with which the oracle computes this layer."""
         return {}
 
+    def pixels(self, x: ms.Tensor) -> tuple[int, ...]:
+        """Return the size of the maps that the layer takes for an input x, its output's; () where it takes none."""
+        return ()
+
     def _check(self, *inputs, **keywords) -> None:
         named = dict(zip(self.inputs, inputs, strict=False)) | keywords
-        check_tensor(named.get("omega"), self.num_objectives, len(named["x"]) if "x" in named else None)
+        omega, x = named.get("omega"), named.get("x")
+        size = self.pixels(x) if x is not None and getattr(omega, "ndim", 0) > 2 else None
+        check_tensor(omega, self.num_objectives, None if x is None else len(x), size=size)

@@ -69,7 +69,7 @@ def ms_ssim(x: ms.Tensor, y: ms.Tensor) -> ms.Tensor:
     x, y, similarity = x - _MIDDLE, y - _MIDDLE, _ops.ones_like(x[:, :, :1, :1])
     for i, exponent in enumerate(SCALES):
         if i:
-            x, y = ops.mean_pool_x2(x), ops.mean_pool_x2(y)
+            x, y = ops.mean_pool(x, 2), ops.mean_pool(y, 2)
         luminance, contrast = _similarities(x, y)
         seen = luminance * contrast if i == len(SCALES) - 1 else contrast
         similarity = similarity * _ops.maximum(ops.global_mean(seen), SIMILARITY_FLOOR) ** exponent

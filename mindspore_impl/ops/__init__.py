@@ -17,6 +17,7 @@ from mindspore_impl.ops.attention import (
     to_windows,
 )
 from mindspore_impl.ops.convolution import (
+    at_outputs,
     conv,
     conv_transpose,
     form_of,
@@ -50,7 +51,7 @@ from mindspore_impl.ops.pixels import (
     gelu,
     leaky_relu,
     max_pool_x2,
-    mean_pool_x2,
+    mean_pool,
     mix_colours,
     nearest,
     pad_to_multiple,
@@ -73,6 +74,7 @@ __all__ = [
     "aggregate",
     "alone",
     "assign",
+    "at_outputs",
     "bmm",
     "cast_like",
     "channels_first",
@@ -101,7 +103,7 @@ __all__ = [
     "low_rank",
     "make_room",
     "max_pool_x2",
-    "mean_pool_x2",
+    "mean_pool",
     "mix_colours",
     "nearest",
     "normalise",

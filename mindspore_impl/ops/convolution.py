@@ -7,7 +7,7 @@ import numpy as np
 from mindspore import ops as _ops
 
 from mindspore_impl.ops.device import device_in_use
-from mindspore_impl.ops.kernels import aggregate, cast_like, exchanged, scales, stacked
+from mindspore_impl.ops.kernels import aggregate, cast_like, exchanged, stacked
 from tunable.forms import choose, kind_of
 
 
@@ -26,8 +26,9 @@ def conv(
 
     Args:
         x: (N, C, *size).
-        alpha: (k,): one kernel for the batch; (N, k): one per sample; None: kernels are aggregated already, and weight
-            and bias have no axis of kernels, but one of samples where each sample has its own.
+        alpha: (k,): one kernel for the batch; (N, k): one per sample; (N, k, *size'): one per pixel of the output, in
+            form `basis`; None: kernels are aggregated already, and weight and bias have no axis of kernels, but one of
+            samples where each sample has its own.
         weight: (k, out, C / groups, *kernel size).
         bias: (k, out) or None.
         stride: one integer per dimension.
@@ -64,6 +65,8 @@ def conv(
             if bias is not None:  # before the samples part: for channels there is the fast bias
                 y = _add_bias(y, _mixed(alpha, bias).reshape(-1))
             return y.reshape((x.shape[0], -1) + y.shape[2:])
+    if alpha is not None and alpha.ndim > 2:
+        return with_bias(y, alpha, bias)
     return y if bias is None else _add_bias(y, _mixed(alpha, bias))
 
 
@@ -125,7 +128,7 @@ def _kind_of(kernel: tuple[int, ...], groups: int, padding: tuple[int, ...]):
 
 
 def _per_sample(x: ms.Tensor, alpha: ms.Tensor | None, weight: ms.Tensor):
-    return weight.ndim > x.ndim if alpha is None else alpha.ndim == 2
+    return weight.ndim > x.ndim if alpha is None else alpha.ndim > 1
 
 
 def _mixed(alpha: ms.Tensor | None, tensor: ms.Tensor):
@@ -138,11 +141,11 @@ def _weighed(y: ms.Tensor, alpha: ms.Tensor, groups: int):
     # Kernel by kernel, not by one reshape: ONNX export knows no reshape to several sizes that it learns at run time.
     k = alpha.shape[1]
     out = y.shape[1] // k
-    ones = (1,) * (y.ndim - 1)
+    weights = _spread(cast_like(alpha, y), y.ndim - 2)
     total = 0
     for i in range(k):
         part = y[:, i * out : (i + 1) * out] if groups == 1 else _ops.gather(y, _channels_of(i, k, out, groups), 1)
-        total = total + part * cast_like(alpha, part)[:, i].reshape((-1,) + ones)
+        total = total + part * weights[:, i : i + 1]
     return total
 
 
@@ -265,12 +268,12 @@ def _stuffed(x: ms.Tensor, stride: tuple[int, ...]):
 
 
 def with_low_rank_outputs(y: ms.Tensor, features: ms.Tensor, alpha: ms.Tensor, up: ms.Tensor, groups: int) -> ms.Tensor:
-    """Add differences of low rank to the output of the base kernel, for every sample its own.
+    """Add differences of low rank to the output of the base kernel, for every sample or pixel its own.
 
     Args:
         y: (N, out, *size), what the base kernel computes.
         features: (N, groups m rank, *size), what the kernels A_j compute, ordered (group, j, rank).
-        alpha: (N, 1 + m).
+        alpha: (N, 1 + m), or (N, 1 + m, *size).
         up: (m, out, rank), the points B_j.
         groups: parts of the channels that do not see each other.
 
@@ -282,18 +285,49 @@ def with_low_rank_outputs(y: ms.Tensor, features: ms.Tensor, alpha: ms.Tensor, u
     weights = _ops.gather(cast_like(alpha, features), _weights_of(m, rank, groups), 1)
     points = up.swapaxes(0, 1).reshape((out, m * rank) + ones)
     none = (0,) * (y.ndim - 2)
-    weighed = features * weights.reshape((-1, groups * m * rank) + ones)
-    return y + _convolve(weighed, points, ones, none, ones, groups)
+    return y + _convolve(features * _spread(weights, y.ndim - 2), points, ones, none, ones, groups)
 
 
 def with_scaled_outputs(y: ms.Tensor, alpha: ms.Tensor, gain: ms.Tensor) -> ms.Tensor:
-    """Scale the output of the base kernel: y (N, out, *size), alpha (N, 1 + m), gain (m, out) -> as y."""
-    return y * cast_like(scales(alpha, gain), y).reshape((-1, y.shape[1]) + (1,) * (y.ndim - 2))
+    """Scale the output of the base kernel.
+
+    Args:
+        y: (N, out, *size).
+        alpha: (N, 1 + m), or (N, 1 + m, *size).
+        gain: (m, out).
+
+    Returns:
+        A tensor of the shape of y.
+    """
+    return y * cast_like(1 + at_outputs(alpha[:, 1:], gain, y.ndim - 2), y)
 
 
 def with_bias(y: ms.Tensor, alpha: ms.Tensor, bias: ms.Tensor | None) -> ms.Tensor:
-    """Add the bias of every sample: y (N, out, *size), alpha (N, k), bias (k, out) or None."""
-    return y if bias is None else _add_bias(y, aggregate(alpha, bias))
+    """Add the bias of each sample or pixel: y (N, out, *size), alpha (N, k) or (N, k, *size), bias (k, out) or None."""
+    return y if bias is None else y + cast_like(at_outputs(alpha, bias, y.ndim - 2), y)
+
+
+def at_outputs(alpha: ms.Tensor, tensor: ms.Tensor, dims: int) -> ms.Tensor:
+    """Sum_i alpha_i tensor[i], one number for every channel of each sample or pixel.
+
+    Args:
+        alpha: (N, k), or (N, k, *size).
+        tensor: (k, C).
+        dims: how many axes of pixels the result has.
+
+    Returns:
+        (N, C, 1, ...), or (N, C, *size).
+    """
+    if alpha.ndim == 2:
+        return _spread(aggregate(alpha, tensor), dims)
+    ones = (1,) * dims
+    points = tensor.swapaxes(0, 1).reshape((tensor.shape[1], tensor.shape[0]) + ones)
+    return _convolve(cast_like(alpha, tensor), points, ones, (0,) * dims, ones, 1)
+
+
+def _spread(rows: ms.Tensor, dims: int):
+    """(N, C) as (N, C, 1, ...); what has axes of pixels already, as it is."""
+    return rows.reshape((-1, rows.shape[1]) + (1,) * dims) if rows.ndim == 2 else rows
 
 
 @_ops.constexpr

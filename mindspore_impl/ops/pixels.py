@@ -59,9 +59,9 @@ def max_pool_x2(x: ms.Tensor) -> ms.Tensor:
     return _ops.max_pool2d(x, 2, 2)
 
 
-def mean_pool_x2(x: ms.Tensor) -> ms.Tensor:
-    """Return the mean of every 2x2 pixels: (N, C, H, W) -> (N, C, H // 2, W // 2)."""
-    return _ops.avg_pool2d(x, 2, 2)
+def mean_pool(x: ms.Tensor, factor: int) -> ms.Tensor:
+    """Return the mean of every factor x factor pixels: (N, C, H, W) -> (N, C, H // factor, W // factor)."""
+    return _ops.avg_pool2d(x, factor, factor)
 
 
 def pixel_shuffle(x: ms.Tensor, factor: int) -> ms.Tensor:
@@ -80,13 +80,13 @@ def nearest(x: ms.Tensor, factor: int) -> ms.Tensor:
 
 
 def channels_last(x: ms.Tensor) -> ms.Tensor:
-    """Move the channels to the last axis: (N, C, H, W) -> (N, H, W, C)."""
-    return x.transpose(0, 2, 3, 1)
+    """Move the channels to the last axis: (N, C, ...) -> (N, ..., C)."""
+    return x.transpose((0,) + tuple(range(2, x.ndim)) + (1,))
 
 
 def channels_first(x: ms.Tensor) -> ms.Tensor:
-    """Move the channels to the second axis: (N, H, W, C) -> (N, C, H, W)."""
-    return x.transpose(0, 3, 1, 2)
+    """Move the channels to the second axis: (N, ..., C) -> (N, C, ...)."""
+    return x.transpose((0, x.ndim - 1) + tuple(range(1, x.ndim - 1)))
 
 
 def pad_to_multiple(x: ms.Tensor, multiple: int, mode: str) -> ms.Tensor:

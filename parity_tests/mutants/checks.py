@@ -22,6 +22,7 @@ from parity_tests import (
     test_layers,
     test_limits,
     test_make_tunable,
+    test_maps,
     test_networks,
     test_objectives,
     test_optimizers,
@@ -136,6 +137,10 @@ CHECKS: dict[str, list[Check]] = {
         _check(test_layers.test_written_convolution),
         _check(test_layers.test_written_stride_and_dilation),
         *_gradients("grouped", "1x1"),
+    ],
+    "map": [
+        *(_check(test_maps.test_layers, name=name, phi=phi, p=p) for name, phi, p in test_maps.LAYERS),
+        _check(test_maps.test_what_mixes_the_whole_picture_takes_the_mean, name="channel attention"),
     ],
     "differences": [
         _check(test_limits.test_written_differences),

@@ -62,7 +62,7 @@ CONVOLUTION_FAULTS = {
     ),
     "basis weighed by the first sample": each(
         torch=edited("ops:_basis", ("* mix)", "* mix[:1])")),
-        mindspore=edited("ops:_weighed", ("part)[:, i]", "part)[:1, i]")),
+        mindspore=edited("ops:_weighed", ("weights[:, i : i + 1]", "weights[:1, i : i + 1]")),
     ),
     "basis without its last kernel": each(
         torch=edited("ops:_basis", ("* mix).sum(2)", "* mix)[:, :, :-1].sum(2)")),
@@ -234,7 +234,25 @@ DIFFERENCES_FAULTS = {
 }
 
 
+POINTS = "ops:at_outputs"
+
+MAP_FAULTS = {
+    "turned to its side": given(POINTS, alpha=lambda a: reversed_along(a.alpha, -1)),
+    "biases of the next setting": given(POINTS, tensor=lambda a: rolled(a.tensor, 0)),
+    "channels of the next": returned(POINTS, lambda y, a: rolled(y, 1)),
+    "phi of the mean of the map": given(
+        "layers.tunable:Tunable.alpha",
+        omega=lambda a: a.omega if a.omega.ndim < 3 else a.omega * 0 + a.omega.mean(-1)[..., None],
+    ),
+    "phi along another axis": edited("layers.tunable:Tunable.alpha", ("omega.ndim < 3", "omega.ndim < 9")),
+    "attention at a corner of the map": given(
+        "layers.attention:pooled", omega=lambda a: a.omega if a.omega.ndim < 3 else a.omega[..., :1, :1]
+    ),
+}
+
+
 LAYERS = {
+    "map": MAP_FAULTS,
     "differences": DIFFERENCES_FAULTS,
     "convolution": CONVOLUTION_FAULTS,
     "transposed": TRANSPOSED_FAULTS,

@@ -7,6 +7,7 @@ import torch
 
 from torch_impl import ops
 from torch_impl.layers.composite import Composite, call, conv2d, linear, parameter, value_at
+from torch_impl.layers.maps import pooled
 from tunable.errors import TunableError
 from tunable.specs.formulations import DEFAULT_PHI, Formulation
 
@@ -143,7 +144,11 @@ class ChannelAttention(Composite):
         self.expand = conv2d(hidden, channels, 1, **options)
 
     def forward(self, x: torch.Tensor, omega: torch.Tensor | None = None) -> torch.Tensor:
-        """Return the part's output, of the shape of x (N, C, H, W); omega is (p,) or (N, p), None when plain."""
+        """Return the part's output, of the shape of x (N, C, H, W); omega is None when plain.
+
+        omega is (p,) or (N, p); of a map (N, p, H, W) the mean is taken, for the part mixes the whole picture.
+        """
+        omega = pooled(omega)
         hidden = torch.relu(call(self.reduce, ops.global_mean(x), omega))
         return x * torch.sigmoid(call(self.expand, hidden, omega))
 
@@ -184,8 +189,11 @@ class SimplifiedChannelAttention(Composite):
         self.conv = conv2d(channels, channels, 1, **options)
 
     def forward(self, x: torch.Tensor, omega: torch.Tensor | None = None) -> torch.Tensor:
-        """Return the part's output, of the shape of x (N, C, H, W); omega is (p,) or (N, p), None when plain."""
-        return x * call(self.conv, ops.global_mean(x), omega)
+        """Return the part's output, of the shape of x (N, C, H, W); omega is None when plain.
+
+        omega is (p,) or (N, p); of a map (N, p, H, W) the mean is taken, for the part mixes the whole picture.
+        """
+        return x * call(self.conv, ops.global_mean(x), pooled(omega))
 
     def options(self) -> dict:
         """Return the keyword arguments with which the oracle computes this layer."""

@@ -7,6 +7,7 @@ from torch import nn
 
 from torch_impl import ops
 from torch_impl.layers.tunable import Tunable
+from tunable.errors import TunableError
 from tunable.specs.formulations import FACTORS, Formulation
 
 
@@ -56,6 +57,30 @@ class TunableKernel(Tunable):
         else:
             kernel = ops.aggregate(alpha, self.weight)
         return kernel, None if self.bias is None else ops.aggregate(alpha, self.bias)
+
+    def _run(
+        self, x: torch.Tensor, alpha: torch.Tensor | None, weight: torch.Tensor, bias: torch.Tensor | None, form: str
+    ) -> torch.Tensor:
+        """The layer with other kernels than its own; `ops.conv` says what they are."""
+        raise TunableError(f"{type(self).__name__} does not say what it computes")
+
+    def _beside(self, x: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+        """Every sample or pixel at its own alpha: differences computed beside the base kernel, not added to it."""
+        base = self.weight[0]
+        if self.up is not None and self.down is not None:
+            factors = ops.stacked(self.down, self.groups, self.transposed)
+            if self.groups == 1:  # one convolution for both
+                both = self._run(x, None, torch.cat([base, factors], int(self.transposed)), None, "shared")
+                y, features = both[:, : self.up.shape[1]], both[:, self.up.shape[1] :]
+            else:
+                y = self._run(x, None, base, None, "shared")
+                features = self._run(x, None, factors, None, "shared")
+            y = ops.with_low_rank_outputs(y, features, alpha, self.up, self.groups)
+        else:
+            y = self._run(x, None, base, None, "shared")
+        if self.gain is not None:
+            y = ops.with_scaled_outputs(y, alpha, self.gain)
+        return ops.with_bias(y, alpha, self.bias)
 
     def roles(self) -> dict[str, tuple[str, int]]:
         """Return the (role, fan_in) of the layer's parameters by local name, as ParameterSpec explains them."""

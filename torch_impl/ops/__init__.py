@@ -7,6 +7,7 @@ from torch_impl.ops import startup  # noqa: F401  before all else: it prepares t
 from torch_impl.ops.attention import bmm, from_windows, relative_bias, roll, shift_mask, softmax, split, to_windows
 from torch_impl.ops.compiling import compile_every_shape, is_backward, is_transformed, never_a_graph_of_its_own
 from torch_impl.ops.convolution import (
+    at_outputs,
     conv,
     conv_transpose,
     form_of,
@@ -37,7 +38,7 @@ from torch_impl.ops.pixels import (
     gelu,
     leaky_relu,
     max_pool_x2,
-    mean_pool_x2,
+    mean_pool,
     mix_colours,
     nearest,
     pad_to_multiple,
@@ -52,6 +53,7 @@ from torch_impl.ops.pixels import (
 __all__ = [
     "ORDINARY",
     "aggregate",
+    "at_outputs",
     "bmm",
     "channels_first",
     "channels_last",
@@ -77,7 +79,7 @@ __all__ = [
     "linear",
     "low_rank",
     "max_pool_x2",
-    "mean_pool_x2",
+    "mean_pool",
     "mix_colours",
     "nearest",
     "never_a_graph_of_its_own",

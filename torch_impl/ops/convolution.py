@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from torch_impl.ops.kernels import aggregate, scales, stacked
+from torch_impl.ops.kernels import aggregate, no_autocast, stacked
 from tunable.forms import choose, kind_of
 
 
@@ -25,8 +25,9 @@ def conv(
 
     Args:
         x: (N, C, *size).
-        alpha: (k,): one kernel for the batch; (N, k): one per sample; None: kernels are aggregated already, and weight
-            and bias have no axis of kernels, but one of samples where each sample has its own.
+        alpha: (k,): one kernel for the batch; (N, k): one per sample; (N, k, *size'): one per pixel of the output, in
+            form `basis`; None: kernels are aggregated already, and weight and bias have no axis of kernels, but one of
+            samples where each sample has its own.
         weight: (k, out, C / groups, *kernel size).
         bias: (k, out) or None.
         stride: one integer per dimension.
@@ -92,7 +93,7 @@ def form_of(x: torch.Tensor, form: str, per_sample: bool, kind: str = "dense", d
 
 
 def _per_sample(x: torch.Tensor, alpha: torch.Tensor | None, weight: torch.Tensor) -> bool:
-    return weight.ndim > x.ndim if alpha is None else alpha.ndim == 2
+    return weight.ndim > x.ndim if alpha is None else alpha.ndim > 1
 
 
 def _mixed(alpha: torch.Tensor | None, tensor: torch.Tensor | None) -> Any:
@@ -136,7 +137,7 @@ def _basis(
 ):
     """All k kernels, their outputs ordered (group, kernel, out / group) so that the groups stay; then the sum."""
     y = run(x, kernels, **options)
-    mix = alpha.reshape(alpha.shape[0], 1, k, *[1] * (y.ndim - 1))
+    mix = _spread(alpha, y.ndim - 2)[:, None, :, None]
     return with_bias((y.unflatten(1, (groups, k, -1)) * mix).sum(2).flatten(1, 2), alpha, bias)
 
 
@@ -163,33 +164,65 @@ def _products(a: torch.Tensor, b: torch.Tensor, offset: torch.Tensor | None):
 def with_low_rank_outputs(
     y: torch.Tensor, features: torch.Tensor, alpha: torch.Tensor, up: torch.Tensor, groups: int
 ) -> torch.Tensor:
-    """Add differences of low rank to the output of the base kernel, for every sample its own.
+    """Add differences of low rank to the output of the base kernel, for every sample or pixel its own.
 
     Args:
         y: (N, out, *size), what the base kernel computes.
         features: (N, groups m rank, *size), what the kernels A_j compute, ordered (group, j, rank).
-        alpha: (N, 1 + m).
+        alpha: (N, 1 + m), or (N, 1 + m, *size).
         up: (m, out, rank), the points B_j.
         groups: parts of the channels that do not see each other.
 
     Returns:
         (N, out, *size): y + sum_j alpha_j B_j A_j.
     """
-    rank, ones = up.shape[2], [1] * (y.ndim - 2)
-    weights = alpha[:, 1:].repeat_interleave(rank, 1).repeat(1, groups)
-    points = up.movedim(0, 1).flatten(1).unflatten(1, (-1, *ones))
-    run = (functional.conv1d, functional.conv2d, functional.conv3d)[y.ndim - 3]
-    return y + run(features * weights.unflatten(1, (-1, *ones)), points, groups=groups)
+    rank, dims = up.shape[2], y.ndim - 2
+    weights = torch.cat([alpha[:, 1:].repeat_interleave(rank, 1)] * groups, 1)
+    points = up.movedim(0, 1).flatten(1).unflatten(1, (-1, *[1] * dims))
+    run = (functional.conv1d, functional.conv2d, functional.conv3d)[dims - 1]
+    return y + run(features * _spread(weights, dims), points, groups=groups)
 
 
 def with_scaled_outputs(y: torch.Tensor, alpha: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
-    """Scale the output of the base kernel: y (N, out, *size), alpha (N, 1 + m), gain (m, out) -> as y."""
-    return y * scales(alpha, gain).unflatten(1, (-1, *[1] * (y.ndim - 2)))
+    """Scale the output of the base kernel.
+
+    Args:
+        y: (N, out, *size).
+        alpha: (N, 1 + m), or (N, 1 + m, *size).
+        gain: (m, out).
+
+    Returns:
+        A tensor of the shape of y.
+    """
+    return y * (1 + at_outputs(alpha[:, 1:], gain, y.ndim - 2))
 
 
 def with_bias(y: torch.Tensor, alpha: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """Add the bias of every sample: y (N, out, *size), alpha (N, k), bias (k, out) or None."""
-    return y if bias is None else y + aggregate(alpha, bias).unflatten(1, (-1, *[1] * (y.ndim - 2)))
+    """Add the bias of each sample or pixel: y (N, out, *size), alpha (N, k) or (N, k, *size), bias (k, out) or None."""
+    return y if bias is None else y + at_outputs(alpha, bias, y.ndim - 2)
+
+
+def at_outputs(alpha: torch.Tensor, tensor: torch.Tensor, dims: int) -> torch.Tensor:
+    """Sum_i alpha_i tensor[i], one number for every channel of each sample or pixel.
+
+    Args:
+        alpha: (N, k), or (N, k, *size).
+        tensor: (k, C).
+        dims: how many axes of pixels the result has.
+
+    Returns:
+        (N, C, 1, ...), or (N, C, *size).
+    """
+    if alpha.ndim == 2:
+        return _spread(aggregate(alpha, tensor), dims)
+    run = (functional.conv1d, functional.conv2d, functional.conv3d)[dims - 1]
+    with no_autocast(tensor):
+        return run(alpha, tensor.T.unflatten(1, (-1, *[1] * dims)))
+
+
+def _spread(rows: torch.Tensor, dims: int) -> torch.Tensor:
+    """(N, C) as (N, C, 1, ...); what has axes of pixels already, as it is."""
+    return rows.unflatten(1, (-1, *[1] * dims)) if rows.ndim == 2 else rows
 
 
 def pad(x: torch.Tensor, padding: tuple[int, ...], mode: str) -> torch.Tensor:

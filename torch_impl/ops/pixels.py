@@ -40,9 +40,9 @@ def max_pool_x2(x: torch.Tensor) -> torch.Tensor:
     return functional.max_pool2d(x, 2)
 
 
-def mean_pool_x2(x: torch.Tensor) -> torch.Tensor:
-    """Return the mean of every 2x2 pixels: (N, C, H, W) -> (N, C, H // 2, W // 2)."""
-    return functional.avg_pool2d(x, 2)
+def mean_pool(x: torch.Tensor, factor: int) -> torch.Tensor:
+    """Return the mean of every factor x factor pixels: (N, C, H, W) -> (N, C, H // factor, W // factor)."""
+    return functional.avg_pool2d(x, factor)
 
 
 def pixel_shuffle(x: torch.Tensor, factor: int) -> torch.Tensor:
@@ -61,13 +61,13 @@ def nearest(x: torch.Tensor, factor: int) -> torch.Tensor:
 
 
 def channels_last(x: torch.Tensor) -> torch.Tensor:
-    """Move the channels to the last axis: (N, C, H, W) -> (N, H, W, C)."""
-    return x.permute(0, 2, 3, 1)
+    """Move the channels to the last axis: (N, C, ...) -> (N, ..., C)."""
+    return x.movedim(1, -1)
 
 
 def channels_first(x: torch.Tensor) -> torch.Tensor:
-    """Move the channels to the second axis: (N, H, W, C) -> (N, C, H, W)."""
-    return x.permute(0, 3, 1, 2)
+    """Move the channels to the second axis: (N, ..., C) -> (N, C, ...)."""
+    return x.movedim(-1, 1)
 
 
 def pad_to_multiple(x: torch.Tensor, multiple: int, mode: str) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """The truth: Eqs. 1-7 in plain numpy float64, written to be read; what both twins answer to.
 
-Everything is computed in float64 whatever comes in. omega is (p,), one setting for the whole batch, or (N, p), one
-per sample.
+Everything is computed in float64 whatever comes in. omega is (p,), one setting for the whole batch, (N, p), one per
+sample, or a map (N, p, *size), one for every pixel of a layer's output.
 """
 
 from tunable.oracle.layers import LAYERS, aggregate, conv, conv_transpose, layer, linear, norm, parameter, phi

@@ -27,13 +27,17 @@ def phi(formulation: Form, omega: np.ndarray, tensors: Tensors) -> np.ndarray:
             se: softmax(B relu(A omega + a) + b), from phi.0.weight, phi.0.bias, phi.2.weight and phi.2.bias;
             base: (1, omega - omega*), omega* the anchor or 0, for k = p + 1 kernels; with bump the products
             omega_i omega_j - omega*_i omega*_j of every pair i < j follow.
-        omega: (p,) or (N, p).
+        omega: (p,), (N, p) or (N, p, *size).
         tensors: of the layer, by local name.
 
     Returns:
-        alpha, (k,) or (N, k).
+        alpha, (k,), (N, k) or (N, k, *size).
     """
     omega, formulation = float64(omega), Formulation.of(formulation)
+    if omega.ndim > 2:
+        rows = np.moveaxis(omega, 1, -1)
+        alpha = phi(formulation, rows.reshape(-1, rows.shape[-1]), tensors)
+        return np.moveaxis(alpha.reshape(*rows.shape[:-1], -1), -1, 1)
     form = formulation.phi
     if form == "affine":
         return _affine(omega, tensors, "phi")
@@ -99,6 +103,10 @@ def conv(
     weight (k, out, in / groups, *kernel size), bias (k, out) or absent; padding_mode zeros, reflect or replicate.
     Where differences are of low rank or scale, the tensors are those of `difference`.
     """
+    if np.ndim(omega) > 2:
+        options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        alone = partial(conv, x, formulation="identity", padding_mode=padding_mode, **options)
+        return _per_pixel(alone, omega, tensors, formulation, groups=groups)
     kernel, bias = _kernels(formulation, omega, tensors, len(x), groups)  # one per sample
     n, out, within, *taps = kernel.shape
     stride, padding, dilation = (_each(value, len(taps)) for value in (stride, padding, dilation))
@@ -137,6 +145,10 @@ def conv_transpose(
     output pixel i stride + u dilation - padding; size' = (size - 1) stride - 2 padding + dilation (kernel size - 1)
     + output_padding + 1.
     """
+    if np.ndim(omega) > 2:
+        options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        alone = partial(conv_transpose, x, formulation="identity", output_padding=output_padding, **options)
+        return _per_pixel(alone, omega, tensors, formulation, groups=groups, transposed=True)
     kernel, bias = _kernels(formulation, omega, tensors, len(x), groups, transposed=True)
     x = float64(x)
     (n, channels, *size), within, taps = x.shape, kernel.shape[2], kernel.shape[3:]
@@ -161,6 +173,8 @@ def conv_transpose(
 
 def linear(x: np.ndarray, omega: np.ndarray, tensors: Tensors, formulation: Form) -> np.ndarray:
     """Compute the tunable linear layer, x (N, ..., in) -> (N, ..., out); weight (k, out, in), bias (k, out) or none."""
+    if np.ndim(omega) > 2:
+        return _per_pixel(partial(linear, x, formulation="identity"), omega, tensors, formulation, channels=-1)
     kernel, bias = _kernels(formulation, omega, tensors, len(x))
     x = float64(x)
     rows = x.reshape(len(x), -1, x.shape[-1])
@@ -169,8 +183,14 @@ def linear(x: np.ndarray, omega: np.ndarray, tensors: Tensors, formulation: Form
 
 
 def parameter(omega: np.ndarray, tensors: Tensors, formulation: Form) -> np.ndarray:
-    """The tunable free parameter: weight (k, *shape) -> (*shape), or (N, *shape) for omega (N, p)."""
-    return aggregate(phi(formulation, omega, tensors), tensors["weight"])
+    """The tunable free parameter: weight (k, *shape) -> (*shape), or (N, *shape) for omega (N, p).
+
+    At a map (N, p, *size) that of one number for each channel, (C,) or (C, 1, 1), is (N, C, *size).
+    """
+    alpha = phi(formulation, omega, tensors)
+    if alpha.ndim > 2:
+        return np.einsum("nk...,kc->nc...", alpha, float64(tensors["weight"]).reshape(alpha.shape[1], -1))
+    return aggregate(alpha, tensors["weight"])
 
 
 _NORM_AXES = {"layer_norm": (-1,), "layer_norm2d": (1,), "instance_norm2d": (2, 3)}
@@ -183,14 +203,17 @@ def norm(kind: str, x: np.ndarray, omega: np.ndarray, tensors: Tensors, formulat
         kind: layer_norm, over the last axis of x (N, ..., C); layer_norm2d, over the channels of x (N, C, H, W);
             instance_norm2d, over its pixels.
         x: the input.
-        omega: (p,) or (N, p).
+        omega: (p,), (N, p), or a map of the pixels of x.
         tensors: weight (k, C), bias (k, C) and phi's.
-        phi_form: the form of phi.
+        formulation: of scale and shift.
         eps: what is added to the variance.
 
     Returns:
         A tensor of the shape of x.
     """
+    if np.ndim(omega) > 2:
+        alone = partial(norm, kind, x, formulation="identity", eps=eps)
+        return _per_pixel(alone, omega, tensors, formulation, channels=-1 if kind == "layer_norm" else 1)
     scale, shift = _kernels(formulation, omega, tensors, len(x))
     x = float64(x)
     shape = [len(x)] + [1] * (x.ndim - 1)
@@ -237,17 +260,23 @@ def window_attention(
 
 def channel_attention(x: np.ndarray, omega: np.ndarray, tensors: Tensors, formulation: Form) -> np.ndarray:
     """Squeeze and excitation: x sigmoid(expand(relu(reduce(mean)))), x (N, C, H, W); both convolutions are points."""
+    omega = pooled(omega)
     hidden = np.maximum(conv(_global_mean(x), omega, part(tensors, "reduce"), formulation), 0)
     return float64(x) * (1 + np.tanh(conv(hidden, omega, part(tensors, "expand"), formulation) / 2)) / 2
 
 
 def simplified_channel_attention(x: np.ndarray, omega: np.ndarray, tensors: Tensors, formulation: Form) -> np.ndarray:
     """NAFNet's: x conv(mean), x (N, C, H, W), the convolution a point."""
-    return float64(x) * conv(_global_mean(x), omega, part(tensors, "conv"), formulation)
+    return float64(x) * conv(_global_mean(x), pooled(omega), part(tensors, "conv"), formulation)
 
 
 def _global_mean(x: np.ndarray) -> np.ndarray:
     return float64(x).mean(axis=(2, 3), keepdims=True)
+
+
+def pooled(omega: np.ndarray) -> np.ndarray:
+    """Return an omega for what mixes the whole picture: the mean of a map (N, p, H, W), (N, p), or what is no map."""
+    return float64(omega).mean(axis=(2, 3)) if np.ndim(omega) > 2 else omega
 
 
 def part(tensors: Tensors, name: str) -> Tensors:
@@ -295,16 +324,41 @@ def _kernels(
     transposed: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The aggregated kernel (N, ...) and bias (N, out) of every sample; a missing bias is zero."""
-    formulation = Formulation.of(formulation)
     alpha = phi(formulation, rows_of(omega, n), tensors)
-    kernels = float64(tensors["weight"])
-    if formulation.differences != "full":
-        differences = [difference(tensors, j, groups, transposed) for j in range(alpha.shape[-1] - 1)]
-        kernels = np.stack([kernels[0], *differences])
-    kernel = aggregate(alpha, kernels)
+    kernel = aggregate(alpha, _stacked(formulation, tensors, alpha.shape[1], groups, transposed))
     if "bias" in tensors:
         return kernel, aggregate(alpha, tensors["bias"])
     return kernel, np.zeros((n, kernel.shape[2] * groups if transposed else kernel.shape[1]))
+
+
+def _stacked(formulation: Form, tensors: Tensors, k: int, groups: int, transposed: bool) -> np.ndarray:
+    """All k kernels, (k, ...): the base kernel and its differences, where these are not full."""
+    kernels = float64(tensors["weight"])
+    if Formulation.of(formulation).differences == "full":
+        return kernels
+    return np.stack([kernels[0], *(difference(tensors, j, groups, transposed) for j in range(k - 1))])
+
+
+def _per_pixel(
+    alone: Callable[..., np.ndarray],
+    omega: np.ndarray,
+    tensors: Tensors,
+    formulation: Form,
+    *,
+    channels: int = 1,
+    groups: int = 1,
+    transposed: bool = False,
+) -> np.ndarray:
+    """A layer at a map (N, p, *size): each pixel of its output is that of the layer at the pixel's omega.
+
+    What a layer computes is linear in its kernels and biases together: the sum over i of alpha_i, of the pixel, times
+    what kernel i and bias i alone compute. `channels` is the output's axis of channels.
+    """
+    alpha = phi(formulation, omega, tensors)
+    kernels = {"weight": _stacked(formulation, tensors, alpha.shape[1], groups, transposed)}
+    kernels |= {"bias": tensors["bias"]} if "bias" in tensors else {}
+    outputs = [alone(omega=unit, tensors=kernels) for unit in np.eye(alpha.shape[1])]
+    return np.sum([np.expand_dims(alpha[:, i], channels) * y for i, y in enumerate(outputs)], axis=0)
 
 
 def _affine(x: np.ndarray, tensors: Tensors, name: str) -> np.ndarray:
