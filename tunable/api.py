@@ -11,6 +11,7 @@ from tunable.backends.protocol import Framework
 from tunable.backends.registry import default_backend, get_framework, requested
 from tunable.certificate import Certificate
 from tunable.certificate import verify as judge
+from tunable.data.pairs import partners
 from tunable.errors import TunableError, shown
 from tunable.evaluation.measuring import Measurement
 from tunable.evaluation.measuring import evaluate as measure
@@ -67,6 +68,7 @@ def evaluate(
     sigmas: Sequence[float] | None = None,
     rhos: Sequence[float] | None = None,
     ssim: bool = True,
+    degraded: str | Path | None = None,
 ) -> list[Measurement]:
     """Measure a model on clean pictures that are degraded by the measuring protocol, as `tunable evaluate` does.
 
@@ -77,6 +79,8 @@ def evaluate(
         sigmas: noise levels in 1/255; None: 5, 15, 30.
         rhos: blur levels in pixels; None: the levels of the network's task.
         ssim: whether SSIM is measured beside PSNR.
+        degraded: a folder of the same pictures as somebody else degraded them, under the same names; None: the protocol
+            degrades them.
 
     Returns:
         One measurement per picture, level and omega.
@@ -85,7 +89,8 @@ def evaluate(
         TunableError: for levels that the network's task has not.
         DataError: for a picture that cannot be used, before any is measured.
     """
-    return measure(model, str(folder), omegas, sigmas, rhos, ssim=ssim)
+    given = partners([str(folder)], [str(degraded)], model.header.network.scale) if degraded else {}
+    return measure(model, str(folder), omegas, sigmas, rhos, ssim=ssim, given=given)
 
 
 def knobs(

@@ -22,6 +22,7 @@ from tunable.commands.shared import (
     read_omega,
     warn_of_untrained,
 )
+from tunable.data.pairs import partners
 from tunable.data.patches import say_what_is_used
 from tunable.errors import TunableError
 from tunable.evaluation.measuring import evaluate, objectives_of, pictures_of, protocol, summarise
@@ -32,6 +33,7 @@ from tunable.reports import tables
 EXAMPLES = (
     "tunable evaluate runs/mini/model.safetensors --data bundled",
     "tunable evaluate runs/mini/model.safetensors --data my/photographs --sigma 15,25 --line 11 --out results",
+    "tunable evaluate denoise --data my/clean --degraded my/noisy",
 )
 
 
@@ -43,6 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="DIR",
         help="A folder of clean pictures, or the word bundled for two photographs that scikit-image carries.",
+    )
+    parser.add_argument(
+        "--degraded",
+        metavar="DIR",
+        help="A folder of the same pictures as a camera or another program degraded them, each under the name of its "
+        "clean picture. Without it, pictures are degraded by the measuring protocol.",
     )
     parser.add_argument("--recursive", action="store_true", help="Use the pictures in sub-folders too.")
     parser.add_argument(
@@ -95,7 +103,10 @@ def run(args: argparse.Namespace) -> int:
         check_writable(Path(args.out) / name)
     model = model_of(args)
     omegas = _omegas(args, model)
-    paths = pictures_of([args.data], args.recursive)
+    given = {}
+    if args.degraded:
+        given = partners([args.data], [args.degraded], model.header.network.scale, args.recursive)
+    paths = [*given] or pictures_of([args.data], args.recursive)
     say_what_is_used("evaluate", [args.data], args.recursive)
     warn_of_untrained([] if omegas is None else omegas, model.header)
     with progress(f"evaluate ({model.backend.name})") as report:
@@ -108,6 +119,7 @@ def run(args: argparse.Namespace) -> int:
             ssim=not args.no_ssim,
             progress=report,
             max_pixels=args.max_pixels,
+            given=given,
         )
     summary = summarise(rows)
     if args.out:

@@ -18,14 +18,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tunable.data.degradations import degrade, margin_of, scale_of
+from tunable.data.degradations import degrade, margin_of
+from tunable.data.pairs import check_pair, partners
 from tunable.errors import DataError, shorten
 from tunable.images.folders import find, list_pictures
 from tunable.images.pictures import read_levels, size_of, to_floats
 from tunable.specs.reading import expand
-from tunable.specs.recipe import Data, Recipe
+from tunable.specs.recipe import BUNDLED, Data, Recipe
 
-BUNDLED = "bundled"
 LARGE = 16_000_000  # pixels: larger pictures are decoded one at a time, for their memory
 EXAMPLES = 4  # of pictures that cannot be used, in a message
 log = logging.getLogger(__name__)
@@ -137,6 +137,15 @@ def check_pictures(paths: list[Path], check: Callable[[Path], Any], where: str, 
         raise DataError(f"{len(faults)} of {len(paths)} pictures of {where} cannot be used: {'; '.join(lines)}")
 
 
+class _Crop(NamedTuple):
+    """Where a patch is cut, and whether it is flipped down, flipped across and transposed."""
+
+    path: Path
+    top: int
+    left: int
+    flips: tuple[int, ...]
+
+
 class PictureCache:
     """Decoded pictures, for several threads.
 
@@ -171,22 +180,26 @@ class Batches:
     """The batches of a recipe: `batches[b]` for any b >= 0, or `stream(first, last)` prepared ahead.
 
     A patch is degraded with the pixels around it, which are then cut off: it is what the whole picture, degraded,
-    would hold there, not what the patch's own borders make of it.
+    would hold there, not what the patch's own borders make of it. Where the recipe gives degraded pictures, patches are
+    cut from both of a pair at one place.
 
     Args:
         recipe: whose `data`, `omega` and `seed` say all of a batch.
         max_pixels: as `read_picture`.
 
     Raises:
-        DataError: when a folder cannot be used or pictures are smaller than the patch. A picture that is damaged
-            behind its header raises it in `check`, or when its turn comes.
+        DataError: when a folder cannot be used, pictures are smaller than the patch or pairs do not fit. A picture
+            that is damaged behind its header raises it in `check`, or when its turn comes.
     """
 
     def __init__(self, recipe: Recipe, max_pixels: int | None = None) -> None:
         self._recipe, self.max_pixels = recipe, max_pixels
         self._data: Data = recipe.data
-        self._paths = find_pictures(recipe.data.train, recipe.data.recursive)
-        self._scale, self._margin = scale_of(recipe.data.degradation), margin_of(recipe.data.degradation)
+        data, self._partners = recipe.data, {}
+        self._scale, self._margin = recipe.network.scale, margin_of(recipe.data.degradation)
+        if data.degraded:
+            self._partners = partners(data.train, data.degraded, self._scale, data.recursive)
+        self._paths = [*self._partners] or find_pictures(data.train, data.recursive)
         patch = recipe.data.patch
         self._size = (patch + 2 * self._margin) * self._scale  # clean pixels of a crop
         check_pictures(self._paths, self._check_size, "data.train", max_pixels)  # now, not when one is drawn
@@ -195,6 +208,8 @@ class Batches:
     def check(self) -> None:
         """Decode every picture, so that a damaged one stops a run before its first step. Raises DataError."""
         check_pictures(self._paths, self._cache.read, "data.train", self.max_pixels)
+        if self._partners:
+            check_pictures([*self._partners.values()], self._cache.read, "data.degraded", self.max_pixels)
 
     def _check_size(self, path: Path) -> None:
         size, patch = self._size, self._data.patch
@@ -204,33 +219,47 @@ class Batches:
             if size != patch:
                 needed = f"the {size}x{size} pixels from which the degradations make a patch of {patch}x{patch}"
             raise DataError(f"{path} is {width}x{height}, smaller than {needed}")
+        if path in self._partners:
+            check_pair(path, self._partners[path], self._scale, self.max_pixels)
 
     def __getitem__(self, index: int) -> Batch:
         recipe, data = self._recipe, self._data
         rng = np.random.Generator(np.random.Philox(key=recipe.seed, counter=[0, 0, 0, index]))
-        clean = np.stack([self._patch(rng) for _ in range(data.batch)])
-        degraded, residues = degrade(clean, data.degradation, rng, recipe.residues)
-        sample = {"clean": _without(clean, self._margin * self._scale)}
-        sample |= {name: _without(value, self._margin) for name, value in {"degraded": degraded, **residues}.items()}
+        crops = [self._crop(rng) for _ in range(data.batch)]
+        clean = np.stack([self._patch(crop, crop.path, self._scale) for crop in crops])
+        if self._partners:
+            degraded = np.stack([self._patch(crop, self._partners[crop.path], 1) for crop in crops])
+            sample = {"clean": clean, "degraded": degraded}
+        else:
+            degraded, residues = degrade(clean, data.degradation, rng, recipe.residues)
+            sample = {"clean": _without(clean, self._margin * self._scale)}
+            sample |= {
+                name: _without(value, self._margin) for name, value in {"degraded": degraded, **residues}.items()
+            }
         per_sample = recipe.omega.per == "sample"
         samples = data.batch if per_sample else 1
         omega = recipe.omega.sampler.draw(rng, samples, recipe.num_objectives, index)
         return Batch(index, sample, omega if per_sample else omega[0])
 
-    def _patch(self, rng: np.random.Generator) -> np.ndarray:
-        """A random crop, float32 (3, size, size), flipped and transposed at random."""
-        size = self._size
+    def _crop(self, rng: np.random.Generator) -> "_Crop":
+        """A random crop, flipped and transposed at random, in pixels of the degraded picture where pairs are given."""
+        step = self._scale if self._partners else 1
         path = self._paths[rng.integers(len(self._paths))]
-        picture = self._cache.read(path)
-        height, width = picture.shape[:2]
-        top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
-        patch = picture[top : top + size, left : left + size].transpose(2, 0, 1)
-        flips = rng.integers(2, size=3) if self._data.flip else (0, 0, 0)
-        if flips[0]:
+        height, width = self._cache.read(path).shape[:2]
+        top, left = (int(rng.integers((side - self._size) // step + 1)) for side in (height, width))
+        flips = rng.integers(2, size=3) if self._data.flip else np.zeros(3, int)
+        return _Crop(path, top, left, tuple(flips.tolist()))
+
+    def _patch(self, crop: "_Crop", path: Path, scale: int) -> np.ndarray:
+        """What a crop cuts from a picture, float32 (3, size, size); `scale` pixels for each of the degraded picture."""
+        size = self._size if not self._partners else self._data.patch * scale
+        top, left = (place * scale if self._partners else place for place in (crop.top, crop.left))
+        patch = self._cache.read(path)[top : top + size, left : left + size].transpose(2, 0, 1)
+        if crop.flips[0]:
             patch = patch[:, ::-1]
-        if flips[1]:
+        if crop.flips[1]:
             patch = patch[:, :, ::-1]
-        if flips[2]:
+        if crop.flips[2]:
             patch = patch.swapaxes(1, 2)
         return to_floats(patch)
 

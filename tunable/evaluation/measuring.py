@@ -17,10 +17,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tunable.backends.model import Model
-from tunable.data.degradations import PROTOCOL_BLUR, protocol_degraded, protocol_shrunk
+from tunable.data.degradations import PROTOCOL_BLUR
+from tunable.data.pairs import Partners, check_pair, partners
 from tunable.data.patches import BUNDLED, BUNDLED_TEST, bundled, check_pictures, find_pictures, say_what_is_used
+from tunable.errors import TunableError
 from tunable.evaluation import metrics
-from tunable.evaluation.samples import central, check_usable, is_blurred, levels_of, samples
+from tunable.evaluation.samples import GIVEN, check_usable, is_blurred, levels_of, samples
 from tunable.images.pictures import from_network, read, to_network
 from tunable.images.tiling import run_tiled
 from tunable.specs.objectives import Objective
@@ -28,38 +30,46 @@ from tunable.specs.recipe import Recipe
 from tunable.specs.samplers import Fixed
 from tunable.weights.storage import Header
 
-PROTOCOL = (
+NOISE_PROTOCOL = (
     "White Gaussian noise numpy.random.default_rng(index).standard_normal((H, W, 3)) in float64 times sigma/255, "
-    "index = place in sorted file order, added in float64 and cast to float32; nothing clipped or rounded. "
+    "index = place in sorted file order, added in float64 and cast to float32; nothing clipped or rounded."
+)
+METRICS_PROTOCOL = (
     "PSNR: float64, RGB, data range 1, no border cut, mean over pictures of the per-picture value. "
     "PSNR_eta: the same against y + r nu (z - y). SSIM, and SSIM_eta against the same: Gaussian window 11, sigma 1.5. "
     "What ends in eta, and r*, compare luma or chroma alone where the objective does. "
     "r*: the fraction of the largest kept noise, in [0, 1], that best explains the restored picture."
 )
+PROTOCOL = f"{NOISE_PROTOCOL} {METRICS_PROTOCOL}"
 BLUR_PROTOCOL = (
     f"Before the noise, a Gaussian blur of {PROTOCOL_BLUR}x{PROTOCOL_BLUR} pixels and standard deviation rho pixels "
     "(rho 0: none), borders reflected, in float64; z - y holds the blur's residue too. PSNR_gamma: against "
     "y_eta + omega_blur gamma (y_eta - g * y_eta), y_eta as for PSNR_eta, g a Gaussian of 9x9 pixels and sigma 2.5, "
     "borders reflected."
 )
-SHRUNK_PROTOCOL = (
+GIVEN_PROTOCOL = "Clean and degraded pictures are those of the files; nothing was added, clipped or rounded."
+SHRINKING_PROTOCOL = (
     "Pictures cut at the bottom and on the right to multiples of the scale, shrunk by MATLAB's antialiased bicubic (8 "
-    "bits after both passes, borders replicated). The restored picture is clipped and rounded to 8 bits, and `scale` "
+    "bits after both passes, borders replicated)."
+)
+ENLARGED_PROTOCOL = (
+    "The restored picture is clipped and rounded to 8 bits, and `scale` "
     "pixels are cut off at each border; then PSNR on RGB, PSNR_Y and SSIM (Gaussian window 11, sigma 1.5) on BT.601's "
     "Y as MATLAB defines it, data range 255, and sharpness: mean absolute Laplacian of Y over the truth's. Means over "
     "pictures of the per-picture values."
 )
+SHRUNK_PROTOCOL = f"{SHRINKING_PROTOCOL} {ENLARGED_PROTOCOL}"
 
 
 @dataclass(frozen=True)
 class Measurement:
     """One picture at one noise level, one blur level and one omega ((), for a plain network); nan: does not apply.
 
-    Pictures that a network enlarges have sigma and rho 0.
+    Pictures that a network enlarges have sigma and rho 0; of a pair that was given sigma is GIVEN.
     """
 
     picture: str
-    sigma: float  # 1/255
+    sigma: float | str  # 1/255
     rho: float  # pixels; 0: no blur
     omega: tuple[float, ...]
     psnr: float
@@ -75,8 +85,13 @@ class Measurement:
 
 
 def protocol(rows: Iterable[dict]) -> str:
-    """Say what the numbers of a summary mean: PROTOCOL, with a sentence on blur if there is any, or SHRUNK_PROTOCOL."""
+    """Say what the numbers of a summary mean: PROTOCOL, with a sentence on blur if there is any, or SHRUNK_PROTOCOL.
+
+    Of pairs that were given it says that in the place of how they were degraded.
+    """
     rows = list(rows)
+    if any(row["sigma"] == GIVEN for row in rows):
+        return f"{GIVEN_PROTOCOL} {ENLARGED_PROTOCOL if is_enlarged(rows) else METRICS_PROTOCOL}"
     if is_enlarged(rows):
         return SHRUNK_PROTOCOL
     return f"{PROTOCOL} {BLUR_PROTOCOL}" if any(row["rho"] for row in rows) else PROTOCOL
@@ -204,6 +219,7 @@ def evaluate(
     ssim: bool = True,
     progress: Callable[[int, int], None] | None = None,
     max_pixels: int | None = None,
+    given: Partners = MappingProxyType({}),
 ) -> list[Measurement]:
     """Measure every picture of a folder at every level and omega; pictures are shrunk for a network that enlarges.
 
@@ -216,27 +232,36 @@ def evaluate(
         ssim: whether SSIM is measured too.
         progress: called with how many measurements are done, and how many there are.
         max_pixels: as `read_picture`.
+        given: the degraded picture of every clean one, as `tunable.data.pairs.partners` finds them; {}: they are made.
 
     Returns:
         One measurement per picture, level and omega, in this order.
 
     Raises:
-        TunableError: for levels of a network that enlarges, and for style transfer, which has no truth.
+        TunableError: for levels of a network that enlarges or of given pictures, and for style transfer, which has no
+            truth.
         DataError: for a picture that cannot be used, before any is measured.
     """
     levels = levels_of(model.header, sigmas, rhos)
     scale = model.header.network.scale
     paths = pictures_of([folder]) if isinstance(folder, str) else folder
+    if given:
+        if not (sigmas is None and rhos is None):
+            raise TunableError("the degraded pictures are given: they are measured without more noise and blur")
+        levels, paths = [(0.0, 0.0)], [*given]
+        check_pictures(paths, lambda path: check_pair(path, given[path], scale, max_pixels), "the pairs", max_pixels)
+        check_pictures([*given.values()], lambda path: read(path, max_pixels), "the degraded", max_pixels)
     check = partial(check_usable, ssim=ssim, scale=scale, max_pixels=max_pixels)
     check_pictures(paths, check, str(folder) if isinstance(folder, str) else "the list", max_pixels)
     points = [None] if omegas is None else list(omegas)
     total, rows = len(paths) * len(levels) * len(points), []
-    for path, sigma, rho, clean, degraded, residues in samples(paths, levels, scale, max_pixels):
+    for path, sigma, rho, clean, degraded, residues in samples(paths, levels, scale, max_pixels, given=given):
         compare = partial(measure, residues=residues) if scale == 1 else measure_enlarged
         for omega in points:
             values = compare(model, clean, degraded, omega, ssim=ssim)
             place = () if omega is None else tuple(round(float(value), 6) for value in omega)
-            rows.append(Measurement(path.name, float(sigma), float(rho), place, **values))
+            level = sigma if isinstance(sigma, str) else float(sigma)
+            rows.append(Measurement(path.name, level, float(rho), place, **values))
             if progress:
                 progress(len(rows), total)
     return rows
@@ -269,16 +294,28 @@ def validation_pictures(recipe: Recipe) -> list[Path]:
     return pictures_of(recipe.data.validation, recipe.data.recursive)
 
 
+def validation_partners(recipe: Recipe) -> dict[Path, Path]:
+    """Return the degraded pictures that `data.validate_degraded` names by the clean one; {} where it names none."""
+    data = recipe.data
+    if not data.validation_degraded:
+        return {}
+    return partners(data.validation, data.validation_degraded, recipe.network.scale, data.recursive)
+
+
 def check_validation(recipe: Recipe, max_pixels: int | None = None) -> None:
     """Raise DataError for the pictures of `data.validate` that cannot be used."""
-    check = partial(check_usable, ssim=False, scale=recipe.network.scale, max_pixels=max_pixels)
+    scale, given = recipe.network.scale, validation_partners(recipe)
+    check = partial(check_usable, ssim=False, scale=scale, max_pixels=max_pixels)
     check_pictures(validation_pictures(recipe), check, "data.validate", max_pixels)
+    check_pictures([*given], lambda path: check_pair(path, given[path], scale, max_pixels), "data.validate", max_pixels)
+    check_pictures([*given.values()], lambda path: read(path, max_pixels), "data.validate_degraded", max_pixels)
 
 
 def say_validation(recipe: Recipe) -> None:
     """Log which pictures `validate` measures, and how."""
     spec = recipe.validation
     noise = f"noise of {spec.sigma:g}/255" if recipe.network.scale == 1 else "shrunk"
+    noise = "degraded as given" if recipe.data.validation_degraded else noise
     which = f"the first {spec.pictures}" if len(validation_pictures(recipe)) > spec.pictures else "all"
     how = f"; measured: {which}, central {spec.size}x{spec.size} pixels, {noise}"
     if recipe.task != "style_transfer":
@@ -288,7 +325,8 @@ def say_validation(recipe: Recipe) -> None:
 def validate(model: Model, recipe: Recipe, max_pixels: int | None = None) -> dict[str, float]:
     """Measure the PSNR at the unit vectors of omega on the pictures of `recipe.validation`.
 
-    They are blurred where training blurs, and shrunk instead of noisy where the network enlarges.
+    They are blurred where training blurs, shrunk instead of noisy where the network enlarges, and neither where their
+    degraded partners are given.
 
     Returns:
         Means in dB, "psnr" for a plain network, else by the corner, "psnr_1_0"; {} without pictures, and for style
@@ -303,13 +341,9 @@ def validate(model: Model, recipe: Recipe, max_pixels: int | None = None) -> dic
     if recipe.task == "style_transfer":
         return {}
     values: dict[str, list[float]] = {}
-    for index, path in enumerate(validation_pictures(recipe)[: spec.pictures]):
-        clean = central(read(path, max_pixels), size)
-        if scale == 1:
-            degraded = protocol_degraded(clean, spec.sigma, index, rho)
-        else:
-            clean, degraded = protocol_shrunk(clean, scale)
+    chosen, levels = validation_pictures(recipe)[: spec.pictures], [(spec.sigma, rho)]
+    for sample in samples(chosen, levels, scale, max_pixels, size, validation_partners(recipe)):
         for omega in corners:
             name = "_".join(["psnr", *(f"{value:g}" for value in omega)]) if omega is not None else "psnr"
-            values.setdefault(name, []).append(measure(model, clean, degraded, omega, ssim=False)["psnr"])
+            values.setdefault(name, []).append(measure(model, sample.clean, sample.degraded, omega, ssim=False)["psnr"])
     return {name: float(np.mean(decibels)) for name, decibels in values.items()}

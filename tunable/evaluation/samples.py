@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tunable.data.degradations import protocol_degraded, protocol_residues, protocol_shrunk
+from tunable.data.pairs import Partners
 from tunable.errors import DataError, TunableError
 from tunable.evaluation import metrics
 from tunable.images.pictures import read, read_bytes
@@ -19,6 +20,7 @@ from tunable.specs.recipe import Recipe
 from tunable.weights.storage import Header
 
 SIGMAS = (5.0, 15.0, 30.0)  # Table 1's, 1/255
+GIVEN = "given"  # in the place of a level: the degraded picture was given, not made
 RHOS = (0.0, 1.0, 2.0, 3.0, 4.0)  # Table 3's, pixels
 
 
@@ -27,7 +29,7 @@ class Sample(NamedTuple):
 
     Attributes:
         path: of its file.
-        sigma: of the noise, in 1/255; 0 where the picture is shrunk.
+        sigma: of the noise, in 1/255; 0 where the picture is shrunk, GIVEN where the degraded one is given.
         rho: of the blur, in pixels; likewise.
         clean: (H, W, 3), floats in 0..1.
         degraded: (H, W, 3), or smaller for a network that enlarges.
@@ -35,7 +37,7 @@ class Sample(NamedTuple):
     """
 
     path: Path
-    sigma: float
+    sigma: float | str
     rho: float
     clean: np.ndarray
     degraded: np.ndarray
@@ -64,6 +66,7 @@ def samples(
     scale: int,
     max_pixels: int | None = None,
     crop: int | None = None,
+    given: Partners = MappingProxyType({}),
 ) -> Iterator[Sample]:
     """Yield every picture at every level, degraded by the measuring protocol.
 
@@ -73,9 +76,13 @@ def samples(
         scale: of the network; where it is not 1 pictures are shrunk instead.
         max_pixels: as `read_picture`.
         crop: pixels of a central square that is taken of each; None: the whole picture.
+        given: degraded pictures by the clean one; {}: they are made at every level.
     """
     for index, path in enumerate(paths):
         picture = read(path, max_pixels)
+        if given:
+            yield _given(path, picture, read(given[path], max_pixels), scale, crop)
+            continue
         picture = picture if crop is None else central(picture, crop)
         for sigma, rho in levels:
             if scale == 1:
@@ -84,6 +91,15 @@ def samples(
                 yield Sample(path, sigma, rho, picture, degraded, residues)
             else:
                 yield Sample(path, sigma, rho, *protocol_shrunk(picture, scale))
+
+
+def _given(path: Path, clean: np.ndarray, degraded: np.ndarray, scale: int, crop: int | None) -> Sample:
+    """A pair, or of both the same square: the central one of the degraded picture, of `crop` pixels."""
+    if crop is not None:
+        top, left = (max(length - crop, 0) // 2 for length in degraded.shape[:2])
+        degraded = degraded[top : top + crop, left : left + crop]
+        clean = clean[scale * top : scale * (top + crop), scale * left : scale * (left + crop)]
+    return Sample(path, GIVEN, 0.0, clean, degraded)
 
 
 def central(picture: np.ndarray, side: int) -> np.ndarray:

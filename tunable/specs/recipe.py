@@ -29,6 +29,7 @@ from tunable.specs.validation import first_fault
 
 MOST_PARAMETERS = 2**30  # numbers that a network holds: 4 GiB, and three times as much in training
 MOST_DISCRIMINATOR = 2**26  # a discriminator's parameters: `verify` builds it from the recipe in a file; 256 MiB
+BUNDLED = "bundled"  # in the place of a folder: photographs of an installed dependency
 MOST_PIXELS = 2**26  # of the clean pictures of a batch: 0.8 GB as floats
 
 
@@ -52,8 +53,10 @@ class Loss(Section):
 class Data(Section):
     """Where photographs come from and how batches are made; `bundled` means an installed dependency's."""
 
-    train: list[Place] = Field(min_length=1)
+    train: list[Place] = Field(min_length=1)  # clean pictures
+    degraded: list[Place] = []  # their degraded partners, a folder for each of `train`; empty: `degradation` makes them
     validation: list[Place] = Field(default=[], alias="validate")
+    validation_degraded: list[Place] = Field(default=[], alias="validate_degraded")  # likewise
     recursive: bool = False  # whether folders are taken with all folders in them
     patch: int = Field(default=64, ge=1, le=2**13)  # pixels of the degraded picture along each side
     batch: int = Field(default=16, ge=1, le=2**20)
@@ -62,10 +65,26 @@ class Data(Section):
     cache_gib: float = Field(default=2.0, ge=0)  # memory for decoded pictures
     workers: int = Field(default=1, ge=1, le=256)  # threads that prepare batches ahead
 
-    @field_validator("train", "validation", mode="before")
+    @field_validator("train", "degraded", "validation", "validation_degraded", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _paired(self) -> Self:
+        for key, clean, partners in (
+            ("degraded", self.train, self.degraded),
+            ("validate_degraded", self.validation, self.validation_degraded),
+        ):
+            if partners and len(partners) != len(clean):
+                raise ValueError(
+                    f"{key} wants a folder for each folder of clean pictures: {len(clean)}, not {len(partners)}"
+                )
+            if partners and BUNDLED in clean:
+                raise ValueError(f"{key} has no partners of the bundled photographs")
+        if self.degraded and self.degradation:
+            raise ValueError("degraded pictures are given, so nothing may stand in degradation")
+        return self
 
 
 class Validation(Section):
@@ -135,7 +154,7 @@ class Recipe(Section):
 
     def _check_sizes(self) -> None:
         shrunk, enlarged = scale_of(self.data.degradation), self.network.scale
-        if shrunk != enlarged:
+        if shrunk != enlarged and not self.data.degraded:
             raise ValueError(
                 f"data.degradation shrinks pictures by {shrunk} and the network {self.network.name} enlarges them by "
                 f"{enlarged}; they must be equal"

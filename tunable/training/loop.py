@@ -95,7 +95,8 @@ def _train(
     given = None if resumed else _given(recipe)
     batches = Batches(recipe, max_pixels)
     if not resumed:  # later their digests tell whether they are still those
-        say_what_is_used("training", recipe.data.train, recipe.data.recursive)
+        beside = f"; degraded: {', '.join(recipe.data.degraded)}" if recipe.data.degraded else ""
+        say_what_is_used("training", recipe.data.train, recipe.data.recursive, beside)
         say_validation(recipe)
         batches.check()
         check_validation(recipe, max_pixels)

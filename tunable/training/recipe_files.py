@@ -9,9 +9,10 @@ import json
 from collections import Counter
 from pathlib import Path
 
+from tunable.data.pairs import partners
 from tunable.data.patches import each, find_pictures
 from tunable.errors import DataError, RecipeError, shorten
-from tunable.evaluation.measuring import validation_pictures
+from tunable.evaluation.measuring import validation_partners, validation_pictures
 from tunable.files import file_digest, write_text
 from tunable.specs.documents import read_json
 from tunable.specs.reading import expand
@@ -28,6 +29,12 @@ def files_of(recipe: Recipe) -> dict[str, list[Path]]:
     """List the files that each key of a recipe stands for. Raises DataError and RecipeError for unusable ones."""
     trained = find_pictures(recipe.data.train, recipe.data.recursive)
     files = {"data.train": trained, "data.validate": validation_pictures(recipe)}
+    if recipe.data.degraded:
+        data = recipe.data
+        paired = partners(data.train, data.degraded, recipe.network.scale, data.recursive)
+        files |= {"data.train": [*paired], "data.degraded": [*paired.values()]}
+    if recipe.data.validation_degraded:
+        files["data.validate_degraded"] = [*validation_partners(recipe).values()]
     has_features = any(one.kind in LAYERS for one in recipe.objectives)
     single = {START: recipe.initial.weights, "vgg.weights": recipe.features.weights if has_features else None}
     single |= {f"objectives.{i}.image": one.image for i, one in enumerate(recipe.objectives) if one.kind == "style"}
