@@ -1,178 +1,85 @@
-"""Degradations that make training and test input from clean pictures (numpy, seeded).
+"""Degradations that make training and test input from clean pictures: pipelines of steps, and the measuring protocol.
 
-Each is a small pydantic model, so that a recipe can hold it, with one method:
-`apply(pictures, rng) -> pictures`, float32 NCHW in 0..1 in and out, not clipped unless it says so
+A recipe lists `Degradation`s, which are the steps of tunable.data.steps, or say when and in which order others apply:
+`apply(pictures, rng) -> pictures`, float32 NCHW in 0..1 in and out, not clipped unless a step says so
 (docs/method.md, "Measuring protocol").
-A level may be a number or a range [low, high], from which it is drawn uniformly, per picture.
 """
 
-import io
 import math
 from collections.abc import Container
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from PIL import Image
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import Field
 
 from tunable.data import bicubic
 from tunable.data.filters import gaussian_blur
+from tunable.data.steps import (
+    AnisotropicBlur,
+    Bicubic,
+    CorrelatedNoise,
+    GaussianBlur,
+    GaussianNoise,
+    Jpeg,
+    PoissonGaussian,
+    Resample,
+    Step,
+    WebP,
+)
 from tunable.errors import TunableError
-from tunable.images.pictures import to_levels
-from tunable.specs.schema import Section
 
 PROTOCOL_BLUR = 21  # pixels along each side
 
 
-def _number_or_range(value: Any) -> Any:
-    return (value, value) if isinstance(value, int | float) else value
+class Sometimes(Step):
+    """Another step, applied to each picture with a probability."""
 
-
-def _ordered(value: tuple[float, float]) -> tuple[float, float]:
-    if value[0] > value[1]:
-        raise ValueError(f"a range is [low, high], not {list(value)}")
-    return value
-
-
-def _odd(value: int) -> int:
-    if value % 2 == 0:
-        raise ValueError(f"wants an odd number of pixels, not {value}")
-    return value
-
-
-_Level = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-_Quality = Annotated[int, Field(ge=1, le=100)]
-Levels = Annotated[tuple[_Level, _Level], BeforeValidator(_number_or_range), AfterValidator(_ordered)]
-Qualities = Annotated[tuple[_Quality, _Quality], BeforeValidator(_number_or_range), AfterValidator(_ordered)]
-
-
-class _Degradation(Section):
-    @property
-    def factor(self) -> int:
-        """Input pixels per output pixel along each side."""
-        return 1
+    kind: Literal["sometimes"]
+    probability: float = Field(ge=0, le=1)
+    step: "Inner"
 
     @property
     def reach(self) -> int:
-        """How many input pixels beyond its own place an output pixel depends on."""
-        return 0
-
-
-class GaussianNoise(_Degradation):
-    """White Gaussian noise of standard deviation `sigma`, in units of 1/255."""
-
-    kind: Literal["gaussian_noise"]
-    sigma: Levels
+        """That of the step."""
+        return self.step.reach
 
     def apply(self, pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Degrade pictures (N, C, H, W); levels and noise are drawn from `rng`."""
-        sigma = rng.uniform(*self.sigma, size=(len(pictures), 1, 1, 1)) / 255
-        noise = rng.standard_normal(pictures.shape, dtype=np.float32)
-        return pictures + (sigma * noise).astype(np.float32)
+        """Degrade pictures (N, C, H, W); which ones, and all that the step draws, is drawn from `rng`."""
+        chosen = rng.uniform(size=len(pictures)) < self.probability
+        if not chosen.any():
+            return pictures
+        degraded = pictures.copy()
+        degraded[chosen] = self.step.apply(pictures[chosen], rng)
+        return degraded
 
 
-class PoissonGaussian(_Degradation):
-    """The noise of a linear sensor: shot noise of photons, then Gaussian noise of reading them (Foi et al. 2008).
+class Shuffled(Step):
+    """Several steps, in an order that is drawn for each picture."""
 
-    Values below 0, which an earlier noise may leave, get no shot noise.
-
-    Attributes:
-        gain: units of 1/255 per photon: a value v, in these units, is v / gain photons on average, and gets a variance
-            of gain v. 0: no shot noise.
-        sigma: standard deviation of the reading, in units of 1/255.
-    """
-
-    kind: Literal["poisson_gaussian"]
-    gain: Levels
-    sigma: Levels
-
-    def apply(self, pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Degrade pictures (N, C, H, W); levels and noise are drawn from `rng`."""
-        gains, sigmas = (rng.uniform(*levels, size=len(pictures)) / 255 for levels in (self.gain, self.sigma))
-        noisy = np.empty(pictures.shape, dtype=np.float32)
-        for row, (picture, gain, sigma) in enumerate(zip(pictures.astype(np.float64), gains, sigmas, strict=True)):
-            if gain > 1e-12:  # below, numpy would have to count beyond its integers
-                light = np.maximum(picture, 0)
-                picture = picture - light + gain * rng.poisson(light / gain)
-            noisy[row] = picture + sigma * rng.standard_normal(picture.shape)
-        return noisy
-
-
-class GaussianBlur(_Degradation):
-    """Gaussian blur of standard deviation `sigma` pixels, cut off at `size` x `size`; borders reflected."""
-
-    kind: Literal["gaussian_blur"]
-    sigma: Levels
-    size: Annotated[int, Field(ge=1, le=1023), AfterValidator(_odd)] = 21
+    kind: Literal["shuffled"]
+    steps: list["Inner"] = Field(min_length=2, max_length=16)
 
     @property
     def reach(self) -> int:
-        """Half the side of the Gaussian."""
-        return self.size // 2
+        """That of all steps together."""
+        return sum(step.reach for step in self.steps)
 
     def apply(self, pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Degrade pictures (N, C, H, W); levels and noise are drawn from `rng`."""
-        sigmas = rng.uniform(*self.sigma, size=len(pictures))
-        blurred = [gaussian_blur(picture, sigma, self.size) for picture, sigma in zip(pictures, sigmas, strict=True)]
-        return np.stack(blurred)
+        """Degrade pictures (N, C, H, W); orders, and all that the steps draw, are drawn from `rng`."""
+        degraded = []
+        for picture in pictures:
+            picture = picture[None]
+            for place in rng.permutation(len(self.steps)):
+                picture = self.steps[place].apply(picture, rng)
+            degraded.append(picture)
+        return np.concatenate(degraded)
 
 
-class Bicubic(_Degradation):
-    """Antialiased bicubic shrinking by a whole number, to MATLAB's bits: `tunable.data.bicubic.shrink`.
-
-    The defaults round to 8 bits and clip, as the usual low-resolution sets were made; `rounding: none` with
-    `border: mirror` is newer MATLAB on floats.
-    """
-
-    kind: Literal["bicubic"]
-    scale: int = Field(ge=2, le=16)
-    rounding: bicubic.Rounding = "passes"
-    border: bicubic.Border = "replicate"
-
-    @property
-    def factor(self) -> int:
-        """The scale."""
-        return self.scale
-
-    @property
-    def reach(self) -> int:
-        """How far the cubic kernel reaches, widened by the scale."""
-        return 2 * self.scale
-
-    def apply(self, pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Degrade pictures (N, C, H, W); levels and noise are drawn from `rng`."""
-        return bicubic.shrink(pictures, self.scale, rounding=self.rounding, border=self.border)
-
-
-class Jpeg(_Degradation):
-    """JPEG compression at `quality` 1..100 (whole numbers), by Pillow; rounds to 8 bits and clips, as the format does.
-
-    Raises:
-        TunableError: when it is applied to pictures of neither one nor three channels.
-    """
-
-    kind: Literal["jpeg"]
-    quality: Qualities
-    subsampling: Literal["4:4:4", "4:2:2", "4:2:0"] = "4:2:0"  # of colour
-
-    def apply(self, pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Degrade pictures (N, C, H, W); levels and noise are drawn from `rng`."""
-        if pictures.shape[1] not in (1, 3):
-            raise TunableError(f"JPEG holds pictures of 1 or 3 channels, not {pictures.shape[1]}")
-        low, high = self.quality
-        qualities = rng.integers(low, high + 1, size=len(pictures))
-        return np.stack([self._compressed(*each) for each in zip(pictures, qualities, strict=True)])
-
-    def _compressed(self, picture: np.ndarray, quality: int) -> np.ndarray:
-        values, file = to_levels(picture.transpose(1, 2, 0)), io.BytesIO()
-        Image.fromarray(values.squeeze(2) if values.shape[2] == 1 else values).save(
-            file, "JPEG", quality=int(quality), subsampling=self.subsampling
-        )
-        decoded = np.asarray(Image.open(file, formats=("JPEG",)), dtype=np.float32) / np.float32(255)
-        return decoded.reshape(values.shape).transpose(2, 0, 1)
-
-
-Degradation = Annotated[GaussianNoise | PoissonGaussian | GaussianBlur | Bicubic | Jpeg, Field(discriminator="kind")]
+Single = GaussianNoise | PoissonGaussian | CorrelatedNoise | GaussianBlur | AnisotropicBlur | Resample | Jpeg | WebP
+Inner = Annotated[Single | Sometimes | Shuffled, Field(discriminator="kind")]  # no other size than before
+Sometimes.model_rebuild()
+Shuffled.model_rebuild()
+Degradation = Annotated[Single | Bicubic | Sometimes | Shuffled, Field(discriminator="kind")]
 
 
 def degrade(
