@@ -10,6 +10,7 @@ from mindspore.train import mind_ir_pb2
 from mindspore_impl import ops
 from mindspore_impl.layers import Tunable
 from mindspore_impl.networks import Network
+from tunable.backends.heads import settings, told_apart
 from tunable.errors import BackendError, CheckpointError
 from tunable.exports.graphs import Graph, Node
 from tunable.exports.onnx_files import finish, require_onnx
@@ -31,6 +32,22 @@ class _Exported(nn.Cell):
         return self.network(image, omega[0] if self.form == "shared" else omega)
 
 
+class _Heads(nn.Cell):
+    """A network of which the last layer alone is tunable, and returns base and differences."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(auto_prefix=False)
+        self.network = network
+        (last,) = (cell for _, cell in network.cells_and_names() if isinstance(cell, Tunable))
+        self.omegas = tuple(map(ms.Tensor, settings(last.formulation, network.num_objectives)))
+
+    def construct(self, image: ms.Tensor) -> ms.Tensor:
+        """image (n, c, h, w); returns (n, (1 + m) c, scale h, scale w), of each head all channels."""
+        features = self.network.trunk_of(image)
+        pictures = [self.network.finish(image, features, omega) for omega in self.omegas]
+        return ms.ops.concat(told_apart(pictures, self.network.num_objectives), 1)
+
+
 def export_onnx(
     network: Network,
     path: str | Path,
@@ -44,6 +61,7 @@ def export_onnx(
         network: a tunable or a plain network.
         path: the file.
         form: `shared`: omega (1, p), one for the batch; `basis`: omega (n, p), one per sample; unused when plain.
+            `heads`: no omega, and base and differences as output, of a network whose last layer alone is tunable.
         metadata: the header, which stands in the file.
         size: height and width that are fixed; None: they may vary, which a network that pads its input cannot.
 
@@ -54,11 +72,11 @@ def export_onnx(
     inputs, copy = _inputs(network, form, size), _copied(network, form)
     with _exporting(size), ops.erf_replaced():
         ms.onnx.export(
-            _Exported(copy, form),
+            _Heads(copy) if form == "heads" else _Exported(copy, form),
             *inputs.values(),
             file_name=str(path),
             input_names=list(inputs),
-            output_names=["restored"],
+            output_names=["heads" if form == "heads" else "restored"],
         )
     finish(path, metadata, renamed={"Softsign": "Erf"})
 
@@ -73,7 +91,8 @@ def export_mindir(
     """Write a network as a MINDIR file, whose path ends in .mindir; arguments and errors as for `export_onnx`."""
     inputs, copy = _inputs(network, form, size), _copied(network, form)
     with _exporting(size):
-        ms.export(_Exported(copy, form), *inputs.values(), file_name=str(path), file_format="MINDIR")
+        exported = _Heads(copy) if form == "heads" else _Exported(copy, form)
+        ms.export(exported, *inputs.values(), file_name=str(path), file_format="MINDIR")
     model = _parsed(path)
     model.user_info.update(metadata or {})
     model.primitives.sort(key=lambda primitive: primitive.name)  # they are named, and come in any order
@@ -152,7 +171,7 @@ def read_mindir(path: str | Path) -> Graph:
 def _inputs(network: Network, form: str, size: tuple[int, int] | None) -> dict[str, ms.Tensor]:
     """The inputs by name; sizes that may vary are None."""
     inputs = {"image": ms.Tensor(shape=[None, 3, *(size or (None, None))], dtype=ms.float32)}
-    if network.num_objectives:
+    if network.num_objectives and form != "heads":
         rows = 1 if form == "shared" else None
         inputs["omega"] = ms.Tensor(shape=[rows, network.num_objectives], dtype=ms.float32)
     return inputs
@@ -166,7 +185,7 @@ def _copied(network: Network, form: str) -> Network:
         ops.assign(value, weights[name].asnumpy())
     for _, cell in copy.cells_and_names():
         if isinstance(cell, Tunable) and hasattr(cell, "form"):
-            cell.form = form
+            cell.form = "shared" if form == "heads" else form
     return copy.set_train(False)
 
 

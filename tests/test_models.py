@@ -16,7 +16,7 @@ from tunable.data.degradations import protocol_degraded
 from tunable.errors import CheckpointError, OmegaError
 from tunable.evaluation.measuring import evaluate
 from tunable.evaluation.metrics import psnr, share_kept
-from tunable.images.pictures import from_network, read, read_bytes, to_network
+from tunable.images.pictures import from_network, read, read_bytes, to_network, write
 from tunable.models import MODELS, find, shipped
 from tunable.omega import check_omega, of_strength
 from tunable.parameters.layouts import layout
@@ -47,6 +47,20 @@ def test_files_and_folders_go_before_names():
         make(Path("denoise"))
         assert find("denoise") == "denoise" and shipped("denoise") is None
         (Path.rmdir if make is Path.mkdir else Path.unlink)(Path("denoise"))
+
+
+def test_a_sheet_of_it_takes_one_inference(tunable, backend, monkeypatch, rng):
+    """Its last layer alone is tunable: the settings of a sheet are sums, and the network does not run for each."""
+    write("in.png", rng.integers(0, 256, (20, 24, 3), dtype=np.uint8))
+    words = ("restore", "in.png", "--model", "denoise", "--backend", backend.name)
+    assert tunable(*words, "--omega", "0,1", "-o", "one.png")[0] == 0
+    calls, prepare = [], type(backend).prepare
+    monkeypatch.setattr(type(backend), "prepare", lambda self, *more: calls.append(1) or prepare(self, *more))
+    monkeypatch.setattr(type(backend), "run", None)
+    assert tunable(*words, "--sweep", "3", "-o", "sheet.png")[0] == 0 and len(calls) == 1
+    sheet, one = read_bytes("sheet.png").astype(int), read_bytes("one.png")
+    places = [np.abs(sheet[-26:-6, left : left + 24] - one).max() for left in range(sheet.shape[1] - 24)]
+    assert sum(most <= 1 for most in places) == 1
 
 
 def test_unknown_names(refused):

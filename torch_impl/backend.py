@@ -98,6 +98,32 @@ class Backend(Execution):
             forward = torch.compile(network) if self.mode == "compile" else network
             return forward(x, self._omega(omega)).cpu().numpy()
 
+    def prepare(self, network: Network, degraded: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        """Compute what no omega changes, without gradients.
+
+        Args:
+            network: a network with a tunable end.
+            degraded: float32 pictures (n, c, h, w), 0 to 1.
+
+        Returns:
+            A function of omega, (p,) for all pictures or (n, p), which returns the restored pictures as `run` does.
+
+        Raises:
+            TunableError: for a network of which nothing can be prepared.
+        """
+        trunk, tail = network.parts()
+        if self.mode == "compile":
+            trunk, tail = torch.compile(trunk), torch.compile(tail)
+        with torch.inference_mode():
+            x = self._tensor(degraded)
+            features = trunk(x)
+
+        def at(omega: np.ndarray) -> np.ndarray:
+            with torch.inference_mode():
+                return tail(x, self._tensor(omega), *features).cpu().numpy()
+
+        return at
+
     def trace(self, network: Network, degraded: np.ndarray, omega: np.ndarray) -> dict[str, LayerCall]:
         """Run a network and record every tunable layer by name, in calling order.
 
@@ -151,7 +177,8 @@ class Backend(Execution):
             network: a tunable or a plain network.
             path: the file.
             format: one of `formats`.
-            form: `shared`, whose omega is (1, p), or `basis`, whose omega is (n, p).
+            form: `shared`, whose omega is (1, p), `basis`, whose omega is (n, p), or `heads`, which takes no omega and
+                returns base and differences (n, (1 + m) c, scale h, scale w).
             metadata: the header, which stands in the file.
             size: fixed height and width of the pictures in pixels; None leaves them open.
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from torch_impl.layers import Tunable
 from torch_impl.layers.conv import TunableConv
 from torch_impl.networks import Network
+from tunable.backends.heads import settings, told_apart
 from tunable.errors import BackendError
 from tunable.exports.onnx_files import finish, require_onnx
 
@@ -30,6 +32,22 @@ class _Exported(nn.Module):
         return self.network(image, omega[0] if self.form == "shared" and omega is not None else omega)
 
 
+class _Heads(nn.Module):
+    """A network of which the last layer alone is tunable, and returns base and differences."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+        (last,) = (module for module in network.modules() if isinstance(module, Tunable))
+        self.omegas = torch.from_numpy(settings(last.formulation, network.num_objectives))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """image (n, c, h, w); returns (n, (1 + m) c, scale h, scale w), of each head all channels."""
+        features = self.network.trunk_of(image)
+        pictures = [self.network.finish(image, features, omega) for omega in self.omegas]
+        return torch.cat(told_apart(pictures, self.network.num_objectives), 1)
+
+
 def export_onnx(
     network: Network,
     path: str | Path,
@@ -43,6 +61,7 @@ def export_onnx(
         network: a tunable or a plain network.
         path: the file.
         form: `shared`: omega (1, p), one for the batch; `basis`: omega (n, p), one per sample; unused when plain.
+            `heads`: no omega, and base and differences as output, of a network whose last layer alone is tunable.
         metadata: the header, which stands in the file.
         size: height and width that are fixed; None: they may vary.
 
@@ -53,21 +72,21 @@ def export_onnx(
     network = copy.deepcopy(network).cpu().eval()
     for module in network.modules():
         if isinstance(module, TunableConv):
-            module.form = form
+            module.form = "shared" if form == "heads" else form
     # Sides that are multiples of nothing: of others the exporter would conclude that all are.
     inputs = {"image": torch.rand(2, 3, *(size or (29, 43)))}
     sizes = {"image": {0: "n"} if size else {0: "n", 2: "h", 3: "w"}}
-    if network.num_objectives:
+    if network.num_objectives and form != "heads":
         inputs["omega"] = torch.rand(1 if form == "shared" else 2, network.num_objectives)
         sizes["omega"] = {} if form == "shared" else {0: "n"}
     try:
         with _quiet():
             torch.onnx.export(
-                _Exported(network, form).eval(),
+                (_Heads(network) if form == "heads" else _Exported(network, form)).eval(),
                 tuple(inputs.values()),
                 path,
                 input_names=list(inputs),
-                output_names=["restored"],
+                output_names=["heads" if form == "heads" else "restored"],
                 dynamic_shapes=sizes,
                 opset_version=_OPSET,
                 dynamo=True,

@@ -1,6 +1,6 @@
 """A network in two parts: what no omega changes, computed once, and the rest."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import mindspore as ms
 from mindspore import nn
@@ -8,18 +8,15 @@ from mindspore import nn
 from mindspore_impl import ops
 from tunable.omega import check_tensor
 
-if TYPE_CHECKING:
-    from mindspore_impl.networks.network import Network
-
 
 class Trunk(nn.Cell):
     """The stages of a network before the first one that is tunable.
 
     Args:
-        network: with a tunable end.
+        network: a Network with a tunable end.
     """
 
-    def __init__(self, network: "Network") -> None:
+    def __init__(self, network: Any) -> None:
         super().__init__(auto_prefix=False)  # the parameters keep their names
         self.network = network
 
@@ -32,10 +29,10 @@ class Tail(nn.Cell):
     """The stages of a network from the first one that is tunable.
 
     Args:
-        network: with a tunable end.
+        network: a Network with a tunable end.
     """
 
-    def __init__(self, network: "Network") -> None:
+    def __init__(self, network: Any) -> None:
         super().__init__(auto_prefix=False)  # the parameters keep their names
         self.network = network
 
@@ -48,11 +45,11 @@ class Prepared:
     """Pictures whose features are computed, as far as no omega changes them.
 
     Args:
-        network: with a tunable end.
+        network: a Network with a tunable end.
         x: pictures (N, 3, H, W), 0 to 1.
     """
 
-    def __init__(self, network: "Network", x: ms.Tensor) -> None:
+    def __init__(self, network: Any, x: ms.Tensor) -> None:
         """Compute the features."""
         self.network = network
         self.x = x

@@ -1,24 +1,21 @@
 """A network in two parts: what no omega changes, computed once, and the rest."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import nn
 
 from tunable.omega import check_tensor
 
-if TYPE_CHECKING:
-    from torch_impl.networks.network import Network
-
 
 class Trunk(nn.Module):
     """The stages of a network before the first one that is tunable.
 
     Args:
-        network: with a tunable end.
+        network: a Network with a tunable end.
     """
 
-    def __init__(self, network: "Network") -> None:
+    def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
 
@@ -31,10 +28,10 @@ class Tail(nn.Module):
     """The stages of a network from the first one that is tunable.
 
     Args:
-        network: with a tunable end.
+        network: a Network with a tunable end.
     """
 
-    def __init__(self, network: "Network") -> None:
+    def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
 
@@ -47,11 +44,11 @@ class Prepared:
     """Pictures whose features are computed, as far as no omega changes them.
 
     Args:
-        network: with a tunable end.
+        network: a Network with a tunable end.
         x: pictures (N, 3, H, W), 0 to 1.
     """
 
-    def __init__(self, network: "Network", x: torch.Tensor) -> None:
+    def __init__(self, network: Any, x: torch.Tensor) -> None:
         """Compute the features."""
         self.network = network
         self.x = x

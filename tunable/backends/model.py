@@ -2,6 +2,7 @@
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeGuard
@@ -9,6 +10,7 @@ from typing import Any, Self, TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tunable.backends.heads import Heads, anchor_of, check_heads, heads_fault, settings, told_apart
 from tunable.backends.protocol import Framework, Opener, Runtime
 from tunable.backends.registry import backend_for, default_backend, get_framework, get_opener, get_runtime
 from tunable.errors import BackendError, OmegaError, TunableError, shown
@@ -60,6 +62,64 @@ class Model(ABC):
             OmegaError: for an omega of another length, or of values that are not finite.
             BackendError: where an exported file cannot run on these pictures.
         """
+        degraded = self._checked(degraded)
+        if not self.objectives:
+            if omega is not None:
+                raise OmegaError(f"a plain network takes no omega, but received {shown(omega)}")
+        elif omega is None:
+            raise OmegaError(f"a tunable network wants omega for {', '.join(self.objectives)}")
+        else:
+            omega = check_omega(omega, self.objectives, len(degraded))
+        shape = self._shape(degraded)
+        if not len(degraded):  # not every framework computes with nothing
+            return np.zeros(shape, np.float32)
+        return self._restored(degraded, omega, shape)
+
+    def prepare(self, degraded: np.ndarray) -> "Prepared":
+        """Compute of pictures what no omega changes: the layers before the first tunable one.
+
+        Args:
+            degraded: floats (N, 3, H, W), 0 to 1.
+
+        Returns:
+            What restores them: `model.prepare(pictures).at(omega)` is `model.run(pictures, omega)` by the other layers
+            alone. It holds the features of the pictures, most often many times their size.
+
+        Raises:
+            TunableError: for a network that is tunable from its first layers on, a plain one, an exported file that is
+                not in two parts, and for pictures that `run` does not take.
+        """
+        degraded = self._checked(degraded)
+        if not self.objectives:
+            raise TunableError("a plain network takes no omega: there is nothing to prepare for")
+        return Prepared(self, self.backend.prepare(self.network, degraded), len(degraded))
+
+    @property
+    def has_heads(self) -> bool:
+        """Whether `heads` can be told: whether pictures are affine in omega, as the last layer alone is tunable."""
+        return heads_fault(self.header.network, len(self.objectives)) is None
+
+    def heads(self, degraded: np.ndarray) -> Heads:
+        """Compute base and difference pictures, from which any omega is a sum: one inference, up to the last layer.
+
+        Args:
+            degraded: floats (N, 3, H, W), 0 to 1.
+
+        Returns:
+            The pictures: `model.heads(pictures).at(omega)` is `model.run(pictures, omega)` to rounding.
+
+        Raises:
+            TunableError: for a network of which more than the last layer is tunable, or whose phi is se, a plain
+                network, and for pictures that `run` does not take.
+        """
+        check_heads(self.header.network, len(self.objectives))
+        prepared, p = self.prepare(degraded), len(self.objectives)
+        formulation = self.header.network.formulation
+        pictures = told_apart([prepared.at(omega) for omega in settings(formulation, p)], p)
+        return Heads(pictures[0], np.stack(pictures[1:], 1), self.objectives, anchor_of(formulation, p))
+
+    def _checked(self, degraded: np.ndarray) -> np.ndarray:
+        """Pictures as the network takes them; TunableError for others."""
         degraded = np.asarray(degraded)
         if degraded.dtype.kind in "iu":
             raise TunableError(
@@ -74,18 +134,12 @@ class Model(ABC):
                 "this file was exported for pictures of {}x{} pixels, height x width; ".format(*self.header.size)
                 + f"one of {height}x{width} was received"
             )
-        if not self.objectives:
-            if omega is not None:
-                raise OmegaError(f"a plain network takes no omega, but received {shown(omega)}")
-        elif omega is None:
-            raise OmegaError(f"a tunable network wants omega for {', '.join(self.objectives)}")
-        else:
-            omega = check_omega(omega, self.objectives, len(degraded))
+        return degraded
+
+    def _shape(self, degraded: np.ndarray) -> tuple[int, ...]:
+        """Of what the network makes of pictures."""
         scale, (count, channels, height, width) = self.header.network.scale, degraded.shape
-        shape = (count, channels, scale * height, scale * width)
-        if not count:  # not every framework computes with nothing
-            return np.zeros(shape, np.float32)
-        return self._restored(degraded, omega, shape)
+        return count, channels, scale * height, scale * width
 
     def _restored(self, degraded: np.ndarray, omega: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
         return self.backend.run(self.network, degraded, omega)
@@ -117,6 +171,35 @@ class Model(ABC):
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """Pictures of which is computed what no omega changes; made by `Model.prepare`.
+
+    Attributes:
+        model: that restores them.
+        tail: the rest of the network, a function of omega.
+        count: N, of the pictures.
+    """
+
+    model: Model
+    tail: Callable[[np.ndarray], np.ndarray]
+    count: int
+
+    def at(self, omega: ArrayLike) -> np.ndarray:
+        """Restore the pictures.
+
+        Args:
+            omega: (p,), or (N, p) for one per picture, any finite values.
+
+        Returns:
+            float32 (N, 3, scale H, scale W), not clipped.
+
+        Raises:
+            OmegaError: for an omega of another length, or of values that are not finite.
+        """
+        return self.tail(check_omega(omega, self.model.objectives, self.count))
+
+
+@dataclass(frozen=True)
 class WeightsModel(Model):
     """A network with its weights in a framework, such as a weights file holds."""
 
@@ -131,19 +214,57 @@ class WeightsModel(Model):
 class ExportedModel(Model):
     """An exported file, which runs and may fold, no more."""
 
+    @property
+    def folds(self) -> bool:
+        """Whether `fold` can be taken: of a whole network with omega as an input, where the backend can."""
+        return not self.header.part and super().folds
+
+    @property
+    def has_heads(self) -> bool:
+        """Whether the file returns heads."""
+        return self.header.part == "heads"
+
+    def prepare(self, degraded: np.ndarray) -> Prepared:
+        """As `Model.prepare`, of a file that was exported in two parts."""
+        if self.header.part != "trunk":
+            raise TunableError(
+                "this exported file runs as a whole: `tunable export --form prepared` writes a network in two parts"
+            )
+        return super().prepare(degraded)
+
+    def heads(self, degraded: np.ndarray) -> Heads:
+        """As `Model.heads`, of a file that was exported with them."""
+        if not self.has_heads:
+            raise TunableError(
+                "this exported file returns no heads: `tunable export --form heads` writes one that does"
+            )
+        degraded, p = self._checked(degraded), len(self.objectives)
+        formulation = self.header.network.formulation
+        count, channels, *size = self._shape(degraded)
+        heads = 1 + formulation.num_differences(p)
+        made = self.backend.run(self.network, degraded, None)
+        self._promised(made, degraded, (count, heads * channels, *size))
+        made = made.reshape(count, heads, channels, *size)
+        return Heads(made[:, 0], made[:, 1:], self.objectives, anchor_of(formulation, p))
+
     def save(self, path: str | Path) -> None:
         """Raise TunableError."""
         raise _only_runs("save")
 
     def _restored(self, degraded: np.ndarray, omega: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
-        restored = self.backend.run(self.network, degraded, omega)
-        # A graph does what it likes, whatever its header says.
-        if restored.shape != shape or restored.dtype != np.float32:
+        if self.has_heads:
+            assert omega is not None, "heads are a tunable network's"
+            return self.heads(degraded).at(omega)
+        return self._promised(self.backend.run(self.network, degraded, omega), degraded, shape)
+
+    def _promised(self, made: np.ndarray, degraded: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """What the file makes, which must be what its header says: a graph does what it likes."""
+        if made.shape != shape or made.dtype != np.float32:
             raise BackendError(
-                f"the exported file makes {restored.dtype} of shape {restored.shape} of pictures {degraded.shape}; "
+                f"the exported file makes {made.dtype} of shape {made.shape} of pictures {degraded.shape}; "
                 f"its header promises float32 of shape {shape}"
             )
-        return restored
+        return made
 
 
 def _only_runs(verb: str) -> TunableError:

@@ -1,16 +1,19 @@
 """Exported ONNX files, run by onnxruntime: an `Opener` of tunable.backends.protocol."""
 
+import dataclasses
 import importlib.util
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
 
 from tunable.backends.protocol import Execution, Opener
 from tunable.backends.registry import check_inputs, choose
-from tunable.errors import BackendError, CheckpointError
+from tunable.errors import BackendError, CheckpointError, shown
 from tunable.exports import graphs, onnx_files
 from tunable.tolerances import TOLERANCES
 from tunable.weights.storage import Header
@@ -72,6 +75,13 @@ class Session(onnxruntime.InferenceSession):
         return self if model is None else Session(model, self.device)
 
 
+class Parts(NamedTuple):
+    """A network in two files: what no omega changes, and the rest."""
+
+    trunk: Session
+    tail: Session
+
+
 class Backend(Execution):
     """onnxruntime on `cpu` or `cuda`.
 
@@ -104,8 +114,33 @@ class Backend(Execution):
         """onnxruntime's version, the device and the mode."""
         return {"onnxruntime": onnxruntime.__version__, "device": self.device, "mode": self.mode}
 
-    def open(self, path: str | Path) -> tuple[Session, Header]:
-        """Open an exported file as (session, header); CheckpointError for a file that this project did not export."""
+    def open(self, path: str | Path) -> tuple[Session | Parts, Header]:
+        """Open an exported file as (session, header), both parts where it is one of two.
+
+        Raises:
+            CheckpointError: for a file that this project did not export, and for one without its other part.
+        """
+        session, header, pair = self._opened(path)
+        if header.part in (None, "heads"):
+            check_inputs(_inputs_of(session), header, path)
+            return session, header
+        first, second = ("trunk", "tail") if header.part == "trunk" else ("tail", "trunk")
+        stem = Path(path).stem
+        other = Path(path).with_stem(stem.removesuffix(first) + second)
+        if not stem.endswith(f"-{first}") or not other.is_file():
+            raise CheckpointError(f"{path} is the {first} of a network; its {second} is wanted beside it, as {other}")
+        second_session, other_header, other_pair = self._opened(other)
+        if pair != other_pair or other_header.part != second:
+            raise CheckpointError(f"{path} and {other} are not the two parts of one export")
+        parts = Parts(session, second_session) if first == "trunk" else Parts(second_session, session)
+        check_inputs(_inputs_of(parts.trunk), header, path)
+        features = [one.name for one in parts.trunk.get_outputs()]
+        if list(_inputs_of(parts.tail)) != [*features, "omega"] or not header.objectives:
+            raise CheckpointError(f"the tail of {path} wants {shown(list(_inputs_of(parts.tail)))}, not its features")
+        return parts, dataclasses.replace(header, part="trunk")
+
+    def _opened(self, path: str | Path) -> tuple[Session, Header, str | None]:
+        """One file: session, header, and what its other part is known by."""
         if not Path(path).is_file():
             raise CheckpointError(f"no such exported file: {path}")
         try:
@@ -115,17 +150,14 @@ class Backend(Execution):
         try:
             session = Session(path, self.device)
             metadata = session.get_modelmeta().custom_metadata_map
-            inputs = {one.name: tuple(one.shape) for one in session.get_inputs()}
         except Exception as error:  # onnxruntime's own exceptions share no narrower base
             reason = " ".join(str(error).split())
             raise CheckpointError(f"{path} is not a readable ONNX file: {reason}") from None
-        header = Header.from_metadata(metadata, path, "an exported model")
-        check_inputs(inputs, header, path)
-        return session, header
+        return session, Header.from_metadata(metadata, path, "an exported model"), metadata.get("pair")
 
-    def folds(self, network: Session) -> bool:
+    def folds(self, network: Session | Parts) -> bool:
         """Return whether `fold` takes the network: where kernels are mixed, in form `shared`, and onnx is installed."""
-        return network.mixes and importlib.util.find_spec("onnx") is not None
+        return isinstance(network, Session) and network.mixes and importlib.util.find_spec("onnx") is not None
 
     def fold(self, network: Session, omega: np.ndarray) -> Session:
         """Return a session with omega (p,) a constant, so that kernels are mixed once and then are constants too."""
@@ -135,8 +167,25 @@ class Backend(Execution):
         """Read the graph of an exported file."""
         return graphs.read_onnx(path)
 
-    def run(self, network: Session, degraded: np.ndarray, omega: np.ndarray | None) -> np.ndarray:
-        """Restore pictures (N, 3, H, W) at omega (p,) or (N, p), None of a plain network, in float32."""
+    def prepare(self, network: Parts, degraded: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        """Compute the features of pictures (N, 3, H, W), and return what restores them at omega (p,) or (N, p)."""
+        names = [one.name for one in network.trunk.get_outputs()]
+        features = dict(zip(names, _called(network.trunk, image=np.ascontiguousarray(degraded)), strict=True))
+
+        def at(omega: np.ndarray) -> np.ndarray:
+            if omega.ndim == 1:
+                return _call(network.tail, omega=omega[None], **features)
+            rows = range(len(omega))
+            each = [{name: value[n : n + 1] for name, value in features.items()} for n in rows]
+            return np.concatenate([_call(network.tail, omega=omega[n : n + 1], **each[n]) for n in rows])
+
+        return at
+
+    def run(self, network: Session | Parts, degraded: np.ndarray, omega: np.ndarray | None) -> np.ndarray:
+        """Restore pictures (N, 3, H, W) at omega (p,) or (N, p), None of a plain network and for heads, in float32."""
+        if isinstance(network, Parts):
+            assert omega is not None, "the tail has an omega"
+            return self.prepare(network, degraded)(omega)
         image = np.ascontiguousarray(degraded)
         if omega is None:
             return _call(network, image=image)
@@ -164,8 +213,16 @@ def _blocked(session: Session) -> Session:
         raise BackendError(f"onnxruntime cannot lay out this model's kernels: {' '.join(str(error).split())}") from None
 
 
+def _inputs_of(session: Session) -> dict[str, tuple]:
+    return {one.name: tuple(one.shape) for one in session.get_inputs()}
+
+
 def _call(session: Session, **inputs: np.ndarray) -> np.ndarray:
+    return _called(session, **inputs)[0]
+
+
+def _called(session: Session, **inputs: np.ndarray) -> list[np.ndarray]:
     try:
-        return session.run(["restored"], inputs)[0]
+        return session.run(None, inputs)
     except Exception as error:  # as above: sizes that the file does not allow, memory
         raise BackendError(f"onnxruntime cannot run this model: {' '.join(str(error).split())}") from None

@@ -184,6 +184,21 @@ class Runtime(Protocol):
         """
         ...
 
+    def prepare(self, network: Any, degraded: Array) -> Callable[[Array], Array]:
+        """Compute what no omega changes, without gradients.
+
+        Args:
+            network: a network with a tunable end.
+            degraded: float32 pictures (n, c, h, w), 0 to 1.
+
+        Returns:
+            A function of omega, (p,) for all pictures or (n, p), which returns the restored pictures as `run` does.
+
+        Raises:
+            TunableError: for a network of which nothing can be prepared.
+        """
+        ...
+
     def folds(self, network: Any) -> bool:
         """Return whether `fold` takes this tunable network: every one that a framework built, some exported ones."""
         ...
@@ -293,7 +308,8 @@ class Framework(Runtime, Protocol):
             network: a tunable or a plain network.
             path: the file.
             format: one of `formats`.
-            form: `shared`, whose omega is (1, p), or `basis`, whose omega is (n, p).
+            form: `shared`, whose omega is (1, p), `basis`, whose omega is (n, p), or `heads`, which takes no omega and
+                returns base and differences (n, (1 + m) c, scale h, scale w).
             metadata: the header, which stands in the file.
             size: fixed height and width of the pictures in pixels; None leaves them open.
 

@@ -135,12 +135,13 @@ def check_inputs(inputs: dict[str, tuple], header: storage.Header, source: str |
     Raises:
         CheckpointError: for inputs of other names, ranks or sizes.
     """
-    expected, p = ["image", "omega"] if header.objectives else ["image"], header.num_objectives
+    p = header.num_objectives
+    expected = ["image", "omega"] if p and not header.part else ["image"]
     if list(inputs) != expected:
         raise CheckpointError(f"{source} has inputs {shown(list(inputs))}, but its header wants {expected}")
     image = inputs["image"]
     if len(image) != 4 or header.size and image[2:] != header.size:
         fixed = (*image[:2], *(header.size or ("h", "w")))
         raise CheckpointError(f"{source} takes pictures {shown(image)}, but its header wants {shown(fixed)}")
-    if p and inputs["omega"][1:] != (p,):
+    if "omega" in expected and inputs["omega"][1:] != (p,):
         raise CheckpointError(f"{source} takes omega {shown(inputs['omega'])}, but its header wants (n, {p})")

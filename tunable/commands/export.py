@@ -24,6 +24,7 @@ from tunable.tolerances import TOLERANCES
 EXAMPLES = (
     "tunable export runs/mini/model.safetensors --format onnx -o net.onnx",
     "tunable export runs/mini/model.safetensors --format onnx --omega 0.7,0.3 -o plain.onnx",
+    "tunable export denoise --format onnx --form heads -o heads.onnx",
 )
 
 
@@ -45,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--form",
         default=FORMS[0],
         help="The shape of the input omega: with shared (the default) it is (1, p) for the whole batch, and with basis "
-        "it is (n, p), one per sample.",
+        "it is (n, p), one per sample. For a network with a tunable end: prepared writes FILE-trunk, which computes "
+        "the features that no omega changes, and FILE-tail, which makes pictures of them; heads returns a base picture "
+        "and difference pictures, of which every omega is a sum (the last layer alone must be tunable).",
     )
     parser.add_argument(
         "--size",
@@ -59,7 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         required=True,
         metavar="FILE",
-        help="The exported file to write. The format dni writes FILE-0, FILE-1, ... FILE-p.",
+        help="The exported file to write. The format dni writes FILE-0, FILE-1, ... FILE-p, and the form prepared "
+        "FILE-trunk and FILE-tail.",
     )
     add_extrapolate(parser)
     add_backend(parser)
@@ -82,10 +86,10 @@ def run(args: argparse.Namespace) -> int:
             raise TunableError(f"{args.model} holds a plain network: it takes no --omega")
         omega = read_omega(args.omega, model.header, args.extrapolate)
         warn_of_untrained([omega], model.header)
-    for path in targets(model, args.format, args.out) if args.format in SUFFIXES else ():
+    for path in targets(model, args.format, args.out, args.form) if args.format in SUFFIXES else ():
         check_writable(path, find(args.model))
     report = checked_export(model, args.format, args.out, omega, form=args.form, half=args.float16, size=args.size)
-    files = [str(path) for path in targets(model, args.format, args.out)]
+    files = [str(path) for path in targets(model, args.format, args.out, args.form)]
     limit = TOLERANCES[report.limit].limit
     if args.json:
         print_json(

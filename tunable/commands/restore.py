@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +47,15 @@ from tunable.images.pictures import (
     write_frames,
 )
 from tunable.images.restored import NAME, Record, made_in
-from tunable.images.tiling import BLENDED_TILE, DEFAULT_TILE, WHOLE, default_tile, run_tiled
+from tunable.images.tiling import BLENDED_TILE, DEFAULT_TILE, WHOLE, default_tile, run_at_each
 from tunable.models import find as find_model
 from tunable.models import shipped
 from tunable.omega import MOST_SHOWN, check_omega, check_range, example, format_omega, of_strength, sweep, tour
 from tunable.version import __version__
 
 SHEET_PIXELS = 500_000_000  # of a contact sheet or all frames of an animation: 6 GB as floats
-_Settings = Sequence[Any]  # rows of a sheet, each of settings: omega (p,), or None of a plain network
+_Row = Iterable[Any]  # settings: omega (p,), or None of a plain network
+_Settings = Sequence[Any]  # rows of a sheet, each of settings
 
 EXAMPLES = (
     "tunable restore docs/images/noisy.jpg --model denoise --strength 70 -o restored.png",
@@ -251,21 +252,22 @@ def _restore(model: Model, path: Path, target: Path, rows: _Settings, args: argp
             "the limit: a smaller picture or fewer settings are wanted"
         )
 
-    def at(omega: np.ndarray | None, levels: np.ndarray = levels) -> np.ndarray:
+    def at(omegas: _Row, levels: np.ndarray = levels) -> list[np.ndarray]:
         try:
-            return from_network(run_tiled(model, to_network(levels), omega, args.tile))
+            return [from_network(one) for one in run_at_each(model, to_network(levels), omegas, args.tile)]
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
 
     if not args.sweep:
         frames = [picture, *pictures] if together else [picture]
-        done = [frame._replace(levels=at(rows[0][0], frame.levels)) for frame in frames]
+        done = [frame._replace(levels=at(rows[0], frame.levels)[0]) for frame in frames]
         write_frames(target, done, quality=args.quality)
         if picture.alpha is not None and to_floats(picture.alpha).min() < 1 and not has_alpha(target):
             logging.warning("%s is without the transparency of %s: its format has none", target, path)
         logging.info("wrote %s", target)
         return
-    restored = [[at(omega) for omega in row] for row in rows]
+    made = iter(at([omega for row in rows for omega in row]))
+    restored = [[next(made) for _ in row] for row in rows]
     if args.animate:
         write_animation(target, restored[0], [_knobs(model, omega) for omega in rows[0]], args.quality)
     else:

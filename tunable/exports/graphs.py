@@ -83,7 +83,7 @@ def convolutions(graph: Graph) -> list[Convolution]:
     return layers
 
 
-def faults(graph: Graph, *, tunable: bool) -> list[str]:
+def faults(graph: Graph, *, tunable: bool, tail: bool = False) -> list[str]:
     """Check an exported graph.
 
     It must have the inputs `image` and, when tunable, `omega`; at least one convolution; no groups but depth-wise
@@ -92,15 +92,18 @@ def faults(graph: Graph, *, tunable: bool) -> list[str]:
     Args:
         graph: of the file.
         tunable: whether omega is an input.
+        tail: whether it is the second of two parts, which has features as inputs and may be without convolutions.
 
     Returns:
         One sentence for each thing that is wrong.
     """
     inputs = ("image", "omega") if tunable else ("image",)
+    if tail:
+        inputs = (*(f"features.{k}" for k in range(len(graph.inputs) - 1)), "omega")
     sentences = [] if graph.inputs == inputs else [f"the inputs are {graph.inputs}, not {inputs}"]
     sentences += [f"{node.op} {node.name} holds a graph of its own" for node in graph.nodes if node.nested]
     seen = convolutions(graph)
-    if not seen:
+    if not seen and not tail:
         sentences.append("no convolution is seen")
     for one in seen:
         if one.groups != 1 and not one.depth_wise:

@@ -2,7 +2,9 @@
 
 onnx, mindir   a graph with inputs `image` (n, c, h, w) and `omega`, always of rank 2, and output `restored`:
                form `shared` takes one omega (1, p) for the batch, form `basis` one per sample (n, p);
-               folded at an omega, or of a plain network, it has the input `image` only
+               folded at an omega, or of a plain network, it has the input `image` only;
+               form `heads` has it too, and returns `heads`, base and differences one behind the other;
+               form `prepared` is two graphs, of what no omega changes and of the rest
 dni            p + 1 plain weights files, at omega = 0 and at the unit vectors; interpolating them,
                W_0 + sum_j omega_j (W_j - W_0), gives every omega exactly, as deep network interpolation does
 """
@@ -18,11 +20,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tunable.backends.heads import check_heads
 from tunable.backends.model import Model, WeightsModel, load
 from tunable.backends.registry import get_opener
 from tunable.errors import BackendError, CheckFailed, TunableError, nearest
 from tunable.exports import graphs
-from tunable.exports.onnx_files import require_onnx, to_float16
+from tunable.exports.onnx_files import in_two_parts, require_onnx, to_float16
 from tunable.files import atomic, check_writable
 from tunable.images.pictures import MAX_PIXELS
 from tunable.omega import format_omega
@@ -30,7 +33,7 @@ from tunable.tolerances import TOLERANCES, relative_error
 from tunable.weights import storage
 
 SUFFIXES = {"onnx": ".onnx", "mindir": ".mindir", "dni": ".safetensors"}
-FORMS = ("shared", "basis")
+FORMS = ("shared", "basis", "prepared", "heads")
 _SIZES = ((1, 24, 40), (3, 17, 23))  # batch, height, width of the comparison; no example has them
 
 
@@ -40,7 +43,7 @@ class Report:
 
     Attributes:
         format: "onnx", "mindir" or "dni".
-        form: "shared", "basis" or "folded"; "interpolated" for dni.
+        form: "shared", "basis", "prepared", "heads" or "folded"; "interpolated" for dni.
         errors: the relative error of the exported output against the network's, by comparison; {} where there are
             faults.
         faults: one sentence for each thing that is wrong with the graph itself.
@@ -79,9 +82,11 @@ def checked_export(
     Args:
         model: with weights.
         format: "onnx", "mindir" or "dni".
-        path: the file; of dni, net.safetensors stands for net-0.safetensors ... net-p.safetensors.
+        path: the file; of dni, net.safetensors stands for net-0.safetensors ... net-p.safetensors; of form "prepared",
+            net.onnx for net-trunk.onnx and net-tail.onnx.
         omega: (p,) to fold at; None: omega stays an input, or the network is plain.
-        form: "shared" or "basis": what omega is as an input.
+        form: "shared" or "basis": what omega is as an input; "prepared": a file of what no omega changes and one of the
+            rest; "heads": no omega, base and differences as output.
         half: whether an ONNX file is in float16.
         size: height and width that the graph is fixed to; None: any.
 
@@ -93,7 +98,7 @@ def checked_export(
         TunableError: for what cannot be asked; no file is left.
     """
     _checked_request(model, format, omega, form, half, size)
-    files = targets(model, format, path)
+    files = targets(model, format, path, form)
     for target in files:
         check_writable(target)
     with tempfile.TemporaryDirectory(prefix="tunable-export-") as folder:
@@ -112,11 +117,13 @@ def checked_export(
     return report
 
 
-def targets(model: Model, format: str, path: str | Path) -> list[Path]:
+def targets(model: Model, format: str, path: str | Path, form: str = "shared") -> list[Path]:
     """Return the files that an export to `path` consists of; TunableError if its suffix is not the format's."""
     path = Path(path)
     if path.suffix != SUFFIXES[format]:
         raise TunableError(f"a file of format {format} must be named *{SUFFIXES[format]}, not {path}")
+    if form == "prepared":
+        return [path.with_stem(f"{path.stem}-{part}") for part in ("trunk", "tail")]
     if format != "dni":
         return [path]
     return [path.with_stem(f"{path.stem}-{j}") for j in range(len(model.objectives) + 1)]
@@ -146,22 +153,30 @@ def tried_export(
         return _interpolation(weights, folder)
     source = weights if omega is None else weights.fold(omega)
     tunable = bool(source.objectives)
-    made = folder / ("model" + SUFFIXES[format])
-    header = dataclasses.replace(source.header, size=tuple(size) if size else None)
+    made = [folder / ("model" + SUFFIXES[format])]
+    header = dataclasses.replace(
+        source.header, size=tuple(size) if size else None, part="heads" if form == "heads" else None
+    )
     metadata = {**header.to_metadata(), "scale": json.dumps(header.network.scale)}
     framework = weights.backend
-    framework.export(source.network, made, format, form, metadata, size)
+    framework.export(source.network, made[0], format, "shared" if form == "prepared" else form, metadata, size)
+    if form == "prepared":
+        whole, made = made[0], targets(model, format, made[0], form)
+        in_two_parts(whole, *made)
     if half:
-        to_float16(made)
+        for path in made:
+            to_float16(path)
     place = () if format == "onnx" else (framework.device, framework.mode)
-    runtime, errors = get_opener(made, *place), {}
-    faults = tuple(graphs.faults(runtime.graph(made), tunable=tunable))
+    runtime, errors = get_opener(made[0], *place), {}
+    faults = graphs.faults(runtime.graph(made[0]), tunable=tunable and form in ("shared", "basis"))
+    for path in made[1:]:
+        faults += graphs.faults(runtime.graph(path), tunable=True, tail=True)
     if not faults:  # else it may not even take these inputs
-        exported = load(made, runtime)
+        exported = load(made[0], runtime)
         for image, at in _samples(source, form, size):
             errors[_label(image, at)] = relative_error(exported.run(image, at), source.run(image, at))
     limit = "export float16" if half else "export"
-    return [made], Report(format, form if tunable else "folded", errors, faults, limit)
+    return made, Report(format, form if tunable else "folded", errors, tuple(faults), limit)
 
 
 def _checked_request(
@@ -184,8 +199,12 @@ def _checked_request(
         raise TunableError(f"a size has at most {MAX_PIXELS} pixels, not {size[0]}x{size[1]}")
     if omega is not None and not model.objectives:
         raise TunableError("a plain network takes no omega: it is exported as it is")
-    if form == "basis" and (omega is not None or format == "dni" or not model.objectives):
-        raise TunableError("form basis is for an export with omega as an input")
+    if form != FORMS[0] and (omega is not None or format == "dni" or not model.objectives):
+        raise TunableError(f"form {form} is for a graph, onnx or mindir, of a tunable network that is not folded")
+    if form == "heads":
+        check_heads(model.header.network, len(model.objectives))
+    if form == "prepared" and format != "onnx":
+        raise TunableError(f"form prepared is for format onnx, not {format}")
     if format == "dni":
         phi = model.header.network.phi
         if omega is not None:

@@ -1,6 +1,8 @@
 """ONNX models: finishing what a framework's exporter wrote (names, metadata, float16), omega a constant and back."""
 
+import hashlib
 import importlib.util
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +46,8 @@ def finish(path: str | Path, metadata: dict[str, str] | None = None, *, renamed:
 
     model = onnx.load(path)
     graph = model.graph
-    sizes = {"image": ("n", None, "h", "w"), "omega": ("n", None), "restored": ("n", None, "restored_h", "restored_w")}
+    sizes = {"image": ("n", None, "h", "w"), "omega": ("n", None)}
+    sizes |= {name: ("n", None, "restored_h", "restored_w") for name in ("restored", "heads")}
     for one in (*graph.input, *graph.output):
         for dim, name in zip(one.type.tensor_type.shape.dim, sizes.get(one.name, ()), strict=False):
             if name and dim.dim_value < 1:  # 0: not set; -1: MindSpore's sign for what may vary
@@ -61,6 +64,69 @@ def finish(path: str | Path, metadata: dict[str, str] | None = None, *, renamed:
                 dim.Clear()
     onnx.helper.set_model_props(model, metadata or {})
     _save(model, path)
+
+
+def in_two_parts(path: str | Path, trunk: Path, tail: Path) -> None:
+    """Cut a model where omega comes in: what does not depend on it becomes one file, and all else another.
+
+    The outputs of the trunk, `features.0` and so on, are the inputs of the tail, which takes omega besides. Constants
+    and sizes are computed in both.
+
+    Args:
+        path: a model with the inputs `image` and `omega`.
+        trunk: the file of the first part.
+        tail: the file of the second part.
+
+    Raises:
+        TunableError: where everything depends on omega.
+    """
+    import onnx
+
+    model = onnx.shape_inference.infer_shapes(onnx.load(path))
+    graph = model.graph
+    types = {one.name: one.type.tensor_type for one in (*graph.value_info, *graph.input, *graph.output)}
+    given = {one.name: {one.name} for one in graph.input}  # value -> the inputs that it depends on
+    for node in graph.node:
+        reached = {one for name in node.input for one in given.get(name, ())}
+        given.update(dict.fromkeys(node.output, reached))
+    features: dict[str, str] = {}  # value -> its name among the features
+    needed, later = {one.name for one in graph.output}, []
+    for node in reversed(graph.node):
+        if needed.isdisjoint(node.output):
+            continue
+        later.append(node)
+        for name in node.input:
+            floats = name in types and types[name].elem_type == onnx.TensorProto.FLOAT
+            if floats and given.get(name) == {"image"}:
+                features.setdefault(name, f"features.{len(features)}")
+            else:
+                needed.add(name)
+    needed, earlier = set(features), []
+    for node in reversed(graph.node):
+        if not needed.isdisjoint(node.output):
+            earlier.append(node)
+            needed.update(node.input)
+    if not earlier:
+        raise TunableError("there is nothing to prepare: all that the network computes depends on omega")
+
+    values = []
+    for name, feature in features.items():
+        shape = [dim.dim_value if dim.dim_value > 0 else None for dim in types[name].shape.dim]
+        values.append(onnx.helper.make_tensor_value_info(feature, onnx.TensorProto.FLOAT, shape))
+    copies = [onnx.helper.make_node("Identity", [name], [feature]) for name, feature in features.items()]
+    image, omega = ([one for one in graph.input if one.name == name] for name in ("image", "omega"))
+    metadata = {one.key: one.value for one in model.metadata_props}
+    metadata["pair"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()  # by which the other part is known
+    for part, nodes, inputs, outputs, target in (
+        ("trunk", [*earlier[::-1], *copies], image, values, trunk),
+        ("tail", [_renamed(node, features) for node in later[::-1]], [*values, *omega], graph.output, tail),
+    ):
+        used = {name for node in nodes for name in node.input}
+        constants = [one for one in graph.initializer if one.name in used]
+        made = onnx.helper.make_graph(nodes, graph.name, inputs, outputs, constants)
+        made = onnx.helper.make_model(made, opset_imports=model.opset_import, ir_version=model.ir_version)
+        onnx.helper.set_model_props(made, {**metadata, "part": json.dumps(part)})
+        _save(made, target)
 
 
 def to_float16(path: str | Path) -> None:
@@ -150,6 +216,17 @@ def with_omega(ends: Sequence[Path], between: Path, at: np.ndarray, limit: float
 def _operations(model: Any) -> list[tuple]:
     """What the nodes do, whatever they are called."""
     return [(one.op_type, *one.input, "to", *one.output, str(one.attribute)) for one in model.graph.node]
+
+
+def _renamed(node: Any, names: dict[str, str]) -> Any:
+    """The same operation on inputs of other names."""
+    import onnx
+
+    renamed = onnx.NodeProto()
+    renamed.CopyFrom(node)
+    renamed.ClearField("input")
+    renamed.input.extend(names.get(name, name) for name in node.input)  # pyright: ignore[reportArgumentType]
+    return renamed
 
 
 def _save(model: Any, path: str | Path) -> None:

@@ -15,11 +15,12 @@ An exported file of one size gets pieces of that size, of a picture that is padd
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from tunable.backends.heads import Heads, anchor_of, check_heads
 from tunable.backends.model import Model
 from tunable.errors import DataError, TunableError
 from tunable.images.pictures import to_floats, to_levels
@@ -28,6 +29,7 @@ DEFAULT_TILE = 512  # pixels a side
 # Where a pixel depends on the whole picture, whose memory attention multiplies:
 WHOLE = 2**19  # pixels of the largest picture that is restored whole, unless tiles are asked for
 BLENDED_TILE = 256  # pixels a side, of larger ones
+_Run = Callable[[np.ndarray], np.ndarray]  # of a piece, floats or levels, to floats
 
 
 def default_tile(model: Model, lengths: Sequence[int], whole: float | None = None) -> int:
@@ -70,23 +72,144 @@ def run_tiled(
             for tiles.
         DataError: where levels become values that are not finite.
     """
+    return _tiled(model, degraded, lambda piece: model.run(_floats(piece), omega), tile, whole)
+
+
+def run_at_each(
+    model: Model, degraded: np.ndarray, omegas: Iterable[ArrayLike | None], tile: int | None = None
+) -> Iterator[np.ndarray]:
+    """Run a model in tiles at several omegas: where pictures are affine in omega, by one inference for them all.
+
+    Args:
+        model: of any framework.
+        degraded: as `run_tiled`.
+        omegas: each as `run_tiled`.
+        tile: as `run_tiled`.
+
+    Yields:
+        What `run_tiled` returns, to rounding, for one omega after the other.
+
+    Raises:
+        TunableError: as `run_tiled`.
+    """
+    omegas = list(omegas)
+    heads = heads_tiled(model, degraded, tile) if len(omegas) > 1 and model.has_heads else None
+    for omega in omegas:
+        if heads and omega is not None:
+            yield as_given(degraded, heads.at(omega))
+        else:
+            yield run_tiled(model, degraded, omega, tile)
+
+
+def prepare_tiled(model: Model, degraded: np.ndarray, tile: int | None = None) -> "PreparedTiles":
+    """Compute of every tile what no omega changes, and keep it: the memory for a large picture is not bounded.
+
+    Args:
+        model: of any framework, with a tunable end.
+        degraded: as `run_tiled`.
+        tile: as `run_tiled`.
+
+    Returns:
+        What restores the picture at any omega: `prepare_tiled(model, degraded).at(omega)` is
+        `run_tiled(model, degraded, omega)`.
+
+    Raises:
+        TunableError: as `run_tiled`, and as `Model.prepare`.
+    """
+    return PreparedTiles(model, degraded, tile)
+
+
+class PreparedTiles:
+    """A picture whose tiles are prepared.
+
+    Args:
+        model: of any framework, with a tunable end.
+        degraded: as `run_tiled`.
+        tile: as `run_tiled`.
+    """
+
+    def __init__(self, model: Model, degraded: np.ndarray, tile: int | None = None) -> None:
+        """Prepare every tile."""
+        self._model, self._degraded, self._tile, self._pieces = model, degraded, tile, []
+
+        def prepared(piece: np.ndarray) -> np.ndarray:
+            self._pieces.append(model.prepare(_floats(piece)))
+            scale = model.header.network.scale
+            return np.zeros((*piece.shape[:2], scale * piece.shape[2], scale * piece.shape[3]), np.float32)
+
+        _tiled(model, degraded, prepared, tile)
+
+    def at(self, omega: ArrayLike) -> np.ndarray:
+        """Restore the picture.
+
+        Args:
+            omega: (p,), or (N, p).
+
+        Returns:
+            As `run_tiled`.
+
+        Raises:
+            OmegaError: as `Model.run`.
+            DataError: as `run_tiled`.
+        """
+        pieces = iter(self._pieces)
+        return _tiled(self._model, self._degraded, lambda piece: next(pieces).at(omega), self._tile)
+
+
+def heads_tiled(model: Model, degraded: np.ndarray, tile: int | None = None) -> Heads:
+    """Compute base and differences of a picture in tiles, one inference for all omega.
+
+    Args:
+        model: of any framework, whose last layer alone is tunable.
+        degraded: as `run_tiled`.
+        tile: as `run_tiled`.
+
+    Returns:
+        The heads, float32: at any omega they are what `run_tiled` returns, to rounding and not clipped.
+
+    Raises:
+        TunableError: as `run_tiled`, and as `Model.heads`.
+    """
+    spec, objectives = model.header.network, model.objectives
+    check_heads(spec, len(objectives))
+    count = 1 + spec.formulation.num_differences(len(objectives))
+
+    def heads(piece: np.ndarray) -> np.ndarray:
+        made = model.heads(piece)
+        return np.concatenate([made.base, *made.differences.swapaxes(0, 1)], 1)
+
+    made = _tiled(model, _floats(degraded), heads, tile, channels=count * degraded.shape[1])
+    made = made.reshape(len(made), count, degraded.shape[1], *made.shape[2:])
+    return Heads(made[:, 0], made[:, 1:], objectives, anchor_of(spec.formulation, len(objectives)))
+
+
+def _tiled(
+    model: Model,
+    degraded: np.ndarray,
+    run: _Run,
+    tile: int | None = None,
+    whole: float | None = None,
+    channels: int | None = None,
+) -> np.ndarray:
+    """What `run` makes of the pieces of a picture, joined; `channels` of it, None: as many as the picture has."""
     if tile is not None and tile < 1:
         raise TunableError(f"a tile needs at least 1 pixel, not {tile}")
     lengths, network = degraded.shape[2:], model.header.network
+    channels = channels or degraded.shape[1]
     if model.header.size:
         if tile is not None:
             raise TunableError("a file exported for one size has tiles of that size; it takes no other")
         if lengths != model.header.size:
-            return _of_one_size(model, degraded, omega)
-        return _as(degraded, _run(model, degraded, omega))
+            return _of_one_size(model, degraded, run, channels)
+        return as_given(degraded, run(degraded))
     tile = tile or default_tile(model, lengths, whole)
     if max(lengths) <= tile:
-        return _as(degraded, _run(model, degraded, omega))
+        return as_given(degraded, run(degraded))
     if network.halo is not None:
-        return _cut(model, degraded, omega, _sides(model, lengths, tile))
+        return _cut(model, degraded, run, channels, _sides(model, lengths, tile))
     overlap = _overlap(model, tile)
     spans = [_even(length, tile, overlap, network.padding_multiple) for length in lengths]
-    return _as(degraded, _blended(model, degraded, omega, spans, 2 * overlap))
+    return as_given(degraded, _blended(model, degraded, run, channels, spans, 2 * overlap))
 
 
 def borders(model: Model, lengths: Sequence[int], tile: int) -> tuple[list[int], list[int]]:
@@ -129,7 +252,7 @@ def _overlap(model: Model, tile: int) -> int:
     return _rounded_up(max(tile // 4, 1), model.header.network.padding_multiple)
 
 
-def _of_one_size(model: Model, degraded: np.ndarray, omega: ArrayLike | None) -> np.ndarray:
+def _of_one_size(model: Model, degraded: np.ndarray, run: _Run, channels: int) -> np.ndarray:
     """Pieces of the model's own size: with its halo, or overlapping by a quarter and blended."""
     network, size, lengths = model.header.network, model.header.size, degraded.shape[2:]
     multiple = network.padding_multiple
@@ -152,19 +275,19 @@ def _of_one_size(model: Model, degraded: np.ndarray, omega: ArrayLike | None) ->
             [(start, start + side) for start in range(0, end - side + 1, step)]
             for side, step, end in zip(size, steps, ends, strict=True)
         ]
-        restored = _as(degraded, _blended(model, extended, omega, spans, max(margin, 1)))
+        restored = as_given(degraded, _blended(model, extended, run, channels, spans, max(margin, 1)))
     else:
-        restored = _cut(model, extended, omega, list(size))
+        restored = _cut(model, extended, run, channels, list(size))
     return restored[:, :, : lengths[0] * network.scale, : lengths[1] * network.scale]
 
 
-def _cut(model: Model, degraded: np.ndarray, omega: ArrayLike | None, sides: list[int]) -> np.ndarray:
+def _cut(model: Model, degraded: np.ndarray, run: _Run, channels: int, sides: list[int]) -> np.ndarray:
     """Pieces of so many pixels down and across, each restored and its halo cut off.
 
     A piece that ends below or beside the picture is padded there as networks pad it whose tiles are exact.
     """
     network = model.header.network
-    count, channels, height, width = degraded.shape
+    count, _, height, width = degraded.shape
     made = np.empty((count, height * network.scale, width * network.scale, channels), dtype=_type(degraded))
     restored = made.transpose(0, 3, 1, 2)  # in memory as files hold pictures
     assert network.halo is not None, "pieces are cut where a pixel depends on so many beside it, and no more"
@@ -173,17 +296,20 @@ def _cut(model: Model, degraded: np.ndarray, omega: ArrayLike | None, sides: lis
         for column, columns, inner_columns in _spans(width, sides[1], *facts):
             outside = ((0, max(row.stop - height, 0)), (0, max(column.stop - width, 0)))
             piece = np.pad(degraded[:, :, row, column], ((0, 0), (0, 0), *outside), "edge")
-            piece = _run(model, piece, omega)
-            restored[:, :, rows, columns] = _as(degraded, piece[:, :, inner_rows, inner_columns])
+            restored[:, :, rows, columns] = as_given(degraded, run(piece)[:, :, inner_rows, inner_columns])
     return restored
 
 
-def _run(model: Model, piece: np.ndarray, omega: ArrayLike | None) -> np.ndarray:
-    return model.run(to_floats(piece) if piece.dtype.kind == "u" else piece, omega)
+def _floats(piece: np.ndarray) -> np.ndarray:
+    return to_floats(piece) if piece.dtype.kind == "u" else piece
 
 
-def _as(degraded: np.ndarray, restored: np.ndarray) -> np.ndarray:
-    """Floats as floats, or as the levels that were restored."""
+def as_given(degraded: np.ndarray, restored: np.ndarray) -> np.ndarray:
+    """Return floats as they are where `degraded` are floats; where it is levels, the levels of its type.
+
+    Raises:
+        DataError: where levels become values that are not finite.
+    """
     if degraded.dtype.kind != "u":
         return restored
     if not np.isfinite(restored).all():
@@ -196,7 +322,7 @@ def _type(degraded: np.ndarray) -> DTypeLike:
 
 
 def _blended(
-    model: Model, degraded: np.ndarray, omega: ArrayLike | None, spans: list[list[tuple[int, int]]], rise: int
+    model: Model, degraded: np.ndarray, run: _Run, channels: int, spans: list[list[tuple[int, int]]], rise: int
 ) -> np.ndarray:
     """Overlapping pieces, weighted by their distance to the piece's border up to `rise` pixels.
 
@@ -204,11 +330,10 @@ def _blended(
     """
     scale, (height, width) = model.header.network.scale, degraded.shape[2:]
     down, across = (_weighted(axis, rise, scale) for axis in spans)
-    restored = np.zeros((*degraded.shape[:2], height * scale, width * scale), dtype=np.float32)
+    restored = np.zeros((len(degraded), channels, height * scale, width * scale), dtype=np.float32)
     for row, rows, above in down:
         for column, columns, beside in across:
-            piece = _run(model, degraded[:, :, row, column], omega)
-            restored[:, :, rows, columns] += piece * np.outer(above, beside)
+            restored[:, :, rows, columns] += run(degraded[:, :, row, column]) * np.outer(above, beside)
     return restored
 
 

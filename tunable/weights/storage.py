@@ -1,8 +1,7 @@
 """The weights file: one `*.safetensors` for both frameworks (docs/design.md, "The weights file").
 
-Tensor names and shapes are equal in both twins, so nothing is mapped. The header (safetensors
-metadata) says what the network is, so that one file is enough to restore a picture.
-Pickle is never read.
+Tensor names and shapes are equal in both twins, so nothing is mapped. The header (safetensors metadata) says what the
+network is, so that one file is enough to restore a picture. Pickle is never read.
 """
 
 import hashlib
@@ -11,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import AfterValidator, Field, ValidationError, field_validator
@@ -66,6 +65,7 @@ class _Stored(Section):
     size: tuple[_Side, _Side] | None = None
     history: list[dict[str, str]] = []
     step: int | None = Field(None, ge=0)
+    part: Literal["heads", "trunk", "tail"] | None = None
     trained: Annotated[list[Part], Field(min_length=1, max_length=MOST)] | None = None
 
     @field_validator("size")
@@ -138,11 +138,11 @@ class Header:
         omega_range: the trained range, one (low, high) per objective.
         recipe: the complete recipe that the network was trained with; None where the file names none.
         unread: instead of `recipe`, one that this version does not accept.
+        part: what of the network an exported graph holds: `heads`, `trunk` or `tail`; None for all of it.
         folded_at: omega (p,) at which a plain network was folded; None for one that was not folded.
         writer: the program and version that wrote the file.
         size: height and width in pixels that an exported graph is fixed to; None for any size.
-        history: the facts of every framework, version, device and mode that trained, each with the step `from`
-            which it did; () for a run that never changed them.
+        history: the facts of all frameworks and machines that trained, each with the step `from` which it did; or ().
         step: the step after which a run's checkpoint was written; None for finished weights.
         trained: where omega was in training (tunable.trained); None where that is unknown.
     """
@@ -158,6 +158,7 @@ class Header:
     trained: tuple[Part, ...] | None = None
     folded_at: tuple[float, ...] | None = None
     unread: UnreadRecipe | None = None
+    part: str | None = None
 
     @property
     def num_objectives(self) -> int:
@@ -201,7 +202,7 @@ class Header:
             "omega_range": self.omega_range,
             "recipe": self.recipe_values,
             "writer": self.writer,
-            **{key: value for key in ("folded_at", "size", "history", "step") if (value := getattr(self, key))},
+            **{key: value for key in ("folded_at", "size", "history", "step", "part") if (value := getattr(self, key))},
         }
         if self.trained:
             values["trained"] = [part.model_dump(exclude_defaults=True) for part in self.trained]
@@ -239,13 +240,12 @@ class Header:
         except ValueError as error:
             raise CheckpointError(f"{source} has a damaged header: not JSON: {error}") from None
         names, ranges = tuple(stored.objectives), tuple(stored.omega_range)
-        history = tuple(stored.history)
         trained = tuple(stored.trained) if stored.trained else parts_of_recipe(stored.recipe) if names else None
         recipe, unread = _read_recipe(stored.recipe, source)
         folded_at = None if stored.folded_at is None else tuple(stored.folded_at)
         header = cls(
-            stored.network, names, ranges, recipe, stored.writer, stored.size, history, stored.step, trained, folded_at,
-            unread,
+            stored.network, names, ranges, recipe, stored.writer, stored.size, tuple(stored.history), stored.step,
+            trained, folded_at, unread, stored.part,
         )  # fmt: skip
         if len(ranges) != len(names) or len(set(names)) != len(names) or header.network.tunable != bool(names):
             raise CheckpointError(
