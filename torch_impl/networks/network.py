@@ -53,7 +53,6 @@ class Network(Composite):
             self._keep_tunable(chosen)
         self.trunk_stages = self._before_tunable()
         ranks = [layer.rank for layer in self.modules() if isinstance(layer, TunableKernel)]
-        ranks = [layer.rank for layer in self.modules() if isinstance(layer, TunableKernel)]
         fault = rank_fault(spec.rank, ranks)
         if fault:
             raise TunableError(f"{type(self).__name__}: {fault}")
