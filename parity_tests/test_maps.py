@@ -1,14 +1,22 @@
-"""omega as a map (N, p, H, W), every pixel its own setting (docs/method.md, "omega as a map")."""
+"""omega as a map (N, p, H, W), every pixel its own setting (docs/method.md, "ω as a map")."""
+
+import dataclasses
 
 import numpy as np
 import pytest
 
 from parity_tests.cases import BATCH, CASES, FORMULATIONS, build, inputs, weights
+from parity_tests.twins import differ
 from tunable import oracle
+from tunable.backends.model import WeightsModel
 from tunable.errors import OmegaError
+from tunable.images.tiling import run_tiled
+from tunable.specs.formulations import Last
+from tunable.specs.networks import CompactSpec, NAFNetSpec, ResNetSpec, StyleUNetSpec, SwinIRSpec, UNetSpec
 from tunable.tolerances import TOLERANCES, relative_error
+from tunable.weights.storage import Header
 
-LAYER = TOLERANCES["layer"].limit
+LAYER, NETWORK = TOLERANCES["layer"].limit, TOLERANCES["network"].limit
 GRADIENT = TOLERANCES["layer gradient"].limit
 # Every kind of layer, phi and formulation.
 LAYERS = [
@@ -117,3 +125,137 @@ def test_wrong_maps_are_refused(twin, rng):
     ):
         with pytest.raises(OmegaError, match=message):
             twin.run(layer, given, np.zeros(shape))
+
+
+NETWORKS = {
+    "resnet": ResNetSpec(channels=4, blocks=1, upscale=4, differences="low_rank", rank=2, bump=True),
+    "unet": UNetSpec(width=4, depth=2, phi="affine"),
+    "compact": CompactSpec(
+        channels=4, blocks=1, upscale=3, tunable_slopes=True, differences="scale", anchor=[0.3, 0.6]
+    ),
+    "nafnet": NAFNetSpec(width=4, middle=1, encoder=[1, 1], decoder=[1, 1], tunable_norms=True),
+    "style": StyleUNetSpec(channels=4, scales=2, blocks=(2, 1, 2), tunable_norms=True),
+}
+
+
+def model_of(twin, spec, rng):
+    """A model with random weights, none of them zero."""
+    network = twin.backend.build(spec, 2)
+    shapes = {one.name: one.shape for one in twin.backend.specs(network)}
+    twin.backend.assign(network, {k: rng.normal(size=v, scale=0.3).astype("f") for k, v in shapes.items()})
+    return WeightsModel(twin.backend, network, Header(spec, ("a", "b"), ((0.0, 1.0),) * 2))
+
+
+def picture_and_map(rng, height=13, width=18, n=2):
+    """Of a size that every network pads, down and across differently."""
+    return (rng.uniform(size=(n, c, height, width)).astype(np.float32) for c in (3, 2))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks(twin, torch, name, rng):
+    """Against float64, the oracle where it knows the network; a constant map is the setting of the sample."""
+    spec, (x, omega) = NETWORKS[name], picture_and_map(rng)
+    model, exact = model_of(twin, spec, rng), torch.backend.in_float64()
+    tensors, network = twin.backend.parameters(model.network), exact.build(spec, 2)
+    exact.assign(network, tensors)
+    restored, truth = model.run(x, omega), exact.run(network, x, omega)
+    assert relative_error(restored, truth) <= NETWORK
+    if name in ("unet", "compact"):
+        assert relative_error(restored, getattr(oracle, name)(x, omega, spec, tensors)) <= NETWORK
+    rows = omega[:, :, 3, 4]
+    even = np.broadcast_to(rows[:, :, None, None], omega.shape)
+    assert relative_error(exact.run(network, x, even), exact.run(network, x, rows)) <= 1e-12
+    assert relative_error(model.run(x, even), model.run(x, rows)) <= NETWORK
+    assert differ(restored, model.run(x, rows))
+
+
+@pytest.mark.parametrize("name", ["resnet", "unet", "compact"])
+def test_two_halves(torch, name, rng):
+    """Away from their border by more than the halo: the two settings, exactly; nearer they are neither."""
+    spec = NETWORKS[name]
+    halo, scale, exact, model = spec.halo, spec.scale, torch.backend.in_float64(), model_of(torch, spec, rng)
+    network = exact.build(spec, 2)
+    exact.assign(network, torch.backend.parameters(model.network))
+    border = halo + 7  # no multiple of what the network pads to
+    x, omega = picture_and_map(rng, 9, border + halo + 6, 1)
+    first, second = np.float32([0.2, 0.9]), np.float32([0.8, 0.4])
+    omega[..., :border], omega[..., border:] = first[:, None, None], second[:, None, None]
+    restored = exact.run(network, x, omega)
+    for at, inside in ((first, slice(0, border - halo)), (second, slice(border + halo, None))):
+        columns = slice(inside.start * scale, inside.stop and inside.stop * scale)
+        alone = exact.run(network, x, at)
+        assert relative_error(restored[..., columns], alone[..., columns]) <= 1e-12
+        assert differ(restored, alone)
+    around = slice((border - 1) * scale, (border + 1) * scale)
+    for at in (first, second):
+        assert differ(restored[..., around], exact.run(network, x, at)[..., around])
+
+
+@pytest.mark.parametrize(
+    "spec", [ResNetSpec(channels=4, blocks=1, upscale=2, phi="se"), UNetSpec(width=4, depth=1, phi="affine")]
+)
+def test_tiles(torch, spec, rng, monkeypatch):
+    """The map is cut with the picture, and its halo is exact; one that is narrower is not."""
+    model, (x, omega) = model_of(torch, spec, rng), picture_and_map(rng, 41, 75, 1)
+    whole = model.run(x, omega)
+    assert relative_error(run_tiled(model, x, omega, 16), whole) <= NETWORK
+    levels = run_tiled(model, np.uint8(255 * x), omega, 21)
+    assert levels.dtype == np.uint8 and differ(levels, run_tiled(model, np.uint8(255 * x), [0.5, 0.5], 21))
+    sized = dataclasses.replace(model, header=dataclasses.replace(model.header, size=(40, 64)))
+    if spec.scale == 1:
+        assert relative_error(run_tiled(sized, x, omega), whole) <= NETWORK
+    monkeypatch.setattr(type(spec), "halo", spec.halo - 2 * spec.padding_multiple)
+    assert relative_error(run_tiled(model, x, omega, 16), whole) > 10 * NETWORK
+
+
+def test_blended_tiles(torch, rng):
+    """Every piece has its part of the map: with a map of two halves the outer tiles are those of the settings."""
+    model, (x, omega) = model_of(torch, NETWORKS["nafnet"], rng), picture_and_map(rng, 16, 64, 1)
+    omega[..., :32], omega[..., 32:] = 0.2, 0.8
+    tiled = run_tiled(model, x, omega, 16)
+    for value, columns in ((0.2, slice(0, 8)), (0.8, slice(56, None))):
+        even = run_tiled(model, x, [value, value], 16)
+        assert relative_error(tiled[..., columns], even[..., columns]) <= NETWORK
+
+
+def test_wrong_maps_are_refused_by_models(twin, rng):
+    """One line each, before a piece is cut; the network itself says so too."""
+    model, (x, omega) = model_of(twin, NETWORKS["unet"], rng), picture_and_map(rng)
+    swinir = model_of(twin, SwinIRSpec(channels=4, depths=[1], heads=[1], window=2), rng)
+    wrong = omega.copy()
+    wrong[0, 1, 2, 3] = np.nan
+    for given, message in (
+        (omega[:, :, :9], r"^omega is a map of 9x18 pixels, height x width; 13x18 are wanted$"),
+        (
+            omega[:, [0, 1, 1]],
+            r"^omega has 3 maps, of shape \(2, 3, 13, 18\); 2 are wanted, one for each objective",
+        ),
+        (omega[:1], r"^omega has maps for 1 samples, but the input has 2$"),
+        (wrong, r"^omega must be finite, not a map of which some are not$"),
+        (omega[0], r"^omega has shape \(2, 13, 18\); .* so it must be \(2,\) or \(N, 2\), or a map \(N, 2, 13, 18\)$"),
+    ):
+        for run in (model.run, lambda *inputs: run_tiled(model, *inputs, 16)):
+            if run != model.run and given.ndim == 3:
+                continue  # the first piece says so, of its own size
+            with pytest.raises(OmegaError, match=message):
+                run(x, given)
+    with pytest.raises(
+        OmegaError, match=r"^this swinir takes one omega for a picture, not a map: attention mixes pixels"
+    ):
+        swinir.run(x, omega)
+    with pytest.raises(OmegaError, match=r"^omega must be a tensor \(2,\) or \(N, 2\), not one of shape"):
+        twin.backend.run(swinir.network, x, omega)
+    with pytest.raises(OmegaError, match=r"^omega is a map of 9x18 pixels"):
+        twin.backend.run(model.network, x, np.ascontiguousarray(omega[:, :, :9]))
+
+
+@pytest.mark.parametrize("spec", [UNetSpec(width=4, depth=1, bump=True), CompactSpec(channels=4, blocks=1, upscale=2)])
+def test_prepared_pictures_and_heads_take_maps(twin, spec, rng):
+    """At the cost of a sum: base and differences, weighed pixel by pixel, are what the network restores."""
+    model, (x, omega) = model_of(twin, spec.model_copy(update={"where": Last(last=1)}), rng), picture_and_map(rng)
+    restored = model.run(x, omega)
+    assert relative_error(model.prepare(x).at(omega), restored) <= NETWORK
+    assert relative_error(model.heads(x).at(omega), restored) <= NETWORK
+    for at in (model.prepare(x).at, model.heads(x).at):
+        with pytest.raises(OmegaError, match=r"^omega is a map of 13x9 pixels"):
+            at(omega[..., :9])

@@ -143,7 +143,7 @@ def restore(
     Args:
         model: what `load` returned.
         picture: a file, or its values (H, W, 3): floats in 0..1, or levels, uint8 or uint16.
-        omega: (p,); None for a plain network.
+        omega: (p,), or a map (p, H, W), one setting for every pixel; None for a plain network.
         out: also write the result there; of a file with its profile, transparency and tags.
         tile: pixels along a tile's side, to bound the memory; None: as `tunable restore` chooses.
         quality: of JPEG, AVIF and WebP, 1 to 100.
@@ -153,10 +153,12 @@ def restore(
 
     Raises:
         DataError: for a file that is no picture, or a result that cannot be written.
-        OmegaError: for an omega of another length than the network's.
+        OmegaError: for an omega of another length than the network's, and a map of another size than the picture.
     """
     file = None if isinstance(picture, np.ndarray) else read_picture(picture)
     values = file.levels if file else np.asarray(picture)
+    if omega is not None and np.ndim(omega) == 3:
+        omega = np.asarray(omega)[None]
     restored = from_network(run_tiled(model, to_network(values), omega, tile))
     if out is not None:
         write_frames(out, [file._replace(levels=restored)] if file else [Picture(to_levels(restored))], quality=quality)

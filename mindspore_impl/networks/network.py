@@ -68,7 +68,7 @@ class Network(Composite):
                 else "a plain network takes no omega"
             )
         if omega is not None:
-            check_tensor(omega, self.num_objectives, len(x))
+            check_tensor(omega, self.num_objectives, len(x), size=self.pixels(x))
         with ops.alone():
             return super().__call__(x) if omega is None else super().__call__(x, omega)
 
@@ -77,7 +77,8 @@ class Network(Composite):
 
         Args:
             x: pictures (N, 3, H, W), 0 to 1.
-            omega: (p,) for all pictures or (N, p) for one each; None exactly when the network is plain.
+            omega: (p,) for all pictures, (N, p) for one each, or a map (N, p, H, W) for one per pixel; None exactly
+                when the network is plain.
 
         Returns:
             (N, 3, upscale H, upscale W), not clipped.
@@ -86,6 +87,10 @@ class Network(Composite):
             OmegaError: for an omega that is missing, of another shape, or given to a plain network.
         """
         return self.finish(x, self.trunk_of(x), omega)
+
+    def pixels(self, x: ms.Tensor) -> tuple[int, ...]:
+        """Return the size of the maps that the network takes for pictures x, theirs; () where it takes none."""
+        return () if self.specification.without_maps else tuple(x.shape[2:])
 
     def _keep_tunable(self, chosen: frozenset[str]) -> None:
         """Put ordinary layers in place of all tunable ones but the chosen."""
@@ -171,7 +176,8 @@ class Network(Composite):
         Args:
             place: its index in `stages`.
             features: what the stage before returned: all that later stages want, the last of them the main path's.
-            omega: (p,) or (N, p), already checked; None when plain, or where the stage has no tunable layer.
+            omega: (p,), (N, p) or a map (N, p, H, W), already checked; None when plain, or where the stage has no
+                tunable layer.
 
         Returns:
             The features behind the stage.

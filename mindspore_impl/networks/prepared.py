@@ -61,7 +61,7 @@ class Prepared:
         """Restore the pictures.
 
         Args:
-            omega: (p,) for all pictures or (N, p) for one each.
+            omega: (p,) for all pictures, (N, p) for one each, or a map (N, p, H, W) for one per pixel.
 
         Returns:
             (N, 3, upscale H, upscale W), not clipped: what the network returns.
@@ -69,6 +69,6 @@ class Prepared:
         Raises:
             OmegaError: for an omega of another shape.
         """
-        check_tensor(omega, self.network.num_objectives, len(self.x))
+        check_tensor(omega, self.network.num_objectives, len(self.x), size=self.network.pixels(self.x))
         with ops.alone():
             return self.tail(self.x, omega, *self.features)

@@ -1,11 +1,14 @@
 """The residual network of the paper's Tables 1, 3 and 4 (section 4.1)."""
 
+import math
+
 import mindspore as ms
 from mindspore import nn
 from mindspore import ops as _ops
 
 from mindspore_impl import ops
 from mindspore_impl.layers import Composite, call, conv2d
+from mindspore_impl.layers.maps import enlarged
 from mindspore_impl.networks.network import Network
 from tunable.specs.formulations import Formulation
 from tunable.specs.networks import DIV2K_MEAN, ResNetSpec, shuffles
@@ -38,6 +41,7 @@ class ResNet(Network, spec=ResNetSpec):
         options = {"num_objectives": self.num_objectives, "formulation": spec.formulation}
         channels = spec.channels
         self.factors = shuffles(spec.upscale)
+        self.finer = [math.prod(self.factors[:place]) for place in range(len(self.factors))]
         self.head_relu = spec.head_relu
         self.mean = spec.mean
         self.upscale = spec.upscale
@@ -70,8 +74,9 @@ class ResNet(Network, spec=ResNetSpec):
             return (x, y + features[1]) if place == blocks else (x, features[1], y)
         if place <= blocks + len(self.factors):
             index = place - blocks - 1
-            return x, ops.pixel_shuffle(call(self.upsample[index], y, omega), self.factors[index])
-        return x, call(self.tail, y, omega)
+            y = call(self.upsample[index], y, enlarged(omega, self.finer[index]))
+            return x, ops.pixel_shuffle(y, self.factors[index])
+        return x, call(self.tail, y, enlarged(omega, self.upscale))
 
     def end(self, x: ms.Tensor, features: tuple[ms.Tensor, ...]) -> ms.Tensor:
         """Return (N, 3, upscale H, upscale W)."""

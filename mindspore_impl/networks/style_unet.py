@@ -6,6 +6,7 @@ from mindspore import ops as _ops
 
 from mindspore_impl import ops
 from mindspore_impl.layers import Composite, InstanceNorm2d, call, conv2d, norm
+from mindspore_impl.layers.maps import at_scale
 from mindspore_impl.networks.network import Network
 from tunable.specs.formulations import Formulation
 from tunable.specs.networks import IMAGENET_MEAN, IMAGENET_STD, StyleUNetSpec
@@ -92,6 +93,8 @@ class StyleUNet(Network, spec=StyleUNetSpec):
             layers += [ConvBlock(channels, channels, **parts) for _ in range(up - 1)]
         self.encoder_decoder = nn.CellList(layers)
         self.conv_out = conv2d(channels, 3, 9, **options)
+        self.halvings = [0, *(s + 1 for s in range(spec.scales) for _ in range(down)), *[spec.scales] * middle]
+        self.halvings += [*(s for s in reversed(range(spec.scales)) for _ in range(up)), 0]
         self.stages = [["conv_in"], *([f"encoder_decoder.{place}"] for place in range(len(layers))), ["conv_out"]]
 
     def begin(self, x: ms.Tensor) -> tuple[ms.Tensor, ...]:
@@ -103,6 +106,7 @@ class StyleUNet(Network, spec=StyleUNetSpec):
 
     def stage(self, place: int, features: tuple[ms.Tensor, ...], omega: ms.Tensor | None) -> tuple[ms.Tensor, ...]:
         """Return the features."""
+        omega = at_scale(omega, 2 ** self.halvings[place], self.multiple)
         if place == 0:
             return (self.conv_in(features[0], omega),)
         if place <= len(self.encoder_decoder):

@@ -6,6 +6,7 @@ from mindspore import ops as _ops
 
 from mindspore_impl import ops
 from mindspore_impl.layers import Composite, call, conv2d
+from mindspore_impl.layers.maps import at_scale
 from mindspore_impl.networks.network import Network
 from tunable.specs.formulations import Formulation
 from tunable.specs.networks import UNetSpec
@@ -66,17 +67,22 @@ class UNet(Network, spec=UNetSpec):
         """Return the padded input, what is still to be concatenated, the largest first, and the features."""
         kept, y, depth = features[:-1], features[-1], len(self.encoders)
         if place < depth:
-            y = self.encoders[place](y, omega)
-            return (*kept, y, call(self.downs[place], y, omega))
+            y = self.encoders[place](y, self._at(omega, place))
+            return (*kept, y, call(self.downs[place], y, self._at(omega, place + 1)))
         if place == depth:
-            return (*kept, self.middle(y, omega))
+            return (*kept, self.middle(y, self._at(omega, depth)))
         if place <= 2 * depth:
-            index = place - depth - 1
-            y = ops.nearest(call(self.ups[index], y, omega), 2)  # as the 1x1 after it, for a quarter of the work
-            return (*kept[:-1], self.decoders[index](_ops.concat([kept[-1], y], 1), omega))
-        return (*kept, call(self.tail, y, omega))
+            index, halvings = place - depth - 1, 2 * depth - place
+            y = call(self.ups[index], y, self._at(omega, halvings + 1))
+            y = ops.nearest(y, 2)  # as the 1x1 after it, for a quarter of the work
+            return (*kept[:-1], self.decoders[index](_ops.concat([kept[-1], y], 1), self._at(omega, halvings)))
+        return (*kept, call(self.tail, y, self._at(omega, 0)))
 
     def end(self, x: ms.Tensor, features: tuple[ms.Tensor, ...]) -> ms.Tensor:
         """Return the shape of x (N, 3, H, W)."""
         padded, y = features
         return (padded + y)[:, :, : x.shape[2], : x.shape[3]]
+
+    def _at(self, omega: ms.Tensor | None, halvings: int) -> ms.Tensor | None:
+        """omega, of a map the one for layers whose pixels are those of the picture halved so often."""
+        return at_scale(omega, 2**halvings, self.multiple)

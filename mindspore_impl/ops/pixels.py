@@ -44,9 +44,10 @@ def leaky_relu(x: ms.Tensor, slope: float) -> ms.Tensor:
 
 
 def prelu(x: ms.Tensor, slope: ms.Tensor) -> ms.Tensor:
-    """Return x (N, C, H, W) where it is positive and slope x elsewhere; slope is (C,), or (N, C) for one per sample."""
+    """Return x (N, C, H, W) where it is positive and slope x elsewhere; slope is (C,), (N, C) or of the shape of x."""
     positive = _ops.relu(x)
-    return positive + slope.reshape(-1, x.shape[1], 1, 1) * (x - positive)  # as `leaky_relu`
+    slope = slope if slope.ndim == 4 else slope.reshape(-1, x.shape[1], 1, 1)
+    return positive + slope * (x - positive)  # as `leaky_relu`
 
 
 def softplus(x: ms.Tensor) -> ms.Tensor:

@@ -26,7 +26,7 @@ class PReLU(Composite):
         self.weight = parameter((channels,), num_objectives=num_objectives, value=0.25, formulation=formulation)
 
     def forward(self, x: torch.Tensor, omega: torch.Tensor | None = None) -> torch.Tensor:
-        """Return the shape of x (N, C, H, W); omega (p,) or (N, p) is not used where the slopes are ordinary."""
+        """Return the shape of x (N, C, H, W); omega, also a map of it, is not used where the slopes are ordinary."""
         return ops.prelu(x, value_at(self.weight, omega if self.num_objectives else None))
 
     def roles(self) -> dict[str, tuple[str, int]]:

@@ -5,6 +5,7 @@ from torch import nn
 
 from torch_impl import ops
 from torch_impl.layers import Composite, LayerNorm2d, call, conv2d, norm, parameter, value_at
+from torch_impl.layers.maps import at_scale, pooled
 from torch_impl.networks.network import Network
 from tunable.specs.formulations import Formulation
 from tunable.specs.networks import NAFNetSpec
@@ -32,10 +33,10 @@ class NAFBlock(Composite):
         self.gamma = parameter((channels, 1, 1), **options)
 
     def forward(self, x: torch.Tensor, omega: torch.Tensor | None = None) -> torch.Tensor:
-        """Return the part's output, of the shape of x (N, C, H, W); omega is (p,) or (N, p), None when plain."""
+        """Return the part's output, of the shape of x (N, C, H, W); omega, also a map of it, is None when plain."""
         y = call(self.conv2, call(self.conv1, self.norm1(x, omega), omega), omega)
         y = ops.gate(y)
-        y = y * call(self.sca, ops.global_mean(y), omega)
+        y = y * call(self.sca, ops.global_mean(y), pooled(omega))
         y = call(self.conv3, y, omega)
         x = x + y * value_at(self.beta, omega)
         y = ops.gate(call(self.conv4, self.norm2(x, omega), omega))
@@ -93,22 +94,26 @@ class NAFNet(Network, spec=NAFNetSpec):
         """Return the padded input, what is still to be added, the largest first, and the features."""
         kept, y, depth = features[:-1], features[-1], len(self.encoders)
         if place == 0:
-            return (*kept, call(self.intro, y, omega))
+            return (*kept, call(self.intro, y, self._at(omega, 0)))
         if place <= depth:
-            y = self._through(self.encoders[place - 1], y, omega)
-            return (*kept, y, call(self.downs[place - 1], y, omega))
+            y = self._through(self.encoders[place - 1], y, self._at(omega, place - 1))
+            return (*kept, y, call(self.downs[place - 1], y, self._at(omega, place)))
         if place == depth + 1:
-            return (*kept, self._through(self.middle_blks, y, omega))
+            return (*kept, self._through(self.middle_blks, y, self._at(omega, depth)))
         if place <= 2 * depth + 1:
-            index = place - depth - 2
-            y = ops.pixel_shuffle(call(self.ups[index], y, omega), 2) + kept[-1]
-            return (*kept[:-1], self._through(self.decoders[index], y, omega))
-        return (*kept, call(self.ending, y, omega))
+            index, halvings = place - depth - 2, 2 * depth + 1 - place
+            y = ops.pixel_shuffle(call(self.ups[index], y, self._at(omega, halvings + 1)), 2) + kept[-1]
+            return (*kept[:-1], self._through(self.decoders[index], y, self._at(omega, halvings)))
+        return (*kept, call(self.ending, y, self._at(omega, 0)))
 
     def end(self, x: torch.Tensor, features: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """Return the shape of x (N, 3, H, W)."""
         padded, y = features
         return (y + padded)[:, :, : x.shape[2], : x.shape[3]]
+
+    def _at(self, omega: torch.Tensor | None, halvings: int) -> torch.Tensor | None:
+        """omega, of a map the one for layers whose pixels are those of the picture halved so often."""
+        return at_scale(omega, 2**halvings, self.multiple)
 
     def _through(self, blocks: nn.Module, y: torch.Tensor, omega: torch.Tensor | None) -> torch.Tensor:
         for block in blocks.children():

@@ -59,7 +59,7 @@ class Prepared:
         """Restore the pictures.
 
         Args:
-            omega: (p,) for all pictures or (N, p) for one each.
+            omega: (p,) for all pictures, (N, p) for one each, or a map (N, p, H, W) for one per pixel.
 
         Returns:
             (N, 3, upscale H, upscale W), not clipped: what the network returns.
@@ -68,5 +68,5 @@ class Prepared:
             OmegaError: for an omega of another shape.
         """
         if not torch.compiler.is_compiling():
-            check_tensor(omega, self.network.num_objectives, len(self.x))
+            check_tensor(omega, self.network.num_objectives, len(self.x), size=self.network.pixels(self.x))
         return self.tail(self.x, omega, *self.features)

@@ -1,10 +1,13 @@
 """The residual network of the paper's Tables 1, 3 and 4 (section 4.1)."""
 
+import math
+
 import torch
 from torch import nn
 
 from torch_impl import ops
 from torch_impl.layers import Composite, call, conv2d
+from torch_impl.layers.maps import enlarged
 from torch_impl.networks.network import Network
 from tunable.specs.formulations import Formulation
 from tunable.specs.networks import DIV2K_MEAN, ResNetSpec, shuffles
@@ -37,6 +40,7 @@ class ResNet(Network, spec=ResNetSpec):
         options = {"num_objectives": self.num_objectives, "formulation": spec.formulation}
         channels = spec.channels
         self.factors = shuffles(spec.upscale)
+        self.finer = [math.prod(self.factors[:place]) for place in range(len(self.factors))]
         self.head_relu = spec.head_relu
         self.mean = spec.mean
         self.upscale = spec.upscale
@@ -71,8 +75,9 @@ class ResNet(Network, spec=ResNetSpec):
             return (x, y + features[1]) if place == blocks else (x, features[1], y)
         if place <= blocks + len(self.factors):
             index = place - blocks - 1
-            return x, ops.pixel_shuffle(call(self.upsample[index], y, omega), self.factors[index])
-        return x, call(self.tail, y, omega)
+            y = call(self.upsample[index], y, enlarged(omega, self.finer[index]))
+            return x, ops.pixel_shuffle(y, self.factors[index])
+        return x, call(self.tail, y, enlarged(omega, self.upscale))
 
     def end(self, x: torch.Tensor, features: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """Return (N, 3, upscale H, upscale W)."""

@@ -5,6 +5,7 @@ from torch import nn
 
 from torch_impl import ops
 from torch_impl.layers import Composite, InstanceNorm2d, call, conv2d, norm
+from torch_impl.layers.maps import at_scale
 from torch_impl.networks.network import Network
 from tunable.specs.formulations import Formulation
 from tunable.specs.networks import IMAGENET_MEAN, IMAGENET_STD, StyleUNetSpec
@@ -91,6 +92,8 @@ class StyleUNet(Network, spec=StyleUNetSpec):
             layers += [ConvBlock(channels, channels, **parts) for _ in range(up - 1)]
         self.encoder_decoder = nn.ModuleList(layers)
         self.conv_out = conv2d(channels, 3, 9, **options)
+        self.halvings = [0, *(s + 1 for s in range(spec.scales) for _ in range(down)), *[spec.scales] * middle]
+        self.halvings += [*(s for s in reversed(range(spec.scales)) for _ in range(up)), 0]
         self.stages = [["conv_in"], *([f"encoder_decoder.{place}"] for place in range(len(layers))), ["conv_out"]]
 
     def begin(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -104,6 +107,7 @@ class StyleUNet(Network, spec=StyleUNetSpec):
         self, place: int, features: tuple[torch.Tensor, ...], omega: torch.Tensor | None
     ) -> tuple[torch.Tensor, ...]:
         """Return the features."""
+        omega = at_scale(omega, 2 ** self.halvings[place], self.multiple)
         if place == 0:
             return (self.conv_in(features[0], omega),)
         if place <= len(self.encoder_decoder):

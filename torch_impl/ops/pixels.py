@@ -24,10 +24,10 @@ def leaky_relu(x: torch.Tensor, slope: float) -> torch.Tensor:
 
 
 def prelu(x: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
-    """Return x (N, C, H, W) where it is positive and slope x elsewhere; slope is (C,), or (N, C) for one per sample."""
+    """Return x (N, C, H, W) where it is positive and slope x elsewhere; slope is (C,), (N, C) or of the shape of x."""
     if slope.ndim == 1:
         return functional.prelu(x, slope)
-    return torch.where(x > 0, x, slope[:, :, None, None] * x)
+    return torch.where(x > 0, x, (slope[:, :, None, None] if slope.ndim == 2 else slope) * x)
 
 
 def softplus(x: torch.Tensor) -> torch.Tensor:

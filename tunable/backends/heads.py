@@ -38,20 +38,29 @@ class Heads:
     anchor: tuple[float, ...]
 
     def at(self, omega: ArrayLike) -> np.ndarray:
-        """Return the pictures at omega (p,), or (N, p) with one for each: (N, 3, H, W), not clipped.
+        """Return the pictures at an omega: (N, 3, H, W), not clipped.
+
+        Args:
+            omega: (p,), (N, p) with one for each, or a map (N, p, H', W') with one for each pixel of what was restored.
 
         Raises:
             OmegaError: for an omega of another shape, or of values that are not finite.
         """
-        steps = check_omega(omega, self.objectives, len(self.base)) - np.array(self.anchor, np.float32)
+        height, width = self.base.shape[2:]
+        factor = max(height // np.shape(omega)[2], 1) if np.ndim(omega) == 4 else 1
+        given = check_omega(omega, self.objectives, len(self.base), (height // factor, width // factor))
+        if given.ndim == 4:
+            given = given.repeat(factor, axis=2).repeat(factor, axis=3)
+        else:
+            given = np.broadcast_to(given, (len(self.base), len(self.objectives)))[:, :, None, None]
+        steps = given - np.array(self.anchor, np.float32)[:, None, None]
         if self.differences.shape[1] > len(self.objectives):
-            products = [steps[..., i] * steps[..., j] for i, j in pairs(len(self.objectives))]
-            steps = np.concatenate([steps, np.stack(products, -1)], -1)
-        steps = np.broadcast_to(steps, (len(self.base), steps.shape[-1])).astype(np.float32)
+            products = [steps[:, i] * steps[:, j] for i, j in pairs(len(self.objectives))]
+            steps = np.concatenate([steps, np.stack(products, 1)], 1)
         restored = self.base.copy()
-        for picture, weights, differences in zip(restored, steps, self.differences, strict=True):
+        for picture, weights, differences in zip(restored, steps.astype(np.float32), self.differences, strict=True):
             for weight, difference in zip(weights, differences, strict=True):
-                if weight:
+                if weight.any():
                     picture += weight * difference
         return restored
 

@@ -52,7 +52,8 @@ class Model(ABC):
 
         Args:
             degraded: floats (N, 3, H, W), 0 to 1.
-            omega: (p,), or (N, p) for one per picture, any finite values; None for a plain network.
+            omega: (p,), (N, p) for one per picture, or a map (N, p, H, W) for one per pixel, any finite values; None
+                for a plain network.
 
         Returns:
             float32 (N, 3, scale H, scale W), not clipped.
@@ -69,7 +70,7 @@ class Model(ABC):
         elif omega is None:
             raise OmegaError(f"a tunable network wants omega for {', '.join(self.objectives)}")
         else:
-            omega = check_omega(omega, self.objectives, len(degraded))
+            omega = self._checked_omega(omega, len(degraded), (degraded.shape[2], degraded.shape[3]))
         shape = self._shape(degraded)
         if not len(degraded):  # not every framework computes with nothing
             return np.zeros(shape, np.float32)
@@ -92,7 +93,8 @@ class Model(ABC):
         degraded = self._checked(degraded)
         if not self.objectives:
             raise TunableError("a plain network takes no omega: there is nothing to prepare for")
-        return Prepared(self, self.backend.prepare(self.network, degraded), len(degraded))
+        size = degraded.shape[2], degraded.shape[3]
+        return Prepared(self, self.backend.prepare(self.network, degraded), len(degraded), size)
 
     @property
     def has_heads(self) -> bool:
@@ -136,6 +138,18 @@ class Model(ABC):
             )
         return degraded
 
+    @property
+    def without_maps(self) -> str:
+        """Why omega cannot be a map, one setting for every pixel; "" where it can."""
+        return self.header.network.without_maps
+
+    def _checked_omega(self, omega: ArrayLike, count: int, size: tuple[int, int]) -> np.ndarray:
+        """omega for pictures of a number and size; OmegaError for another."""
+        if self.without_maps and np.ndim(omega) == 4:
+            name = self.header.network.name
+            raise OmegaError(f"this {name} takes one omega for a picture, not a map: {self.without_maps}")
+        return check_omega(omega, self.objectives, count, None if self.without_maps else size)
+
     def _shape(self, degraded: np.ndarray) -> tuple[int, ...]:
         """Of what the network makes of pictures."""
         scale, (count, channels, height, width) = self.header.network.scale, degraded.shape
@@ -178,17 +192,19 @@ class Prepared:
         model: that restores them.
         tail: the rest of the network, a function of omega.
         count: N, of the pictures.
+        size: their height and width.
     """
 
     model: Model
     tail: Callable[[np.ndarray], np.ndarray]
     count: int
+    size: tuple[int, int]
 
     def at(self, omega: ArrayLike) -> np.ndarray:
         """Restore the pictures.
 
         Args:
-            omega: (p,), or (N, p) for one per picture, any finite values.
+            omega: (p,), (N, p) for one per picture, or a map (N, p, H, W) for one per pixel, any finite values.
 
         Returns:
             float32 (N, 3, scale H, scale W), not clipped.
@@ -196,7 +212,7 @@ class Prepared:
         Raises:
             OmegaError: for an omega of another length, or of values that are not finite.
         """
-        return self.tail(check_omega(omega, self.model.objectives, self.count))
+        return self.tail(self.model._checked_omega(omega, self.count, self.size))
 
 
 @dataclass(frozen=True)
@@ -218,6 +234,13 @@ class ExportedModel(Model):
     def folds(self) -> bool:
         """Whether `fold` can be taken: of a whole network with omega as an input, where the backend can."""
         return not self.header.part and super().folds
+
+    @property
+    def without_maps(self) -> str:
+        """As of `Model`: a graph has one omega as an input, and files of heads alone know what each pixel becomes."""
+        return super().without_maps or (
+            "" if self.has_heads else "`tunable export --form heads` or `--form planes` writes files that take maps"
+        )
 
     @property
     def has_heads(self) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from tunable.backends.model import Model
+from tunable.commands.omega_maps import add_omega_map, noted, read_omega_map, settings_in
 from tunable.commands.shared import (
     FORM_OF_OMEGA,
     add_backend,
@@ -29,7 +30,7 @@ from tunable.commands.shared import (
     read_omega,
     warn_of_untrained,
 )
-from tunable.errors import DataError, TunableError, printable
+from tunable.errors import DataError, OmegaError, TunableError, printable
 from tunable.files import check_writable, file_digest
 from tunable.images import encoders
 from tunable.images.contact_sheets import cell_sheet, contact_sheet, write_animation
@@ -59,6 +60,7 @@ _Settings = Sequence[Any]  # rows of a sheet, each of settings
 
 EXAMPLES = (
     "tunable restore docs/images/noisy.jpg --model denoise --strength 70 -o restored.png",
+    "tunable restore docs/images/noisy.jpg --model denoise --omega-map docs/images/mask.png -o masked.png",
     "tunable restore docs/results/denoise_mini/torch.safetensors docs/images/noisy.jpg --sweep 5",
     "tunable restore runs/mini/model.safetensors docs/images/noisy.jpg --omega 0.7,0.3 -o restored.png",
     "tunable restore runs/mini/model.safetensors my/photographs --omega 1,0 -o out --resume",
@@ -81,6 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--omega", metavar="A,B", help=f"The setting of the knobs. A plain network takes none. {FORM_OF_OMEGA}"
     )
     add_strength(parser)
+    add_omega_map(parser)
     parser.add_argument(
         "-o",
         "--out",
@@ -91,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--quality",
-        type=_quality,
+        type=at_least(1, 100),
         metavar="N",
         help="The quality of JPEG, AVIF and WebP, 1 to 100. The default is 98 for JPEG and AVIF, with colours in full "
         "resolution, and WebP without loss.",
@@ -140,6 +143,7 @@ _NEUTRAL = (
     "recursive",
     "omega",
     "strength",
+    "omega_map",
     "extrapolate",
     "out",
     "resume",
@@ -159,12 +163,12 @@ def run(args: argparse.Namespace) -> int:
         raise TunableError("--resume goes on with a folder of restored pictures: name it with -o")
     model = model_of(args)
     omegas = _omegas(args, model)
-    warn_of_untrained([omega for row in omegas for omega in row if omega is not None], model.header)
+    warn_of_untrained(settings_in(omegas), model.header)
     written, failed = [], []
     record = Record(folder, _settings(args, model, omegas)) if folder else None
     if args.resume and record:
         paths, targets = _left(record, paths, targets)
-    if paths and model.folds and not args.sweep:
+    if paths and model.folds and not args.sweep and not args.omega_map:
         model, omegas = model.fold(omegas[0][0]), [[None]]  # kernels are mixed once, not for every tile
     try:
         with progress("restore") as report:
@@ -197,8 +201,8 @@ def _settings(args: argparse.Namespace, model: Model, omegas: _Settings) -> dict
     """All that a restored picture depends on, but for the picture itself."""
     options = {key: value for key, value in vars(args).items() if key not in _NEUTRAL}
     backend = {"backend": model.backend.name, "device": model.backend.device, "mode": model.backend.mode}
-    knobs = [[None if omega is None else omega.tolist() for omega in row] for row in omegas]
-    return {**options, **backend, "model": file_digest(find_model(args.model)), "omega": knobs, "writer": __version__}
+    model_is, knobs = file_digest(find_model(args.model)), noted(omegas)
+    return {**options, **backend, "model": model_is, "omega": knobs, "writer": __version__}
 
 
 def _left(record: Record, paths: list[Path], targets: list[Path]) -> tuple[list[Path], list[Path]]:
@@ -218,13 +222,6 @@ def _points(text: str) -> tuple[int, bool]:
     if cross and first != second:
         raise argparse.ArgumentTypeError(f"must be N or NxN, not {text!r}")
     return at_least(2, MOST_SHOWN)(first), bool(cross)
-
-
-def _quality(text: str) -> int:
-    value = at_least(1)(text)
-    if value > 100:
-        raise argparse.ArgumentTypeError(f"must be 1 to 100, not {text!r}")
-    return value
 
 
 def _restore(model: Model, path: Path, target: Path, rows: _Settings, args: argparse.Namespace) -> None:
@@ -255,8 +252,8 @@ def _restore(model: Model, path: Path, target: Path, rows: _Settings, args: argp
     def at(omegas: _Row, levels: np.ndarray = levels) -> list[np.ndarray]:
         try:
             return [from_network(one) for one in run_at_each(model, to_network(levels), omegas, args.tile)]
-        except DataError as error:
-            raise DataError(f"{path}: {error}") from None
+        except (DataError, OmegaError) as error:
+            raise type(error)(f"{path}: {error}") from None
 
     if not args.sweep:
         frames = [picture, *pictures] if together else [picture]
@@ -296,14 +293,16 @@ def _knobs(model: Model, omega: np.ndarray) -> str:
 
 def _omegas(args: argparse.Namespace, model: Model) -> _Settings:
     """The settings, in the rows of a sheet."""
-    p = len(model.objectives)
+    p, ways = len(model.objectives), ("omega", "omega-map", "strength", "sweep")
+    given = [name for name in ways if getattr(args, name.replace("-", "_")) is not None]
     if not p:
-        if args.omega or args.sweep or args.strength is not None:
-            raise TunableError(f"{args.model} holds a plain network: it takes no --omega, --strength or --sweep")
+        if given:
+            raise TunableError(f"{args.model} holds a plain network: it takes no --{', --'.join(given)}")
         return [[None]]
-    given = [name for name in ("omega", "strength", "sweep") if getattr(args, name) is not None]
     if len(given) > 1:
         raise TunableError(f"give either --{given[0]} or --{given[1]}")
+    if args.omega_map:
+        return [[read_omega_map(args.omega_map, model.header, args.extrapolate, args.max_pixels)]]
     if args.sweep:
         points, square = args.sweep
         if not args.animate:

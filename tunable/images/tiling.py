@@ -11,6 +11,8 @@ Where every pixel depends on the whole picture (attention, global averages, inst
 restored: a picture up to WHOLE is restored whole. Of larger ones, or where tiles are asked for all the same, pieces
 overlap and are blended, each counting less towards its border: no seams.
 
+A map of omega is cut with the picture, whose further channels it is for that.
+
 An exported file of one size gets pieces of that size, of a picture that is padded by reflection where it must be.
 """
 
@@ -24,6 +26,7 @@ from tunable.backends.heads import Heads, anchor_of, check_heads
 from tunable.backends.model import Model
 from tunable.errors import DataError, TunableError
 from tunable.images.pictures import to_floats, to_levels
+from tunable.omega import check_omega
 
 DEFAULT_TILE = 512  # pixels a side
 # Where a pixel depends on the whole picture, whose memory attention multiplies:
@@ -59,7 +62,7 @@ def run_tiled(
     Args:
         model: of any framework.
         degraded: (N, C, H, W), floats in 0..1, or levels, uint8 or uint16.
-        omega: (p,), or (N, p); None for a plain network.
+        omega: (p,), (N, p), or a map (N, p, H, W); None for a plain network.
         tile: pixels along a tile's side, without its halo; None: `default_tile`. Where a pixel depends on the whole
             picture, tiles overlap by half a tile and are blended.
         whole: as `default_tile`.
@@ -70,8 +73,17 @@ def run_tiled(
     Raises:
         TunableError: for a tile below 1 pixel, for any where the model has a size, and for a size that is too small
             for tiles.
+        OmegaError: for a map of another shape than the pictures'.
         DataError: where levels become values that are not finite.
     """
+    if omega is not None and np.ndim(omega) == 4:
+        omega = check_omega(omega, model.objectives, len(degraded), (degraded.shape[2], degraded.shape[3]))
+        planes, colours = np.concatenate([_floats(degraded), omega], 1), degraded.shape[1]
+
+        def at_map(piece: np.ndarray) -> np.ndarray:
+            return model.run(piece[:, :colours], piece[:, colours:])
+
+        return as_given(degraded, _tiled(model, planes, at_map, tile, whole, colours))
     return _tiled(model, degraded, lambda piece: model.run(_floats(piece), omega), tile, whole)
 
 

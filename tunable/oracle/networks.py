@@ -15,7 +15,7 @@ def unet(pictures: np.ndarray, omega: np.ndarray, spec: UNetSpec, tensors: Tenso
 
     Args:
         pictures: (N, 3, H, W).
-        omega: (p,) or (N, p).
+        omega: (p,), (N, p), or a map (N, p, H, W).
         spec: the network's specification.
         tensors: its parameters by name.
 
@@ -23,26 +23,29 @@ def unet(pictures: np.ndarray, omega: np.ndarray, spec: UNetSpec, tensors: Tenso
         (N, 3, H, W).
     """
 
-    def layer(x: np.ndarray, name: str, **options) -> np.ndarray:
-        return conv(x, omega, part(tensors, name), spec.formulation, **options)
+    def layer(x: np.ndarray, at: np.ndarray, name: str, **options) -> np.ndarray:
+        return conv(x, at, part(tensors, name), spec.formulation, **options)
 
-    def double(x: np.ndarray, name: str) -> np.ndarray:
+    def double(x: np.ndarray, at: np.ndarray, name: str) -> np.ndarray:
         for each in ("conv1", "conv2"):
-            x = np.maximum(layer(x, f"{name}.{each}", padding=1), 0)
+            x = np.maximum(layer(x, at, f"{name}.{each}", padding=1), 0)
         return x
 
     height, width = pictures.shape[2:]
-    outside = [(0, -side % 2**spec.depth) for side in (height, width)]
-    padded = np.pad(float64(pictures), [(0, 0), (0, 0), *outside], "edge")
-    y, skips = padded, []
+    outside = [(0, 0), (0, 0), *((0, -side % 2**spec.depth) for side in (height, width))]
+    padded, omega = np.pad(float64(pictures), outside, "edge"), float64(omega)
+    if omega.ndim == 4:
+        omega = np.pad(omega, outside, "edge")
+    y, skips, scales = padded, [], [omega]
     for scale in range(spec.depth):
-        skips.append(double(y, f"encoders.{scale}"))
-        y = layer(skips[-1], f"downs.{scale}", stride=2)
-    y = double(y, "middle")
+        skips.append(double(y, scales[-1], f"encoders.{scale}"))
+        scales.append(_halved_map(scales[-1]))
+        y = layer(skips[-1], scales[-1], f"downs.{scale}", stride=2)
+    y = double(y, scales[-1], "middle")
     for place, skip in enumerate(reversed(skips)):
-        y = layer(y.repeat(2, axis=2).repeat(2, axis=3), f"ups.{place}")
-        y = double(np.concatenate([skip, y], axis=1), f"decoders.{place}")
-    return (padded + layer(y, "tail", padding=1))[:, :, :height, :width]
+        y = layer(_repeated(y, 2), _repeated(scales.pop(), 2), f"ups.{place}")
+        y = double(np.concatenate([skip, y], axis=1), scales[-1], f"decoders.{place}")
+    return (padded + layer(y, omega, "tail", padding=1))[:, :, :height, :width]
 
 
 def compact(pictures: np.ndarray, omega: np.ndarray, spec: CompactSpec, tensors: Tensors) -> np.ndarray:
@@ -50,7 +53,7 @@ def compact(pictures: np.ndarray, omega: np.ndarray, spec: CompactSpec, tensors:
 
     Args:
         pictures: (N, 3, H, W).
-        omega: (p,) or (N, p).
+        omega: (p,), (N, p), or a map (N, p, H, W).
         spec: the network's specification.
         tensors: its parameters by name.
 
@@ -64,11 +67,12 @@ def compact(pictures: np.ndarray, omega: np.ndarray, spec: CompactSpec, tensors:
         slope = (
             parameter(omega, part(tensors, name), spec.formulation) if spec.tunable_slopes else float64(tensors[name])
         )
-        y = np.where(y > 0, y, slope.reshape(-1, spec.channels, 1, 1) * y)
+        slope = slope if slope.ndim == 4 else slope.reshape(-1, spec.channels, 1, 1)
+        y = np.where(y > 0, y, slope * y)
     y = conv(y, omega, part(tensors, f"body.{2 * spec.blocks + 2}"), spec.formulation, padding=1)
     n, _, height, width = y.shape
     shuffled = y.reshape(n, 3, factor, factor, height, width).transpose(0, 1, 4, 2, 5, 3)
-    enlarged = float64(pictures).repeat(factor, axis=2).repeat(factor, axis=3)
+    enlarged = _repeated(float64(pictures), factor)
     return enlarged + shuffled.reshape(enlarged.shape)
 
 
@@ -103,6 +107,18 @@ def _ordinary(x: np.ndarray, tensors: Tensors, name: str, **options) -> np.ndarr
     """An ordinary convolution: the tunable one of one kernel, weighted by 1."""
     kernels = {part: tensors[f"{name}.{part}"][None] for part in ("weight", "bias") if f"{name}.{part}" in tensors}
     return conv(x, np.ones(1), kernels, "identity", **options)
+
+
+def _repeated(x: np.ndarray, factor: int) -> np.ndarray:
+    """Every pixel factor times down and across; an omega that is no map as it is."""
+    return x.repeat(factor, axis=2).repeat(factor, axis=3) if x.ndim == 4 else x
+
+
+def _halved_map(omega: np.ndarray) -> np.ndarray:
+    """The means of every 2x2 pixels of a map; an omega that is no map as it is."""
+    if omega.ndim < 4:
+        return omega
+    return np.mean([omega[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)], axis=0)
 
 
 def _halved(x: np.ndarray) -> np.ndarray:

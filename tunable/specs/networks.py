@@ -6,7 +6,7 @@ Every number has a largest value, far beyond what any network of these kinds has
 that anybody may have written, and its facts must be told at once, and a picture padded to its multiples.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -34,6 +34,8 @@ NOT_ARGUMENTS = {"name", "tunable"}  # what only a recipe says: the class, and w
 
 class NetworkBase(Section):
     """What the specification of every network says."""
+
+    without_maps: ClassVar[str] = ""  # why omega cannot be a map, one setting for every pixel; "" where it can
 
     tunable: bool = True  # false: the plain form of the same network
     phi: Literal["affine", "identity", "se", "base"] = Field(
@@ -194,6 +196,8 @@ def _naf_block(width: int) -> int:
 
 class SwinIRSpec(_WithNorms):
     """SwinIR (Tables 2a, 5): groups of window-attention blocks."""
+
+    without_maps: ClassVar[str] = "attention mixes pixels that would have settings of their own"
 
     name: Literal["swinir"] = "swinir"
     channels: _Channels = Field(default=180, description="Channels of the features; a multiple of every group's heads.")
