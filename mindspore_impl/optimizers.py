@@ -9,7 +9,7 @@ import numpy as np
 from mindspore import ops as _ops
 
 from mindspore_impl import ops
-from tunable.specs.optimizers import SGD, Adam, AdamW
+from tunable.specs.optimizers import SGD, Adam, AdamW, averaging
 
 
 @ms.jit_class
@@ -36,9 +36,10 @@ class Optimizer:
             self._move, self._beta2, self._eps = self._adapt, settings.beta2, settings.eps
             self._new1, self._new2 = 1 - settings.beta1, 1 - settings.beta2
         # What changes from step to step is a Parameter: a new value compiles nothing anew. In a graph names are unique.
-        self._rate, self._root, self._kept = (
+        self._averages = settings.average > 0
+        self._rate, self._root, self._kept, self._part = (
             ms.Parameter(ms.Tensor(1, ms.float32), name=f"{name}.{self._parameters[0].name}", requires_grad=False)
-            for name in ("rate", "root", "kept")
+            for name in ("rate", "root", "kept", "part")
         )
 
     def prepare(self, learning_rate: float) -> None:
@@ -51,6 +52,7 @@ class Optimizer:
             ops.assign(self._root, np.float32(np.sqrt(1 - settings.beta2**self._steps)))
             ops.assign(self._kept, np.float32(1 - learning_rate * settings.weight_decay))
         ops.assign(self._rate, np.float32(rate))
+        ops.assign(self._part, np.float32(averaging(settings.average, self._steps - 1)))
 
     def update(self, gradients: tuple[ms.Tensor, ...]) -> None:
         """Finish the step: move every parameter, given their gradients in order."""
@@ -61,13 +63,17 @@ class Optimizer:
             if self._l2:
                 gradient = gradient + self._l2 * self._parameters[i]
             self._move(i, gradient)
+            if self._averages:
+                average = self._buffers[-1][i]
+                _ops.assign(average, average + self._part * (self._parameters[i] - average))
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the state as arrays, under the same names in both twins.
 
         Returns:
             `step`, (1,), the number of finished steps; and of every parameter, in its shape, `first.<name>` and
-            `second.<name>` (Adam, AdamW) or `momentum.<name>` (SGD with momentum).
+            `second.<name>` (Adam, AdamW) or `momentum.<name>` (SGD with momentum), and `average.<name>` where weights
+            are averaged.
         """
         state = {"step": np.full(1, self._steps, np.float32)}
         state.update({name: value.asnumpy().copy() for name, value in self._named_buffers().items()})
@@ -96,7 +102,7 @@ class Optimizer:
 
     def _adapt(self, i: int, gradient: ms.Tensor):
         """Adam; AdamW decays the weight by itself."""
-        parameter, (firsts, seconds) = self._parameters[i], self._buffers
+        parameter, firsts, seconds = self._parameters[i], self._buffers[0], self._buffers[1]
         first = firsts[i] + self._new1 * (gradient - firsts[i])
         second = self._beta2 * seconds[i] + self._new2 * (gradient * gradient)
         _ops.assign(firsts[i], first)

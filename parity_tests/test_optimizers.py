@@ -17,8 +17,8 @@ OPTIMIZER = TOLERANCES["optimizer"].limit
 SETTINGS = {
     "adam": Adam(learning_rate=0.02, beta1=0.7, beta2=0.95, eps=1e-3, weight_decay=0.1, clip_norm=2.0),
     "adam, defaults": Adam(learning_rate=0.02),
-    "adamw": AdamW(learning_rate=0.02, weight_decay=0.3, clip_norm=2.0),
-    "sgd": SGD(learning_rate=0.5),
+    "adamw": AdamW(learning_rate=0.02, weight_decay=0.3, clip_norm=2.0, average=0.7),
+    "sgd": SGD(learning_rate=0.5, average=0.95),
     "sgd, momentum": SGD(learning_rate=0.1, momentum=0.9, weight_decay=0.1, clip_norm=2.0),
     "sgd, nesterov": SGD(learning_rate=0.1, momentum=0.9, nesterov=True, weight_decay=0.1),
 }

@@ -281,3 +281,28 @@ def test_given_weights_are_read_first(recipe_of, folder, tmp_path, refused):
     with refused(RecipeError, "vgg.weights", "given.safetensors"):
         train(recipe_of(data={"patch": 16}, **vgg), Idle(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+class Averaging(Numpy):
+    """Keeps half of the gain as its average."""
+
+    def state(self):
+        return {**super().state(), "average.gain": self.network["gain"] / 2}
+
+    def load_state(self, state):
+        super().load_state({"first.gain": state["first.gain"]})
+
+
+def test_averages_are_validated_saved_and_read(recipe_of, tmp_path, monkeypatch):
+    """Half of every gain: in validation, in the result, and in a checkpoint that is read for its weights."""
+    seen = []
+    monkeypatch.setattr(loop, "validate", lambda model, *_, **__: seen.append(model.network["gain"].item()) or {})
+    recipe = recipe_of(optimizer={"kind": "adam", "average": 0.9})
+    model = train(recipe, Averaging(), tmp_path)
+    last, result = (storage.load(tmp_path / f"model{name}.safetensors")[0]["gain"] for name in ("_last", ""))
+    assert last != 0 and result == last / 2 == model.network["gain"]
+    (*_, newest) = sorted((tmp_path / "checkpoints").iterdir())
+    assert storage.load(newest)[0] == {"gain": result} and storage.load_tensors(newest)[0]["weights.gain"] == last
+    assert seen[-1] == result and len(set(seen)) == len(seen)
+    train(recipe, Averaging(), tmp_path, resume=True)
+    assert storage.load(tmp_path / "model.safetensors")[0] == {"gain": result}

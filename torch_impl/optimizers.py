@@ -2,11 +2,12 @@
 
 import numpy as np
 import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from tunable.specs.optimizers import SGD, Adam, AdamW
+from tunable.specs.optimizers import SGD, Adam, AdamW, averaging
 
 _KINDS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-_BUFFERS = {"first": "exp_avg", "second": "exp_avg_sq", "momentum": "momentum_buffer"}
+_BUFFERS = {"first": "exp_avg", "second": "exp_avg_sq", "momentum": "momentum_buffer", "average": "average"}
 
 
 class Optimizer:
@@ -46,13 +47,18 @@ class Optimizer:
             torch.nn.utils.clip_grad_norm_(self._parameters.values(), self._settings.clip_norm)
         self._rule.step()
         self._rule.zero_grad()
+        if self._settings.average:
+            follow = get_ema_multi_avg_fn(1 - averaging(self._settings.average, self._steps - 1))
+            weights: list[torch.Tensor] = list(self._parameters.values())
+            follow([self._rule.state[value]["average"] for value in weights], weights, self._steps)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the state as arrays, under the same names in both twins.
 
         Returns:
             `step`, (1,), the number of finished steps; and of every parameter, in its shape, `first.<name>` and
-            `second.<name>` (Adam, AdamW) or `momentum.<name>` (SGD with momentum).
+            `second.<name>` (Adam, AdamW) or `momentum.<name>` (SGD with momentum), and `average.<name>` where weights
+            are averaged.
         """
         state = {"step": np.full(1, self._steps, np.float32)}
         for kind in self._settings.buffers:

@@ -100,7 +100,8 @@ class Trainer(Protocol):
         """Return the optimizer's state, under equal names in every framework.
 
         Returns:
-            `step`, and `first.<name>` and `second.<name>`, or `momentum.<name>`, of every parameter. With a
+            `step`, and `first.<name>` and `second.<name>`, or `momentum.<name>`, of every parameter, and
+            `average.<name>` where the recipe's optimizer averages weights. With a
             discriminator also its weights as `discriminator.weights.<name>` and its optimizer's state after
             `discriminator.`.
         """

@@ -13,7 +13,8 @@ class ExactOptimizer:
 
     Attributes:
         steps: the number of steps taken.
-        state: `first.<name>` and `second.<name>`, or `momentum.<name>`, as a twin's trainer names them.
+        state: `first.<name>` and `second.<name>`, or `momentum.<name>`, as a twin's trainer names them; with `average`
+            of the settings also `average.<name>`.
     """
 
     def __init__(self, settings: Adam | AdamW | SGD) -> None:
@@ -45,6 +46,9 @@ class ExactOptimizer:
             moved[name] = kept * w - learning_rate * (
                 self._descend(s, name, g) if isinstance(s, SGD) else self._adapt(s, name, g)
             )
+            if s.average:
+                kept, w = min(s.average, (self.steps - 1) / (self.steps + 8)), np.asarray(moved[name])
+                self.state[f"average.{name}"] = kept * self.state.get(f"average.{name}", w) + (1 - kept) * w
         return moved
 
     def _adapt(self, s: Adam | AdamW, name: str, g: np.ndarray) -> np.ndarray:

@@ -2,7 +2,9 @@
 run them.
 
 Every step: the gradients are shortened (`clip_norm`), decayed and averaged, and each weight moves. A parameter that the
-loss does not depend on has the gradient 0, and is decayed like any other.
+loss does not depend on has the gradient 0, and is decayed like any other. With `average` an exponential moving average
+of every weight follows it: after step n (from 0) it is a + (1 - d) (w - a) with d = min(average, n / (n + 9)), so that
+it begins as the first step's weights.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -18,6 +20,12 @@ KIND = "adam"  # what a recipe means that names no kind
 
 # How long all gradients together may be; longer ones are shortened to it (torch.nn.utils.clip_grad_norm_).
 _ClipNorm = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
+_Average = Annotated[float, Field(ge=0, lt=1)]  # the decay of an exponential moving average of the weights; 0: none
+
+
+def averaging(average: float, step: int) -> float:
+    """Return how much of the way to the weights their average goes after a step, which is counted from 0."""
+    return 1 - min(average, step / (step + 9))
 
 
 class _Moments(Section):
@@ -29,11 +37,12 @@ class _Moments(Section):
     eps: float = Field(default=1e-8, gt=0, allow_inf_nan=False)
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     clip_norm: _ClipNorm = None
+    average: _Average = 0.0
 
     @property
     def buffers(self) -> tuple[str, ...]:
         """What is kept for every parameter between steps."""
-        return ("first", "second")
+        return ("first", "second", "average") if self.average else ("first", "second")
 
 
 class Adam(_Moments):
@@ -71,11 +80,12 @@ class SGD(Section):
     nesterov: bool = False
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     clip_norm: _ClipNorm = None
+    average: _Average = 0.0
 
     @property
     def buffers(self) -> tuple[str, ...]:
         """What is kept for every parameter between steps."""
-        return ("momentum",) if self.momentum else ()
+        return ("momentum",) * (self.momentum > 0) + ("average",) * (self.average > 0)
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Self:

@@ -6,7 +6,8 @@
     DIR/validation.csv                  PSNR at the corners of omega, at every checkpoint
     DIR/events/                         TensorBoard
     DIR/checkpoints/                    weights, optimizer state and step (tunable.training.checkpoints)
-    DIR/model.safetensors               the result
+    DIR/model.safetensors               the result; with `optimizer.average` the averages of the weights, and the last
+                                        weights themselves in DIR/model_last.safetensors
 
 The loop is the same for both twins. Batches are counted (tunable.data.patches) and the checkpoint holds all
 state, so a resumed run is the same run, bit for bit on a CPU.
@@ -14,8 +15,8 @@ state, so a resumed run is the same run, bit for bit on a CPU.
 
 import logging
 import re
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -67,7 +68,8 @@ def train(
     Args:
         recipe: complete and valid.
         backend: the framework, on its device and in its mode.
-        out: the folder of the run; its weights are `out/model.safetensors`.
+        out: the folder of the run; its weights are `out/model.safetensors`. With `optimizer.average` these are the
+            averages, and `out/model_last.safetensors` are the weights after the last step.
         resume: whether to go on from the newest sound checkpoint, or to start where there is none yet; without it,
             the folder must not hold a run.
         progress: called after every step with the step, the number of steps and the loss.
@@ -124,6 +126,9 @@ def _train(
             _loop(recipe, batches, model, trainer, records, checkpoints, start, progress)
     except OSError as error:  # a full disk
         raise TunableError(f"cannot write in {out}: {error.strerror or error}") from None
+    if recipe.optimizer.average:
+        model.save(out / "model_last.safetensors")
+        model.backend.assign(network, _averages(trainer))
     model.save(out / "model.safetensors")
     return model
 
@@ -204,13 +209,17 @@ def _loop(
             checkpoints.save(start._replace(step=step, weights=weights, state=state, loss=begun), recipe)
             saved = step
 
+    def check(at: int) -> None:
+        with _averaged(model, trainer):
+            records.validation(at, validate(model, recipe, max_pixels=batches.max_pixels))
+
     def due(at: int) -> bool:
         return at % recipe.checkpoint.every == 0 or at == recipe.steps
 
     with held_back() as interrupted:
         try:
             if first and due(first) and not records.validated(first):  # it stopped between checkpoint and validation
-                records.validation(first, validate(model, recipe, max_pixels=batches.max_pixels))
+                check(first)
             for batch in batches.stream(first, recipe.steps):
                 rate = recipe.optimizer.learning_rate * recipe.schedule.factor(batch.index, recipe.steps)
                 report = trainer.step(batch, rate)
@@ -228,12 +237,33 @@ def _loop(
                     log.info("stopped after step %d; --resume continues", step)
                     interrupted.stop()
                 if due(step):
-                    records.validation(step, validate(model, recipe, max_pixels=batches.max_pixels))
+                    check(step)
             checkpoints.rotate(recipe.checkpoint.keep)
         except DataError:  # a damaged picture: the steps before it are whole
             if step > saved:
                 save()
             raise
+
+
+def _averages(trainer: Trainer) -> dict[str, np.ndarray]:
+    """The averages of the weights by name; {} where the run makes none."""
+    prefix = storage.AVERAGES.removeprefix("state.")
+    return {name.removeprefix(prefix): value for name, value in trainer.state().items() if name.startswith(prefix)}
+
+
+@contextmanager
+def _averaged(model: WeightsModel, trainer: Trainer) -> Iterator[None]:
+    """The network has the averages of its weights inside, if the run makes any."""
+    averages = _averages(trainer)
+    if not averages:
+        yield
+        return
+    weights = model.backend.parameters(model.network)
+    model.backend.assign(model.network, averages)
+    try:
+        yield
+    finally:
+        model.backend.assign(model.network, weights)
 
 
 def _check_losses(report: StepReport, step: int, begun: float, checkpoints: Checkpoints) -> None:

@@ -34,6 +34,7 @@ from tunable.version import __version__
 FORMAT = "tunable-convolutions/1"
 STATE_FORMAT = "tunable-convolutions-state/1"  # of a run's checkpoint (tunable.training.checkpoints)
 WEIGHTS = "weights."  # how the names of a network's tensors begin there
+AVERAGES = "state.average."  # and those of their averages, where the run makes any
 MOST_HEADER = 2**24  # bytes of a header in JSON: as many as 100,000 tensors need
 FAMILY = FORMAT.partition("/")[0]  # how all formats of this project begin
 DIGEST = "digest"  # the metadata that holds what `digest` found when the file was written
@@ -286,8 +287,7 @@ def save(path: str | Path, tensors: Tensors, header: Header) -> None:
 
 def save_tensors(path: str | Path, tensors: Tensors, metadata: dict[str, str]) -> None:
     """Write any safetensors file atomically, `digest` among its metadata; equal content makes equal files."""
-    metadata = _without_digest(metadata)
-    metadata[DIGEST] = digest(tensors, metadata)
+    metadata = {**metadata, DIGEST: digest(tensors, metadata)}
     content = serialised({name: np.ascontiguousarray(value) for name, value in tensors.items()}, metadata)
     size = int.from_bytes(content[:8], "little")
     # The library writes metadata in an order that changes from call to call.
@@ -298,13 +298,10 @@ def save_tensors(path: str | Path, tensors: Tensors, metadata: dict[str, str]) -
         file.write(memoryview(content)[8 + size :])
 
 
-def _without_digest(metadata: dict[str, str]) -> dict[str, str]:
-    return {key: value for key, value in metadata.items() if key != DIGEST}
-
-
 def digest(tensors: Tensors, metadata: dict[str, str] | None = None) -> str:
-    """Return the SHA-256 of metadata, and of names, types, shapes and values in the order of names."""
-    sha = hashlib.sha256(json.dumps(metadata or {}, sort_keys=True).encode())
+    """Return the SHA-256 of metadata but for DIGEST, and of names, types, shapes and values in the order of names."""
+    facts = {key: value for key, value in (metadata or {}).items() if key != DIGEST}
+    sha = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name in sorted(tensors):
         value = np.ascontiguousarray(tensors[name])
         sha.update(f"{name} {value.dtype.str} {value.shape}".encode())
@@ -313,7 +310,7 @@ def digest(tensors: Tensors, metadata: dict[str, str] | None = None) -> str:
 
 
 def load(path: str | Path) -> tuple[Tensors, Header]:
-    """Read a weights file, or a run's checkpoint: tensors (float16 as float32) and header. Raises CheckpointError."""
+    """Read tensors (float16 as float32) and header of a weights file or a checkpoint. Raises CheckpointError."""
     tensors, metadata = load_tensors(path)
     if metadata.get("format") == STATE_FORMAT:
         return _weights_of_run(tensors, metadata, path)
@@ -327,7 +324,8 @@ def _weights_of_run(tensors: Tensors, metadata: dict[str, str], path: str | Path
         header = Header.of(parse(state.recipe, str(path)), state.step, state.history)
     except RecipeError as error:
         raise CheckpointError(f"{error}; it takes the version that made it to read it") from None
-    return {name.removeprefix(WEIGHTS): value for name, value in tensors.items() if name.startswith(WEIGHTS)}, header
+    kind = AVERAGES if any(name.startswith(AVERAGES) for name in tensors) else WEIGHTS  # the averages are the result
+    return {name.removeprefix(kind): value for name, value in tensors.items() if name.startswith(kind)}, header
 
 
 def check_header(path: str | Path) -> None:
@@ -360,7 +358,7 @@ def load_tensors(path: str | Path) -> tuple[Tensors, dict[str, str]]:
             f"{path} is not a readable safetensors file: {' '.join(str(error).split())}{hint}"
         ) from None
     recorded, ours = metadata.get(DIGEST), metadata.get("format", "").startswith(FAMILY)  # others may mean another
-    if ours and recorded is not None and recorded != digest(tensors, _without_digest(metadata)):
+    if ours and recorded is not None and recorded != digest(tensors, metadata):
         raise CheckpointError(f"{path} is damaged: its content is not what its digest says")
     return tensors, metadata
 
