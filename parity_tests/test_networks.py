@@ -19,13 +19,13 @@ LIMIT = TOLERANCES["network"].limit
 SIZES = {"square": (3, 3, 12, 12), "odd": (2, 3, 7, 13), "a line": (1, 3, 1, 9), "a pixel": (2, 3, 1, 1)}
 
 
-def spec_of(phi, p):
+def spec_of(phi, p, blocks=2):
     """A small network; p = 0: plain."""
-    return ResNetSpec(channels=8, blocks=2, phi=phi, tunable=p > 0)
+    return ResNetSpec(channels=8, blocks=blocks, phi=phi, tunable=p > 0)
 
 
-def build(twin, phi, p, seed=3):
-    network = twin.backend.build(spec_of(phi, p), p)
+def build(twin, phi, p, seed=3, blocks=2):
+    network = twin.backend.build(spec_of(phi, p, blocks), p)
     twin.backend.assign(network, starting_weights(twin.backend.specs(network), seed))
     return network
 
@@ -194,7 +194,7 @@ def test_modes_are_equal(twin, phi, p, rng):
 
     Wrong calls are refused before and after a right one, which a compiled network remembers.
     """
-    network = build(twin, phi, p)
+    network = build(twin, phi, p, blocks=1)
     eager, compiled = twin.backend, twin.in_mode({"torch": "compile", "mindspore": "graph"}[twin.name])
     assert eager.mode != compiled.mode
     limit = LIMIT if twin.name == "torch" else 0
