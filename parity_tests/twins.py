@@ -105,6 +105,9 @@ class Torch(Twin):
         self.torch.set_num_threads(1)  # with small tensors, and other work on the machine, threads wait for each other
         if self.device != "cpu":
             self.torch.set_default_device(self.device)  # layers are built there
+        # For every export torch reads the source of the exporter's 500 operators again, which takes half a second.
+        registry = importlib.import_module("torch.onnx._internal.exporter._registration").ONNXRegistry
+        registry.from_torchlib = staticmethod(lru_cache(registry.from_torchlib))
 
     def tensors(self, arrays):
         return [self.torch.tensor(np.array(array, dtype=np.float32), device=self.device) for array in arrays]
