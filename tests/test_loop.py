@@ -80,10 +80,10 @@ def test_validation(recipe_of, tmp_path):
     """Every checkpoint measures the weights of that moment: here the noise plus the network's gain."""
     train(recipe_of(), Numpy(), tmp_path)
     rows = (tmp_path / "validation.csv").read_text().splitlines()
-    assert rows[0] == "step,psnr_1_0,psnr_0_1"
+    assert rows[0] == "step,psnr_1_0,psnr_0_1,score"
     assert [row.split(",")[0] for row in rows[1:]] == ["4", "8", "10"]
     for row in rows[2:]:  # the checkpoint of step 4 was dropped
-        step, *values = row.split(",")
+        step, *values, _ = row.split(",")
         (gain,) = storage.load_tensors(tmp_path / "checkpoints" / names(int(step))[0])[0]["weights.gain"]
         errors = [np.mean((protocol_noise(20, 24, index) * 15 / 255 + float(gain)) ** 2) for index in (0, 1)]
         np.testing.assert_allclose([float(value) for value in values], np.mean(-10 * np.log10(errors)), atol=1e-3)
@@ -306,3 +306,23 @@ def test_averages_are_validated_saved_and_read(recipe_of, tmp_path, monkeypatch)
     assert seen[-1] == result and len(set(seen)) == len(seen)
     train(recipe, Averaging(), tmp_path, resume=True)
     assert storage.load(tmp_path / "model.safetensors")[0] == {"gain": result}
+
+
+def test_the_best_checkpoint_is_kept(recipe_of, tmp_path, monkeypatch):
+    """Steps 2 to 10 score 1, 4, 3, 5, 2; a run that stops and goes on keeps the best of all."""
+    scores = {2: 1.0, 4: 4.0, 6: 3.0, 8: 5.0, 10: 2.0}
+    backend = Numpy(at(7, press))
+
+    def validate(model, *_, **__):
+        return {"psnr": 0.0, "score": scores[round(len(backend.received) / 2) * 2]}
+
+    monkeypatch.setattr(loop, "validate", validate)
+    recipe = recipe_of(every=2, keep=1)
+    best = tmp_path / "checkpoints" / "best.safetensors"
+    with pytest.raises(Stopped):
+        train(recipe, backend, tmp_path)
+    assert storage.load_tensors(best)[1]["step"] == "4" and checkpoints_in(tmp_path) == names(6, 7)
+    backend.fault = lambda step: None
+    train(recipe, backend, tmp_path, resume=True)
+    assert storage.load_tensors(best)[1]["step"] == "8" and checkpoints_in(tmp_path) == names(10)
+    assert storage.load(best)[1].network == recipe.network

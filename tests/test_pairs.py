@@ -137,7 +137,7 @@ def test_pairs_of_an_enlarging_network_are_measured(pairs, folder, model_of):
     assert first.psnr == np.inf
     values = {**model.header.recipe.to_dict(), "validation": {"size": 9}}
     values["data"] = {**data, "validate": data["train"], "validate_degraded": data["degraded"]}
-    assert validate(model, parse(values)) == {"psnr_1": np.inf}
+    assert validate(model, parse(values)) == {"psnr_1": np.inf, "score": np.inf}
 
 
 def test_levels_of_given_pictures_are_refused(pairs, model_of, refused):

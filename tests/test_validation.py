@@ -20,7 +20,7 @@ def test_validate_blurs_where_training_does(model_of, folder):
     values = validate(model, model_of(None, **{**JOINT, "data": data}).header.recipe)
     pictures = [read(path) for path in sorted(folder.iterdir())]
     errors = [np.mean((protocol_degraded(y, 15, i, 2).astype(np.float64) - y) ** 2) for i, y in enumerate(pictures)]
-    assert list(values) == ["psnr_1_0", "psnr_0_1"]
+    assert list(values) == ["psnr_1_0", "psnr_0_1", "score"]
     np.testing.assert_allclose(values["psnr_1_0"], np.mean(-10 * np.log10(errors)), atol=1e-4)
 
 
@@ -33,7 +33,7 @@ def test_validate(model_of, folder, make_recipe):
     model = model_of(lambda x, omega: x + omega[1])
     recipe = make_recipe(data={"train": "bundled", "validate": str(folder)})
     values = validate(model, recipe)
-    assert list(values) == ["psnr_1_0", "psnr_0_1"]
+    assert list(values) == ["psnr_1_0", "psnr_0_1", "score"]
     for name, shift in (("psnr_1_0", 0), ("psnr_0_1", 1)):
         errors = [np.mean((protocol_noise(20, 24, index) * 15 / 255 + shift) ** 2) for index in (0, 1)]
         np.testing.assert_allclose(values[name], np.mean(-10 * np.log10(errors)), atol=1e-4)
@@ -47,7 +47,9 @@ def test_validate(model_of, folder, make_recipe):
 
 def test_validate_crops_the_middle(model_of, folder, make_recipe, monkeypatch):
     model, seen = model_of(lambda x, omega: x), []
-    monkeypatch.setattr(measuring, "measure", lambda model, clean, *_, **__: seen.append(clean) or {"psnr": 0})
+    monkeypatch.setattr(
+        measuring, "measure", lambda model, clean, *_, **__: seen.append(clean) or {"psnr": 0, "psnr_eta": 0}
+    )
     recipe = make_recipe(data={"train": "bundled", "validate": str(folder)})
     validate(model, with_validation(recipe, pictures=1, size=22))
     np.testing.assert_array_equal(seen[0], read(folder / "a.png")[:, 1:23])
@@ -56,7 +58,7 @@ def test_validate_crops_the_middle(model_of, folder, make_recipe, monkeypatch):
 def test_validate_a_plain_network(model_of, folder, make_recipe):
     sections = {"network": PLAIN, "omega": {"sampler": {"kind": "fixed", "value": [1, 0]}}}
     recipe = make_recipe(data={"train": "bundled", "validate": [str(folder), "bundled"]}, **sections)
-    assert list(validate(model_of(lambda x, omega: x, **sections), recipe)) == ["psnr"]
+    assert list(validate(model_of(lambda x, omega: x, **sections), recipe)) == ["psnr", "score"]
     assert measuring.validation_pictures(recipe)[2:] == bundled(BUNDLED_TEST)
 
 
@@ -70,3 +72,14 @@ def test_validate_an_enlarging_network(model_of, folder):
         clean, shrunk = protocol_shrunk(read(path), 2)
         errors.append(np.mean((shrunk.repeat(2, axis=0).repeat(2, axis=1).astype(np.float64) - clean) ** 2))
     np.testing.assert_allclose(values["psnr_1_0"], np.mean(-10 * np.log10(errors)), atol=1e-4)
+
+
+def test_the_score_is_to_what_is_wanted(model_of, folder, make_recipe):
+    """The network gives what the line's targets want, so that the score is far above the PSNR to the truth."""
+    model = model_of(lambda x, omega: x)
+    recipe = make_recipe(data={"train": "bundled", "validate": str(folder)})
+    values = validate(model, with_validation(recipe, points=3))
+    assert list(values) == ["psnr_1_0", "psnr_0.5_0.5", "psnr_0_1", "score"]
+    noisy = values["psnr_1_0"]  # the target keeps r nu of the noise: the identity misses it by the rest
+    expected = [noisy - 20 * np.log10(1 - 0.9 * r) for r in (0, 0.5, 1)]
+    np.testing.assert_allclose(values["score"], np.mean(expected), atol=1e-3)

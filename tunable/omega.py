@@ -5,14 +5,16 @@ in [0, 1] and need not sum to one. How training draws them is in `sampling`.
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from tunable.errors import OmegaError, nearest, shown
 
 MOST_POINTS = 2**16  # of a grid: the corners of the most objectives that a recipe may have
+MOST_SHARES = 10_000  # points of a grid over sum 1
 MOST_SHOWN = 100  # along an edge of what is shown side by side
 
 
@@ -211,6 +213,20 @@ def grid(num_objectives: int, points: int) -> np.ndarray:
         )
     axis = np.linspace(0, 1, points, dtype=np.float32)
     return np.array(list(itertools.product(axis, repeat=num_objectives)), dtype=np.float32)
+
+
+def shares(divisions: int, num_objectives: int) -> NDArray[np.float64]:
+    """Return every omega of sum 1 whose values are multiples of 1 / divisions, from (0, ..., 1) on.
+
+    Returns:
+        float64 (comb(divisions + p - 1, p - 1), p): p - 1 bars among so many stars.
+    """
+    length = divisions + num_objectives - 1
+    count = math.comb(length, num_objectives - 1)
+    bars = np.array(list(itertools.combinations(range(length), num_objectives - 1)), dtype=np.int64)
+    bars = bars.reshape(count, num_objectives - 1)
+    edges = np.hstack([np.full((count, 1), -1), bars, np.full((count, 1), length)])
+    return (np.diff(edges, axis=1) - 1) / divisions
 
 
 def line(points: int) -> np.ndarray:

@@ -25,6 +25,7 @@ from tunable.evaluation import metrics
 from tunable.evaluation.samples import GIVEN, check_usable, is_blurred, levels_of, samples
 from tunable.images.pictures import from_network, read, to_network
 from tunable.images.tiling import run_tiled
+from tunable.omega import shares
 from tunable.specs.objectives import Objective
 from tunable.specs.recipe import Recipe
 from tunable.specs.samplers import Fixed
@@ -322,20 +323,27 @@ def say_validation(recipe: Recipe) -> None:
         say_what_is_used("validation", recipe.data.validation, recipe.data.recursive, how)
 
 
+def _settings(recipe: Recipe) -> list[np.ndarray]:
+    """The omegas of a validation, from (1, 0, ...) on."""
+    points = shares(recipe.validation.points - 1, recipe.num_objectives)
+    return list(points[::-1].astype(np.float32))
+
+
 def validate(model: Model, recipe: Recipe, max_pixels: int | None = None) -> dict[str, float]:
-    """Measure the PSNR at the unit vectors of omega on the pictures of `recipe.validation`.
+    """Measure the PSNR at the settings of `recipe.validation` on its pictures.
 
     They are blurred where training blurs, shrunk instead of noisy where the network enlarges, and neither where their
     degraded partners are given.
 
     Returns:
-        Means in dB, "psnr" for a plain network, else by the corner, "psnr_1_0"; {} without pictures, and for style
-        transfer, which has no truth.
+        Means in dB, "psnr" for a plain network, else by the setting, "psnr_1_0"; and "score", the mean over settings of
+        the PSNR to what is wanted there: the target that psnr_eta is measured to where there is one, else the clean
+        picture. {} without pictures, and for style transfer, which has no truth.
 
     Raises:
         DataError: for a picture that cannot be used.
     """
-    corners = np.eye(recipe.num_objectives, dtype=np.float32) if model.objectives else [None]
+    settings = _settings(recipe) if model.objectives else [None]
     spec, scale = recipe.validation, recipe.network.scale
     size, rho = spec.size, spec.rho if is_blurred(model.header.recipe) else 0.0
     if recipe.task == "style_transfer":
@@ -343,7 +351,12 @@ def validate(model: Model, recipe: Recipe, max_pixels: int | None = None) -> dic
     values: dict[str, list[float]] = {}
     chosen, levels = validation_pictures(recipe)[: spec.pictures], [(spec.sigma, rho)]
     for sample in samples(chosen, levels, scale, max_pixels, size, validation_partners(recipe)):
-        for omega in corners:
+        for omega in settings:
             name = "_".join(["psnr", *(f"{value:g}" for value in omega)]) if omega is not None else "psnr"
-            values.setdefault(name, []).append(measure(model, sample.clean, sample.degraded, omega, ssim=False)["psnr"])
+            found = measure(model, sample.clean, sample.degraded, omega, ssim=False, residues=sample.residues)
+            values.setdefault(name, []).append(found["psnr"])
+            wanted = found["psnr" if math.isnan(found["psnr_eta"]) else "psnr_eta"]
+            values.setdefault("score", []).append(wanted)
+    if values:
+        values["score"] = values.pop("score")  # the last column
     return {name: float(np.mean(decibels)) for name, decibels in values.items()}

@@ -1,11 +1,13 @@
 """A complete recipe: every section, and what must hold between them."""
 
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from tunable.data.degradations import Degradation, scale_of
 from tunable.errors import RecipeError, shown
+from tunable.omega import MOST_SHARES
 from tunable.parameters.layouts import count, layout, misfit, rank_misfit
 from tunable.parameters.starts import Initial
 from tunable.specs.discriminator import DISCRIMINATOR, Discriminator
@@ -88,10 +90,14 @@ class Data(Section):
 
 
 class Validation(Section):
-    """What is measured at every checkpoint: the first so many pictures of `data.validate`, their central crops."""
+    """What is measured at every checkpoint: the first so many pictures of `data.validate`, their central crops.
+
+    The settings are those of a grid over sum omega_i = 1, with so many points along each edge; 2: the unit vectors.
+    """
 
     pictures: int = Field(default=4, ge=1)
     size: int = Field(default=256, ge=8)  # pixels along each side, at most
+    points: int = Field(default=2, ge=2, le=101)
     sigma: float = Field(default=15.0, ge=0, allow_inf_nan=False)  # noise, 1/255
     rho: float = Field(default=2.0, ge=0, allow_inf_nan=False)  # blur, pixels, where training blurs
 
@@ -136,6 +142,12 @@ class Recipe(Section):
             raise ValueError("a plain network (network.tunable: false) needs omega.sampler {kind: fixed, value: [...]}")
         if self.initial.freeze:
             self._check_frozen()
+        count = math.comb(self.validation.points + len(names) - 2, len(names) - 1)
+        if count > MOST_SHARES:
+            raise ValueError(
+                f"validation.points {self.validation.points} means {count} settings of {len(names)} objectives; the "
+                f"limit is {MOST_SHARES}"
+            )
         self._check_sizes()
         return self
 

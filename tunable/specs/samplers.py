@@ -6,7 +6,6 @@ needs no values as its name.
 """
 
 from functools import lru_cache
-from itertools import combinations
 from math import comb, gcd
 from typing import Annotated, Any, Literal, Self
 
@@ -14,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from tunable.omega import MOST_SHARES, shares
 from tunable.specs.documents import is_list, is_mapping
 from tunable.specs.schema import MOST, Section
 
-MOST_POINTS = 10_000  # of an annealed grid
+_grid = lru_cache(maxsize=8)(shares)
 
 Draws = NDArray[np.float32]  # (n, p)
 
@@ -130,24 +130,15 @@ class Annealed(_Reaching):
     def check(self, num_objectives: int, steps: int) -> None:
         """Raise ValueError if the grid for `num_objectives` objectives has too many points, or never spreads wholly."""
         points = comb(self.divisions + num_objectives - 1, num_objectives - 1)
-        if points > MOST_POINTS:
+        if points > MOST_SHARES:
             raise ValueError(
                 f"an annealed grid of {self.divisions} divisions has {points} points for {num_objectives} objectives; "
-                f"the limit is {MOST_POINTS}"
+                f"the limit is {MOST_SHARES}"
             )
         if self.over > steps:
             raise ValueError(
                 f"an annealed grid that spreads over {self.over} steps never reaches the unit vectors in {steps} steps"
             )
-
-
-@lru_cache(maxsize=8)
-def _grid(divisions: int, p: int) -> NDArray[np.float64]:
-    """Every way to share `divisions` among p knobs, (points, p): p - 1 bars among so many stars."""
-    length = divisions + p - 1
-    bars = np.array(list(combinations(range(length), p - 1)), dtype=np.int64).reshape(comb(length, p - 1), p - 1)
-    edges = np.hstack([np.full((len(bars), 1), -1), bars, np.full((len(bars), 1), length)])
-    return (np.diff(edges, axis=1) - 1) / divisions
 
 
 def _stride(count: int) -> int:

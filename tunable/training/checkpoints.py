@@ -4,19 +4,22 @@
                                                 recipe, digests of the files that it names
                                                 (tunable.training.recipe_files), and who trained
 
+    DIR/checkpoints/best.safetensors            a copy of the one with the highest score of validation
+
 A run is a pure function of its recipe and those files, so an older checkpoint leads to the same result as a newer one:
 where the newest is damaged, the one before it is taken.
 """
 
 import logging
 import re
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tunable.errors import CheckFailed, CheckpointError, RecipeError, TunableError
-from tunable.files import sweep
+from tunable.files import atomic, sweep
 from tunable.parameters.specs import ParameterSpec
 from tunable.specs.recipe import Recipe, parse
 from tunable.training.recipe_files import RecipeFiles
@@ -25,6 +28,7 @@ from tunable.weights import storage
 
 # These may differ, for they change no step; `steps` where the schedule does not depend on it.
 FREE = ("steps", "checkpoint", "data.workers", "data.cache_gib")
+BEST = "best.safetensors"  # the checkpoint with the highest score of validation
 LARGEST = 1e8  # weight of a network: what has larger ones has diverged
 log = logging.getLogger(__name__)
 
@@ -91,6 +95,11 @@ class Checkpoints:
         """Drop all but the newest `keep` checkpoints."""
         for path in self.paths()[:-keep]:
             path.unlink()
+
+    def keep_best(self, step: int) -> None:
+        """Keep the checkpoint of a step as BEST, too, which is never dropped."""
+        with atomic(self.folder / BEST) as temporary:
+            shutil.copyfile(self.folder / f"step-{step:08d}.safetensors", temporary)
 
     def describe(self) -> str:
         """Say what there is to continue from, for a message."""

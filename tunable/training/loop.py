@@ -3,7 +3,7 @@
     DIR/recipe.yaml                     the resolved recipe
     DIR/inputs.json                     SHA-256 of every file that it names
     DIR/log.csv                         step, learning rate, loss, one column per objective, the discriminator's loss
-    DIR/validation.csv                  PSNR at the corners of omega, at every checkpoint
+    DIR/validation.csv                  PSNR over omega at every checkpoint, and the score by which one is the best
     DIR/events/                         TensorBoard
     DIR/checkpoints/                    weights, optimizer state and step (tunable.training.checkpoints)
     DIR/model.safetensors               the result; with `optimizer.average` the averages of the weights, and the last
@@ -14,6 +14,7 @@ state, so a resumed run is the same run, bit for bit on a CPU.
 """
 
 import logging
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -47,6 +48,7 @@ from tunable.weights.conversion import tunable_tensors
 from tunable.weights.vgg import LAYERS
 from tunable.weights.vgg import weights as vgg_weights
 
+SCORE = "score"  # the column of validation.csv by which the best checkpoint is chosen
 DIVERGED = 1e4  # a run ends at a loss this many times the first step's loss, or this many times 1 where it was less
 
 log = logging.getLogger(__name__)
@@ -211,7 +213,10 @@ def _loop(
 
     def check(at: int) -> None:
         with _averaged(model, trainer):
-            records.validation(at, validate(model, recipe, max_pixels=batches.max_pixels))
+            values = validate(model, recipe, max_pixels=batches.max_pixels)
+        if values and values[SCORE] > records.best():
+            checkpoints.keep_best(at)
+        records.validation(at, values)
 
     def due(at: int) -> bool:
         return at % recipe.checkpoint.every == 0 or at == recipe.steps
@@ -310,6 +315,13 @@ class _Log:
     def validated(self, step: int) -> bool:
         """Whether validation.csv has the row of a step."""
         return any(row.startswith(f"{step},") for row in _rows(self._out / "validation.csv"))
+
+    def best(self) -> float:
+        """The largest score in validation.csv; -inf where it holds none."""
+        header, *rows = _rows(self._out / "validation.csv") or [""]
+        if not header.endswith(f",{SCORE}"):  # of an earlier version
+            return -math.inf
+        return max((float(row.rpartition(",")[2]) for row in rows), default=-math.inf)
 
     def validation(self, step: int, values: dict[str, float]) -> None:
         if not values:
