@@ -1,5 +1,6 @@
 """This twin as a `Framework` and an `Opener` of tunable.backends.protocol: numpy in, numpy out."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -134,6 +135,15 @@ class Backend(Execution):
                 return tail(x, ms.Tensor(np.ascontiguousarray(omega)), *features).asnumpy()
 
         return at
+
+    @ops.alone()
+    def operators(self, network: Network, degraded: np.ndarray, omega: np.ndarray | None) -> Counter[str]:
+        """Return how often a forward pass starts each operator, by name; arguments as for `run`.
+
+        They are those of the compiled graph; what reshapes, makes or reads tuples, or reads parameters is left out.
+        """
+        inputs = [ms.Tensor(degraded)] if omega is None else [ms.Tensor(degraded), self._omega(omega)]
+        return exports.operators(network, *inputs)
 
     @ops.alone()
     def trace(self, network: Network, degraded: np.ndarray, omega: np.ndarray) -> dict[str, LayerCall]:

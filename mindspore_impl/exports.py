@@ -1,7 +1,9 @@
 """Networks as graphs for other runtimes (docs/design.md, "Exports"); form `shared` or `basis` says what omega is."""
 
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import mindspore as ms
 from mindspore import nn
@@ -15,6 +17,8 @@ from tunable.errors import BackendError, CheckpointError
 from tunable.exports.graphs import Graph, Node
 from tunable.exports.onnx_files import finish, require_onnx
 from tunable.weights.foreign import check_message
+
+_NO_OPERATORS = {"Constant", "Depend", "Load", "MakeTuple", "Reshape", "TupleGetItem", "UpdateState"}
 
 
 class _Exported(nn.Cell):
@@ -103,6 +107,21 @@ def export_mindir(
     Path(path).write_bytes(model.SerializeToString(deterministic=True))
 
 
+def operators(network: Network, *inputs: ms.Tensor) -> Counter[str]:
+    """Count the operators of the graph to which a network is compiled, by name.
+
+    What reshapes, makes or reads tuples, reads parameters, or keeps an order is left out.
+
+    Args:
+        network: a tunable or a plain network.
+        inputs: with which it is called.
+    """
+    with TemporaryDirectory() as folder, ops.running("graph"):
+        path = f"{folder}/network.mindir"
+        ms.export(network, *inputs, file_name=path, file_format="MINDIR")
+        return Counter(node.op for node in read_mindir(path).nodes if node.op not in _NO_OPERATORS)
+
+
 class ExportedNetwork:
     """A MINDIR file, called as the network that it was made from.
 
@@ -180,6 +199,7 @@ def _inputs(network: Network, form: str, size: tuple[int, int] | None) -> dict[s
 def _copied(network: Network, form: str) -> Network:
     """The same network in a form. Built once more: a deep copy would share what MindSpore compiled for it."""
     copy = network.rebuilt(network.num_objectives)
+    copy.mix = "layer"  # the same file on every device
     weights = dict(network.parameters_and_names())
     for name, value in copy.parameters_and_names():
         ops.assign(value, weights[name].asnumpy())

@@ -30,7 +30,7 @@ EXCEPTIONS = {
     "ops/kernels.py: affine()": "torch's phi is nn.Linear with autocast switched off",
     "ops/device.py: running()": "MindSpore's mode is one global switch",
     "ops/device.py: alone()": "MindSpore dies of two threads at once; of torch's calls each thread has its own",
-    "ops/compiling.py": "PyTorch's compiler, transformations and backward passes are asked by private names",
+    "ops/compiling.py": "PyTorch's compiler, transformations and operators are asked by private names",
     "ops/memory.py": "MindSpore keeps megabytes for every size of input; what torch keeps is bounded",
     "ops/attention.py: Softmax": "MindSpore's own is not exact enough on a CPU; torch has nn.Softmax",
     "networks/network.py: Network.__call__()": "a compiled MindSpore graph raises Python's own exceptions only",
@@ -50,6 +50,7 @@ EXCEPTIONS = {
     "backend.py: Backend.open()": "MINDIR is MindSpore's, and runs in MindSpore",
     "backend.py: Backend.graph()": "MINDIR is MindSpore's, and its schema comes with it",
     "exports.py: export_mindir()": "MINDIR is MindSpore's",
+    "exports.py: operators()": "a MindSpore graph is read as MINDIR; torch counts while it runs",
     "exports.py: read_mindir()": "MINDIR is MindSpore's, and its schema comes with it",
     "exports.py: ExportedNetwork": "MINDIR files are reloaded by MindSpore, ONNX files by onnxruntime",
 }

@@ -1,6 +1,7 @@
 """This twin as a `Framework` of tunable.backends.protocol: numpy in, numpy out."""
 
 import copy
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,6 +124,14 @@ class Backend(Execution):
                 return tail(x, self._tensor(omega), *features).cpu().numpy()
 
         return at
+
+    def operators(self, network: Network, degraded: np.ndarray, omega: np.ndarray | None) -> Counter[str]:
+        """Return how often a forward pass starts each operator, by name; arguments as for `run`.
+
+        They are counted where torch dispatches them, in eager mode; what only makes a view is left out.
+        """
+        with torch.no_grad():
+            return ops.operators_of(network, self._tensor(degraded), self._omega(omega))
 
     def trace(self, network: Network, degraded: np.ndarray, omega: np.ndarray) -> dict[str, LayerCall]:
         """Run a network and record every tunable layer by name, in calling order.

@@ -70,6 +70,7 @@ def export_onnx(
     """
     require_onnx()
     network = copy.deepcopy(network).cpu().eval()
+    network.mix = "layer"  # the same file on every device
     for module in network.modules():
         if isinstance(module, TunableConv):
             module.form = "shared" if form == "heads" else form

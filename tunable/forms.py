@@ -9,9 +9,15 @@ matmul   one batched matrix product (point-wise convolutions; linear layers know
 
 `shared` asked for with omega per sample, and `matmul` for a kernel larger than a point, mean `auto`.
 Ascend runs no grouped convolution but depth-wise ones, so `grouped` is `basis` there for all others.
+
+And where the kernels of a network are mixed: `layer`, every layer its own when it runs; `network`, those of all layers
+at once before the first of them runs, which starts fewer operators and copies the kernels once.
 """
 
 import math
+import os
+
+from tunable.errors import TunableError, nearest
 
 FORMS = ("auto", "shared", "grouped", "basis", "loop", "matmul")
 KINDS = ("dense", "depthwise", "pointwise")
@@ -25,6 +31,31 @@ _AUTO = {
     "gpu": {"dense": "grouped", "depthwise": "grouped", "pointwise": "matmul"},
     "ascend": {"dense": "basis", "depthwise": "grouped", "pointwise": "matmul"},
 }
+
+MIXING = ("auto", "network", "layer")
+
+
+def mixing_asked() -> str:
+    """Return where the environment variable TUNABLE_MIX wants kernels mixed, `auto` where it is not set.
+
+    Raises:
+        TunableError: for another value than MIXING.
+    """
+    asked = os.environ.get("TUNABLE_MIX") or "auto"
+    if asked not in MIXING:
+        raise TunableError(f"TUNABLE_MIX is {asked!r}{nearest(asked, MIXING)}; known: {', '.join(MIXING)}")
+    return asked
+
+
+def mixes_network(asked: str, device: str) -> bool:
+    """Return whether the kernels of all layers of a network are mixed at once.
+
+    Args:
+        asked: one of MIXING.
+        device: cpu, cuda, gpu, ascend.
+    """
+    # A CPU starts operators in no time; where kernels outweigh pixels, as in a U-Net, the copy costs more than it saves
+    return device != "cpu" if asked == "auto" else asked == "network"
 
 
 def kind_of(kernel: tuple[int, ...], groups: int, padding: tuple[int, ...]) -> str:

@@ -89,15 +89,15 @@ class TunableConv(TunableKernel):
 
         omega is (p,), (N, p), or a map (N, p, *size') whose pixels are the output's.
         """
-        alpha = self.alpha(omega)
-        form = "basis" if alpha.ndim > 2 else self.form
-        if self.differences == "full":
-            return self._run(x, alpha, self.weight, self.bias, form)
-        form = ops.form_of(x, form, alpha.ndim > 1, self.geometry, self.differences)
-        if form == "basis":
-            return self._beside(x, alpha)
-        kernel, bias = self.mixed(alpha)
-        return self._run(x, None, kernel, bias, form)
+        alpha, weight, bias = self.at(omega)
+        if alpha is None or self.differences == "full":
+            return self._run(x, alpha, weight, bias, self.form if alpha is None or alpha.ndim < 3 else "basis")
+        return self._beside(x, alpha, bias)
+
+    def beside(self, omega: ms.Tensor) -> bool:
+        """Return whether the layer runs its kernels beside each other at omega, and mixes none."""
+        form = "basis" if omega.ndim > 2 else self.form
+        return ops.form_of(omega, form, omega.ndim > 1, self.geometry, self.differences) == "basis"
 
     def _run(
         self, x: ms.Tensor, alpha: ms.Tensor | None, weight: ms.Tensor, bias: ms.Tensor | None, form: str

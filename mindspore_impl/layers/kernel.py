@@ -6,7 +6,7 @@ import mindspore as ms
 from mindspore import ops as _ops
 
 from mindspore_impl import ops
-from mindspore_impl.layers.tunable import Tunable
+from mindspore_impl.layers.tunable import Kernels, Tunable
 from tunable.errors import TunableError
 from tunable.specs.formulations import FACTORS, Formulation
 
@@ -28,7 +28,6 @@ class TunableKernel(Tunable):
 
     def __init__(self, num_objectives: int, formulation: Formulation) -> None:
         super().__init__(num_objectives, formulation)
-        self.differences = formulation.differences
         self.rank = 0
         self.down = self.up = self.gain = None
 
@@ -50,13 +49,30 @@ class TunableKernel(Tunable):
 
     def mixed(self, alpha: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor | None]:
         """Return kernel and bias at alpha (k,), or those of every sample at alpha (N, k); without a bias None."""
+        return self.kernel(alpha), None if self.bias is None else ops.aggregate(alpha, self.bias)
+
+    def kernel(self, alpha: ms.Tensor) -> ms.Tensor:
+        """Return the kernel at alpha (k,), or those of every sample at alpha (N, k)."""
         if self.gain is not None:
-            kernel = ops.with_scale(alpha, self.weight, self.gain, self.groups, self.transposed)
-        elif self.up is not None and self.down is not None:
-            kernel = ops.with_low_rank(alpha, self.weight, self.up, self.down, self.groups, self.transposed)
-        else:
-            kernel = ops.aggregate(alpha, self.weight)
-        return kernel, None if self.bias is None else ops.aggregate(alpha, self.bias)
+            return ops.with_scale(alpha, self.weight, self.gain, self.groups, self.transposed)
+        if self.up is not None and self.down is not None:
+            return ops.with_low_rank(alpha, self.weight, self.up, self.down, self.groups, self.transposed)
+        return ops.aggregate(alpha, self.weight)
+
+    def _unmixed(self, omega: ms.Tensor) -> Kernels:
+        alpha = self.alpha(omega)
+        if self.differences == "full":
+            return alpha, self.weight, self.bias
+        if not self.beside(omega):
+            kernel, bias = self.mixed(alpha)
+            return None, kernel, bias
+        return alpha, self.weight, self._bias_at(alpha)
+
+    def _bias_at(self, alpha: ms.Tensor) -> ms.Tensor | None:
+        """The bias of every sample (N, out) or pixel (N, out, *size)."""
+        if self.bias is None:
+            return None
+        return ops.aggregate(alpha, self.bias) if alpha.ndim == 2 else ops.at_outputs(alpha, self.bias, alpha.ndim - 2)
 
     def _run(
         self, x: ms.Tensor, alpha: ms.Tensor | None, weight: ms.Tensor, bias: ms.Tensor | None, form: str
@@ -64,8 +80,11 @@ class TunableKernel(Tunable):
         """The layer with other kernels than its own; `ops.conv` says what they are."""
         raise TunableError(f"{type(self).__name__} does not say what it computes")
 
-    def _beside(self, x: ms.Tensor, alpha: ms.Tensor) -> ms.Tensor:
-        """Every sample or pixel at its own alpha: differences computed beside the base kernel, not added to it."""
+    def _beside(self, x: ms.Tensor, alpha: ms.Tensor, bias: ms.Tensor | None) -> ms.Tensor:
+        """Every sample or pixel at its own alpha: differences computed beside the base kernel, not added to it.
+
+        bias is that of every sample or pixel.
+        """
         base = self.weight[0]
         if self.up is not None and self.down is not None:
             factors = ops.stacked(self.down, self.groups, self.transposed)
@@ -80,7 +99,7 @@ class TunableKernel(Tunable):
             y = self._run(x, None, base, None, "shared")
         if self.gain is not None:
             y = ops.with_scaled_outputs(y, alpha, self.gain)
-        return ops.with_bias(y, alpha, self.bias)
+        return y if bias is None else ops.with_bias(y, bias)
 
     def roles(self) -> dict[str, tuple[str, int]]:
         """Return the (role, fan_in) of the layer's parameters by local name, as ParameterSpec explains them."""

@@ -55,20 +55,20 @@ class TunableLinear(TunableKernel):
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor) -> ms.Tensor:
         """Multiply x (N, ..., in) by the matrix of omega (p,), (N, p), or a map (N, p, ...); returns (N, ..., out)."""
-        alpha = self.alpha(omega)
-        if alpha.ndim > 2:
-            return self._per_pixel(x, alpha)
-        if self.differences == "full":
-            return ops.linear(x, alpha, self.weight, self.bias)
-        kernel, bias = self.mixed(alpha)
-        return ops.linear(x, None, kernel, bias)
+        if not isinstance(omega, tuple) and omega.ndim > 2:
+            return self._per_pixel(x, self.alpha(omega))
+        return ops.linear(x, *self.at(omega))
 
     def _per_pixel(self, x: ms.Tensor, alpha: ms.Tensor) -> ms.Tensor:
         """Every pixel at its own alpha (N, k, ...), by a convolution of a row of pixels."""
         row = x.reshape(x.shape[0], -1, self.in_features).swapaxes(1, 2)
         alpha = alpha.reshape(*alpha.shape[:2], -1)
         full = self.differences == "full"
-        y = self._run(row, alpha, self.weight, self.bias, "basis") if full else self._beside(row, alpha)
+        y = (
+            self._run(row, alpha, self.weight, self.bias, "basis")
+            if full
+            else self._beside(row, alpha, self._bias_at(alpha))
+        )
         return y.swapaxes(1, 2).reshape(*x.shape[:-1], self.out_features)
 
     def _run(

@@ -1,14 +1,20 @@
 """omega as a map (N, p, H, W), every pixel its own setting, at the scales that a network has inside.
 
-A layer takes a map of its output's pixels. What is no map (None, (p,), (N, p)) is passed on as it is.
+A layer takes a map of its output's pixels. What is no map (None, (p,), (N, p), what `layers.mixing` has mixed) is
+passed on as it is.
 """
 
-import mindspore as ms
+from typing import Any
 
 from mindspore_impl import ops
 
 
-def at_scale(omega: ms.Tensor | None, factor: int, multiple: int = 1) -> ms.Tensor | None:
+def is_map(omega: Any) -> bool:
+    """Return whether omega is a map."""
+    return omega is not None and not isinstance(omega, tuple) and omega.ndim > 2
+
+
+def at_scale(omega: Any, factor: int, multiple: int = 1) -> Any:
     """Return the map for a layer whose pixels are factor x factor of the picture's: the means of these cells.
 
     Args:
@@ -20,17 +26,17 @@ def at_scale(omega: ms.Tensor | None, factor: int, multiple: int = 1) -> ms.Tens
     Returns:
         (N, p, H' / factor, W' / factor), H' and W' the next multiples.
     """
-    if omega is None or omega.ndim < 3:
+    if not is_map(omega):
         return omega
     omega = ops.pad_to_multiple(omega, multiple, "replicate")
     return omega if factor == 1 else ops.mean_pool(omega, factor)
 
 
-def enlarged(omega: ms.Tensor | None, factor: int) -> ms.Tensor | None:
+def enlarged(omega: Any, factor: int) -> Any:
     """Return the map for a layer whose pixels are a factor finer than those of omega (N, p, H, W): each repeated."""
-    return omega if omega is None or omega.ndim < 3 or factor == 1 else ops.nearest(omega, factor)
+    return omega if not is_map(omega) or factor == 1 else ops.nearest(omega, factor)
 
 
-def pooled(omega: ms.Tensor | None) -> ms.Tensor | None:
+def pooled(omega: Any) -> Any:
     """Return omega for a layer of what the whole picture's pixels have been averaged to: the map's mean, (N, p)."""
-    return omega if omega is None or omega.ndim < 3 else omega.mean((2, 3))
+    return omega if not is_map(omega) else omega.mean((2, 3))

@@ -117,13 +117,14 @@ class TunableNorm(Tunable):
 
         omega is (p,), (N, p), or a map (N, p, *size) whose pixels are those of x.
         """
-        alpha, y = self.alpha(omega), ops.normalise(x, self.kind, self.eps)
-        if alpha.ndim > 2:
-            weight, bias = ops.at_outputs(alpha, self.weight, x.ndim - 2), ops.at_outputs(alpha, self.bias, x.ndim - 2)
+        (alpha, weight, bias), y = self.at(omega), ops.normalise(x, self.kind, self.eps)
+        if alpha is not None and alpha.ndim > 2:
+            weight, bias = ops.at_outputs(alpha, weight, x.ndim - 2), ops.at_outputs(alpha, bias, x.ndim - 2)
             if self.kind == "layer_norm":
                 weight, bias = ops.channels_last(weight), ops.channels_last(bias)
             return y * weight + bias
-        weight, bias = ops.aggregate(alpha, self.weight), ops.aggregate(alpha, self.bias)
+        if alpha is not None:
+            weight, bias = ops.aggregate(alpha, weight), ops.aggregate(alpha, bias)
         return ops.scale_and_shift(y, weight, bias, self.kind)
 
     def pixels(self, x: ms.Tensor) -> tuple[int, ...]:

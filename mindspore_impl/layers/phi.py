@@ -1,5 +1,7 @@
 """phi, the per-layer map from omega to the aggregation weights alpha (Eq. 6)."""
 
+from collections.abc import Sequence
+
 import mindspore as ms
 import numpy as np
 from mindspore import nn
@@ -68,3 +70,33 @@ def make_phi(formulation: Formulation, num_objectives: int) -> nn.Cell:
             _Dense(p, 4 * p, has_bias=True), nn.ReLU(), _Dense(4 * p, p, has_bias=True), ops.Softmax()
         )
     return Phi(formulation, p)
+
+
+def linear_layers(phi: nn.Cell) -> tuple[nn.Cell, ...]:
+    """Return the linear layers of which a phi consists: one for `affine`, two for `se`, none for the others."""
+    if isinstance(phi, nn.Dense):
+        return (phi,)
+    return (phi[0], phi[2]) if isinstance(phi, nn.SequentialCell) else ()
+
+
+def alphas_of(stages: Sequence[Sequence[nn.Cell]], omega: ms.Tensor) -> ms.Tensor:
+    """Evaluate the phi of many layers at once.
+
+    Args:
+        stages: the `linear_layers` of G layers: of all the first, and with `se` of all the second.
+        omega: (p,) or (N, p).
+
+    Returns:
+        alpha of every layer, (G, k) or (G, N, k).
+    """
+    alphas = _affine(stages[0], _ops.expand_dims(omega, 0))
+    return alphas if len(stages) == 1 else ops.softmax(_affine(stages[1], _ops.relu(alphas)))
+
+
+def _affine(layers: Sequence[nn.Cell], x: ms.Tensor) -> ms.Tensor:
+    """Each of G linear layers on its x, (G, in) or (G, N, in), or all on the same, (1, in) or (1, N, in)."""
+    weight = ops.stack([layer.weight for layer in layers])
+    bias = ops.stack([layer.bias for layer in layers])
+    if x.ndim == 3:
+        weight, bias = _ops.expand_dims(weight, 1), _ops.expand_dims(bias, 1)
+    return ops.affine(x, weight, bias)

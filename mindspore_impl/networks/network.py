@@ -9,8 +9,10 @@ from mindspore import nn
 from mindspore_impl import ops
 from mindspore_impl.layers import Composite, Norm, Tunable
 from mindspore_impl.layers.kernel import TunableKernel
+from mindspore_impl.layers.mixing import Mixing
 from mindspore_impl.networks.prepared import Prepared, Tail, Trunk
 from tunable.errors import OmegaError, TunableError
+from tunable.forms import mixing_asked
 from tunable.omega import check_tensor
 from tunable.parameters.layouts import tunable_layers
 from tunable.parameters.specs import ParameterSpec
@@ -31,6 +33,7 @@ class Network(Composite):
     Attributes:
         stages: for each stage the names of its layers, or of the parts that hold them.
         trunk_stages: how many stages come before the first that has a tunable layer; all when plain.
+        mix: where kernels are mixed, one of tunable.forms.MIXING; the environment variable TUNABLE_MIX sets it.
     """
 
     specification: type[NetworkBase]
@@ -57,6 +60,8 @@ class Network(Composite):
         fault = rank_fault(spec.rank, ranks)
         if fault:
             raise TunableError(f"{type(self).__name__}: {fault}")
+        self.mix = mixing_asked()
+        self._mixing = Mixing(layer for _, layer in self.cells_and_names() if isinstance(layer, Tunable))
 
     def __call__(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
         """Raise OmegaError where omega and the network's form do not agree, in either mode."""
@@ -91,6 +96,16 @@ class Network(Composite):
     def pixels(self, x: ms.Tensor) -> tuple[int, ...]:
         """Return the size of the maps that the network takes for pictures x, theirs; () where it takes none."""
         return () if self.specification.without_maps else tuple(x.shape[2:])
+
+    def mixed_at(self, omega: ms.Tensor | None) -> Any:
+        """Return what the layers take in omega's place: all their kernels, where they are mixed at once, else omega.
+
+        Args:
+            omega: (p,), (N, p), or a map, which every layer mixes for itself; None when plain.
+        """
+        if omega is None or omega.ndim > 2 or not ops.mixes_network(omega, self.mix):
+            return omega
+        return self._mixing.at(omega)
 
     def _keep_tunable(self, chosen: frozenset[str]) -> None:
         """Put ordinary layers in place of all tunable ones but the chosen."""
@@ -158,8 +173,9 @@ class Network(Composite):
 
     def finish(self, x: ms.Tensor, features: tuple[ms.Tensor, ...], omega: ms.Tensor | None) -> ms.Tensor:
         """Return the output (N, 3, upscale H, upscale W) of x at omega, from the features that `trunk_of` returned."""
+        settings = self.mixed_at(omega)
         for place in range(self.trunk_stages, len(self.stages)):
-            features = self.stage(place, features, omega)
+            features = self.stage(place, features, settings)
         return self.end(x, features)
 
     def begin(self, x: ms.Tensor) -> tuple[ms.Tensor, ...]:
@@ -176,8 +192,8 @@ class Network(Composite):
         Args:
             place: its index in `stages`.
             features: what the stage before returned: all that later stages want, the last of them the main path's.
-            omega: (p,), (N, p) or a map (N, p, H, W), already checked; None when plain, or where the stage has no
-                tunable layer.
+            omega: (p,), (N, p), a map (N, p, H, W), or what `mixed_at` makes of it, already checked; None when plain,
+                or where the stage has no tunable layer.
 
         Returns:
             The features behind the stage.

@@ -65,9 +65,11 @@ def conv(
             if bias is not None:  # before the samples part: for channels there is the fast bias
                 y = _add_bias(y, _mixed(alpha, bias).reshape(-1))
             return y.reshape((x.shape[0], -1) + y.shape[2:])
+    if bias is None:
+        return y
     if alpha is not None and alpha.ndim > 2:
-        return with_bias(y, alpha, bias)
-    return y if bias is None else _add_bias(y, _mixed(alpha, bias))
+        return with_bias(y, at_outputs(alpha, bias, x.ndim - 2))
+    return _add_bias(y, _mixed(alpha, bias))
 
 
 def conv_transpose(
@@ -302,9 +304,9 @@ def with_scaled_outputs(y: ms.Tensor, alpha: ms.Tensor, gain: ms.Tensor) -> ms.T
     return y * cast_like(1 + at_outputs(alpha[:, 1:], gain, y.ndim - 2), y)
 
 
-def with_bias(y: ms.Tensor, alpha: ms.Tensor, bias: ms.Tensor | None) -> ms.Tensor:
-    """Add the bias of each sample or pixel: y (N, out, *size), alpha (N, k) or (N, k, *size), bias (k, out) or None."""
-    return y if bias is None else y + cast_like(at_outputs(alpha, bias, y.ndim - 2), y)
+def with_bias(y: ms.Tensor, bias: ms.Tensor) -> ms.Tensor:
+    """Add the bias of each sample or pixel: y (N, out, *size), bias (N, out), (N, out, 1, ...) or (N, out, *size)."""
+    return y + cast_like(_spread(bias, y.ndim - 2), y)
 
 
 def at_outputs(alpha: ms.Tensor, tensor: ms.Tensor, dims: int) -> ms.Tensor:

@@ -223,8 +223,8 @@ DIFFERENCES_FAULTS = {
     "beside: one omega for all": given("ops:with_low_rank_outputs", alpha=of_the_first_sample),
     "beside: base kernel dropped": given("ops:with_low_rank_outputs", y=lambda a: a.y * 0),
     "beside: groups mixed": given("ops:with_low_rank_outputs", features=lambda a: rolled(a.features, 1)),
-    "beside: bias not mixed": given("ops:with_bias", bias=lambda a: of_first_kernel(a.bias)),
-    "beside: bias dropped": given("ops:with_bias", bias=lambda a: None),
+    "beside: bias of the first sample": given("ops:with_bias", bias=lambda a: of_first_kernel(a.bias)),
+    "beside: bias dropped": given("ops:with_bias", bias=lambda a: a.bias * 0),
     "scale without its one": edited("ops:scales", ("return 1 + aggregate", "return aggregate")),
     "scale of the next channel": returned("ops:scales", lambda y, a: rolled(y, -1)),
     "scale of input channels": each(

@@ -49,6 +49,7 @@ class TunableParameter(Tunable):
         self.shape = tuple(shape)
         self.value = value
         self.weight = nn.Parameter(torch.empty(self.num_kernels, *self.shape))
+        self.bias = None
         self.start(seed)
 
     def forward(self, omega: torch.Tensor) -> torch.Tensor:
@@ -57,10 +58,10 @@ class TunableParameter(Tunable):
         Where it has one number per channel, its shape (C,) or (C, 1, 1), omega may be a map (N, p, H, W), and the value
         is (N, C, H, W).
         """
-        alpha = self.alpha(omega)
-        if alpha.ndim > 2:
-            return ops.at_outputs(alpha, self.weight.reshape(self.num_kernels, -1), alpha.ndim - 2)
-        return ops.aggregate(alpha, self.weight)
+        alpha, value, _ = self.at(omega)
+        if alpha is not None and alpha.ndim > 2:
+            return ops.at_outputs(alpha, value.reshape(self.num_kernels, -1), alpha.ndim - 2)
+        return value if alpha is None else ops.aggregate(alpha, value)
 
     def roles(self) -> dict[str, tuple[str, int]]:
         """Return the (role, fan_in) of the layer's parameters by local name, as ParameterSpec explains them."""
@@ -70,7 +71,8 @@ class TunableParameter(Tunable):
         omega: Any = dict(zip(self.inputs, inputs, strict=False)).get("omega", keywords.get("omega"))
         per_channel = max(self.shape[1:], default=1) == 1
         size = omega.shape[2:] if per_channel and getattr(omega, "ndim", 0) == 4 else None
-        check_tensor(omega, self.num_objectives, size=size)
+        if not isinstance(omega, tuple):
+            check_tensor(omega, self.num_objectives, size=size)
 
     def fold(self, omega: torch.Tensor) -> nn.Parameter:
         """Return the ordinary parameter that equals this one at omega (p,); OmegaError for another shape."""

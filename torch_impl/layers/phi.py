@@ -1,8 +1,11 @@
 """phi, the per-layer map from omega to the aggregation weights alpha (Eq. 6)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
+from torch_impl import ops
 from tunable.specs.formulations import Formulation, pairs
 
 
@@ -55,3 +58,33 @@ def make_phi(formulation: Formulation, num_objectives: int) -> nn.Module:
     if formulation.phi == "se":
         return nn.Sequential(nn.Linear(p, 4 * p), nn.ReLU(), nn.Linear(4 * p, p), nn.Softmax(-1))
     return Phi(formulation, p)
+
+
+def linear_layers(phi: nn.Module) -> tuple[nn.Module, ...]:
+    """Return the linear layers of which a phi consists: one for `affine`, two for `se`, none for the others."""
+    if isinstance(phi, nn.Linear):
+        return (phi,)
+    return (phi[0], phi[2]) if isinstance(phi, nn.Sequential) else ()
+
+
+def alphas_of(stages: Sequence[Sequence[nn.Module]], omega: torch.Tensor) -> torch.Tensor:
+    """Evaluate the phi of many layers at once.
+
+    Args:
+        stages: the `linear_layers` of G layers: of all the first, and with `se` of all the second.
+        omega: (p,) or (N, p).
+
+    Returns:
+        alpha of every layer, (G, k) or (G, N, k).
+    """
+    alphas = _affine(stages[0], omega.expand(len(stages[0]), *omega.shape))
+    return alphas if len(stages) == 1 else torch.softmax(_affine(stages[1], torch.relu(alphas)), -1)
+
+
+def _affine(layers: Sequence[nn.Module], x: torch.Tensor) -> torch.Tensor:
+    """Each of G linear layers on its x, (G, in) or (G, N, in)."""
+    with ops.no_autocast(x):
+        weight = ops.stack([layer.get_parameter("weight") for layer in layers])
+        bias = ops.stack([layer.get_parameter("bias") for layer in layers])[:, None]
+        y = torch.baddbmm(bias, x.reshape(len(layers), -1, x.shape[-1]), weight.mT)
+    return y.reshape(*x.shape[:-1], -1)

@@ -1,7 +1,7 @@
 """What every tunable layer shares: phi, the number of kernels, its parameter specs, its start."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -17,13 +17,17 @@ from tunable.specs.formulations import Formulation
 
 _Ordinary = TypeVar("_Ordinary", bound=nn.Module)
 
+Kernels = tuple[Any, Any, Any]  # alpha or None, weight, bias or None, as `Tunable.at` returns them
+Mixed = tuple[Any, ...]  # what layers.mixing has mixed for all layers of a network; omega is the last
+
 
 class Tunable(nn.Module):
     """Base of the tunable layers, whose kernels are stacked on the first axis and aggregated by phi(omega) (Eqs. 3, 6).
 
     Attributes:
         kind: the layer's name in the oracle.
-        inputs: what a call takes, by name and in order.
+        inputs: what a call takes, by name and in order. In the place of omega it also takes what `layers.mixing` has
+            mixed for all layers of a network.
     """
 
     kind = ""
@@ -42,6 +46,7 @@ class Tunable(nn.Module):
             raise TunableError(misfit)
         self.num_objectives = num_objectives
         self.formulation = formulation
+        self.differences = formulation.differences
         self.phi = make_phi(formulation, num_objectives)
         self.num_kernels = formulation.num_kernels(num_objectives)
 
@@ -76,6 +81,29 @@ class Tunable(nn.Module):
         """
         with ops.no_autocast(omega):
             return self.phi(omega) if omega.ndim < 3 else ops.channels_first(self.phi(ops.channels_last(omega)))
+
+    def at(self, omega: Any) -> Kernels:
+        """Return what the layer computes with: alpha, weight and bias.
+
+        Where alpha is not None the weights still stand one behind the other, to be mixed by it. Else weight and bias
+        are those at omega, or of every sample. The bias of differences of low rank or scale always is.
+
+        Args:
+            omega: (p,), (N, p), a map, or what a network has mixed.
+        """
+        if isinstance(omega, tuple):
+            parts, omega = omega
+            if self in parts:
+                return parts[self]
+        return self._unmixed(omega)
+
+    def _unmixed(self, omega: torch.Tensor) -> Kernels:
+        """What `at` returns where no network has mixed."""
+        return self.alpha(omega), self.weight, self.bias
+
+    def beside(self, omega: torch.Tensor) -> bool:
+        """Return whether the layer runs its kernels beside each other at omega, and mixes none."""
+        return False
 
     def roles(self) -> dict[str, tuple[str, int]]:
         """Return the (role, fan_in) of the layer's own parameters by local name, as ParameterSpec explains them.
@@ -161,5 +189,7 @@ class Tunable(nn.Module):
     def _check(self, *inputs, **keywords) -> None:
         named = dict(zip(self.inputs, inputs, strict=False)) | keywords
         omega, x = named.get("omega"), named.get("x")
+        if isinstance(omega, tuple):
+            return  # the network has checked it
         size = self.pixels(x) if x is not None and getattr(omega, "ndim", 0) > 2 else None
         check_tensor(omega, self.num_objectives, None if x is None else len(x), size=size)

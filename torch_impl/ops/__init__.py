@@ -5,7 +5,13 @@ from torch_impl.ops import startup  # noqa: F401  before all else: it prepares t
 # isort: split
 
 from torch_impl.ops.attention import bmm, from_windows, relative_bias, roll, shift_mask, softmax, split, to_windows
-from torch_impl.ops.compiling import compile_every_shape, is_backward, is_transformed, never_a_graph_of_its_own
+from torch_impl.ops.compiling import (
+    compile_every_shape,
+    is_backward,
+    is_transformed,
+    never_a_graph_of_its_own,
+    operators_of,
+)
 from torch_impl.ops.convolution import (
     at_outputs,
     conv,
@@ -20,12 +26,18 @@ from torch_impl.ops.convolution import (
 from torch_impl.ops.device import device_of, facts, full_precision
 from torch_impl.ops.kernels import (
     aggregate,
+    aggregate_all,
+    aggregate_each,
     displaced,
     low_rank,
+    mixes_network,
     no_autocast,
+    stack,
     stacked,
     with_low_rank,
+    with_low_rank_each,
     with_scale,
+    with_scale_each,
 )
 from torch_impl.ops.norms import global_mean, normalise, per_sample_mean, scale_and_shift
 from torch_impl.ops.ordinary import ORDINARY, ordinary_conv
@@ -53,6 +65,8 @@ from torch_impl.ops.pixels import (
 __all__ = [
     "ORDINARY",
     "aggregate",
+    "aggregate_all",
+    "aggregate_each",
     "at_outputs",
     "bmm",
     "channels_first",
@@ -81,11 +95,13 @@ __all__ = [
     "max_pool_x2",
     "mean_pool",
     "mix_colours",
+    "mixes_network",
     "nearest",
     "never_a_graph_of_its_own",
     "no_autocast",
     "normalise",
     "ordinary_conv",
+    "operators_of",
     "pad",
     "per_sample_mean",
     "pixel_shuffle",
@@ -101,11 +117,14 @@ __all__ = [
     "softplus",
     "spectrum",
     "split",
+    "stack",
     "stacked",
     "to_windows",
     "with_bias",
     "with_low_rank",
+    "with_low_rank_each",
     "with_low_rank_outputs",
     "with_scale",
+    "with_scale_each",
     "with_scaled_outputs",
 ]

@@ -1,9 +1,11 @@
-"""What PyTorch says of its compiler, its transformations and its backward passes by private names only."""
+"""What PyTorch says of its compiler, transformations, backward passes and operators by private names only."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -34,3 +36,25 @@ def is_backward() -> bool:
 def compile_every_shape() -> None:
     """Let torch.compile compile a function as often as it meets another shape: beyond eight it would run eagerly."""
     torch._dynamo.config.recompile_limit = 10_000
+
+
+def operators_of(function: Callable[..., Any], *inputs: Any) -> Counter[str]:
+    """Run a function and count the operators that it starts, by name; those that only make views are left out.
+
+    An operator makes views where its schema says that its output is an alias of an input that it does not write to.
+    """
+    counting = _Counting()
+    with counting:
+        function(*inputs)
+    return counting.started
+
+
+class _Counting(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not func.is_view:
+            self.started[str(func)] += 1
+        return func(*args, **(kwargs or {}))

@@ -138,7 +138,8 @@ def _basis(
     """All k kernels, their outputs ordered (group, kernel, out / group) so that the groups stay; then the sum."""
     y = run(x, kernels, **options)
     mix = _spread(alpha, y.ndim - 2)[:, None, :, None]
-    return with_bias((y.unflatten(1, (groups, k, -1)) * mix).sum(2).flatten(1, 2), alpha, bias)
+    y = (y.unflatten(1, (groups, k, -1)) * mix).sum(2).flatten(1, 2)
+    return y if bias is None else with_bias(y, at_outputs(alpha, bias, y.ndim - 2))
 
 
 def _pointwise(
@@ -197,9 +198,9 @@ def with_scaled_outputs(y: torch.Tensor, alpha: torch.Tensor, gain: torch.Tensor
     return y * (1 + at_outputs(alpha[:, 1:], gain, y.ndim - 2))
 
 
-def with_bias(y: torch.Tensor, alpha: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """Add the bias of each sample or pixel: y (N, out, *size), alpha (N, k) or (N, k, *size), bias (k, out) or None."""
-    return y if bias is None else y + at_outputs(alpha, bias, y.ndim - 2)
+def with_bias(y: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Add the bias of each sample or pixel: y (N, out, *size), bias (N, out), (N, out, 1, ...) or (N, out, *size)."""
+    return y + _spread(bias, y.ndim - 2)
 
 
 def at_outputs(alpha: torch.Tensor, tensor: torch.Tensor, dims: int) -> torch.Tensor:

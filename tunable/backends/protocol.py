@@ -7,6 +7,7 @@ honours its protocols as a whole: no method is there only to refuse. Networks ar
 neutral package passes on without looking into them; everything else is numpy.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -269,6 +270,13 @@ class Framework(Runtime, Protocol):
 
     def assign(self, network: Any, tensors: Tensors) -> None:
         """Set every parameter from tensors with the names and shapes that `specs` says."""
+        ...
+
+    def operators(self, network: Any, degraded: Array, omega: Array | None) -> Counter[str]:
+        """Return how often a forward pass starts each operator, by name; arguments as for `run`.
+
+        What computes nothing is left out: views, reshapes, tuples.
+        """
         ...
 
     def trace(self, network: Any, degraded: Array, omega: Array) -> dict[str, LayerCall]:

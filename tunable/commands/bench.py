@@ -1,4 +1,4 @@
-"""`tunable bench layers|networks|training`: what being tunable costs, as ratios measured side by side.
+"""`tunable bench layers|networks|training|operators`: what being tunable costs, as ratios measured side by side.
 
 Each framework is timed in a process of its own (an environment switch of one would slow the other), the
 frameworks taking turns, so that the ratio between them is measured side by side too.
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tunable.backends.registry import get_framework, requested
-from tunable.benchmark import layer_timing, network_timing
+from tunable.benchmark import layer_timing, network_timing, operators
 from tunable.commands.shared import add_json, at_least, print_json
 from tunable.errors import CheckFailed, TunableError
 from tunable.files import write_text
@@ -28,15 +28,20 @@ from tunable.training.interrupts import run_child
 SIZE = (1, 3, 256, 256)
 
 
-EXAMPLES = ("tunable bench networks", "tunable bench layers --quick --backends torch --out layers.csv")
+EXAMPLES = (
+    "tunable bench networks",
+    "tunable bench layers --quick --backends torch --out layers.csv",
+    "tunable bench operators",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments and options of `tunable bench`."""
     parser.add_argument(
         "what",
-        choices=("layers", "networks", "training"),
-        help="What to time: single layers in every form, forward passes of a network, or training steps.",
+        choices=("layers", "networks", "training", "operators"),
+        help="What to time: single layers in every form, forward passes of a network, or training steps; operators "
+        "counts what a forward pass starts instead.",
     )
     parser.add_argument(
         "--backends",
@@ -91,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     names = [part.strip() for part in args.backends.split(",")] if args.backends else requested()
     if not names:
         raise TunableError("no framework is installed: pip install tunable-convolutions[torch,mindspore]")
-    return (_layers if args.what == "layers" else _networks)(args, names)
+    return {"layers": _layers, "operators": _operators}.get(args.what, _networks)(args, names)
 
 
 def _networks(args: argparse.Namespace, names: Sequence[str]) -> int:
@@ -102,6 +107,18 @@ def _networks(args: argparse.Namespace, names: Sequence[str]) -> int:
     if args.out:
         _write(args.out, times)
     rows = compare(times)
+    if args.json:
+        print_json(rows)
+    else:
+        _print(rows)
+    return 0
+
+
+def _operators(args: argparse.Namespace, names: Sequence[str]) -> int:
+    args.turns = 1
+    rows = [{"backend": name, **row} for name, turn in _turns(args, names) for row in turn]
+    if args.out:
+        write_text(args.out, tables.to_csv(rows))
     if args.json:
         print_json(rows)
     else:
@@ -136,6 +153,8 @@ def _measure(args: argparse.Namespace) -> network_timing.Times | list[dict]:
     if args.what == "layers":
         chosen = layer_timing.QUICK if args.quick else layer_timing.LAYERS
         return list(layer_timing.measure(backend, chosen, args.rounds))
+    if args.what == "operators":
+        return operators.count(backend, ResNetSpec())
     if args.what == "networks":
         return network_timing.networks(backend, ResNetSpec(), SIZE, args.rounds)
     recipe = load_recipe(args.recipe or Path(__file__).parent.parent / "demo.yaml", args.set)
@@ -177,7 +196,7 @@ def _print(rows: list[dict]) -> None:
     print("|---" * len(columns) + "|")
     for row in rows:
         values = [row.get(key, "") for key in columns]
-        print("| " + " | ".join(f"{value:.3f}" if isinstance(value, float) else value for value in values) + " |")
+        print("| " + " | ".join(f"{value:.3f}" if isinstance(value, float) else str(value) for value in values) + " |")
 
 
 def _write(path: str, times: dict[str, network_timing.Times]) -> None:
