@@ -60,7 +60,7 @@ NORM_FAULTS = {
     "scale of the next sample": given(SCALE, weight=lambda a: of_next_sample(a.weight)),
     "channels in reverse order": given(SCALE, weight=lambda a: reversed_along(a.weight, -1)),
     "scale not tunable": edited(
-        "layers.norm:TunableNorm.forward", ("ops.aggregate(alpha, self.weight)", "self.weight[0]")
+        "layers.norm:TunableNorm.forward", ("ops.aggregate(alpha, weight), ops", "weight[0], ops")
     ),
     "eps forgotten when folded": but("layers.norm:TunableNorm.fold", eps=lambda a: 1e-5),
 }

@@ -70,7 +70,9 @@ def _with(folded, name, value, twin):
 NETWORK_FAULTS = {
     "long skip dropped": edited(RESNET, ("y + features[1]", "y")),
     "long skip of the picture behind it": edited(
-        RESNET, ("y + features[1]", "y"), ("call(self.tail, y, omega)", "call(self.tail, y, omega) + x")
+        RESNET,
+        ("y + features[1]", "y"),
+        ("call(self.tail, y, enlarged(omega, self.upscale))", "call(self.tail, y, enlarged(omega, self.upscale)) + x"),
     ),
     "blocks skipped": returned(RESNET, lambda y, a: a.features if 0 < a.place < len(a.self.body) else y),
     "blocks in reverse order": but(RESNET, body=lambda a: list(a.self.body)[::-1]),
