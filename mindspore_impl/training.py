@@ -3,6 +3,8 @@
 The loop around it is tunable.training.loop's.
 """
 
+from collections.abc import Callable
+
 import mindspore as ms
 import numpy as np
 from mindspore import nn
@@ -16,6 +18,8 @@ from tunable.backends.protocol import LossReport, StepReport
 from tunable.data.patches import Batch
 from tunable.parameters.starts import frozen
 from tunable.specs.recipe import Recipe
+
+LAG = 16  # steps that an accelerator may have before it, so that it never waits for Python
 
 
 class Trainer:
@@ -34,6 +38,7 @@ class Trainer:
     def __init__(self, network: nn.Cell, recipe: Recipe, *, compiled: bool = False) -> None:
         self.network = network
         parameter = next(network.get_parameters())
+        self.lag = 1 if ops.device_in_use() == "cpu" else LAG
         self._adversary = Adversary(recipe, parameter) if recipe.adversarial else None
         self._loss = make_loss(recipe, parameter, self._adversary and self._adversary.network)
         self._plain = network.num_objectives == 0
@@ -84,11 +89,29 @@ class Trainer:
         Returns:
             The losses before the step.
         """
+        return self.launch(batch, learning_rate)()
+
+    @ops.alone()
+    def launch(self, batch: Batch, learning_rate: float) -> Callable[[], StepReport]:
+        """Begin a step as `step` takes it, without waiting for the device.
+
+        Args:
+            batch: as for `step`.
+            learning_rate: of this step.
+
+        Returns:
+            What waits for the step and reads its losses.
+        """
         self._optimizer.prepare(learning_rate)
         if self._adversary:
             self._adversary.prepare(learning_rate)
         loss, terms, *judged = self._update(*self._tensors(batch))
-        return StepReport(float(loss.asnumpy()), terms.asnumpy(), *(float(value.asnumpy()) for value in judged))
+
+        @ops.alone()
+        def report() -> StepReport:
+            return StepReport(float(loss.asnumpy()), terms.asnumpy(), *(float(value.asnumpy()) for value in judged))
+
+        return report
 
     @ops.alone()
     def gradients(self, batch: Batch) -> LossReport:

@@ -18,7 +18,7 @@ class Numpy:
     fault(step) is called in the middle of every step (1-based) and may raise, interrupt or return a loss.
     """
 
-    name, mode = "numpy", "eager"
+    name, mode, lag = "numpy", "eager", 1
 
     def __init__(self, fault=lambda step: None):
         self.fault, self.received = fault, []
@@ -44,6 +44,10 @@ class Numpy:
     def trainer(self, network, recipe):
         self.network, self.momentum = network, np.zeros(1, np.float32)
         return self
+
+    def launch(self, batch, learning_rate):
+        report = self.step(batch, learning_rate)
+        return lambda: report
 
     def step(self, batch, learning_rate):
         step = batch.index + 1

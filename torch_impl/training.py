@@ -3,6 +3,8 @@
 The loop around it is tunable.training.loop's.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import nn
@@ -15,6 +17,8 @@ from tunable.backends.protocol import LossReport, StepReport
 from tunable.data.patches import Batch
 from tunable.parameters.starts import frozen
 from tunable.specs.recipe import Recipe
+
+LAG = 16  # steps that an accelerator may have before it, so that it never waits for Python
 
 
 class Trainer:
@@ -34,6 +38,7 @@ class Trainer:
         self.network = network
         parameter = next(network.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
+        self.lag = 1 if self._device.type == "cpu" else LAG
         self._adversary = Adversary(recipe, parameter) if recipe.adversarial else None
         self._loss = make_loss(recipe, parameter, self._adversary and self._adversary.network)
         self._plain = network.num_objectives == 0
@@ -52,13 +57,18 @@ class Trainer:
         (loss, terms), restored = self._forward(sample, omega)
         parameters = tuple(self._parameters.values())
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+        # Those of kernels that were mixed at once are rows far apart; a fused optimizer takes none such.
+        gradients = tuple(gradient.contiguous() for gradient in gradients)
         return (loss.detach(), terms.detach(), restored.detach()), gradients
 
     def _tensors(self, batch: Batch):
         return {name: self._tensor(value) for name, value in batch.sample.items()}, self._tensor(batch.omega)
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(array).to(self._device, self._dtype)
+        tensor = torch.from_numpy(array)
+        if self._device.type == "cuda":  # from pinned memory nobody waits for the copy
+            return tensor.pin_memory().to(self._device, self._dtype, non_blocking=True)
+        return tensor.to(self._device, self._dtype)
 
     def step(self, batch: Batch, learning_rate: float) -> StepReport:
         """Take one optimizer step on a batch; with a discriminator, its step after the network's.
@@ -70,6 +80,18 @@ class Trainer:
         Returns:
             The losses before the step.
         """
+        return self.launch(batch, learning_rate)()
+
+    def launch(self, batch: Batch, learning_rate: float) -> Callable[[], StepReport]:
+        """Begin a step as `step` takes it, without waiting for the device.
+
+        Args:
+            batch: as for `step`.
+            learning_rate: of this step.
+
+        Returns:
+            What waits for the step and reads its losses.
+        """
         sample, omega = self._tensors(batch)
         (loss, terms, restored), gradients = self._backward(sample, omega)
         if self._factors:  # of what is frozen 0
@@ -77,10 +99,10 @@ class Trainer:
         self._optimizer.prepare(learning_rate)
         self._optimizer.update(gradients)
         if self._adversary is None:
-            return StepReport(loss.item(), terms.cpu().numpy())
+            return lambda: StepReport(loss.item(), terms.cpu().numpy())
         self._adversary.prepare(learning_rate)
         judged = self._adversary.update(sample["clean"], restored)
-        return StepReport(loss.item(), terms.cpu().numpy(), judged.item())
+        return lambda: StepReport(loss.item(), terms.cpu().numpy(), judged.item())
 
     def gradients(self, batch: Batch) -> LossReport:
         """Evaluate the loss and its gradients on a batch, without moving anything.

@@ -75,6 +75,19 @@ class StepReport(NamedTuple):
 class Trainer(Protocol):
     """A network being trained, one optimizer step at a time, and its state as arrays."""
 
+    @property
+    def lag(self) -> int:
+        """How many steps may be launched before the losses of the first are read: 1 where reading makes nobody wait."""
+        ...
+
+    def launch(self, batch: Batch, learning_rate: float) -> Callable[[], StepReport]:
+        """Begin a step as `step` takes it, without waiting for the device.
+
+        Returns:
+            What waits for the step and reads its losses.
+        """
+        ...
+
     def step(self, batch: Batch, learning_rate: float) -> StepReport:
         """Take one optimizer step on a batch; with a discriminator, its step after the network's.
 

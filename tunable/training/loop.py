@@ -16,6 +16,7 @@ state, so a resumed run is the same run, bit for bit on a CPU.
 import logging
 import math
 import re
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -202,6 +203,7 @@ def _loop(
 ) -> None:
     step = saved = first = start.step
     begun = start.loss  # the loss of the first step of all
+    launched: deque[tuple[int, float, Callable[[], StepReport]]] = deque()  # steps whose losses are not read yet
 
     def save() -> None:
         nonlocal saved
@@ -210,6 +212,19 @@ def _loop(
             weights, state = model.backend.parameters(model.network), trainer.state()
             checkpoints.save(start._replace(step=step, weights=weights, state=state, loss=begun), recipe)
             saved = step
+
+    def read() -> None:
+        nonlocal begun
+        while launched:
+            at, rate, losses = launched.popleft()
+            report = losses()
+            begun = report.loss if begun is None else begun
+            _check_losses(report, at, begun, checkpoints)
+            if saved == at - 1:  # older checkpoints go only now that the newest has been seen to go on
+                checkpoints.rotate(recipe.checkpoint.keep)
+            records.step(at, rate, report)
+            if progress:
+                progress(at, recipe.steps, report.loss)
 
     def check(at: int) -> None:
         with _averaged(model, trainer):
@@ -227,16 +242,13 @@ def _loop(
                 check(first)
             for batch in batches.stream(first, recipe.steps):
                 rate = recipe.optimizer.learning_rate * recipe.schedule.factor(batch.index, recipe.steps)
-                report = trainer.step(batch, rate)
                 step = batch.index + 1
-                begun = report.loss if begun is None else begun
-                _check_losses(report, step, begun, checkpoints)
-                if saved == step - 1:  # older checkpoints go only now that the newest has been seen to go on
-                    checkpoints.rotate(recipe.checkpoint.keep)
-                records.step(step, rate, report)
-                if progress:
-                    progress(step, recipe.steps, report.loss)
-                if due(step) or interrupted():
+                launched.append((step, rate, trainer.launch(batch, rate)))
+                saving = due(step) or interrupted()
+                if saving or len(launched) >= trainer.lag:
+                    read()
+                if saving or interrupted():
+                    read()
                     save()
                 if saved == step and interrupted():  # a validation that is due can wait: going on makes up for it
                     log.info("stopped after step %d; --resume continues", step)
@@ -245,6 +257,7 @@ def _loop(
                     check(step)
             checkpoints.rotate(recipe.checkpoint.keep)
         except DataError:  # a damaged picture: the steps before it are whole
+            read()
             if step > saved:
                 save()
             raise
