@@ -200,6 +200,7 @@ def test_info(tunable, weights_file):
     result = answer(tunable("info", weights_file, "--json"))
     assert result["parameters"] == 3 * (weights + biases) and result["tensors"] == 8
     assert result["multiply_adds_per_pixel"] == weights
+    assert result["multiply_adds_over_plain"] == {"shared": 1.0, "folded": 1.0, "basis": 3.0}
     assert result["objectives"] == ["fidelity", "noise"] and result["omega_range"] == [[0, 1], [0, 1]]
     assert result["network"]["channels"] == 4 and result["recipe"]["steps"] == 10
     status, out, err = tunable("info", weights_file)
@@ -209,7 +210,7 @@ def test_info(tunable, weights_file):
         "omega         fidelity [0, 1], noise [0, 1]",
         "trained at    omega anywhere in [0, 1]",
         f"parameters    {3 * (weights + biases):,} in 8 tensors",
-        f"multiply-adds {weights:,} per pixel",
+        f"multiply-adds {weights:,} per pixel with one omega or folded; 3.00 x with omega per sample in the form basis",
     ]
     assert "denoise, 10 steps on bundled; fidelity (rec), noise (noise)" in out
 

@@ -13,6 +13,7 @@ from tunable.commands.shared import add_json, add_model, print_json
 from tunable.errors import TunableError, printable, shown
 from tunable.models import MODELS, Shipped, find, shipped
 from tunable.omega import format_omega
+from tunable.parameters.arithmetic import beside
 from tunable.parameters.specs import ParameterSpec
 from tunable.specs.formulations import KEYS
 from tunable.specs.recipe import Recipe
@@ -54,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
         "parameters": sum(value.size for value in tensors.values()) if tensors else None,
         "tensors": len(tensors) if tensors else None,
         "multiply_adds_per_pixel": header.network.multiply_adds,
+        "multiply_adds_over_plain": _over_plain(header),
         "training_networks": _training_networks(header.recipe) if header.recipe else {},
         "writer": header.writer,
         "recipe": header.recipe_values,
@@ -90,7 +92,9 @@ def _lines(header: storage.Header, facts: dict):
         yield "exported", f"for pictures of {size}; runs with backend {facts['exported']['runs with']}"
     else:
         yield "parameters", f"{facts['parameters']:,} in {facts['tensors']} tensors"
-    yield "multiply-adds", f"{facts['multiply_adds_per_pixel']:,} per pixel"
+    apart = facts["multiply_adds_over_plain"]["basis"]
+    more = f" with one omega or folded; {apart:.2f} x with omega per sample in the form basis" if apart else ""
+    yield "multiply-adds", f"{facts['multiply_adds_per_pixel']:,} per pixel{more}"
     yield from facts["training_networks"].items()
     yield "recipe", _recipe(header)
     if header.step is not None:
@@ -121,6 +125,12 @@ def _facts(model: Shipped) -> dict:
     size = model.path.stat().st_size
     omega = dict(zip(header.objectives, model.omega, strict=True))
     return {"name": model.name, "purpose": model.purpose, "omega": omega, "bytes": size, "card": str(model.card)}
+
+
+def _over_plain(header: storage.Header) -> dict[str, float | None]:
+    """Multiples of the plain network's multiply-adds, by the form in which it runs; None where it is not known."""
+    objectives = len(header.objectives)
+    return {"shared": 1.0, "folded": 1.0, "basis": beside(header.network, objectives) if objectives else None}
 
 
 def _training_networks(recipe: Recipe) -> dict[str, str]:
