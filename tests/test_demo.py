@@ -30,9 +30,10 @@ def test_the_page(trained, tunable, tmp_path, backend):
     assert err.splitlines()[-1] == "demo: open out/index.html"
     html = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert not re.search(r"https?:|<script[^>]* src|<link|@import", html)
-    blend, settings = re.findall("<figure .*?</figure>", html, re.DOTALL)
+    heads, blend, settings = re.findall("<figure .*?</figure>", html, re.DOTALL)
+    assert "<canvas" in heads and "the model denoise" in heads.lower()
     assert "<canvas" in blend and settings.count("data:image/png") == 1 + len(demo.line(demo.SETTINGS))
-    assert len(re.findall('<img [^>]*src="data:image/png;base64,', html)) == html.count("<img ") == 2 + 1 + 6
+    assert len(re.findall('<img [^>]*src="data:image/png;base64,', html)) == html.count("<img ") == 2 + 2 + 6
     assert re.findall("<td>PSNR_η, (.*?)</td>", html) == ["blend", "network"]
     assert all(f"<td>{omega}</td>" in html for omega in ("(0, 1)", "(0.25, 0.75)", "(0.5, 0.5)", "(1, 0)"))
     assert "Passed" in html and backend.name in html

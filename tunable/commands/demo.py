@@ -29,7 +29,8 @@ from tunable.evaluation.measuring import PROTOCOL, evaluate, summarise
 from tunable.files import write_text
 from tunable.images.contact_sheets import contact_sheet
 from tunable.images.pictures import from_network, read, to_floats, to_levels, to_network, write
-from tunable.omega import format_omega, line
+from tunable.images.tiling import heads_tiled
+from tunable.omega import format_omega, line, of_strength
 from tunable.reports import certificate as certificate_report
 from tunable.reports import charts, live, page, tables
 from tunable.specs.reading import load_recipe
@@ -39,6 +40,7 @@ RECIPE = Path(__file__).parent.parent / "demo.yaml"
 SIGMAS = (15, 25)
 SHOWN_SIGMA = 25
 SETTINGS = 5  # of omega, from (0, 1) to (1, 0)
+SHIPPED = "denoise"  # whose last layer alone is tunable
 CROP = 200  # pixels of each picture on the contact sheet
 
 
@@ -157,12 +159,18 @@ def _sheet(shown: Sequence[_Shown]) -> np.ndarray:
     return contact_sheet(rows, ["noisy input", *map(format_omega, line(SETTINGS)), "truth"])
 
 
-def _figures(shown: _Shown) -> list[live.Figure]:
-    """The blend, which the page computes, beside the network's own settings; the knob of both is that of the noise."""
+def _figures(shown: _Shown, backend: str) -> list[live.Figure]:
+    """The heads of the model that ships, and the demo's own network: blended, which the page computes, and itself."""
+    heads = heads_tiled(load(SHIPPED, backend), to_network(shown.degraded))
+    ends = [from_network(heads.at(of_strength(percent, heads.objectives))) for percent in (0, 100)]
+    strength = live.Knob("strength", "keep the noise", "remove the noise", start=0.7)
     knob = live.Knob("noise (ω₂)", "remove the noise", "keep the noise", start=0.5)
     base, input = shown.blended[-1], shown.degraded
     labels = [f"ω = {format_omega(omega)}" for omega in line(SETTINGS)]
     return [
+        live.blend(
+            f"The model {SHIPPED}, at every strength", ends[0], (ends[1] - ends[0])[None], [strength], before=input
+        ),
         live.blend(
             "Blend with the input, at every position", base, shown.blended[0][None] - base, [knob], before=input
         ),
@@ -216,7 +224,8 @@ def _page(
         steps=steps,
         sigma=SHOWN_SIGMA,
         sigmas=SIGMAS,
-        figures=_figures(shown),
+        figures=_figures(shown, backends[0]),
+        shipped=SHIPPED,
         blends=_blend_table(shown),
         sheet=page.embedded(out / "sweep.png"),
         curves=page.embedded(out / "loss.png"),
