@@ -14,6 +14,7 @@ from mindspore import mint, nn
 
 from mindspore_impl import ops
 from tunable import retrofit
+from tunable.contents import reachable
 from tunable.errors import TunableError
 from tunable.weights import retrofitted
 
@@ -125,9 +126,7 @@ def kept(network: nn.Cell) -> dict[str, str]:
         for attribute, content in vars(cell).items():
             if attribute in ("_params", "_cells", "_exist_objs") or attribute in cell._params:
                 continue
-            for where, value in retrofit.reachable(
-                retrofit.below(path, attribute), content, (nn.Cell, nn.Optimizer, ms.Tensor)
-            ):
+            for where, value in reachable(retrofit.below(path, attribute), content, (nn.Cell, nn.Optimizer, ms.Tensor)):
                 values = [value]
                 if isinstance(value, nn.Cell):
                     values = [] if id(value) in known else list(value.get_parameters())

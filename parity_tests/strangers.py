@@ -10,6 +10,7 @@ import zlib
 import numpy as np
 
 from tunable import oracle
+from tunable.specs.formulations import Formulation
 
 INPUTS = {
     "chain": [(2, 4, 9, 8)],
@@ -77,7 +78,8 @@ def mixed(tensors: dict[str, np.ndarray], plan, omega: np.ndarray) -> dict[str, 
             vectors = {
                 key.removeprefix(prefix): part for key, part in tensors.items() if key.startswith(prefix + "phi.")
             }
-            sums[files[name]] = oracle.aggregate(oracle.phi(plan.phi, omega, vectors), value)
+            formulation = Formulation(plan.phi, anchor=plan.anchor, bump=plan.bump)
+            sums[files[name]] = oracle.aggregate(oracle.phi(formulation, omega, vectors), value)
         elif ".phi." not in name:
             sums[name] = value.astype(np.float64)
     return sums

@@ -35,6 +35,15 @@ WRONG = {
     "affine differences": ({"phi": "affine", "train": "differences"}, "only phi base has differences"),
     "a rank for all": ({"rank": 2}, "a rank is for train='differences'"),
     "a negative rank": ({"train": "differences", "rank": -1}, "rank must be 0 .any. or more, not -1"),
+    "scale for all": ({"differences": "scale"}, "scale is for train='differences' without a rank"),
+    "scale of a rank": (
+        {"differences": "scale", "train": "differences", "rank": 2},
+        "scale is for train='differences'",
+    ),
+    "differences of low rank": ({"differences": "low_rank"}, "differences are full, scale, not 'low_rank'"),
+    "an anchor of another length": ({"anchor": [1.0]}, "anchor has 1 values for 2 objectives: \\[1.0\\]"),
+    "an anchor of affine": ({"anchor": [1, 0], "phi": "affine"}, "anchor and bump change phi base, .* not phi affine"),
+    "a bump of one knob": ({"bump": True, "num_objectives": 1}, "it needs at least two, not 1"),
     "no objectives": ({"num_objectives": 0}, "num_objectives must be 1 or more, not 0"),
 }
 

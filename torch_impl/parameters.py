@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from torch_impl import ops
 from tunable import retrofit
+from tunable.contents import reachable
 from tunable.errors import TunableError
 from tunable.weights import retrofitted
 
@@ -120,7 +121,7 @@ def kept(network: nn.Module) -> dict[str, str]:
             name: value for name, value in vars(module).items() if name not in ("_parameters", "_modules", "_buffers")
         }
         for attribute, content in {**attributes, **module._buffers}.items():
-            for where, value in retrofit.reachable(retrofit.below(path, attribute), content, stop):
+            for where, value in reachable(retrofit.below(path, attribute), content, stop):
                 values = [value]
                 if isinstance(value, nn.Module):
                     values = [] if id(value) in known else [part for _, part in value.named_parameters()]

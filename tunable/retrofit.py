@@ -5,11 +5,8 @@ other one why it stays ordinary. The file is `tunable.weights.retrofitted`'s.
 """
 
 import fnmatch
-import functools
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +20,7 @@ from tunable.specs.validation import first_fault
 from tunable.weights.retrofitted import Plan
 
 TRAIN = ("all", "differences")
+DIFFERENCES = ("full", "scale")
 _WILD = frozenset("*?[")
 
 
@@ -73,43 +71,6 @@ class LayerParts(NamedTuple):
     names: dict[str, str]
     kernels: dict[str, dict[str, Entry]]
     phi: dict[str, Entry]
-
-
-def reachable(path: str, value: Any, stop: tuple[type, ...]) -> Iterable[tuple[str, Any]]:
-    """Go through the contents of an attribute, by where they stand: of containers, of objects, of what functions hold.
-
-    The contents of `stop`, of classes and of modules are left out.
-    """
-    waiting, seen = [(path, value)], set()
-    while waiting:
-        path, value = waiting.pop()
-        if id(value) in seen or isinstance(value, type | ModuleType | str | bytes | int | float | None):
-            continue
-        seen.add(id(value))
-        yield path, value
-        if isinstance(value, stop):
-            continue
-        if isinstance(value, Mapping):
-            waiting += [(f"{path}[{key!r}]", part) for key, part in list(value.items())]
-        elif isinstance(value, list | tuple | set | frozenset | deque):
-            waiting += [(f"{path}[{n}]", part) for n, part in enumerate(list(value))]
-        elif isinstance(value, functools.partial):
-            waiting += [(f"{path}'s arguments", part) for part in (value.func, value.args, value.keywords)]
-        elif isinstance(value, MethodType):
-            waiting.append((f"{path}.__self__", value.__self__))
-        elif isinstance(value, FunctionType):
-            cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
-            waiting += [(f"{path}'s {name}", _content(cell)) for name, cell in cells]
-            waiting += [(f"{path}'s defaults", part) for part in (value.__defaults__, value.__kwdefaults__)]
-        elif hasattr(value, "__dict__"):
-            waiting += [(f"{path}.{name}", part) for name, part in list(vars(value).items())]
-
-
-def _content(cell: CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # nothing yet
-        return None
 
 
 def kept_reason(where: str) -> str:
@@ -190,7 +151,16 @@ def check_ordinary(network: Any, kinds: tuple[type, ...], parts: Iterable[Any]) 
             )
 
 
-def plan(places: list[Place], num_objectives: int, phi: str, train: str, rank: int) -> Plan:
+def plan(
+    places: list[Place],
+    num_objectives: int,
+    phi: str,
+    train: str,
+    rank: int,
+    differences: str = "full",
+    anchor: Sequence[float] = (),
+    bump: bool = False,
+) -> Plan:
     """Make a checked plan. Raises TunableError for values out of range or that do not go together."""
     if num_objectives < 1:
         raise TunableError(f"num_objectives must be 1 or more, not {num_objectives}")
@@ -207,7 +177,13 @@ def plan(places: list[Place], num_objectives: int, phi: str, train: str, rank: i
         raise TunableError(f"only phi base has differences to train alone, not {phi}")
     if rank and train != "differences":
         raise TunableError("a rank is for train='differences': with train='all' every kernel is learnt whole")
-    return _checked(places, num_objectives=num_objectives, phi=phi, train=train, rank=rank)
+    if differences not in DIFFERENCES:
+        known = ", ".join(DIFFERENCES)
+        raise TunableError(f"differences are {known}, not {differences!r}; those of a low rank are had by rank")
+    if differences == "scale" and (rank or train != "differences"):
+        raise TunableError("scale is for train='differences' without a rank: a scaled kernel is not learnt itself")
+    formulated = {"differences": differences, "anchor": list(anchor), "bump": bump}
+    return _checked(places, num_objectives=num_objectives, phi=phi, train=train, rank=rank, **formulated)
 
 
 def _checked(places: list[Place], **values: Any) -> Plan:
@@ -257,11 +233,16 @@ def is_low_rank(shape: tuple[int, ...], rank: int) -> bool:
     return bool(rank) and len(shape) > 1 and rank < min(shape[0], int(np.prod(shape[1:])))
 
 
-def low_rank_start(name: str, shape: tuple[int, ...], num_objectives: int, rank: int, seed: int) -> dict:
-    """Factors whose product is zero: `up` (p, rows, rank), zero, and `down` (p, rank, columns), Kaiming-uniform."""
+def is_scaled(shape: tuple[int, ...], plan: Plan) -> bool:
+    """Return whether differences of a tensor scale its rows (first axis); those of a vector are full."""
+    return plan.differences == "scale" and len(shape) > 1
+
+
+def low_rank_start(name: str, shape: tuple[int, ...], count: int, rank: int, seed: int) -> dict:
+    """Factors whose product is zero: `up` (m, rows, rank), zero, and `down` (m, rank, columns), Kaiming-uniform."""
     rows, columns = shape[0], int(np.prod(shape[1:]))
-    down = ParameterSpec(f"{name}.down", (num_objectives, rank, columns), "kernel", columns)
-    return {"up": np.zeros((num_objectives, rows, rank), np.float32), "down": starting_weights([down], seed)[down.name]}
+    down = ParameterSpec(f"{name}.down", (count, rank, columns), "kernel", columns)
+    return {"up": np.zeros((count, rows, rank), np.float32), "down": starting_weights([down], seed)[down.name]}
 
 
 def phi_start(name: str, form: str, shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarray]:

@@ -32,15 +32,26 @@ class Phi(nn.Cell):
         """Return alpha, (k,) or (N, k), for omega (p,) or (N, p)."""
         if not self.base:
             return omega
-        weights = omega
-        if self.pairs:
-            parts = [omega]
-            for i, j in self.pairs:
-                parts.append(omega[..., i : i + 1] * omega[..., j : j + 1])
-            weights = _ops.concat(parts, -1)
-        if self.origin is not None:
-            weights = weights - self.origin
-        return _ops.concat([_ops.ones_like(omega[..., :1]), weights], -1)
+        return _ops.concat([_ops.ones_like(omega[..., :1]), steps(omega, self.pairs, self.origin)], -1)
+
+
+def steps(omega: ms.Tensor, products: list[tuple[int, int]], origin: ms.Tensor | None) -> ms.Tensor:
+    """Return the weights of the differences of phi `base`.
+
+    Args:
+        omega: (p,) or (N, p).
+        products: the pairs of objectives whose products follow.
+        origin: (m,), what is subtracted, `Formulation.origin`; None: nothing.
+
+    Returns:
+        (m,) or (N, m): omega, with products or without, minus the origin.
+    """
+    if products:
+        parts = [omega]
+        for i, j in products:
+            parts.append(omega[..., i : i + 1] * omega[..., j : j + 1])
+        omega = _ops.concat(parts, -1)
+    return omega if origin is None else omega - origin
 
 
 class _Dense(nn.Dense):

@@ -6,7 +6,7 @@ from mindspore import nn
 from mindspore import ops as _ops
 
 from mindspore_impl import ops, parameters
-from mindspore_impl.layers.phi import make_phi
+from mindspore_impl.layers.phi import make_phi, steps
 from tunable import retrofit
 from tunable.specs.formulations import Formulation
 
@@ -37,22 +37,28 @@ class _Phi:
 class _Kernels:
     """One tensor of a layer at the omega in a parameter.
 
-    Parameters: for phi `base` `differences` (p, *shape) from the given tensor, or their factors `up` (p, rows, rank)
-    and `down` (p, rank, columns), rows being the first axis of the tensor; for another phi `kernels` (p, *shape).
+    Parameters: for phi `base` `differences` (m, *shape) from the given tensor, or their factors `up` (m, rows, rank)
+    and `down` (m, rank, columns), rows being the first axis of the tensor, or `gain` (m, rows), by which rows are
+    scaled; for another phi `kernels` (p, *shape).
     """
 
     def __init__(
         self, name: str, given: retrofit.Entry, plan: retrofit.Plan, seed: int, phi: _Phi | None, omega: ms.Parameter
     ) -> None:
-        value, p = given.value.asnumpy(), plan.num_objectives
+        value, p, m = given.value.asnumpy(), plan.num_objectives, plan.num_differences
         self.base = plan.phi == "base"
         self.low_rank = retrofit.is_low_rank(given.shape, plan.rank)
-        if self.low_rank:
-            start = retrofit.low_rank_start(name, given.shape, p, plan.rank, seed)
+        self.scaled = retrofit.is_scaled(given.shape, plan)
+        self.products = plan.products
+        self.origin = ms.Tensor(np.array(plan.origin, value.dtype)) if plan.anchor else None
+        if self.scaled:
+            self.gain = _parameter(np.zeros((m, len(value))), given.value, f"{name}.gain")
+        elif self.low_rank:
+            start = retrofit.low_rank_start(name, given.shape, m, plan.rank, seed)
             self.up = _parameter(start["up"], given.value, f"{name}.up")
             self.down = _parameter(start["down"], given.value, f"{name}.down")
         elif self.base:
-            self.differences = _parameter(np.zeros((p, *value.shape)), given.value, f"{name}.differences")
+            self.differences = _parameter(np.zeros((m, *value.shape)), given.value, f"{name}.differences")
         else:
             self.kernels = _parameter(np.repeat(value[None], p, 0), given.value, f"{name}.kernels")
         self.given = given.value
@@ -63,18 +69,25 @@ class _Kernels:
     def value(self) -> ms.Tensor:
         """The tensor at omega."""
         omega = self.omega * 1  # a copy: what is differentiated must not see the next omega
+        if self.phi is not None:
+            return ops.aggregate(self.phi.alpha(omega), self.kernels)
+        weights = steps(omega, self.products, self.origin)
+        if self.scaled:
+            scales = 1 + ops.aggregate(weights, self.gain)
+            return self.given * scales.reshape((-1,) + (1,) * (self.given.ndim - 1))
         if self.low_rank:
-            return self.given + ops.low_rank(omega, self.up, self.down).reshape(self.given.shape)
-        if self.phi is None:  # phi base
-            return ops.displaced(self.given, omega, self.differences)
-        return ops.aggregate(self.phi.alpha(omega), self.kernels)
+            return self.given + ops.low_rank(weights, self.up, self.down).reshape(self.given.shape)
+        return ops.displaced(self.given, weights, self.differences)
 
     def parts(self) -> dict[str, retrofit.Entry]:
         """Its parameters by name, as files hold them."""
         names = ("up", "down") if self.low_rank else ("differences",) if self.base else ("kernels",)
+        names = ("gain",) if self.scaled else names
         tensors = {name: getattr(self, name) for name in names}
         return {
-            name: retrofit.Entry(value, tuple(value.shape) if self.low_rank else (len(value), *self.file_shape))
+            name: retrofit.Entry(
+                value, tuple(value.shape) if self.low_rank or self.scaled else (len(value), *self.file_shape)
+            )
             for name, value in tensors.items()
         }
 

@@ -31,13 +31,23 @@ class Phi(nn.Module):
         """Return alpha, (k,) or (N, k), for omega (p,) or (N, p)."""
         if not self.base:
             return omega
-        weights = omega
-        if self.pairs:
-            products = [omega[..., i : i + 1] * omega[..., j : j + 1] for i, j in self.pairs]
-            weights = torch.cat([omega, *products], -1)
-        if self.origin is not None:
-            weights = weights - self.origin
-        return torch.cat([torch.ones_like(omega[..., :1]), weights], -1)
+        return torch.cat([torch.ones_like(omega[..., :1]), steps(omega, self.pairs, self.origin)], -1)
+
+
+def steps(omega: torch.Tensor, products: list[tuple[int, int]], origin: torch.Tensor | None) -> torch.Tensor:
+    """Return the weights of the differences of phi `base`.
+
+    Args:
+        omega: (p,) or (N, p).
+        products: the pairs of objectives whose products follow.
+        origin: (m,), what is subtracted, `Formulation.origin`; None: nothing.
+
+    Returns:
+        (m,) or (N, m): omega, with products or without, minus the origin.
+    """
+    if products:
+        omega = torch.cat([omega, *(omega[..., i : i + 1] * omega[..., j : j + 1] for i, j in products)], -1)
+    return omega if origin is None else omega - origin
 
 
 def make_phi(formulation: Formulation, num_objectives: int) -> nn.Module:

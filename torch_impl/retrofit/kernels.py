@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from torch_impl import ops, parameters
-from torch_impl.layers.phi import make_phi
+from torch_impl.layers.phi import make_phi, steps
 from tunable import retrofit
 from tunable.specs.formulations import Formulation
 
@@ -14,21 +14,25 @@ from tunable.specs.formulations import Formulation
 class _Kernels(nn.Module):
     """One tensor of a layer as a function of alpha.
 
-    Parameters: for phi `base` `differences` (p, *shape) from the given tensor, or their factors `up` (p, rows, rank)
-    and `down` (p, rank, columns), rows being the first axis of the tensor; for another phi `kernels` (p, *shape).
+    Parameters: for phi `base` `differences` (m, *shape) from the given tensor, or their factors `up` (m, rows, rank)
+    and `down` (m, rank, columns), rows being the first axis of the tensor, or `gain` (m, rows), by which rows are
+    scaled; for another phi `kernels` (p, *shape).
     """
 
     def __init__(self, name: str, given: retrofit.Entry, plan: retrofit.Plan, seed: int) -> None:
         super().__init__()
-        value, p = given.value.detach(), plan.num_objectives
+        value, p, m = given.value.detach(), plan.num_objectives, plan.num_differences
         self.base = plan.phi == "base"
         self.low_rank = retrofit.is_low_rank(given.shape, plan.rank)
-        if self.low_rank:
-            start = retrofit.low_rank_start(name, given.shape, p, plan.rank, seed)
+        self.scaled = retrofit.is_scaled(given.shape, plan)
+        if self.scaled:
+            self.gain = nn.Parameter(value.new_zeros(m, len(value)))
+        elif self.low_rank:
+            start = retrofit.low_rank_start(name, given.shape, m, plan.rank, seed)
             self.up = nn.Parameter(torch.from_numpy(start["up"]).to(value))
             self.down = nn.Parameter(torch.from_numpy(start["down"]).to(value))
         elif self.base:
-            self.differences = nn.Parameter(value.new_zeros(p, *value.shape))
+            self.differences = nn.Parameter(value.new_zeros(m, *value.shape))
         else:
             self.kernels = nn.Parameter(value.expand(p, *value.shape).clone())
         self.shape = given.shape
@@ -38,7 +42,10 @@ class _Kernels(nn.Module):
         return super()._apply(lambda tensor: fn(tensor.flatten()).reshape(tensor.shape), recurse)
 
     def value(self, given: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
-        """The tensor at alpha (p,)."""
+        """The tensor at alpha (p,), with phi `base` at the weights of its differences (m,)."""
+        if self.scaled:
+            scales = 1 + ops.aggregate(alpha, self.gain)
+            return given * scales.reshape(-1, *(1 for _ in given.shape[1:]))
         if self.low_rank:
             return given + ops.low_rank(alpha, self.up, self.down).reshape(given.shape)
         if self.base:
@@ -48,7 +55,9 @@ class _Kernels(nn.Module):
     def parts(self) -> dict[str, retrofit.Entry]:
         """Its parameters by name, as files hold them."""
         return {
-            name: retrofit.Entry(value, tuple(value.shape) if self.low_rank else (len(value), *self.shape))
+            name: retrofit.Entry(
+                value, tuple(value.shape) if self.low_rank or self.scaled else (len(value), *self.shape)
+            )
             for name, value in self.named_parameters()
         }
 
@@ -66,6 +75,10 @@ class _Layer(nn.Module):
         self.name = place.name
         self.names = dict(place.tensors)
         self.phi = None if plan.phi == "base" else make_phi(Formulation(plan.phi), plan.num_objectives)
+        self.products = plan.products
+        like = given[next(iter(self.names.values()))].value
+        self.origin: torch.Tensor | None
+        self.register_buffer("origin", torch.tensor(plan.origin).to(like) if plan.anchor else None, persistent=False)
         if self.phi is not None:
             parts = parameters.entries(self.phi)
             start = retrofit.phi_start(
@@ -73,7 +86,7 @@ class _Layer(nn.Module):
             )
             for local, each in parts.items():
                 parameters.set_value(each, start[local])
-            self.phi.to(given[next(iter(self.names.values()))].value)
+            self.phi.to(like)
         self.kernels = nn.ModuleDict(
             {
                 local: _Kernels(retrofit.below(place.name, local), given[full], plan, seed)
@@ -85,7 +98,7 @@ class _Layer(nn.Module):
         """Its tensors at omega (p,), by name in the network."""
         names, phi = self.names, self.phi
         omega = omega.to(given[next(iter(names.values()))])
-        alpha = omega if phi is None else phi(omega)
+        alpha = steps(omega, self.products, self.origin) if phi is None else phi(omega)
         kernels = self.kernels._modules
         # torch's stubs do not say which modules a container holds.
         return {

@@ -1,5 +1,6 @@
 """How a network with knobs is made: of one network, of several, or from a file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,9 @@ def make_tunable(
     phi: str = "base",
     train: str = "all",
     rank: int = 0,
+    differences: str = "full",
+    anchor: Sequence[float] = (),
+    bump: bool = False,
     seed: int = 0,
 ) -> TunedNetwork:
     """Give a network knobs. Until it is trained, every omega gives exactly the function of `network`.
@@ -34,6 +38,11 @@ def make_tunable(
             weights sum to one at first (with affine to within rounding).
         train: all, or differences: the given weights are frozen, and the file holds the differences alone.
         rank: rank of the differences as matrices (first axis, the others); 0 for any.
+        differences: full, or scale with train='differences': each multiplies the rows of a kernel (first axis) by
+            numbers; biases and other vectors keep full ones.
+        anchor: omega* (p,), at which the network is the given one to the bit, whatever the differences have become;
+            () where that is omega = 0. With phi base, as is `bump`.
+        bump: whether each pair of knobs has a difference too, weighed by the product of the two.
         seed: seed of what starts at random: phi se, and one factor of a low rank.
 
     Returns:
@@ -46,7 +55,8 @@ def make_tunable(
     copied = parameters.copied(network)
     retrofit.check_ordinary(network, (Tunable, TunedNetwork), copied.modules())
     places, left = retrofit.chosen(parameters.places(copied, parameters.kept(network)), where)
-    return TunedNetwork(copied, places, left, retrofit.plan(places, num_objectives, phi, train, rank), seed)
+    planned = retrofit.plan(places, num_objectives, phi, train, rank, differences, anchor, bump)
+    return TunedNetwork(copied, places, left, planned, seed)
 
 
 def from_endpoints(*networks: nn.Module) -> TunedNetwork:

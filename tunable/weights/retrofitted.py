@@ -7,15 +7,16 @@ network of this project made tunable is its own tunable form.
 import hashlib
 from collections.abc import Container
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from tunable.arrays import Tensors
 from tunable.errors import CheckpointError
 from tunable.parameters.specs import ParameterSpec
 from tunable.specs.documents import read_json
+from tunable.specs.formulations import Formulation, fault_of, pairs
 from tunable.specs.schema import Section
 from tunable.specs.validation import first_fault
 from tunable.version import __version__
@@ -33,6 +34,9 @@ class Plan(Section):
         train: "all", or "differences", where the given weights stay as they are.
         rank: of the differences as matrices (first axis, the others); 0: any.
         tensors: name in the network -> name in the file, of what is tunable.
+        differences: "full", or "scale", where they scale the rows of kernels.
+        anchor: omega* (p,), where the network is the given one; [] where that is omega = 0.
+        bump: whether each pair of knobs has a difference too.
     """
 
     num_objectives: int = Field(ge=1, le=1000)
@@ -40,6 +44,37 @@ class Plan(Section):
     train: Literal["all", "differences"] = "all"
     rank: int = Field(0, ge=0, le=2**20)
     tensors: dict[str, str]
+    differences: Literal["full", "scale"] = "full"
+    anchor: list[Annotated[float, Field(allow_inf_nan=False)]] = Field(default=[], max_length=1000)
+    bump: bool = False
+
+    @model_validator(mode="after")
+    def _formulated(self) -> Self:
+        fault = fault_of(self.phi, self.differences, 0, self.anchor, self.bump) or self._formulation.misfit(
+            self.num_objectives
+        )
+        if fault or (self.differences == "scale" and (self.rank or self.train != "differences")):
+            raise ValueError(fault or "differences that scale are trained alone, and have no rank")
+        return self
+
+    @property
+    def _formulation(self) -> Formulation:
+        return Formulation(self.phi, self.differences, 0, self.anchor, self.bump)
+
+    @property
+    def num_differences(self) -> int:
+        """m: one for each knob, with `bump` one for each pair too."""
+        return self._formulation.num_differences(self.num_objectives)
+
+    @property
+    def products(self) -> list[tuple[int, int]]:
+        """The pairs of knobs that have a difference."""
+        return pairs(self.num_objectives) if self.bump else []
+
+    @property
+    def origin(self) -> tuple[float, ...]:
+        """What the anchor subtracts from the weights of the differences, (m,); () without one."""
+        return self._formulation.origin()
 
 
 def digest(tensors: Tensors) -> str:
@@ -62,7 +97,12 @@ def save(path: str | Path, tensors: Tensors, plan: Plan, base: str) -> None:
         plan: how the network was made tunable.
         base: the digest of the weights that the differences start from; written where only these are trained.
     """
-    metadata = {"format": FORMAT, "plan": plan.model_dump_json(), "writer": f"tunable-convolutions {__version__}"}
+    usual = {key for key in ("differences", "anchor", "bump") if key not in plan.model_dump(exclude_defaults=True)}
+    metadata = {
+        "format": FORMAT,
+        "plan": plan.model_dump_json(exclude=usual),
+        "writer": f"tunable-convolutions {__version__}",
+    }
     if plan.train == "differences":
         metadata["base"] = base
     storage.save_tensors(path, tensors, metadata)
