@@ -130,7 +130,10 @@ def test_parts_that_are_not_a_pair(torch, tmp_path, rng):
         with pytest.raises(TunableError, match="^this exported file"):
             method(x)
     in_two_parts(tmp_path / "whole.onnx", tmp_path / "a-trunk.onnx", tmp_path / "a-tail.onnx")
-    assert relative_error(load(tmp_path / "a-trunk.onnx").run(x, OMEGA), model.run(x, OMEGA)) <= EXPORT
+    for mode in ("session", "blocked"):
+        parts = load(tmp_path / "a-trunk.onnx", mode=mode)
+        assert relative_error(parts.run(x, OMEGA), model.run(x, OMEGA)) <= EXPORT
+    assert parts.network.tail.blocked is not parts.network.tail
     other = onnx.load(tmp_path / "whole.onnx")
     other.producer_name = "another export"
     onnx.save(other, tmp_path / "other.onnx")

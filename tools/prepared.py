@@ -96,8 +96,9 @@ def main() -> None:
                 with tempfile.TemporaryDirectory() as folder:
                     checked_export(model, "onnx", Path(folder, "net.onnx"))
                     checked_export(model, "onnx", Path(folder, "net.onnx"), form="prepared")
-                    parts, whole = load(Path(folder, "net-trunk.onnx")), load(Path(folder, "net.onnx"))
-                    note(name, "onnxruntime", share, compare(parts, whole, args.rounds))
+                    for mode in ("session", "blocked"):
+                        parts, whole = (load(Path(folder, f"net{part}.onnx"), mode=mode) for part in ("-trunk", ""))
+                        note(name, f"onnxruntime, {mode}", share, compare(parts, whole, args.rounds))
     times = heads(requested()[0], args.rounds)
     rows += [("heads of denoise", "numpy", *pair) for pair in times]
     total, levels = (1000 * value for value in np.min(times, axis=0))

@@ -43,7 +43,7 @@ class Session(onnxruntime.InferenceSession):
     @property
     def mixes(self) -> bool:
         """Whether one omega mixes the kernels for the whole batch, which is form `shared`."""
-        return self.get_inputs()[1].shape[0] == 1
+        return self.get_inputs()[-1].shape[0] == 1
 
     def fold(self, omega: np.ndarray, optimized: Path | None = None) -> "Session":
         """Return a session with omega (p,) a constant, so that kernels are mixed once and then are constants too."""
@@ -65,7 +65,7 @@ class Session(onnxruntime.InferenceSession):
             return self._blocked
 
     def _made_blocked(self) -> "Session":
-        p = self.get_inputs()[1].shape[1]
+        p = self.get_inputs()[-1].shape[1]
         points = [np.zeros(p), *np.eye(p), np.linspace(0.3, 0.7, p)]
         with tempfile.TemporaryDirectory(prefix="tunable-onnx-") as folder:
             made = [Path(folder, f"{n}.onnx") for n in range(len(points))]
@@ -169,15 +169,16 @@ class Backend(Execution):
 
     def prepare(self, network: Parts, degraded: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         """Compute the features of pictures (N, 3, H, W), and return what restores them at omega (p,) or (N, p)."""
+        tail = _blocked(network.tail) if self.mode == "blocked" else network.tail
         names = [one.name for one in network.trunk.get_outputs()]
         features = dict(zip(names, _called(network.trunk, image=np.ascontiguousarray(degraded)), strict=True))
 
         def at(omega: np.ndarray) -> np.ndarray:
             if omega.ndim == 1:
-                return _call(network.tail, omega=omega[None], **features)
+                return _call(tail, omega=omega[None], **features)
             rows = range(len(omega))
             each = [{name: value[n : n + 1] for name, value in features.items()} for n in rows]
-            return np.concatenate([_call(network.tail, omega=omega[n : n + 1], **each[n]) for n in rows])
+            return np.concatenate([_call(tail, omega=omega[n : n + 1], **each[n]) for n in rows])
 
         return at
 
