@@ -5,6 +5,7 @@ import signal
 import numpy as np
 import pytest
 
+from parity_tests.recipes import make_recipe
 from tunable.data.patches import Batches
 from tunable.parameters.starts import starting_weights
 from tunable.tolerances import TOLERANCES, joint_error, relative_error
@@ -52,12 +53,44 @@ def start(backend, recipe):
     return network, backend.trainer(network, recipe)
 
 
-def run(backend, recipe, steps=STEPS):
-    """Losses, terms and final weights of some steps."""
-    network, trainer = start(backend, recipe)
-    taken = [trainer.step(Batches(recipe)[index], RATE) for index in range(steps)]
+def take(backend, recipe, network, trainer):
+    """Losses, terms and final weights of ten steps."""
+    taken = [trainer.step(Batches(recipe)[index], RATE) for index in range(STEPS)]
     losses, terms, _ = zip(*taken, strict=True)
     return np.array(losses), np.array(terms), backend.parameters(network)
+
+
+def run(backend, recipe):
+    """The same from the recipe's start."""
+    return take(backend, recipe, *start(backend, recipe))
+
+
+class Compiled:
+    """A trainer in a twin's compiled mode, which takes seconds to compile and is therefore one for several tests.
+
+    recipe   what it trains by
+    first    what `take` returned before anything else
+    """
+
+    def __init__(self, twin):
+        self.recipe, self.backend = make_recipe(**RECIPES["mean of targets"]), twin.in_mode(COMPILED[twin.name])
+        self.network, self.trainer = start(self.backend, self.recipe)
+        self._state = self.trainer.state()
+        self.first = self.take()
+
+    def take(self):
+        return take(self.backend, self.recipe, self.network, self.trainer)
+
+    def begin_again(self):
+        """Give it the weights and the state that it began with."""
+        specs = self.backend.specs(self.network)
+        self.backend.assign(self.network, starting_weights(specs, self.recipe.seed, self.recipe.initial))
+        self.trainer.load_state(self._state)
+
+
+@pytest.fixture(scope="module")
+def compiled(twin):
+    return Compiled(twin)
 
 
 def distance(a, b):
@@ -75,12 +108,38 @@ def test_ten_steps(twins, make_recipe, name):
     assert relative_error(second[1], first[1]) <= LOSS
 
 
-def test_compiled_steps(twin, make_recipe):
+def test_compiled_steps(twin, compiled):
     """Within rounding: forward passes of MindSpore are equal to the bit, but gradients meet in another order."""
-    recipe = make_recipe(**RECIPES["mean of targets"])
-    eager, compiled = run(twin.backend, recipe), run(twin.in_mode(COMPILED[twin.name]), recipe)
-    loss, weights = distance(compiled, eager)
+    loss, weights = distance(compiled.first, run(twin.backend, compiled.recipe))
     assert loss <= LOSS and weights <= WEIGHTS, f"loss {loss:.2e}, weights {weights:.2e}"
+
+
+def test_new_weights_reach_a_compiled_trainer(compiled):
+    """After `assign` and `load_state` it steps as when it was fresh."""
+    compiled.begin_again()
+    (losses, _, weights), (expected, _, moved) = compiled.take(), compiled.first
+    np.testing.assert_array_equal(losses, expected)
+    for name, value in weights.items():
+        np.testing.assert_array_equal(value, moved[name])
+
+
+@pytest.mark.parametrize("twin", ["mindspore"], indirect=True)
+def test_graph_is_compiled_once(mindspore, compiled):
+    """New batches, rates and weights compile nothing; a batch of another size does, so the count works."""
+    from mindspore.graph.api import ms_compile_cache
+
+    recipe, trainer = compiled.recipe, compiled.trainer
+    trainer.gradients(Batches(recipe)[0])
+    graphs = len(ms_compile_cache)
+    for index in range(1, 4):
+        trainer.step(Batches(recipe)[index], RATE * index)
+        trainer.gradients(Batches(recipe)[index])
+    compiled.begin_again()
+    trainer.step(Batches(recipe)[4], RATE)
+    assert len(ms_compile_cache) == graphs
+    other = make_recipe(**RECIPES["mean of targets"], data={**recipe.data.model_dump(by_alias=True), "batch": 2})
+    trainer.gradients(Batches(other)[0])
+    assert len(ms_compile_cache) > graphs
 
 
 @pytest.mark.parametrize(
@@ -157,13 +216,18 @@ def test_an_anchored_network_begins_with_a_plain_one(twin, make_recipe, tmp_path
     assert not np.array_equal(tunable.run(picture, [0, 1]), at_its_anchor)
 
 
-@pytest.mark.parametrize("which", [0, 1])
-def test_gradients_move_nothing(twin, make_recipe, which):
+def test_gradients_move_nothing(twin, make_recipe):
     """The next step has the same gradients: a second call gives the same bits."""
     recipe = make_recipe()
-    backend = twin.in_mode(twin.backend.modes[which])
-    network, trainer = start(backend, recipe)
-    batch, before = Batches(recipe)[0], backend.parameters(network)
+    check_gradients_move_nothing(twin.backend, *start(twin.backend, recipe), Batches(recipe)[0])
+
+
+def test_compiled_gradients_move_nothing(compiled):
+    check_gradients_move_nothing(compiled.backend, compiled.network, compiled.trainer, Batches(compiled.recipe)[0])
+
+
+def check_gradients_move_nothing(backend, network, trainer, batch):
+    before = backend.parameters(network)
     first, second = trainer.gradients(batch), trainer.gradients(batch)
     assert first.gradients.keys() == before.keys()
     for name, value in backend.parameters(network).items():
@@ -223,43 +287,6 @@ def interrupt_after(last):
             signal.raise_signal(signal.SIGINT)
 
     return progress
-
-
-def test_graph_is_compiled_once(mindspore, make_recipe):
-    """New batches, rates and weights compile nothing; a batch of another size does, so the count works."""
-    from mindspore.graph.api import ms_compile_cache
-
-    recipe = make_recipe()
-    backend = mindspore.in_mode("graph")
-    network, trainer = start(backend, recipe)
-    trainer.step(Batches(recipe)[0], RATE)
-    trainer.gradients(Batches(recipe)[0])
-    graphs = len(ms_compile_cache)
-    for index in range(1, 4):
-        trainer.step(Batches(recipe)[index], RATE * index)
-        trainer.gradients(Batches(recipe)[index])
-    backend.assign(network, starting_weights(backend.specs(network), 9))
-    trainer.load_state(trainer.state())
-    trainer.step(Batches(recipe)[4], RATE)
-    assert len(ms_compile_cache) == graphs
-    other = make_recipe(data={**recipe.data.model_dump(by_alias=True), "batch": 2})
-    trainer.step(Batches(other)[0], RATE)
-    assert len(ms_compile_cache) > graphs
-
-
-def test_new_weights_reach_a_compiled_trainer(twin, make_recipe):
-    """After `assign` and `load_state` a trainer steps as a fresh trainer does, also in the compiled mode."""
-    recipe = make_recipe()
-    backend = twin.in_mode(COMPILED[twin.name])
-    network, trainer = start(backend, recipe)
-    batches, fresh = Batches(recipe), trainer.state()
-    first = [trainer.step(batches[index], RATE)[0] for index in range(3)]
-    moved = backend.parameters(network)
-    backend.assign(network, starting_weights(backend.specs(network), recipe.seed, recipe.initial))
-    trainer.load_state(fresh)
-    assert [trainer.step(batches[index], RATE)[0] for index in range(3)] == first
-    for name, value in backend.parameters(network).items():
-        np.testing.assert_array_equal(value, moved[name])
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["to mindspore", "to torch"])

@@ -44,8 +44,6 @@ import test_patches  # noqa: E402
 import test_tiling  # noqa: E402
 from prepared import two_pictures  # noqa: E402
 
-EAGER = "the mode that costs no compilation"  # as `which`, an index into the backend's modes
-
 
 class Check(NamedTuple):
     """A test function and its arguments; what else it wants are fixtures, made here as conftest makes them.
@@ -61,9 +59,6 @@ class Check(NamedTuple):
         return self.alone in (None, backend)
 
     def run(self, twin) -> None:
-        arguments = dict(self.arguments)
-        if arguments.get("which") == EAGER:
-            arguments["which"] = twin.backend.modes.index(twin.backend.mode)
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
             rng = np.random.default_rng(5)
             fixtures = {
@@ -77,7 +72,7 @@ class Check(NamedTuple):
                 "folder": Path(folder),
                 "recipes": test_perceptual.make_recipes(Path(folder)),
             }
-            missing = inspect.signature(self.function).parameters.keys() - arguments.keys()
+            missing = inspect.signature(self.function).parameters.keys() - self.arguments.keys()
             if "tmp_path" in missing:
                 fixtures["tmp_path"] = Path(tempfile.mkdtemp(dir=folder))
             if "batches" in missing:
@@ -92,10 +87,10 @@ class Check(NamedTuple):
                 fixtures["without_recipe"] = test_certificate.write_without_recipe(path, twin.backend)
             with pytest.MonkeyPatch.context() as monkeypatch:
                 fixtures["monkeypatch"] = monkeypatch
-                self.function(**{name: fixtures[name] for name in missing}, **arguments)
+                self.function(**{name: fixtures[name] for name in missing}, **self.arguments)
 
     def __str__(self) -> str:
-        values = ", ".join(str(value) for value in self.arguments.values() if value != EAGER)
+        values = ", ".join(map(str, self.arguments.values()))
         return self.function.__name__ + (f"[{values}]" if values else "")
 
 
@@ -213,7 +208,7 @@ CHECKS: dict[str, list[Check]] = {
         *(_check(fifty_steps, name=name) for name in test_optimizers.SETTINGS),
         _check(test_structure.test_a_step_reports_the_loss, name="se, three objectives"),
         *(_check(test_optimizers.test_in_training, name=name) for name in ("adam", "sgd")),
-        _check(test_training.test_gradients_move_nothing, which=EAGER),
+        _check(test_training.test_gradients_move_nothing),
         _check(test_training.test_every_parameter_moves, name="base"),
         _check(test_training.test_an_unused_parameter_has_no_gradient),
         _check(test_training.check_resumed_run),
