@@ -28,6 +28,7 @@ LAYER = TOLERANCES["layer"].limit
 KINDS = ("uneven", "1x1 strided", "1-d uneven", "3-d depth-wise", "transposed uneven", "linear on rows", "table")
 OMEGA = np.array([0.3, 0.9], np.float32)
 PHI = ("affine", "base")
+AS_GRAPHS = [*zip(PHI, ("grouped", "loop"), strict=True)]  # each phi and form once: neither knows of the other
 
 
 def call(twin, name, omega, phi="affine"):
@@ -225,7 +226,7 @@ def half_errors(mindspore, phi, form):
 def test_float16_input(mindspore, monkeypatch, phi, form):
     """Kernels are summed in float32 and cast once; negative control: cast first, they miss the limit by far."""
     ops, limit = mindspore.module("ops"), TOLERANCES["float16"].limit
-    for mode in ("pynative", "graph"):
+    for mode in ("pynative", "graph") if (phi, form) in AS_GRAPHS else ("pynative",):
         with ops.running(mode):
             assert max(half_errors(mindspore, phi, form)) <= limit
     real, half = ops.aggregate, mindspore.ms.float16
@@ -249,7 +250,7 @@ def test_float16_input_of_every_kind(mindspore, name):
 @pytest.mark.parametrize("level", ["O1", "O2"])
 def test_mindspore_mixed_precision(mindspore, rng, tmp_path, monkeypatch, level):
     monkeypatch.chdir(tmp_path)  # O1 writes the program that it makes
-    network = mindspore.backend.build(ResNetSpec(channels=8, blocks=2), 2)
+    network = mindspore.backend.build(ResNetSpec(channels=8, blocks=1), 2)
     x, omega = rng.uniform(size=(3, 3, 9, 8)), omegas(2)["per sample"]
     with mindspore.module("ops").running("graph"):
         plain = mindspore.run(network, x, omega)
@@ -274,19 +275,15 @@ def auto_errors(mindspore, phi, form, mode):
     return errors
 
 
-@pytest.mark.parametrize(
-    ("form", "phi", "mode"),
-    [
-        *((form, phi, "pynative") for form in ("grouped", "loop") for phi in PHI),
-        *zip(("grouped", "loop"), PHI, ("graph", "graph"), strict=True),
-    ],
-)
-def test_mindspore_auto(mindspore, monkeypatch, phi, form, mode):
+@pytest.mark.parametrize("phi", PHI)
+@pytest.mark.parametrize("form", ["grouped", "loop"])
+def test_mindspore_auto(mindspore, monkeypatch, phi, form):
     """As test_autocast; the control is a sum of kernels that is a matrix product."""
     kernels, limit = mindspore.module("ops.kernels"), TOLERANCES["float16"].limit
-    assert max(auto_errors(mindspore, phi, form, mode)) <= limit
+    for mode in ("pynative", "graph") if (phi, form) in AS_GRAPHS else ("pynative",):
+        assert max(auto_errors(mindspore, phi, form, mode)) <= limit
     monkeypatch.setattr(kernels, "_product", kernels._ops.matmul)
-    assert min(auto_errors(mindspore, phi, form, mode)) > 3 * limit
+    assert min(auto_errors(mindspore, phi, form, "pynative")) > 3 * limit
 
 
 @pytest.mark.parametrize("mode", ["pynative", "graph"])
@@ -316,9 +313,9 @@ def test_mindspore_auto_sums_kernels_exactly(mindspore, phi, mode):
 def test_mindspore_auto_network(mindspore, rng, mode):
     """And every parameter gets a float32 gradient, near that without: one ReLU that rounding flips is worth 4e-3."""
     x, omega = rng.uniform(size=(3, 3, 9, 8)), omegas(2)["per sample"]
-    plain = mindspore.backend.build(ResNetSpec(channels=8, blocks=2), 2)
+    plain = mindspore.backend.build(ResNetSpec(channels=8, blocks=1), 2)
     network = mindspore.ms.amp.auto_mixed_precision(
-        mindspore.backend.build(ResNetSpec(channels=8, blocks=2), 2), "auto", mindspore.ms.float16
+        mindspore.backend.build(ResNetSpec(channels=8, blocks=1), 2), "auto", mindspore.ms.float16
     )
     factor = rng.standard_normal(size=x.shape)
     with mindspore.module("ops").running(mode):
