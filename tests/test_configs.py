@@ -83,7 +83,7 @@ def test_nafnets_own_settings():
     assert (recipe.data.patch, recipe.data.batch, recipe.data.degradation[0].kind) == (256, 32, "poisson_gaussian")
 
 
-FEATURES = ["vgg={seed: 0, width: 8}", "discriminator.channels=8", "data.validate=bundled"]
+FEATURES = ["vgg={seed: 0, width: 8}", "discriminator.channels=8", "data.validate=bundled", "validation.size=32"]
 SMALLER = {  # parity_tests/test_full_size.py has the full ones
     "denoise": ["network.blocks=2"],
     "denoise_deblur": ["network.blocks=1"],
