@@ -14,7 +14,7 @@ from tunable.tolerances import DRIFT, joint_error, relative_error
 STEPS = 200
 # Smooth but for few ReLUs: what rounding does at a kink is beside the point. Decay and clipping bite.
 SECTIONS = {
-    "network": {"name": "resnet", "channels": 8, "blocks": 4},
+    "network": {"name": "resnet", "channels": 8, "blocks": 2},
     "objectives": [
         {"name": "fidelity", "kind": "rec", "distance": "charbonnier"},
         {"name": "noise", "kind": "noise", "distance": "charbonnier"},
