@@ -70,9 +70,10 @@ class Check(NamedTuple):
                 "make_recipe": make_recipe,
                 "make_loss": partial(test_objectives.build_loss, twin, make_recipe),
                 "folder": Path(folder),
-                "recipes": test_perceptual.make_recipes(Path(folder)),
             }
             missing = inspect.signature(self.function).parameters.keys() - self.arguments.keys()
+            if "recipes" in missing:
+                fixtures["recipes"] = test_perceptual.make_recipes(Path(folder))
             if "tmp_path" in missing:
                 fixtures["tmp_path"] = Path(tempfile.mkdtemp(dir=folder))
             if "batches" in missing:
@@ -142,7 +143,7 @@ CHECKS: dict[str, list[Check]] = {
         *(_check(test_layers.test_output, name=name, phi=phi, p=p) for name, phi, p in FORMULATED),
     ],
     "transposed": _outputs(_of_kind("conv_transpose")),
-    "linear": [*_outputs(_of_kind("linear")), *_gradients("linear on rows")],
+    "linear": [*_outputs([*_of_kind("linear"), "attention"]), *_gradients("linear on rows")],
     "parameter": [
         *_outputs(_of_kind("parameter")),
         *(_check(test_layers.test_free_parameter_starts_at_its_value, value=value) for value in (0, 1)),
@@ -235,6 +236,7 @@ CHECKS: dict[str, list[Check]] = {
         _check(test_structure.test_trace),
         _check(test_layers.test_parameters, name="grouped", phi="se", p=3),
         _check(test_limits.test_every_parameter_of_a_network_gets_a_gradient, phi="affine"),
+        _check(test_networks.test_written_numbers),
     ],
     "make_tunable": [
         *(
@@ -303,15 +305,6 @@ CHECKS: dict[str, list[Check]] = {
         _check(test_export.test_an_export_of_one_omega_for_all_is_not_kept),
     ),
     "certificate": _alone(
-        _check(test_certificate.test_weights_are_judged_to_the_bit),
-        _check(test_certificate.test_every_picture_of_a_batch_is_judged),
-        _check(test_certificate.test_an_output_that_stays_is_no_change, output=0.5),
-        _check(test_certificate.test_a_row_that_is_not_finite_never_passes),
-        _check(test_certificate.test_an_empty_certificate_does_not_pass),
-        _check(test_certificate_parts.test_rows_get_their_limits_in_the_end),
-        _check(test_certificate.test_every_pair_is_compared),
-        _check(test_certificate.test_weights_that_stay_are_red),
-        _check(test_certificate.test_training_is_judged_by_a_perturbation, drift=9e-5, passes=False),
         *(
             _check(function)
             for function in (
@@ -319,7 +312,16 @@ CHECKS: dict[str, list[Check]] = {
                 test_certificate_parts.test_optimizer_distances,
                 test_certificate_parts.test_perturbed,
                 test_certificate_parts.test_rmse,
+                test_certificate_parts.test_rows_get_their_limits_in_the_end,
+                test_certificate.test_a_row_that_is_not_finite_never_passes,
+                test_certificate.test_an_empty_certificate_does_not_pass,
             )
         ),
+        _check(test_certificate.test_weights_are_judged_to_the_bit),
+        _check(test_certificate.test_every_picture_of_a_batch_is_judged),
+        _check(test_certificate.test_an_output_that_stays_is_no_change, output=0.5),
+        _check(test_certificate.test_every_pair_is_compared),
+        _check(test_certificate.test_weights_that_stay_are_red),
+        _check(test_certificate.test_training_is_judged_by_a_perturbation, drift=9e-5, passes=False),
     ),
 }
