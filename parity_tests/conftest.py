@@ -12,6 +12,7 @@ import pytest
 
 from parity_tests import recipes, strangers
 from parity_tests.cases import CASES
+from parity_tests.remembered import remember
 from parity_tests.twins import get_twin
 from tunable.backends.registry import BACKENDS, requested
 
@@ -94,3 +95,9 @@ def small_network(weights_file):
 def make_recipe():
     """See parity_tests.recipes."""
     return recipes.make_recipe
+
+
+@pytest.fixture
+def right(monkeypatch):
+    """For tests that break no framework: programs of a certificate say again what they said of the same."""
+    remember(monkeypatch, *requested())

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from parity_tests.mutants.certified import FAULTS
+from parity_tests.mutants.certified import FAULTS, cases
+from parity_tests.remembered import remember
 from tunable.backends import onnx_runtime
 from tunable.backends.model import WeightsModel
 from tunable.backends.protocol import LossReport
@@ -35,7 +36,7 @@ def described(certificate) -> str:
 
 
 @pytest.mark.parametrize("phi", ["affine", "base"])
-def test_right_twins_pass(certified, phi):
+def test_right_twins_pass(certified, right, phi):
     certificate = certified(phi)
     assert certificate.passed, described(certificate)
     assert not certificate.not_judged
@@ -52,13 +53,13 @@ def test_right_twins_pass(certified, phi):
     }  # fmt: skip
 
 
-def test_compiled_twins_pass(certified, twins):
+def test_compiled_twins_pass(certified, right, twins):
     """MindSpore's default mode, which users run; torch's is the eager one used above."""
     certificate = certified("base", [twins[0].backend, twins[1].in_mode("graph")])
     assert certificate.passed, described(certificate)
 
 
-def test_exports_are_judged(twins, small_network):
+def test_exports_are_judged(twins, right, small_network):
     """Every framework's ONNX, and MINDIR, at every omega and per sample, beside the live network."""
     backends = [twin.backend for twin in twins]
     certificate = verify(small_network("base"), backends, points=2, exports=("onnx", "mindir"))
@@ -83,7 +84,7 @@ def test_exports_per_sample_are_red_by_themselves(torch, without_recipe, monkeyp
     assert [(row.stage, row.omega) for row in certificate.rows if not row.passed] == [("export", "per sample")]
 
 
-def test_a_wrong_export_is_red(torch, small_network, monkeypatch):
+def test_a_wrong_export_is_red(torch, right, small_network, monkeypatch):
     """One that scales its picture, and one whose graph breaks a rule; one that cannot be made is said, not passed."""
     real = torch.backend.export
 
@@ -240,8 +241,8 @@ def test_weights_that_stay_are_red(torch, small_network, monkeypatch):
     assert [row.passed for row in rows if row.stage == "control: weights move"] == [False]
 
 
-def test_one_twin_alone(twin, small_network):
-    """Judged by the oracle; torch by itself in float64 too, MindSpore not, which is said."""
+def test_one_twin_alone(twin, right, small_network):
+    """By the oracle, its optimizer by numpy's; torch by itself in float64 too, MindSpore not, which is said."""
     certificate = verify(small_network("affine"), [twin.backend], points=2)
     assert certificate.passed, described(certificate)
     stages = {row.stage for row in certificate.rows}
@@ -251,9 +252,12 @@ def test_one_twin_alone(twin, small_network):
     else:
         assert not stages & {"network", "gradients", "training"}
         assert any(f"only {twin.name} ran" in line for line in certificate.not_judged)
+    (row,) = [row for row in certificate.rows if row.stage == "optimizer"]
+    assert row.compared == f"{twin.name} : oracle"
+    assert {"moves of head.weight", "first.head.weight", "second.tail.phi.bias", "count of steps"} <= row.parts.keys()
 
 
-def test_the_limit_follows_the_model(certified, twins, monkeypatch):
+def test_the_limit_follows_the_model(certified, right, monkeypatch):
     """Eight times the model's own gap where that is more than the table's limit, but never beyond a bound."""
     from tunable.certificate import truth
 
@@ -331,17 +335,10 @@ def test_training_is_judged_by_a_perturbation(torch, small_network, monkeypatch,
     assert {row.stage for row in certificate.rows if not row.passed} == (set() if passes else {"training"})
 
 
-def test_the_optimizer_is_judged_without_a_truth(twin, small_network):
-    """numpy is its truth, whichever framework is there alone."""
-    rows = [row for row in verify(small_network("affine"), [twin.backend], points=2).rows if row.stage == "optimizer"]
-    assert [(row.compared, row.passed) for row in rows] == [(f"{twin.name} : oracle", True)]
-    parts = {"moves of head.weight", "first.head.weight", "second.tail.phi.bias", "count of steps"}
-    assert parts <= rows[0].parts.keys()
-
-
 def test_the_truth_itself_is_judged(certified, twins, monkeypatch):
     """A truth that computes in float32 is none."""
     monkeypatch.setattr(type(twins[0].backend), "in_float64", lambda self: type(self)("cpu"))
+    remember(monkeypatch, "mindspore")
     failed = {row.stage for row in certified().rows if not row.passed}
     assert failed == {"truth"}
 
@@ -359,18 +356,18 @@ def test_gradients_that_are_truly_zero_are_listed(twins, small_network):
     assert all("zero in float64" in reason for reason in certificate.zeros.values())
 
 
-@pytest.mark.parametrize("name", FAULTS)
-@pytest.mark.parametrize("which", [0, 1], ids=["torch", "mindspore"])
-def test_a_fault_turns_it_red(twins, certified, monkeypatch, name, which):
-    fault, first, others = FAULTS[name]
-    fault(twins[which], monkeypatch)
+@pytest.mark.parametrize(("backend", "name"), [*cases()])
+def test_a_fault_turns_it_red(twins, certified, monkeypatch, backend, name):
+    (fault, first, others), (broken, whole) = FAULTS[name], sorted(twins, key=lambda twin: twin.name != backend)
+    fault(broken, monkeypatch)
+    remember(monkeypatch, whole.name)
     certificate = certified()
     failed = [row for row in certificate.rows if not row.passed]
     assert not certificate.passed and failed[0].stage == first, described(certificate)
     assert others <= {row.stage for row in failed}
     # an oracle's verdict is against the broken twin, not the other
     judged = {row.compared for row in failed if row.compared.endswith((": oracle", ": file", ": live"))}
-    assert all(compared.startswith(twins[which].name) for compared in judged)
+    assert all(compared.startswith(backend) for compared in judged)
     if name == "omega of another sample":
         assert {row.omega for row in failed if row.stage in ("layer", "network")} == {"per sample"}
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from parity_tests.mutants.certified import FAULTS
+from parity_tests.mutants.certified import FAULTS, cases
 from parity_tests.test_certificate import STAGES
 from parity_tests.test_perceptual import make_recipes
 from tunable.certificate import verify
@@ -71,7 +71,7 @@ def failed(certificate):
     return [row for row in certificate.rows if not row.passed]
 
 
-def test_one_framework_alone_is_judged_by_it(twin, model, pack):
+def test_one_framework_alone_is_judged_by_it(twin, right, model, pack):
     certificate = verify(model, [twin.backend], against=pack)
     assert certificate.passed, failed(certificate)
     assert not certificate.not_judged and set(certificate.facts) == {twin.name}
@@ -83,12 +83,12 @@ def test_one_framework_alone_is_judged_by_it(twin, model, pack):
     assert certificate.recorded["torch"]["device"] == "cpu" and certificate.recorded["machine"]["numpy"]
 
 
-def test_a_pack_from_before_an_argument_is_read(torch, model, altered):
+def test_a_pack_from_before_an_argument_is_read(torch, right, model, altered):
     path = altered(lambda tensors, metadata: metadata.update(network=without(metadata, "mean", "residual_scale")))
     assert verify(model, [torch.backend], against=path).passed
 
 
-def test_a_pack_of_an_earlier_version_is_read(torch, twin, model, altered):
+def test_a_pack_of_an_earlier_version_is_read(twin, right, model, altered):
     """It holds the steps' losses, states, weights, masks and gaps; none of them is used, and a note says so."""
 
     def change(tensors, metadata):
@@ -107,7 +107,7 @@ def test_a_pack_of_an_earlier_version_is_read(torch, twin, model, altered):
     assert any("earlier version" in line for line in certificate.not_judged)
 
 
-def test_a_network_that_enlarges_and_is_judged(torch, twin, weights_file, tmp_path):
+def test_a_network_that_enlarges_and_is_judged(torch, twin, right, weights_file, tmp_path):
     recipe, path = make_recipes(tmp_path)["gan"], tmp_path / "gan.pack.safetensors"
     model = weights_file("small-gan", recipe, torch.backend)
     recorded = verify(model, [torch.backend], points=2, record=path)
@@ -118,7 +118,7 @@ def test_a_network_that_enlarges_and_is_judged(torch, twin, weights_file, tmp_pa
     assert any("discriminator's losses" in row.parts for row in certificate.rows if row.stage == "training")
 
 
-def test_free_parameters(torch, twin, make_recipe, weights_file, tmp_path):
+def test_free_parameters(torch, twin, right, make_recipe, weights_file, tmp_path):
     """NAFNet's scales are one value for a batch under one omega, and one for each sample under a mix."""
     network = {"name": "nafnet", "width": 4, "middle": 1, "encoder": [0], "decoder": [0], "phi": "affine"}
     recipe = make_recipe(network=network)
@@ -129,7 +129,7 @@ def test_free_parameters(torch, twin, make_recipe, weights_file, tmp_path):
     assert any(row.omega == "per sample" and any("beta" in part for part in row.parts) for row in certificate.rows)
 
 
-def test_errors_on_sketches_are_those_on_tensors(torch, model, pack):
+def test_errors_on_sketches_are_those_on_tensors(torch, right, model, pack):
     """Both ways of judging the same program: within what 64 sums can tell, and with the same limits."""
     whole, sketched = (verify(model, [torch.backend], **how) for how in ({"points": 2}, {"against": pack}))
     errors = {(row.stage, row.omega): row for row in whole.rows if row.compared == "torch : float64"}
@@ -167,7 +167,7 @@ SEEN = [
 ]
 
 
-@pytest.mark.parametrize("name", SEEN)
+@pytest.mark.parametrize(("twin", "name"), [*cases(SEEN)], indirect=["twin"])
 def test_a_fault_turns_it_red(twin, model, pack, monkeypatch, name):
     fault, first, _ = FAULTS[name]
     fault(twin, monkeypatch)
@@ -187,7 +187,7 @@ def test_a_fault_turns_it_red(twin, model, pack, monkeypatch, name):
         ("training/output", "training"),
     ],
 )
-def test_one_recorded_value_that_is_wrong(twin, model, altered, name, stage):
+def test_one_recorded_value_that_is_wrong(twin, model, right, altered, name, stage):
     """Of each kind of tensor the largest value, by a hundredth."""
 
     def change(tensors, metadata):

@@ -1,12 +1,16 @@
 """Faults of a twin that a certificate must see: name -> fault, the first stage that is red, others that must be."""
 
+from collections.abc import Iterable
+
 import numpy as np
+import pytest
 
 from parity_tests.mutants.layers import CONVOLUTION_FAULTS, PHI_FAULTS
 from parity_tests.mutants.networks import FOLDING_FAULTS, WEIGHTS_FAULTS
 from parity_tests.mutants.tensors import leaky
 from parity_tests.mutants.ways import both, given, replaced, returned
 from tunable.backends.protocol import StepReport
+from tunable.backends.registry import requested
 from tunable.specs.recipe import Recipe
 
 CONV, RUN = "ops:conv", "twin.backend:run"
@@ -114,3 +118,15 @@ FAULTS = {
         {"training"},
     ),
 }
+
+
+def cases(names: Iterable[str] = FAULTS):
+    """Framework and fault: in torch all, in MindSpore one for each stage; its others are left to `make mutants`."""
+    for backend in requested():
+        planted = set()
+        for name in names:
+            stage = FAULTS[name][1]
+            rest = backend == "mindspore" and stage in planted
+            planted.add(stage)
+            marks = [pytest.mark.mutant, pytest.mark.rest] if rest else []
+            yield pytest.param(backend, name, id=f"{backend}-{name}", marks=marks)

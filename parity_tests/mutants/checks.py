@@ -203,6 +203,7 @@ CHECKS: dict[str, list[Check]] = {
         ),
         _check(test_objectives.test_loss_at_a_unit_vector_is_its_weighted_objective, i=1),
         _check(test_objectives.test_no_loss_at_zero),
+        _check(test_objectives.test_built_by_hand),
         _check(test_objectives.test_mean_of_targets, name="parts", label="per sample"),
     ],
     "training": [
@@ -237,6 +238,7 @@ CHECKS: dict[str, list[Check]] = {
         _check(test_layers.test_parameters, name="grouped", phi="se", p=3),
         _check(test_limits.test_every_parameter_of_a_network_gets_a_gradient, phi="affine"),
         _check(test_networks.test_written_numbers),
+        _check(test_optimizers.test_in_training, name="adam"),
     ],
     "make_tunable": [
         *(
