@@ -20,7 +20,7 @@ from parity_tests.mutants.tensors import (
 from parity_tests.mutants.ways import both, but, each, edited, given, replaced, returned
 
 CONV, TRANSPOSED, LINEAR, AGGREGATE = "ops:conv", "ops:conv_transpose", "ops:linear", "ops:aggregate"
-PHI = "layers.phi:Phi.forward"
+PHI, STEPS = "layers.phi:Phi.forward", "layers.phi:steps"
 PARAMETER = "layers.parameter:TunableParameter.forward"
 # What phi is made of, by twin.
 DENSE = {"torch": "torch.nn:Linear.forward", "mindspore": "layers.phi:_Dense.forward"}
@@ -202,12 +202,12 @@ def of_the_first_sample(a):
 
 DIFFERENCES_FAULTS = {
     "anchor forgotten": but(PHI, origin=lambda a: None),
-    "anchor added": edited(PHI, ("weights - self.origin", "weights + self.origin")),
+    "anchor added": edited(STEPS, ("omega - origin", "omega + origin")),
     "products forgotten by the anchor": returned(
         "layers.phi:Formulation.origin", lambda origin, a: (*a.self.anchor, *[0.0] * (len(origin) - len(a.self.anchor)))
     ),
-    "squares for products": edited(PHI, ("omega[..., j : j + 1]", "omega[..., i : i + 1]")),
-    "products in reverse order": edited(PHI, ("in self.pairs", "in self.pairs[::-1]")),
+    "squares for products": edited(STEPS, ("omega[..., j : j + 1]", "omega[..., i : i + 1]")),
+    "products in reverse order": given(STEPS, products=lambda a: a.products[::-1]),
     "points in reverse order": given("ops:low_rank", up=lambda a: reversed_along(a.up, 0)),
     "ranks in reverse order": given("ops:low_rank", up=lambda a: reversed_along(a.up, 2)),
     "factors of the next group": given("ops:low_rank", down=lambda a: rolled(a.down, 1)),

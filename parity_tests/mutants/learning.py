@@ -19,7 +19,7 @@ BLURRED, SPECTRUM = "objectives.restoration:_blurred", "ops:spectrum"
 LOSS, MAKE_LOSS = "objectives.multi:MultiLoss.forward", "objectives.multi:make_loss"
 INIT = "objectives.multi:MultiLoss.__init__"
 COLUMNS = "objectives.multi:columns_of"
-STEP, OPTIMIZER = "training:Trainer.step", "optimizers:Optimizer"
+STEP, LAUNCH, OPTIMIZER = "training:Trainer.step", "training:Trainer.launch", "optimizers:Optimizer"
 
 _SQUARE = "difference * difference"
 
@@ -218,10 +218,10 @@ TRAINING_FAULTS = {
     ),
     "two steps for one": each(
         torch=edited(
-            STEP, ("self._optimizer.update(gradients)", "[self._optimizer.update(gradients) for _ in range(2)]")
+            LAUNCH, ("self._optimizer.update(gradients)", "[self._optimizer.update(gradients) for _ in range(2)]")
         ),
         mindspore=edited(
-            STEP, ("loss, terms, *judged =", "self._update(*self._tensors(batch))\n    loss, terms, *judged =")
+            LAUNCH, ("loss, terms, *judged =", "self._update(*self._tensors(batch))\n    loss, terms, *judged =")
         ),
     ),
     "loss after the step": returned(STEP, _reported_after),
