@@ -52,6 +52,25 @@ class _Heads(nn.Cell):
         return ms.ops.concat(told_apart(pictures, self.network.num_objectives), 1)
 
 
+class _Planes(nn.Cell):
+    """A network whose picture and map of omega are one input, the map's knobs behind the colours."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(auto_prefix=False)
+        self.network = network
+
+    def construct(self, image: ms.Tensor) -> ms.Tensor:
+        """image (n, 3 + p, h, w); returns (n, 3, scale h, scale w)."""
+        return self.network(image[:, :3], image[:, 3:])
+
+
+def _wrapped(network: Network, form: str) -> nn.Cell:
+    """The network as the graph of a form."""
+    if form == "planes":
+        return _Planes(network)
+    return _Heads(network) if form == "heads" else _Exported(network, form)
+
+
 def export_onnx(
     network: Network,
     path: str | Path,
@@ -66,6 +85,7 @@ def export_onnx(
         path: the file.
         form: `shared`: omega (1, p), one for the batch; `basis`: omega (n, p), one per sample; unused when plain.
             `heads`: no omega, and base and differences as output, of a network whose last layer alone is tunable.
+            `planes`: one input, pictures and maps of omega (n, 3 + p, h, w).
         metadata: the header, which stands in the file.
         size: height and width that are fixed; None: they may vary, which a network that pads its input cannot.
 
@@ -76,7 +96,7 @@ def export_onnx(
     inputs, copy = _inputs(network, form, size), _copied(network, form)
     with _exporting(size), ops.erf_replaced():
         ms.onnx.export(
-            _Heads(copy) if form == "heads" else _Exported(copy, form),
+            _wrapped(copy, form),
             *inputs.values(),
             file_name=str(path),
             input_names=list(inputs),
@@ -95,8 +115,7 @@ def export_mindir(
     """Write a network as a MINDIR file, whose path ends in .mindir; arguments and errors as for `export_onnx`."""
     inputs, copy = _inputs(network, form, size), _copied(network, form)
     with _exporting(size):
-        exported = _Heads(copy) if form == "heads" else _Exported(copy, form)
-        ms.export(exported, *inputs.values(), file_name=str(path), file_format="MINDIR")
+        ms.export(_wrapped(copy, form), *inputs.values(), file_name=str(path), file_format="MINDIR")
     model = _parsed(path)
     model.user_info.update(metadata or {})
     model.primitives.sort(key=lambda primitive: primitive.name)  # they are named, and come in any order
@@ -189,8 +208,9 @@ def read_mindir(path: str | Path) -> Graph:
 
 def _inputs(network: Network, form: str, size: tuple[int, int] | None) -> dict[str, ms.Tensor]:
     """The inputs by name; sizes that may vary are None."""
-    inputs = {"image": ms.Tensor(shape=[None, 3, *(size or (None, None))], dtype=ms.float32)}
-    if network.num_objectives and form != "heads":
+    channels = 3 + network.num_objectives if form == "planes" else 3
+    inputs = {"image": ms.Tensor(shape=[None, channels, *(size or (None, None))], dtype=ms.float32)}
+    if network.num_objectives and form not in ("heads", "planes"):
         rows = 1 if form == "shared" else None
         inputs["omega"] = ms.Tensor(shape=[rows, network.num_objectives], dtype=ms.float32)
     return inputs

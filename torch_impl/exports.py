@@ -48,6 +48,25 @@ class _Heads(nn.Module):
         return torch.cat(told_apart(pictures, self.network.num_objectives), 1)
 
 
+class _Planes(nn.Module):
+    """A network whose picture and map of omega are one input, the map's knobs behind the colours."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """image (n, 3 + p, h, w); returns (n, 3, scale h, scale w)."""
+        return self.network(image[:, :3], image[:, 3:])
+
+
+def _wrapped(network: Network, form: str) -> nn.Module:
+    """The network as the graph of a form."""
+    if form == "planes":
+        return _Planes(network)
+    return _Heads(network) if form == "heads" else _Exported(network, form)
+
+
 def export_onnx(
     network: Network,
     path: str | Path,
@@ -62,6 +81,7 @@ def export_onnx(
         path: the file.
         form: `shared`: omega (1, p), one for the batch; `basis`: omega (n, p), one per sample; unused when plain.
             `heads`: no omega, and base and differences as output, of a network whose last layer alone is tunable.
+            `planes`: one input, pictures and maps of omega (n, 3 + p, h, w).
         metadata: the header, which stands in the file.
         size: height and width that are fixed; None: they may vary.
 
@@ -75,15 +95,16 @@ def export_onnx(
         if isinstance(module, TunableConv):
             module.form = "shared" if form == "heads" else form
     # Sides that are multiples of nothing: of others the exporter would conclude that all are.
-    inputs = {"image": torch.rand(2, 3, *(size or (29, 43)))}
+    planes = network.num_objectives if form == "planes" else 0
+    inputs = {"image": torch.rand(2, 3 + planes, *(size or (29, 43)))}
     sizes = {"image": {0: "n"} if size else {0: "n", 2: "h", 3: "w"}}
-    if network.num_objectives and form != "heads":
+    if network.num_objectives and form not in ("heads", "planes"):
         inputs["omega"] = torch.rand(1 if form == "shared" else 2, network.num_objectives)
         sizes["omega"] = {} if form == "shared" else {0: "n"}
     try:
         with _quiet():
             torch.onnx.export(
-                (_Heads(network) if form == "heads" else _Exported(network, form)).eval(),
+                _wrapped(network, form).eval(),
                 tuple(inputs.values()),
                 path,
                 input_names=list(inputs),

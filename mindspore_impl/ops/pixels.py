@@ -62,7 +62,7 @@ def max_pool_x2(x: ms.Tensor) -> ms.Tensor:
 
 def mean_pool(x: ms.Tensor, factor: int) -> ms.Tensor:
     """Return the mean of every factor x factor pixels: (N, C, H, W) -> (N, C, H // factor, W // factor)."""
-    return _ops.avg_pool2d(x, factor, factor)
+    return _ops.AvgPool(factor, factor)(x)  # ONNX export knows this one, and not ops.avg_pool2d
 
 
 def pixel_shuffle(x: ms.Tensor, factor: int) -> ms.Tensor:

@@ -68,7 +68,10 @@ OBJECTIVE_FAULTS = {
     "similarity: luminance at every scale": edited(SIMILAR, ("if i == len(SCALES) - 1 else", "if i >= 0 else")),
     "similarity: luminance nowhere": edited(SIMILAR, ("luminance * contrast if", "contrast if")),
     "similarity: a lower floor": replaced("objectives.distances:SIMILARITY_FLOOR", 1e-6),
-    "similarity: largest of 2x2 pixels": edited("ops:mean_pool", ("avg_pool2d", "max_pool2d")),
+    "similarity: largest of 2x2 pixels": each(
+        torch=edited("ops:mean_pool", ("avg_pool2d", "max_pool2d")),
+        mindspore=edited("ops:mean_pool", ("_ops.AvgPool", "_ops.MaxPool")),
+    ),
     "similarity: another window": replaced("objectives.distances:_TAPS", tuple(gaussian_taps(1.6, 11).tolist())),
     "similarity: C1 for C2": replaced("objectives.distances:C2", 0.01**2),
     "similarity: another middle": edited(MAPS, ("mean_x + _MIDDLE", "mean_x + 0.4")),

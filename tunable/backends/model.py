@@ -237,9 +237,11 @@ class ExportedModel(Model):
 
     @property
     def without_maps(self) -> str:
-        """As of `Model`: a graph has one omega as an input, and files of heads alone know what each pixel becomes."""
+        """As of `Model`: a graph has one omega as an input, unless its form is planes or heads."""
         return super().without_maps or (
-            "" if self.has_heads else "`tunable export --form heads` or `--form planes` writes files that take maps"
+            ""
+            if self.header.part in ("heads", "planes")
+            else "`tunable export --form planes` or `--form heads` writes files that take maps"
         )
 
     @property
@@ -278,6 +280,12 @@ class ExportedModel(Model):
         if self.has_heads:
             assert omega is not None, "heads are a tunable network's"
             return self.heads(degraded).at(omega)
+        if self.header.part == "planes":
+            assert omega is not None, "planes are a tunable network's"
+            maps = omega if omega.ndim == 4 else omega[..., None, None]
+            maps = np.broadcast_to(maps, (len(degraded), len(self.objectives), *degraded.shape[2:]))
+            planes = np.concatenate([degraded, maps], 1)
+            return self._promised(self.backend.run(self.network, planes, None), degraded, shape)
         return self._promised(self.backend.run(self.network, degraded, omega), degraded, shape)
 
     def _promised(self, made: np.ndarray, degraded: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

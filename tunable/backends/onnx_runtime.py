@@ -121,7 +121,7 @@ class Backend(Execution):
             CheckpointError: for a file that this project did not export, and for one without its other part.
         """
         session, header, pair = self._opened(path)
-        if header.part in (None, "heads"):
+        if header.part in (None, "heads", "planes"):
             check_inputs(_inputs_of(session), header, path)
             return session, header
         first, second = ("trunk", "tail") if header.part == "trunk" else ("tail", "trunk")
@@ -183,7 +183,7 @@ class Backend(Execution):
         return at
 
     def run(self, network: Session | Parts, degraded: np.ndarray, omega: np.ndarray | None) -> np.ndarray:
-        """Restore pictures (N, 3, H, W) at omega (p,) or (N, p), None of a plain network and for heads, in float32."""
+        """Restore pictures (N, 3, H, W) at omega (p,) or (N, p), in float32; None: plain, heads, planes."""
         if isinstance(network, Parts):
             assert omega is not None, "the tail has an omega"
             return self.prepare(network, degraded)(omega)

@@ -330,8 +330,9 @@ class Framework(Runtime, Protocol):
             network: a tunable or a plain network.
             path: the file.
             format: one of `formats`.
-            form: `shared`, whose omega is (1, p), `basis`, whose omega is (n, p), or `heads`, which takes no omega and
-                returns base and differences (n, (1 + m) c, scale h, scale w).
+            form: `shared`, whose omega is (1, p), `basis`, whose omega is (n, p), `heads`, which takes no omega and
+                returns base and differences (n, (1 + m) c, scale h, scale w), or `planes`, whose image (n, c + p, h, w)
+                holds a map of omega too.
             metadata: the header, which stands in the file.
             size: fixed height and width of the pictures in pixels; None leaves them open.
 

@@ -139,9 +139,9 @@ def check_inputs(inputs: dict[str, tuple], header: storage.Header, source: str |
     expected = ["image", "omega"] if p and not header.part else ["image"]
     if list(inputs) != expected:
         raise CheckpointError(f"{source} has inputs {shown(list(inputs))}, but its header wants {expected}")
-    image = inputs["image"]
-    if len(image) != 4 or header.size and image[2:] != header.size:
-        fixed = (*image[:2], *(header.size or ("h", "w")))
+    image, channels = inputs["image"], 3 + p if header.part == "planes" else 3
+    if len(image) != 4 or image[1] != channels or header.size and image[2:] != header.size:
+        fixed = (*image[:1], channels, *(header.size or ("h", "w")))
         raise CheckpointError(f"{source} takes pictures {shown(image)}, but its header wants {shown(fixed)}")
     if "omega" in expected and inputs["omega"][1:] != (p,):
         raise CheckpointError(f"{source} takes omega {shown(inputs['omega'])}, but its header wants (n, {p})")

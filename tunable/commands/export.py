@@ -48,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="The shape of the input omega: with shared (the default) it is (1, p) for the whole batch, and with basis "
         "it is (n, p), one per sample. For a network with a tunable end: prepared writes FILE-trunk, which computes "
         "the features that no omega changes, and FILE-tail, which makes pictures of them; heads returns a base picture "
-        "and difference pictures, of which every omega is a sum (the last layer alone must be tunable).",
+        "and difference pictures, of which every omega is a sum (the last layer alone must be tunable). With planes "
+        "omega is a map: the one input (n, 3 + p, h, w) holds the picture's colours and a plane for each knob.",
     )
     parser.add_argument(
         "--size",

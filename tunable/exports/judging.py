@@ -4,6 +4,7 @@ onnx, mindir   a graph with inputs `image` (n, c, h, w) and `omega`, always of r
                form `shared` takes one omega (1, p) for the batch, form `basis` one per sample (n, p);
                folded at an omega, or of a plain network, it has the input `image` only;
                form `heads` has it too, and returns `heads`, base and differences one behind the other;
+               form `planes` has the input `image` (n, c + p, h, w), pictures and maps of omega;
                form `prepared` is two graphs, of what no omega changes and of the rest
 dni            p + 1 plain weights files, at omega = 0 and at the unit vectors; interpolating them,
                W_0 + sum_j omega_j (W_j - W_0), gives every omega exactly, as deep network interpolation does
@@ -33,7 +34,7 @@ from tunable.tolerances import TOLERANCES, relative_error
 from tunable.weights import storage
 
 SUFFIXES = {"onnx": ".onnx", "mindir": ".mindir", "dni": ".safetensors"}
-FORMS = ("shared", "basis", "prepared", "heads")
+FORMS = ("shared", "basis", "prepared", "heads", "planes")
 _SIZES = ((1, 24, 40), (3, 17, 23))  # batch, height, width of the comparison; no example has them
 
 
@@ -43,7 +44,7 @@ class Report:
 
     Attributes:
         format: "onnx", "mindir" or "dni".
-        form: "shared", "basis", "prepared", "heads" or "folded"; "interpolated" for dni.
+        form: "shared", "basis", "prepared", "heads", "planes" or "folded"; "interpolated" for dni.
         errors: the relative error of the exported output against the network's, by comparison; {} where there are
             faults.
         faults: one sentence for each thing that is wrong with the graph itself.
@@ -86,7 +87,7 @@ def checked_export(
             net.onnx for net-trunk.onnx and net-tail.onnx.
         omega: (p,) to fold at; None: omega stays an input, or the network is plain.
         form: "shared" or "basis": what omega is as an input; "prepared": a file of what no omega changes and one of the
-            rest; "heads": no omega, base and differences as output.
+            rest; "heads": no omega, base and differences as output; "planes": pictures and maps of omega as one input.
         half: whether an ONNX file is in float16.
         size: height and width that the graph is fixed to; None: any.
 
@@ -155,7 +156,7 @@ def tried_export(
     tunable = bool(source.objectives)
     made = [folder / ("model" + SUFFIXES[format])]
     header = dataclasses.replace(
-        source.header, size=tuple(size) if size else None, part="heads" if form == "heads" else None
+        source.header, size=tuple(size) if size else None, part=form if form in ("heads", "planes") else None
     )
     metadata = {**header.to_metadata(), "scale": json.dumps(header.network.scale)}
     framework = weights.backend
@@ -203,6 +204,8 @@ def _checked_request(
         raise TunableError(f"form {form} is for a graph, onnx or mindir, of a tunable network that is not folded")
     if form == "heads":
         check_heads(model.header.network, len(model.objectives))
+    if form == "planes" and (reason := model.header.network.without_maps):
+        raise TunableError(f"form planes is for a network that takes maps, not {model.header.network.name}: {reason}")
     if form == "prepared" and format != "onnx":
         raise TunableError(f"form prepared is for format onnx, not {format}")
     if format == "dni":
@@ -225,6 +228,10 @@ def _checked_request(
         raise TunableError(
             f"backend {model.backend.name!r} exports {', '.join(model.backend.formats)}, not {format}; "
             "mindir is for mindspore"
+        )
+    elif form == "planes" and format == "onnx" and size is None and not model.backend.pads_any_size:
+        raise BackendError(
+            f"onnx of form planes from {model.backend.name} needs a fixed size (--size HxW); from torch it does not"
         )
     elif (multiple := model.header.network.padding_multiple) != 1 and size is None and not model.backend.pads_any_size:
         raise BackendError(
@@ -257,7 +264,7 @@ def _interpolation(model: WeightsModel, folder: Path) -> tuple[list[Path], Repor
 
 
 def _samples(model: Model, form: str, size: tuple[int, int] | None = None):
-    """(image, omega) to compare at: corners and the inside; per-sample omega in the basis form; None when plain."""
+    """(image, omega) to compare at: corners and the inside; per-sample omega in the basis form, maps in planes."""
     rng, multiple, p = np.random.default_rng(0), model.header.network.multiple, len(model.objectives)
     for batch, *sides in _SIZES:
         height, width = size or (side * multiple for side in sides)
@@ -270,10 +277,13 @@ def _samples(model: Model, form: str, size: tuple[int, int] | None = None):
             yield image, omega
         if form == "basis":
             yield image, inside
+        if form == "planes":
+            yield image, rng.uniform(size=(batch, p, height, width)).astype(np.float32)
 
 
 def _label(image: np.ndarray, omega: np.ndarray | None) -> str:
     size = "x".join(str(side) for side in image.shape)
     if omega is None:
         return size
-    return f"{size}, " + ("one omega per sample" if omega.ndim == 2 else f"omega {format_omega(omega)}")
+    each = {2: "one omega per sample", 4: "one omega per pixel"}
+    return f"{size}, {each.get(omega.ndim) or f'omega {format_omega(omega)}'}"

@@ -66,7 +66,7 @@ class _Stored(Section):
     size: tuple[_Side, _Side] | None = None
     history: list[dict[str, str]] = []
     step: int | None = Field(None, ge=0)
-    part: Literal["heads", "trunk", "tail"] | None = None
+    part: Literal["heads", "planes", "trunk", "tail"] | None = None
     trained: Annotated[list[Part], Field(min_length=1, max_length=MOST)] | None = None
 
     @field_validator("size")
@@ -139,7 +139,7 @@ class Header:
         omega_range: the trained range, one (low, high) per objective.
         recipe: the complete recipe that the network was trained with; None where the file names none.
         unread: instead of `recipe`, one that this version does not accept.
-        part: what of the network an exported graph holds: `heads`, `trunk` or `tail`; None for all of it.
+        part: what of the network an exported graph holds: `heads`, `trunk` or `tail`; None, or `planes`, for all of it.
         folded_at: omega (p,) at which a plain network was folded; None for one that was not folded.
         writer: the program and version that wrote the file.
         size: height and width in pixels that an exported graph is fixed to; None for any size.
