@@ -20,6 +20,7 @@ EXCEPTIONS = {
     "torch_impl/parameters.py: torch.nn.modules.batchnorm._BatchNorm": "PyTorch's common class of batch norms",
     "torch_impl/parameters.py: torch.nn.parameter.is_lazy": "networks of users are looked through for such parameters",
     "torch_impl/parameters.py: torch.nn.utils.parametrize": "networks of users are looked through for such layers",
+    "torch_impl/optimizers.py: torch.optim.swa_utils.get_ema_multi_avg_fn": "PyTorch's own average of weights",
     "torch_impl/parameters.py: torch.optim.swa_utils.AveragedModel": "a wrapper that users have around networks",
     "mindspore_impl/exports.py: mindspore.train.mind_ir_pb2": "the schema of MINDIR, which comes with MindSpore",
 }

@@ -181,10 +181,15 @@ def test_a_base_says_what_its_subclass_lacks(twin):
         def build(self, spec):
             self.upscale = spec.upscale
 
+    class Staged(Layered, spec=CompactSpec):
+        def build(self, spec):
+            self.stages = [[]]
+
     (x,) = twin.tensors([np.zeros((1, 3, 4, 4))])
     for call, lacking in {
         lambda: Bare(num_objectives=0): "Bare does not say what its layers are",
-        lambda: Layered(num_objectives=0)(x): "Layered does not say what it computes",
+        lambda: Layered(num_objectives=0): "Layered does not say what its stages are",
+        lambda: Staged(num_objectives=0)(x): "Staged does not say what it computes",
         lambda: objectives.Objective().target({}, x): "Objective does not say what its target is",
         lambda: twin.module("layers").Tunable(1, Formulation()).fold(x): "Tunable has no ordinary form",
     }.items():

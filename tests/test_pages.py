@@ -87,6 +87,8 @@ def clone(tmp_path_factory):
     values = np.random.default_rng(0).integers(256, size=(2, 40, 50, 3), dtype=np.uint8)
     for name, value in zip("ab", values, strict=True):
         Image.fromarray(value).save(at / "my" / "photographs" / f"{name}.png")
+    for name in ("clean", "noisy"):  # pairs, which need not be noisy to be measured
+        shutil.copytree(at / "my" / "photographs", at / "my" / name)
     tifffile.imwrite(at / "scan.tif", values, photometric="rgb")  # two pages
     if "torch" in installed():  # without it no pickle can be read
         foreign_files(at)

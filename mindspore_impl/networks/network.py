@@ -52,6 +52,8 @@ class Network(Composite):
         super().__init__(num_objectives)
         spec = validated(type(self).__name__, self.specification, arguments)
         self.build(spec)
+        if not hasattr(self, "stages"):
+            raise TunableError(f"{type(self).__name__} does not say what its stages are")
         chosen = tunable_layers(spec, num_objectives)  # pyright: ignore[reportArgumentType]
         if chosen is not None:
             self._keep_tunable(chosen)
