@@ -46,6 +46,7 @@ SMALLER = {
         "--set", "steps=2", "--set", "network.channels=4", "--set", "network.blocks=1", "--set", "data.batch=2",
         "--set", "validation.pictures=1", "--set", "validation.size=16",
     ],
+    "tunable evaluate denoise --data my/clean": ["--line", "2", "--no-ssim"],
     "tunable evaluate": ["--sigma", "15", "--line", "2", "--no-ssim"],
     "tunable knobs": ["--sigma", "25", "--limit", "1", "--crop", "96"],
     "tunable verify": ["--backends", requested()[0]],
