@@ -73,7 +73,9 @@ BATCH_FAULTS = {
     "seed ignored": _counted(lambda key, counter: {"key": 0, "counter": counter}),
     "two runs differ": _counted(lambda key, counter: {"key": None, "counter": 0}),
     "one patch for all samples": given(DEGRADE, pictures=lambda a: a.pictures * 0 + a.pictures[:1]),
-    "one noise for all samples": returned(DEGRADE, lambda result, a: a.pictures + (result - a.pictures)[:1]),
+    "one noise for all samples": returned(
+        DEGRADE, lambda result, a: (a.pictures + (result[0] - a.pictures)[:1], result[1])
+    ),
     "one omega for all samples": returned(
         "tunable.specs.samplers:Uniform.draw", lambda omega, a: omega * 0 + omega[:1]
     ),
