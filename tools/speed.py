@@ -15,12 +15,15 @@ from pathlib import Path
 
 import runs
 
+from tunable.backends.registry import BACKENDS
 from tunable.benchmark import network_timing
 from tunable.commands.bench import compare
 from tunable.files import write_text
 
 MINI, PAPER = "configs/denoise/mini.yaml", "configs/denoise/paper.yaml"
 LARGER = ("denoise_swinir", "denoise_real_nafnet")  # networks of other layers than convolutions
+LOW_RANK = "training-low-rank"
+RANK_4 = ["--set", "network.phi=base", "--set", "network.differences=low_rank", "--set", "network.rank=4"]
 SMALLER = ["--set", "data.train=${TUNABLE_DATA}/BSD432", "--set", "data.batch=4"]
 BENCHES = {  # name of the CSV -> (arguments of `tunable bench`, title)
     "networks": (
@@ -30,6 +33,10 @@ BENCHES = {  # name of the CSV -> (arguments of `tunable bench`, title)
     "training-paper": (
         ["training", "--recipe", PAPER, *SMALLER, "--rounds", "7", "--turns", "1"],
         f"Training step of [{PAPER}](../../../{PAPER}) in batches of 4: 16 x 64, patches of 64x64, p = 2",
+    ),
+    LOW_RANK: (
+        ["training", "--recipe", PAPER, *SMALLER, *RANK_4, "--rounds", "7", "--turns", "1"],
+        f"The same with phi base and differences of rank 4 ([{PAPER}](../../../{PAPER}) otherwise)",
     ),
     "training-mini": (
         ["training", "--recipe", MINI, *SMALLER[:2], "--rounds", "25", "--turns", "2"],
@@ -92,6 +99,8 @@ def main():
         limits = {**WANTED, **FORWARD} if arguments[0] == "networks" else WANTED
         if any(task in name for task in LARGER):
             limits = {("torch", network_timing.PER_SAMPLE, "over_plain"): 1.25}
+        if name == LOW_RANK:
+            limits = {(backend, network_timing.PER_SAMPLE, "over_plain"): 1.40 for backend in BACKENDS}
         lines += [f"## {title}\n", *table(compare(times(path)), limits, training=arguments[0] == "training")]
     write_text(args.out / "README.md", "\n".join(lines))
 
