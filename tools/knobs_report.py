@@ -1,0 +1,221 @@
+"""The page of tools/knobs_compared.py: its tables, and what rows cost."""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import runs
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from tunable.backends.registry import get_framework
+from tunable.data.patches import Batch
+from tunable.files import write_text
+from tunable.parameters.starts import starting_weights
+from tunable.reports import tables
+from tunable.specs.recipe import Recipe
+from tunable.weights import storage
+
+ROUNDS, SIDE, SAMPLES = 9, 64, 4  # of the timing: turns, pixels along each side, pictures
+RIVALS = ("blend", "output blend, split", "output blend, whole")
+ABOUT = {
+    "noise": "One knob for the noise that stays (`rec` and `noise`, σ 5 to 50). The target is linear in the clean "
+    "and the degraded picture: the blend of the best estimate with the input can be tied, not beaten.",
+    "colour": "Two knobs, for the luminance and for the chrominance noise that stay. Again a blend is the best. "
+    "Columns are (luminance kept, chrominance kept); the PSNR is that of luma and, behind the stroke, of chroma.",
+    "residues": "Blurred and noisy pictures; one knob for the noise that stays, one for the blur that stays. The "
+    "target y + r noise + s residue is no function of the restored picture and the input. The row `blend` "
+    "therefore takes, for each target, the share that is best for that very target, which no user could know.",
+    "style": "One knob from broad to fine strokes. There is no target: the hypervolume alone is compared. VGG-19 has "
+    "random weights here, so these are not presentable styles.",
+}
+
+
+def report(tasks: dict, recipes: dict[str, Recipe], out: Path) -> None:
+    """Write README.md from the raw rows, and what the networks of `recipes` cost beside the first."""
+    lines = [
+        "# Formulations of knobs compared, and blending\n",
+        runs.GLOSSARY,
+        "Made by `python tools/knobs_compared.py --work runs/knobs_compared --out docs/results/knobs_compared` from "
+        "[configs/knobs_compared](../../../configs/knobs_compared), in torch on a CPU with one thread. Raw rows are in "
+        "[raw](raw).\n",
+        Path(out / "findings.md").read_text(encoding="utf-8") if (out / "findings.md").is_file() else "",
+    ]
+    for name, task in tasks.items():
+        rows = [row for path in sorted((out / "raw" / name).glob("*.csv")) for row in runs.rows_of(path)]
+        if rows:
+            lines += [f"## {name}\n", ABOUT[name] + "\n", *_tables(task, rows)]
+    lines += _costs(recipes, out)
+    write_text(out / "README.md", "\n".join(lines))
+
+
+def _tables(task, rows: list[dict]) -> list[str]:
+    p = len(task.plain)
+    names = [name for name in (*RIVALS, *task.rows) if any(row["row"] == name for row in rows)]
+    seeds = sorted({row["seed"] for row in rows})
+    reference = _worst(task, [row for row in rows if row["row"] == "base" and row["seed"] == seeds[0]], p)
+    parts = [key for key in ("psnr_1", "psnr_2") if key in rows[0]]
+    lines = []
+    shown = [_label(omega) for omega in task.omegas] if parts else []
+    lines.append("| row | " + " | ".join([*shown, *(["to the best blend"] if parts else []), "hypervolume"]) + " |")
+    lines.append("|---" * (len(shown) + 2 + bool(parts)) + "|")
+    at = {
+        (name, seed, omega): [
+            float(np.mean([float(row[key]) for row in rows if _is(row, name, seed, omega)])) for key in parts
+        ]
+        for name in names
+        for seed in seeds
+        for omega in (task.omegas if parts else ())
+        if any(_is(row, name, seed, omega) for row in rows)
+    }
+    for name in names:
+        here = [seed for seed in seeds if any(row["row"] == name and row["seed"] == seed for row in rows)]
+        cells = []
+        for omega in task.omegas if parts else ():
+            cells.append(" / ".join(_spread([at[name, seed, omega][k] for seed in here]) for k in range(len(parts))))
+        if parts:
+            drawn = [omega for omega in task.omegas if abs(sum(omega) - sum(task.plain)) < 1e-6]
+            cells.append(" / ".join(_margin(at, name, here, drawn, k) for k in range(len(parts))))
+        fronts = [_front(task, [r for r in rows if r["row"] == name and r["seed"] == seed], p) for seed in here]
+        cells.append(_spread([hypervolume(front, reference) for front in fronts], 4))
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    levels = ", ".join(
+        f"σ {sigma:g}" + (f" after a blur of {rho:g} pixels" if rho else "") for sigma, rho in task.levels
+    )
+    where = f"{len(seeds)} seeds (± half their distance)" if len(seeds) > 1 else "one seed"
+    note = (
+        f"Central crops of 128x128 of CBSD68; {where}. Hypervolume of every objective's own loss at its full end over "
+    )
+    note += f"{len(task.front)} settings, as a share of the box up to 1.1 times the worst end of `base`."
+    if parts:
+        note += (
+            f" Columns are PSNR in dB to the target of that setting, means over {levels}; then the least distance to "
+        )
+        note += "the best of the blends, over the settings that training draws (positive: no blend reaches the row)."
+    return [*lines, "", note + "\n"]
+
+
+def _label(omega: tuple[float, ...]) -> str:
+    if len(omega) == 4:
+        return f"({omega[1]:g}, {omega[3]:g})"
+    return "(" + ", ".join(f"{value:g}" for value in omega) + ")"
+
+
+def _is(row: dict, name: str, seed: str, omega: tuple[float, ...]) -> bool:
+    return row["row"] == name and row["seed"] == seed and _omega(row) == tuple(float(value) for value in omega)
+
+
+def _omega(row: dict) -> tuple[float, ...]:
+    return tuple(float(row[key]) for key in sorted(row) if key.startswith("omega_") and row[key])
+
+
+def _spread(values: Iterable[float], digits: int = 2) -> str:
+    values = list(values)
+    half = (max(values) - min(values)) / 2
+    return f"{statistics.fmean(values):.{digits}f}" + (f" ± {half:.{digits}f}" if len(values) > 1 else "")
+
+
+def _margin(at: dict, name: str, seeds: list[str], omegas: Iterable, part: int) -> str:
+    """The least of a row's distances to the best of the blends, a range over seeds."""
+    if name in RIVALS:
+        return ""
+    least = []
+    for seed in seeds:
+        rivals = [rival for rival in RIVALS if (rival, seed, omegas[0]) in at]
+        if rivals:
+            apart = [at[name, seed, o][part] - max(at[r, seed, o][part] for r in rivals) for o in omegas]
+            least.append(min(apart))
+    return _spread(least) if least else ""
+
+
+def _losses(rows: list[dict], p: int) -> np.ndarray:
+    return np.array([[float(row[f"own_{i + 1}"]) for i in range(p)] for row in rows])
+
+
+def _front(task, rows: list[dict], p: int) -> np.ndarray:
+    """The objectives' own losses over the front's settings, (settings, p)."""
+    level = task.levels[task.front_level]
+    chosen = {tuple(float(value) for value in omega) for omega in task.front}
+    here = [r for r in rows if (float(r["sigma"]), float(r["rho"])) == level and _omega(r) in chosen]
+    return _losses(here, p)
+
+
+def _worst(task, rows: list[dict], p: int) -> np.ndarray:
+    """1.1 times each objective's largest loss at the ends, (p,)."""
+    level = task.levels[task.front_level]
+    ends = {tuple(float(value) for value in end) for end in task.ends}
+    here = [r for r in rows if (float(r["sigma"]), float(r["rho"])) == level and _omega(r) in ends]
+    return 1.1 * _losses(here, p).max(0)
+
+
+def hypervolume(points: np.ndarray, reference: np.ndarray) -> float:
+    """The share of the box from 0 to `reference` that points (n, p) dominate, less being better; by slices."""
+    points = np.minimum(points / reference, 1.0)
+    if points.shape[1] == 1:
+        return 1 - float(points.min()) if len(points) else 0.0
+    edges, total = np.unique(points[:, -1]), 0.0
+    for low, high in zip(edges, [*edges[1:], 1.0], strict=True):
+        inside = points[points[:, -1] <= low][:, :-1]
+        total += (high - low) * hypervolume(inside, np.ones(points.shape[1] - 1))
+    return total
+
+
+def _costs(recipes: dict[str, Recipe], out: Path) -> list[str]:
+    """What networks cost beside the first of them, a plain one, timed in turns."""
+    path = out / "costs.csv"
+    if not path.is_file():
+        write_text(path, tables.to_csv(_measured_costs(recipes)))
+    lines = [
+        "## Cost\n",
+        "The rows of `noise`. Multiply-adds are per pixel at one setting, folded. Times are ratios to the plain "
+        f"network in turns, medians of {ROUNDS}: a training step on {SAMPLES} patches of {SIDE}x{SIDE} with ω for each "
+        "sample, and a forward pass of as many pictures with one ω, not folded, and with one each.\n",
+        "| row | parameters | multiply-adds | step | forward, one ω | forward, ω per sample | file, kB |",
+        "|---" * 7 + "|",
+    ]
+    for row in runs.rows_of(path):
+        times = " | ".join(f"{float(row[key]):.2f}" for key in ("step", "one", "each"))
+        lines.append(f"| {row['row']} | {row['parameters']} | {row['multiply_adds']} | {times} | {row['kilobytes']} |")
+    return [*lines, ""]
+
+
+def _measured_costs(recipes: dict[str, Recipe]) -> list[dict]:
+    backend, rng = get_framework("torch", "cpu"), np.random.default_rng(0)
+    pictures = rng.random((SAMPLES, 3, SIDE, SIDE), dtype=np.float32)
+    batch = Batch(0, {"clean": pictures, "degraded": pictures}, rng.random((SAMPLES, 2), dtype=np.float32))
+    rows, calls = [], []
+    for name, recipe in recipes.items():
+        network = backend.build(recipe.network, recipe.network_objectives)
+        tensors = starting_weights(backend.specs(network), 0, recipe.initial)
+        backend.assign(network, tensors)
+        trainer, plain = backend.trainer(network, recipe), not recipe.network.tunable
+        one, each = (None, None) if plain else (batch.omega[0], batch.omega)
+        folded = network if plain else backend.fold(network, batch.omega[0])
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            folded(torch.from_numpy(pictures[:1]))
+        with tempfile.TemporaryDirectory() as folder:
+            storage.save(file := Path(folder) / "model.safetensors", tensors, storage.Header.of(recipe))
+            kilobytes = round(file.stat().st_size / 1000)
+        count, sums = sum(value.size for value in tensors.values()), counter.get_total_flops() / 2 / SIDE**2
+        rows.append({"row": name, "parameters": count, "multiply_adds": round(sums), "kilobytes": kilobytes})
+        calls.append(
+            {
+                "step": lambda trainer=trainer: trainer.step(batch, 1e-5),
+                "one": lambda network=network, omega=one: backend.run(network, pictures, omega),
+                "each": lambda network=network, omega=each: backend.run(network, pictures, omega),
+            }
+        )
+    for kind in ("step", "one", "each"):
+        seconds = [[_seconds(call[kind]) for call in calls] for _ in range(ROUNDS + 1)][1:]  # the first warms up
+        for place, row in enumerate(rows):
+            row[kind] = statistics.median(turn[place] / turn[0] for turn in seconds)
+    return rows
+
+
+def _seconds(call: Callable) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
