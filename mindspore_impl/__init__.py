@@ -22,7 +22,7 @@ from mindspore_impl.layers import (
     WindowAttention,
 )
 from mindspore_impl.networks import Compact, NAFNet, ResNet, StyleUNet, SwinIR, UNet
-from mindspore_impl.objectives import MultiLoss, NoisePreservation, Reconstruction, Sharpening
+from mindspore_impl.objectives import MultiLoss, NoisePreservation, Reconstruction, ResiduePreservation, Sharpening
 from mindspore_impl.retrofit import TunedNetwork, from_endpoints, load_tuned, make_tunable
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "MultiLoss",
     "NoisePreservation",
     "Reconstruction",
+    "ResiduePreservation",
     "NAFNet",
     "ResNet",
     "StyleUNet",

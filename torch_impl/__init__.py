@@ -21,7 +21,7 @@ from torch_impl.layers import (
     WindowAttention,
 )
 from torch_impl.networks import Compact, NAFNet, ResNet, StyleUNet, SwinIR, UNet
-from torch_impl.objectives import MultiLoss, NoisePreservation, Reconstruction, Sharpening
+from torch_impl.objectives import MultiLoss, NoisePreservation, Reconstruction, ResiduePreservation, Sharpening
 from torch_impl.retrofit import TunedNetwork, from_endpoints, load_tuned, make_tunable
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "MultiLoss",
     "NoisePreservation",
     "Reconstruction",
+    "ResiduePreservation",
     "NAFNet",
     "ResNet",
     "StyleUNet",

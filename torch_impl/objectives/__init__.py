@@ -7,6 +7,7 @@ from torch_impl.objectives.restoration import (
     NoisePreservation,
     Objective,
     Reconstruction,
+    ResiduePreservation,
     Sharpening,
 )
 from torch_impl.objectives.style import Style, gram
@@ -19,6 +20,7 @@ __all__ = [
     "Objective",
     "Perceptual",
     "Reconstruction",
+    "ResiduePreservation",
     "Sharpening",
     "Style",
     "gram",
