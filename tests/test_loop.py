@@ -309,7 +309,10 @@ def test_averages_are_validated_saved_and_read(recipe_of, tmp_path, monkeypatch)
 
 
 def test_the_best_checkpoint_is_kept(recipe_of, tmp_path, monkeypatch):
-    """Steps 2 to 10 score 1, 4, 3, 5, 2; a run that stops and goes on keeps the best of all."""
+    """Steps 2 to 10 score 1, 4, 3, 5, 2; a run that stops and goes on keeps the best of all.
+
+    Rows after the checkpoint, and a score that is no number, do not count.
+    """
     scores = {2: 1.0, 4: 4.0, 6: 3.0, 8: 5.0, 10: 2.0}
     backend = Numpy(at(7, press))
 
@@ -322,6 +325,8 @@ def test_the_best_checkpoint_is_kept(recipe_of, tmp_path, monkeypatch):
     with pytest.raises(Stopped):
         train(recipe, backend, tmp_path)
     assert storage.load_tensors(best)[1]["step"] == "4" and checkpoints_in(tmp_path) == names(6, 7)
+    with open(tmp_path / "validation.csv", "a") as file:
+        file.write("5,0,x\n9,0,99\n")
     backend.fault = lambda step: None
     train(recipe, backend, tmp_path, resume=True)
     assert storage.load_tensors(best)[1]["step"] == "8" and checkpoints_in(tmp_path) == names(10)

@@ -152,7 +152,6 @@ ROWS = {
     "anchored, frozen, last 1": Row((*_FROZEN, *_LAST, _FAST), start=0.9),
     "anchored, frozen, scale of last 1": Row((*_FROZEN, *_LAST, "network.differences=scale", _FAST), start=0.9),
 }
-RIVALS = ("blend", "output blend, split", "output blend, whole")
 
 
 @dataclass

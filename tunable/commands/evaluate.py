@@ -107,7 +107,8 @@ def run(args: argparse.Namespace) -> int:
     if args.degraded:
         given = partners([args.data], [args.degraded], model.header.network.scale, args.recursive)
     paths = [*given] or pictures_of([args.data], args.recursive)
-    say_what_is_used("evaluate", [args.data], args.recursive)
+    beside = f"; degraded: {args.degraded}" if args.degraded else ""
+    say_what_is_used("evaluate", [args.data], args.recursive, beside)
     warn_of_untrained([] if omegas is None else omegas, model.header)
     with progress(f"evaluate ({model.backend.name})") as report:
         rows = evaluate(

@@ -233,9 +233,8 @@ class Batches:
         else:
             degraded, residues = degrade(clean, data.degradation, rng, recipe.residues)
             sample = {"clean": _without(clean, self._margin * self._scale)}
-            sample |= {
-                name: _without(value, self._margin) for name, value in {"degraded": degraded, **residues}.items()
-            }
+            small = {"degraded": degraded, **residues}
+            sample |= {name: _without(value, self._margin) for name, value in small.items()}
         per_sample = recipe.omega.per == "sample"
         samples = data.batch if per_sample else 1
         omega = recipe.omega.sampler.draw(rng, samples, recipe.num_objectives, index)
@@ -252,7 +251,7 @@ class Batches:
 
     def _patch(self, crop: "_Crop", path: Path, scale: int) -> np.ndarray:
         """What a crop cuts from a picture, float32 (3, size, size); `scale` pixels for each of the degraded picture."""
-        size = self._size if not self._partners else self._data.patch * scale
+        size = self._size // self._scale * scale
         top, left = (place * scale if self._partners else place for place in (crop.top, crop.left))
         patch = self._cache.read(path)[top : top + size, left : left + size].transpose(2, 0, 1)
         if crop.flips[0]:

@@ -31,8 +31,8 @@ from tunable.specs.validation import first_fault
 
 MOST_PARAMETERS = 2**30  # numbers that a network holds: 4 GiB, and three times as much in training
 MOST_DISCRIMINATOR = 2**26  # a discriminator's parameters: `verify` builds it from the recipe in a file; 256 MiB
-BUNDLED = "bundled"  # in the place of a folder: photographs of an installed dependency
 MOST_PIXELS = 2**26  # of the clean pictures of a batch: 0.8 GB as floats
+BUNDLED = "bundled"  # in the place of a folder: photographs of an installed dependency
 
 
 class Omega(Section):

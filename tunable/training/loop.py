@@ -18,7 +18,7 @@ import math
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -227,9 +227,9 @@ def _loop(
                 progress(at, recipe.steps, report.loss)
 
     def check(at: int) -> None:
-        with _averaged(model, trainer):
+        with _averaged(model, trainer, recipe):
             values = validate(model, recipe, max_pixels=batches.max_pixels)
-        if values and values[SCORE] > records.best():
+        if records.is_best(values):
             checkpoints.keep_best(at)
         records.validation(at, values)
 
@@ -244,10 +244,9 @@ def _loop(
                 rate = recipe.optimizer.learning_rate * recipe.schedule.factor(batch.index, recipe.steps)
                 step = batch.index + 1
                 launched.append((step, rate, trainer.launch(batch, rate)))
-                saving = due(step) or interrupted()
-                if saving or len(launched) >= trainer.lag:
+                if len(launched) >= trainer.lag:
                     read()
-                if saving or interrupted():
+                if due(step) or interrupted():
                     read()
                     save()
                 if saved == step and interrupted():  # a validation that is due can wait: going on makes up for it
@@ -264,20 +263,19 @@ def _loop(
 
 
 def _averages(trainer: Trainer) -> dict[str, np.ndarray]:
-    """The averages of the weights by name; {} where the run makes none."""
+    """The averages of the weights by name."""
     prefix = storage.AVERAGES.removeprefix("state.")
     return {name.removeprefix(prefix): value for name, value in trainer.state().items() if name.startswith(prefix)}
 
 
 @contextmanager
-def _averaged(model: WeightsModel, trainer: Trainer) -> Iterator[None]:
+def _averaged(model: WeightsModel, trainer: Trainer, recipe: Recipe) -> Iterator[None]:
     """The network has the averages of its weights inside, if the run makes any."""
-    averages = _averages(trainer)
-    if not averages:
+    if not recipe.optimizer.average:
         yield
         return
     weights = model.backend.parameters(model.network)
-    model.backend.assign(model.network, averages)
+    model.backend.assign(model.network, _averages(trainer))
     try:
         yield
     finally:
@@ -304,6 +302,7 @@ class _Log:
         self._names += [DISCRIMINATOR] if recipe.adversarial else []
         self._validation = None
         self._files = ExitStack()
+        self._best = max(_scores(out / "validation.csv", first), default=-math.inf)
 
     def __enter__(self) -> Self:
         self._out.mkdir(parents=True, exist_ok=True)
@@ -329,16 +328,14 @@ class _Log:
         """Whether validation.csv has the row of a step."""
         return any(row.startswith(f"{step},") for row in _rows(self._out / "validation.csv"))
 
-    def best(self) -> float:
-        """The largest score in validation.csv; -inf where it holds none."""
-        header, *rows = _rows(self._out / "validation.csv") or [""]
-        if not header.endswith(f",{SCORE}"):  # of an earlier version
-            return -math.inf
-        return max((float(row.rpartition(",")[2]) for row in rows), default=-math.inf)
+    def is_best(self, values: dict[str, float]) -> bool:
+        """Whether a validation has a higher score than all before it, as they are written."""
+        return bool(values) and round(values[SCORE], 4) > self._best
 
     def validation(self, step: int, values: dict[str, float]) -> None:
         if not values:
             return
+        self._best = max(self._best, round(values[SCORE], 4))
         if self._validation is None:
             self._validation = self._reopen("validation.csv", ["step", *values])
         self._validation.write(",".join([str(step), *(f"{value:.4f}" for value in values.values())]) + "\n")
@@ -351,13 +348,26 @@ class _Log:
 
 def _reopen(path: Path, columns: list[str], last: int):
     """Open a CSV for appending, keeping its rows up to step `last`."""
+    write_text(path, "\n".join([",".join(columns), *_kept(path, len(columns), last)]) + "\n")
+    return open(path, "a", encoding="utf-8")
+
+
+def _kept(path: Path, columns: int, last: int) -> list[str]:
+    """The rows of a CSV with so many columns, up to step `last`."""
     kept = []
     for row in _rows(path)[1:] if last else ():
         step, *values = row.split(",")
-        if re.fullmatch("[0-9]{1,18}", step) and int(step) <= last and len(values) == len(columns) - 1:
+        if re.fullmatch("[0-9]{1,18}", step) and int(step) <= last and len(values) == columns - 1:
             kept.append(row)
-    write_text(path, "\n".join([",".join(columns), *kept]) + "\n")
-    return open(path, "a", encoding="utf-8")
+    return kept
+
+
+def _scores(path: Path, last: int) -> Iterator[float]:
+    """The scores up to step `last`; none of what an earlier version wrote, or is no number."""
+    header = _rows(path)[:1]
+    for row in _kept(path, header[0].count(",") + 1, last) if header and header[0].endswith(f",{SCORE}") else ():
+        with suppress(ValueError):
+            yield float(row.rpartition(",")[2])
 
 
 def _rows(path: Path) -> list[str]:
