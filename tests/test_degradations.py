@@ -287,10 +287,22 @@ def test_scale_and_margin():
     assert (scale_of([shrink2, shrink3]), margin_of([shrink2, shrink3])) == (6, 3)  # 2 6 + 4 of 6
 
 
-@pytest.mark.parametrize("kinds", [["gaussian_blur"], ["bicubic"], ["gaussian_blur", "bicubic"], ["bicubic"] * 2])
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ["gaussian_blur"],
+        ["bicubic"],
+        ["gaussian_blur", "bicubic"],
+        ["bicubic"] * 2,
+        ["anisotropic_blur"],
+        ["shuffled", "anisotropic_blur"],
+    ],
+)
 def test_a_margin_is_enough(kinds, rng):
     """A crop less its margin is what the degraded whole holds there."""
-    options = {"gaussian_blur": {"sigma": 3}, "bicubic": {"scale": 2}}
+    blurs = [{"kind": "gaussian_blur", "sigma": 1, "size": 5}, {"kind": "anisotropic_blur", "sigma": 2, "size": 9}]
+    options = {"gaussian_blur": {"sigma": 3}, "bicubic": {"scale": 2}, "anisotropic_blur": {"sigma": 3, "size": 9}}
+    options["shuffled"] = {"steps": blurs}
     pipeline = [made(kind, **options[kind]) for kind in kinds]
     scale, margin = scale_of(pipeline), margin_of(pipeline)
     whole = rng.uniform(size=(1, 1, 96, 96)).astype(np.float32)

@@ -319,6 +319,11 @@ def test_refused(model_of, grey, folder, refused):
         certify(plain, grey)
     with refused(TunableError, "noise is measured by noise kept", "no noise"):
         certify(tunable, grey, sigmas=[0])
+    steps = [{"kind": "gaussian_blur", "sigma": 1}]
+    objectives = [{"name": "soft", "kind": "residue", "of": "gaussian_blur"}, {"name": "b", "kind": "rec"}]
+    soft = model_of(lambda x, omega: x, objectives=objectives, data={"train": "bundled", "degradation": steps})
+    with refused(TunableError, "soft is measured by blur residue kept", "they are not blurred"):
+        certify(soft, grey, rhos=[0])
     with refused(TunableError, "3 least ranges for the 2 knobs"):
         certify(tunable, grey, tolerances=Tolerances(least=(1, 1, 1)))
     with refused(TunableError, "'back'", "-0.1"):

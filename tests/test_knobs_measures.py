@@ -95,11 +95,17 @@ def test_each_residue_is_measured_alone(make_recipe, rng):
     steps = [{"kind": f"gaussian_{kind}", "sigma": 1} for kind in ("blur", "noise")]
     recipe = make_recipe(objectives=objectives, data={"train": "bundled", "degradation": steps})
     first, second = measures_of(Header.of(recipe))
-    assert (first.name, second.name) == ("noise kept", "blur kept") and first.weighed and second.weighed
+    assert (first.name, second.name) == ("noise residue kept", "blur residue kept") and first.weighed and second.weighed
     sample = Sample(None, 0, 0, clean, clean + noise + blur, {"gaussian_noise": noise, "gaussian_blur": blur})
     restored = clean + 0.3 * noise + 0.6 * blur
     np.testing.assert_allclose([each.read(sample, restored, restored) for each in (first, second)], [0.3, 0.6])
     assert np.isnan(first.read(sample_of(clean, clean), restored, restored))
+    objectives = [{"name": "blocks", "kind": "residue", "of": "jpeg"}]
+    recipe = make_recipe(
+        objectives=objectives, data={"train": "bundled", "degradation": [{"kind": "jpeg", "quality": 30}]}
+    )
+    (blocks,) = measures_of(Header.of(recipe))
+    assert blocks.name == "change" and blocks.weighed  # the measuring protocol makes no JPEG
 
 
 @pytest.mark.parametrize(

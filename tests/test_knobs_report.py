@@ -14,6 +14,7 @@ import tunable as face
 from tunable.reports import charts
 from tunable.reports import knobs as report
 from tunable.response import certify
+from tunable.response.measures import measures_of
 from tunable.response.paths import SETTINGS
 from tunable.specs.recipe import parse
 from tunable.weights import storage
@@ -169,3 +170,16 @@ def test_the_function(model, folder):
     assert certificate.pictures == ["a.png"] and certificate.levels == [(15, 0)]
     assert [response.path for response in certificate.responses] == ["against noise", "against fidelity"]
     assert certificate.facts["backend"] == model.backend.name
+
+
+def test_every_measure_has_a_meaning(make_recipe):
+    """Of objectives of every kind, in every part of the colour space."""
+    steps = [{"kind": "gaussian_blur", "sigma": 1}, {"kind": "gaussian_noise", "sigma": 1}]
+    objectives = [{"kind": kind, "space": space} for kind in ("rec", "noise") for space in ("rgb", "luma", "chroma")]
+    objectives += [{"kind": "residue", "of": step["kind"], "space": "luma"} for step in steps]
+    objectives += [{"kind": "blur", "noise_objective": "o3"}, {"kind": "gan"}, {"kind": "style", "image": "x.png"}]
+    named = [{"name": f"o{i}", **objective} for i, objective in enumerate(objectives)]
+    data = {"train": "bundled", "degradation": steps}
+    recipe = make_recipe(objectives=named, data=data, vgg={"seed": 0})
+    for measure in measures_of(Header.of(recipe)):
+        assert any(key in measure.name for key in report.MEANINGS), measure.name

@@ -108,3 +108,14 @@ def test_unequal_shapes_are_refused(refused):
         metrics.ssim(np.zeros((10, 16, 3)), np.zeros((10, 16, 3)))
     with refused(TunableError, "(2, 2, 3)"):
         metrics.residual_fraction(np.zeros((2, 2, 3)), np.zeros((2, 2, 3)), np.zeros((1, 2, 3)), 0.9)
+
+
+def test_hypervolume_by_hand(rng):
+    """Two rectangles that overlap, a box in three dimensions, and many random points in the box."""
+    assert metrics.hypervolume([[1, 1], [0.5, 1.5]], np.array([2, 2])) == pytest.approx((1 + 0.25) / 4)
+    assert metrics.hypervolume([[0.5, 0.25]], np.array([1, 1])) == 0.5 * 0.75
+    assert metrics.hypervolume([[0.5, 0.5, 0.75]], np.ones(3)) == 0.5 * 0.5 * 0.25
+    assert metrics.hypervolume([[3, 0.1]], np.array([2, 1])) == 0 == metrics.hypervolume(np.zeros((0, 2)), np.ones(2))
+    points, places = rng.uniform(size=(6, 3)), rng.uniform(size=(40_000, 3))
+    dominated = (points[None] <= places[:, None]).all(2).any(1).mean()
+    assert metrics.hypervolume(points, np.ones(3)) == pytest.approx(dominated, abs=0.01)

@@ -78,6 +78,20 @@ def test_partners(folder, tmp_path, refused):
     assert len(partners([str(folder)], [str(other)], recursive=True)) == 2
 
 
+def test_two_partners_are_refused(folder, tmp_path, refused):
+    """One scene with two noisy shots, a picture under both of its names, and two clean ones of one name."""
+    shots = [str(shutil.copytree(folder, tmp_path / name)) for name in ("iso1", "iso2")]
+    with refused(DataError, "a.png has two partners", "iso1", "iso2"):
+        partners([str(folder)] * 2, shots)
+    shutil.copy(tmp_path / "iso1" / "a.png", tmp_path / "iso1" / "ax4.png")
+    with refused(DataError, "a.png and ax4.png could both be the partner"):
+        partners([str(folder)], shots[:1], 4)
+    assert len(partners([str(folder)], shots[:1])) == 2  # where nothing is enlarged that is another picture
+    shutil.copy(folder / "a.png", folder / "a.bmp")
+    with refused(DataError, "a.bmp", "a.png have one name"):
+        partners([str(folder)], shots[:1])
+
+
 def test_pairs_of_other_sizes(pairs, folder, make_recipe, refused):
     recipe = make_recipe(data={**pairs(lambda x: x[:-1]), "patch": 4})
     with refused(DataError, "2 of 2 pictures of data.train", "24x20", "24x19", "the same size"):

@@ -53,6 +53,15 @@ def test_correlated_noise():
         assert beside == pytest.approx(np.exp(-1 / (4 * smooth**2)) if smooth else 0, abs=0.04)
 
 
+def test_correlated_noise_is_as_strong_at_the_border():
+    """Many small pictures: the corner pixel has what the middle one has."""
+    noise = made("correlated_noise", sigma=20, smooth=2, grey=0).apply(
+        np.zeros((3000, 1, 9, 9), dtype=np.float32), np.random.default_rng(0)
+    )
+    for place in (0, 4):
+        assert noise[..., place, place].std() * 255 == pytest.approx(20, rel=0.05)
+
+
 def test_resample(photograph):
     """The size stays, a flat picture too; below 1 detail is lost, above 1 hardly any."""
     pictures = np.ascontiguousarray(photograph[:64, :48].transpose(2, 0, 1)[None].repeat(6, 0))

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tunable.backends.registry import get_framework
 from tunable.data.patches import Batch
+from tunable.evaluation import metrics
 from tunable.files import write_text
 from tunable.parameters.starts import starting_weights
 from tunable.reports import tables
@@ -80,7 +81,7 @@ def _tables(task, rows: list[dict]) -> list[str]:
             drawn = [omega for omega in task.omegas if abs(sum(omega) - sum(task.plain)) < 1e-6]
             cells.append(" / ".join(_margin(at, name, here, drawn, k) for k in range(len(parts))))
         fronts = [_front(task, [r for r in rows if r["row"] == name and r["seed"] == seed], p) for seed in here]
-        cells.append(_spread([hypervolume(front, reference) for front in fronts], 4))
+        cells.append(_spread([metrics.hypervolume(front, reference) for front in fronts], 4))
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     levels = ", ".join(
         f"σ {sigma:g}" + (f" after a blur of {rho:g} pixels" if rho else "") for sigma, rho in task.levels
@@ -149,18 +150,6 @@ def _worst(task, rows: list[dict], p: int) -> np.ndarray:
     ends = {tuple(float(value) for value in end) for end in task.ends}
     here = [r for r in rows if (float(r["sigma"]), float(r["rho"])) == level and _omega(r) in ends]
     return 1.1 * _losses(here, p).max(0)
-
-
-def hypervolume(points: np.ndarray, reference: np.ndarray) -> float:
-    """The share of the box from 0 to `reference` that points (n, p) dominate, less being better; by slices."""
-    points = np.minimum(points / reference, 1.0)
-    if points.shape[1] == 1:
-        return 1 - float(points.min()) if len(points) else 0.0
-    edges, total = np.unique(points[:, -1]), 0.0
-    for low, high in zip(edges, [*edges[1:], 1.0], strict=True):
-        inside = points[points[:, -1] <= low][:, :-1]
-        total += (high - low) * hypervolume(inside, np.ones(points.shape[1] - 1))
-    return total
 
 
 def _costs(recipes: dict[str, Recipe], out: Path) -> list[str]:

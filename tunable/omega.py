@@ -215,14 +215,18 @@ def grid(num_objectives: int, points: int) -> np.ndarray:
     return np.array(list(itertools.product(axis, repeat=num_objectives)), dtype=np.float32)
 
 
+def count_shares(divisions: int, num_objectives: int) -> int:
+    """Return how many omegas `shares` returns."""
+    return math.comb(divisions + num_objectives - 1, num_objectives - 1)
+
+
 def shares(divisions: int, num_objectives: int) -> NDArray[np.float64]:
     """Return every omega of sum 1 whose values are multiples of 1 / divisions, from (0, ..., 1) on.
 
     Returns:
         float64 (comb(divisions + p - 1, p - 1), p): p - 1 bars among so many stars.
     """
-    length = divisions + num_objectives - 1
-    count = math.comb(length, num_objectives - 1)
+    length, count = divisions + num_objectives - 1, count_shares(divisions, num_objectives)
     bars = np.array(list(itertools.combinations(range(length), num_objectives - 1)), dtype=np.int64)
     bars = bars.reshape(count, num_objectives - 1)
     edges = np.hstack([np.full((count, 1), -1), bars, np.full((count, 1), length)])

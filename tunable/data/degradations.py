@@ -6,7 +6,7 @@ A recipe lists `Degradation`s, which are the steps of tunable.data.steps, or say
 """
 
 import math
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Annotated, Literal
 
 import numpy as np
@@ -144,8 +144,12 @@ def protocol_degraded(clean: np.ndarray, sigma: float, index: int, rho: float = 
     Returns:
         float32 (H, W, 3).
     """
-    residues = protocol_residues(clean, sigma, index, rho).values()
-    return (clean.astype(np.float64) + sum(residues)).astype(np.float32)
+    return with_residues(clean, protocol_residues(clean, sigma, index, rho))
+
+
+def with_residues(clean: np.ndarray, residues: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return what residues (H, W, 3) make of a clean picture (H, W, 3), summed in float64: float32 (H, W, 3)."""
+    return (clean.astype(np.float64) + sum(residues.values())).astype(np.float32)
 
 
 def protocol_residues(clean: np.ndarray, sigma: float, index: int, rho: float = 0.0) -> dict[str, np.ndarray]:

@@ -29,26 +29,36 @@ def partners(clean: list[str], degraded: list[str], scale: int = 1, recursive: b
         The partners, in the order of the clean pictures.
 
     Raises:
-        DataError: for a folder that cannot be used, pictures without a partner, and partners of one name.
+        DataError: for a folder that cannot be used, pictures without a partner or with two, and pictures of one name.
     """
-    found = {}
+    found: dict[Path, Path] = {}
     for truth, other in zip(map(expand, clean), map(expand, degraded), strict=True):
-        named: dict[str, Path] = {}
-        for path in list_pictures(other, recursive):
-            twin = named.setdefault(_name(path, other), path)
-            if twin != path:
-                raise DataError(f"{twin} and {path.name} have one name: which is the partner of a clean picture?")
+        wanted, named = _named(truth, recursive), _named(other, recursive)
         lonely = []
-        for path in list_pictures(truth, recursive):
-            name = _name(path, truth)
-            partner = named.get(name) or (named.get(f"{name}x{scale}") if scale > 1 else None)
-            if partner is None:
-                lonely.append(path.name)
+        for name, path in wanted.items():
+            names = (name, f"{name}x{scale}") if scale > 1 else (name,)
+            able = [named[each] for each in names if each in named]
+            if len(able) > 1:
+                raise DataError(f"{able[0]} and {able[1].name} could both be the partner of {path}")
+            if path in found:
+                raise DataError(f"{path} has two partners, {found[path]} and {(able or [other])[0]}: one is wanted")
+            if able:
+                found[path] = able[0]
             else:
-                found[path] = partner
+                lonely.append(path.name)
         if lonely:
             raise DataError(f"{other} has no partner of {len(lonely)} pictures of {truth}: {some(lonely)}")
     return found
+
+
+def _named(folder: str, recursive: bool) -> dict[str, Path]:
+    """The pictures of a folder by their names without suffix. Raises DataError where two have one name."""
+    named: dict[str, Path] = {}
+    for path in list_pictures(folder, recursive):
+        twin = named.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
+        if twin != path:
+            raise DataError(f"{twin} and {path.name} have one name, by which pictures find their partners")
+    return named
 
 
 def check_pair(clean: Path, degraded: Path, scale: int = 1, max_pixels: int | None = None) -> None:
@@ -60,7 +70,3 @@ def check_pair(clean: Path, degraded: Path, scale: int = 1, max_pixels: int | No
             f"{clean} is {width}x{height} and its partner {degraded} {small_width}x{small_height}; the clean picture "
             f"must have {wanted}"
         )
-
-
-def _name(path: Path, folder: str) -> str:
-    return path.relative_to(folder).with_suffix("").as_posix()

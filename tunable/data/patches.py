@@ -180,8 +180,8 @@ class Batches:
     """The batches of a recipe: `batches[b]` for any b >= 0, or `stream(first, last)` prepared ahead.
 
     A patch is degraded with the pixels around it, which are then cut off: it is what the whole picture, degraded,
-    would hold there, not what the patch's own borders make of it. Where the recipe gives degraded pictures, patches are
-    cut from both of a pair at one place.
+    would hold there, not what the patch's own borders make of it. The grids of resampling and compression alone begin
+    where the crop does. Where the recipe gives degraded pictures, patches are cut from both of a pair at one place.
 
     Args:
         recipe: whose `data`, `omega` and `seed` say all of a batch.
@@ -216,7 +216,9 @@ class Batches:
         width, height = size_of(path, self.max_pixels)
         if min(width, height) < size:
             needed = f"the patch of {patch}x{patch}"
-            if size != patch:
+            if self._partners:
+                needed = f"the clean patch of {size}x{size}"
+            elif size != patch:
                 needed = f"the {size}x{size} pixels from which the degradations make a patch of {patch}x{patch}"
             raise DataError(f"{path} is {width}x{height}, smaller than {needed}")
         if path in self._partners:

@@ -6,7 +6,7 @@ which it is drawn uniformly, per picture.
 """
 
 import io
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from PIL import Image
@@ -210,17 +210,16 @@ class CorrelatedNoise(Step):
         sigmas, smooths, greys = (rng.uniform(*levels, n) for levels in (self.sigma, self.smooth, self.grey))
         noisy = np.empty(pictures.shape, dtype=np.float32)
         for row, (picture, sigma, smooth, grey) in enumerate(zip(pictures, sigmas, smooths, greys, strict=True)):
-            own, shared = rng.standard_normal(picture.shape), rng.standard_normal((1, *picture.shape[1:]))
+            radius = int(np.ceil(4 * smooth))  # of the Gaussian: all but a ten-thousandth of it
+            channels, *size = picture.shape
+            around = [side + 2 * radius for side in size]  # so that no border is reflected into the noise
+            own, shared = rng.standard_normal((channels, *around)), rng.standard_normal((1, *around))
             noise = np.sqrt(1 - grey) * own + np.sqrt(grey) * shared
-            taps = gaussian_taps(smooth, self.width(smooth))
+            taps = gaussian_taps(smooth, 2 * radius + 1)
             noise = gaussian_blur(noise, smooth, len(taps)) / np.sum(taps**2)  # as much in every pixel as before
-            noisy[row] = picture + sigma / 255 * noise
+            inside = (slice(radius, radius + side) for side in size)
+            noisy[row] = picture + sigma / 255 * noise[(slice(None), *inside)]
         return noisy
-
-    @staticmethod
-    def width(smooth: float) -> int:
-        """Pixels of the Gaussian that smooths the noise: all but a ten-thousandth of it."""
-        return 2 * int(np.ceil(4 * smooth)) + 1
 
 
 class Resample(Step):
@@ -254,12 +253,13 @@ class Resample(Step):
 
 
 class _Compression(Step):
-    """A file format that loses something; rounds to 8 bits and clips.
+    """A file format that loses something; rounds to 8 bits and clips. `format` is Pillow's name of it.
 
     Raises:
         TunableError: when it is applied to pictures of neither one nor three channels.
     """
 
+    format: ClassVar[str]
     quality: Qualities
 
     def apply(self, pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -269,11 +269,6 @@ class _Compression(Step):
         low, high = self.quality
         qualities = rng.integers(low, high + 1, size=len(pictures))
         return np.stack([self._compressed(*each) for each in zip(pictures, qualities, strict=True)])
-
-    @property
-    def format(self) -> str:
-        """Pillow's name of the format."""
-        return "JPEG"
 
     def options(self) -> dict[str, Any]:
         """What Pillow is told besides the quality."""
@@ -290,6 +285,7 @@ class _Compression(Step):
 class Jpeg(_Compression):
     """JPEG compression at `quality` 1..100 (whole numbers), by Pillow."""
 
+    format = "JPEG"
     kind: Literal["jpeg"]
     subsampling: Literal["4:4:4", "4:2:2", "4:2:0"] = "4:2:0"  # of colour
 
@@ -301,9 +297,5 @@ class Jpeg(_Compression):
 class WebP(_Compression):
     """Lossy WebP compression at `quality` 1..100 (whole numbers), by Pillow."""
 
+    format = "WEBP"
     kind: Literal["webp"]
-
-    @property
-    def format(self) -> str:
-        """Pillow's name of the format."""
-        return "WEBP"

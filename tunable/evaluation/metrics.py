@@ -165,6 +165,30 @@ def share_kept(restored: np.ndarray, clean: np.ndarray, degraded: np.ndarray) ->
     return float(np.sum((restored - clean) * residue)) / power if power else float("nan")
 
 
+def hypervolume(points: np.ndarray, reference: np.ndarray) -> float:
+    """Return the share of the box from 0 to a reference that is dominated by points, of which less is better.
+
+    The box is cut along its last axis at every point, and the slices are added.
+
+    Args:
+        points: (n, p), losses of p objectives at n settings, at least 0.
+        reference: (p,), the far corner of the box, above 0.
+
+    Returns:
+        0 where every point is beyond the box, 1 for a point at 0.
+    """
+    points = np.minimum(np.asarray(points, np.float64) / reference, 1.0)
+    if not len(points):
+        return 0.0
+    if points.shape[1] == 1:
+        return 1 - float(points.min())
+    edges, total = np.unique(points[:, -1]), 0.0
+    for low, high in zip(edges, [*edges[1:], 1.0], strict=True):
+        inside = points[points[:, -1] <= low][:, :-1]
+        total += (high - low) * hypervolume(inside, np.ones(points.shape[1] - 1))
+    return total
+
+
 def _pair(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both pictures in float64; TunableError unless they are of one shape (H, W, C)."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)

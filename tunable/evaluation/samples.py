@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tunable.data.degradations import protocol_degraded, protocol_residues, protocol_shrunk
+from tunable.data.degradations import protocol_residues, protocol_shrunk, with_residues
 from tunable.data.pairs import Partners
 from tunable.errors import DataError, TunableError
 from tunable.evaluation import metrics
@@ -86,8 +86,8 @@ def samples(
         picture = picture if crop is None else central(picture, crop)
         for sigma, rho in levels:
             if scale == 1:
-                degraded = protocol_degraded(picture, sigma, index, rho)
                 residues = protocol_residues(picture, sigma, index, rho)
+                degraded = with_residues(picture, residues)
                 yield Sample(path, sigma, rho, picture, degraded, residues)
             else:
                 yield Sample(path, sigma, rho, *protocol_shrunk(picture, scale))

@@ -22,6 +22,8 @@ HEADINGS = ("knob", "measure", "path", "from → to", "range", "steps back", "de
 MEANINGS = {
     "noise kept": "the share of what was degraded that is left: r of the least-squares fit restored = y + r (z - y), y "
     "the clean and z the degraded picture",
+    "residue kept": "r of the least-squares fit restored = y + r d, y the clean picture and d what that degradation "
+    "changed",
     "PSNR": f"to the clean picture, at most {MOST_PSNR:g} dB, for finer differences are lost in 8 bits",
     "sharpening": "c of the least-squares fit restored = y + c (y - g * y), g a Gaussian of 9x9 pixels and sigma 2.5; "
     "0 is as sharp as the truth, and less is blurred",

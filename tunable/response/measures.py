@@ -2,14 +2,14 @@
 
     kind     measure      what it is
     noise    noise kept   r of the least-squares fit restored = y + r (z - y), y the clean and z the degraded picture
-    residue  noise kept   (blur kept, ...) r of the least-squares fit restored = y + r d, d the residue of a degradation
+    residue  noise residue kept, blur residue kept: r of the least-squares fit restored = y + r d, d that residue
     rec      PSNR         to the clean picture in dB, at most `MOST_PSNR`
     blur     sharpening   c of the least-squares fit restored = y + c (y - g * y), g the objective's Gaussian
     gan      sharpness    fine detail as a share of the truth's (`metrics.sharpness`)
     style    change       root mean square distance from what the start of the path gives, in 1/255
 
-Noise kept, blur kept and PSNR look at luma or chroma alone where the objective does. A network whose recipe is unknown
-is measured by change too.
+Noise kept, residues kept and PSNR look at luma or chroma alone where the objective does. A network whose recipe is
+unknown is measured by change too, and so are residues that the measuring protocol does not make (JPEG, photons).
 """
 
 import math
@@ -28,7 +28,7 @@ from tunable.weights.storage import Header
 
 MOST_PSNR = 60.0  # dB: rounding to 8 bits leaves 59
 
-_WORDS = {"gaussian_noise": "noise", "poisson_gaussian": "noise", "gaussian_blur": "blur", "jpeg": "JPEG residue"}
+_WORDS = {"gaussian_noise": "noise", "gaussian_blur": "blur"}  # what the measuring protocol makes
 
 Reading = Callable[[Sample, np.ndarray, np.ndarray], float]  # sample, restored, restored at the path's start -> value
 
@@ -70,8 +70,9 @@ def _measure(spec: Objective, scale: int) -> Measure:
         name = "noise kept" if space == "rgb" else f"{space} noise kept"
         direction = -1 if spec.residual == "remove" else 1
         return Measure(name, "", 0.02, direction, spec.residual == "full", partial(_kept, space))
-    if spec.kind == "residue":
-        name = f"{_WORDS[spec.of]} kept" if space == "rgb" else f"{space} {_WORDS[spec.of]} kept"
+    if spec.kind == "residue" and spec.of in _WORDS:
+        name = f"{_WORDS[spec.of]} residue kept"
+        name = name if space == "rgb" else f"{space} {name}"
         return Measure(name, "", 0.02, 1, True, partial(_residue_kept, space, spec.of))
     if spec.kind == "rec":
         name = "PSNR" if space == "rgb" else f"PSNR of {space}"

@@ -203,6 +203,9 @@ def _levels(model: Model, sigmas: Iterable[float] | None, rhos: Iterable[float] 
     return [(0.0, 0.0)]
 
 
+_WITHOUT = {"noise": "they have no noise", "blur": "they are not blurred"}  # by a word of the measure's name
+
+
 def _check_defined(objectives: tuple[str, ...], measures: list[Measure], drawn: Iterable[Sample]) -> None:
     """TunableError for a measure that no picture defines, such as noise kept without noise."""
     left = dict(zip(objectives, measures, strict=True))
@@ -214,7 +217,7 @@ def _check_defined(objectives: tuple[str, ...], measures: list[Measure], drawn: 
     name, measure = next(iter(left.items()))
     raise TunableError(
         f"knob {name} is measured by {measure.name}, which these pictures at these levels do not define: "
-        + ("they have no noise" if "noise" in measure.name else "they are flat")
+        + next((why for word, why in _WITHOUT.items() if word in measure.name), "they are flat")
     )
 
 

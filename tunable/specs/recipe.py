@@ -1,13 +1,12 @@
 """A complete recipe: every section, and what must hold between them."""
 
-import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from tunable.data.degradations import Degradation, scale_of
 from tunable.errors import RecipeError, shown
-from tunable.omega import MOST_SHARES
+from tunable.omega import MOST_SHARES, count_shares
 from tunable.parameters.layouts import count, layout, misfit, rank_misfit
 from tunable.parameters.starts import Initial
 from tunable.specs.discriminator import DISCRIMINATOR, Discriminator
@@ -142,10 +141,10 @@ class Recipe(Section):
             raise ValueError("a plain network (network.tunable: false) needs omega.sampler {kind: fixed, value: [...]}")
         if self.initial.freeze:
             self._check_frozen()
-        count = math.comb(self.validation.points + len(names) - 2, len(names) - 1)
-        if count > MOST_SHARES:
+        settings = count_shares(self.validation.points - 1, len(names))
+        if settings > MOST_SHARES:
             raise ValueError(
-                f"validation.points {self.validation.points} means {count} settings of {len(names)} objectives; the "
+                f"validation.points {self.validation.points} means {settings} settings of {len(names)} objectives; the "
                 f"limit is {MOST_SHARES}"
             )
         self._check_sizes()

@@ -6,14 +6,14 @@ needs no values as its name.
 """
 
 from functools import lru_cache
-from math import comb, gcd
+from math import gcd
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from tunable.omega import MOST_SHARES, shares
+from tunable.omega import MOST_SHARES, count_shares, shares
 from tunable.specs.documents import is_list, is_mapping
 from tunable.specs.schema import MOST, Section
 
@@ -129,7 +129,7 @@ class Annealed(_Reaching):
 
     def check(self, num_objectives: int, steps: int) -> None:
         """Raise ValueError if the grid for `num_objectives` objectives has too many points, or never spreads wholly."""
-        points = comb(self.divisions + num_objectives - 1, num_objectives - 1)
+        points = count_shares(self.divisions, num_objectives)
         if points > MOST_SHARES:
             raise ValueError(
                 f"an annealed grid of {self.divisions} divisions has {points} points for {num_objectives} objectives; "

@@ -213,9 +213,9 @@ def _loop(
             checkpoints.save(start._replace(step=step, weights=weights, state=state, loss=begun), recipe)
             saved = step
 
-    def read() -> None:
+    def read(left: int = 0) -> None:
         nonlocal begun
-        while launched:
+        while len(launched) > left:
             at, rate, losses = launched.popleft()
             report = losses()
             begun = report.loss if begun is None else begun
@@ -244,8 +244,7 @@ def _loop(
                 rate = recipe.optimizer.learning_rate * recipe.schedule.factor(batch.index, recipe.steps)
                 step = batch.index + 1
                 launched.append((step, rate, trainer.launch(batch, rate)))
-                if len(launched) >= trainer.lag:
-                    read()
+                read(left=trainer.lag - 1)
                 if due(step) or interrupted():
                     read()
                     save()
