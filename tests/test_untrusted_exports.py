@@ -25,6 +25,11 @@ from tunable.weights.foreign import read_foreign
         ({}, {"omega": None}, ["has inputs ['image']"]),
         ({"network": {**RESNET, "blocks": 2_000_000}}, {}, ["damaged header", "network.blocks"]),
         ({"network": {"name": "style_unet", "scales": 60}}, {}, ["damaged header", "network.scales"]),
+        (
+            {"part": "planes", "objectives": [], "omega_range": [], "network": {**RESNET, "tunable": False}},
+            {"omega": None},
+            ["damaged header", "part 'planes', but no objectives"],
+        ),
         ({"objectives": ["\x1b[2J", "b"]}, {}, ["damaged header", r"\x1b[2J"]),
     ],
 )

@@ -253,6 +253,8 @@ class Header:
                 f"{source} has a damaged header: {len(ranges)} ranges, objectives {shown(names)}, "
                 f"tunable {header.network.tunable}"
             )
+        if header.part and not names:
+            raise CheckpointError(f"{source} has a damaged header: part {header.part!r}, but no objectives")
         for what, count in ((f"{len(names)} objectives", len(names)), ("folded_at", len(folded_at or ()))):
             if recipe and count and count != recipe.num_objectives:
                 raise CheckpointError(
