@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import tunable
+from tunable.backends.model import WeightsModel
 from tunable.commands import main
 from tunable.omega import check_omega, check_range, of_strength
 
@@ -64,8 +65,12 @@ def test_a_mask_is_the_strength(files):
     np.testing.assert_array_equal(tunable.restore(model, photo, np.stack([step, 1 - step])), made)
 
 
-def test_a_number_is_the_same_everywhere(files):
+def test_a_number_is_the_same_everywhere(files, monkeypatch):
+    """Numbers alone are no map: the network is folded, as with --omega."""
+    folded, fold = [], WeightsModel.fold
+    monkeypatch.setattr(WeightsModel, "fold", lambda self, omega: folded.append(tuple(omega)) or fold(self, omega))
     made = restored(files, "--omega-map", "fidelity=1", "--omega-map", "noise=0")
+    assert folded == [(1, 0)]
     np.testing.assert_array_equal(made, restored(files, "--omega", "1,0"))
 
 
@@ -83,6 +88,7 @@ def test_a_number_is_the_same_everywhere(files):
         (["noise=step.png", "step.png"], ["a name for all or for none"]),
         (["nois=step.png"], ["names no knob (did you mean 'noise'?); the knobs are fidelity, noise"]),
         (["noise=nan", "fidelity=1"], ["a finite number, not 'nan'"]),
+        (["noise=1e39", "fidelity=1"], ["a finite number, not '1e39'"]),
         (["noise=1.5", "fidelity=step.png"], ["omega, a map that spans [0, 1], [1.5, 1.5], lies outside"]),
         (["absent.png"], ["no such picture", "absent.png"]),
     ],

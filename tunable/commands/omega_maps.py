@@ -10,7 +10,7 @@ import numpy as np
 
 from tunable.errors import OmegaError, nearest, shown
 from tunable.images.pictures import read_picture, to_floats
-from tunable.omega import check_range
+from tunable.omega import check_omega, check_range
 from tunable.weights.storage import Header
 
 _MOST_SETTINGS = 1000  # of a map that are looked at: a mask of 8 bits has 256 of each knob
@@ -126,6 +126,7 @@ def _number_or_map(value: str, max_pixels: int | None) -> np.ndarray:
         number = float(value)
     except ValueError:
         return _channels(value, 1, max_pixels)[0]
-    if not np.isfinite(number):
-        raise OmegaError(f"--omega-map wants a picture or a finite number, not {shown(value)}")
-    return np.full((1, 1), number)
+    try:
+        return check_omega([[number]], 1)
+    except OmegaError:
+        raise OmegaError(f"--omega-map wants a picture or a finite number, not {shown(value)}") from None

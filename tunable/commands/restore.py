@@ -168,7 +168,7 @@ def run(args: argparse.Namespace) -> int:
     record = Record(folder, _settings(args, model, omegas)) if folder else None
     if args.resume and record:
         paths, targets = _left(record, paths, targets)
-    if paths and model.folds and not args.sweep and not args.omega_map:
+    if paths and model.folds and not args.sweep and np.ndim(omegas[0][0]) == 1:
         model, omegas = model.fold(omegas[0][0]), [[None]]  # kernels are mixed once, not for every tile
     try:
         with progress("restore") as report:
