@@ -11,6 +11,8 @@ from tunable.backends.model import load
 from tunable.backends.registry import get_framework
 from tunable.data.patches import Batches
 from tunable.parameters.starts import starting_weights
+from tunable.specs.formulations import Last
+from tunable.specs.networks import ResNetSpec
 from tunable.tolerances import TOLERANCES, relative_error
 
 # The most at the end of the run against the most in its middle: what is kept is dropped every eight sizes.
@@ -74,6 +76,21 @@ def test_results_do_not_depend_on_what_was_dropped(mindspore, tmp_path):
     for n in (0, 7, 8, 11):
         assert relative_error(first[n], load(path, fresh).run(pictures[n], omega)) <= TOLERANCES["golden"].limit
         np.testing.assert_array_equal(model.run(pictures[n], omega), first[n])
+
+
+def test_prepared_pictures_make_room_too(mindspore, monkeypatch):
+    """As a run of their size; a graph, which keeps its own, does not."""
+    from mindspore_impl import ops
+
+    asked, make_room = [], ops.make_room
+    monkeypatch.setattr(ops, "make_room", lambda size: asked.append(size) or make_room(size))
+    x, omega = np.full((1, 3, 8, 6), 0.5, np.float32), np.float32([0.3, 0.8])
+    for mode, calls in (("pynative", 3), ("graph", 0)):
+        backend = get_framework("mindspore", "cpu", mode)
+        at = backend.prepare(backend.build(ResNetSpec(channels=4, blocks=1, where=Last(last=1)), 2), x)
+        np.testing.assert_array_equal(at(omega), at(omega))
+        assert asked == calls * [x.shape]
+        asked.clear()
 
 
 def test_a_training_goes_on_beside(mindspore):

@@ -89,7 +89,7 @@ class Backend(Execution):
         Args:
             network: a tunable or a plain network.
             degraded: float32 pictures (n, c, h, w), 0 to 1.
-            omega: (p,) for all pictures or (n, p); None for a plain network.
+            omega: (p,) for all pictures, (n, p), or a map (n, p, h, w); None for a plain network.
 
         Returns:
             The restored pictures (n, c, scale h, scale w), not clipped.
@@ -107,7 +107,7 @@ class Backend(Execution):
             degraded: float32 pictures (n, c, h, w), 0 to 1.
 
         Returns:
-            A function of omega, (p,) for all pictures or (n, p), which returns the restored pictures as `run` does.
+            A function of omega, as `run` takes it, which returns the restored pictures as `run` does.
 
         Raises:
             TunableError: for a network of which nothing can be prepared.
@@ -232,7 +232,8 @@ def load_network(path: str | Path, device: str | None = None) -> Network:
         device: where the network shall be; None: an accelerator if there is one.
 
     Returns:
-        The network, called as network(x, omega), x (N, 3, H, W) and omega (p,) or (N, p); a plain one as network(x).
+        The network, called as network(x, omega), x (N, 3, H, W) and omega (p,), (N, p) or a map (N, p, H, W); a plain
+        one as network(x).
 
     Raises:
         CheckpointError: for a file that is missing, damaged or no weights file.

@@ -24,7 +24,10 @@ class ResidualBlock(Composite):
         self.conv2 = conv2d(channels, channels, 3, num_objectives=num_objectives, formulation=formulation)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
-        """Return the part's output, of the shape of x (N, C, H, W); omega is (p,) or (N, p), None when plain."""
+        """Return the part's output, of the shape of x (N, C, H, W).
+
+        omega is (p,), (N, p) or a map (N, p, H, W); None when plain.
+        """
         y = call(self.conv2, _ops.relu(call(self.conv1, x, omega)), omega)
         return x + (y if self.scale == 1 else y * self.scale)
 

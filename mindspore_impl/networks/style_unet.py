@@ -60,7 +60,10 @@ class StyleBlock(Composite):
         self.norm2 = norm(InstanceNorm2d, channels, **norms)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
-        """Return the part's output, of the shape of x (N, C, H, W); omega is (p,) or (N, p), None when plain."""
+        """Return the part's output, of the shape of x (N, C, H, W).
+
+        omega is (p,), (N, p) or a map (N, p, H, W); None when plain.
+        """
         y = _ops.relu(self.norm1(call(self.conv1, x, omega), omega))
         return _ops.relu(x + self.norm2(call(self.conv2, y, omega), omega))
 

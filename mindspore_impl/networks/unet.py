@@ -21,7 +21,7 @@ class DoubleConv(Composite):
         self.conv2 = conv2d(out_channels, out_channels, 3, num_objectives=num_objectives, formulation=formulation)
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor | None = None) -> ms.Tensor:
-        """Return (N, out, H, W) for x (N, in, H, W); omega is (p,) or (N, p), None when plain."""
+        """Return (N, out, H, W) for x (N, in, H, W); omega is (p,), (N, p) or (N, p, H, W), None when plain."""
         y = _ops.relu(call(self.conv1, x, omega))
         return _ops.relu(call(self.conv2, y, omega))
 

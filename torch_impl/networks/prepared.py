@@ -36,7 +36,16 @@ class Tail(nn.Module):
         self.network = network
 
     def forward(self, x: torch.Tensor, omega: torch.Tensor, *features: torch.Tensor) -> torch.Tensor:
-        """Return (N, 3, upscale H, upscale W) for pictures x, omega (p,) or (N, p) and the trunk's features of x."""
+        """Restore pictures x (N, 3, H, W) from their features.
+
+        Args:
+            x: the pictures.
+            omega: (p,), (N, p), or a map (N, p, H, W).
+            features: what the trunk returned for x.
+
+        Returns:
+            (N, 3, upscale H, upscale W), not clipped.
+        """
         return self.network.finish(x, features, omega)
 
 

@@ -59,7 +59,10 @@ class StyleBlock(Composite):
         self.norm2 = norm(InstanceNorm2d, channels, **norms)
 
     def forward(self, x: torch.Tensor, omega: torch.Tensor | None = None) -> torch.Tensor:
-        """Return the part's output, of the shape of x (N, C, H, W); omega is (p,) or (N, p), None when plain."""
+        """Return the part's output, of the shape of x (N, C, H, W).
+
+        omega is (p,), (N, p) or a map (N, p, H, W); None when plain.
+        """
         y = torch.relu(self.norm1(call(self.conv1, x, omega), omega))
         return torch.relu(x + self.norm2(call(self.conv2, y, omega), omega))
 

@@ -189,7 +189,7 @@ class Runtime(Protocol):
         Args:
             network: one of this runtime.
             degraded: float32 pictures (n, c, h, w), 0 to 1.
-            omega: (p,) for all pictures or (n, p); None for a plain network.
+            omega: (p,) for all pictures, (n, p), or a map (n, p, h, w); None for a plain network.
 
         Returns:
             The restored pictures (n, c, scale h, scale w), not clipped.
@@ -207,7 +207,7 @@ class Runtime(Protocol):
             degraded: float32 pictures (n, c, h, w), 0 to 1.
 
         Returns:
-            A function of omega, (p,) for all pictures or (n, p), which returns the restored pictures as `run` does.
+            A function of omega, as `run` takes it, which returns the restored pictures as `run` does.
 
         Raises:
             TunableError: for a network of which nothing can be prepared.
