@@ -14,6 +14,7 @@ from mindspore_impl.layers import Tunable
 from mindspore_impl.networks import Network
 from tunable.backends.heads import settings, told_apart
 from tunable.errors import BackendError, CheckpointError
+from tunable.exports.forms import ONE_INPUT
 from tunable.exports.graphs import Graph, Node
 from tunable.exports.onnx_files import finish, require_onnx
 from tunable.weights.foreign import check_message
@@ -210,7 +211,7 @@ def _inputs(network: Network, form: str, size: tuple[int, int] | None) -> dict[s
     """The inputs by name; sizes that may vary are None."""
     channels = 3 + network.num_objectives if form == "planes" else 3
     inputs = {"image": ms.Tensor(shape=[None, channels, *(size or (None, None))], dtype=ms.float32)}
-    if network.num_objectives and form not in ("heads", "planes"):
+    if network.num_objectives and form not in ONE_INPUT:
         rows = 1 if form == "shared" else None
         inputs["omega"] = ms.Tensor(shape=[rows, network.num_objectives], dtype=ms.float32)
     return inputs

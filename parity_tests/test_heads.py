@@ -9,8 +9,8 @@ from tunable.backends.model import ExportedModel, WeightsModel, load
 from tunable.errors import CheckpointError, OmegaError, TunableError
 from tunable.exports.judging import checked_export
 from tunable.exports.onnx_files import in_two_parts
-from tunable.images.tiling import heads_tiled, prepare_tiled, run_tiled
-from tunable.specs.networks import CompactSpec, ResNetSpec, UNetSpec
+from tunable.images.tiling import PreparedTiles, heads_tiled, run_tiled
+from tunable.specs.networks import CompactSpec, ResNetSpec, SwinIRSpec, UNetSpec
 from tunable.tolerances import TOLERANCES, relative_error
 from tunable.weights.storage import Header
 
@@ -72,13 +72,14 @@ def test_tiles(twin, rng):
     spec = AFFINE["unet"]
     model, levels = model_of(twin, spec), rng.integers(0, 256, (1, 3, 50, 41), dtype=np.uint8)
     x, tile = levels.astype("f") / 255, 16
-    prepared, heads = prepare_tiled(model, x, tile), heads_tiled(model, levels, tile)
+    prepared, heads = PreparedTiles(model, x, tile), heads_tiled(model, levels, tile)
     for omega in (OMEGA, OMEGA[::-1]):
         expected = run_tiled(model, x, omega, tile)
         assert relative_error(expected, model.run(x, omega)) <= TOLERANCES["network"].limit
         assert relative_error(prepared.at(omega), expected) <= ROUNDING
         assert relative_error(heads.at(omega), expected) <= ROUNDING
-    again = prepare_tiled(model, levels, tile).at(OMEGA)
+    assert heads.differences.flags.c_contiguous  # else a sum takes several times as long
+    again = PreparedTiles(model, levels, tile).at(OMEGA)
     assert again.dtype == np.uint8 and np.array_equal(again, run_tiled(model, levels, OMEGA, tile))
 
 
@@ -88,6 +89,7 @@ def test_prepared_models(twin, rng):
     prepared = model.prepare(x)
     for omega in (OMEGA, rng.uniform(size=(2, 2))):
         assert relative_error(prepared.at(omega), model.run(x, omega)) <= TOLERANCES["network"].limit
+    np.testing.assert_array_equal(model.prepare(x[:0]).at(OMEGA), model.run(x[:0], OMEGA))
     with pytest.raises(OmegaError, match="the network has 2 objectives"):
         prepared.at([1.0])
     with pytest.raises(TunableError, match="a plain network takes no omega"):
@@ -110,7 +112,10 @@ def test_exported(twin, form, tmp_path, rng):
         exported = load(tmp_path / f"{name}.{format}")
         assert isinstance(exported, ExportedModel) and not exported.folds and exported.has_heads == (form == "heads")
         at = exported.heads(x).at if form == "heads" else exported.prepare(x).at
-        tiled = (heads_tiled if form == "heads" else prepare_tiled)(exported, x, 16)
+        tiled = (heads_tiled if form == "heads" else PreparedTiles)(exported, x, 16)
+        np.testing.assert_array_equal(
+            at(OMEGA)[:0], (exported.heads if form == "heads" else exported.prepare)(x[:0]).at(OMEGA)
+        )
         for omega in (OMEGA, rng.uniform(size=(2, 2))):
             expected = model.run(x, omega)
             for restored in (at(omega), exported.run(x, omega), tiled.at(omega)):
@@ -120,6 +125,17 @@ def test_exported(twin, form, tmp_path, rng):
         graph = exported.backend.graph(tmp_path / "net-tail.onnx")
         assert sum(node.op == "Conv" for node in graph.nodes) == (2 if twin.name == "torch" else 3)
         assert graph.inputs[-1] == "omega" and all(name.startswith("features.") for name in graph.inputs[:-1])
+
+
+def test_features_of_no_batch(torch, tmp_path, rng):
+    """The mask of shifted windows, which is one for all pictures; each of these has an omega of its own."""
+    spec = SwinIRSpec(channels=4, depths=[2], heads=[1], window=4, where=["*.blocks.1.attn.qkv"])
+    model, x, each = model_of(torch, spec), pictures(rng, 12, 8), rng.uniform(size=(2, 2))
+    report = checked_export(model, "onnx", tmp_path / "net.onnx", form="prepared")
+    assert any("one omega per sample" in label for label in report.errors)
+    exported = load(tmp_path / "net-tail.onnx")
+    assert exported.header.part == "tail"
+    assert relative_error(exported.run(x, each), model.run(x, each)) <= EXPORT
 
 
 def test_parts_that_are_not_a_pair(torch, tmp_path, rng):
@@ -156,3 +172,9 @@ def test_a_file_that_depends_on_omega_everywhere(tmp_path):
     onnx.save(onnx.helper.make_model(graph, ir_version=10), tmp_path / "net.onnx")
     with pytest.raises(TunableError, match="^there is nothing to prepare: "):
         in_two_parts(tmp_path / "net.onnx", tmp_path / "a.onnx", tmp_path / "b.onnx")
+
+
+def test_padding_is_nothing_to_prepare(torch, tmp_path):
+    with pytest.raises(TunableError, match="^there is nothing to prepare: the network is tunable from its first layer"):
+        checked_export(model_of(torch, UNetSpec(width=4, depth=1)), "onnx", tmp_path / "net.onnx", form="prepared")
+    assert not list(tmp_path.iterdir())

@@ -8,6 +8,7 @@ import pytest
 from parity_tests.cases import BATCH, CASES, FORMULATIONS, build, inputs, weights
 from parity_tests.twins import differ
 from tunable import oracle
+from tunable.api import restore
 from tunable.backends.model import WeightsModel
 from tunable.errors import OmegaError
 from tunable.images.tiling import run_tiled
@@ -259,3 +260,26 @@ def test_prepared_pictures_and_heads_take_maps(twin, spec, rng):
     for at in (model.prepare(x).at, model.heads(x).at):
         with pytest.raises(OmegaError, match=r"^omega is a map of 13x9 pixels"):
             at(omega[..., :9])
+
+
+def test_what_is_no_map(torch, rng):
+    """The most telling line, whoever is asked: rows of several lengths, a map without rows, a network without maps."""
+    model, (x, omega) = (
+        model_of(torch, CompactSpec(channels=4, blocks=1, where=Last(last=1)), rng),
+        picture_and_map(rng),
+    )
+    swinir = model_of(torch, SwinIRSpec(channels=4, depths=[1], heads=[1], window=2), rng)
+    for run in (
+        lambda given: run_tiled(model, x, given),
+        lambda given: restore(model, x[0].transpose(1, 2, 0), given),
+        lambda given: swinir.run(x, given),
+        model.heads(x).at,
+    ):
+        with pytest.raises(OmegaError, match=r"^omega must be numbers of shape"):
+            run([[1, 0], [1]])
+    with pytest.raises(OmegaError, match=r"^omega is a map of 0x8 pixels"):
+        model.heads(x).at(omega[:, :, :0, :8])
+    with pytest.raises(OmegaError, match="^a plain network takes no omega"):
+        run_tiled(model.fold([1, 0]), x, omega)
+    with pytest.raises(OmegaError, match="^this swinir takes one omega for a picture"):
+        run_tiled(swinir, x, omega[..., :9])

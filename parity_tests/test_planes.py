@@ -1,6 +1,7 @@
 """Exports of form planes: one input of pictures and maps of omega, (n, 3 + p, h, w) (docs/export.md)."""
 
 import dataclasses
+import json
 
 import numpy as np
 import onnxruntime
@@ -45,7 +46,7 @@ def test_exported(twin, spec, tmp_path, rng):
     assert relative_error(restored, whole) <= EXPORT
 
 
-def test_one_file(torch, tmp_path, rng):
+def test_one_file(torch, tmp_path, rng, capsys):
     """`restore --omega-map` does with it what it does with the weights; another form, and other planes, are refused."""
     model, (x, omega) = model_of(torch, COMPACT, rng), picture_and_map(rng)
     (path,), _ = tried_export(model, "onnx", tmp_path, form="planes")
@@ -60,6 +61,14 @@ def test_one_file(torch, tmp_path, rng):
         assert main([str(tmp_path / word) if "." in word else word for word in words]) == 0
         made.append(read_picture(tmp_path / f"{name}.png").levels.astype(int))
     assert np.abs(made[0] - made[1]).max() <= 1 and np.abs(made[0] - levels).max() > 5
+    capsys.readouterr()
+    for words in ([], ["--json"]):
+        assert main(["info", str(path), *words]) == 0
+    said, facts = capsys.readouterr().out.split("{", 1)
+    assert (
+        "exported      planes, for pictures of any size" in said
+        and json.loads("{" + facts)["exported"]["part"] == "planes"
+    )
     exported = load(path)
     shared = dataclasses.replace(exported, header=dataclasses.replace(exported.header, part=None))
     with pytest.raises(OmegaError, match=r"takes one omega for a picture, not a map: `tunable export --form planes`"):

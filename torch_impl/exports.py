@@ -14,6 +14,7 @@ from torch_impl.layers.conv import TunableConv
 from torch_impl.networks import Network
 from tunable.backends.heads import settings, told_apart
 from tunable.errors import BackendError
+from tunable.exports.forms import ONE_INPUT
 from tunable.exports.onnx_files import finish, require_onnx
 
 _OPSET = 18  # the oldest that torch's exporter writes without converting
@@ -98,7 +99,7 @@ def export_onnx(
     planes = network.num_objectives if form == "planes" else 0
     inputs = {"image": torch.rand(2, 3 + planes, *(size or (29, 43)))}
     sizes = {"image": {0: "n"} if size else {0: "n", 2: "h", 3: "w"}}
-    if network.num_objectives and form not in ("heads", "planes"):
+    if network.num_objectives and form not in ONE_INPUT:
         inputs["omega"] = torch.rand(1 if form == "shared" else 2, network.num_objectives)
         sizes["omega"] = {} if form == "shared" else {0: "n"}
     try:

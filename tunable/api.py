@@ -19,6 +19,7 @@ from tunable.exports.judging import Report, checked_export
 from tunable.images.pictures import Picture, from_network, read_picture, to_levels, to_network, write_frames
 from tunable.images.tiling import run_tiled
 from tunable.models import find
+from tunable.omega import axes_of
 from tunable.response import KnobCertificate, Tolerances, certify
 from tunable.specs.reading import load_recipe
 from tunable.specs.recipe import Recipe
@@ -157,7 +158,7 @@ def restore(
     """
     file = None if isinstance(picture, np.ndarray) else read_picture(picture)
     values = file.levels if file else np.asarray(picture)
-    if omega is not None and np.ndim(omega) == 3:
+    if omega is not None and axes_of(omega) == 3:
         omega = np.asarray(omega)[None]
     restored = from_network(run_tiled(model, to_network(values), omega, tile))
     if out is not None:

@@ -45,7 +45,7 @@ def check_omega(
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused below
             array = np.asarray(omega, dtype=np.float32)
     except (TypeError, ValueError):
-        raise OmegaError(f"omega must be numbers of shape (p,) or (N, p), not {shown(omega)}") from None
+        raise _no_numbers(omega) from None
     if size is not None and array.ndim == 4:
         check_map(array.shape, num_objectives, batch, size, names)
     elif array.ndim not in (1, 2) or array.shape[-1] != num_objectives:
@@ -60,6 +60,14 @@ def check_omega(
         received = "a map of which some are not" if array.ndim > 2 else shown(array.tolist())
         raise OmegaError(f"omega must be finite, not {received}")
     return array
+
+
+def axes_of(omega: ArrayLike) -> int:
+    """Return how many axes an omega has, 4 if it is a map; OmegaError where its rows differ in length."""
+    try:
+        return np.ndim(omega)
+    except (TypeError, ValueError):
+        raise _no_numbers(omega) from None
 
 
 def check_map(
@@ -185,6 +193,10 @@ def _in_order(text: str, parts: list[str], objectives: Sequence[str]) -> list[st
     if missing:
         raise OmegaError(f"omega {shown(text)} lacks a value for {', '.join(missing)}: give {example(objectives)}")
     return [values[name] for name in objectives]
+
+
+def _no_numbers(omega: object) -> OmegaError:
+    return OmegaError(f"omega must be numbers of shape (p,) or (N, p), not {shown(omega)}")
 
 
 def _named(objectives: Sequence[str]) -> tuple[int, str]:

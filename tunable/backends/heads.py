@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tunable.errors import TunableError
-from tunable.omega import check_omega
+from tunable.omega import axes_of, check_omega
 from tunable.parameters.layouts import layout, tunable_layers
 from tunable.specs.formulations import Formulation, pairs
 from tunable.specs.networks import NetworkSpec
@@ -47,7 +47,8 @@ class Heads:
             OmegaError: for an omega of another shape, or of values that are not finite.
         """
         height, width = self.base.shape[2:]
-        factor = max(height // np.shape(omega)[2], 1) if np.ndim(omega) == 4 else 1
+        rows = np.shape(omega)[2] if axes_of(omega) == 4 else 0
+        factor = max(height // rows, 1) if rows else 1
         given = check_omega(omega, self.objectives, len(self.base), (height // factor, width // factor))
         if given.ndim == 4:
             given = given.repeat(factor, axis=2).repeat(factor, axis=3)

@@ -14,8 +14,9 @@ from tunable.backends.heads import Heads, anchor_of, check_heads, heads_fault, s
 from tunable.backends.protocol import Framework, Opener, Runtime
 from tunable.backends.registry import backend_for, default_backend, get_framework, get_opener, get_runtime
 from tunable.errors import BackendError, OmegaError, TunableError, shown
+from tunable.exports.forms import ONE_INPUT, PARTS
 from tunable.models import find
-from tunable.omega import check_omega
+from tunable.omega import axes_of, check_omega
 from tunable.weights import storage
 
 
@@ -64,13 +65,10 @@ class Model(ABC):
             BackendError: where an exported file cannot run on these pictures.
         """
         degraded = self._checked(degraded)
-        if not self.objectives:
-            if omega is not None:
-                raise OmegaError(f"a plain network takes no omega, but received {shown(omega)}")
-        elif omega is None:
+        if omega is not None:
+            omega = self.checked_omega(omega, len(degraded), (degraded.shape[2], degraded.shape[3]))
+        elif self.objectives:
             raise OmegaError(f"a tunable network wants omega for {', '.join(self.objectives)}")
-        else:
-            omega = self._checked_omega(omega, len(degraded), (degraded.shape[2], degraded.shape[3]))
         shape = self._shape(degraded)
         if not len(degraded):  # not every framework computes with nothing
             return np.zeros(shape, np.float32)
@@ -93,7 +91,9 @@ class Model(ABC):
         degraded = self._checked(degraded)
         if not self.objectives:
             raise TunableError("a plain network takes no omega: there is nothing to prepare for")
-        size = degraded.shape[2], degraded.shape[3]
+        size, shape = (degraded.shape[2], degraded.shape[3]), self._shape(degraded)
+        if not len(degraded):  # as in `run`
+            return Prepared(self, lambda omega: np.zeros(shape, np.float32), 0, size)
         return Prepared(self, self.backend.prepare(self.network, degraded), len(degraded), size)
 
     @property
@@ -143,9 +143,24 @@ class Model(ABC):
         """Why omega cannot be a map, one setting for every pixel; "" where it can."""
         return self.header.network.without_maps
 
-    def _checked_omega(self, omega: ArrayLike, count: int, size: tuple[int, int]) -> np.ndarray:
-        """omega for pictures of a number and size; OmegaError for another."""
-        if self.without_maps and np.ndim(omega) == 4:
+    def checked_omega(self, omega: ArrayLike, count: int, size: tuple[int, int]) -> np.ndarray:
+        """Check an omega for pictures.
+
+        Args:
+            omega: (p,), (N, p), or a map (N, p, H, W).
+            count: N, of the pictures.
+            size: their height and width.
+
+        Returns:
+            The omega as float32 of the same shape.
+
+        Raises:
+            OmegaError: for another shape, values that are not finite, a map that the network does not take, and for
+                any where the network is plain.
+        """
+        if not self.objectives:
+            raise OmegaError(f"a plain network takes no omega, but received {shown(omega)}")
+        if self.without_maps and axes_of(omega) == 4:
             name = self.header.network.name
             raise OmegaError(f"this {name} takes one omega for a picture, not a map: {self.without_maps}")
         return check_omega(omega, self.objectives, count, None if self.without_maps else size)
@@ -212,7 +227,7 @@ class Prepared:
         Raises:
             OmegaError: for an omega of another length, or of values that are not finite.
         """
-        return self.tail(self.model._checked_omega(omega, self.count, self.size))
+        return self.tail(self.model.checked_omega(omega, self.count, self.size))
 
 
 @dataclass(frozen=True)
@@ -240,7 +255,7 @@ class ExportedModel(Model):
         """As of `Model`: a graph has one omega as an input, unless its form is planes or heads."""
         return super().without_maps or (
             ""
-            if self.header.part in ("heads", "planes")
+            if self.header.part in ONE_INPUT
             else "`tunable export --form planes` or `--form heads` writes files that take maps"
         )
 
@@ -251,7 +266,7 @@ class ExportedModel(Model):
 
     def prepare(self, degraded: np.ndarray) -> Prepared:
         """As `Model.prepare`, of a file that was exported in two parts."""
-        if self.header.part != "trunk":
+        if self.header.part not in PARTS:
             raise TunableError(
                 "this exported file runs as a whole: `tunable export --form prepared` writes a network in two parts"
             )
@@ -267,8 +282,9 @@ class ExportedModel(Model):
         formulation = self.header.network.formulation
         count, channels, *size = self._shape(degraded)
         heads = 1 + formulation.num_differences(p)
-        made = self.backend.run(self.network, degraded, None)
-        self._promised(made, degraded, (count, heads * channels, *size))
+        shape = (count, heads * channels, *size)
+        made = self.backend.run(self.network, degraded, None) if count else np.zeros(shape, np.float32)
+        self._promised(made, degraded, shape)
         made = made.reshape(count, heads, channels, *size)
         return Heads(made[:, 0], made[:, 1:], self.objectives, anchor_of(formulation, p))
 

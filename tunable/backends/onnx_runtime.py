@@ -1,6 +1,5 @@
 """Exported ONNX files, run by onnxruntime: an `Opener` of tunable.backends.protocol."""
 
-import dataclasses
 import importlib.util
 import tempfile
 import threading
@@ -15,6 +14,7 @@ from tunable.backends.protocol import Execution, Opener
 from tunable.backends.registry import check_inputs, choose
 from tunable.errors import BackendError, CheckpointError, shown
 from tunable.exports import graphs, onnx_files
+from tunable.exports.forms import PARTS
 from tunable.tolerances import TOLERANCES
 from tunable.weights.storage import Header
 
@@ -121,10 +121,10 @@ class Backend(Execution):
             CheckpointError: for a file that this project did not export, and for one without its other part.
         """
         session, header, pair = self._opened(path)
-        if header.part in (None, "heads", "planes"):
+        if header.part not in PARTS:
             check_inputs(_inputs_of(session), header, path)
             return session, header
-        first, second = ("trunk", "tail") if header.part == "trunk" else ("tail", "trunk")
+        first, second = PARTS if header.part == "trunk" else PARTS[::-1]
         stem = Path(path).stem
         other = Path(path).with_stem(stem.removesuffix(first) + second)
         if not stem.endswith(f"-{first}") or not other.is_file():
@@ -137,7 +137,7 @@ class Backend(Execution):
         features = [one.name for one in parts.trunk.get_outputs()]
         if list(_inputs_of(parts.tail)) != [*features, "omega"] or not header.objectives:
             raise CheckpointError(f"the tail of {path} wants {shown(list(_inputs_of(parts.tail)))}, not its features")
-        return parts, dataclasses.replace(header, part="trunk")
+        return parts, header
 
     def _opened(self, path: str | Path) -> tuple[Session, Header, str | None]:
         """One file: session, header, and what its other part is known by."""
@@ -169,22 +169,28 @@ class Backend(Execution):
         return graphs.read_onnx(path)
 
     def prepare(self, network: Parts, degraded: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        """Compute the features of pictures (N, 3, H, W), and return what restores them at omega (p,) or (N, p)."""
+        """Compute the features of pictures (N, 3, H, W), and return what restores them at omega (p,) or (N, p).
+
+        Picture by picture: the batch is not the first axis of every feature.
+        """
         tail = _blocked(network.tail) if self.mode == "blocked" else network.tail
         names = [one.name for one in network.trunk.get_outputs()]
-        features = dict(zip(names, _called(network.trunk, image=np.ascontiguousarray(degraded)), strict=True))
+        images = (np.ascontiguousarray(degraded[n : n + 1]) for n in range(len(degraded)))
+        features = [dict(zip(names, _called(network.trunk, image=image), strict=True)) for image in images]
 
         def at(omega: np.ndarray) -> np.ndarray:
-            if omega.ndim == 1:
-                return _call(tail, omega=omega[None], **features)
-            rows = range(len(omega))
-            each = [{name: value[n : n + 1] for name, value in features.items()} for n in rows]
-            return np.concatenate([_call(tail, omega=omega[n : n + 1], **each[n]) for n in rows])
+            rows = np.broadcast_to(omega, (len(features), omega.shape[-1]))
+            each = zip(rows, features, strict=True)
+            return np.concatenate([_call(tail, omega=row[None], **feature) for row, feature in each])
 
         return at
 
     def run(self, network: Session | Parts, degraded: np.ndarray, omega: np.ndarray | None) -> np.ndarray:
-        """Restore pictures (N, 3, H, W) at omega (p,) or (N, p), in float32; None: plain, heads, planes."""
+        """Restore pictures (N, 3, H, W) at omega (p,) or (N, p), in float32.
+
+        Without omega it runs a plain network, one that returns heads, and one of planes (N, 3 + p, H, W), which hold
+        maps of omega.
+        """
         if isinstance(network, Parts):
             assert omega is not None, "the tail has an omega"
             return self.prepare(network, degraded)(omega)

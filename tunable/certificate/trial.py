@@ -27,13 +27,12 @@ from tunable.certificate.programs import (
 from tunable.certificate.rows import MOVE_CONTROL, OMEGA_CONTROL, Certificate
 from tunable.certificate.truth import Exact, exact_backend
 from tunable.errors import BackendError, CheckpointError, TunableError
+from tunable.exports.forms import WITH_OMEGA
 from tunable.exports.judging import Report, tried_export
 from tunable.oracle.optimizers import ExactOptimizer
 from tunable.specs.recipe import Recipe
 from tunable.tolerances import CONTROL, MOVED, joint_error, relative_error
 from tunable.weights import storage
-
-_FORMS = ("shared", "basis")  # of exports: one file each, the first for one omega, the second for one per sample
 
 
 @dataclass
@@ -179,7 +178,7 @@ def exported(trial: Trial) -> None:
         trial.say(f"{format} from {program.name}")
         compared = f"{program.name}'s {format}"
         with tempfile.TemporaryDirectory(prefix="tunable-verify-") as folder:
-            for form in _FORMS:
+            for form in WITH_OMEGA:
                 try:
                     (path,), report, size = _tried(trial, program, format, folder, form)
                 except BackendError as error:

@@ -16,7 +16,8 @@ from tunable.commands.shared import (
     warn_of_untrained,
 )
 from tunable.errors import TunableError, shown
-from tunable.exports.judging import FORMS, SUFFIXES, checked_export, targets
+from tunable.exports.forms import FORMS
+from tunable.exports.judging import SUFFIXES, checked_export, targets
 from tunable.files import check_writable
 from tunable.models import find
 from tunable.tolerances import TOLERANCES

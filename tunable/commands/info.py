@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         "network": header.network.model_dump(mode="json"),
         "objectives": header.objectives,
         "omega_range": header.omega_range,
-        "exported": exported and {"runs with": exported, "size": header.size},
+        "exported": exported and {"runs with": exported, "size": header.size, "part": header.part},
         "trained": header.trained and [part.model_dump() for part in header.trained],
         "parameters": sum(value.size for value in tensors.values()) if tensors else None,
         "tensors": len(tensors) if tensors else None,
@@ -89,7 +89,8 @@ def _lines(header: storage.Header, facts: dict):
         yield "folded at", format_omega(header.folded_at)
     if facts["exported"]:
         size = "{} x {} pixels, height x width".format(*header.size) if header.size else "any size"
-        yield "exported", f"for pictures of {size}; runs with backend {facts['exported']['runs with']}"
+        part = f"{header.part}, " if header.part else ""
+        yield "exported", f"{part}for pictures of {size}; runs with backend {facts['exported']['runs with']}"
     else:
         yield "parameters", f"{facts['parameters']:,} in {facts['tensors']} tensors"
     apart = facts["multiply_adds_over_plain"]["basis"]

@@ -26,6 +26,7 @@ from tunable.backends.model import Model, WeightsModel, load
 from tunable.backends.registry import get_opener
 from tunable.errors import BackendError, CheckFailed, TunableError, nearest
 from tunable.exports import graphs
+from tunable.exports.forms import FORMS, ONE_INPUT, PARTS, WITH_OMEGA
 from tunable.exports.onnx_files import in_two_parts, require_onnx, to_float16
 from tunable.files import atomic, check_writable
 from tunable.images.pictures import MAX_PIXELS
@@ -34,7 +35,6 @@ from tunable.tolerances import TOLERANCES, relative_error
 from tunable.weights import storage
 
 SUFFIXES = {"onnx": ".onnx", "mindir": ".mindir", "dni": ".safetensors"}
-FORMS = ("shared", "basis", "prepared", "heads", "planes")
 _SIZES = ((1, 24, 40), (3, 17, 23))  # batch, height, width of the comparison; no example has them
 
 
@@ -124,7 +124,7 @@ def targets(model: Model, format: str, path: str | Path, form: str = "shared") -
     if path.suffix != SUFFIXES[format]:
         raise TunableError(f"a file of format {format} must be named *{SUFFIXES[format]}, not {path}")
     if form == "prepared":
-        return [path.with_stem(f"{path.stem}-{part}") for part in ("trunk", "tail")]
+        return [path.with_stem(f"{path.stem}-{part}") for part in PARTS]
     if format != "dni":
         return [path]
     return [path.with_stem(f"{path.stem}-{j}") for j in range(len(model.objectives) + 1)]
@@ -156,7 +156,7 @@ def tried_export(
     tunable = bool(source.objectives)
     made = [folder / ("model" + SUFFIXES[format])]
     header = dataclasses.replace(
-        source.header, size=tuple(size) if size else None, part=form if form in ("heads", "planes") else None
+        source.header, size=tuple(size) if size else None, part=form if form in ONE_INPUT else None
     )
     metadata = {**header.to_metadata(), "scale": json.dumps(header.network.scale)}
     framework = weights.backend
@@ -169,7 +169,7 @@ def tried_export(
             to_float16(path)
     place = () if format == "onnx" else (framework.device, framework.mode)
     runtime, errors = get_opener(made[0], *place), {}
-    faults = graphs.faults(runtime.graph(made[0]), tunable=tunable and form in ("shared", "basis"))
+    faults = graphs.faults(runtime.graph(made[0]), tunable=tunable and form in WITH_OMEGA)
     for path in made[1:]:
         faults += graphs.faults(runtime.graph(path), tunable=True, tail=True)
     if not faults:  # else it may not even take these inputs
@@ -264,7 +264,7 @@ def _interpolation(model: WeightsModel, folder: Path) -> tuple[list[Path], Repor
 
 
 def _samples(model: Model, form: str, size: tuple[int, int] | None = None):
-    """(image, omega) to compare at: corners and the inside; per-sample omega in the basis form, maps in planes."""
+    """(image, omega) to compare at: corners and the inside; where a form has them, one omega per sample, or maps."""
     rng, multiple, p = np.random.default_rng(0), model.header.network.multiple, len(model.objectives)
     for batch, *sides in _SIZES:
         height, width = size or (side * multiple for side in sides)
@@ -275,7 +275,7 @@ def _samples(model: Model, form: str, size: tuple[int, int] | None = None):
         inside = rng.uniform(size=(batch, p)).astype(np.float32)
         for omega in (inside[0], *np.eye(p, dtype=np.float32)[: 1 if batch > 1 else p]):
             yield image, omega
-        if form == "basis":
+        if form in ("basis", "prepared"):
             yield image, inside
         if form == "planes":
             yield image, rng.uniform(size=(batch, p, height, width)).astype(np.float32)

@@ -12,6 +12,7 @@ import numpy as np
 from tunable.errors import BackendError, CheckpointError, TunableError
 from tunable.tolerances import relative_error
 
+_LAYERS = {"Conv", "ConvTranspose", "MatMul", "Gemm"}  # what is worth preparing; padding and masks are not
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 
@@ -78,7 +79,7 @@ def in_two_parts(path: str | Path, trunk: Path, tail: Path) -> None:
         tail: the file of the second part.
 
     Raises:
-        TunableError: where everything depends on omega.
+        TunableError: where no layer comes before omega.
     """
     import onnx
 
@@ -106,8 +107,8 @@ def in_two_parts(path: str | Path, trunk: Path, tail: Path) -> None:
         if not needed.isdisjoint(node.output):
             earlier.append(node)
             needed.update(node.input)
-    if not earlier:
-        raise TunableError("there is nothing to prepare: all that the network computes depends on omega")
+    if not any(node.op_type in _LAYERS and given[node.output[0]] for node in earlier):
+        raise TunableError("there is nothing to prepare: the network is tunable from its first layers on")
 
     values = []
     for name, feature in features.items():

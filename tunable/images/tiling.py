@@ -26,7 +26,7 @@ from tunable.backends.heads import Heads, anchor_of, check_heads
 from tunable.backends.model import Model
 from tunable.errors import DataError, TunableError
 from tunable.images.pictures import to_floats, to_levels
-from tunable.omega import check_omega
+from tunable.omega import axes_of
 
 DEFAULT_TILE = 512  # pixels a side
 # Where a pixel depends on the whole picture, whose memory attention multiplies:
@@ -73,11 +73,11 @@ def run_tiled(
     Raises:
         TunableError: for a tile below 1 pixel, for any where the model has a size, and for a size that is too small
             for tiles.
-        OmegaError: for a map of another shape than the pictures'.
+        OmegaError: as `Model.run`.
         DataError: where levels become values that are not finite.
     """
-    if omega is not None and np.ndim(omega) == 4:
-        omega = check_omega(omega, model.objectives, len(degraded), (degraded.shape[2], degraded.shape[3]))
+    if omega is not None and axes_of(omega) == 4:
+        omega = model.checked_omega(omega, len(degraded), (degraded.shape[2], degraded.shape[3]))
         planes, colours = np.concatenate([_floats(degraded), omega], 1), degraded.shape[1]
 
         def at_map(piece: np.ndarray) -> np.ndarray:
@@ -113,35 +113,22 @@ def run_at_each(
             yield run_tiled(model, degraded, omega, tile)
 
 
-def prepare_tiled(model: Model, degraded: np.ndarray, tile: int | None = None) -> "PreparedTiles":
-    """Compute of every tile what no omega changes, and keep it: the memory for a large picture is not bounded.
+class PreparedTiles:
+    """A picture of whose tiles is computed what no omega changes: the memory for a large picture is not bounded.
+
+    `PreparedTiles(model, degraded).at(omega)` is `run_tiled(model, degraded, omega)`.
 
     Args:
         model: of any framework, with a tunable end.
         degraded: as `run_tiled`.
         tile: as `run_tiled`.
-
-    Returns:
-        What restores the picture at any omega: `prepare_tiled(model, degraded).at(omega)` is
-        `run_tiled(model, degraded, omega)`.
 
     Raises:
         TunableError: as `run_tiled`, and as `Model.prepare`.
     """
-    return PreparedTiles(model, degraded, tile)
-
-
-class PreparedTiles:
-    """A picture whose tiles are prepared.
-
-    Args:
-        model: of any framework, with a tunable end.
-        degraded: as `run_tiled`.
-        tile: as `run_tiled`.
-    """
 
     def __init__(self, model: Model, degraded: np.ndarray, tile: int | None = None) -> None:
-        """Prepare every tile."""
+        """Prepare every tile; the class says what is raised."""
         self._model, self._degraded, self._tile, self._pieces = model, degraded, tile, []
 
         def prepared(piece: np.ndarray) -> np.ndarray:
@@ -191,7 +178,7 @@ def heads_tiled(model: Model, degraded: np.ndarray, tile: int | None = None) -> 
         return np.concatenate([made.base, *made.differences.swapaxes(0, 1)], 1)
 
     made = _tiled(model, _floats(degraded), heads, tile, channels=count * degraded.shape[1])
-    made = made.reshape(len(made), count, degraded.shape[1], *made.shape[2:])
+    made = np.ascontiguousarray(made).reshape(len(made), count, degraded.shape[1], *made.shape[2:])
     return Heads(made[:, 0], made[:, 1:], objectives, anchor_of(spec.formulation, len(objectives)))
 
 
