@@ -238,6 +238,20 @@ def test_at_its_anchor_a_network_is_the_plain_one_to_the_bit(twin, change, rng):
     assert differ(twin.backend.run(tunable, x, at[::-1].copy()), expected)
 
 
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("bump", [False, True])
+def test_at_its_anchor_nothing_is_left_in_any_precision(twin, bump, kind):
+    """Of 0.05 and 0.1, whose product is another in each; neither after a layer has been in half precision."""
+    layer = twin.impl.TunableConv2d(1, 1, 1, num_objectives=2, anchor=(0.05, 0.1), bump=bump)
+    if twin.name == "torch":
+        layer = layer.half().to(getattr(twin.torch, kind))
+    make = twin.torch.tensor if twin.name == "torch" else twin.ms.Tensor
+    omega = make(np.array([[0.05, 0.1], [1, 0.1]], kind))
+    first, other = twin.array(layer.alpha(omega))
+    assert first.tolist() == [1, 0, 0, *[0] * bump]
+    assert other[1] == np.ones(1, kind) - np.array(0.05, kind) and other[2] == 0
+
+
 @pytest.mark.parametrize("change", [{}, {"upscale": 3, "mean": True}])
 def test_a_residual_of_nothing_is_the_picture(twin, change, rng):
     """A ResNet whose last convolution is zero returns its input, enlarged to its nearest neighbours."""

@@ -81,6 +81,24 @@ def test_what_is_learnt(twin, arrays, tmp_path, keys, name):
         assert relative_error(value, call(twin, again, x, omega_of("corner"))[place]) <= NETWORK
 
 
+@pytest.mark.parametrize("kind", ["float16", "float64"])
+@pytest.mark.parametrize("keys", ["anchored bump", "low rank", "scale"])
+def test_at_its_anchor_in_other_precisions(twin, keys, kind):
+    """Of 0.05 and 0.1, whose product is another in each: the given weights to the bit, for an omega in float32 too."""
+    network, _ = made(twin, "attention", "qkv", **KEYS[keys] | {"anchor": [0.05, 0.1]})
+    parameters, dtype = twin.module("parameters"), getattr(twin.torch if twin.name == "torch" else twin.ms, kind)
+    if twin.name == "torch":
+        network.half().to(dtype)
+    for each in () if twin.name == "torch" else network.get_parameters():
+        if kind == "float64" or each is not network.omega:  # which float32 alone can be given to
+            each.set_dtype(dtype)
+    given = {local: parameters.array(each) for local, each in parameters.entries(network.network).items()}
+    (omega,) = twin.tensors([np.array([0.05, 0.1], np.float32)])
+    for at in (omega, omega.new_tensor([0.05, 0.1], dtype=dtype)) if twin.name == "torch" else (omega,):
+        for local, each in parameters.entries(network.fold(at)).items():
+            assert np.array_equal(parameters.array(each), given[local]), local
+
+
 def test_it_becomes_the_projects_own_form(twin, rng):
     """With anchor and bump, as trained whole: the tensors of the tunable network of these keys, and its outputs."""
     spec, keys = UNetSpec(width=4, depth=1, tunable=False), {"anchor": ANCHOR, "bump": True}

@@ -25,33 +25,36 @@ class Phi(nn.Cell):
         super().__init__()
         self.base = formulation.phi == "base"
         self.pairs = pairs(num_objectives) if formulation.bump else []
-        origin = np.array(formulation.origin(), np.float32)
-        self.origin = ms.Tensor(origin) if formulation.anchor else None
+        self.anchor = ms.Tensor(np.array(formulation.anchor)) if formulation.anchor else None
 
     def construct(self, omega: ms.Tensor) -> ms.Tensor:
-        """Return alpha, (k,) or (N, k), for omega (p,) or (N, p)."""
+        """Return alpha, (k,), (N, k) or (N, *size, k), for omega (p,), (N, p) or (N, *size, p)."""
         if not self.base:
             return omega
-        return _ops.concat([_ops.ones_like(omega[..., :1]), steps(omega, self.pairs, self.origin)], -1)
+        anchor = None if self.anchor is None else self.anchor.astype(omega.dtype)
+        return _ops.concat([_ops.ones_like(omega[..., :1]), steps(omega, self.pairs, anchor)], -1)
 
 
-def steps(omega: ms.Tensor, products: list[tuple[int, int]], origin: ms.Tensor | None) -> ms.Tensor:
+def steps(omega: ms.Tensor, products: list[tuple[int, int]], anchor: ms.Tensor | None) -> ms.Tensor:
     """Return the weights of the differences of phi `base`.
 
     Args:
-        omega: (p,) or (N, p).
+        omega: (p,), (N, p), or of a map its pixels, (N, *size, p).
         products: the pairs of objectives whose products follow.
-        origin: (m,), what is subtracted, `Formulation.origin`; None: nothing.
+        anchor: omega* (p,), at which all weights are 0 to the bit, for its products round as those of omega; None: 0.
 
     Returns:
-        (m,) or (N, m): omega, with products or without, minus the origin.
+        (m,), (N, m) or (N, *size, m): omega, with products or without, minus the same of the anchor.
     """
-    if products:
-        parts = [omega]
-        for i, j in products:
-            parts.append(omega[..., i : i + 1] * omega[..., j : j + 1])
-        omega = _ops.concat(parts, -1)
-    return omega if origin is None else omega - origin
+    weights = _with_products(omega, products)
+    return weights if anchor is None else weights - _with_products(anchor, products)
+
+
+def _with_products(omega: ms.Tensor, products: list[tuple[int, int]]) -> ms.Tensor:
+    parts = [omega]
+    for i, j in products:
+        parts.append(omega[..., i : i + 1] * omega[..., j : j + 1])
+    return _ops.concat(parts, -1) if products else omega
 
 
 class _Dense(nn.Dense):
@@ -71,7 +74,7 @@ def make_phi(formulation: Formulation, num_objectives: int) -> nn.Cell:
         num_objectives: p, at least 1.
 
     Returns:
-        The map from omega (p,) or (N, p) to alpha (k,) or (N, k).
+        What makes of omega (p,), (N, p) or (N, *size, p) the alpha (k,), (N, k) or (N, *size, k).
     """
     p = num_objectives
     if formulation.phi == "affine":

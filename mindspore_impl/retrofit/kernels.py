@@ -50,7 +50,7 @@ class _Kernels:
         self.low_rank = retrofit.is_low_rank(given.shape, plan.rank)
         self.scaled = retrofit.is_scaled(given.shape, plan)
         self.products = plan.products
-        self.origin = ms.Tensor(np.array(plan.origin, value.dtype)) if plan.anchor else None
+        self.anchor = ms.Tensor(np.array(plan.anchor, np.float32)) if plan.anchor else None  # omega is given so
         if self.scaled:
             self.gain = _parameter(np.zeros((m, len(value))), given.value, f"{name}.gain")
         elif self.low_rank:
@@ -71,7 +71,8 @@ class _Kernels:
         omega = self.omega * 1  # a copy: what is differentiated must not see the next omega
         if self.phi is not None:
             return ops.aggregate(self.phi.alpha(omega), self.kernels)
-        weights = steps(omega, self.products, self.origin)
+        anchor = None if self.anchor is None else self.anchor.astype(omega.dtype)
+        weights = steps(omega, self.products, anchor)
         if self.scaled:
             scales = 1 + ops.aggregate(weights, self.gain)
             return self.given * scales.reshape((-1,) + (1,) * (self.given.ndim - 1))

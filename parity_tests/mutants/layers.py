@@ -201,12 +201,12 @@ def of_the_first_sample(a):
 
 
 DIFFERENCES_FAULTS = {
-    "anchor forgotten": but(PHI, origin=lambda a: None),
-    "anchor added": edited(STEPS, ("omega - origin", "omega + origin")),
-    "products forgotten by the anchor": returned(
-        "layers.phi:Formulation.origin", lambda origin, a: (*a.self.anchor, *[0.0] * (len(origin) - len(a.self.anchor)))
+    "anchor forgotten": but(PHI, anchor=lambda a: None),
+    "anchor added": edited(STEPS, ("weights - ", "weights + ")),
+    "products of what the anchor leaves": edited(
+        STEPS, ("weights - _with_products(anchor, products)", "_with_products(omega - anchor, products)")
     ),
-    "squares for products": edited(STEPS, ("omega[..., j : j + 1]", "omega[..., i : i + 1]")),
+    "squares for products": edited("layers.phi:_with_products", ("omega[..., j : j + 1]", "omega[..., i : i + 1]")),
     "products in reverse order": given(STEPS, products=lambda a: a.products[::-1]),
     "points in reverse order": given("ops:low_rank", up=lambda a: reversed_along(a.up, 0)),
     "ranks in reverse order": given("ops:low_rank", up=lambda a: reversed_along(a.up, 2)),

@@ -23,31 +23,34 @@ class Phi(nn.Module):
         super().__init__()
         self.base = formulation.phi == "base"
         self.pairs = pairs(num_objectives) if formulation.bump else []
-        origin = torch.tensor(formulation.origin()) if formulation.anchor else None
-        self.origin: torch.Tensor | None
-        self.register_buffer("origin", origin, persistent=False)  # moves along to another device and dtype
+        self.anchor = ops.Exact(formulation.anchor) if formulation.anchor else None
 
     def forward(self, omega: torch.Tensor) -> torch.Tensor:
-        """Return alpha, (k,) or (N, k), for omega (p,) or (N, p)."""
+        """Return alpha, (k,), (N, k) or (N, *size, k), for omega (p,), (N, p) or (N, *size, p)."""
         if not self.base:
             return omega
-        return torch.cat([torch.ones_like(omega[..., :1]), steps(omega, self.pairs, self.origin)], -1)
+        anchor = None if self.anchor is None else self.anchor(omega.dtype)
+        return torch.cat([torch.ones_like(omega[..., :1]), steps(omega, self.pairs, anchor)], -1)
 
 
-def steps(omega: torch.Tensor, products: list[tuple[int, int]], origin: torch.Tensor | None) -> torch.Tensor:
+def steps(omega: torch.Tensor, products: list[tuple[int, int]], anchor: torch.Tensor | None) -> torch.Tensor:
     """Return the weights of the differences of phi `base`.
 
     Args:
-        omega: (p,) or (N, p).
+        omega: (p,), (N, p), or of a map its pixels, (N, *size, p).
         products: the pairs of objectives whose products follow.
-        origin: (m,), what is subtracted, `Formulation.origin`; None: nothing.
+        anchor: omega* (p,), at which all weights are 0 to the bit, for its products round as those of omega; None: 0.
 
     Returns:
-        (m,) or (N, m): omega, with products or without, minus the origin.
+        (m,), (N, m) or (N, *size, m): omega, with products or without, minus the same of the anchor.
     """
-    if products:
-        omega = torch.cat([omega, *(omega[..., i : i + 1] * omega[..., j : j + 1] for i, j in products)], -1)
-    return omega if origin is None else omega - origin
+    weights = _with_products(omega, products)
+    return weights if anchor is None else weights - _with_products(anchor, products)
+
+
+def _with_products(omega: torch.Tensor, products: list[tuple[int, int]]) -> torch.Tensor:
+    parts = [omega[..., i : i + 1] * omega[..., j : j + 1] for i, j in products]
+    return torch.cat([omega, *parts], -1) if products else omega
 
 
 def make_phi(formulation: Formulation, num_objectives: int) -> nn.Module:
@@ -60,7 +63,7 @@ def make_phi(formulation: Formulation, num_objectives: int) -> nn.Module:
         num_objectives: p, at least 1.
 
     Returns:
-        The map from omega (p,) or (N, p) to alpha (k,) or (N, k).
+        What makes of omega (p,), (N, p) or (N, *size, p) the alpha (k,), (N, k) or (N, *size, k).
     """
     p = num_objectives
     if formulation.phi == "affine":

@@ -41,7 +41,7 @@ from torch_impl.ops.kernels import (
 )
 from torch_impl.ops.norms import global_mean, normalise, per_sample_mean, scale_and_shift
 from torch_impl.ops.ordinary import ORDINARY, ordinary_conv
-from torch_impl.ops.parameters import freeze, fresh_seed, put
+from torch_impl.ops.parameters import Exact, freeze, fresh_seed, put
 from torch_impl.ops.pixels import (
     channels_first,
     channels_last,
@@ -64,6 +64,7 @@ from torch_impl.ops.pixels import (
 
 __all__ = [
     "ORDINARY",
+    "Exact",
     "aggregate",
     "aggregate_all",
     "aggregate_each",

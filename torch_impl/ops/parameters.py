@@ -1,5 +1,7 @@
 """How parameters are made, set and frozen."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import torch
 from torch import nn
@@ -8,6 +10,26 @@ from torch import nn
 def fresh_seed() -> int:
     """Draw a seed from the framework's own generator, for layers built by hand; torch.manual_seed governs it."""
     return int(torch.randint(2**31, ()))
+
+
+class Exact(nn.Module):
+    """Numbers of a layer that are no parameters, in full precision whatever the dtype that the layer is changed to.
+
+    Args:
+        numbers: any count of them.
+    """
+
+    def __init__(self, numbers: Sequence[float]) -> None:
+        super().__init__()
+        self.numbers = tuple(numbers)
+        self.register_buffer("value", torch.tensor(self.numbers, dtype=torch.float64), persistent=False)
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True):
+        return super()._apply(lambda value: fn(value).new_tensor(self.numbers, dtype=torch.float64), recurse)
+
+    def forward(self, dtype: torch.dtype) -> torch.Tensor:
+        """Return the numbers, (n,), rounded to a dtype."""
+        return self.get_buffer("value").to(dtype)
 
 
 def put(network: nn.Module, name: str, value: nn.Module | nn.Parameter) -> None:

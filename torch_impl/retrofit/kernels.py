@@ -77,8 +77,7 @@ class _Layer(nn.Module):
         self.phi = None if plan.phi == "base" else make_phi(Formulation(plan.phi), plan.num_objectives)
         self.products = plan.products
         like = given[next(iter(self.names.values()))].value
-        self.origin: torch.Tensor | None
-        self.register_buffer("origin", torch.tensor(plan.origin).to(like) if plan.anchor else None, persistent=False)
+        self.anchor = ops.Exact(plan.anchor).to(like.device) if plan.anchor else None
         if self.phi is not None:
             parts = parameters.entries(self.phi)
             start = retrofit.phi_start(
@@ -97,8 +96,10 @@ class _Layer(nn.Module):
     def values(self, given: dict[str, torch.Tensor], omega: torch.Tensor) -> dict[str, torch.Tensor]:
         """Its tensors at omega (p,), by name in the network."""
         names, phi = self.names, self.phi
-        omega = omega.to(given[next(iter(names.values()))])
-        alpha = steps(omega, self.products, self.origin) if phi is None else phi(omega)
+        like = given[next(iter(names.values()))]
+        anchor = None if self.anchor is None else self.anchor(omega.dtype).to(like)  # rounded as omega was
+        omega = omega.to(like)
+        alpha = steps(omega, self.products, anchor) if phi is None else phi(omega)
         kernels = self.kernels._modules
         # torch's stubs do not say which modules a container holds.
         return {

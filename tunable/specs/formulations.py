@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from tunable.errors import TunableError, nearest, shown
@@ -110,15 +109,6 @@ class Formulation:
     def num_kernels(self, num_objectives: int) -> int:
         """k, the length of alpha: p, with phi `base` one more for the base kernel, with `bump` one for each pair."""
         return self.num_differences(num_objectives) + (self.phi == "base")
-
-    def origin(self) -> tuple[float, ...]:
-        """What `anchor` subtracts from the weights of the differences: omega*, with `bump` its products too.
-
-        As float32, rounded as the products of an omega are, so that nothing is left at omega*.
-        """
-        anchor = np.array(self.anchor, np.float32)
-        products = [anchor[i] * anchor[j] for i, j in pairs(len(anchor))] if self.bump else []
-        return tuple(map(float, (*anchor, *products)))
 
     def rank_of(self, out: int, within: int, taps: int) -> int:
         """The rank of a layer: what is asked for, or what its kernels can have.

@@ -71,11 +71,6 @@ class Plan(Section):
         """The pairs of knobs that have a difference."""
         return pairs(self.num_objectives) if self.bump else []
 
-    @property
-    def origin(self) -> tuple[float, ...]:
-        """What the anchor subtracts from the weights of the differences, (m,); () without one."""
-        return self._formulation.origin()
-
 
 def digest(tensors: Tensors) -> str:
     """Return what tells one set of weights from another, as files of differences hold it.
