@@ -14,12 +14,10 @@ from mindspore_impl.adversary import Adversary
 from mindspore_impl.networks.network import parameter_specs
 from mindspore_impl.objectives import make_loss
 from mindspore_impl.optimizers import Optimizer
-from tunable.backends.protocol import LossReport, StepReport
+from tunable.backends.protocol import LossReport, StepReport, lag_on
 from tunable.data.patches import Batch
 from tunable.parameters.starts import frozen
 from tunable.specs.recipe import Recipe
-
-LAG = 16  # steps that an accelerator may have before it, so that it never waits for Python
 
 
 class Trainer:
@@ -38,7 +36,7 @@ class Trainer:
     def __init__(self, network: nn.Cell, recipe: Recipe, *, compiled: bool = False) -> None:
         self.network = network
         parameter = next(network.get_parameters())
-        self.lag = 1 if ops.device_in_use() == "cpu" else LAG
+        self.lag = lag_on(ops.device_in_use())
         self._adversary = Adversary(recipe, parameter) if recipe.adversarial else None
         self._loss = make_loss(recipe, parameter, self._adversary and self._adversary.network)
         self._plain = network.num_objectives == 0

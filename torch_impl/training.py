@@ -13,12 +13,10 @@ from torch_impl.adversary import Adversary
 from torch_impl.networks.network import parameter_specs
 from torch_impl.objectives import make_loss
 from torch_impl.optimizers import Optimizer
-from tunable.backends.protocol import LossReport, StepReport
+from tunable.backends.protocol import LossReport, StepReport, lag_on
 from tunable.data.patches import Batch
 from tunable.parameters.starts import frozen
 from tunable.specs.recipe import Recipe
-
-LAG = 16  # steps that an accelerator may have before it, so that it never waits for Python
 
 
 class Trainer:
@@ -38,7 +36,7 @@ class Trainer:
         self.network = network
         parameter = next(network.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
-        self.lag = 1 if self._device.type == "cpu" else LAG
+        self.lag = lag_on(self._device.type)
         self._adversary = Adversary(recipe, parameter) if recipe.adversarial else None
         self._loss = make_loss(recipe, parameter, self._adversary and self._adversary.network)
         self._plain = network.num_objectives == 0

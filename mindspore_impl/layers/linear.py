@@ -7,6 +7,7 @@ from mindspore import nn
 
 from mindspore_impl import ops
 from mindspore_impl.layers.kernel import TunableKernel
+from mindspore_impl.layers.maps import is_map
 from tunable.specs.formulations import DEFAULT_PHI, Formulation
 
 
@@ -55,7 +56,7 @@ class TunableLinear(TunableKernel):
 
     def construct(self, x: ms.Tensor, omega: ms.Tensor) -> ms.Tensor:
         """Multiply x (N, ..., in) by the matrix of omega (p,), (N, p), or a map (N, p, ...); returns (N, ..., out)."""
-        if not isinstance(omega, tuple) and omega.ndim > 2:
+        if is_map(omega):
             return self._per_pixel(x, self.alpha(omega))
         return ops.linear(x, *self.at(omega))
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from torch_impl import ops
 from torch_impl.layers.kernel import TunableKernel
+from torch_impl.layers.maps import is_map
 from tunable.specs.formulations import DEFAULT_PHI, Formulation
 
 
@@ -55,7 +56,7 @@ class TunableLinear(TunableKernel):
 
     def forward(self, x: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
         """Multiply x (N, ..., in) by the matrix of omega (p,), (N, p), or a map (N, p, ...); returns (N, ..., out)."""
-        if not isinstance(omega, tuple) and omega.ndim > 2:
+        if is_map(omega):
             return self._per_pixel(x, self.alpha(omega))
         return ops.linear(x, *self.at(omega))
 

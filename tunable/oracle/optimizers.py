@@ -38,17 +38,16 @@ class ExactOptimizer:
         gradients = {name: np.asarray(value, np.float64) for name, value in gradients.items()}
         norm = np.sqrt(sum(np.sum(value**2) for value in gradients.values()))
         factor = 1 if s.clip_norm is None else min(1, s.clip_norm / (norm + 1e-6))
+        decay, kept = (0, 1 - learning_rate * s.weight_decay) if s.kind == "adamw" else (s.weight_decay, 1)
         moved = {}
         for name, w in weights.items():
-            decay = 0 if s.kind == "adamw" else s.weight_decay
-            kept = 1 - learning_rate * s.weight_decay if s.kind == "adamw" else 1
             g = factor * gradients[name] + decay * w
             moved[name] = kept * w - learning_rate * (
                 self._descend(s, name, g) if isinstance(s, SGD) else self._adapt(s, name, g)
             )
             if s.average:
-                kept, w = min(s.average, (self.steps - 1) / (self.steps + 8)), np.asarray(moved[name])
-                self.state[f"average.{name}"] = kept * self.state.get(f"average.{name}", w) + (1 - kept) * w
+                new, d = np.asarray(moved[name]), min(s.average, (self.steps - 1) / (self.steps + 8))
+                self.state[f"average.{name}"] = d * self.state.get(f"average.{name}", new) + (1 - d) * new
         return moved
 
     def _adapt(self, s: Adam | AdamW, name: str, g: np.ndarray) -> np.ndarray:
