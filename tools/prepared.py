@@ -3,33 +3,39 @@
     python tools/prepared.py --out docs/results/prepared
 
 In each framework, and in onnxruntime from files that PyTorch wrote, one after the other in every round: the whole
-network, and `.at(omega)` of a prepared picture. The tail is stated as its share of the multiply-adds. Then the sum of
-heads, of the model that ships. `rounds.csv` gets every time; the table on standard output has the least of each, which
-a busy machine delays least, and the median of the ratios of the same round.
+network, and `.at(omega)` of a prepared picture (rounds.csv). Then the sum of heads, of the model that ships, and its
+conversion to 8 bits (heads.csv). machine.csv says how busy the machine was, which should do nothing else meanwhile.
+README.md is made of these files: the least of the times, which a busy machine delays least, and the median of the
+ratios of the same round. What --out holds already is not measured again.
 """
 
 import argparse
-import csv
+import math
 import os
-import platform
+import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+import runs
 
 from tunable.backends.model import Model, WeightsModel, load
 from tunable.backends.registry import get_framework, requested
 from tunable.exports.judging import checked_export
+from tunable.files import write_text
 from tunable.images.pictures import to_levels
+from tunable.parameters.layouts import layout, tunable_layers
+from tunable.reports import tables
 from tunable.specs.formulations import Last
 from tunable.specs.networks import NetworkSpec, ResNetSpec, UNetSpec
 from tunable.weights.storage import Header
 
 SIDE = 256
-NETWORKS = {  # name -> specification, share of the multiply-adds behind the first tunable layer
-    "ResNet 8 x 32, last 2 blocks": (ResNetSpec(channels=32, blocks=8, where=Last(last=5)), 2 / 8),
-    "U-Net of width 16, last scale": (UNetSpec(where=["decoders.3.*", "tail"]), 7344 / 46176),
+NETWORKS = {
+    "ResNet 8 x 32, last 2 blocks": ResNetSpec(channels=32, blocks=8, where=Last(last=5)),
+    "U-Net of width 16, last scale": UNetSpec(where=["decoders.3.*", "tail"]),
 }
 
 
@@ -68,47 +74,91 @@ def heads(backend: str, rounds: int) -> list[tuple[float, float]]:
     return times[1:]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", required=True, type=Path)
-    parser.add_argument("--rounds", type=int, default=9)
-    args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
+def share(spec: NetworkSpec) -> float:
+    """The tunable layers' share of the multiply-adds, where they are all that follows and as fine as the picture."""
+    chosen = tunable_layers(spec, 2) or set()
+    kernels = [shape for name, shape in layout(spec, 0) if name.removesuffix(".weight") in chosen]
+    return sum(map(math.prod, kernels)) / spec.multiply_adds
+
+
+def measured(rounds: int) -> list[dict]:
+    """The rows of rounds.csv."""
     rows = []
-    print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {SIDE}x{SIDE} pixels\n")
-    print("| network | in | tail, of the multiply-adds | whole | a move | ratio |")
-    print("|---|---|---|---|---|---|")
 
-    def note(name: str, place: str, share: float, times: list[tuple[float, float]]) -> None:
-        whole, move = np.min(times, axis=0)
-        ratio = np.median([second / first for first, second in times])
-        print(
-            f"| {name} | {place} | {share:.0%} | {1000 * whole:.0f} ms | {1000 * move:.0f} ms | {ratio:.2f} |",
-            flush=True,
-        )
-        rows.extend((name, place, *pair) for pair in times)
+    def note(name: str, place: str, times: list[tuple[float, float]]) -> None:
+        rows.extend({"network": name, "in": place, "whole_s": whole, "move_s": move} for whole, move in times)
 
-    for name, (spec, share) in NETWORKS.items():
+    for name, spec in NETWORKS.items():
         for backend in requested():
             model = made(backend, spec)
-            note(name, backend, share, compare(model, model, args.rounds))
+            note(name, backend, compare(model, model, rounds))
             if backend == "torch":
                 with tempfile.TemporaryDirectory() as folder:
                     checked_export(model, "onnx", Path(folder, "net.onnx"))
                     checked_export(model, "onnx", Path(folder, "net.onnx"), form="prepared")
                     for mode in ("session", "blocked"):
                         parts, whole = (load(Path(folder, f"net{part}.onnx"), mode=mode) for part in ("-trunk", ""))
-                        note(name, f"onnxruntime, {mode}", share, compare(parts, whole, args.rounds))
-    times = heads(requested()[0], args.rounds)
-    rows += [("heads of denoise", "numpy", *pair) for pair in times]
-    total, levels = (1000 * value for value in np.min(times, axis=0))
-    print(
-        f"\nHeads of `denoise`, one megapixel: {total:.1f} ms a move, and {levels:.1f} ms for its conversion to 8 bits."
-    )
-    with open(args.out / "rounds.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerows([("network", "in", "whole_s", "move_s"), *rows])
+                        note(name, f"onnxruntime, {mode}", compare(parts, whole, rounds))
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", required=True, type=Path)
+    parser.add_argument("--rounds", type=int, default=9)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    paths = [args.out / name for name in ("rounds.csv", "heads.csv", "machine.csv")]
+    if not all(path.is_file() for path in paths):
+        loads = [os.getloadavg()[0]]
+        rows = measured(args.rounds)
+        loads.append(os.getloadavg()[0])
+        sums = [{"sum_s": total, "levels_s": levels} for total, levels in heads(requested()[0], args.rounds)]
+        loads.append(os.getloadavg()[0])
+        machine = [{"cores": os.cpu_count(), "load_least": min(loads), "load_most": max(loads)}]
+        for path, each in zip(paths, (rows, sums, machine), strict=True):
+            write_text(path, tables.to_csv(each))
+    write_text(args.out / "README.md", page(*map(runs.rows_of, paths)))
+
+
+def page(rows: list[dict], sums: list[dict], machine: list[dict]) -> str:
+    """The tables as Markdown, with what they say."""
+    times: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for row in rows:
+        times.setdefault((row["network"], row["in"]), []).append((float(row["whole_s"]), float(row["move_s"])))
+    ratios = {key: statistics.median(move / whole for whole, move in pairs) for key, pairs in times.items()}
+    shares = {name: share(spec) for name, spec in NETWORKS.items()}
+    total, levels = (1000 * min(float(row[key]) for row in sums) for key in ("sum_s", "levels_s"))
+    (facts,) = machine
+    lines = [
+        "# What a move of a knob costs where only the end of a network is tunable\n",
+        runs.GLOSSARY,
+        f"Where the tail has {min(shares.values()):.0%} to {max(shares.values()):.0%} of the multiply-adds, a move "
+        f"takes {min(ratios.values()):.2f} to {max(ratios.values()):.2f} of the time of the whole network. With heads "
+        f"a move at one megapixel takes {total:.0f} ms, and no network.\n",
+        "Made by `python tools/prepared.py --out docs/results/prepared`, with every time in [rounds.csv](rounds.csv) "
+        f"and [heads.csv](heads.csv), on {facts['cores']} cores at a load of {float(facts['load_least']):.0f} to "
+        f"{float(facts['load_most']):.0f}: other processes lengthen the times, and hardly move the ratios. Pictures "
+        f"are {SIDE}x{SIDE}, p is 2 and φ is `base`. In every round the whole network and `.at(omega)` of a prepared "
+        "picture take turns. Times are the least of the rounds; the ratio is the median of "
+        "that of each round.\n",
+        "| network | in | tail, of the multiply-adds | whole | a move | ratio |",
+        "|---|---|---|---|---|---|",
+    ]
+    for (name, place), pairs in times.items():
+        whole, move = (f"{1000 * min(column):.0f} ms" for column in zip(*pairs, strict=True))
+        lines.append(f"| {name} | {place} | {shares[name]:.0%} | {whole} | {move} | {ratios[name, place]:.2f} |")
+    lines += [
+        "\n* **The tail** is every stage from the first one that has a tunable layer; files that `--form prepared` "
+        "wrote are cut at the layer itself.",
+        "* **onnxruntime** is slower with kernels that are computed from ω than with constant ones, and all kernels of "
+        "the tail are computed. `blocked` lays them out beforehand ([exports](../../export.md#as-fast-as-folded)).",
+        f"* **Heads** of `denoise`, one megapixel in numpy on one thread: {total:.1f} ms for the sum, and "
+        f"{levels:.1f} ms for its conversion to 8 bits. A page's own program is measured [by itself]"
+        "(../live_page/README.md).",
+    ]
+    return "\n".join([*lines, ""])
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(runs.guarded(main))
