@@ -54,3 +54,11 @@ def test_a_residue_is_that_of_one_step(steps, values, refused):
         named,
     ):
         parse(values)
+
+
+def test_a_discriminator_has_no_average(values, refused):
+    """Nothing would read it: what is saved is the network."""
+    parse(values | {"discriminator": {"optimizer": {"average": 0}}})
+    for kind in ("adam", "sgd"):
+        with refused(RecipeError, "discriminator", "optimizer.average", "must be 0, not 0.9"):
+            parse(values | {"discriminator": {"optimizer": {"kind": kind, "learning_rate": 0.1, "average": 0.9}}})

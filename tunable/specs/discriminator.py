@@ -3,9 +3,9 @@
 It is no part of a weights file; both twins build it from this section.
 """
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from tunable.parameters.specs import ParameterSpec
 from tunable.specs.optimizers import Adam, Optimizer, with_kind
@@ -25,13 +25,22 @@ class Discriminator(Section):
         channels: of the first scale; they double at each scale that follows, up to eight times as many.
         scales: how many there are.
         hidden: units between the linear layers.
-        optimizer: its own; its learning rate follows the recipe's schedule.
+        optimizer: its own, without an average; its learning rate follows the recipe's schedule.
     """
 
     channels: int = Field(default=64, ge=1, le=2**14)
     scales: int = Field(default=4, ge=1, le=8)
     hidden: int = Field(default=100, ge=1, le=2**14)
     optimizer: Annotated[Optimizer, BeforeValidator(with_kind)] = Adam()
+
+    @model_validator(mode="after")
+    def _without_average(self) -> Self:
+        if self.optimizer.average:
+            raise ValueError(
+                f"optimizer.average is of the network, which is saved: that of a discriminator must be 0, not "
+                f"{self.optimizer.average:g}"
+            )
+        return self
 
     @property
     def least(self) -> int:
