@@ -94,3 +94,15 @@ def test_a_network_in_float64_folds_in_float64(torch, pictures):
     x, omega = (value.double() for value in torch.tensors([pictures, np.float32([0.3, 0.9])]))
     gap = (torch.impl.fold(network, omega)(x) - network(x, omega)).abs().max()
     assert gap < 1e-13
+
+
+def test_a_network_says_whether_it_takes_maps(twin, pictures):
+    resnet = twin.impl.ResNet(num_objectives=2, channels=4, blocks=1)
+    swinir = twin.impl.SwinIR(num_objectives=2, channels=4, depths=[1], heads=[1], window=2)
+    x, *omegas = twin.tensors([pictures, omega_of((2, 8, 9)), omega_of((2, 2, 8, 9))])
+    with pytest.raises(OmegaError, match=r"\(2,\) or \(N, 2\), or a map \(N, 2, 8, 9\), not one of shape \(2, 8, 9\)$"):
+        resnet(x, omegas[0])
+    with pytest.raises(
+        OmegaError, match=r"\(2,\) or \(N, 2\) and no map, for attention mixes pixels .*, not one of shape"
+    ):
+        swinir(x, omegas[1])

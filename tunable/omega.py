@@ -101,6 +101,7 @@ def check_tensor(
     *,
     dims: tuple[int, ...] = (1, 2),
     size: Sequence[int] | None = None,
+    without_maps: str = "",
 ) -> None:
     """Raise OmegaError unless a framework's tensor can be an omega, by its shape alone: its values are not read.
 
@@ -110,11 +111,14 @@ def check_tensor(
         samples: the N that an omega per sample and a map must have; None: any.
         dims: how many axes it may have if it is no map; (1,) admits (p,) alone.
         size: of what a map is for, such as height and width; None or (): no map is taken.
+        without_maps: why a network takes none, "" for one that does.
 
     Raises:
         OmegaError: for what is no tensor, or has another shape.
     """
     expected = " or ".join(f"({'N, ' * (n - 1)}{num_objectives}{',' * (n == 1)})" for n in dims)
+    if size:
+        expected += f", or a map (N, {', '.join(map(str, (num_objectives, *size)))})"
     shape = getattr(omega, "shape", None)
     if shape is None:
         raise OmegaError(f"omega must be a tensor {expected}, not {type(omega).__name__}")
@@ -122,6 +126,8 @@ def check_tensor(
         check_map(shape, num_objectives, samples, size)
         return
     if len(shape) not in dims or shape[-1] != num_objectives:
+        if without_maps and len(shape) == 4:
+            expected += f" and no map, for {without_maps}"
         raise OmegaError(f"omega must be a tensor {expected}, not one of shape {tuple(shape)}")
     if len(shape) == 2 and samples is not None and shape[0] != samples:
         raise OmegaError(f"omega has {shape[0]} rows, one per sample, but the input has {samples} samples")

@@ -75,7 +75,9 @@ class Network(Composite):
                 else "a plain network takes no omega"
             )
         if omega is not None:
-            check_tensor(omega, self.num_objectives, len(x), size=self.pixels(x))
+            check_tensor(
+                omega, self.num_objectives, len(x), size=self.pixels(x), without_maps=self.specification.without_maps
+            )
         with ops.alone():
             return super().__call__(x) if omega is None else super().__call__(x, omega)
 

@@ -78,6 +78,13 @@ class Prepared:
         Raises:
             OmegaError: for an omega of another shape.
         """
-        check_tensor(omega, self.network.num_objectives, len(self.x), size=self.network.pixels(self.x))
+        network, x = self.network, self.x
+        check_tensor(
+            omega,
+            network.num_objectives,
+            len(x),
+            size=network.pixels(x),
+            without_maps=network.specification.without_maps,
+        )
         with ops.alone():
             return self.tail(self.x, omega, *self.features)

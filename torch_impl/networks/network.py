@@ -85,7 +85,9 @@ class Network(Composite):
                 else "a plain network takes no omega"
             )
         if omega is not None and not torch.compiler.is_compiling():
-            check_tensor(omega, self.num_objectives, len(x), size=self.pixels(x))
+            check_tensor(
+                omega, self.num_objectives, len(x), size=self.pixels(x), without_maps=self.specification.without_maps
+            )
         return self.finish(x, self.trunk_of(x), omega)
 
     def pixels(self, x: torch.Tensor) -> tuple[int, ...]:

@@ -77,5 +77,12 @@ class Prepared:
             OmegaError: for an omega of another shape.
         """
         if not torch.compiler.is_compiling():
-            check_tensor(omega, self.network.num_objectives, len(self.x), size=self.network.pixels(self.x))
+            network, x = self.network, self.x
+            check_tensor(
+                omega,
+                network.num_objectives,
+                len(x),
+                size=network.pixels(x),
+                without_maps=network.specification.without_maps,
+            )
         return self.tail(self.x, omega, *self.features)
