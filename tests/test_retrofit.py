@@ -8,6 +8,7 @@ import pytest
 from tunable import retrofit
 from tunable.errors import CheckpointError, OmegaError, TunableError
 from tunable.retrofit import Entry, LayerParts, Place
+from tunable.specs.formulations import Formulation
 from tunable.weights import retrofitted, storage
 
 PLACES = [
@@ -166,3 +167,17 @@ def test_plans_out_of_range_are_refused_in_one_line(values, message):
     with pytest.raises(TunableError, match=message) as caught:
         retrofit.plan(PLACES[:1], **{"num_objectives": 2, "phi": "base", "train": "all", "rank": 0, **values})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ({"anchor": None}, "anchor must be a number for each objective, such as [1, 0], not None"),
+        ({"anchor": ["x"]}, "anchor must be a number for each objective, such as [1, 0], not ['x']"),
+        ({"differences": "low_rank", "rank": "2"}, "rank must be a whole number, not '2'"),
+    ],
+)
+def test_a_formulation_of_what_are_no_numbers(keys, line):
+    with pytest.raises(TunableError) as refused:
+        Formulation(**keys)
+    assert str(refused.value) == line

@@ -6,16 +6,17 @@ other one why it stays ordinary. The file is `tunable.weights.retrofitted`'s.
 
 import fnmatch
 from collections.abc import Callable, Collection, Iterable, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import ValidationError
 
-from tunable.errors import CheckpointError, OmegaError, TunableError, nearest
+from tunable.errors import CheckpointError, OmegaError, TunableError, nearest, shown
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import starting_weights
-from tunable.specs.formulations import PHI_FORMS
+from tunable.specs.formulations import PHI_FORMS, anchor_of
 from tunable.specs.validation import first_fault
 from tunable.weights.retrofitted import Plan
 
@@ -167,6 +168,8 @@ def plan(
     for kind, value, known in (("phi", phi, PHI_FORMS), ("train", train, TRAIN)):
         if value not in known:
             raise TunableError(f"unknown {kind} {value!r}{nearest(str(value), known)}; known: {', '.join(known)}")
+    if not isinstance(rank, Integral):
+        raise TunableError(f"rank must be a whole number, not {shown(rank)}")
     if rank < 0:
         raise TunableError(f"rank must be 0 (any) or more, not {rank}")
     if phi == "identity":
@@ -182,7 +185,7 @@ def plan(
         raise TunableError(f"differences are {known}, not {differences!r}; those of a low rank are had by rank")
     if differences == "scale" and (rank or train != "differences"):
         raise TunableError("scale is for train='differences' without a rank: a scaled kernel is not learnt itself")
-    formulated = {"differences": differences, "anchor": list(anchor), "bump": bump}
+    formulated = {"differences": differences, "anchor": list(anchor_of(anchor)), "bump": bump}
     return _checked(places, num_objectives=num_objectives, phi=phi, train=train, rank=rank, **formulated)
 
 

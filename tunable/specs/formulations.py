@@ -16,6 +16,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
+from numbers import Integral
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
@@ -76,7 +77,7 @@ class Formulation:
     bump: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "anchor", tuple(map(float, self.anchor)))
+        object.__setattr__(self, "anchor", anchor_of(self.anchor))
         fault = fault_of(self.phi, self.differences, self.rank, self.anchor, self.bump)
         if fault:
             raise TunableError(fault)
@@ -121,6 +122,16 @@ class Formulation:
         return min(self.rank, out, within * taps)
 
 
+def anchor_of(anchor: Any) -> tuple[float, ...]:
+    """Return an anchor as numbers; TunableError for what is no sequence of them."""
+    try:
+        if isinstance(anchor, str):
+            raise TypeError
+        return tuple(map(float, anchor))
+    except (TypeError, ValueError, OverflowError):
+        raise TunableError(f"anchor must be a number for each objective, such as [1, 0], not {shown(anchor)}") from None
+
+
 def fault_of(phi: str, differences: str, rank: int, anchor: Sequence[float], bump: bool) -> str | None:
     """What does not go together, whatever the number of objectives; None where everything does.
 
@@ -129,6 +140,8 @@ def fault_of(phi: str, differences: str, rank: int, anchor: Sequence[float], bum
     for name, value, known in (("phi", phi, PHI_FORMS), ("differences", differences, DIFFERENCES)):
         if value not in known:
             return f"unknown {name} {value!r}{nearest(value, known)}; known: {', '.join(known)}"
+    if not isinstance(rank, Integral):
+        return f"rank must be a whole number, not {shown(rank)}"
     if (differences == "low_rank") != (rank > 0) or rank < 0:
         return f"low_rank differences, and no others, have a rank of at least 1: not {differences} with rank {rank}"
     if not all(map(math.isfinite, anchor)):
