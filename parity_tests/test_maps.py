@@ -244,7 +244,9 @@ def test_wrong_maps_are_refused_by_models(twin, rng):
         OmegaError, match=r"^this swinir takes one omega for a picture, not a map: attention mixes pixels"
     ):
         swinir.run(x, omega)
-    with pytest.raises(OmegaError, match=r"^omega must be a tensor \(2,\) or \(N, 2\) and no map, for attention mixes pixels"):
+    with pytest.raises(
+        OmegaError, match=r"^omega must be a tensor \(2,\) or \(N, 2\) and no map, for attention mixes pixels"
+    ):
         twin.backend.run(swinir.network, x, omega)
     with pytest.raises(OmegaError, match=r"^omega is a map of 9x18 pixels"):
         twin.backend.run(model.network, x, np.ascontiguousarray(omega[:, :, :9]))

@@ -14,13 +14,10 @@ state, so a resumed run is the same run, bit for bit on a CPU.
 """
 
 import logging
-import math
-import re
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
 import PIL
@@ -36,20 +33,18 @@ from tunable.files import holding, sweep, write_text
 from tunable.parameters.layouts import layout
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import starting_weights
-from tunable.specs.discriminator import DISCRIMINATOR
 from tunable.specs.reading import expand
 from tunable.specs.recipe import Recipe
 from tunable.training.checkpoints import Checkpoint, Checkpoints, changes
 from tunable.training.interrupts import held_back
 from tunable.training.recipe_files import digests, read_recipe_files, write_recipe_files
-from tunable.training.tensorboard import Events
+from tunable.training.records import Records
 from tunable.version import __version__
 from tunable.weights import storage
 from tunable.weights.conversion import tunable_tensors
 from tunable.weights.vgg import LAYERS
 from tunable.weights.vgg import weights as vgg_weights
 
-SCORE = "score"  # the column of validation.csv by which the best checkpoint is chosen
 DIVERGED = 1e4  # a run ends at a loss this many times the first step's loss, or this many times 1 where it was less
 
 log = logging.getLogger(__name__)
@@ -125,7 +120,7 @@ def _train(
     write_text(out / "recipe.yaml", yaml.safe_dump(recipe.to_dict(), sort_keys=False))
     write_recipe_files(out, files)
     try:
-        with _Log(out, recipe, start.step) as records:
+        with Records(out, recipe, start.step) as records:
             _loop(recipe, batches, model, trainer, records, checkpoints, start, progress)
     except OSError as error:  # a full disk
         raise TunableError(f"cannot write in {out}: {error.strerror or error}") from None
@@ -196,7 +191,7 @@ def _loop(
     batches: Batches,
     model: WeightsModel,
     trainer: Trainer,
-    records: "_Log",
+    records: Records,
     checkpoints: Checkpoints,
     start: Checkpoint,
     progress: Progress | None,
@@ -291,86 +286,3 @@ def _check_losses(report: StepReport, step: int, begun: float, checkpoints: Chec
             f"the loss is {report.loss:.3g} at step {step} and was {begun:.3g} at the first: the run has diverged; "
             f"{checkpoints.describe()}{', which initial.weights can begin from' if checkpoints.paths() else ''}"
         )
-
-
-class _Log:
-    """The records of a run, as CSV and TensorBoard; on resuming, rows after the checkpoint are dropped."""
-
-    def __init__(self, out: Path, recipe: Recipe, first: int) -> None:
-        self._names, self._out, self._first = [objective.name for objective in recipe.objectives], out, first
-        self._names += [DISCRIMINATOR] if recipe.adversarial else []
-        self._validation = None
-        self._files = ExitStack()
-        self._best = max(_scores(out / "validation.csv", first), default=-math.inf)
-
-    def __enter__(self) -> Self:
-        self._out.mkdir(parents=True, exist_ok=True)
-        self._steps = self._reopen("log.csv", ["step", "learning_rate", "loss", *self._names])
-        self._events = self._files.enter_context(closing(Events(self._out / "events", self._first)))
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._files.__exit__(*error)
-
-    def step(self, step: int, rate: float, report: StepReport) -> None:
-        values = [rate, report.loss, *(float(term) for term in report.terms)]
-        values += [] if report.discriminator is None else [report.discriminator]
-        self._steps.write(",".join([str(step), *(f"{value:.9g}" for value in values)]) + "\n")
-        if step % 10 == 0:
-            self._events.scalars(step, dict(zip(["learning_rate", "loss", *self._names], values, strict=True)))
-
-    def flush(self) -> None:
-        self._steps.flush()
-        self._events.flush()
-
-    def validated(self, step: int) -> bool:
-        """Whether validation.csv has the row of a step."""
-        return any(row.startswith(f"{step},") for row in _rows(self._out / "validation.csv"))
-
-    def is_best(self, values: dict[str, float]) -> bool:
-        """Whether a validation has a higher score than all before it, as they are written."""
-        return bool(values) and round(values[SCORE], 4) > self._best
-
-    def validation(self, step: int, values: dict[str, float]) -> None:
-        if not values:
-            return
-        self._best = max(self._best, round(values[SCORE], 4))
-        if self._validation is None:
-            self._validation = self._reopen("validation.csv", ["step", *values])
-        self._validation.write(",".join([str(step), *(f"{value:.4f}" for value in values.values())]) + "\n")
-        self._validation.flush()
-        self._events.scalars(step, {"validation/" + name: value for name, value in values.items()})
-
-    def _reopen(self, name: str, columns: list[str]):
-        return self._files.enter_context(_reopen(self._out / name, columns, self._first))
-
-
-def _reopen(path: Path, columns: list[str], last: int):
-    """Open a CSV for appending, keeping its rows up to step `last`."""
-    write_text(path, "\n".join([",".join(columns), *_kept(path, len(columns), last)]) + "\n")
-    return open(path, "a", encoding="utf-8")
-
-
-def _kept(path: Path, columns: int, last: int) -> list[str]:
-    """The rows of a CSV with so many columns, up to step `last`."""
-    kept = []
-    for row in _rows(path)[1:] if last else ():
-        step, *values = row.split(",")
-        if re.fullmatch("[0-9]{1,18}", step) and int(step) <= last and len(values) == columns - 1:
-            kept.append(row)
-    return kept
-
-
-def _scores(path: Path, last: int) -> Iterator[float]:
-    """The scores up to step `last`; none of what an earlier version wrote, or is no number."""
-    header = _rows(path)[:1]
-    for row in _kept(path, header[0].count(",") + 1, last) if header and header[0].endswith(f",{SCORE}") else ():
-        with suppress(ValueError):
-            yield float(row.rpartition(",")[2])
-
-
-def _rows(path: Path) -> list[str]:
-    """The whole lines of a file, [] where there is none: a kill may cut the last anywhere, in a number too."""
-    if not path.is_file():
-        return []
-    return path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
