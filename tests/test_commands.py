@@ -105,12 +105,17 @@ def test_json_has_no_nan(capsys):
 
 def test_progress_lines(capsys):
     """Where standard error is no terminal: a line per tenth."""
-    with shared.progress("work", every=0.25) as report:
+    times = iter(range(0, 1600, 200))
+    with shared.progress("work", every=0.25, unit="steps", clock=lambda: next(times)) as report:
         for done in range(1, 9):
             report(done, 8, 0.5 if done == 8 else None)
     assert capsys.readouterr().err.splitlines() == [
-        "work: 1/8", "work: 2/8", "work: 4/8", "work: 6/8", "work: 8/8, loss 0.5000",
-    ]  # fmt: skip
+        "work: 1/8",
+        "work: 2/8, 0.005 steps/s, 0:20:00 left",
+        "work: 4/8, 0.005 steps/s, 0:13:20 left",
+        "work: 6/8, 0.005 steps/s, 0:06:40 left",
+        "work: 8/8, loss 0.5000, 0.005 steps/s",
+    ]
 
 
 def test_progress_on_a_terminal():

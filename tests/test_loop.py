@@ -29,7 +29,8 @@ def test_files(recipe_of, tmp_path):
     recipe = recipe_of()
     model = train(recipe, Numpy(), tmp_path / "run")
     assert sorted(os.listdir(tmp_path / "run")) == [
-        "checkpoints", "events", "inputs.json", "log.csv", "model.safetensors", "recipe.yaml", "validation.csv",
+        "checkpoints", "environment.json", "events", "inputs.json", "log.csv", "log.txt", "model.safetensors",
+        "recipe.yaml", "validation.csv",
     ]  # fmt: skip
     assert load_recipe(tmp_path / "run" / "recipe.yaml") == recipe
     tensors, header = storage.load(tmp_path / "run" / "model.safetensors")
@@ -80,10 +81,10 @@ def test_validation(recipe_of, tmp_path):
     """Every checkpoint measures the weights of that moment: here the noise plus the network's gain."""
     train(recipe_of(), Numpy(), tmp_path)
     rows = (tmp_path / "validation.csv").read_text().splitlines()
-    assert rows[0] == "step,psnr_1_0,psnr_0_1,score"
+    assert rows[0] == "step,psnr_1_0,psnr_0_1,ssim_1_0,ssim_0_1,score"
     assert [row.split(",")[0] for row in rows[1:]] == ["4", "8", "10"]
     for row in rows[2:]:  # the checkpoint of step 4 was dropped
-        step, *values, _ = row.split(",")
+        step, *values = row.split(",")[:3]
         (gain,) = storage.load_tensors(tmp_path / "checkpoints" / names(int(step))[0])[0]["weights.gain"]
         errors = [np.mean((protocol_noise(20, 24, index) * 15 / 255 + float(gain)) ** 2) for index in (0, 1)]
         np.testing.assert_allclose([float(value) for value in values], np.mean(-10 * np.log10(errors)), atol=1e-3)

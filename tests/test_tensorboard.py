@@ -1,8 +1,11 @@
 """TensorBoard's file: what a reader finds in it."""
 
+import io
 import struct
 
+import numpy as np
 import pytest
+from PIL import Image
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import masked_crc32c
 
@@ -36,6 +39,17 @@ def test_records(first, tmp_path):
         (510, "loss", 0.25),
         (510, "validation/psnr_1_0", 30.5),
     ]
+
+
+def test_a_picture(tmp_path):
+    events, levels = Events(tmp_path, 0), np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    events.picture(7, "validation/sweep", levels)
+    events.close()
+    event = records(next(tmp_path.iterdir()))[-1]
+    (value,) = event.summary.value
+    assert (event.step, value.tag) == (7, "validation/sweep")
+    assert (value.image.height, value.image.width, value.image.colorspace) == (4, 5, 3)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(value.image.encoded_image_string))), levels)
 
 
 def test_sessions_do_not_replace_each_other(tmp_path):

@@ -29,6 +29,7 @@ VERBS = {
     "export": "write a network for other programs, and check the file by running it",
     "convert": "read weights that another program wrote, or give knobs to plain weights",
     "info": "say what a weights file is",
+    "runs": "compare trainings in a table and a plot",
     "bench": "time tunable networks against plain ones",
     "doctor": "show frameworks, devices, versions, precision switches and known traps",
     "demo": "train, restore, verify and report on photographs that ship with a dependency",

@@ -115,7 +115,7 @@ def _train(name: str, out: Path, steps: int | None) -> None:
 
 
 def _evaluate(model: Model, out: Path) -> list[dict]:
-    with progress(f"evaluate ({model.backend.name})", every=0.25) as report:
+    with progress(f"evaluate ({model.backend.name})", every=0.25, unit="measurements") as report:
         rows = evaluate(model, bundled(BUNDLED_TEST), line(SETTINGS), SIGMAS, progress=report)
     summary = summarise(rows)
     tables.write(out / model.backend.name, rows, summary, model)

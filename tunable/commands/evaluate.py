@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     beside = f"; degraded: {args.degraded}" if args.degraded else ""
     say_what_is_used("evaluate", [args.data], args.recursive, beside)
     warn_of_untrained([] if omegas is None else omegas, model.header)
-    with progress(f"evaluate ({model.backend.name})") as report:
+    with progress(f"evaluate ({model.backend.name})", unit="measurements") as report:
         rows = evaluate(
             model,
             paths,

@@ -133,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
     tolerances = Tolerances(args.most_back, args.most_dead, least, args.most_cast, args.most_seam)
     if Path(args.data).is_dir():
         say_what_is_used("knobs", [args.data], args.recursive)
-    with progress(f"knobs ({model.backend.name})") as report_progress:
+    with progress(f"knobs ({model.backend.name})", unit="measurements") as report_progress:
         certificate = certify(
             model,
             args.data,

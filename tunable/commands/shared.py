@@ -5,8 +5,10 @@ import json
 import logging
 import math
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -217,25 +219,55 @@ def at_least(low: int, most: int = MOST) -> Callable[[str], int]:
     return read
 
 
+class _Speed:
+    """How fast work goes and how long the rest takes, by a clock in seconds; nothing before the second report."""
+
+    def __init__(self, unit: str, clock: Callable[[], float]) -> None:
+        self._unit, self._clock = unit, clock
+        self._first: tuple[float, int] | None = None  # when, and how much was done by then
+
+    def at(self, done: int, total: int) -> str:
+        """Say "12.3 steps/s, 0:01:20 left", or "" where it is not known."""
+        now = self._clock()
+        began, before = self._first = self._first or (now, done)
+        if done <= before or now <= began:
+            return ""
+        speed = (done - before) / (now - began)
+        left = timedelta(seconds=round((total - done) / speed))
+        return f"{speed:.3g} {self._unit}/s" + f", {left} left" * (done < total)
+
+
 @contextmanager
-def progress(label: str, every: float = 0.1) -> Iterator[Callable[..., None]]:
-    """Yield report(done, total, loss=None): a rich bar on a terminal, else a plain line per tenth."""
+def progress(
+    label: str, every: float = 0.1, unit: str = "pictures", clock: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[..., None]]:
+    """Yield report(done, total, loss=None), which shows how far work is, how fast it goes, and how long the rest takes.
+
+    Args:
+        label: what is done.
+        every: the part of the work after which a plain line is written, where standard error is no terminal.
+        unit: what is counted.
+        clock: in seconds.
+
+    Yields:
+        The function. On a terminal it moves a bar of rich, elsewhere it writes plain lines.
+    """
+    speed = _Speed(unit, clock)
     if sys.stderr.isatty():
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
         )
         with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task(label, total=None, note="")
 
             def report(done: int, total: int, loss: float | None = None) -> None:
-                bar.update(task, completed=done, total=total, note="" if loss is None else f"loss {loss:.4f}")
+                bar.update(task, completed=done, total=total, note=_note(speed.at(done, total), loss))
 
             yield report
         return
@@ -243,11 +275,13 @@ def progress(label: str, every: float = 0.1) -> Iterator[Callable[..., None]]:
 
     def report(done: int, total: int, loss: float | None = None) -> None:
         nonlocal printed
-        part = int(done / total / every + 1e-9)
+        part, note = int(done / total / every + 1e-9), _note(speed.at(done, total), loss)
         if part > printed:
             printed = part
-            print(
-                f"{label}: {done}/{total}" + ("" if loss is None else f", loss {loss:.4f}"), file=sys.stderr, flush=True
-            )
+            print(f"{label}: {done}/{total}" + (f", {note}" if note else ""), file=sys.stderr, flush=True)
 
     yield report
+
+
+def _note(speed: str, loss: float | None) -> str:
+    return ", ".join(filter(None, ("" if loss is None else f"loss {loss:.4f}", speed)))

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """Run `tunable train`, and return its exit status."""
     recipe = load_recipe(args.recipe, args.set)
     backend = get_framework(args.backend or default_backend(), args.device, args.mode)
-    with progress(f"train ({backend.name})", every=0.05) as report:
+    with progress(f"train ({backend.name})", every=0.05, unit="steps") as report:
         train(recipe, backend, args.out, resume=args.resume, progress=report, max_pixels=args.max_pixels)
     logging.info("wrote %s/model.safetensors", args.out)
     return 0

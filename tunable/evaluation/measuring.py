@@ -7,7 +7,7 @@ target is clipped or rounded. Metrics run on numpy arrays, so both frameworks ar
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from tunable.data.pairs import Partners, check_pair, partners
 from tunable.data.patches import BUNDLED, BUNDLED_TEST, bundled, check_pictures, find_pictures, say_what_is_used
 from tunable.errors import TunableError
 from tunable.evaluation import metrics
-from tunable.evaluation.samples import GIVEN, check_usable, is_blurred, levels_of, samples
+from tunable.evaluation.samples import GIVEN, Sample, check_usable, is_blurred, levels_of, samples
 from tunable.images.pictures import from_network, read, to_network
 from tunable.images.tiling import run_tiled
 from tunable.omega import shares
@@ -323,40 +323,52 @@ def say_validation(recipe: Recipe) -> None:
         say_what_is_used("validation", recipe.data.validation, recipe.data.recursive, how)
 
 
-def _settings(recipe: Recipe) -> list[np.ndarray]:
-    """The omegas of a validation, from (1, 0, ...) on."""
+def validation_settings(recipe: Recipe) -> list[np.ndarray]:
+    """Return the omegas of a validation, each (p,), from (1, 0, ...) on."""
     points = shares(recipe.validation.points - 1, recipe.num_objectives)
     return list(points[::-1].astype(np.float32))
 
 
 def validate(model: Model, recipe: Recipe, max_pixels: int | None = None) -> dict[str, float]:
-    """Measure the PSNR at the settings of `recipe.validation` on its pictures.
+    """Measure PSNR and SSIM at the settings of `recipe.validation` on its pictures.
 
     They are blurred where training blurs, shrunk instead of noisy where the network enlarges, and neither where their
     degraded partners are given.
 
     Returns:
-        Means in dB, "psnr" for a plain network, else by the setting, "psnr_1_0"; and "score", the mean over settings of
-        the PSNR to what is wanted there: the target that psnr_eta is measured to where there is one, else the clean
-        picture. {} without pictures, and for style transfer, which has no truth.
+        Means by the name, "psnr" in dB and "ssim" for a plain network, else by the setting, "psnr_1_0"; SSIM is left
+        out where crops are smaller than its window. And "score", the mean over settings of the PSNR to what is wanted
+        there: the target that psnr_eta is measured to where there is one, else the clean picture. {} without pictures,
+        and for style transfer, which has no truth.
 
     Raises:
         DataError: for a picture that cannot be used.
     """
-    settings = _settings(recipe) if model.objectives else [None]
-    spec, scale = recipe.validation, recipe.network.scale
-    size, rho = spec.size, spec.rho if is_blurred(model.header.recipe) else 0.0
+    settings = validation_settings(recipe) if model.objectives else [None]
+    spec = recipe.validation
     if recipe.task == "style_transfer":
         return {}
+    similar = spec.size >= metrics.SSIM_WINDOW
     values: dict[str, list[float]] = {}
-    chosen, levels = validation_pictures(recipe)[: spec.pictures], [(spec.sigma, rho)]
-    for sample in samples(chosen, levels, scale, max_pixels, size, validation_partners(recipe)):
+    for sample in validation_samples(recipe, max_pixels):
+        similar = similar and min(sample.clean.shape[:2]) >= metrics.SSIM_WINDOW
         for omega in settings:
-            name = "_".join(["psnr", *(f"{value:g}" for value in omega)]) if omega is not None else "psnr"
-            found = measure(model, sample.clean, sample.degraded, omega, ssim=False, residues=sample.residues)
-            values.setdefault(name, []).append(found["psnr"])
+            at = "" if omega is None else "".join(f"_{value:g}" for value in omega)
+            found = measure(model, sample.clean, sample.degraded, omega, ssim=similar, residues=sample.residues)
+            for name in ("psnr", "ssim"):
+                values.setdefault(name + at, []).append(found[name])
             wanted = found["psnr" if math.isnan(found["psnr_eta"]) else "psnr_eta"]
             values.setdefault("score", []).append(wanted)
-    if values:
-        values["score"] = values.pop("score")  # the last column
-    return {name: float(np.mean(decibels)) for name, decibels in values.items()}
+    means = {name: float(np.mean(numbers)) for name, numbers in values.items()}
+    order = ("psnr", "ssim", "score")  # the last column is the score
+    return {
+        name: mean for first in order for name, mean in means.items() if name.startswith(first) and not math.isnan(mean)
+    }
+
+
+def validation_samples(recipe: Recipe, max_pixels: int | None = None) -> Iterator[Sample]:
+    """Yield the samples that `validate` measures, in order."""
+    spec, scale = recipe.validation, recipe.network.scale
+    levels = [(spec.sigma, spec.rho if is_blurred(recipe) else 0.0)]
+    chosen = validation_pictures(recipe)[: spec.pictures]
+    yield from samples(chosen, levels, scale, max_pixels, spec.size, validation_partners(recipe))

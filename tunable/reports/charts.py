@@ -1,4 +1,4 @@
-"""The project's plots (matplotlib, written as PNG without a display)."""
+"""The project's plots (matplotlib, written without a display)."""
 
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,8 @@ import numpy as np
 from tunable.evaluation.measuring import is_enlarged
 from tunable.files import atomic
 from tunable.response import KnobCertificate
+from tunable.training.comparing import LAST, Run
+from tunable.training.records import SCORE
 
 COLOURS = {"torch": "#d1495b", "mindspore": "#00798c"}
 
@@ -97,6 +99,34 @@ def loss_curves(path: str | Path, curves: dict[str, np.ndarray], window: int = 2
     gap.set_ylabel("relative gap")
     gap.set_xlabel("step")
     gap.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def training_curves(path: str | Path, runs: list[Run]) -> None:
+    """Draw the loss of every run against its steps, a running mean in full colour, and below it the validations.
+
+    Args:
+        path: the PNG or SVG.
+        runs: as `tunable.training.comparing.find_runs` returns them.
+    """
+    figure, ((losses,), (scores,)) = _panels(2, 1, (8, 6.5), sharex=True)
+    for number, run in enumerate(runs):
+        style = {"color": f"C{number % 10}", "label": _literal(str(run.folder))}
+        steps, values = run.steps["step"], run.steps.get("loss", [])
+        if values:
+            width = min(LAST, max(1, len(values) // 10))
+            losses.plot(steps, values, alpha=0.15, linewidth=0.6, color=style["color"])
+            losses.plot(steps[width - 1 :], np.convolve(values, np.ones(width) / width, mode="valid"), **style)
+        measured = run.validations.get(SCORE, [])
+        scores.plot(run.validations["step"][: len(measured)], measured, "o-", markersize=3, **style)
+    losses.set_yscale("log")
+    losses.set_ylabel("loss")
+    losses.legend(fontsize=8)
+    scores.set_ylabel("validation score, dB")
+    scores.set_xlabel("step")
+    for axes in (losses, scores):
+        axes.grid(alpha=0.3)
+    figure.tight_layout()
     _save(figure, path)
 
 

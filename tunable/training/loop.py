@@ -2,9 +2,10 @@
 
     DIR/recipe.yaml                     the resolved recipe
     DIR/inputs.json                     SHA-256 of every file that it names
+    DIR/environment.json, DIR/log.txt   what it ran on, and what was said (tunable.training.environment)
     DIR/log.csv                         step, learning rate, loss, one column per objective, the discriminator's loss
-    DIR/validation.csv                  PSNR over omega at every checkpoint, and the score by which one is the best
-    DIR/events/                         TensorBoard
+    DIR/validation.csv                  PSNR and SSIM over omega at every checkpoint, and the score by which one is best
+    DIR/events/                         TensorBoard: both, and a picture at every setting of a validation
     DIR/checkpoints/                    weights, optimizer state and step (tunable.training.checkpoints)
     DIR/model.safetensors               the result; with `optimizer.average` the averages of the weights, and the last
                                         weights themselves in DIR/model_last.safetensors
@@ -29,6 +30,7 @@ from tunable.data.patches import Batches, say_what_is_used
 from tunable.data.styles import style_picture
 from tunable.errors import CheckFailed, CheckpointError, DataError, TunableError
 from tunable.evaluation.measuring import check_validation, say_validation, validate
+from tunable.evaluation.sheets import sweep_sheet
 from tunable.files import holding, sweep, write_text
 from tunable.parameters.layouts import layout
 from tunable.parameters.specs import ParameterSpec
@@ -36,6 +38,7 @@ from tunable.parameters.starts import starting_weights
 from tunable.specs.reading import expand
 from tunable.specs.recipe import Recipe
 from tunable.training.checkpoints import Checkpoint, Checkpoints, changes
+from tunable.training.environment import session
 from tunable.training.interrupts import held_back
 from tunable.training.recipe_files import digests, read_recipe_files, write_recipe_files
 from tunable.training.records import Records
@@ -120,7 +123,10 @@ def _train(
     write_text(out / "recipe.yaml", yaml.safe_dump(recipe.to_dict(), sort_keys=False))
     write_recipe_files(out, files)
     try:
-        with Records(out, recipe, start.step) as records:
+        with (
+            session(out, recipe, _facts(backend), start.step, checkpoints.newest_step),
+            Records(out, recipe, start.step) as records,
+        ):
             _loop(recipe, batches, model, trainer, records, checkpoints, start, progress)
     except OSError as error:  # a full disk
         raise TunableError(f"cannot write in {out}: {error.strerror or error}") from None
@@ -133,10 +139,9 @@ def _train(
 
 def _history(start: Checkpoint, recipe: Recipe, backend: Framework) -> list[dict[str, str]]:
     """Who trained, and from now on trains: another framework, version, device or switch rounds differently."""
-    facts = {**backend.facts(), "numpy": np.__version__, "pillow": PIL.__version__, "program": __version__}
     if start.step == recipe.steps:
         return start.history
-    leg = {"from": str(start.step + 1), **facts}
+    leg = {"from": str(start.step + 1), **_facts(backend)}
     if not start.history:
         return [leg]
     changed = changes(start.history[-1], leg)
@@ -144,6 +149,11 @@ def _history(start: Checkpoint, recipe: Recipe, backend: Framework) -> list[dict
         return start.history
     log.warning("from step %d on, numbers are rounded otherwise: %s", start.step + 1, changed)
     return [*start.history, leg]
+
+
+def _facts(backend: Framework) -> dict[str, str]:
+    """What numbers depend on: versions, device, switches."""
+    return {**backend.facts(), "numpy": np.__version__, "pillow": PIL.__version__, "program": __version__}
 
 
 def _check_feature_network(recipe: Recipe) -> None:
@@ -224,9 +234,10 @@ def _loop(
     def check(at: int) -> None:
         with _averaged(model, trainer, recipe):
             values = validate(model, recipe, max_pixels=batches.max_pixels)
+            sheet = sweep_sheet(model, recipe, max_pixels=batches.max_pixels)
         if records.is_best(values):
             checkpoints.keep_best(at)
-        records.validation(at, values)
+        records.validation(at, values, sheet)
 
     def due(at: int) -> bool:
         return at % recipe.checkpoint.every == 0 or at == recipe.steps

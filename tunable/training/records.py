@@ -1,5 +1,6 @@
 """The records of a run: log.csv, validation.csv and TensorBoard's events, which a resumed run continues."""
 
+import logging
 import math
 import re
 from collections.abc import Iterator
@@ -7,12 +8,15 @@ from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from tunable.backends.protocol import StepReport
 from tunable.files import write_text
 from tunable.specs.discriminator import DISCRIMINATOR
 from tunable.specs.recipe import Recipe
 from tunable.training.tensorboard import Events
 
+log = logging.getLogger(__name__)
 SCORE = "score"  # the column of validation.csv by which the best checkpoint is chosen
 
 
@@ -56,10 +60,15 @@ class Records:
         """Whether a validation has a higher score than all before it, as they are written."""
         return bool(values) and round(values[SCORE], 4) > self._best
 
-    def validation(self, step: int, values: dict[str, float]) -> None:
-        """Write the row of a validation, if it measured anything."""
+    def validation(self, step: int, values: dict[str, float], sheet: np.ndarray | None = None) -> None:
+        """Write the row of a validation, if it measured anything, and show the pictures on its sheet."""
+        if sheet is not None:
+            self._events.picture(step, "validation/sweep", sheet)
         if not values:
             return
+        log.info(
+            "step %d: %s", step, ", ".join(f"{name} {value:.{_decimals(name)}f}" for name, value in values.items())
+        )
         self._best = max(self._best, round(values[SCORE], 4))
         if self._validation is None:
             self._validation = self._reopen("validation.csv", ["step", *values])
@@ -72,27 +81,30 @@ class Records:
 
 
 def _reopen(path: Path, columns: list[str], last: int):
-    """Open a CSV for appending, keeping its rows up to step `last`."""
-    write_text(path, "\n".join([",".join(columns), *_kept(path, len(columns), last)]) + "\n")
+    """Open a CSV for appending, keeping its rows up to step `last`; what a version before did not measure is empty."""
+    kept = [",".join(row.get(name, "") for name in columns) for row in rows_of(path) if int(row["step"]) <= last]
+    write_text(path, "\n".join([",".join(columns), *kept]) + "\n")
     return open(path, "a", encoding="utf-8")
 
 
-def _kept(path: Path, columns: int, last: int) -> list[str]:
-    """The rows of a CSV with so many columns, up to step `last`."""
-    kept = []
-    for row in _rows(path)[1:] if last else ():
-        step, *values = row.split(",")
-        if re.fullmatch("[0-9]{1,18}", step) and int(step) <= last and len(values) == columns - 1:
-            kept.append(row)
-    return kept
+def _decimals(name: str) -> int:
+    """Of what a message says: of decibels two, of SSIM four."""
+    return 4 if name.startswith("ssim") else 2
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """Return the rows of one of these CSV files by column, [] where there is none; what is no row is left out."""
+    columns, *rows = [line.split(",") for line in _rows(path)] or [[]]
+    whole = [row for row in rows if len(row) == len(columns) and re.fullmatch("[0-9]{1,18}", row[0])]
+    return [dict(zip(columns, row, strict=True)) for row in whole if columns[0] == "step"]
 
 
 def _scores(path: Path, last: int) -> Iterator[float]:
     """The scores up to step `last`; none of what an earlier version wrote, or is no number."""
-    header = _rows(path)[:1]
-    for row in _kept(path, header[0].count(",") + 1, last) if header and header[0].endswith(f",{SCORE}") else ():
+    for row in rows_of(path):
         with suppress(ValueError):
-            yield float(row.rpartition(",")[2])
+            if int(row["step"]) <= last:
+                yield float(row.get(SCORE, ""))
 
 
 def _rows(path: Path) -> list[str]:

@@ -5,14 +5,18 @@ its `flush` does not wait for the events in its queue, and the process then hang
 that thread uses, raises OSError where it is called, and closes its file in spite of one.
 """
 
+import io
 import socket
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 
 class Events:
-    """A file of scalars by step.
+    """A file of scalars and pictures by step.
 
     Args:
         folder: of the files, one per session; it is made.
@@ -25,10 +29,11 @@ class Events:
     def __init__(self, folder: Path, first: int) -> None:
         # Here, not above: tensorboardX imports torch where that is installed, and `train --help` would wait for it.
         from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.proto.summary_pb2 import Summary
         from tensorboardX.record_writer import RecordWriter
         from tensorboardX.summary import scalar
 
-        self._event, self._scalar = Event, scalar
+        self._event, self._scalar, self._summary = Event, scalar, Summary
         folder.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{first}"
         self._writer = RecordWriter(str(folder / name))
@@ -39,6 +44,16 @@ class Events:
         """Add the values of a step, by their names."""
         for name, value in values.items():
             self._write(step=step, summary=self._scalar(name, value))
+
+    def picture(self, step: int, name: str, levels: np.ndarray) -> None:
+        """Add a picture of a step, uint8 (H, W, 3), as PNG."""
+        png = io.BytesIO()
+        Image.fromarray(levels).save(png, "PNG")
+        height, width, channels = levels.shape
+        image = self._summary.Image(
+            height=height, width=width, colorspace=channels, encoded_image_string=png.getvalue()
+        )
+        self._write(step=step, summary=self._summary(value=[self._summary.Value(tag=name, image=image)]))
 
     def flush(self) -> None:
         """Bring all events to the disk."""
