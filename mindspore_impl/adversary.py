@@ -42,7 +42,7 @@ class Adversary:
         """
         self._optimizer.prepare(self._ratio * learning_rate)
 
-    def update(self, clean: ms.Tensor, restored: ms.Tensor) -> ms.Tensor:
+    def update(self, clean: ms.Tensor, restored: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor]:
         """Finish the step: learn to tell restored pictures from clean ones.
 
         Args:
@@ -50,11 +50,17 @@ class Adversary:
             restored: restored ones of the same shape, through which no gradient passes.
 
         Returns:
-            The discriminator's loss before the step, ().
+            The discriminator's loss before the step, (), and whether the step was taken: what `read` takes.
         """
         loss, gradients = self._backward(clean, _ops.stop_gradient(restored))
-        self._optimizer.update(gradients)
-        return loss
+        return loss, self._optimizer.update(gradients, loss)
+
+    def read(self, loss: ms.Tensor, finite: ms.Tensor) -> tuple[float, bool]:
+        """Wait for what `update` returned: the discriminator's loss, and whether the step was taken."""
+        taken = bool(finite.asnumpy())
+        if not taken:
+            self._optimizer.skipped()
+        return float(loss.asnumpy()), taken
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the state as arrays, under the same names in both twins.

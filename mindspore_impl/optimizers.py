@@ -9,6 +9,7 @@ import numpy as np
 from mindspore import ops as _ops
 
 from mindspore_impl import ops
+from tunable.backends.protocol import lag_on
 from tunable.specs.optimizers import SGD, Adam, AdamW, averaging
 
 
@@ -27,6 +28,8 @@ class Optimizer:
         self._settings, self._names, self._steps = settings, tuple(parameters), 0
         self._parameters = ms.ParameterTuple(parameters.values())
         self._buffers = tuple(self._parameters.clone(kind, "zeros") for kind in settings.buffers)
+        # On a CPU nobody waits for who asks whether a step is taken; elsewhere every value is selected on the device.
+        self._branches = lag_on(ops.device_in_use()) == 1
         # A compiled graph reads numbers, not a recipe, and computes with float32 ones: here 1 - beta2 is still exact.
         self._clip_norm, self._decoupled = settings.clip_norm, settings.kind == "adamw"
         self._l2 = 0.0 if self._decoupled else settings.weight_decay
@@ -54,18 +57,29 @@ class Optimizer:
         ops.assign(self._rate, np.float32(rate))
         ops.assign(self._part, np.float32(averaging(settings.average, self._steps - 1)))
 
-    def update(self, gradients: tuple[ms.Tensor, ...]) -> None:
-        """Finish the step: move every parameter, given their gradients in order."""
-        if self._clip_norm is not None:
-            gradients = self._shortened(gradients)
-        for i in range(len(self._parameters)):
-            gradient = gradients[i]
-            if self._l2:
-                gradient = gradient + self._l2 * self._parameters[i]
-            self._move(i, gradient)
-            if self._averages:
-                average = self._buffers[-1][i]
-                _ops.assign(average, average + self._part * (self._parameters[i] - average))
+    def update(self, gradients: tuple[ms.Tensor, ...], loss: ms.Tensor | None = None) -> ms.Tensor:
+        """Finish the step: move every parameter, or nothing where a gradient or the loss is not finite.
+
+        Args:
+            gradients: of every parameter in order.
+            loss: whose gradients they are, ().
+
+        Returns:
+            Whether the step was taken, (), on the device. Where it was not, `skipped` has to be told.
+        """
+        total = 0.0 if loss is None else loss * 0  # not finite where the loss is not
+        for gradient in gradients:
+            total = total + ops.sum_of_squares(gradient)
+        finite = _ops.isfinite(total)
+        if not self._branches:  # noqa: SIM114  joined they would be one branch on every device
+            self._take(gradients, total, finite)
+        elif finite:
+            self._take(gradients, total, finite)
+        return finite
+
+    def skipped(self) -> None:
+        """Count one step less, whose `update` has moved nothing."""
+        self._steps -= 1
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the state as arrays, under the same names in both twins.
@@ -89,32 +103,46 @@ class Optimizer:
         kinds = zip(self._settings.buffers, self._buffers, strict=True)
         return {f"{kind}.{name}": v for kind, buffers in kinds for name, v in zip(self._names, buffers, strict=True)}
 
-    def _shortened(self, gradients: tuple[ms.Tensor, ...]):
+    def _take(self, gradients: tuple[ms.Tensor, ...], squares: ms.Tensor, finite: ms.Tensor):
+        """Move every parameter, if `finite`, given the sum of the squares of all gradients."""
+        if self._clip_norm is not None:
+            gradients = self._shortened(gradients, squares)
+        for i in range(len(self._parameters)):
+            gradient = gradients[i]
+            if self._l2:
+                gradient = gradient + self._l2 * self._parameters[i]
+            self._move(i, gradient, finite)
+            if self._averages:
+                average = self._buffers[-1][i]
+                self._put(average, average + self._part * (self._parameters[i] - average), finite)
+
+    def _put(self, place: ms.Parameter, value: ms.Tensor, finite: ms.Tensor):
+        """Assign a value, or where `finite` may be false, select it."""
+        _ops.assign(place, value if self._branches else _ops.select(finite, value, place))
+
+    def _shortened(self, gradients: tuple[ms.Tensor, ...], squares: ms.Tensor):
         """As torch.nn.utils.clip_grad_norm_ does it: ops.clip_by_global_norm lacks its 1e-6."""
-        total = 0.0
-        for gradient in gradients:
-            total = total + (gradient * gradient).sum()
-        factor = _ops.minimum(self._clip_norm / (_ops.sqrt(total) + 1e-6), ms.Tensor(1, ms.float32))
+        factor = _ops.minimum(self._clip_norm / (_ops.sqrt(squares) + 1e-6), ms.Tensor(1, ms.float32))
         shortened = ()
         for gradient in gradients:
             shortened = shortened + (gradient * factor,)
         return shortened
 
-    def _adapt(self, i: int, gradient: ms.Tensor):
+    def _adapt(self, i: int, gradient: ms.Tensor, finite: ms.Tensor):
         """Adam; AdamW decays the weight by itself."""
         parameter, firsts, seconds = self._parameters[i], self._buffers[0], self._buffers[1]
         first = firsts[i] + self._new1 * (gradient - firsts[i])
         second = self._beta2 * seconds[i] + self._new2 * (gradient * gradient)
-        _ops.assign(firsts[i], first)
-        _ops.assign(seconds[i], second)
+        self._put(firsts[i], first, finite)
+        self._put(seconds[i], second, finite)
         weight = parameter * self._kept if self._decoupled else parameter
-        _ops.assign(parameter, weight - self._rate * (first / (_ops.sqrt(second) / self._root + self._eps)))
+        self._put(parameter, weight - self._rate * (first / (_ops.sqrt(second) / self._root + self._eps)), finite)
 
-    def _descend(self, i: int, gradient: ms.Tensor):
+    def _descend(self, i: int, gradient: ms.Tensor, finite: ms.Tensor):
         """Gradient descent, with momentum if there is a buffer for it."""
         move = gradient
         if self._momentum:
             velocity = self._momentum * self._buffers[0][i] + gradient
-            _ops.assign(self._buffers[0][i], velocity)
+            self._put(self._buffers[0][i], velocity, finite)
             move = gradient + self._momentum * velocity if self._nesterov else velocity
-        _ops.assign(self._parameters[i], self._parameters[i] - self._rate * move)
+        self._put(self._parameters[i], self._parameters[i] - self._rate * move, finite)

@@ -61,14 +61,13 @@ class Trainer:
             (value, terms, restored), gradients = backward(omega, sample)
             if factors:  # of what is frozen 0
                 gradients = tuple(gradient * factor for gradient, factor in zip(gradients, factors, strict=True))
-            optimizer.update(gradients)
+            finite = optimizer.update(gradients, value)
             if adversary is None:
-                return value, terms
-            return value, terms, adversary.update(sample["clean"], restored)
+                return value, terms, finite
+            return value, terms, finite, *adversary.update(sample["clean"], restored)
 
         def move(*gradients):
-            optimizer.update(gradients)
-            return gradients[0]  # a compiled function has to return something
+            return optimizer.update(gradients)
 
         functions = backward, update, move
         return tuple(ms.jit(function) for function in functions) if compiled else functions
@@ -103,11 +102,15 @@ class Trainer:
         self._optimizer.prepare(learning_rate)
         if self._adversary:
             self._adversary.prepare(learning_rate)
-        loss, terms, *judged = self._update(*self._tensors(batch))
+        loss, terms, finite, *judged = self._update(*self._tensors(batch))
 
         @ops.alone()
         def report() -> StepReport:
-            return StepReport(float(loss.asnumpy()), terms.asnumpy(), *(float(value.asnumpy()) for value in judged))
+            taken = bool(finite.asnumpy())
+            if not taken:
+                self._optimizer.skipped()
+            discriminator, learnt = self._adversary.read(*judged) if self._adversary else (None, True)
+            return StepReport(float(loss.asnumpy()), terms.asnumpy(), discriminator, taken and learnt)
 
         return report
 

@@ -40,8 +40,7 @@ def fifty_steps(twin, settings, compiled=False):
     truth, weights = ExactOptimizer(settings), first
 
     def update(*gradients):
-        optimizer.update(gradients)
-        return gradients[0]
+        return optimizer.update(gradients)
 
     update = twin.compiled(update) if compiled else update
     for step in range(STEPS):
@@ -134,3 +133,41 @@ def test_resumed(twin, make_recipe, name):
     for result, expected in ((resumed.state(), trainer.state()), map(twin.backend.parameters, (other, network))):
         assert result.keys() == expected.keys()
         assert all(result[name].tobytes() == expected[name].tobytes() for name in expected)
+
+
+GUARDED = {
+    "adamw": AdamW(learning_rate=0.02, weight_decay=0.3, clip_norm=2.0, average=0.7),
+    "sgd": SGD(learning_rate=0.1, momentum=0.9, weight_decay=0.1, average=0.9),
+}
+
+
+@pytest.mark.parametrize("name", GUARDED)
+@pytest.mark.parametrize("lag", [1, 16], ids=["asked", "on the device"])
+def test_a_step_that_is_not_finite_moves_nothing(twin, name, lag, monkeypatch):
+    """Of four steps the second has a NaN, the third a loss of infinity: the fourth is as if it were the second."""
+    module = twin.module("optimizers")
+    monkeypatch.setattr(module, "lag_on", lambda device: lag)
+    compiled, rng = twin.name == "mindspore", np.random.default_rng(4)
+    drawn = [{name: rng.normal(size=shape).astype(np.float32) for name, shape in SHAPES.items()} for _ in range(3)]
+    good = [drawn[1], drawn[2]]
+    nan = {**drawn[2], "norm.beta": np.full(8, [*[1] * 7, np.nan], np.float32)}
+    results = []
+    for steps in ([(good[0], 1), (nan, 1), (good[1], np.inf), (good[1], 2)], [(good[0], 1), (good[1], 2)]):
+        parameters = twin.parameters(drawn[0])
+        optimizer = module.Optimizer(GUARDED[name], parameters)
+
+        def update(loss, *gradients, optimizer=optimizer):
+            return optimizer.update(gradients, loss)
+
+        update, seen = twin.compiled(update) if compiled else update, []
+        for gradients, loss in steps:
+            optimizer.prepare(0.02)
+            (loss,) = twin.tensors([np.float32(loss)])
+            taken = bool(twin.array(update(loss, *twin.tensors(gradients.values()))))
+            seen.append(taken)
+            if not taken:
+                optimizer.skipped()
+        assert seen == [True, False, False, True][: len(steps)] or seen == [True, True]
+        results.append({name: twin.array(value) for name, value in parameters.items()} | optimizer.state())
+    for name, value in results[1].items():
+        np.testing.assert_array_equal(results[0][name], value, err_msg=name)

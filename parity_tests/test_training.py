@@ -56,7 +56,7 @@ def start(backend, recipe):
 def take(backend, recipe, network, trainer):
     """Losses, terms and final weights of ten steps."""
     taken = [trainer.step(Batches(recipe)[index], RATE) for index in range(STEPS)]
-    losses, terms, _ = zip(*taken, strict=True)
+    losses, terms, *_ = zip(*taken, strict=True)
     return np.array(losses), np.array(terms), backend.parameters(network)
 
 
@@ -311,6 +311,31 @@ def test_state_moves_between_twins(twins, make_recipe, order):
     assert joint_error(results["source"], source.parameters(network)) == 0
     assert joint_error(moved["goal"], moved["source"]) <= 1e-4  # a move of 1e-3 in weights held to 1e-8
     assert joint_error(moved["forgotten"], moved["source"]) > 0.1
+
+
+def test_a_picture_that_is_not_finite_moves_nothing(twin, make_recipe):
+    recipe = make_recipe()
+    check_nothing_moves(twin.backend, *start(twin.backend, recipe), Batches(recipe)[0])
+
+
+def test_a_picture_that_is_not_finite_moves_nothing_compiled(compiled):
+    check_nothing_moves(compiled.backend, compiled.network, compiled.trainer, Batches(compiled.recipe)[0])
+
+
+def check_nothing_moves(backend, network, trainer, batch):
+    """One value of infinity in a picture: the report says that the step was not taken, and all is as it was."""
+    trainer.step(batch, RATE)
+    before = backend.parameters(network) | trainer.state()
+    sample = {name: value.copy() for name, value in batch.sample.items()}
+    sample["degraded"][-1, 0, 1, 1] = np.inf
+    report = trainer.step(batch._replace(sample=sample), RATE)
+    assert not report.taken and not np.isfinite(report.loss)
+    after = backend.parameters(network) | trainer.state()
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        np.testing.assert_array_equal(after[name], value, err_msg=name)
+    assert trainer.step(batch, RATE).taken
+    assert any((value != before[name]).any() for name, value in backend.parameters(network).items())
 
 
 def test_an_unused_parameter_has_no_gradient(twin, make_recipe):

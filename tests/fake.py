@@ -15,7 +15,8 @@ SPECS = [ParameterSpec("gain", (1,), "kernel", 1)]
 class Numpy:
     """A framework whose network adds `gain`, trained with momentum: gain -= rate v, v = 0.9 v + mean(degraded).
 
-    fault(step) is called in the middle of every step (1-based) and may raise, interrupt or return a loss.
+    fault(step) is called in the middle of every step (1-based) and may raise, interrupt or return a loss; one
+    that is not finite moves nothing.
     """
 
     name, mode, lag = "numpy", "eager", 1
@@ -52,8 +53,12 @@ class Numpy:
     def step(self, batch, learning_rate):
         step = batch.index + 1
         self.received.append((batch, learning_rate))
+        before = self.momentum
         self.momentum = np.float32(0.9) * self.momentum + batch.sample["degraded"].mean(dtype=np.float32)
         loss = self.fault(step)
+        if loss is not None and not np.isfinite(loss):
+            self.momentum = before
+            return StepReport(loss, np.array([loss, loss]), taken=False)
         self.network["gain"] = self.network["gain"] - np.float32(learning_rate) * self.momentum
         return StepReport(1 / step if loss is None else loss, np.array([step, 2 * step]))
 

@@ -27,8 +27,9 @@ from tunable.specs.recipe import parse
 from tunable.training.checkpoints import Checkpoints
 from tunable.weights import retrofitted, storage
 from tunable.weights.conversion import convert
+from tunable.weights.run_state import STATE_FORMAT
 from tunable.weights.sources import SOURCES
-from tunable.weights.storage import STATE_FORMAT, Header
+from tunable.weights.storage import Header
 
 RECIPE = {
     "task": "denoise",

@@ -277,12 +277,13 @@ def test_free_settings_change_no_step(recipe_of, tmp_path, whole):
     with pytest.raises(RuntimeError):
         train(recipe_of(every=4), Numpy(at(7, fail)), tmp_path / "run")
     data = {"workers": 4, "cache_gib": 0}
-    train(recipe_of(every=3, keep=1, data=data), Numpy(), tmp_path / "run", resume=True)
+    guard = {"skip": 2, "spike": 3}
+    train(recipe_of(every=3, keep=1, data=data, guard=guard), Numpy(), tmp_path / "run", resume=True)
     result, expected = (place / "log.csv" for place in (tmp_path / "run", whole))
     assert result.read_text() == expected.read_text()
     (result, _), (expected, _) = (storage.load(place / "model.safetensors") for place in (tmp_path / "run", whole))
     assert result["gain"].tobytes() == expected["gain"].tobytes()
-    assert FREE == ("steps", "checkpoint", "data.workers", "data.cache_gib")
+    assert FREE == ("steps", "checkpoint", "guard", "data.workers", "data.cache_gib")
 
 
 def test_another_hand_is_told(recipe_of, tmp_path, whole, caplog):

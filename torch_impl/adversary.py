@@ -38,7 +38,7 @@ class Adversary:
         """
         self._optimizer.prepare(self._ratio * learning_rate)
 
-    def update(self, clean: torch.Tensor, restored: torch.Tensor) -> torch.Tensor:
+    def update(self, clean: torch.Tensor, restored: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Finish the step: learn to tell restored pictures from clean ones.
 
         Args:
@@ -46,11 +46,19 @@ class Adversary:
             restored: restored ones of the same shape, through which no gradient passes.
 
         Returns:
-            The discriminator's loss before the step, ().
+            The discriminator's loss before the step, (), and whether the step was taken: what `read` takes.
         """
         loss = relativistic(self.network(restored.detach()), self.network(clean)).mean()
-        self._optimizer.update(torch.autograd.grad(loss, tuple(self._parameters.values())))
-        return loss.detach()
+        gradients = torch.autograd.grad(loss, tuple(self._parameters.values()))
+        loss = loss.detach()
+        return loss, self._optimizer.update(gradients, loss)
+
+    def read(self, loss: torch.Tensor, finite: torch.Tensor) -> tuple[float, bool]:
+        """Wait for what `update` returned: the discriminator's loss, and whether the step was taken."""
+        taken = bool(finite)
+        if not taken:
+            self._optimizer.skipped()
+        return loss.item(), taken
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the state as arrays, under the same names in both twins.

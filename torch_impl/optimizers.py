@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from tunable.backends.protocol import lag_on
 from tunable.specs.optimizers import SGD, Adam, AdamW, averaging
 
 _KINDS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
@@ -22,7 +23,10 @@ class Optimizer:
 
     def __init__(self, settings: Adam | AdamW | SGD, parameters: dict[str, torch.nn.Parameter]) -> None:
         self._settings, self._parameters, self._steps = settings, parameters, 0
-        options = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+        (self._device,) = {value.device for value in parameters.values()}
+        # A fused rule decides on the device whether it takes a step; on a CPU nobody waits for who asks.
+        self._fused = lag_on(self._device.type) > 1
+        options = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay, "fused": self._fused or None}
         if settings.kind == "sgd":
             options |= {"momentum": settings.momentum, "nesterov": settings.nesterov}
         else:
@@ -39,18 +43,35 @@ class Optimizer:
         for group in self._rule.param_groups:
             group["lr"] = learning_rate
 
-    def update(self, gradients: tuple[torch.Tensor, ...]) -> None:
-        """Finish the step: move every parameter, given their gradients in order, which may be changed in place."""
+    def update(self, gradients: tuple[torch.Tensor, ...], loss: torch.Tensor | None = None) -> torch.Tensor:
+        """Finish the step: move every parameter, or nothing where a gradient or the loss is not finite.
+
+        Args:
+            gradients: of every parameter in order, which may be changed in place.
+            loss: whose gradients they are, ().
+
+        Returns:
+            Whether the step was taken, (), on the device. Where it was not, `skipped` has to be told.
+        """
+        norm = torch.nn.utils.get_total_norm(gradients)
+        finite = torch.isfinite(norm if loss is None else norm + loss)
+        if not self._fused and not finite:
+            return finite
         for value, gradient in zip(self._parameters.values(), gradients, strict=True):
             value.grad = gradient
         if self._settings.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self._parameters.values(), self._settings.clip_norm)
+            torch.nn.utils.clip_grads_with_norm_(self._parameters.values(), self._settings.clip_norm, norm)
+        if self._fused:
+            self._rule.found_inf = torch.logical_not(finite).float()  # as torch.amp.GradScaler tells it
         self._rule.step()
         self._rule.zero_grad()
         if self._settings.average:
-            follow = get_ema_multi_avg_fn(1 - averaging(self._settings.average, self._steps - 1))
-            weights: list[torch.Tensor] = list(self._parameters.values())
-            follow([self._rule.state[value]["average"] for value in weights], weights, self._steps)
+            self._follow(1 - averaging(self._settings.average, self._steps - 1), finite)
+        return finite
+
+    def skipped(self) -> None:
+        """Count one step less, whose `update` has moved nothing."""
+        self._steps -= 1
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the state as arrays, under the same names in both twins.
@@ -73,8 +94,20 @@ class Optimizer:
             for name, value in self._parameters.items():
                 self._rule.state[value][_BUFFERS[kind]].copy_(torch.from_numpy(state[f"{kind}.{name}"]))
 
+    @torch.no_grad()
+    def _follow(self, decay: float, finite: torch.Tensor) -> None:
+        """Let the averages follow the weights."""
+        weights: list[torch.Tensor] = list(self._parameters.values())
+        averages = [self._rule.state[value]["average"] for value in weights]
+        if not self._fused:
+            get_ema_multi_avg_fn(decay)(averages, weights, self._steps)
+            return
+        part = (1 - decay) * finite
+        for average, value in zip(averages, weights, strict=True):
+            average += part * (value - average)
+
     def _count(self, steps: int) -> None:
         self._steps = steps
         if self._settings.kind != "sgd":
             for buffers in self._rule.state.values():
-                buffers["step"] = torch.tensor(float(steps))
+                buffers["step"] = torch.tensor(float(steps), device=self._device if self._fused else "cpu")

@@ -95,12 +95,20 @@ class Trainer:
         if self._factors:  # of what is frozen 0
             gradients = tuple(map(torch.mul, gradients, self._factors))
         self._optimizer.prepare(learning_rate)
-        self._optimizer.update(gradients)
-        if self._adversary is None:
-            return lambda: StepReport(loss.item(), terms.cpu().numpy())
-        self._adversary.prepare(learning_rate)
-        judged = self._adversary.update(sample["clean"], restored)
-        return lambda: StepReport(loss.item(), terms.cpu().numpy(), judged.item())
+        finite = self._optimizer.update(gradients, loss)
+        judged = ()
+        if self._adversary:
+            self._adversary.prepare(learning_rate)
+            judged = self._adversary.update(sample["clean"], restored)
+
+        def report() -> StepReport:
+            taken = bool(finite)
+            if not taken:
+                self._optimizer.skipped()
+            discriminator, learnt = self._adversary.read(*judged) if self._adversary else (None, True)
+            return StepReport(loss.item(), terms.cpu().numpy(), discriminator, taken and learnt)
+
+        return report
 
     def gradients(self, batch: Batch) -> LossReport:
         """Evaluate the loss and its gradients on a batch, without moving anything.

@@ -4,7 +4,7 @@ from mindspore_impl.ops import startup  # noqa: F401  before all else: it prepar
 
 # isort: split
 
-from mindspore_impl.ops.arithmetic import for_export
+from mindspore_impl.ops.arithmetic import for_export, sum_of_squares
 from mindspore_impl.ops.attention import (
     Softmax,
     bmm,
@@ -136,6 +136,7 @@ __all__ = [
     "split",
     "stack",
     "stacked",
+    "sum_of_squares",
     "to_windows",
     "with_bias",
     "with_low_rank",

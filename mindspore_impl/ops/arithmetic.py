@@ -8,6 +8,8 @@ import mindspore as ms
 from mindspore import ops as _ops
 from mindspore.ops.composite import multitype_ops
 
+from mindspore_impl.ops.device import device_in_use
+
 # A graph on a CPU keeps, for every operation that broadcasts, lists of indices four times as large as the result, for
 # as long as the graph lives. `tile` and `broadcast_to` keep nothing, so the smaller tensor is made as large as the
 # other one first. This holds for every graph of the process, since it replaces what +, -, * and / mean in graphs.
@@ -47,6 +49,13 @@ def _expanded(x: ms.Tensor, like: ms.Tensor) -> ms.Tensor:
     if x.shape[-2:] == (1, 1):  # single numbers: of these tile makes pixels one by one, broadcast_to of rows
         return _ops.broadcast_to(x, like.shape)
     return _ops.tile(x, repeats)
+
+
+def sum_of_squares(x: ms.Tensor) -> ms.Tensor:
+    """Return the sum of all squares, ()."""
+    if device_in_use() != "cpu":
+        return (x * x).sum()
+    return _ops.matmul(x.reshape(1, -1), x.reshape(-1, 1)).sum()  # in a third of the time on a CPU
 
 
 _for_export = False

@@ -204,7 +204,7 @@ TRAINING_FAULTS = {
     "momentum as an average": given(f"{OPTIMIZER}.update", gradients=_averaged),
     "Nesterov unasked": _changed(lambda s: {"nesterov": bool(getattr(s, "momentum", 0))}),
     "Nesterov ignored": _with(nesterov=False),
-    "nothing moves": replaced(f"{OPTIMIZER}.update", lambda self, gradients: None),
+    "nothing moves": replaced(f"{OPTIMIZER}.update", lambda self, gradients, loss=None: True),
     "uphill": given(f"{OPTIMIZER}.update", gradients=lambda a: [-g for g in a.gradients]),
     "signs of gradients": given(f"{OPTIMIZER}.update", gradients=lambda a: [g / (abs(g) + 1e-30) for g in a.gradients]),
     "first rate for ever": given(f"{OPTIMIZER}.prepare", learning_rate=_first_rate),
@@ -221,10 +221,18 @@ TRAINING_FAULTS = {
     ),
     "two steps for one": each(
         torch=edited(
-            LAUNCH, ("self._optimizer.update(gradients)", "[self._optimizer.update(gradients) for _ in range(2)]")
+            LAUNCH,
+            (
+                "self._optimizer.update(gradients, loss)",
+                "[self._optimizer.update(gradients, loss) for _ in range(2)][0]",
+            ),
         ),
         mindspore=edited(
-            LAUNCH, ("loss, terms, *judged =", "self._update(*self._tensors(batch))\n    loss, terms, *judged =")
+            LAUNCH,
+            (
+                "loss, terms, finite, *judged =",
+                "self._update(*self._tensors(batch))\n    loss, terms, finite, *judged =",
+            ),
         ),
     ),
     "loss after the step": returned(STEP, _reported_after),

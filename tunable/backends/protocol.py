@@ -65,11 +65,13 @@ class StepReport(NamedTuple):
         loss: the multi-loss before the step.
         terms: the p objectives (p,) before it, batch means.
         discriminator: the discriminator's loss; None without one.
+        taken: whether the loss and all gradients were finite; if not, the step moved nothing and was not counted.
     """
 
     loss: float
     terms: Array
     discriminator: float | None = None
+    taken: bool = True
 
 
 def lag_on(device: str) -> int:
@@ -98,6 +100,8 @@ class Trainer(Protocol):
 
     def step(self, batch: Batch, learning_rate: float) -> StepReport:
         """Take one optimizer step on a batch; with a discriminator, its step after the network's.
+
+        Where the loss or a gradient is not finite, nothing moves.
 
         Args:
             batch: pictures (n, 3, h, w) and omega.

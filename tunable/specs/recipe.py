@@ -108,6 +108,13 @@ class Checkpoint(Section):
     keep: int = Field(default=3, ge=1, le=MOST)
 
 
+class Guard(Section):
+    """What keeps a run from ruin (tunable.training.guards)."""
+
+    skip: int = Field(default=10, ge=1, le=MOST)  # a run stops when so many steps in a row were not finite
+    spike: float = Field(default=10.0, gt=1)  # a loss so many times the median of those before drops no checkpoint
+
+
 class Recipe(Section):
     """A complete, valid recipe. The order of `objectives` is the order of omega; their number is p."""
 
@@ -125,6 +132,7 @@ class Recipe(Section):
     steps: int = Field(ge=1, le=MOST)
     checkpoint: Checkpoint = Checkpoint()
     validation: Validation = Validation()
+    guard: Guard = Guard()
     seed: int = Field(default=0, ge=0, lt=2**32)
 
     @model_validator(mode="after")

@@ -25,9 +25,10 @@ from tunable.specs.recipe import Recipe, parse
 from tunable.training.recipe_files import RecipeFiles
 from tunable.training.recipe_files import difference as difference_of
 from tunable.weights import storage
+from tunable.weights.run_state import Counters, RunState
 
 # These may differ, for they change no step; `steps` where the schedule does not depend on it.
-FREE = ("steps", "checkpoint", "data.workers", "data.cache_gib")
+FREE = ("steps", "checkpoint", "guard", "data.workers", "data.cache_gib")
 BEST = "best.safetensors"  # the checkpoint with the highest score of validation
 LARGEST = 1e8  # weight of a network: what has larger ones has diverged
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class Checkpoint(NamedTuple):
         step: how many steps are done.
         weights: of the network, by name.
         state: of the optimizer, and of a discriminator, by name.
-        inputs, history, loss: as in `storage.RunState`.
+        inputs, history, loss, counters: as in `run_state.RunState`.
     """
 
     step: int
@@ -49,6 +50,7 @@ class Checkpoint(NamedTuple):
     inputs: dict[str, str]
     history: list[dict[str, str]]
     loss: float | None = None
+    counters: Counters = Counters()
 
 
 class Checkpoints:
@@ -87,14 +89,20 @@ class Checkpoints:
                     f"weights.{name} has a value of {largest:.1e} after step {checkpoint.step}: the run has diverged; "
                     f"{self.describe()}"
                 )
-        facts = {key: getattr(checkpoint, key) for key in ("step", "inputs", "history", "loss")}
-        metadata = storage.RunState(recipe=recipe.to_dict(), **facts).to_metadata()
+        facts = {key: getattr(checkpoint, key) for key in ("step", "inputs", "history", "loss", "counters")}
+        metadata = RunState(recipe=recipe.to_dict(), **facts).to_metadata()
         storage.save_tensors(self.folder / f"step-{checkpoint.step:08d}.safetensors", tensors, metadata)
 
     def rotate(self, keep: int) -> None:
         """Drop all but the newest `keep` checkpoints."""
         for path in self.paths()[:-keep]:
             path.unlink()
+
+    def drop(self, step: int) -> None:
+        """Drop the checkpoint of a step, unless it is the oldest one."""
+        for path in self.paths()[1:]:
+            if _step(path) == step:
+                path.unlink()
 
     def keep_best(self, step: int) -> None:
         """Keep the checkpoint of a step as BEST, too, which is never dropped."""
@@ -179,7 +187,7 @@ def _step(path: Path) -> int:
 def _read(path: Path) -> _File:
     """A checkpoint as it stands; CheckpointError when it is none."""
     tensors, metadata = storage.load_tensors(path)
-    state = storage.RunState.of(metadata, path)
+    state = RunState.of(metadata, path)
     if state.step != _step(path):
         raise CheckpointError(f"{path} says that it holds step {state.step}")
     recipe = parse(state.recipe, str(path)).to_dict()
@@ -189,7 +197,8 @@ def _read(path: Path) -> _File:
         if kind not in parts:
             raise CheckpointError(f"{path} has a tensor {name!r} that belongs to no checkpoint")
         parts[kind][rest] = value
-    return _File(recipe, Checkpoint(state.step, **parts, inputs=state.inputs, history=state.history, loss=state.loss))
+    facts = {key: getattr(state, key) for key in ("inputs", "history", "loss", "counters")}
+    return _File(recipe, Checkpoint(state.step, **parts, **facts))
 
 
 def _difference(before: Any, now: Any, where: str = "") -> str:

@@ -7,6 +7,7 @@
     DIR/validation.csv                  PSNR and SSIM over omega at every checkpoint, and the score by which one is best
     DIR/events/                         TensorBoard: both, and a picture at every setting of a validation
     DIR/checkpoints/                    weights, optimizer state and step (tunable.training.checkpoints)
+    DIR/batch-00000120.safetensors      the batch that ended the run, where too many steps were skipped
     DIR/model.safetensors               the result; with `optimizer.average` the averages of the weights, and the last
                                         weights themselves in DIR/model_last.safetensors
 
@@ -26,9 +27,9 @@ import yaml
 
 from tunable.backends.model import WeightsModel
 from tunable.backends.protocol import Framework, StepReport, Trainer
-from tunable.data.patches import Batches, say_what_is_used
+from tunable.data.patches import Batch, Batches, say_what_is_used
 from tunable.data.styles import style_picture
-from tunable.errors import CheckFailed, CheckpointError, DataError, TunableError
+from tunable.errors import CheckpointError, DataError, TunableError
 from tunable.evaluation.measuring import check_validation, say_validation, validate
 from tunable.evaluation.sheets import sweep_sheet
 from tunable.files import holding, sweep, write_text
@@ -39,6 +40,7 @@ from tunable.specs.reading import expand
 from tunable.specs.recipe import Recipe
 from tunable.training.checkpoints import Checkpoint, Checkpoints, changes
 from tunable.training.environment import session
+from tunable.training.guards import Guard
 from tunable.training.interrupts import held_back
 from tunable.training.recipe_files import digests, read_recipe_files, write_recipe_files
 from tunable.training.records import Records
@@ -48,7 +50,7 @@ from tunable.weights.conversion import tunable_tensors
 from tunable.weights.vgg import LAYERS
 from tunable.weights.vgg import weights as vgg_weights
 
-DIVERGED = 1e4  # a run ends at a loss this many times the first step's loss, or this many times 1 where it was less
+BATCH_FORMAT = "tunable-convolutions-batch/1"  # of a batch that ended a run
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +82,7 @@ def train(
         TunableError: when another process trains into the folder, or it cannot be written.
         CheckpointError: when the folder holds a run or, resuming, a run of another recipe.
         DataError: for a picture that cannot be used.
-        CheckFailed: when the run has diverged: its loss or weights are not finite, or far too large.
+        CheckFailed: when the run has diverged: its loss or weights are not finite (`guard.skip`), or far too large.
         KeyboardInterrupt: after Ctrl-C, SIGTERM or SIGHUP.
     """
     out = Path(out)
@@ -207,26 +209,29 @@ def _loop(
     progress: Progress | None,
 ) -> None:
     step = saved = first = start.step
-    begun = start.loss  # the loss of the first step of all
+    unproven = True  # whether no sound step has followed the newest checkpoint yet: until then none is dropped for it
+    guard = Guard(recipe.guard, start, checkpoints, lambda at: _keep_batch(checkpoints.out, batches[at - 1]))
     launched: deque[tuple[int, float, Callable[[], StepReport]]] = deque()  # steps whose losses are not read yet
 
     def save() -> None:
-        nonlocal saved
+        nonlocal saved, unproven
         with interrupted.whole():
             records.flush()
             weights, state = model.backend.parameters(model.network), trainer.state()
-            checkpoints.save(start._replace(step=step, weights=weights, state=state, loss=begun), recipe)
-            saved = step
+            facts = {"loss": guard.begun, "counters": guard.counters}
+            checkpoints.save(start._replace(step=step, weights=weights, state=state, **facts), recipe)
+            if unproven:
+                checkpoints.drop(saved)
+            saved, unproven = step, True
 
     def read(left: int = 0) -> None:
-        nonlocal begun
+        nonlocal unproven
         while len(launched) > left:
             at, rate, losses = launched.popleft()
             report = losses()
-            begun = report.loss if begun is None else begun
-            _check_losses(report, at, begun, checkpoints)
-            if saved == at - 1:  # older checkpoints go only now that the newest has been seen to go on
+            if guard.judge(at, report) and unproven:
                 checkpoints.rotate(recipe.checkpoint.keep)
+                unproven = False
             records.step(at, rate, report)
             if progress:
                 progress(at, recipe.steps, report.loss)
@@ -259,12 +264,21 @@ def _loop(
                     interrupted.stop()
                 if due(step):
                     check(step)
-            checkpoints.rotate(recipe.checkpoint.keep)
+            if guard.sound:
+                checkpoints.rotate(recipe.checkpoint.keep)
         except DataError:  # a damaged picture: the steps before it are whole
             read()
             if step > saved:
                 save()
             raise
+
+
+def _keep_batch(out: Path, batch: Batch) -> Path:
+    """Write a batch into the folder of a run, and return the path."""
+    path = out / f"batch-{batch.index:08d}.safetensors"
+    facts = {"format": BATCH_FORMAT, "index": str(batch.index), "step": str(batch.index + 1)}
+    storage.save_tensors(path, {**batch.sample, "omega": batch.omega}, facts)
+    return path
 
 
 def _averages(trainer: Trainer) -> dict[str, np.ndarray]:
@@ -285,15 +299,3 @@ def _averaged(model: WeightsModel, trainer: Trainer, recipe: Recipe) -> Iterator
         yield
     finally:
         model.backend.assign(model.network, weights)
-
-
-def _check_losses(report: StepReport, step: int, begun: float, checkpoints: Checkpoints) -> None:
-    """Raise CheckFailed when a run has diverged: losses that are not finite, or far beyond where it began."""
-    for name, loss in (("loss", report.loss), ("discriminator's loss", report.discriminator or 0.0)):
-        if not np.isfinite(loss):
-            raise CheckFailed(f"the {name} is {loss} at step {step}; {checkpoints.describe()}")
-    if report.loss > DIVERGED * max(begun, 1.0):
-        raise CheckFailed(
-            f"the loss is {report.loss:.3g} at step {step} and was {begun:.3g} at the first: the run has diverged; "
-            f"{checkpoints.describe()}{', which initial.weights can begin from' if checkpoints.paths() else ''}"
-        )

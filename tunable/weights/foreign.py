@@ -16,7 +16,8 @@ from safetensors import SafetensorError, deserialize, safe_open
 
 from tunable.backends.registry import read_pickle
 from tunable.errors import CheckpointError, nearest, shown
-from tunable.weights.storage import FAMILY, FORMAT, STATE_FORMAT, check_header
+from tunable.weights.run_state import STATE_FORMAT
+from tunable.weights.storage import FAMILY, FORMAT, check_header
 
 FLOATS = {"float32": np.float32, "float16": np.float16, "bfloat16": np.uint16, "float64": np.float64}
 """What becomes float32 -> as which numpy holds it. The first three have no value that float32 lacks."""

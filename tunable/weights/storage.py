@@ -30,9 +30,9 @@ from tunable.specs.schema import Section
 from tunable.specs.validation import first_fault
 from tunable.trained import MOST, Part, parts_of, parts_of_recipe
 from tunable.version import __version__
+from tunable.weights.run_state import STATE_FORMAT, RunState
 
 FORMAT = "tunable-convolutions/1"
-STATE_FORMAT = "tunable-convolutions-state/1"  # of a run's checkpoint (tunable.training.checkpoints)
 WEIGHTS = "weights."  # how the names of a network's tensors begin there
 AVERAGES = "state.average."  # and those of their averages, where the run makes any
 MOST_HEADER = 2**24  # bytes of a header in JSON: as many as 100,000 tensors need
@@ -75,43 +75,6 @@ class _Stored(Section):
         if size and math.prod(size) > MAX_PIXELS:
             raise ValueError(f"a picture of {size[0]}x{size[1]} pixels exceeds the limit, {MAX_PIXELS}")
         return size
-
-
-class RunState(Section):
-    """What a checkpoint of a run says of itself.
-
-    Attributes:
-        step: how many steps are done.
-        recipe: the recipe as plain values.
-        inputs: digests of the files that the recipe names (tunable.training.recipe_files), {} if unknown.
-        history: the facts of the frameworks and machines that trained, each with the step `from` which it did.
-        loss: of the first step of all, None if unknown.
-    """
-
-    step: int = Field(ge=0)
-    recipe: dict[str, Any]
-    inputs: dict[str, str] = {}
-    history: list[dict[str, str]] = []
-    loss: _Finite | None = None
-
-    def to_metadata(self) -> dict[str, str]:
-        """Return the metadata of a checkpoint's file, every value as JSON."""
-        return {"format": STATE_FORMAT, **{key: json.dumps(value) for key, value in self.model_dump().items()}}
-
-    @classmethod
-    def of(cls, metadata: dict[str, str], source: str | Path) -> "RunState":
-        """Read the metadata of a checkpoint; CheckpointError for a file that is no checkpoint of a run."""
-        format = metadata.get("format")
-        if format != STATE_FORMAT:
-            raise CheckpointError(f"{source} is not a checkpoint of a run: format {format!r}, wanted {STATE_FORMAT!r}")
-        values: dict[str, Any] = {}
-        try:
-            values = {key: read_json(metadata[key]) for key in cls.model_fields if key in metadata}
-            return cls(**values)
-        except ValidationError as error:
-            raise CheckpointError(f"{source} has a damaged header: {first_fault(error, values)}") from None
-        except ValueError as error:
-            raise CheckpointError(f"{source} has a damaged header: not JSON: {error}") from None
 
 
 @dataclass(frozen=True)
