@@ -17,7 +17,8 @@ PARTS = {
     "ops": set(),
     "layers": {"ops"},
     "networks": {"ops", "layers"},
-    "objectives": {"ops", "layers", "networks"},
+    "own": set(),
+    "objectives": {"ops", "layers", "networks", "own"},
     "control": {"ops", "layers", "networks"},
     "parameters": {"ops"},
     "retrofit": {"ops", "parameters", "layers"},
@@ -36,7 +37,11 @@ PARTS["__init__"] = set(PARTS) - {"backend"}
 FACES = {"tunable/torch.py": "torch_impl", "tunable/mindspore.py": "mindspore_impl"}
 
 # The only places that import by a name made at run time.
-BY_NAME = {"tunable/backends/registry.py": "a twin, by its backend's name", "tunable/commands/__init__.py": "a verb"}
+BY_NAME = {
+    "tunable/backends/registry.py": "a twin, by its backend's name",
+    "tunable/commands/__init__.py": "a verb",
+    "tunable/own.py": "what a recipe names",
+}
 
 
 def imports(source: str) -> set[str]:

@@ -22,7 +22,8 @@ ROOT = Path(__file__).parent.parent
 RESULTS = sorted((ROOT / "docs" / "results").rglob("*.md"))
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), *RESULTS]
 PAGES.sort(key=lambda path: path != ROOT / "README.md")  # the README's trouble is told first
-BLOCK = re.compile(r"```(sh|python)\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"```(sh|python|yaml(?=\n# \w+\.yaml\n))\n(.*?)```", re.DOTALL)
+FILE = re.compile(r"# (\w+\.(?:py|yaml))\n")  # a block that begins so is a file of the reader's
 TEXTS = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in PAGES}
 BLOCKS = {name: BLOCK.findall(text) for name, text in TEXTS.items() if BLOCK.search(text)}
 HELP = "--help of every verb"
@@ -146,6 +147,9 @@ def test_commands_and_programs_run(page, clone, tmp_path, monkeypatch):
     shutil.copytree(clone, folder, ignore=lambda _, names: [name for name in names if name == runs])
     reader(monkeypatch, folder)
     for number, (language, text) in enumerate(BLOCKS[page]):
+        if named := FILE.match(text):
+            (folder / named[1]).write_text(text, encoding="utf-8")
+            continue
         for part in commands(text) if language == "sh" else [text]:
             if named_backends(part) - set(requested()) or reason(part):
                 continue

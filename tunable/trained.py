@@ -64,7 +64,7 @@ class Part(Section):
 
 
 def parts_of(sampler: Sampler) -> tuple[Part, ...] | None:
-    """Return where a sampler draws omega, equal parts together; None where it has more than `MOST` parts."""
+    """Return where a sampler draws omega, equal parts together; None where it has too many or is one's own."""
     shares: dict[tuple[str, float], tuple[Any, float]] = {}
 
     def add(sampler: Sampler, share: float) -> None:
@@ -72,12 +72,12 @@ def parts_of(sampler: Sampler) -> tuple[Part, ...] | None:
             for one, weight in zip(sampler.of, sampler.weights, strict=True):
                 add(one, share * weight / sum(sampler.weights))
             return
-        where = list(sampler.value) if sampler.kind == "fixed" else _OF[sampler.kind]
+        where = list(sampler.value) if sampler.kind == "fixed" else _OF.get(sampler.kind)
         key = str(where), sampler.low if sampler.kind == "log_uniform" else 0.0
         shares[key] = (where, shares.get(key, (where, 0.0))[1] + share)
 
     add(sampler, 1.0)
-    if len(shares) > MOST:
+    if len(shares) > MOST or any(where is None for where, _ in shares.values()):  # nobody knows where one's own draws
         return None
     return tuple(
         Part(omega=where, share=round(share, 6), low=low)

@@ -15,6 +15,7 @@ from mindspore_impl.objectives.restoration import (
     Sharpening,
 )
 from mindspore_impl.objectives.style import Style, gram
+from mindspore_impl.own import OwnObjective
 from tunable.data.styles import style_picture
 from tunable.errors import TunableError
 from tunable.omega import check_tensor
@@ -177,6 +178,8 @@ def _make(
 ) -> nn.Cell:
     """The objective at place `index`, with its feature network, or with the objective on which its target builds."""
     spec = specs[index]
+    if spec.kind == "import":
+        return OwnObjective(spec, like)
     kind, arguments = spec.kind, spec.model_dump(exclude=_ELSEWHERE)
     if spec.kind == "blur":
         arguments["noise"] = made[noise_place(specs, spec)]

@@ -13,6 +13,7 @@ from torch_impl.objectives.restoration import (
     Sharpening,
 )
 from torch_impl.objectives.style import Style, gram
+from torch_impl.own import OwnObjective
 from tunable.data.styles import style_picture
 from tunable.errors import TunableError
 from tunable.omega import check_tensor
@@ -176,6 +177,8 @@ def _make(
 ) -> nn.Module:
     """The objective at place `index`, with its feature network, or with the objective on which its target builds."""
     spec = specs[index]
+    if spec.kind == "import":
+        return OwnObjective(spec, like)
     kind, arguments = spec.kind, spec.model_dump(exclude=_ELSEWHERE)
     if spec.kind == "blur":
         arguments["noise"] = made[noise_place(specs, spec)]

@@ -301,7 +301,7 @@ def _add(trial: Trial, apart: Distances, compared: str, label: str) -> None:
 def _against_oracle(trial: Trial, name: str, reading: Reading, index: int, omega: np.ndarray, label: str) -> None:
     compared = f"{name} : oracle"
     trial.certificate.add("layer", compared, label, _layer_errors(reading, index, omega, trial.inputs))
-    if reading.report and trial.recipe:
+    if reading.report and trial.recipe and not _own(trial.recipe):
         batch = trial.inputs.batch(omega, residues=trial.recipe.residues)
         loss, terms = oracle.multi_loss(trial.recipe, reading.output, batch.sample, omega)
         parts = {
@@ -326,10 +326,17 @@ def _oracle_error(call: LayerCall, omega: np.ndarray, pick: slice, batch: int) -
     return relative_error(output, oracle.layer(call.kind, call.formulation, call.tensors, call.options, x, omega))
 
 
+def _own(recipe: Recipe) -> str:
+    """The names of the objectives that are somebody's own, which the oracle does not know."""
+    return ", ".join(spec.name for spec in recipe.objectives if spec.kind == "import")
+
+
 def _say_what_is_missing(trial: Trial) -> None:
     missing, names = trial.certificate.not_judged, " and ".join(program.name for program in trial.programs)
     if not trial.recipe:
         missing.append("losses, gradients, optimizer and training steps: the file names no recipe")
+    elif own := _own(trial.recipe):
+        missing.append(f"losses against the oracle: it does not know {own}, of the recipe's own")
     if trial.truth is None and len(trial.programs) == 1:
         missing.append(
             f"layer outputs in the network, its output, gradients and training steps: only {names} ran, and their "

@@ -16,6 +16,7 @@ import sys
 from typing import Any
 
 from tunable.errors import CheckFailed, TunableError, nearest, one_line, printable, shorten, shown
+from tunable.own import permitted, place
 from tunable.training.interrupts import heeded, postponed
 from tunable.version import __version__
 
@@ -90,7 +91,7 @@ def _run(argv: list[str]) -> int:
         parser.print_help(sys.stderr)
         return 2
     try:
-        with _messages():
+        with _messages(), permitted(getattr(args, "allow_import", False)):
             status = module.run(args)
         sys.stdout.flush()
         return status
@@ -108,7 +109,9 @@ def _run(argv: list[str]) -> int:
     except Exception as error:  # the framework's own (out of memory, a driver, a kernel), or a fault of this program
         if os.environ.get(SHOW):
             raise
-        return _fail(args.verb, f"{_first_line(error)} ({SHOW}=1 shows where)", 1)
+        where = place(error)  # of somebody's own part
+        line = f"{where}: {_first_line(error)}" if where else _first_line(error)
+        return _fail(args.verb, f"{line} ({SHOW}=1 shows where)", 1)
 
 
 def _fail(verb: str, error: object, status: int) -> int:

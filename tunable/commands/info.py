@@ -157,5 +157,6 @@ def _recipe(header: storage.Header) -> str:
     if header.recipe is None:
         return "unknown"
     recipe = header.recipe
-    objectives = ", ".join(f"{objective.name} ({objective.kind})" for objective in recipe.objectives)
+    kinds = (spec.named if spec.kind == "import" else spec.kind for spec in recipe.objectives)
+    objectives = ", ".join(f"{spec.name} ({kind})" for spec, kind in zip(recipe.objectives, kinds, strict=True))
     return f"{recipe.task}, {recipe.steps} steps on {', '.join(recipe.data.train)}; {objectives}"

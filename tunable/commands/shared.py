@@ -39,6 +39,12 @@ def add_model(
     """Add the argument MODEL, which is `what` or a name; one that is not `needed` is None where it is left out."""
     names = f"{what}; or the name of a model that ships ({', '.join(MODELS)})."
     parser.add_argument("model", metavar="MODEL", nargs=None if needed else "?", help=names)
+    parser.add_argument(
+        "--allow-import",
+        action="store_true",
+        help="Import and run the modules that the file names for a network or objectives of its author's own. Only for "
+        "files whose author you trust.",
+    )
 
 
 class _ByOption(argparse.Action):

@@ -7,10 +7,10 @@ A recipe lists `Degradation`s, which are the steps of tunable.data.steps, or say
 
 import math
 from collections.abc import Container, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from tunable.data import bicubic
 from tunable.data.filters import gaussian_blur
@@ -26,9 +26,12 @@ from tunable.data.steps import (
     Step,
     WebP,
 )
-from tunable.errors import TunableError
+from tunable.errors import TunableError, shown
+from tunable.own import blamed, shared
+from tunable.specs.own import Own, tagged
 
 PROTOCOL_BLUR = 21  # pixels along each side
+MOST_REACH = 512  # pixels, of a degradation of one's own
 
 
 class Sometimes(Step):
@@ -75,11 +78,45 @@ class Shuffled(Step):
         return np.concatenate(degraded)
 
 
+class OwnStep(Own, Step):
+    """A degradation of one's own (docs/own_parts.md), which leaves pictures as large as they are."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: Literal["import"]
+
+    @property
+    def reach(self) -> int:
+        """What the object says: its attribute `reach`, 0 where it has none."""
+        reach = getattr(self._made(), "reach", 0)
+        if not isinstance(reach, int) or not 0 <= reach <= MOST_REACH:
+            raise TunableError(
+                f"degradation {self.reference}: reach must be 0 to {MOST_REACH} pixels, not {shown(reach)}"
+            )
+        return reach
+
+    def apply(self, pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Degrade pictures (N, C, H, W); all that the object draws is drawn from `rng`."""
+        step = self._made()
+        with blamed(self.reference, "degradation"):
+            degraded = np.asarray(step.apply(pictures.copy(), rng))
+        if degraded.shape != pictures.shape or degraded.dtype.kind != "f" or not np.isfinite(degraded).all():
+            raise TunableError(
+                f"degradation {self.reference} returned {degraded.dtype} of shape {degraded.shape}; finite floats of "
+                f"shape {pictures.shape} are wanted"
+            )
+        return degraded.astype(np.float32, copy=False)
+
+    def _made(self) -> Any:
+        return shared(self.reference, self.options, "degradation", "apply")
+
+
 Single = GaussianNoise | PoissonGaussian | CorrelatedNoise | GaussianBlur | AnisotropicBlur | Resample | Jpeg | WebP
-Inner = Annotated[Single | Sometimes | Shuffled, Field(discriminator="kind")]  # no other size than before
+_Tagged = BeforeValidator(tagged("kind"))
+Inner = Annotated[Single | Sometimes | Shuffled | OwnStep, Field(discriminator="kind"), _Tagged]  # no other size
 Sometimes.model_rebuild()
 Shuffled.model_rebuild()
-Degradation = Annotated[Single | Bicubic | Sometimes | Shuffled, Field(discriminator="kind")]
+Degradation = Annotated[Single | Bicubic | Sometimes | Shuffled | OwnStep, Field(discriminator="kind"), _Tagged]
 
 
 def degrade(

@@ -200,6 +200,7 @@ class Batches:
         if data.degraded:
             self._partners = partners(data.train, data.degraded, self._scale, data.recursive)
         self._paths = [*self._partners] or find_pictures(data.train, data.recursive)
+        recipe.omega.sampler.draw(np.random.default_rng(0), 1, recipe.num_objectives)  # one's own is tried now
         patch = recipe.data.patch
         self._size = (patch + 2 * self._margin) * self._scale  # clean pixels of a crop
         check_pictures(self._paths, self._check_size, "data.train", max_pixels)  # now, not when one is drawn

@@ -104,6 +104,8 @@ def objective(
         return perceptual(recipe, spec, restored, sample, discriminator)
     if spec.kind == "style":
         return style(recipe, spec, restored, sample)
+    if spec.kind == "import":
+        raise TunableError(f"objective {spec.name} is {spec.named}, which the oracle does not know")
     wanted = _seen(spec, target(recipe, index, sample, omega))
     return _distance(_seen(spec, float64(restored)), wanted, spec.distance)
 
@@ -243,7 +245,7 @@ def multi_loss_gradient(
     restored = float64(restored)
     factors, gradient = _factors(recipe, omega, len(restored)) / len(restored), np.zeros_like(restored)
     for i, spec in enumerate(recipe.objectives):
-        assert spec.kind != "style", "a style's gradient is not known here"
+        assert spec.kind != "style" and spec.kind != "import", "their gradients are not known here"
         slope = _slope(_seen(spec, restored), _seen(spec, target(recipe, i, sample, omega)), spec.distance)
         slope = np.einsum("kc,nkhw->nchw", _rows(spec, restored.shape[1]), slope)
         gradient += factors[:, i].reshape(-1, *[1] * (restored.ndim - 1)) * slope

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from tunable.errors import TunableError, nearest
+from tunable.specs.own import OfFramework, tagged
 from tunable.specs.schema import Place, Section
 
 CHARBONNIER_EPS = 1e-3  # sqrt(d^2 + eps^2), the usual value
@@ -108,9 +109,18 @@ class Style(_Objective):
     uv_weight: Weight = 1.0
 
 
+class OwnObjective(OfFramework, _Objective):
+    """An objective of one's own (docs/own_parts.md)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: Literal["import"]
+
+
 Objective = Annotated[
-    Reconstruction | NoisePreservation | ResiduePreservation | Sharpening | Perceptual | Style,
+    Reconstruction | NoisePreservation | ResiduePreservation | Sharpening | Perceptual | Style | OwnObjective,
     Field(discriminator="kind"),
+    BeforeValidator(tagged("kind")),
 ]
 
 

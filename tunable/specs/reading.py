@@ -145,7 +145,7 @@ def _same_kind(key: str, below: dict[str, Any], above: dict[str, Any]) -> bool:
     A section that leaves out its kind is of its default one, which optimizers alone have.
     """
     kinds = {"kind": KIND, **below} if key == "optimizer" else below
-    return all(above.get(tag, kinds.get(tag)) == kinds.get(tag) for tag in ("kind", "name"))
+    return all(above.get(tag, kinds.get(tag)) == kinds.get(tag) for tag in ("kind", "name", "import"))
 
 
 def _override(values: dict[str, Any], text: str) -> None:

@@ -223,6 +223,8 @@ class Recipe(Section):
 
     def _least(self, spec: Objective) -> int:
         """Pixels that an objective needs along each side of the restored picture."""
+        if spec.kind == "import":
+            return 1
         if spec.kind == "style":
             return RELU3_3_SIZE
         least = MS_SSIM_SIZE if spec.distance == "ms_ssim" else 1

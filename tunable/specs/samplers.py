@@ -11,10 +11,13 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from tunable.errors import TunableError
 from tunable.omega import MOST_SHARES, count_shares, shares
+from tunable.own import blamed, shared
 from tunable.specs.documents import is_list, is_mapping
+from tunable.specs.own import KEY, Own, tagged
 from tunable.specs.schema import MOST, Section
 
 _grid = lru_cache(maxsize=8)(shares)
@@ -201,8 +204,29 @@ class Mixture(_Sampler):
             sampler.check(num_objectives, steps)
 
 
+class OwnSampler(Own, _Sampler):
+    """A sampler of one's own (docs/own_parts.md)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: Literal["import"]
+
+    def draw(self, rng: np.random.Generator, n: int, p: int, batch: int = 0) -> Draws:
+        """Draw n omega of p knobs, (n, p); `batch` as the module says."""
+        sampler = shared(self.reference, self.options, "sampler", "draw")
+        with blamed(self.reference, "sampler"):
+            drawn = np.asarray(sampler.draw(rng, n, p, batch), dtype=np.float32)
+        if drawn.shape != (n, p) or not ((drawn >= 0) & (drawn <= 1)).all():
+            raise TunableError(
+                f"sampler {self.reference} drew omega of shape {drawn.shape}, from {drawn.min(initial=np.inf):g} to "
+                f"{drawn.max(initial=-np.inf):g}; shape {(n, p)} and values from 0 to 1 are wanted"
+            )
+        return drawn
+
+
 Sampler = Annotated[
-    Uniform | Beta | LogUniform | Simplex | Corners | Cube | Annealed | Fixed | Mixture, Field(discriminator="kind")
+    Uniform | Beta | LogUniform | Simplex | Corners | Cube | Annealed | Fixed | Mixture | OwnSampler,
+    Field(discriminator="kind"),
 ]
 Mixture.model_rebuild()
 
@@ -211,6 +235,6 @@ def named(value: Any) -> Any:
     """Let a recipe write `sampler: uniform` for `sampler: {kind: uniform}`, in mixtures too."""
     if isinstance(value, str):
         return {"kind": value}
-    if is_mapping(value) and is_list(items := value.get("of")):
+    if is_mapping(value) and is_list(items := value.get("of")) and KEY not in value:
         return {**value, "of": [named(item) for item in items]}
-    return value
+    return tagged("kind")(value)

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from tunable.errors import nearest, shown
 from tunable.specs.documents import is_mapping
 from tunable.specs.optimizers import KIND
+from tunable.specs.own import KEY as IMPORT
 
 
 def first_fault(error: ValidationError, values: Any) -> str:
@@ -29,8 +30,11 @@ def _location(values: Any, error: Any) -> str:
     """The dotted path of a pydantic error as `--set` takes it, without the kinds and names that pydantic adds."""
     parts: list[str] = []
     place: Any = values
+    tagged: Any = None
     for part in error["loc"]:
-        if place == part or is_mapping(place) and part not in place and part in _tags(place):
+        tags = (*_tags(place), *(IMPORT,) * (IMPORT in place)) if is_mapping(place) and place is not tagged else ()
+        if place == part or part in tags and (part == IMPORT or part not in place):
+            tagged = place  # once: a key may have the name of the tag
             continue
         parts.append(str(part))
         try:

@@ -33,6 +33,7 @@ from tunable.errors import CheckpointError, DataError, TunableError
 from tunable.evaluation.measuring import check_validation, say_validation, validate
 from tunable.evaluation.sheets import sweep_sheet
 from tunable.files import holding, sweep, write_text
+from tunable.own import permitted
 from tunable.parameters.layouts import layout
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import starting_weights
@@ -86,7 +87,7 @@ def train(
         KeyboardInterrupt: after Ctrl-C, SIGTERM or SIGHUP.
     """
     out = Path(out)
-    with holding(out):
+    with holding(out), permitted():  # what the recipe imports is its user's
         return _train(recipe, backend, out, resume, progress, max_pixels)
 
 
