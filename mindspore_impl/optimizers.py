@@ -22,10 +22,16 @@ class Optimizer:
     Args:
         settings: the section of the recipe.
         parameters: the parameters by name, which are moved in place.
+        scale: the factor of the loss whose gradients `update` is given; None: 1.
     """
 
-    def __init__(self, settings: Adam | AdamW | SGD, parameters: dict[str, ms.Parameter]) -> None:
-        self._settings, self._names, self._steps = settings, tuple(parameters), 0
+    def __init__(
+        self,
+        settings: Adam | AdamW | SGD,
+        parameters: dict[str, ms.Parameter],
+        scale: ops.LossScale | None = None,
+    ) -> None:
+        self._settings, self._names, self._scale, self._steps = settings, tuple(parameters), scale, 0
         self._parameters = ms.ParameterTuple(parameters.values())
         self._buffers = tuple(self._parameters.clone(kind, "zeros") for kind in settings.buffers)
         # On a CPU nobody waits for who asks whether a step is taken; elsewhere every value is selected on the device.
@@ -67,10 +73,14 @@ class Optimizer:
         Returns:
             Whether the step was taken, (), on the device. Where it was not, `skipped` has to be told.
         """
+        if self._scale is not None:
+            gradients = self._scale.unscale(gradients)
         total = 0.0 if loss is None else loss * 0  # not finite where the loss is not
         for gradient in gradients:
             total = total + ops.sum_of_squares(gradient)
         finite = _ops.isfinite(total)
+        if self._scale is not None:
+            self._scale.adjust(finite)
         if not self._branches:  # noqa: SIM114  joined they would be one branch on every device
             self._take(gradients, total, finite)
         elif finite:
@@ -87,14 +97,16 @@ class Optimizer:
         Returns:
             `step`, (1,), the number of finished steps; and of every parameter, in its shape, `first.<name>` and
             `second.<name>` (Adam, AdamW) or `momentum.<name>` (SGD with momentum), and `average.<name>` where weights
-            are averaged.
+            are averaged; with a scale what `LossScale.state` returns.
         """
-        state = {"step": np.full(1, self._steps, np.float32)}
+        state = {"step": np.full(1, self._steps, np.float32)} | (self._scale.state() if self._scale else {})
         state.update({name: value.asnumpy().copy() for name, value in self._named_buffers().items()})
         return state
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         """Continue from a state that `state` of either twin returned."""
+        if self._scale:
+            self._scale.load_state(state)
         self._steps = int(state["step"][0])
         for name, value in self._named_buffers().items():
             ops.assign(value, state[name])

@@ -31,6 +31,7 @@ class Trainer:
     Raises:
         RecipeError: where VGG-19's weights cannot be had.
         DataError: where a style's picture cannot be read.
+        BackendError: where the device cannot compute in the recipe's precision.
     """
 
     def __init__(self, network: nn.Cell, recipe: Recipe, *, compiled: bool = False) -> None:
@@ -41,21 +42,27 @@ class Trainer:
         self._loss = make_loss(recipe, parameter, self._adversary and self._adversary.network)
         self._plain = network.num_objectives == 0
         self._parameters = dict(network.parameters_and_names())
-        self._optimizer = Optimizer(recipe.optimizer, self._parameters)
+        self._run, scaling = ops.in_precision(network, recipe.precision, parameter), recipe.precision.loss_scale
+        self._scale = ops.LossScale(scaling, parameter) if scaling else None
+        self._optimizer = Optimizer(recipe.optimizer, self._parameters, self._scale)
         factors = frozen(parameter_specs(network)) if recipe.initial.freeze else {}
         self._factors = [ms.Tensor(factors[name]) for name in self._parameters if factors]
         self._backward, self._update, self._move = self._functions(compiled)
 
     def _functions(self, compiled: bool):
-        network, loss, plain, optimizer = self.network, self._loss, self._plain, self._optimizer
-        adversary, factors = self._adversary, self._factors
+        run, loss, plain, optimizer = self._run, self._loss, self._plain, self._optimizer
+        adversary, factors, scale = self._adversary, self._factors, self._scale
 
         def compute(omega: ms.Tensor, sample: dict[str, ms.Tensor]):
-            restored = network(sample["degraded"]) if plain else network(sample["degraded"], omega)
+            restored = run(sample["degraded"]) if plain else run(sample["degraded"], omega)
             value, terms = loss(restored, sample, omega)
-            return value, terms, restored
+            return value if scale is None else scale.scale(value), value, terms, restored
 
-        backward = ms.value_and_grad(compute, None, list(self._parameters.values()), has_aux=True)
+        differentiate = ms.value_and_grad(compute, None, list(self._parameters.values()), has_aux=True)
+
+        def backward(omega: ms.Tensor, sample: dict[str, ms.Tensor]):
+            (_, value, terms, restored), gradients = differentiate(omega, sample)
+            return (value, terms, restored), gradients
 
         def update(omega: ms.Tensor, sample: dict[str, ms.Tensor]):
             (value, terms, restored), gradients = backward(omega, sample)
@@ -125,6 +132,8 @@ class Trainer:
             The loss, its terms, and the gradient in every parameter by name.
         """
         (loss, terms, _), gradients = self._backward(*self._tensors(batch))
+        if self._scale:
+            gradients = self._scale.unscale(gradients)
         named = {name: value.asnumpy().copy() for name, value in zip(self._parameters, gradients, strict=True)}
         return LossReport(float(loss.asnumpy()), terms.asnumpy(), named)
 
@@ -137,7 +146,8 @@ class Trainer:
             learning_rate: of this step.
         """
         self._optimizer.prepare(learning_rate)
-        self._move(*(ms.Tensor(gradients[name]) for name in self._parameters))
+        tensors = tuple(ms.Tensor(gradients[name]) for name in self._parameters)
+        self._move(*(map(self._scale.scale, tensors) if self._scale else tensors))
 
     @ops.alone()
     def state(self) -> dict[str, np.ndarray]:

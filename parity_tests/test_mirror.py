@@ -32,6 +32,8 @@ EXCEPTIONS = {
     "ops/device.py: running()": "MindSpore's mode is one global switch",
     "ops/device.py: alone()": "MindSpore dies of two threads at once; of torch's calls each thread has its own",
     "ops/compiling.py": "PyTorch's compiler, transformations and operators are asked by private names",
+    "ops/precision.py: LossScale.divide()": "torch.amp.GradScaler divides what an optimizer's parameters hold",
+    "ops/precision.py: LossScale.adjust()": "torch.amp.GradScaler has seen whether they are finite",
     "ops/memory.py": "MindSpore keeps megabytes for every size of input; what torch keeps is bounded",
     "ops/attention.py: Softmax": "MindSpore's own is not exact enough on a CPU; torch has nn.Softmax",
     "networks/network.py: Network.__call__()": "a compiled MindSpore graph raises Python's own exceptions only",

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from torch_impl import ops
 from tunable.backends.protocol import lag_on
 from tunable.specs.optimizers import SGD, Adam, AdamW, averaging
 
@@ -19,10 +20,16 @@ class Optimizer:
     Args:
         settings: the section of the recipe.
         parameters: the parameters by name, which are moved in place.
+        scale: the factor of the loss whose gradients `update` is given; None: 1.
     """
 
-    def __init__(self, settings: Adam | AdamW | SGD, parameters: dict[str, torch.nn.Parameter]) -> None:
-        self._settings, self._parameters, self._steps = settings, parameters, 0
+    def __init__(
+        self,
+        settings: Adam | AdamW | SGD,
+        parameters: dict[str, torch.nn.Parameter],
+        scale: ops.LossScale | None = None,
+    ) -> None:
+        self._settings, self._parameters, self._scale, self._steps = settings, parameters, scale, 0
         (self._device,) = {value.device for value in parameters.values()}
         # A fused rule decides on the device whether it takes a step; on a CPU nobody waits for who asks.
         self._fused = lag_on(self._device.type) > 1
@@ -53,12 +60,17 @@ class Optimizer:
         Returns:
             Whether the step was taken, (), on the device. Where it was not, `skipped` has to be told.
         """
-        norm = torch.nn.utils.get_total_norm(gradients)
-        finite = torch.isfinite(norm if loss is None else norm + loss)
-        if not self._fused and not finite:
-            return finite
         for value, gradient in zip(self._parameters.values(), gradients, strict=True):
             value.grad = gradient
+        if self._scale:
+            self._scale.divide(self._rule)
+        norm = torch.nn.utils.get_total_norm(gradients)
+        finite = torch.isfinite(norm if loss is None else norm + loss)
+        if self._scale:
+            self._scale.adjust()
+        if not self._fused and not finite:
+            self._rule.zero_grad()
+            return finite
         if self._settings.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self._parameters.values(), self._settings.clip_norm, norm)
         if self._fused:
@@ -79,9 +91,9 @@ class Optimizer:
         Returns:
             `step`, (1,), the number of finished steps; and of every parameter, in its shape, `first.<name>` and
             `second.<name>` (Adam, AdamW) or `momentum.<name>` (SGD with momentum), and `average.<name>` where weights
-            are averaged.
+            are averaged; with a scale what `LossScale.state` returns.
         """
-        state = {"step": np.full(1, self._steps, np.float32)}
+        state = {"step": np.full(1, self._steps, np.float32)} | (self._scale.state() if self._scale else {})
         for kind in self._settings.buffers:
             for name, value in self._parameters.items():
                 state[f"{kind}.{name}"] = self._rule.state[value][_BUFFERS[kind]].cpu().numpy().copy()
@@ -89,6 +101,8 @@ class Optimizer:
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         """Continue from a state that `state` of either twin returned."""
+        if self._scale:
+            self._scale.load_state(state)
         self._count(int(state["step"][0]))
         for kind in self._settings.buffers:
             for name, value in self._parameters.items():

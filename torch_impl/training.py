@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from torch_impl import ops
 from torch_impl.adversary import Adversary
 from torch_impl.networks.network import parameter_specs
 from torch_impl.objectives import make_loss
@@ -30,6 +31,7 @@ class Trainer:
     Raises:
         RecipeError: where VGG-19's weights cannot be had.
         DataError: where a style's picture cannot be read.
+        BackendError: where the device cannot compute in the recipe's precision.
     """
 
     def __init__(self, network: nn.Module, recipe: Recipe, *, compiled: bool = False) -> None:
@@ -41,20 +43,23 @@ class Trainer:
         self._loss = make_loss(recipe, parameter, self._adversary and self._adversary.network)
         self._plain = network.num_objectives == 0
         self._parameters = dict(network.named_parameters())
-        self._optimizer = Optimizer(recipe.optimizer, self._parameters)
+        self._run, scaling = ops.in_precision(network, recipe.precision, parameter), recipe.precision.loss_scale
+        self._scale = ops.LossScale(scaling, parameter) if scaling else None
+        self._optimizer = Optimizer(recipe.optimizer, self._parameters, self._scale)
         factors = frozen(parameter_specs(network)) if recipe.initial.freeze else {}
         self._factors = [self._tensor(factors[name]) for name in self._parameters if factors]
         # Batches of a run have one size; sizes left open, as a second trainer would make them, fail in Inductor.
         self._forward = torch.compile(self._compute, dynamic=False) if compiled else self._compute
 
     def _compute(self, sample: dict[str, torch.Tensor], omega: torch.Tensor):
-        restored = self.network(sample["degraded"], None if self._plain else omega)
+        restored = self._run(sample["degraded"], None if self._plain else omega)
         return self._loss(restored, sample, omega), restored
 
     def _backward(self, sample: dict[str, torch.Tensor], omega: torch.Tensor):
         (loss, terms), restored = self._forward(sample, omega)
         parameters = tuple(self._parameters.values())
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+        scaled = self._scale.scale(loss) if self._scale else loss
+        gradients = torch.autograd.grad(scaled, parameters, allow_unused=True, materialize_grads=True)
         # Those of kernels that were mixed at once are rows far apart; a fused optimizer takes none such.
         gradients = tuple(gradient.contiguous() for gradient in gradients)
         return (loss.detach(), terms.detach(), restored.detach()), gradients
@@ -120,6 +125,8 @@ class Trainer:
             The loss, its terms, and the gradient in every parameter by name.
         """
         (loss, terms, _), gradients = self._backward(*self._tensors(batch))
+        if self._scale:
+            gradients = self._scale.unscale(gradients)
         named = {name: value.cpu().numpy() for name, value in zip(self._parameters, gradients, strict=True)}
         return LossReport(loss.item(), terms.cpu().numpy(), named)
 
@@ -131,7 +138,8 @@ class Trainer:
             learning_rate: of this step.
         """
         self._optimizer.prepare(learning_rate)
-        self._optimizer.update(tuple(self._tensor(gradients[name]).clone() for name in self._parameters))
+        tensors = tuple(self._tensor(gradients[name]).clone() for name in self._parameters)
+        self._optimizer.update(tuple(map(self._scale.scale, tensors)) if self._scale else tensors)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the optimizer's state as arrays, under the same names in both twins.

@@ -68,8 +68,10 @@ from mindspore_impl.ops.pixels import (
     softplus,
     spectrum,
 )
+from mindspore_impl.ops.precision import LossScale, in_precision
 
 __all__ = [
+    "LossScale",
     "MOST_PIXELS",
     "MOST_SIZES",
     "ORDINARY",
@@ -106,6 +108,7 @@ __all__ = [
     "gate",
     "gelu",
     "global_mean",
+    "in_precision",
     "leaky_relu",
     "linear",
     "low_rank",

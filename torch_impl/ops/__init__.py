@@ -61,10 +61,12 @@ from torch_impl.ops.pixels import (
     softplus,
     spectrum,
 )
+from torch_impl.ops.precision import LossScale, in_precision
 
 __all__ = [
     "ORDINARY",
     "Exact",
+    "LossScale",
     "aggregate",
     "aggregate_all",
     "aggregate_each",
@@ -88,6 +90,7 @@ __all__ = [
     "gate",
     "gelu",
     "global_mean",
+    "in_precision",
     "is_backward",
     "is_transformed",
     "leaky_relu",

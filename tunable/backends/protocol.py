@@ -127,9 +127,9 @@ class Trainer(Protocol):
 
         Returns:
             `step`, and `first.<name>` and `second.<name>`, or `momentum.<name>`, of every parameter, and
-            `average.<name>` where the recipe's optimizer averages weights. With a
-            discriminator also its weights as `discriminator.weights.<name>` and its optimizer's state after
-            `discriminator.`.
+            `average.<name>` where the recipe's optimizer averages weights; `loss_scale` and `loss_scale_steps` where
+            the loss has a dynamic scale. With a discriminator also its weights as `discriminator.weights.<name>` and
+            its optimizer's state after `discriminator.`.
         """
         ...
 

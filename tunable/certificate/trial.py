@@ -263,6 +263,7 @@ def verify(
                 f"{path} holds a network that enlarges {header.network.scale} times, trained by a recipe of one that "
                 f"enlarges {recipe.network.scale} times"
             )
+    recipe = recipe and recipe.in_float32()
     certificate.subject = subject(file, inputs)
     programs = [Program.of(backend.name, backend, file, recipe) for backend in backends]
     exact, recorder = None if truth else exact_backend(backends), None

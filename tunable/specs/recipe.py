@@ -23,6 +23,7 @@ from tunable.specs.objectives import (
     shared_targets,
 )
 from tunable.specs.optimizers import Adam, Optimizer, with_kind
+from tunable.specs.precision import Precision
 from tunable.specs.samplers import Fixed, Sampler, Uniform, named
 from tunable.specs.schedules import Constant, Schedule
 from tunable.specs.schema import MOST, Place, Section
@@ -129,6 +130,7 @@ class Recipe(Section):
     data: Data
     optimizer: Annotated[Optimizer, BeforeValidator(with_kind)] = Adam()
     schedule: Annotated[Schedule, BeforeValidator(named)] = Constant()
+    precision: Annotated[Precision, BeforeValidator(named)] = Precision()
     steps: int = Field(ge=1, le=MOST)
     checkpoint: Checkpoint = Checkpoint()
     validation: Validation = Validation()
@@ -231,6 +233,10 @@ class Recipe(Section):
         if spec.kind == "blur":
             return max(least, UNSHARP_SIZE // 2 + 1)  # as far as its reflected borders go
         return max(least, CONV5_4_SIZE, self.discriminator.least) if spec.kind == "gan" else least
+
+    def in_float32(self) -> Self:
+        """Return the recipe in full precision, as certificates judge it: those of the arithmetic itself."""
+        return self.model_copy(update={"precision": Precision()})
 
     @property
     def num_objectives(self) -> int:

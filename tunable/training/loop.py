@@ -127,7 +127,7 @@ def _train(
     write_recipe_files(out, files)
     try:
         with (
-            session(out, recipe, _facts(backend), start.step, checkpoints.newest_step),
+            session(out, recipe, _facts(backend, recipe), start.step, checkpoints.newest_step),
             Records(out, recipe, start.step) as records,
         ):
             _loop(recipe, batches, model, trainer, records, checkpoints, start, progress)
@@ -144,7 +144,7 @@ def _history(start: Checkpoint, recipe: Recipe, backend: Framework) -> list[dict
     """Who trained, and from now on trains: another framework, version, device or switch rounds differently."""
     if start.step == recipe.steps:
         return start.history
-    leg = {"from": str(start.step + 1), **_facts(backend)}
+    leg = {"from": str(start.step + 1), **_facts(backend, recipe)}
     if not start.history:
         return [leg]
     changed = changes(start.history[-1], leg)
@@ -154,9 +154,10 @@ def _history(start: Checkpoint, recipe: Recipe, backend: Framework) -> list[dict
     return [*start.history, leg]
 
 
-def _facts(backend: Framework) -> dict[str, str]:
+def _facts(backend: Framework, recipe: Recipe) -> dict[str, str]:
     """What numbers depend on: versions, device, switches."""
-    return {**backend.facts(), "numpy": np.__version__, "pillow": PIL.__version__, "program": __version__}
+    programs = {"numpy": np.__version__, "pillow": PIL.__version__, "program": __version__}
+    return {**backend.facts(), "amp": str(recipe.precision), **programs}
 
 
 def _check_feature_network(recipe: Recipe) -> None:

@@ -1,0 +1,109 @@
+"""Mixed precision: a network that computes in a type of half the bits, and the scale of its loss."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from tunable.errors import BackendError
+from tunable.specs.precision import Dynamic, Precision, Static
+
+_KINDS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def in_precision(
+    function: Callable[..., torch.Tensor], precision: Precision, like: torch.Tensor
+) -> Callable[..., torch.Tensor]:
+    """Let a function compute in a recipe's precision.
+
+    Args:
+        function: what makes a tensor of tensors.
+        precision: the section of the recipe.
+        like: a tensor on the device, and in the type, of what the function makes.
+
+    Returns:
+        The function itself in float32; else one that returns the type of `like`.
+
+    Raises:
+        BackendError: for a level that torch does not know, and where the device has no kernels of the type.
+    """
+    if not precision.mixed:
+        return function
+    if precision.level != "auto":
+        raise BackendError(
+            f"precision.level {precision.level} is MindSpore's; torch has auto (torch.autocast) and O0 (float32)"
+        )
+    kind = _KINDS[precision.kind]
+    _check(kind, like.device)
+
+    def mixed(*inputs: torch.Tensor | None) -> torch.Tensor:
+        with torch.autocast(like.device.type, kind):
+            output = function(*inputs)
+        return output.to(like.dtype)
+
+    return mixed
+
+
+def _check(kind: torch.dtype, device: torch.device) -> None:
+    """Convolve in a type, and back: what a device lacks is learnt before the first step."""
+    name = str(kind).removeprefix("torch.")
+    try:
+        x, kernel = (torch.ones(shape, dtype=kind, device=device, requires_grad=True) for shape in ((1, 2, 4, 4),) * 2)
+        torch.autograd.grad(functional.conv2d(x, kernel).sum(), (x, kernel))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BackendError(
+            f"torch on {device.type} has no convolution in {name} ({reason}); NVIDIA GPUs have float16, and bfloat16 "
+            "from compute capability 8.0 on (--device cuda)"
+        ) from None
+
+
+class LossScale:
+    """The factor of the loss, by which small gradients are more than 0 in float16 (torch.amp.GradScaler).
+
+    Args:
+        settings: the section of the recipe.
+        like: a tensor on the device.
+    """
+
+    def __init__(self, settings: Static | Dynamic, like: torch.Tensor) -> None:
+        self._fixed = settings.scale if isinstance(settings, Static) else None
+        growth, window = (2, 1) if isinstance(settings, Static) else (settings.growth, settings.window)
+        self._scaler = torch.amp.GradScaler(
+            like.device.type,
+            init_scale=settings.scale,
+            growth_factor=growth,
+            backoff_factor=1 / growth,
+            growth_interval=window,
+        )
+
+    def scale(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Multiply a loss, or a gradient of one, by the factor."""
+        return self._scaler.scale(tensor)
+
+    def unscale(self, gradients: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """Divide gradients of the scaled loss by the factor."""
+        return tuple(gradient / self._scaler.get_scale() for gradient in gradients)
+
+    def divide(self, rule: torch.optim.Optimizer) -> None:
+        """Divide the gradients that a rule's parameters hold by the factor, in place."""
+        self._scaler.unscale_(rule)
+
+    def adjust(self) -> None:
+        """Adjust the factor to the gradients that `divide` has seen: it sinks where one of them is not finite."""
+        self._scaler.update(self._fixed)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return what changes: `loss_scale`, the factor, and `loss_scale_steps`, how many steps it has stood; (1,)."""
+        if self._fixed is not None:
+            return {}
+        state = self._scaler.state_dict()
+        named = {"loss_scale": state["scale"], "loss_scale_steps": state["_growth_tracker"]}
+        return {name: np.full(1, value, np.float32) for name, value in named.items()}
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Continue from a state that `state` of either twin returned."""
+        if self._fixed is None:
+            now = {"scale": float(state["loss_scale"][0]), "_growth_tracker": int(state["loss_scale_steps"][0])}
+            self._scaler.load_state_dict({**self._scaler.state_dict(), **now})
