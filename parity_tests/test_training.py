@@ -265,12 +265,14 @@ def check_resumed_run(backend, make_recipe, folder):
 def test_a_run_goes_on_in_the_other_framework(twins, make_recipe, tmp_path, caplog):
     """Three steps of six each: the weights of one framework, to rounding, and a header that says who took them."""
     first, second = (twin.backend for twin in twins)
-    recipe = make_recipe(steps=6, checkpoint={"every": 3}, optimizer={"learning_rate": RATE})
+    recipe = make_recipe(steps=6, checkpoint={"every": 3}, optimizer={"learning_rate": RATE, "average": 0.9})
     train(recipe, first, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train(recipe, first, tmp_path / "parts", progress=interrupt_after(3))
     train(recipe, second, tmp_path / "parts", resume=True)
-    assert "from step 4 on, numbers are rounded otherwise" in caplog.text
+    assert f"from step 4 on, {second.name} continues what {first.name} has trained" in caplog.text
+    (last, _), (other, _) = (storage.load(tmp_path / run / "model_last.safetensors") for run in ("whole", "parts"))
+    assert joint_error(other, last) <= WEIGHTS
     (expected, plain), (result, header) = (
         storage.load(tmp_path / run / "model.safetensors") for run in ("whole", "parts")
     )

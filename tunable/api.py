@@ -35,6 +35,7 @@ def train(
     backend: str | Framework | None = None,
     overrides: Sequence[str] = (),
     resume: bool = False,
+    allow_change: Sequence[str] = (),
     progress: Callable[[int, int, float], None] | None = None,
 ) -> WeightsModel:
     """Train a recipe, as `tunable train` does, and return the model.
@@ -46,6 +47,7 @@ def train(
         backend: "torch" or "mindspore"; None: the first that is installed.
         overrides: values of the file to replace, such as "data.batch=8"; not with a recipe that was read.
         resume: whether to go on with the newest checkpoint in `out`.
+        allow_change: with `resume`, keys of the recipe, or sections, that may differ from before.
         progress: called after every step with the step, the number of steps and the loss.
 
     Returns:
@@ -58,7 +60,8 @@ def train(
         recipe = load_recipe(recipe, list(overrides))
     elif overrides:
         raise TunableError(f"overrides are for a recipe in a file, not for one that was read: {shown(list(overrides))}")
-    return run_training(recipe, _framework(backend), out, resume=resume, progress=progress)
+    framework = _framework(backend)
+    return run_training(recipe, framework, out, resume=resume, allow_change=allow_change, progress=progress)
 
 
 def evaluate(

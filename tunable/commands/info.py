@@ -101,7 +101,8 @@ def _lines(header: storage.Header, facts: dict):
     if header.step is not None:
         yield "checkpoint", f"after step {header.step}"
     for before, now in itertools.pairwise(header.history):
-        yield "history", f"from step {now['from']} on, {changes(before, now)}"
+        parts = [now.get("changed", ""), changes(before, now)]
+        yield "history", f"from step {now['from']} on, {'; '.join(filter(None, parts))}"
     yield "writer", header.writer
     if facts["card"]:
         yield "card", facts["card"]

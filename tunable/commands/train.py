@@ -29,6 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="Continue from the newest checkpoint in DIR.")
     parser.add_argument(
+        "--allow-change",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY",
+        help="With --resume: go on although these values of the recipe, or what is in these sections, are not those "
+        "that the run began with, for example optimizer.learning_rate.",
+    )
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
@@ -44,6 +53,14 @@ def run(args: argparse.Namespace) -> int:
     recipe = load_recipe(args.recipe, args.set)
     backend = get_framework(args.backend or default_backend(), args.device, args.mode)
     with progress(f"train ({backend.name})", every=0.05, unit="steps") as report:
-        train(recipe, backend, args.out, resume=args.resume, progress=report, max_pixels=args.max_pixels)
+        train(
+            recipe,
+            backend,
+            args.out,
+            resume=args.resume,
+            allow_change=args.allow_change,
+            progress=report,
+            max_pixels=args.max_pixels,
+        )
     logging.info("wrote %s/model.safetensors", args.out)
     return 0

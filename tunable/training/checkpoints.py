@@ -13,6 +13,7 @@ where the newest is damaged, the one before it is taken.
 import logging
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,13 +23,20 @@ from tunable.errors import CheckFailed, CheckpointError, RecipeError, TunableErr
 from tunable.files import atomic, sweep
 from tunable.parameters.specs import ParameterSpec
 from tunable.specs.recipe import Recipe, parse
-from tunable.training.recipe_files import RecipeFiles
-from tunable.training.recipe_files import difference as difference_of
+from tunable.training.differences import (
+    FREE,
+    Difference,
+    check_changed,
+    check_known,
+    differences,
+    hint,
+    other_rates,
+    within,
+)
+from tunable.training.recipe_files import RecipeFiles, changed_files
 from tunable.weights import storage
 from tunable.weights.run_state import Counters, RunState
 
-# These may differ, for they change no step; `steps` where the schedule does not depend on it.
-FREE = ("steps", "checkpoint", "guard", "data.workers", "data.cache_gib")
 BEST = "best.safetensors"  # the checkpoint with the highest score of validation
 LARGEST = 1e8  # weight of a network: what has larger ones has diverged
 log = logging.getLogger(__name__)
@@ -42,6 +50,7 @@ class Checkpoint(NamedTuple):
         weights: of the network, by name.
         state: of the optimizer, and of a discriminator, by name.
         inputs, history, loss, counters: as in `run_state.RunState`.
+        changed: in what the recipe and its files differ from those that it was made with, as far as that was allowed.
     """
 
     step: int
@@ -51,6 +60,7 @@ class Checkpoint(NamedTuple):
     history: list[dict[str, str]]
     loss: float | None = None
     counters: Counters = Counters()
+    changed: tuple[str, ...] = ()
 
 
 class Checkpoints:
@@ -115,7 +125,12 @@ class Checkpoints:
         return f"the newest checkpoint is {paths[-1]}" if paths else "no checkpoint was written before"
 
     def newest(
-        self, recipe: Recipe, files: RecipeFiles, weights: list[ParameterSpec], state: list[ParameterSpec]
+        self,
+        recipe: Recipe,
+        files: RecipeFiles,
+        weights: list[ParameterSpec],
+        state: list[ParameterSpec],
+        allowed: Sequence[str] = (),
     ) -> Checkpoint | None:
         """Return the newest checkpoint that can be read, None where there is none at all.
 
@@ -126,40 +141,47 @@ class Checkpoints:
             files: the files that the recipe names, as they are now.
             weights: the tensors of the network; a checkpoint with others is damaged.
             state: the tensors of the optimizer, likewise.
+            allowed: keys of the recipe that may differ, too, or sections of them.
 
         Raises:
             CheckpointError: when all are damaged, and when one was made with another recipe or from other files, or
-                lies beyond the recipe's last step.
+                lies beyond the recipe's last step; when `allowed` names a key that the recipe has not, or that has
+                not changed.
         """
+        check_known(allowed, recipe, files)
         damaged: list[tuple[Path, str]] = []
         for path in reversed(self.paths()):
             try:
                 file = _read(path)
-                difference = _difference(file.recipe, recipe.to_dict())
-                if not difference:
-                    storage.check_tensors(file.checkpoint.weights, weights, path)
-                    storage.check_tensors(file.checkpoint.state, state, path)
+                found = list(differences(file.recipe, recipe.to_dict()))
+                other = [one for one in found if not within(one.key, FREE)]
+                if not other:
+                    _check(file.checkpoint, weights, state, path)
             except RecipeError as error:  # of another version: nothing is damaged
                 raise CheckpointError(f"{error}; it takes the version that made it to go on") from None
             except TunableError as error:
                 damaged.append((path, str(error)))
                 continue
-            if difference:
-                raise CheckpointError(f"{path} was made with another recipe: {difference}")
+            _refuse(other, allowed, f"{path} was made with another recipe")
             if _step(path) > recipe.steps:
                 raise CheckpointError(f"{path} is at step {_step(path)}, beyond the recipe's {recipe.steps}")
-            rates = _other_rates(file.recipe, recipe, _step(path))
-            if rates:
-                raise CheckpointError(f"{path} was made with another recipe: {rates}")
-            changed = difference_of(file.checkpoint.inputs, files, self.out)
-            if changed:
-                raise CheckpointError(f"{path} was made from other files: {changed}")
+            rates = list(other_rates(file.recipe["steps"], recipe, _step(path)))
+            _refuse(rates, allowed, f"{path} was made with another recipe")
+            changed = [Difference(*one) for one in changed_files(file.checkpoint.inputs, files, self.out)]
+            _refuse(changed, allowed, f"{path} was made from other files")
+            check_changed(allowed, [*found, *rates, *changed], recipe, file.checkpoint.history)
+            if other:
+                try:
+                    _check(file.checkpoint, weights, state, path)
+                except TunableError as error:
+                    texts = "; ".join(one.text for one in other)
+                    raise CheckpointError(f"no run can go on with this change: {texts}: {error}") from None
             if not file.checkpoint.inputs:
                 log.warning("%s, of an earlier version, does not say from which pictures it was made", path)
             for broken, reason in damaged:
                 broken.rename(broken.with_suffix(".damaged"))
                 log.warning("damaged, renamed to %s.damaged: %s", broken.stem, reason)
-            return file.checkpoint
+            return file.checkpoint._replace(changed=tuple(one.text for one in (*other, *rates, *changed)))
         if damaged:
             raise CheckpointError(f"no checkpoint in {self.folder} can be used; the newest: {damaged[0][1]}")
         return None
@@ -171,13 +193,26 @@ def changes(before: dict[str, str], now: dict[str, str]) -> str:
     return ", ".join(
         f"{key} was {before.get(key, 'absent')}, now {now.get(key, 'absent')}"
         for key in keys
-        if key != "from" and before.get(key) != now.get(key)
+        if key not in ("from", "changed") and before.get(key) != now.get(key)
     )
 
 
 class _File(NamedTuple):
     recipe: dict[str, Any]
     checkpoint: Checkpoint
+
+
+def _refuse(found: list[Difference], allowed: Sequence[str], what: str) -> None:
+    """Raise CheckpointError for the first difference that is not allowed."""
+    for one in found:
+        if not within(one.key, allowed):
+            raise CheckpointError(f"{what}: {one.text}{hint(one)}")
+
+
+def _check(checkpoint: Checkpoint, weights: list[ParameterSpec], state: list[ParameterSpec], source: Path) -> None:
+    """Raise CheckpointError unless a checkpoint holds the tensors of this network and optimizer."""
+    storage.check_tensors(checkpoint.weights, weights, source)
+    storage.check_tensors(checkpoint.state, state, source)
 
 
 def _step(path: Path) -> int:
@@ -199,28 +234,3 @@ def _read(path: Path) -> _File:
         parts[kind][rest] = value
     facts = {key: getattr(state, key) for key in ("inputs", "history", "loss", "counters")}
     return _File(recipe, Checkpoint(state.step, **parts, **facts))
-
-
-def _difference(before: Any, now: Any, where: str = "") -> str:
-    """The first value that differs, as "data.batch was 8, now 4"; "" when none does but the free ones."""
-    if where in FREE or before == now:
-        return ""
-    if isinstance(before, dict) and isinstance(now, dict):
-        keys = dict.fromkeys([*now, *before])
-        parts = ((before.get(key), now.get(key), f"{where}.{key}".lstrip(".")) for key in keys)
-    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        parts = ((a, b, f"{where}.{i}") for i, (a, b) in enumerate(zip(before, now, strict=True)))
-    else:
-        return f"{where} was {before!r}, now {now!r}"
-    return next(filter(None, (_difference(*part) for part in parts)), "")
-
-
-def _other_rates(values: dict[str, Any], recipe: Recipe, done: int) -> str:
-    """What `_difference` says where the steps that were done would have had other learning rates."""
-    before, now, factor = values["steps"], recipe.steps, recipe.schedule.factor
-    if before == now or all(factor(step, before) == factor(step, now) for step in range(done)):
-        return ""
-    return (
-        f"steps was {before}, now {now}, and a {recipe.schedule.kind} schedule depends on it: the {done} steps done "
-        "would have had other learning rates"
-    )

@@ -17,7 +17,7 @@ state, so a resumed run is the same run, bit for bit on a CPU.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,6 +27,7 @@ import yaml
 
 from tunable.backends.model import WeightsModel
 from tunable.backends.protocol import Framework, StepReport, Trainer
+from tunable.backends.registry import BACKENDS
 from tunable.data.patches import Batch, Batches, say_what_is_used
 from tunable.data.styles import style_picture
 from tunable.errors import CheckpointError, DataError, TunableError
@@ -40,6 +41,7 @@ from tunable.parameters.starts import starting_weights
 from tunable.specs.reading import expand
 from tunable.specs.recipe import Recipe
 from tunable.training.checkpoints import Checkpoint, Checkpoints, changes
+from tunable.training.differences import check_known
 from tunable.training.environment import session
 from tunable.training.guards import Guard
 from tunable.training.interrupts import held_back
@@ -64,6 +66,7 @@ def train(
     out: str | Path,
     *,
     resume: bool = False,
+    allow_change: Sequence[str] = (),
     progress: Progress | None = None,
     max_pixels: int | None = None,
 ) -> WeightsModel:
@@ -76,6 +79,7 @@ def train(
             averages, and `out/model_last.safetensors` are the weights after the last step.
         resume: whether to go on from the newest sound checkpoint, or to start where there is none yet; without it,
             the folder must not hold a run.
+        allow_change: with `resume`, keys of the recipe, or sections, that may differ from before.
         progress: called after every step with the step, the number of steps and the loss.
         max_pixels: of a picture, as `pictures.read_picture`.
 
@@ -87,12 +91,20 @@ def train(
         KeyboardInterrupt: after Ctrl-C, SIGTERM or SIGHUP.
     """
     out = Path(out)
+    if allow_change and not resume:
+        raise TunableError("--allow-change says what --resume may go on with, and --resume is missing")
     with holding(out), permitted():  # what the recipe imports is its user's
-        return _train(recipe, backend, out, resume, progress, max_pixels)
+        return _train(recipe, backend, out, resume, allow_change, progress, max_pixels)
 
 
 def _train(
-    recipe: Recipe, backend: Framework, out: Path, resume: bool, progress: Progress | None, max_pixels: int | None
+    recipe: Recipe,
+    backend: Framework,
+    out: Path,
+    resume: bool,
+    allowed: Sequence[str],
+    progress: Progress | None,
+    max_pixels: int | None,
 ) -> WeightsModel:
     checkpoints = Checkpoints(out)
     _check_folder(out, checkpoints, resume)
@@ -112,11 +124,12 @@ def _train(
     specs = backend.specs(network)
     if resumed:
         state = [ParameterSpec(name, value.shape, "zero") for name, value in trainer.state().items()]
-        start = checkpoints.newest(recipe, files, specs, state)
+        start = checkpoints.newest(recipe, files, specs, state, allowed)
         assert start is not None, "newest_step has seen one"
         trainer.load_state(start.state)
         log.info("continuing %s at step %d", out, start.step)
     else:
+        check_known(allowed, recipe, files)
         start = Checkpoint(0, _start(recipe, specs, given), {}, {}, [])
     start = start._replace(inputs=start.inputs | digests(files), history=_history(start, recipe, backend))
     backend.assign(network, start.weights)
@@ -147,11 +160,20 @@ def _history(start: Checkpoint, recipe: Recipe, backend: Framework) -> list[dict
     leg = {"from": str(start.step + 1), **_facts(backend, recipe)}
     if not start.history:
         return [leg]
-    changed = changes(start.history[-1], leg)
-    if not changed:
-        return start.history
-    log.warning("from step %d on, numbers are rounded otherwise: %s", start.step + 1, changed)
-    return [*start.history, leg]
+    before = start.history[-1]
+    others = [name for name in before if name in BACKENDS and name != backend.name]
+    differs = changes(before, leg)
+    if others and backend.name not in before:
+        log.warning(
+            "from step %d on, %s continues what %s has trained: equal but for rounding, which grows with every step",
+            start.step + 1, backend.name, others[0],
+        )  # fmt: skip
+    elif differs:
+        log.warning("from step %d on, numbers are rounded otherwise: %s", start.step + 1, differs)
+    if start.changed:
+        leg["changed"] = "; ".join(start.changed)
+        log.warning("from step %d on, with other values: %s", start.step + 1, leg["changed"])
+    return [*start.history, leg] if differs or start.changed else start.history
 
 
 def _facts(backend: Framework, recipe: Recipe) -> dict[str, str]:

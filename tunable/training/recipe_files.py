@@ -7,6 +7,7 @@ goes on from other ones than it began with. Where they lie, and what they are ca
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from tunable.data.pairs import partners
@@ -67,21 +68,17 @@ def digests(files: RecipeFiles) -> dict[str, str]:
     }
 
 
-def difference(before: dict[str, str], now: RecipeFiles, folder: Path) -> str:
-    """Say which files are not as they were.
+def changed_files(before: dict[str, str], now: RecipeFiles, folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield which files are not as they were: every key, and a sentence on it.
 
     Args:
         before: the digests of a checkpoint, by key.
         now: the files as they are.
         folder: of the run, whose FILE holds the names of the files before.
-
-    Returns:
-        A sentence on the first key that differs; "" if none does.
     """
     for key, content in digests(now).items():
         if before.get(key, content) != content:
-            return f"{key}: {_changes(_recorded(folder, key, before[key]), now[key])}"
-    return ""
+            yield key, f"{key}: {_changes(_recorded(folder, key, before[key]), now[key])}"
 
 
 def write_recipe_files(folder: Path, files: RecipeFiles) -> None:
