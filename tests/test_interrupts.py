@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,10 @@ from tunable.training import interrupts
 from tunable.training.checkpoints import Checkpoints
 from tunable.training.interrupts import Stopped, heeded, held_back, postponed
 
-INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+INT, TERM, HUP, USR1 = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1
 
 
-PLAIN = {INT: signal.default_int_handler, TERM: signal.SIG_DFL, HUP: signal.SIG_DFL}
+PLAIN = {INT: signal.default_int_handler, TERM: signal.SIG_DFL, HUP: signal.SIG_DFL, USR1: signal.SIG_DFL}
 
 
 @pytest.fixture
@@ -47,6 +48,17 @@ def test_one_is_noted_and_a_later_one_acts(number, handlers, monkeypatch):
         signal.raise_signal(number)
         asked.stop()
     assert stopped.value.number == number
+
+
+def test_one_asks_for_a_checkpoint_and_ends_nothing(handlers):
+    with heeded():
+        signal.raise_signal(USR1)
+        with held_back() as asked:
+            assert not asked.save_asked()
+            signal.raise_signal(USR1)
+            signal.raise_signal(TERM)
+            signal.raise_signal(USR1)
+            assert asked.save_asked() and not asked.save_asked() and asked.number == TERM
 
 
 def test_what_is_whole_ends_first(handlers, monkeypatch):
@@ -212,14 +224,26 @@ except Stopped as stopped:
 """
 
 
-def test_a_child_ends_with_its_parent(start):
+@pytest.mark.parametrize(("number", "status"), [(TERM, 143), (signal.SIGKILL, -9)])
+def test_a_child_ends_with_its_parent(number, status, start):
     parent = start(PARENT)
     child = int(parent.stdout.readline())
     os.kill(child, 0)  # it is there
-    parent.send_signal(TERM)
-    assert parent.wait(10) == 143
-    with pytest.raises(ProcessLookupError):
-        os.kill(child, 0)
+    parent.send_signal(number)
+    assert parent.wait(10) == status
+    for _ in range(100):  # where the parent was killed, the system ends the child a moment later
+        if not _runs(child):
+            return
+        time.sleep(0.05)
+    pytest.fail("the child is still there")
+
+
+def _runs(process):
+    """Whether a process runs; one that has ended, and that nobody has waited for, does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 STARTING = """

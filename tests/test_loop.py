@@ -230,6 +230,18 @@ def test_a_second_interrupt_acts_at_once(recipe_of, tmp_path, monkeypatch):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_a_checkpoint_that_is_asked_for(recipe_of, tmp_path, whole, caplog):
+    """The run goes on, and is the same; so is one from there."""
+    caplog.set_level("INFO")
+    backend = Numpy(lambda step: {6: lambda: signal.raise_signal(signal.SIGUSR1), 7: fail}.get(step, lambda: None)())
+    with pytest.raises(RuntimeError):
+        train(recipe_of(), backend, tmp_path / "run")
+    assert checkpoints_in(tmp_path / "run") == names(4, 6)
+    assert "wrote the checkpoint of step 6, as SIGUSR1 asks, and go on" in caplog.messages
+    train(recipe_of(), Numpy(), tmp_path / "run", resume=True)
+    assert_same_run(tmp_path / "run", whole)
+
+
 def test_an_interrupt_while_a_checkpoint_is_written_leaves_it_whole(recipe_of, tmp_path, whole, monkeypatch):
     """However often one presses, and without the validation that would follow."""
     monkeypatch.setattr(interrupts, "TOGETHER", 0)

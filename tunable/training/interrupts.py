@@ -1,5 +1,7 @@
 """Signals that end a program (Ctrl-C, SIGTERM, SIGHUP) at a moment of one's own choosing, and what they leave behind.
 
+SIGUSR1, which SLURM sends ahead of a job's end, asks a training for a checkpoint; to all else it means nothing.
+
 A signal that is ignored stays ignored: SIGINT in what a script starts with `&`, SIGHUP under nohup. One that has a
 handler of someone's own keeps it, and outside the main thread nothing changes.
 
@@ -8,14 +10,16 @@ SIGTERM to the process itself: it is taken as one.
 """
 
 import contextlib
+import ctypes
 import logging
 import os
 import signal
 import stat
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -24,7 +28,9 @@ log = logging.getLogger(__name__)
 
 TOGETHER = 1.0  # seconds in which a further signal belongs to the first: schedulers and terminals send several at once
 PATIENCE = 30.0  # seconds for a child to end what it is doing
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+SAVE = getattr(signal, "SIGUSR1", None)
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
 
 
 class Stopped(KeyboardInterrupt):
@@ -41,6 +47,7 @@ class _Handler:
     def __init__(self, holds: bool) -> None:
         self._holds, self._kept = holds, 0
         self._again: int | None = None
+        self._save = False
         self.number: int | None = None
         self._at = -TOGETHER
 
@@ -48,6 +55,9 @@ class _Handler:
         return self.number is not None
 
     def handle(self, number: int, frame: FrameType | None) -> None:
+        if number == SAVE:
+            self._save = self._holds
+            return
         if number == getattr(signal, "SIGHUP", None):
             _let_go_of_terminal()
         first, together = self.number is None, time.monotonic() - self._at < TOGETHER
@@ -64,6 +74,11 @@ class _Handler:
             else:
                 self._at = time.monotonic()
                 raise Stopped(number)
+
+    def save_asked(self) -> bool:
+        """Return whether a checkpoint was asked for since the last call."""
+        asked, self._save = self._save, False
+        return asked
 
     @contextmanager
     def whole(self) -> Iterator[None]:
@@ -111,6 +126,8 @@ def _ours(handler: object) -> _Handler | None:
 def heeded() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the block as Ctrl-C does, by an exception (Stopped): what was begun is cleared away.
 
+    SIGUSR1 does nothing, where otherwise it would end the program.
+
     Further signals within a second of it do not disturb that. An ignored SIGINT is also blocked, in all threads to
     come: MindSpore's handler would hear it.
     """
@@ -125,7 +142,7 @@ def held_back() -> Iterator[_Handler]:
     """Hold these signals back; yields a function that says whether one came. A second one acts at once.
 
     One that comes within a second of the first belongs to it; `whole()` of that function protects what must not be
-    cut short, and its `stop()` ends the program as the signal asked.
+    cut short, its `stop()` ends the program as the signal asked, and its `save_asked()` says whether SIGUSR1 came.
     """
     with _installed(_Handler(holds=True)) as handler:
         yield handler
@@ -140,8 +157,11 @@ def postponed() -> Iterator[None]:
 
 
 def run_child(command: list[str], **options: Any) -> subprocess.CompletedProcess:
-    """subprocess.run of a program that ends with this one: whatever stops the wait stops it too, by SIGTERM first."""
-    with subprocess.Popen(command, **options) as child:
+    """subprocess.run of a program that ends with this one: whatever stops the wait stops it too, by SIGTERM first.
+
+    On Linux the system does so even where this one is killed.
+    """
+    with subprocess.Popen(command, preexec_fn=_ended_by_system(), **options) as child:
         try:
             output, _ = child.communicate()
         except BaseException:
@@ -153,6 +173,20 @@ def run_child(command: list[str], **options: Any) -> subprocess.CompletedProcess
                 child.kill()
             raise
     return subprocess.CompletedProcess(command, child.returncode, output)
+
+
+def _ended_by_system() -> Callable[[], Any] | None:
+    """What a child calls first, so that the system sends it SIGTERM when its parent ends; None: there is no such way."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl, parent, set_signal = ctypes.CDLL(None).prctl, os.getpid(), 1  # PR_SET_PDEATHSIG
+
+    def call() -> None:
+        prctl(set_signal, signal.SIGTERM)
+        if os.getppid() != parent:  # it has ended already
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return call
 
 
 def _let_go_of_terminal() -> None:

@@ -88,7 +88,7 @@ def train(
         CheckpointError: when the folder holds a run or, resuming, a run of another recipe.
         DataError: for a picture that cannot be used.
         CheckFailed: when the run has diverged: its loss or weights are not finite (`guard.skip`), or far too large.
-        KeyboardInterrupt: after Ctrl-C, SIGTERM or SIGHUP.
+        KeyboardInterrupt: after Ctrl-C, SIGTERM or SIGHUP; SIGUSR1 makes it write a checkpoint and go on.
     """
     out = Path(out)
     if allow_change and not resume:
@@ -280,9 +280,12 @@ def _loop(
                 step = batch.index + 1
                 launched.append((step, rate, trainer.launch(batch, rate)))
                 read(left=trainer.lag - 1)
-                if due(step) or interrupted():
+                asked = interrupted.save_asked()
+                if due(step) or interrupted() or asked:
                     read()
                     save()
+                if asked:
+                    log.info("wrote the checkpoint of step %d, as SIGUSR1 asks, and go on", step)
                 if saved == step and interrupted():  # a validation that is due can wait: going on makes up for it
                     log.info("stopped after step %d; --resume continues", step)
                     interrupted.stop()
