@@ -45,13 +45,14 @@ class Trainer:
         self._run, scaling = ops.in_precision(network, recipe.precision, parameter), recipe.precision.loss_scale
         self._scale = ops.LossScale(scaling, parameter) if scaling else None
         self._optimizer = Optimizer(recipe.optimizer, self._parameters, self._scale)
+        self._parts = recipe.optimizer.accumulate
         factors = frozen(parameter_specs(network)) if recipe.initial.freeze else {}
         self._factors = [ms.Tensor(factors[name]) for name in self._parameters if factors]
-        self._backward, self._update, self._move = self._functions(compiled)
+        self._backward, self._update, self._move, self._add, self._finish = self._functions(compiled)
 
     def _functions(self, compiled: bool):
         run, loss, plain, optimizer = self._run, self._loss, self._plain, self._optimizer
-        adversary, factors, scale = self._adversary, self._factors, self._scale
+        adversary, factors, scale, share = self._adversary, self._factors, self._scale, 1 / self._parts
 
         def compute(omega: ms.Tensor, sample: dict[str, ms.Tensor]):
             restored = run(sample["degraded"]) if plain else run(sample["degraded"], omega)
@@ -64,11 +65,14 @@ class Trainer:
             (_, value, terms, restored), gradients = differentiate(omega, sample)
             return (value, terms, restored), gradients
 
-        def update(omega: ms.Tensor, sample: dict[str, ms.Tensor]):
-            (value, terms, restored), gradients = backward(omega, sample)
+        def take(value: ms.Tensor, gradients: tuple[ms.Tensor, ...]):
             if factors:  # of what is frozen 0
                 gradients = tuple(gradient * factor for gradient, factor in zip(gradients, factors, strict=True))
-            finite = optimizer.update(gradients, value)
+            return optimizer.update(gradients, value)
+
+        def update(omega: ms.Tensor, sample: dict[str, ms.Tensor]):
+            (value, terms, restored), gradients = backward(omega, sample)
+            finite = take(value, gradients)
             if adversary is None:
                 return value, terms, finite
             return value, terms, finite, *adversary.update(sample["clean"], restored)
@@ -76,8 +80,27 @@ class Trainer:
         def move(*gradients):
             return optimizer.update(gradients)
 
-        functions = backward, update, move
+        def add(*tensors):
+            """The sums of the first half and the second."""
+            half = len(tensors) // 2
+            return tuple([tensors[i] + tensors[half + i] for i in range(half)])
+
+        def finish(*sums):
+            """The step of a batch whose loss, terms and gradients are sums over its parts."""
+            means = tuple([one * share for one in sums])
+            return means[0], means[1], take(means[0], means[2:])
+
+        functions = backward, update, move, add, finish
         return tuple(ms.jit(function) for function in functions) if compiled else functions
+
+    def _sums(self, batch: Batch) -> tuple[ms.Tensor, ...]:
+        """Loss, terms and gradients of a batch, summed over its parts."""
+        sums = ()
+        for part in batch.parts(self._parts):
+            (loss, terms, _), gradients = self._backward(*self._tensors(part))
+            these = (loss, terms, *gradients)
+            sums = self._add(*sums, *these) if sums else these
+        return sums
 
     def _tensors(self, batch: Batch):
         return ms.Tensor(batch.omega), ms.mutable({name: ms.Tensor(value) for name, value in batch.sample.items()})
@@ -109,7 +132,9 @@ class Trainer:
         self._optimizer.prepare(learning_rate)
         if self._adversary:
             self._adversary.prepare(learning_rate)
-        loss, terms, finite, *judged = self._update(*self._tensors(batch))
+        whole = self._parts == 1
+        results = self._update(*self._tensors(batch)) if whole else self._finish(*self._sums(batch))
+        loss, terms, finite, *judged = results
 
         @ops.alone()
         def report() -> StepReport:
@@ -131,7 +156,7 @@ class Trainer:
         Returns:
             The loss, its terms, and the gradient in every parameter by name.
         """
-        (loss, terms, _), gradients = self._backward(*self._tensors(batch))
+        loss, terms, *gradients = (value / self._parts for value in self._sums(batch))
         if self._scale:
             gradients = self._scale.unscale(gradients)
         named = {name: value.asnumpy().copy() for name, value in zip(self._parameters, gradients, strict=True)}

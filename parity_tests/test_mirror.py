@@ -34,6 +34,8 @@ EXCEPTIONS = {
     "ops/compiling.py": "PyTorch's compiler, transformations and operators are asked by private names",
     "ops/precision.py: LossScale.divide()": "torch.amp.GradScaler divides what an optimizer's parameters hold",
     "ops/precision.py: LossScale.adjust()": "torch.amp.GradScaler has seen whether they are finite",
+    "ops/device.py: moved()": "MindSpore copies to its device by itself",
+    "ops/parameters.py: gradients()": "MindSpore's are contiguous, and ms.value_and_grad's",
     "ops/memory.py": "MindSpore keeps megabytes for every size of input; what torch keeps is bounded",
     "ops/attention.py: Softmax": "MindSpore's own is not exact enough on a CPU; torch has nn.Softmax",
     "networks/network.py: Network.__call__()": "a compiled MindSpore graph raises Python's own exceptions only",

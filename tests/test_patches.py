@@ -13,6 +13,7 @@ from tunable.data.filters import gaussian_blur
 from tunable.data.patches import (
     BUNDLED_TEST,
     BUNDLED_TRAIN,
+    Batch,
     Batches,
     PictureCache,
     bundled,
@@ -372,3 +373,14 @@ def test_bundled_pictures():
     for path in bundled(BUNDLED_TRAIN + BUNDLED_TEST):
         picture = read_bytes(path)
         assert min(picture.shape[:2]) >= 256 and picture.std() > 20
+
+
+def test_parts_of_a_batch():
+    """In order, each with its own omega; one omega is that of every part."""
+    clean, omega = np.arange(6.0).reshape(6, 1, 1, 1), np.arange(12.0).reshape(6, 2)
+    parts = Batch(7, {"clean": clean, "degraded": -clean}, omega).parts(3)
+    assert [part.index for part in parts] == [7, 7, 7]
+    assert [part.sample["clean"].ravel().tolist() for part in parts] == [[0, 1], [2, 3], [4, 5]]
+    assert [part.sample["degraded"].ravel().tolist() for part in parts] == [[0, -1], [-2, -3], [-4, -5]]
+    assert [part.omega.tolist() for part in parts] == [[[0, 1], [2, 3]], [[4, 5], [6, 7]], [[8, 9], [10, 11]]]
+    assert [part.omega.tolist() for part in Batch(0, {"clean": clean}, omega[0]).parts(2)] == [[0, 1]] * 2

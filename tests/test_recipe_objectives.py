@@ -62,3 +62,15 @@ def test_a_discriminator_has_no_average(values, refused):
     for kind in ("adam", "sgd"):
         with refused(RecipeError, "discriminator", "optimizer.average", "must be 0, not 0.9"):
             parse(values | {"discriminator": {"optimizer": {"kind": kind, "learning_rate": 0.1, "average": 0.9}}})
+
+
+def test_parts_of_a_batch_are_equal_and_independent(values, refused):
+    parse(values | {"optimizer": {"accumulate": 3}})
+    with refused(RecipeError, "optimizer.accumulate", "equal parts of data.batch 3, not 2"):
+        parse(values | {"optimizer": {"accumulate": 2}})
+    with refused(RecipeError, "discriminator", "optimizer.accumulate", "must be 1, not 3"):
+        parse(values | {"discriminator": {"optimizer": {"accumulate": 3}}})
+    values["objectives"][0] = {"name": "sharp", "kind": "gan"}
+    values["data"]["patch"] = 64
+    with refused(RecipeError, "optimizer.accumulate must be 1 with objectives of kind gan, not 3"):
+        parse(values | {"vgg": {"seed": 0, "width": 4}, "optimizer": {"accumulate": 3}})

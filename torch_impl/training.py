@@ -46,6 +46,7 @@ class Trainer:
         self._run, scaling = ops.in_precision(network, recipe.precision, parameter), recipe.precision.loss_scale
         self._scale = ops.LossScale(scaling, parameter) if scaling else None
         self._optimizer = Optimizer(recipe.optimizer, self._parameters, self._scale)
+        self._parts = recipe.optimizer.accumulate
         factors = frozen(parameter_specs(network)) if recipe.initial.freeze else {}
         self._factors = [self._tensor(factors[name]) for name in self._parameters if factors]
         # Batches of a run have one size; sizes left open, as a second trainer would make them, fail in Inductor.
@@ -59,19 +60,22 @@ class Trainer:
         (loss, terms), restored = self._forward(sample, omega)
         parameters = tuple(self._parameters.values())
         scaled = self._scale.scale(loss) if self._scale else loss
-        gradients = torch.autograd.grad(scaled, parameters, allow_unused=True, materialize_grads=True)
-        # Those of kernels that were mixed at once are rows far apart; a fused optimizer takes none such.
-        gradients = tuple(gradient.contiguous() for gradient in gradients)
-        return (loss.detach(), terms.detach(), restored.detach()), gradients
+        return (loss.detach(), terms.detach(), restored.detach()), ops.gradients(scaled, parameters)
+
+    def _accumulated(self, batch: Batch):
+        """What `_backward` returns for a batch in parts: means, but the output is that of the last part."""
+        first, *others = batch.parts(self._parts)
+        (loss, terms, restored), gradients = self._backward(*self._tensors(first))
+        for part in others:
+            (more, beside, restored), added = self._backward(*self._tensors(part))
+            loss, terms, gradients = loss + more, terms + beside, tuple(map(torch.add, gradients, added))
+        return (loss / self._parts, terms / self._parts, restored), tuple(value / self._parts for value in gradients)
 
     def _tensors(self, batch: Batch):
         return {name: self._tensor(value) for name, value in batch.sample.items()}, self._tensor(batch.omega)
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
-        tensor = torch.from_numpy(array)
-        if self._device.type == "cuda":  # from pinned memory nobody waits for the copy
-            return tensor.pin_memory().to(self._device, self._dtype, non_blocking=True)
-        return tensor.to(self._device, self._dtype)
+        return ops.moved(array, self._device, self._dtype)
 
     def step(self, batch: Batch, learning_rate: float) -> StepReport:
         """Take one optimizer step on a batch; with a discriminator, its step after the network's.
@@ -95,8 +99,11 @@ class Trainer:
         Returns:
             What waits for the step and reads its losses.
         """
-        sample, omega = self._tensors(batch)
-        (loss, terms, restored), gradients = self._backward(sample, omega)
+        if self._parts > 1:
+            sample, ((loss, terms, restored), gradients) = {}, self._accumulated(batch)
+        else:
+            sample, omega = self._tensors(batch)
+            (loss, terms, restored), gradients = self._backward(sample, omega)
         if self._factors:  # of what is frozen 0
             gradients = tuple(map(torch.mul, gradients, self._factors))
         self._optimizer.prepare(learning_rate)
@@ -124,7 +131,7 @@ class Trainer:
         Returns:
             The loss, its terms, and the gradient in every parameter by name.
         """
-        (loss, terms, _), gradients = self._backward(*self._tensors(batch))
+        (loss, terms, _), gradients = self._accumulated(batch)
         if self._scale:
             gradients = self._scale.unscale(gradients)
         named = {name: value.cpu().numpy() for name, value in zip(self._parameters, gradients, strict=True)}

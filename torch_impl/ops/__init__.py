@@ -23,7 +23,7 @@ from torch_impl.ops.convolution import (
     with_low_rank_outputs,
     with_scaled_outputs,
 )
-from torch_impl.ops.device import device_of, facts, full_precision
+from torch_impl.ops.device import device_of, facts, full_precision, moved
 from torch_impl.ops.kernels import (
     aggregate,
     aggregate_all,
@@ -41,7 +41,7 @@ from torch_impl.ops.kernels import (
 )
 from torch_impl.ops.norms import global_mean, normalise, per_sample_mean, scale_and_shift
 from torch_impl.ops.ordinary import ORDINARY, ordinary_conv
-from torch_impl.ops.parameters import Exact, freeze, fresh_seed, put
+from torch_impl.ops.parameters import Exact, freeze, fresh_seed, gradients, put
 from torch_impl.ops.pixels import (
     channels_first,
     channels_last,
@@ -90,6 +90,7 @@ __all__ = [
     "gate",
     "gelu",
     "global_mean",
+    "gradients",
     "in_precision",
     "is_backward",
     "is_transformed",
@@ -100,6 +101,7 @@ __all__ = [
     "mean_pool",
     "mix_colours",
     "mixes_network",
+    "moved",
     "nearest",
     "never_a_graph_of_its_own",
     "no_autocast",

@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import torch
 
 from tunable.errors import BackendError
@@ -25,6 +26,14 @@ def device_of(name: str | None) -> torch.device:
             f"torch device {name!r} was requested, but this torch ({torch.__version__}) sees no CUDA device"
         )
     return device
+
+
+def moved(array: np.ndarray, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """Return an array as a tensor of a type on a device, without waiting for the copy."""
+    tensor = torch.from_numpy(array)
+    if device.type == "cpu":
+        return tensor.to(device, dtype)
+    return tensor.pin_memory().to(device, dtype, non_blocking=True)  # from pinned memory nobody waits
 
 
 def full_precision() -> None:

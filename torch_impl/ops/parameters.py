@@ -32,6 +32,15 @@ class Exact(nn.Module):
         return self.get_buffer("value").to(dtype)
 
 
+def gradients(loss: torch.Tensor, parameters: Sequence[nn.Parameter]) -> tuple[torch.Tensor, ...]:
+    """Return the gradient of a loss, (), in every parameter; of those that it does not depend on 0.
+
+    Those of kernels that were mixed at once are rows far apart; a fused optimizer takes none such, so they are copied.
+    """
+    found = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+    return tuple(gradient.contiguous() for gradient in found)
+
+
 def put(network: nn.Module, name: str, value: nn.Module | nn.Parameter) -> None:
     """Put an ordinary layer or parameter in the place of a network's layer of this name."""
     owner, last = network.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2]

@@ -52,6 +52,21 @@ class Batch(NamedTuple):
     sample: dict[str, np.ndarray]
     omega: np.ndarray
 
+    def parts(self, count: int) -> list["Batch"]:
+        """Divide the batch into `count` equal parts, which must divide N."""
+        if count == 1:
+            return [self]
+        size = len(self.sample["clean"]) // count
+        rows = [slice(n * size, (n + 1) * size) for n in range(count)]
+        return [
+            Batch(
+                self.index,
+                {name: value[part] for name, value in self.sample.items()},
+                self.omega if self.omega.ndim == 1 else self.omega[part],
+            )
+            for part in rows
+        ]
+
 
 def bundled(names: tuple[str, ...]) -> list[Path]:
     """Return paths of the named photographs inside the installed scikit-image."""

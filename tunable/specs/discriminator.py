@@ -40,6 +40,8 @@ class Discriminator(Section):
                 f"optimizer.average is of the network, which is saved: that of a discriminator must be 0, not "
                 f"{self.optimizer.average:g}"
             )
+        if self.optimizer.accumulate > 1:
+            raise ValueError(f"optimizer.accumulate of a discriminator must be 1, not {self.optimizer.accumulate}")
         return self
 
     @property

@@ -5,6 +5,8 @@ Every step: the gradients are shortened (`clip_norm`), decayed and averaged, and
 loss does not depend on has the gradient 0, and is decayed like any other. With `average` an exponential moving average
 of every weight follows it: after step n (from 0) it is a + (1 - d) (w - a) with d = min(average, n / (n + 9)), so that
 it begins as the first step's weights.
+
+With `accumulate` the gradients of a batch are the means of those of its parts, which fit into less memory.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -20,6 +22,7 @@ KIND = "adam"  # what a recipe means that names no kind
 
 # How long all gradients together may be; longer ones are shortened to it (torch.nn.utils.clip_grad_norm_).
 _ClipNorm = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
+_Accumulate = Annotated[int, Field(ge=1, le=2**16)]  # in how many equal parts a batch is computed, one after another
 _Average = Annotated[float, Field(ge=0, lt=1)]  # the decay of an exponential moving average of the weights; 0: none
 
 
@@ -38,6 +41,7 @@ class _Moments(Section):
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     clip_norm: _ClipNorm = None
     average: _Average = 0.0
+    accumulate: _Accumulate = 1
 
     @property
     def buffers(self) -> tuple[str, ...]:
@@ -81,6 +85,7 @@ class SGD(Section):
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     clip_norm: _ClipNorm = None
     average: _Average = 0.0
+    accumulate: _Accumulate = 1
 
     @property
     def buffers(self) -> tuple[str, ...]:

@@ -151,6 +151,7 @@ class Recipe(Section):
             raise ValueError("a plain network (network.tunable: false) needs omega.sampler {kind: fixed, value: [...]}")
         if self.initial.freeze:
             self._check_frozen()
+        self._check_parts()
         settings = count_shares(self.validation.points - 1, len(names))
         if settings > MOST_SHARES:
             raise ValueError(
@@ -171,6 +172,18 @@ class Recipe(Section):
             raise ValueError(
                 f"initial.freeze wants optimizer.weight_decay 0, not {self.optimizer.weight_decay:g}: a decay would "
                 "move what is frozen"
+            )
+
+    def _check_parts(self) -> None:
+        parts = self.optimizer.accumulate
+        if self.data.batch % parts:
+            raise ValueError(
+                f"optimizer.accumulate wants a number of equal parts of data.batch {self.data.batch}, not {parts}"
+            )
+        if parts > 1 and self.adversarial:
+            raise ValueError(
+                f"optimizer.accumulate must be 1 with objectives of kind gan, not {parts}: their loss and the norms of "
+                "the discriminator join the samples of the whole batch"
             )
 
     def _check_sizes(self) -> None:
@@ -235,8 +248,9 @@ class Recipe(Section):
         return max(least, CONV5_4_SIZE, self.discriminator.least) if spec.kind == "gan" else least
 
     def in_float32(self) -> Self:
-        """Return the recipe in full precision, as certificates judge it: those of the arithmetic itself."""
-        return self.model_copy(update={"precision": Precision()})
+        """Return the recipe in full precision and with whole batches, as certificates judge it."""
+        whole = self.optimizer.model_copy(update={"accumulate": 1})
+        return self.model_copy(update={"precision": Precision(), "optimizer": whole})
 
     @property
     def num_objectives(self) -> int:
