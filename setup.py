@@ -10,7 +10,8 @@ VERSION = runpy.run_path(str(HERE / "tunable" / "version.py"))["__version__"]
 TORCH = ["torch>=2.10"]
 MINDSPORE = ["mindspore>=2.10,<2.11"]
 ONNX = ["onnx>=1.18", "ml_dtypes<0.6", "onnxruntime", "onnxscript"]  # a newer ml_dtypes wants numpy 2
-TEST = ["pytest", "pytest-xdist", "hypothesis", "ruff", "basedpyright", "setuptools", "playwright", *ONNX]
+APP = ["gradio>=6.16"]
+TEST = ["pytest", "pytest-xdist", "hypothesis", "ruff", "basedpyright", "setuptools", "playwright", *ONNX, *APP]
 
 setup(
     name="tunable-convolutions",
@@ -58,6 +59,7 @@ setup(
         "torch": TORCH,
         "mindspore": MINDSPORE,
         "onnx": ONNX,
+        "app": APP,
         "test": TEST,
         "all": TORCH + MINDSPORE + TEST,
     },

@@ -141,6 +141,7 @@ def restore(
     out: str | Path | None = None,
     tile: int | None = None,
     quality: int | None = None,
+    max_pixels: int | None = None,
 ) -> np.ndarray:
     """Restore one picture of any size, as `tunable restore` does.
 
@@ -151,6 +152,7 @@ def restore(
         out: also write the result there; of a file with its profile, transparency and tags.
         tile: pixels along a tile's side, to bound the memory; None: as `tunable restore` chooses.
         quality: of JPEG, AVIF and WebP, 1 to 100.
+        max_pixels: a file with more is refused; None: the limit of `tunable restore`.
 
     Returns:
         (scale H, scale W, 3): levels for a file and for levels, else float32.
@@ -159,7 +161,7 @@ def restore(
         DataError: for a file that is no picture, or a result that cannot be written.
         OmegaError: for an omega of another length than the network's, and a map of another size than the picture.
     """
-    file = None if isinstance(picture, np.ndarray) else read_picture(picture)
+    file = None if isinstance(picture, np.ndarray) else read_picture(picture, max_pixels)
     values = file.levels if file else np.asarray(picture)
     if omega is not None and axes_of(omega) == 3:
         omega = np.asarray(omega)[None]

@@ -25,6 +25,7 @@ VERBS = {
     "evaluate": "measure a network over omega and noise levels",
     "knobs": "certify what each knob does: range, steps back, dead zones, colours, seams",
     "restore": "restore pictures of any size",
+    "app": "serve a page in the browser with a slider for every knob",
     "verify": "compare frameworks and exports with exact arithmetic, and write the certificate",
     "fold": "make an ordinary network for one fixed omega",
     "export": "write a network for other programs, and check the file by running it",

@@ -117,7 +117,9 @@ def _list(as_json: bool) -> int:
     for model in facts:
         knobs = ", ".join(f"{name} {value:g}" for name, value in model["omega"].items())
         megabytes = f"{model['bytes'] / 1e6:.1f} MB"
-        print(f"{model['name']:<13} {model['purpose']}; knobs {knobs}; {megabytes}; card {printable(model['card'])}")
+        presets = f"presets {', '.join(model['presets'])}; " if model["presets"] else ""
+        card = printable(model["card"])
+        print(f"{model['name']:<13} {model['purpose']}; knobs {knobs}; {presets}{megabytes}; card {card}")
     return 0
 
 
@@ -126,7 +128,8 @@ def _facts(model: Shipped) -> dict:
     _, header = storage.load(model.path)
     size = model.path.stat().st_size
     omega = dict(zip(header.objectives, model.omega, strict=True))
-    return {"name": model.name, "purpose": model.purpose, "omega": omega, "bytes": size, "card": str(model.card)}
+    facts = {"name": model.name, "purpose": model.purpose, "omega": omega, "presets": dict(model.presets)}
+    return facts | {"bytes": size, "card": str(model.card)}
 
 
 def _over_plain(header: storage.Header) -> dict[str, float | None]:

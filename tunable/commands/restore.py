@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from tunable.backends.model import Model
-from tunable.commands.omega_maps import add_omega_map, noted, read_omega_map, settings_in
+from tunable.commands.omega_maps import add_omega_map, noted, settings_in
+from tunable.commands.settings import add_preset, settings_asked
 from tunable.commands.shared import (
     FORM_OF_OMEGA,
     add_backend,
@@ -27,7 +28,6 @@ from tunable.commands.shared import (
     model_of,
     print_json,
     progress,
-    read_omega,
     warn_of_untrained,
 )
 from tunable.errors import DataError, OmegaError, TunableError, printable
@@ -50,8 +50,7 @@ from tunable.images.pictures import (
 from tunable.images.restored import NAME, Record, made_in
 from tunable.images.tiling import BLENDED_TILE, DEFAULT_TILE, WHOLE, default_tile, run_at_each
 from tunable.models import find as find_model
-from tunable.models import shipped
-from tunable.omega import MOST_SHOWN, check_omega, check_range, example, format_omega, of_strength, sweep, tour
+from tunable.omega import MOST_SHOWN, format_omega
 from tunable.version import __version__
 
 SHEET_PIXELS = 500_000_000  # of a contact sheet or all frames of an animation: 6 GB as floats
@@ -83,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--omega", metavar="A,B", help=f"The setting of the knobs. A plain network takes none. {FORM_OF_OMEGA}"
     )
     add_strength(parser)
+    add_preset(parser)
     add_omega_map(parser)
     parser.add_argument(
         "-o",
@@ -143,6 +143,7 @@ _NEUTRAL = (
     "recursive",
     "omega",
     "strength",
+    "preset",
     "omega_map",
     "extrapolate",
     "out",
@@ -162,7 +163,7 @@ def run(args: argparse.Namespace) -> int:
     if args.resume and folder is None:
         raise TunableError("--resume goes on with a folder of restored pictures: name it with -o")
     model = model_of(args)
-    omegas = _omegas(args, model)
+    omegas = settings_asked(args, model)
     warn_of_untrained(settings_in(omegas), model.header)
     written, failed = [], []
     record = Record(folder, _settings(args, model, omegas)) if folder else None
@@ -289,40 +290,6 @@ def _left_out(path: Path, target: Path, picture: Picture, args: argparse.Namespa
 
 def _knobs(model: Model, omega: np.ndarray) -> str:
     return ", ".join(f"{name} {value:.2f}" for name, value in zip(model.objectives, omega, strict=True))
-
-
-def _omegas(args: argparse.Namespace, model: Model) -> _Settings:
-    """The settings, in the rows of a sheet."""
-    p, ways = len(model.objectives), ("omega", "omega-map", "strength", "sweep")
-    given = [name for name in ways if getattr(args, name.replace("-", "_")) is not None]
-    if not p:
-        if given:
-            raise TunableError(f"{args.model} holds a plain network: it takes no --{', --'.join(given)}")
-        return [[None]]
-    if len(given) > 1:
-        raise TunableError(f"give either --{given[0]} or --{given[1]}")
-    if args.omega_map:
-        return [[read_omega_map(args.omega_map, model.header, args.extrapolate, args.max_pixels)]]
-    if args.sweep:
-        points, square = args.sweep
-        if not args.animate:
-            return sweep(p, points, square=square)
-        if square:
-            raise TunableError("--animate wants --sweep N, not NxN")
-        return [tour(p, points)]
-    if args.animate:
-        raise TunableError("--animate wants --sweep N")
-    if args.strength is not None:
-        omega = of_strength(args.strength, model.objectives)
-        return [[omega if args.extrapolate else check_range(omega, model.header.omega_range)]]
-    known = shipped(args.model)
-    if args.omega is None and known and known.omega:
-        return [[check_omega(known.omega, model.objectives)]]
-    if not args.omega:
-        raise TunableError(
-            f"--omega is needed: {p} values for {', '.join(model.objectives)}, such as {example(model.objectives)}"
-        )
-    return [[read_omega(args.omega, model.header, args.extrapolate)]]
 
 
 def _plan(args: argparse.Namespace) -> tuple[list[Path], list[Path], Path | None]:

@@ -2,10 +2,13 @@
 
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from tunable.errors import CheckpointError, nearest
+import numpy as np
+
+from tunable.errors import CheckpointError, OmegaError, nearest, shown
 
 
 @dataclass(frozen=True)
@@ -16,11 +19,13 @@ class Shipped:
         name: by which it is found.
         purpose: what it is for, in a few words.
         omega: (p,), the setting that is taken where none is asked for; () for a model that has none.
+        presets: settings (p,) that have a name.
     """
 
     name: str
     purpose: str
     omega: tuple[float, ...] = ()
+    presets: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -35,7 +40,14 @@ class Shipped:
 
 MODELS = {
     model.name: model
-    for model in [Shipped("denoise", "removes white Gaussian noise of unknown strength, sigma 0 to 55", (1.0, 0.0))]
+    for model in [
+        Shipped(
+            "denoise",
+            "removes white Gaussian noise of unknown strength, sigma 0 to 55",
+            (1.0, 0.0),
+            {"clean": (1.0, 0.0), "natural": (0.8, 0.2), "grain": (0.5, 0.5)},
+        )
+    ]
 }
 
 
@@ -63,3 +75,24 @@ def find(model: str | Path) -> str | Path:
         hint = nearest(str(model), MODELS) or f"; known: {', '.join(MODELS)}"
         raise CheckpointError(f"no such weights file: {model}, and no model that ships has this name{hint}")
     return model
+
+
+def preset_of(model: str | Path, preset: str) -> np.ndarray:
+    """Return the setting (p,) that a model which ships has under a name.
+
+    Raises:
+        OmegaError: for another name, or a model without any.
+    """
+    known = shipped(model)
+    presets = known.presets if known else {}
+    if preset not in presets:
+        listed = ", ".join(presets)
+        raise OmegaError(
+            f"{model} has no preset {shown(preset)}"
+            + (
+                f"{nearest(preset, presets)}; its presets are {listed}"
+                if listed
+                else ": only models that ship have any"
+            )
+        )
+    return np.array(presets[preset], np.float32)

@@ -1,0 +1,277 @@
+"""The app: what it shows is what `restore` makes, in a browser too, for many readers at once."""
+
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tunable.api import load, restore
+from tunable.app.views import Knob, Region, knobs_of, omega_of, open_photograph, painted_map
+from tunable.errors import TunableError
+from tunable.images.pictures import read_bytes, write
+from tunable.models import MODELS, preset_of
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+MOST_KNOBS = 8  # sliders of the page, and as many of the brush
+SECOND = "document.querySelectorAll(\"img[src*='/file=']\")[1]"  # on the right of the view's handle
+FETCHED = "async address => [...new Uint8Array(await (await fetch(address)).arrayBuffer())]"
+PATIENCE = 120_000  # milliseconds that a busy machine may take for a step
+
+
+@pytest.fixture(scope="module")
+def denoise():
+    return load("denoise")
+
+
+@pytest.fixture
+def photograph(tmp_path):
+    """A picture with edges, textures and noise, 150 x 210 pixels, in a file with a tag."""
+    rng = np.random.default_rng(3)
+    rows, columns = np.mgrid[:150, :210] / 20
+    clean = np.stack([np.sin(rows * columns / 3), np.sign(np.sin(rows)), np.cos(columns)], 2) * 0.3 + 0.5
+    noisy = np.clip(clean + rng.normal(0, 0.1, clean.shape), 0, 1)
+    path, tags = tmp_path / "photograph.png", Image.Exif()
+    tags[270] = "a description"
+    Image.fromarray(np.uint8(255 * noisy + 0.5)).save(path, exif=tags)
+    return path
+
+
+@pytest.mark.parametrize("centre", [(0, 0), (149, 209), (70, 100)])
+def test_a_region_shows_the_pixels_of_the_whole(denoise, photograph, centre):
+    """At a setting, and with a map, of heads; at its place, which stays inside the photograph."""
+    opened = open_photograph(photograph)
+    region = Region(denoise, opened, centre, side=40)
+    rows, columns = region.place
+    assert (rows.stop - rows.start, columns.stop - columns.start) == (40, 40)
+    assert all(place.start <= min(at, place.stop) <= place.stop for place, at in zip(region.place, centre, strict=True))
+    np.testing.assert_array_equal(region.before, opened.levels[region.place])
+    painted = np.zeros((150, 210))
+    painted[:60] = 1
+    both = painted_map(np.float32([0, 1]), np.float32([1, 0]), painted, opened.size)
+    for omega in (np.float32([0.7, 0.3]), both):
+        whole = restore(denoise, photograph, omega)[region.place]
+        assert np.abs(region.at(omega).astype(int) - whole).max() <= 1  # sums of heads are rounded otherwise
+
+
+@pytest.mark.parametrize(
+    ("where", "extra"), [("all", {}), ({"last": 2}, {}), ({"last": 1}, {"upscale": 2}), ("all", {"tunable": False})]
+)
+def test_regions_of_other_networks(where, extra, photograph, make_recipe):
+    """Tunable throughout, with a tail, enlarging, and plain."""
+    from tunable.backends.model import WeightsModel
+    from tunable.backends.registry import default_backend, get_framework
+    from tunable.specs.networks import ResNetSpec
+    from tunable.weights.storage import Header
+
+    spec, backend = ResNetSpec(channels=4, blocks=1, where=where, **extra), get_framework(default_backend(), "cpu")
+    p = 2 if spec.tunable else 0
+    model = WeightsModel(backend, backend.build(spec, p), Header(spec, ("a", "b")[:p], ((0.0, 1.0),) * p))
+    opened = open_photograph(photograph)
+    region = Region(model, opened, (80, 120), side=32)
+    omega = np.float32([0.2, 0.9]) if p else None
+    rows, columns = (slice(spec.scale * one.start, spec.scale * one.stop) for one in region.place)
+    assert region.before.shape == region.at(omega).shape == (32 * spec.scale, 32 * spec.scale, 3)
+    assert np.abs(region.at(omega).astype(int) - restore(model, photograph, omega)[rows, columns]).max() <= 1
+
+
+def test_sliders(denoise):
+    assert knobs_of(denoise, (1, 0)) == [Knob("strength", 0, 100, 100)]
+    np.testing.assert_allclose(omega_of(denoise, [70, 0, 0]), [0.7, 0.3])
+    for model in MODELS.values():
+        for name, omega in model.presets.items():
+            np.testing.assert_allclose(preset_of(model.name, name), omega)
+    for model, preset, message in (
+        (
+            "denoise",
+            "claen",
+            r"^denoise has no preset 'claen' \(did you mean 'clean'\?\); its presets are clean, natural, ",
+        ),
+        ("other.safetensors", "clean", r"^other.safetensors has no preset 'clean': only models that ship have any$"),
+    ):
+        with pytest.raises(TunableError, match=message):
+            preset_of(model, preset)
+
+
+def test_paint():
+    """Inside the paint one setting, outside another, between them in proportion, at the photograph's size."""
+    inside, outside = np.float32([1, 0]), np.float32([0.2, 0.6])
+    painted = np.zeros((4, 6))
+    assert painted_map(inside, outside, painted, (8, 12)) is None
+    painted[:, :3] = 1
+    made = painted_map(inside, outside, painted, (8, 12))
+    assert made.shape == (2, 8, 12) and made.dtype == np.float32
+    np.testing.assert_allclose(made[:, :, 0], np.repeat(inside[:, None], 8, 1), atol=1e-6)
+    np.testing.assert_allclose(made[:, :, -1], np.repeat(outside[:, None], 8, 1), atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def served():
+    """The address of an app in a process of its own, which an interrupt ends."""
+    command = [sys.executable, "-u", "-m", "tunable", "app", "denoise", "--port", str(_free_port())]
+    app = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    line = app.stderr.readline()
+    assert re.match(r"the app is at http://127.0.0.1:\d+/; Ctrl-C ends it$", line), line + app.stderr.read()
+    yield re.search(r"http\S+/", line)[0]
+    app.send_signal(signal.SIGINT)
+    rest = app.stderr.read()
+    app.stderr.close()
+    assert app.wait() == 130 and rest == "tunable app: interrupted\n"
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def test_what_cannot_be_served(tunable):
+    """One line each: a port that is taken, an address of another machine, a model that is none."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        for words, message in (
+            (["--port", taken.getsockname()[1]], r"cannot listen on 127.0.0.1:\d+: Address already in use"),
+            (
+                ["--host", "192.0.2.1", "--port", 7999],
+                "cannot listen on 192.0.2.1:7999: Cannot assign requested address",
+            ),
+            (["denoize"], "no such weights file: denoize, and no model that ships has this name"),
+        ):
+            status, _, err = tunable("app", *words)
+            assert status == 2 and re.match(f"tunable app: {message}.*\n$", err), err
+
+
+class Reader:
+    """Somebody who uses the app by its interface for programs."""
+
+    def __init__(self, address: str, number: int) -> None:
+        self._address, self._session = f"{address}gradio_api/", f"reader{number}"
+
+    def _asked(self, path: str, body: bytes, kind: str) -> bytes:
+        request = urllib.request.Request(self._address + path, body, {"Content-Type": kind})
+        with urllib.request.urlopen(request) as answer:
+            return answer.read()
+
+    def upload(self, path: Path) -> dict:
+        """A file as the app's functions take it."""
+        start = f'--part\r\nContent-Disposition: form-data; name="files"; filename="{path.name}"\r\n\r\n'.encode()
+        body = start + path.read_bytes() + b"\r\n--part--\r\n"
+        (made,) = json.loads(self._asked("upload", body, "multipart/form-data; boundary=part"))
+        return {"path": made, "meta": {"_type": "gradio.FileData"}}
+
+    def view(self, name: str, *arguments: object) -> np.ndarray:
+        """The right picture of the view that a function returns, bytes (h, w, 3)."""
+        body = json.dumps({"data": arguments, "session_hash": self._session}).encode()
+        event = json.loads(self._asked(f"call/{name}", body, "application/json"))["event_id"]
+        with urllib.request.urlopen(f"{self._address}call/{name}/{event}") as answer:
+            told = answer.read().decode()
+        assert "event: complete" in told, told
+        _, view, *_ = json.loads(told.rpartition("data: ")[2])  # behind the session, which is not sent
+        with urllib.request.urlopen(view[1]["url"]) as answer:
+            return np.asarray(Image.open(io.BytesIO(answer.read()))).astype(int)
+
+
+def test_twenty_readers_each_see_their_own(served, denoise, tmp_path):
+    """At once: all open a photograph of their own, and when all have, ask for another strength."""
+    all_have_opened = threading.Barrier(20)
+
+    def far(number: int) -> float:
+        """How far what a reader sees is from what is made of the reader's own picture."""
+        path, reader = tmp_path / f"{number}.png", Reader(served, number)
+        write(path, np.full((40, 48, 3), [number / 20, 0.5, 1 - number / 20], np.float32))
+        others = [0.0] * (MOST_KNOBS - 1)
+        opened = reader.view("open", reader.upload(path), None, 100.0, *others, 0.0, *others)
+        all_have_opened.wait()
+        looked = reader.view("look", None, 30.0, *others, 0.0, *others)
+        wanted = [restore(denoise, path, omega).astype(int) for omega in ([1, 0], [0.3, 0.7])]
+        return max(float(np.abs(seen - own).mean()) for seen, own in zip((opened, looked), wanted, strict=True))
+
+    with ThreadPoolExecutor(20) as readers:
+        assert max(readers.map(far, range(20))) < 3  # of 255: the next reader's is 8 away
+
+
+@pytest.mark.thorough
+def test_the_page_in_a_browser(served, denoise, photograph, tmp_path):
+    """A slider changes the view, paint only where it is, a broken file is told of, and the file is `restore`'s."""
+    if not BROWSER:
+        pytest.skip("no Chromium or Chrome is installed: the app cannot be opened")
+    from playwright.sync_api import sync_playwright
+
+    foreign, errors, seen, own = [], [], [None], re.compile(r"data:|blob:|" + re.escape(served))
+    with sync_playwright() as playwright:
+        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=sandbox)
+        page = browser.new_page(viewport={"width": 1280, "height": 1400})
+        page.set_default_timeout(PATIENCE)
+        page.on("request", lambda request: own.match(request.url) or foreign.append(request.url))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(served)
+        page.get_by_label("strength", exact=False).first.wait_for()
+        upload = page.locator("input[type=file]").first
+        upload.set_input_files(photograph)
+        page.locator(".prose", has_text="rows 0 to 150, columns 0 to 210").first.wait_for()
+
+        def view(text: str) -> np.ndarray:
+            """What the view shows, once the page says so."""
+            page.locator(".prose", has_text=text).first.wait_for()
+            page.wait_for_function(f"old => {SECOND}?.src != old", arg=seen[-1])
+            seen.append(page.evaluate(f"{SECOND}.src"))
+            with Image.open(io.BytesIO(bytes(page.evaluate(FETCHED, seen[-1])))) as shown:
+                return np.asarray(shown).astype(int)
+
+        def error(shown: np.ndarray, omega) -> float:
+            return float(np.abs(shown - restore(denoise, photograph, omega)).mean())
+
+        assert error(view("ω = (1, 0)"), [1, 0]) < 0.1
+        number = page.locator("input[type=number]").first
+        number.fill("0")
+        number.press("Enter")
+        shown = view("ω = (0, 1)")
+        assert error(shown, [0, 1]) < 0.1 and error(shown, [1, 0]) > 5
+
+        page.get_by_role("button", name="Restore the whole photograph").click()
+        with page.expect_download() as download:
+            page.get_by_role("button", name=re.compile("Download photograph_restored.png")).click()
+        download.value.save_as(tmp_path / "restored.png")
+        np.testing.assert_array_equal(read_bytes(tmp_path / "restored.png"), restore(denoise, photograph, [0, 1]))
+        with Image.open(tmp_path / "restored.png") as restored:
+            assert restored.getexif()[270] == "a description"
+
+        page.get_by_role("tab", name="Paint").click()
+        page.get_by_label("strength, where painted").first.wait_for()
+        number = page.locator("input[type=number]").nth(1)
+        number.fill("100")
+        number.press("Enter")
+        while page.evaluate(f"{SECOND}.src") == seen[-1]:  # the editor takes no paint before it has drawn its picture
+            box = page.locator("canvas").last.bounding_box()
+            right, middle = box["x"] + 0.62 * box["width"], box["y"] + 0.5 * box["height"]
+            page.mouse.move(right, middle)
+            page.mouse.down()
+
+            for step in range(6):
+                page.mouse.move(right, middle + 4 * step)
+            page.mouse.up()
+            page.wait_for_timeout(3000)
+        changed = np.abs(view("rows 0 to 150, columns 0 to 210") - shown).max(2)
+        assert changed.max() > 5 and changed[:, :70].max() == 0
+
+        (tmp_path / "broken.png").write_text("no picture")
+        upload.set_input_files(tmp_path / "broken.png")
+        message = page.get_by_text("cannot read broken.png as a picture")
+        message.wait_for()
+
+        page.set_viewport_size({"width": 390, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        browser.close()
+    assert not foreign and not errors

@@ -1,0 +1,355 @@
+"""The app's page: a photograph, a slider for every knob, a brush, and the restored picture to take away."""
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import wraps
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from tunable.api import restore
+from tunable.app.samples import samples
+from tunable.app.views import (
+    Knob,
+    Photograph,
+    Region,
+    knobs_of,
+    omega_of,
+    open_photograph,
+    overview,
+    painted_map,
+    sweep_sheet,
+)
+from tunable.backends.model import Model
+from tunable.errors import TunableError
+from tunable.images.encoders import FORMATS
+from tunable.models import preset_of, shipped
+from tunable.omega import format_omega
+
+MOST_KNOBS = 8
+AT_ONCE = 4_000_000  # pixels of the largest photograph that is restored in whole whenever a slider is let go
+BEFORE, AFTER = "before.png", "after.png"  # what the view shows; without loss, since it is looked at pixel by pixel
+PAINT, OPACITY = "rgba(255, 64, 96, 0.5)", 0.5  # of the brush: one sees what one paints on
+STEPS = 100  # of a slider
+TITLE = "Photographs with knobs"
+ABOUT = (
+    "Open a photograph and move the sliders. The picture with the handle is a part of it, pixel by pixel: on the left "
+    "as it was, on the right restored. Click on the whole photograph to look at another part."
+)
+
+
+@dataclass(frozen=True)
+class Session:
+    """What one reader has open.
+
+    Attributes:
+        name: of the model.
+        photograph: that is open.
+        region: the part of it that is looked at.
+        folder: of this reader's files.
+        canvas: the photograph that can be painted on.
+    """
+
+    name: str
+    photograph: Photograph | None = None
+    region: Region | None = None
+    folder: Path | None = None
+    canvas: Photograph | None = None
+
+
+def _told(call: Callable) -> Callable:
+    """An error of ours is a message on the page, in one line."""
+
+    @wraps(call)
+    def told(*arguments: Any) -> Any:
+        try:
+            return call(*arguments)
+        except TunableError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+    return told
+
+
+class Page:
+    """The page, and the models that its readers choose from.
+
+    Args:
+        names: of the models, as `load` takes them; the first is chosen at first.
+        load: loads one by its name.
+        max_pixels: of a photograph; larger ones are refused. None: the usual limit.
+
+    Raises:
+        TunableError: where the first model cannot be loaded, or has more than MOST_KNOBS knobs.
+    """
+
+    def __init__(self, names: Sequence[str], load: Callable[[str], Model], max_pixels: int | None = None) -> None:
+        """Load the first model; the class says what is raised."""
+        self._names, self._load, self._max_pixels = list(names), load, max_pixels
+        self._models: dict[str, Model] = {}
+        self._lock = Lock()
+        self._knobs(self._names[0])
+        self._folder = tempfile.TemporaryDirectory(prefix="tunable-app-", ignore_cleanup_errors=True)
+        self._samples = samples(Path(self._folder.name))
+
+    @property
+    def folder(self) -> str:
+        """Where restored photographs lie until the app ends."""
+        return self._folder.name
+
+    def close(self) -> None:
+        """Remove what was restored."""
+        self._folder.cleanup()
+
+    def _model(self, name: str) -> Model:
+        if name not in self._names:  # what a page sends can be anything
+            raise TunableError(f"there is no model {name!r} here")
+        with self._lock:
+            if name not in self._models:
+                self._models[name] = self._load(name)
+            return self._models[name]
+
+    def _knobs(self, name: str) -> list[Knob]:
+        model, known = self._model(name), shipped(name)
+        if len(model.objectives) > MOST_KNOBS:
+            raise TunableError(f"{name} has {len(model.objectives)} knobs; the app shows up to {MOST_KNOBS}")
+        return knobs_of(model, known.omega if known else ())
+
+    def blocks(self) -> gr.Blocks:
+        """Build the page."""
+        knobs = self._knobs(self._names[0])
+        with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
+            session = gr.State(Session(self._names[0]), time_to_live=3600)
+            gr.Markdown(f"# {TITLE}\n\n{ABOUT}")
+            with gr.Row():
+                with gr.Column(scale=1, min_width=300):
+                    model = gr.Dropdown(self._names, value=self._names[0], label="Model")
+                    upload = gr.UploadButton("Open a photograph", variant="primary")
+                    sample = gr.Dropdown(list(self._samples), label="Or try a sample", value=None)
+                    sliders = [self._slider(knobs, i, False) for i in range(MOST_KNOBS)]
+                    preset = gr.Radio([], label="Presets", visible=False)
+                    whole = gr.Button("Restore the whole photograph")
+                    download = gr.DownloadButton("Download", visible=False)
+                    said = gr.Markdown()
+                with gr.Column(scale=2, min_width=320):
+                    view = gr.ImageSlider(
+                        label="A part of it, pixel by pixel",
+                        type="filepath",
+                        interactive=False,
+                        max_height=560,
+                        buttons=["download", "fullscreen"],
+                    )
+                    with gr.Tabs() as tabs:
+                        with gr.Tab("The whole", id="whole"):
+                            picture = gr.Image(
+                                label="Click where you want to look",
+                                interactive=False,
+                                format="jpeg",
+                                buttons=["download", "fullscreen"],
+                            )
+                        with gr.Tab("Paint", id="paint") as paint:
+                            why = gr.Markdown()
+                            brushes = [self._slider(knobs, i, True) for i in range(MOST_KNOBS)]
+                            canvas = gr.ImageEditor(
+                                label="Paint where these other settings act",
+                                sources=(),
+                                transforms=(),
+                                layers=False,
+                                format="png",
+                                brush=gr.Brush(colors=[PAINT], color_mode="fixed"),
+                            )
+                        with gr.Tab("Side by side", id="several"):
+                            several = gr.Button("Show several settings")
+                            sheet = gr.Image(
+                                label="Several settings",
+                                interactive=False,
+                                format="jpeg",
+                                buttons=["download", "fullscreen"],
+                            )
+            settings = [session, canvas, *sliders, *brushes]
+            seen = [session, view, said]
+            opened = [*seen, picture, tabs, download, sheet]
+            chosen = [*seen, *sliders, *brushes, preset, why, canvas]
+            live = {"trigger_mode": "always_last", "show_progress": "hidden", "concurrency_limit": 4}
+            blocks.load(self._choose, [model, session], chosen)
+            model.input(self._choose, [model, session], chosen, api_name="choose")
+            upload.upload(self._open, [upload, *settings], opened, api_name="open")
+            sample.input(self._open_sample, [sample, *settings], opened)
+            paint.select(self._canvas, [session], [session, canvas])
+            picture.select(self._move, settings, seen)
+            for slider in (*sliders, *brushes):
+                slider.input(self._look, settings, seen, **live)
+                slider.release(self._let_go, settings, [picture, download, said], **live)
+            canvas.change(self._look, settings, seen, api_name="look", **live)
+            preset.input(self._preset, [preset, *settings], [*sliders, *seen], **live)
+            whole.click(self._whole, settings, [picture, download, said], concurrency_limit=2)
+            several.click(self._several, settings, sheet, concurrency_limit=2)
+        return blocks
+
+    @_told
+    def _choose(self, name: str, session: Session) -> list:
+        model, knobs = self._model(name), self._knobs(name)
+        session = self._at(replace(session, name=name, region=None), None)
+        without = model.without_maps if model.objectives else "this network has no knobs"
+        sliders, brushes = ([self._slider(knobs, i, other) for i in range(MOST_KNOBS)] for other in (False, True))
+        if without:
+            brushes = [gr.Slider(visible=False)] * MOST_KNOBS
+        known = shipped(name)
+        presets = list(known.presets) if known else []
+        return [
+            *self._seen(session, [knob.start for knob in knobs], None),
+            *sliders,
+            *brushes,
+            gr.Radio(choices=presets, value=None, visible=bool(presets)),
+            f"The brush is for networks whose knobs can differ from pixel to pixel: {without}." if without else "",
+            gr.ImageEditor(visible=not without),
+        ]
+
+    @staticmethod
+    def _slider(knobs: list[Knob], place: int, other: bool) -> gr.Slider:
+        if place >= len(knobs):
+            return gr.Slider(visible=False)
+        knob = knobs[place]
+        return gr.Slider(
+            minimum=knob.low,
+            maximum=knob.high,
+            step=(knob.high - knob.low) / STEPS,
+            value=knob.low if other else knob.start,
+            label=f"{knob.name}, where painted" if other else knob.name,
+            visible=True,
+        )
+
+    @_told
+    def _open(self, path: str, session: Session, _: Any, *values: float) -> list:
+        """Open a photograph, in the place of another."""
+        try:
+            photograph = open_photograph(path, self._max_pixels)
+        except TunableError as error:  # which names the file; a reader knows it by its own name alone
+            raise TunableError(str(error).replace(str(path), Path(path).name)) from None
+        height, width = photograph.size
+        session = self._at(replace(session, photograph=photograph), (height // 2, width // 2))
+        seen = self._seen(session, values[:MOST_KNOBS], None)
+        return [*seen, photograph.overview, gr.Tabs(selected="whole"), gr.DownloadButton(visible=False), None]
+
+    def _open_sample(self, name: str, *rest: Any) -> list:
+        return self._open(str(self._samples[name]()) if name in self._samples else name, *rest)
+
+    @_told
+    def _canvas(self, session: Session) -> list:
+        """The photograph to be painted on, put there when the editor is seen: it shows none that it is given before."""
+        photograph = session.photograph
+        if photograph is session.canvas:
+            return [session, gr.skip()]
+        blank = {"background": photograph and photograph.overview, "layers": [], "composite": None}
+        return [replace(session, canvas=photograph), blank]
+
+    def _at(self, session: Session, centre: tuple[int, int] | None) -> Session:
+        """The session with the part of its photograph around a pixel; None: where it was, or in the middle."""
+        photograph = session.photograph
+        if photograph is None:
+            return session
+        centre = centre or (photograph.size[0] // 2, photograph.size[1] // 2)
+        folder = session.folder or Path(tempfile.mkdtemp(dir=self.folder))
+        region = Region(self._model(session.name), photograph, centre)
+        _write(folder / BEFORE, region.before)
+        return replace(session, region=region, folder=folder)
+
+    def _omegas(self, session: Session, canvas: Any, values: Sequence[float]) -> np.ndarray | None:
+        """Omega (p,), or a map (p, H, W) where something is painted."""
+        model = self._model(session.name)
+        omega = omega_of(model, values[:MOST_KNOBS])
+        painted = _painted(canvas)
+        if omega is None or painted is None or session.photograph is None or model.without_maps:
+            return omega
+        if session.canvas is not session.photograph:  # the paint of a photograph that was open before
+            return omega
+        inside = omega_of(model, values[MOST_KNOBS:])
+        assert inside is not None, "as many knobs as outside"
+        whole = painted_map(inside, omega, painted, session.photograph.size)
+        return omega if whole is None else whole
+
+    def _seen(self, session: Session, values: Sequence[float], canvas: Any) -> list:
+        if session.region is None or session.folder is None:
+            return [session, None, f"`{session.name}` runs in {_runtime(self._model(session.name))}."]
+        began = time.perf_counter()
+        omega = self._omegas(session, canvas, values)
+        restored = session.region.at(omega)
+        took = 1000 * (time.perf_counter() - began)
+        rows, columns = session.region.place
+        where = f"rows {rows.start} to {rows.stop}, columns {columns.start} to {columns.stop}"
+        said = f"`{session.name}` in {_runtime(self._model(session.name))}: {where} in {took:.0f} ms"
+        if omega is not None and omega.ndim == 1:
+            said += f", ω = {format_omega(omega)}"
+        _write(session.folder / AFTER, restored)
+        return [session, (str(session.folder / BEFORE), str(session.folder / AFTER)), said + "."]
+
+    @_told
+    def _look(self, session: Session, canvas: Any, *values: float) -> list:
+        return self._seen(session, values, canvas)
+
+    @_told
+    def _move(self, session: Session, canvas: Any, *values: float, event: gr.SelectData) -> list:
+        photograph = session.photograph
+        if photograph is None:
+            raise TunableError("open a photograph first")
+        column, row = (int(at * photograph.shrunk) for at in event.index)
+        return self._seen(self._at(session, (row, column)), values, canvas)
+
+    @_told
+    def _preset(self, name: str, session: Session, canvas: Any, *values: float) -> list:
+        knobs = knobs_of(self._model(session.name), preset_of(session.name, name).tolist())
+        own = [knob.start for knob in knobs] + [0.0] * (MOST_KNOBS - len(knobs))
+        return [*own, *self._seen(session, [*own, *values[MOST_KNOBS:]], canvas)]
+
+    @_told
+    def _let_go(self, session: Session, canvas: Any, *values: float) -> list:
+        """The whole of a photograph that is small enough not to wait for."""
+        if session.photograph is None or np.prod(session.photograph.size) > AT_ONCE:
+            return [gr.skip(), gr.DownloadButton(visible=False), gr.skip()]
+        return self._restored(session, canvas, values)
+
+    @_told
+    def _whole(self, session: Session, canvas: Any, *values: float) -> list:
+        return self._restored(session, canvas, values)
+
+    def _restored(self, session: Session, canvas: Any, values: Sequence[float]) -> list:
+        photograph = session.photograph
+        if photograph is None:
+            raise TunableError("open a photograph first")
+        began = time.perf_counter()
+        suffix = photograph.path.suffix.lower()
+        assert session.folder is not None, "made when the photograph was opened"
+        out = session.folder / f"{photograph.path.stem}_restored{suffix if suffix in FORMATS else '.png'}"
+        omega = self._omegas(session, canvas, values)
+        levels = restore(self._model(session.name), photograph.path, omega, out=out, max_pixels=self._max_pixels)
+        said = f"The whole photograph took {time.perf_counter() - began:.1f} s. Its file keeps profile, tags and bits."
+        return [overview(levels), gr.DownloadButton(value=out, label=f"Download {out.name}", visible=True), said]
+
+    @_told
+    def _several(self, session: Session, *_: Any) -> np.ndarray:
+        if session.photograph is None or session.region is None:
+            raise TunableError("open a photograph first")
+        return sweep_sheet(self._model(session.name), session.region)
+
+
+def _write(path: Path, shown: np.ndarray) -> None:
+    """As PNG, quickly."""
+    Image.fromarray(shown).save(path, compress_level=1)
+
+
+def _painted(canvas: Any) -> np.ndarray | None:
+    """Where an ImageEditor's value is painted, (h, w) in 0..1."""
+    layers = (canvas or {}).get("layers") or []
+    return np.clip(np.max([layer[..., 3] for layer in layers], 0) / (255 * OPACITY), 0, 1) if layers else None
+
+
+def _runtime(model: Model) -> str:
+    facts = model.backend.facts()
+    name = model.backend.name
+    version = facts.get(name, "")
+    return f"{name} {version}".strip() + f" on {model.backend.device}"

@@ -1,0 +1,223 @@
+"""What the app shows of a photograph: a region at every setting, at once, and the whole picture when it is asked for.
+
+A region is restored inside a piece with the network's margin around it, and so it shows the pixels of the whole
+restored picture. What no omega changes of it is computed once; then a moved slider costs a sum where the last layer
+alone is tunable (heads), the tail of the network where it has one, and else the network.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tunable.backends.model import Model
+from tunable.errors import TunableError
+from tunable.images.contact_sheets import cell_sheet
+from tunable.images.pictures import from_network, read_picture, to_floats, to_levels, to_network
+from tunable.images.tiling import run_tiled
+from tunable.omega import format_omega, of_strength, sweep
+
+SIDE = 512  # pixels of a region along each side, at most
+OVERVIEW = 1024  # pixels of the whole picture, as it is shown, along its longer side
+STRENGTH = "strength"
+SWEEP = 5  # settings along an edge of what is shown side by side
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A slider.
+
+    Attributes:
+        name: its label.
+        low: the value at its left end.
+        high: the value at its right end.
+        start: where it stands at first.
+    """
+
+    name: str
+    low: float
+    high: float
+    start: float
+
+
+def knobs_of(model: Model, start: Sequence[float] = ()) -> list[Knob]:
+    """Return the sliders of a model: one for each objective, or one alone for how strongly noise is removed.
+
+    Args:
+        model: of any backend.
+        start: the setting (p,) at first; (): the middle of every range.
+
+    Returns:
+        The sliders in the order of omega; [] for a plain network. A network whose knobs are fidelity and noise has one
+        slider, `strength`, of 0 to 100.
+    """
+    names, ranges = model.objectives, model.header.omega_range
+    if set(names) == {"fidelity", "noise"}:
+        at = dict(zip(names, start or (0.5, 0.5), strict=True))
+        return [Knob(STRENGTH, 0, 100, 100 * at["fidelity"])]
+    middle = [(low + high) / 2 for low, high in ranges]
+    sides = zip(names, ranges, start or middle, strict=True)
+    return [Knob(name.replace("_", " "), low, high, at) for name, (low, high), at in sides]
+
+
+def omega_of(model: Model, values: Sequence[float]) -> np.ndarray | None:
+    """Return the omega (p,) that sliders of `knobs_of` stand for; None for a plain network."""
+    if not model.objectives:
+        return None
+    knobs = knobs_of(model)
+    if knobs[0].name == STRENGTH and len(knobs) == 1:
+        return of_strength(values[0], model.objectives)
+    return np.array(values[: len(knobs)], np.float32)
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A picture that somebody opened.
+
+    Attributes:
+        path: its file.
+        levels: (H, W, 3), uint8 or uint16.
+        overview: uint8, as it is shown in whole, at most OVERVIEW pixels along each side.
+    """
+
+    path: Path
+    levels: np.ndarray
+    overview: np.ndarray
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.levels.shape[0], self.levels.shape[1]
+
+    @property
+    def shrunk(self) -> float:
+        """Pixels of the picture for one of the overview, along each side."""
+        return max(self.size) / max(self.overview.shape[:2])
+
+
+def open_photograph(path: str | Path, max_pixels: int | None = None) -> Photograph:
+    """Read a picture.
+
+    Args:
+        path: the file.
+        max_pixels: larger ones are refused before they take memory; None: the limit of `read_picture`.
+
+    Raises:
+        DataError: for what is no picture, or too large.
+    """
+    levels = read_picture(path, max_pixels).levels
+    return Photograph(Path(path), levels, overview(levels))
+
+
+def overview(levels: np.ndarray) -> np.ndarray:
+    """Return a picture (H, W, 3) as bytes, shrunk so that it is OVERVIEW pixels along its longer side at most."""
+    image = Image.fromarray(to_levels(to_floats(levels)))
+    image.thumbnail((OVERVIEW, OVERVIEW), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+class Region:
+    """A part of a photograph, restored at any setting.
+
+    Args:
+        model: of any backend.
+        photograph: of which this is a part.
+        centre: (row, column) of the pixel in its middle, which is moved as far inside as the region needs.
+        side: pixels along each side, at most.
+
+    Raises:
+        TunableError: as `Model.run`.
+    """
+
+    def __init__(self, model: Model, photograph: Photograph, centre: tuple[int, int], side: int = SIDE) -> None:
+        """Compute what no omega changes; the class says what is raised."""
+        network, size = model.header.network, photograph.size
+        places = [_span(at, length, side) for at, length in zip(centre, size, strict=True)]
+        margin = 0 if network.halo is None else network.halo
+        multiple = network.padding_multiple
+        outer = [
+            slice(max(place.start - margin, 0) // multiple * multiple, min(place.stop + margin, length))
+            for place, length in zip(places, size, strict=True)
+        ]
+        self._model, self.place = model, (places[0], places[1])
+        self._outer, self._scale = outer, network.scale
+        self._inner = tuple(
+            slice((place.start - around.start) * network.scale, (place.stop - around.start) * network.scale)
+            for place, around in zip(places, outer, strict=True)
+        )
+        shown = to_levels(to_floats(photograph.levels[self.place]))
+        self.before = shown.repeat(network.scale, 0).repeat(network.scale, 1)  # as large as what is made of it
+        self._restore = self._restorer(to_network(to_floats(photograph.levels[outer[0], outer[1]])))
+
+    def _restorer(self, piece: np.ndarray) -> Callable[[Any], np.ndarray]:
+        model = self._model
+        if not model.objectives:
+            made = run_tiled(model, piece, None)
+            return lambda omega: made
+        if model.has_heads:
+            heads = model.heads(piece)
+            return heads.at
+        try:
+            return model.prepare(piece).at
+        except TunableError:  # tunable from its first layers on, or an exported file of one part
+            return lambda omega: run_tiled(model, piece, omega)
+
+    def at(self, omega: np.ndarray | None) -> np.ndarray:
+        """Restore the region.
+
+        Args:
+            omega: (p,), or a map (p, H, W) of the whole photograph; None for a plain network.
+
+        Returns:
+            Bytes (scale h, scale w, 3).
+
+        Raises:
+            OmegaError: for an omega that the network does not take.
+        """
+        if omega is not None and omega.ndim == 3:
+            omega = np.ascontiguousarray(omega[None, :, self._outer[0], self._outer[1]])
+        rows, columns = self._inner
+        return to_levels(from_network(self._restore(omega)[:, :, rows, columns]))
+
+
+def _span(at: int, length: int, side: int) -> slice:
+    side = min(side, length)
+    start = min(max(at - side // 2, 0), length - side)
+    return slice(start, start + side)
+
+
+def painted_map(
+    inside: np.ndarray, outside: np.ndarray, painted: np.ndarray, size: tuple[int, int]
+) -> np.ndarray | None:
+    """Return a map of omega from what was painted on the overview.
+
+    Args:
+        inside: omega (p,) where the paint is opaque.
+        outside: omega (p,) where there is none.
+        painted: opacity (h, w), 0 to 1.
+        size: height and width of the photograph.
+
+    Returns:
+        (p, H, W) float32; None where nothing is painted.
+    """
+    if not painted.any():
+        return None
+    mask = Image.fromarray(painted.astype(np.float32)).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    share = np.asarray(mask)
+    return outside[:, None, None] + (inside - outside)[:, None, None] * share
+
+
+def sweep_sheet(model: Model, region: Region) -> np.ndarray:
+    """Return a contact sheet of the region at several settings, bytes (H, W, 3).
+
+    Raises:
+        TunableError: for a plain network, which has one setting.
+    """
+    if not model.objectives:
+        raise TunableError("a plain network has no settings to show side by side")
+    rows = sweep(len(model.objectives), SWEEP)
+    pictures = [[to_floats(region.at(omega)) for omega in row] for row in rows]
+    return to_levels(cell_sheet(pictures, [[format_omega(omega) for omega in row] for row in rows]))
