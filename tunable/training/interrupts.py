@@ -176,7 +176,7 @@ def run_child(command: list[str], **options: Any) -> subprocess.CompletedProcess
 
 
 def _ended_by_system() -> Callable[[], Any] | None:
-    """What a child calls first, so that the system sends it SIGTERM when its parent ends; None: there is no such way."""
+    """What a child calls first, so that the system ends it by SIGTERM when its parent ends; None: there is no way."""
     if not sys.platform.startswith("linux"):
         return None
     prctl, parent, set_signal = ctypes.CDLL(None).prctl, os.getpid(), 1  # PR_SET_PDEATHSIG
