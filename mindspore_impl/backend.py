@@ -12,6 +12,7 @@ from mindspore import nn
 from mindspore_impl import exports, folding, ops
 from mindspore_impl.layers import Tunable
 from mindspore_impl.networks import NETWORKS, Network, initialise, parameter_specs
+from mindspore_impl.own import OwnNetwork
 from mindspore_impl.timing import layer_call
 from mindspore_impl.training import Trainer
 from tunable.backends.model import load
@@ -55,7 +56,7 @@ class Backend(Execution):
         return ops.facts(self.device, self.mode)
 
     @ops.alone()
-    def build(self, spec: NetworkSpec, num_objectives: int) -> Network:
+    def build(self, spec: NetworkSpec, num_objectives: int) -> Network | OwnNetwork:
         """Build a network, with the weights of seed 0.
 
         Args:
@@ -65,27 +66,34 @@ class Backend(Execution):
         Returns:
             A module of the framework, on this backend's device.
         """
+        if spec.name == "import":
+            return OwnNetwork(spec, num_objectives)
         network = NETWORKS[spec.name](num_objectives=num_objectives, **spec.arguments())
         initialise(network, 0)
         return network
 
-    def specs(self, network: Network) -> list[ParameterSpec]:
+    def specs(self, network: Network | OwnNetwork) -> list[ParameterSpec]:
         """Return name, shape and role of every parameter, in the network's order."""
-        return parameter_specs(network)
+        return network.specs() if isinstance(network, OwnNetwork) else parameter_specs(network)
 
     @ops.alone()
-    def parameters(self, network: Network) -> dict[str, np.ndarray]:
+    def parameters(self, network: Network | OwnNetwork) -> dict[str, np.ndarray]:
         """Return a copy of every parameter by name, in the network's dtype."""
+        if isinstance(network, OwnNetwork):
+            return network.weights()
         return {name: value.asnumpy().copy() for name, value in network.parameters_and_names()}
 
     @ops.alone()
-    def assign(self, network: Network, tensors: dict[str, np.ndarray]) -> None:
+    def assign(self, network: Network | OwnNetwork, tensors: dict[str, np.ndarray]) -> None:
         """Set every parameter.
 
         Args:
             network: the network, which is changed in place.
             tensors: arrays by name, in the shapes that `specs` gives.
         """
+        if isinstance(network, OwnNetwork):
+            network.assign(tensors)
+            return
         for name, value in network.parameters_and_names():
             ops.assign(value, tensors[name])
 

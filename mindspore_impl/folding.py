@@ -7,6 +7,7 @@ from mindspore import nn
 from mindspore_impl import ops
 from mindspore_impl.layers import Tunable
 from mindspore_impl.networks import Network
+from mindspore_impl.own import OwnNetwork
 from mindspore_impl.retrofit import TunedNetwork
 from tunable.omega import check_tensor
 
@@ -28,7 +29,7 @@ def folded_weights(network: nn.Cell, omega: ms.Tensor) -> dict[str, np.ndarray]:
     return {name: value.asnumpy().copy() for name, value in weights.items()}
 
 
-def fold(network: Network | TunedNetwork, omega: ms.Tensor) -> nn.Cell:
+def fold(network: Network | TunedNetwork | OwnNetwork, omega: ms.Tensor) -> nn.Cell:
     """Make an ordinary network that equals a tunable one at one omega.
 
     Args:
@@ -44,6 +45,8 @@ def fold(network: Network | TunedNetwork, omega: ms.Tensor) -> nn.Cell:
     """
     if isinstance(network, TunedNetwork):
         return network.fold(omega)
+    if isinstance(network, OwnNetwork) and isinstance(network.part, TunedNetwork):
+        return network.around(network.part.fold(omega))
     check_tensor(omega, network.num_objectives, dims=(1,))
     plain = network.rebuilt(0)
     weights = folded_weights(network, omega)

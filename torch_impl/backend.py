@@ -12,6 +12,7 @@ from torch import nn
 from torch_impl import exports, folding, ops
 from torch_impl.layers import Tunable
 from torch_impl.networks import NETWORKS, Network, initialise, parameter_specs
+from torch_impl.own import OwnNetwork
 from torch_impl.timing import layer_call
 from torch_impl.training import Trainer
 from tunable.backends.model import load
@@ -50,7 +51,7 @@ class Backend(Execution):
         """Return versions, device and every switch that changes numbers, by name, to be printed."""
         return ops.facts(torch.device(self.device), self.mode)
 
-    def build(self, spec: NetworkSpec, num_objectives: int) -> Network:
+    def build(self, spec: NetworkSpec, num_objectives: int) -> Network | OwnNetwork:
         """Build a network, with the weights of seed 0.
 
         Args:
@@ -60,25 +61,32 @@ class Backend(Execution):
         Returns:
             A module of the framework, on this backend's device.
         """
+        if spec.name == "import":
+            return OwnNetwork(spec, num_objectives).to(self.device, self._dtype)
         network = NETWORKS[spec.name](num_objectives=num_objectives, **spec.arguments())
         initialise(network, 0)
         return network.to(self.device, self._dtype)
 
-    def specs(self, network: Network) -> list[ParameterSpec]:
+    def specs(self, network: Network | OwnNetwork) -> list[ParameterSpec]:
         """Return name, shape and role of every parameter, in the network's order."""
-        return parameter_specs(network)
+        return network.specs() if isinstance(network, OwnNetwork) else parameter_specs(network)
 
-    def parameters(self, network: Network) -> dict[str, np.ndarray]:
+    def parameters(self, network: Network | OwnNetwork) -> dict[str, np.ndarray]:
         """Return a copy of every parameter by name, in the network's dtype."""
+        if isinstance(network, OwnNetwork):
+            return network.weights()
         return {name: value.detach().cpu().numpy().copy() for name, value in network.named_parameters()}
 
-    def assign(self, network: Network, tensors: dict[str, np.ndarray]) -> None:
+    def assign(self, network: Network | OwnNetwork, tensors: dict[str, np.ndarray]) -> None:
         """Set every parameter.
 
         Args:
             network: the network, which is changed in place.
             tensors: arrays by name, in the shapes that `specs` gives.
         """
+        if isinstance(network, OwnNetwork):
+            network.assign(tensors)
+            return
         with torch.no_grad():
             for name, value in network.named_parameters():
                 value.copy_(torch.from_numpy(tensors[name]))

@@ -5,6 +5,7 @@ from torch import nn
 
 from torch_impl.layers import Tunable
 from torch_impl.networks import Network
+from torch_impl.own import OwnNetwork
 from torch_impl.retrofit import TunedNetwork
 from tunable.omega import check_tensor
 
@@ -26,7 +27,7 @@ def folded_weights(network: nn.Module, omega: torch.Tensor) -> dict[str, torch.T
     return {name: value.detach().clone() for name, value in weights.items()}
 
 
-def fold(network: Network | TunedNetwork, omega: torch.Tensor) -> nn.Module:
+def fold(network: Network | TunedNetwork | OwnNetwork, omega: torch.Tensor) -> nn.Module:
     """Make an ordinary network that equals a tunable one at one omega.
 
     Args:
@@ -42,9 +43,13 @@ def fold(network: Network | TunedNetwork, omega: torch.Tensor) -> nn.Module:
     """
     if isinstance(network, TunedNetwork):
         return network.fold(omega)
+    if isinstance(network, OwnNetwork) and isinstance(network.part, TunedNetwork):
+        return network.around(network.part.fold(omega))
     check_tensor(omega, network.num_objectives, dims=(1,))
     plain = network.rebuilt(0)
     weights = folded_weights(network, omega)
+    if isinstance(network, OwnNetwork):
+        weights |= dict(network.named_buffers())
     plain = plain.to(omega.device, next(iter(weights.values())).dtype)
     plain.load_state_dict(weights, strict=True)
     return plain

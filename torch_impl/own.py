@@ -1,35 +1,40 @@
 """Parts of one's own that compute with tensors (docs/own_parts.md): made by name, checked, and wrapped."""
 
-from collections.abc import Mapping
-from typing import Any
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import nn
 
+from torch_impl import parameters
+from torch_impl.retrofit import TunedNetwork, make_tunable
 from tunable.errors import TunableError
 from tunable.own import blamed, imported
+from tunable.parameters.specs import ParameterSpec
+from tunable.retrofit import Entry
 from tunable.specs.own import OfFramework
+from tunable.specs.own_network import OwnNetwork as Specification
 
 FRAMEWORK = "torch"
 
 
-def made(spec: OfFramework, what: str, arguments: Mapping[str, Any]) -> nn.Module:
-    """Import and construct the class that a specification names for this framework.
+def kind_of(spec: OfFramework, what: str) -> type[nn.Module]:
+    """Import the class that a specification names for this framework.
 
     Args:
         spec: of the part.
         what: it is, for messages: "network", "objective".
-        arguments: of its constructor.
 
     Raises:
-        TunableError: where there is no class for this framework, the class is of another, or it cannot be made.
+        TunableError: where there is no class for this framework, and where the class is of another.
     """
     reference = spec.reference_for(FRAMEWORK, what)
     kind = imported(reference, what)
     if not issubclass(kind, nn.Module):
         raise TunableError(f"{what} {reference} is no torch.nn.Module: backend {FRAMEWORK!r} cannot run it")
-    with blamed(reference, what):
-        return kind(**arguments)
+    return kind
 
 
 class OwnObjective(nn.Module):
@@ -42,8 +47,10 @@ class OwnObjective(nn.Module):
 
     def __init__(self, spec: OfFramework, like: torch.Tensor) -> None:
         super().__init__()
-        self.part = made(spec, "objective", spec.options).to(like.device, like.dtype)
-        self.message = f"objective {spec.reference_for(FRAMEWORK, 'objective')} must return one number for each sample"
+        kind = kind_of(spec, "objective")
+        with blamed(spec.named, "objective"):
+            self.part = kind(**spec.options).to(like.device, like.dtype)
+        self.message = f"objective {spec.named} must return one number for each sample"
 
     def forward(self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
         """Return the objective of every sample, (N,).
@@ -60,3 +67,98 @@ class OwnObjective(nn.Module):
         if terms.shape != restored.shape[:1]:
             raise TunableError(f"{self.message}, ({len(restored)},), not {tuple(terms.shape)}")
         return terms
+
+
+class OwnNetwork(nn.Module):
+    """A network of one's own, called as every other: network(x, omega) when tunable, network(x) when plain.
+
+    A class whose constructor takes `num_objectives` is tunable by itself; every other is made tunable.
+
+    Args:
+        spec: which class, the arguments of its constructor, and what `make_tunable` is told.
+        num_objectives: p; 0 for the plain form.
+        part: what runs, instead of a new object of the class: it has the class already.
+        kind: the class, where it is imported already.
+    """
+
+    def __init__(
+        self,
+        spec: Specification,
+        num_objectives: int,
+        part: nn.Module | None = None,
+        kind: type[nn.Module] | None = None,
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.num_objectives = num_objectives
+        self.kind = kind or kind_of(spec, "network")
+        self.part = part or self._made()
+
+    def forward(self, x: torch.Tensor, omega: torch.Tensor | None = None) -> torch.Tensor:
+        """Run the network.
+
+        Args:
+            x: pictures (N, 3, H, W), 0 to 1.
+            omega: (p,) for all pictures, or (N, p) for one each; None exactly when the network is plain.
+
+        Returns:
+            (N, 3, upscale H, upscale W), not clipped.
+        """
+        if omega is None:
+            return self.part(x)
+        return self.part(x, omega)
+
+    def rebuilt(self, num_objectives: int) -> "OwnNetwork":
+        """Build the network once more, for p objectives, 0 for its plain form; its weights are not set."""
+        return OwnNetwork(self.spec, num_objectives, kind=self.kind)
+
+    def around(self, part: nn.Module) -> "OwnNetwork":
+        """Return a plain network of the same class that runs `part`."""
+        return OwnNetwork(self.spec, 0, part, self.kind)
+
+    def specs(self) -> list[ParameterSpec]:
+        """Return name and shape of every tensor of the weights file."""
+        return [ParameterSpec(name, value.shape, "given") for name, value in self.weights().items()]
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Return the tensors of the weights file by name: parameters, and the running statistics of norms."""
+        if isinstance(self.part, TunedNetwork):
+            return self.part.weights()
+        return {name: parameters.array(each) for name, each in self._entries().items()}
+
+    def assign(self, tensors: dict[str, np.ndarray]) -> None:
+        """Set the weights to what `weights` returned."""
+        if isinstance(self.part, TunedNetwork):
+            self.part.assign(tensors)
+            return
+        for name, each in self._entries().items():
+            parameters.set_value(each, tensors[name])
+
+    def parts(self) -> tuple[nn.Module, nn.Module]:
+        """Raise TunableError: nobody knows which layers of this network come before those that omega sets."""
+        raise TunableError(f"there is nothing to prepare: {self.spec.named} runs as a whole")
+
+    def _entries(self) -> dict[str, Entry]:
+        return {**parameters.entries(self.part), **parameters.statistics(self.part)}
+
+    def _made(self) -> nn.Module:
+        spec, knobs = self.spec, self.spec.knobs
+        taken = inspect.signature(self.kind.__init__).parameters
+        aware = "num_objectives" in taken
+        arguments = spec.options
+        if aware:
+            arguments |= {"num_objectives": self.num_objectives}
+            arguments |= {name: value for name, value in knobs.items() if name in taken}
+        with _seeded(), blamed(spec.named, "network"):
+            part = self.kind(**arguments)
+        if not aware and self.num_objectives:
+            part = make_tunable(part, self.num_objectives, **knobs)
+        return part.eval()
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """What is drawn inside is the same every time; outside nothing changes."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield

@@ -42,7 +42,7 @@ class Trainer:
         self._adversary = Adversary(recipe, parameter) if recipe.adversarial else None
         self._loss = make_loss(recipe, parameter, self._adversary and self._adversary.network)
         self._plain = network.num_objectives == 0
-        self._parameters = dict(network.named_parameters())
+        self._parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
         self._run, scaling = ops.in_precision(network, recipe.precision, parameter), recipe.precision.loss_scale
         self._scale = ops.LossScale(scaling, parameter) if scaling else None
         self._optimizer = Optimizer(recipe.optimizer, self._parameters, self._scale)

@@ -19,7 +19,7 @@ from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import Initial, starting_weights
 from tunable.specs.arguments import ClassSignature, documentation, signature, validated
 from tunable.specs.formulations import rank_fault
-from tunable.specs.networks import NetworkBase
+from tunable.specs.network_base import NetworkBase
 
 
 class Network(Composite):

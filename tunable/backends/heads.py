@@ -77,6 +77,8 @@ def heads_fault(spec: NetworkSpec, num_objectives: int) -> str | None:
     """
     if not num_objectives:
         return "a plain network has no knobs: there are no difference pictures"
+    if spec.name == "import":
+        return "of a network of one's own nobody knows which layer is the last"
     if spec.phi == "se":
         return "with phi se, a softmax, pictures are not affine in omega: they are no base and differences"
     *_, last = (name.rpartition(".")[0] for name, _ in layout(spec.model_copy(update={"where": "all"}), 0))

@@ -5,18 +5,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeGuard
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tunable.backends.heads import Heads, anchor_of, check_heads, heads_fault, settings, told_apart
-from tunable.backends.protocol import Framework, Opener, Runtime
+from tunable.backends.protocol import Framework, Runtime, is_framework, is_opener
 from tunable.backends.registry import backend_for, default_backend, get_framework, get_opener, get_runtime
 from tunable.errors import BackendError, OmegaError, TunableError, shown
 from tunable.exports.forms import ONE_INPUT, PARTS
 from tunable.models import find
 from tunable.omega import axes_of, check_omega
+from tunable.own import permitted
 from tunable.weights import storage
 
 
@@ -161,7 +162,7 @@ class Model(ABC):
         if not self.objectives:
             raise OmegaError(f"a plain network takes no omega, but received {shown(omega)}")
         if self.without_maps and axes_of(omega) == 4:
-            name = self.header.network.name
+            name = self.header.network.title
             raise OmegaError(f"this {name} takes one omega for a picture, not a map: {self.without_maps}")
         return check_omega(omega, self.objectives, count, None if self.without_maps else size)
 
@@ -171,7 +172,11 @@ class Model(ABC):
         return count, channels, scale * height, scale * width
 
     def _restored(self, degraded: np.ndarray, omega: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
-        return self.backend.run(self.network, degraded, omega)
+        made = self.backend.run(self.network, degraded, omega)
+        if made.shape != shape:  # a network of one's own does what it likes
+            title = self.header.network.title
+            raise TunableError(f"network {title} returns shape {made.shape} of pictures {degraded.shape}, not {shape}")
+        return made
 
     def fold(self, omega: ArrayLike) -> Self:
         """Return a plain model equal to this one at omega (p,).
@@ -334,12 +339,19 @@ def build(
     """
     storage.check_network(tensors, header, source)
     network = backend.build(header.network, header.num_objectives)
+    if header.network.name == "import":
+        storage.check_tensors(tensors, backend.specs(network), source)
     backend.assign(network, tensors)
     return WeightsModel(backend, network, header)
 
 
 def load(
-    path: str | Path, backend: str | Runtime | None = None, device: str | None = None, mode: str | None = None
+    path: str | Path,
+    backend: str | Runtime | None = None,
+    device: str | None = None,
+    mode: str | None = None,
+    *,
+    allow_import: bool = False,
 ) -> Model:
     """Load a weights file into a framework, or an exported file: .onnx, .mindir.
 
@@ -349,6 +361,7 @@ def load(
             first framework that is installed.
         device: as `tunable.backends.registry.get_runtime`.
         mode: likewise.
+        allow_import: whether the module of a network of one's own, which the file names, may be imported and run.
 
     Returns:
         The model. The model of an exported file runs, and does no more.
@@ -361,12 +374,13 @@ def load(
     path = find(path)
     opener = backend_for(path)
     if opener is None:
-        return load_weights(path, backend, device, mode)
+        with permitted(allow_import):
+            return load_weights(path, backend, device, mode)
     if isinstance(backend, str | None):
         runtime = get_opener(path, device, mode) if backend in (None, opener) else get_runtime(backend, device, mode)
     else:
         runtime = backend
-    if not (_is_opener(runtime) and Path(path).suffix.lower() in runtime.opens):
+    if not (is_opener(runtime) and Path(path).suffix.lower() in runtime.opens):
         raise TunableError(f"{path} is an exported model: it runs with backend {opener!r}, not {runtime.name!r}")
     return ExportedModel(runtime, *runtime.open(path))
 
@@ -377,15 +391,7 @@ def load_weights(
     """Load a weights file into a framework; arguments and errors as `load`."""
     if isinstance(backend, str | None):
         backend = get_framework(backend or default_backend(), device, mode)
-    if not _is_framework(backend):
+    if not is_framework(backend):
         raise BackendError(f"backend {backend.name!r} only runs exported files, not weights")
     tensors, header = storage.load(path)
     return build(header, tensors, backend, path)
-
-
-def _is_opener(runtime: Runtime) -> TypeGuard[Opener]:
-    return hasattr(runtime, "open")
-
-
-def _is_framework(runtime: Runtime) -> TypeGuard[Framework]:
-    return hasattr(runtime, "build")

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self, TypeGuard
 
 from tunable.arrays import Array, Tensors
 from tunable.benchmark.layers import Layer
@@ -352,3 +352,13 @@ class Framework(Runtime, Protocol):
             BackendError: where the framework cannot write this graph.
         """
         ...
+
+
+def is_opener(runtime: Runtime) -> TypeGuard[Opener]:
+    """Return whether a runtime opens exported files."""
+    return hasattr(runtime, "open")
+
+
+def is_framework(runtime: Runtime) -> TypeGuard[Framework]:
+    """Return whether a runtime builds networks."""
+    return hasattr(runtime, "build")

@@ -257,7 +257,7 @@ def verify(
         certificate.notes.append(f"the truth comes from {against}, tensors of over {truth.stored.size} values sketched")
     else:
         inputs = make_inputs(header.num_objectives, points, header.network.scale)
-        recipe = header.known_recipe()
+        recipe = None if header.network.name == "import" else header.known_recipe()
         if recipe and recipe.network.scale != header.network.scale:
             raise CheckpointError(
                 f"{path} holds a network that enlarges {header.network.scale} times, trained by a recipe of one that "
@@ -296,12 +296,15 @@ def _short(truth: Exact | Pack | Recorder) -> str:
 
 def _add(trial: Trial, apart: Distances, compared: str, label: str) -> None:
     for stage, parts in apart.items():
+        if not parts and stage == "layer output" and _is_own(trial):
+            continue  # its layers were made tunable where they stand: they are not known one by one
         trial.certificate.add(stage, compared, label, parts)
 
 
 def _against_oracle(trial: Trial, name: str, reading: Reading, index: int, omega: np.ndarray, label: str) -> None:
     compared = f"{name} : oracle"
-    trial.certificate.add("layer", compared, label, _layer_errors(reading, index, omega, trial.inputs))
+    if reading.calls or not _is_own(trial):
+        trial.certificate.add("layer", compared, label, _layer_errors(reading, index, omega, trial.inputs))
     if reading.report and trial.recipe and not _own(trial.recipe):
         batch = trial.inputs.batch(omega, residues=trial.recipe.residues)
         loss, terms = oracle.multi_loss(trial.recipe, reading.output, batch.sample, omega)
@@ -332,10 +335,16 @@ def _own(recipe: Recipe) -> str:
     return ", ".join(spec.name for spec in recipe.objectives if spec.kind == "import")
 
 
+def _is_own(trial: Trial) -> bool:
+    """Whether the network is somebody's own."""
+    return bool(trial.programs) and trial.programs[0].model.header.network.name == "import"
+
+
 def _say_what_is_missing(trial: Trial) -> None:
     missing, names = trial.certificate.not_judged, " and ".join(program.name for program in trial.programs)
     if not trial.recipe:
-        missing.append("losses, gradients, optimizer and training steps: the file names no recipe")
+        reason = "the network's class is its author's own" if _is_own(trial) else "the file names no recipe"
+        missing.append(f"losses, gradients, optimizer and training steps: {reason}")
     elif own := _own(trial.recipe):
         missing.append(f"losses against the oracle: it does not know {own}, of the recipe's own")
     if trial.truth is None and len(trial.programs) == 1:

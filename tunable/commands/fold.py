@@ -59,5 +59,5 @@ def run(args: argparse.Namespace) -> int:
     for path, omega in zip(paths, omegas, strict=True):
         folded = model.fold(omega)
         folded.save(path)
-        logging.info("wrote %s: a plain %s at omega %s", path, folded.header.network.name, format_omega(omega))
+        logging.info("wrote %s: a plain %s at omega %s", path, folded.header.network.title, format_omega(omega))
     return 0

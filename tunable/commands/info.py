@@ -47,14 +47,14 @@ def run(args: argparse.Namespace) -> int:
         tensors, header = storage.load(path)
         storage.check_network(tensors, header, path)
     facts = {
-        "network": header.network.model_dump(mode="json"),
+        "network": header.network.model_dump(mode="json", by_alias=True),
         "objectives": header.objectives,
         "omega_range": header.omega_range,
         "exported": exported and {"runs with": exported, "size": header.size, "part": header.part},
         "trained": header.trained and [part.model_dump() for part in header.trained],
         "parameters": sum(value.size for value in tensors.values()) if tensors else None,
         "tensors": len(tensors) if tensors else None,
-        "multiply_adds_per_pixel": header.network.multiply_adds,
+        "multiply_adds_per_pixel": header.network.multiply_adds or None,
         "multiply_adds_over_plain": _over_plain(header),
         "training_networks": _training_networks(header.recipe) if header.recipe else {},
         "writer": header.writer,
@@ -73,13 +73,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _lines(header: storage.Header, facts: dict):
-    fields, quiet = type(header.network).model_fields, {*KEYS, "where"} - {"phi"}  # said where they change anything
+    fields, quiet = (
+        type(header.network).model_fields,
+        {*KEYS, "where", "halo"} - {"phi"},
+    )  # said where they change anything
     arguments = ", ".join(
         f"{key} {value}"
         for key, value in header.network.arguments().items()
         if key not in quiet or value != fields[key].default
     )
-    yield "network", f"{header.network.name}, {'tunable' if header.network.tunable else 'plain'}: {arguments}"
+    yield "network", f"{header.network.title}, {'tunable' if header.network.tunable else 'plain'}: {arguments}"
     if header.objectives:
         ranges = zip(header.objectives, header.omega_range, strict=True)
         yield "omega", ", ".join(f"{name} [{low:g}, {high:g}]" for name, (low, high) in ranges)
@@ -95,7 +98,8 @@ def _lines(header: storage.Header, facts: dict):
         yield "parameters", f"{facts['parameters']:,} in {facts['tensors']} tensors"
     apart = facts["multiply_adds_over_plain"]["basis"]
     more = f" with one omega or folded; {apart:.2f} x with omega per sample in the form basis" if apart else ""
-    yield "multiply-adds", f"{facts['multiply_adds_per_pixel']:,} per pixel{more}"
+    known = facts["multiply_adds_per_pixel"]
+    yield "multiply-adds", f"{known:,} per pixel{more}" if known else "unknown"
     yield from facts["training_networks"].items()
     yield "recipe", _recipe(header)
     if header.step is not None:

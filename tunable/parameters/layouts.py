@@ -32,9 +32,13 @@ MOST_NAMES = 10**6
 def layout(spec: NetworkSpec, num_objectives: int) -> Iterator[Parameter]:
     """Go through every parameter of the network of `spec` for p objectives; 0 means its plain form.
 
+    Of a network of one's own nothing is known, and nothing comes.
+
     Raises:
         TunableError: where `spec.where` names no layer, or more layers than there are.
     """
+    if spec.name == "import":
+        return iter(())
     return _layout(spec, num_objectives, tunable_layers(spec, num_objectives), [])
 
 
@@ -51,7 +55,7 @@ def tunable_layers(spec: NetworkSpec, num_objectives: int) -> frozenset[str] | N
     Raises:
         TunableError: for a pattern that matches none of them, or more layers than there are.
     """
-    if spec.where == "all" or not num_objectives:
+    if spec.where == "all" or not num_objectives or spec.name == "import":
         return None
     names: list[str] = []
     for _ in _layout(spec, num_objectives, None, names):

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from tunable.errors import TunableError, nearest, shown
-from tunable.specs.networks import NOT_ARGUMENTS, NetworkBase
+from tunable.specs.network_base import NOT_ARGUMENTS, NetworkBase
 from tunable.specs.validation import first_fault
 
 NUM_OBJECTIVES = "p, how many objectives omega weighs; 0 builds the plain form, which takes no omega."

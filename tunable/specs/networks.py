@@ -6,18 +6,18 @@ Every number has a largest value, far beyond what any network of these kinds has
 that anybody may have written, and its facts must be told at once, and a picture padded to its multiples.
 """
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from tunable.specs.formulations import DEFAULT_PHI, MOST_RANK, Formulation, Where, fault_of
-from tunable.specs.schema import Section
+from tunable.specs.network_base import MOST_CHANNELS, NetworkBase
+from tunable.specs.own import tagged
+from tunable.specs.own_network import OwnNetwork
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # mean colour of the DIV2K photographs, R G B in 0..1
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-MOST_CHANNELS = 2**14
 MOST_BLOCKS = 10_000
 MOST_STAGES = 10  # each halves the picture: it is padded to a multiple of 1024 pixels at most
 MOST_GROUPS = 1000
@@ -26,69 +26,6 @@ MOST_WINDOW = 64  # pixels a side; attention holds the fourth power of it for ev
 _Channels = Annotated[int, Field(ge=1, le=MOST_CHANNELS)]
 _Some = Annotated[int, Field(ge=1, le=MOST_BLOCKS)]
 _Any = Annotated[int, Field(ge=0, le=MOST_BLOCKS)]
-_Anchored = Annotated[float, Field(allow_inf_nan=False)]
-
-
-NOT_ARGUMENTS = {"name", "tunable"}  # what only a recipe says: the class, and whether num_objectives is 0
-
-
-class NetworkBase(Section):
-    """What the specification of every network says."""
-
-    without_maps: ClassVar[str] = ""  # why omega cannot be a map, one setting for every pixel; "" where it can
-
-    tunable: bool = True  # false: the plain form of the same network
-    phi: Literal["affine", "identity", "se", "base"] = Field(
-        default=DEFAULT_PHI, description="Form of every layer's map from omega to the weights of its kernels (Eq. 6)."
-    )
-    differences: Literal["full", "low_rank", "scale"] = Field(
-        default="full", description="What stands beside every base kernel: kernels, products of low rank, or scales."
-    )
-    rank: int = Field(default=0, ge=0, le=MOST_RANK, description="Rank of low_rank differences; 0 for the others.")
-    anchor: list[_Anchored] = Field(
-        default=[],
-        max_length=16,
-        description="The setting (p,) at which every layer is its base kernel; [] where that is omega = 0.",
-    )
-    bump: bool = Field(
-        default=False, description="Whether each pair of objectives has kernels, weighed by the product of the two."
-    )
-    where: Where = Field(
-        default="all",
-        description='Which layers are tunable: "all", {"last": N}, or patterns of their names, such as ["body.3.*"]. '
-        "The others are ordinary.",
-    )
-
-    @model_validator(mode="after")
-    def _formulated(self) -> Self:
-        fault = fault_of(self.phi, self.differences, self.rank, self.anchor, self.bump)
-        if fault:
-            raise ValueError(fault)
-        return self
-
-    @property
-    def formulation(self) -> Formulation:
-        """How the kernels of every layer depend on omega."""
-        return Formulation(self.phi, self.differences, self.rank, self.anchor, self.bump)
-
-    @property
-    def scale(self) -> int:
-        """Output pixels per input pixel along each side."""
-        return 1
-
-    @property
-    def multiple(self) -> int:
-        """Height and width must be multiples of this (networks pad for themselves: 1)."""
-        return 1
-
-    @property
-    def padding_multiple(self) -> int:
-        """The network itself pads height and width to multiples of so many pixels, and cuts its output back."""
-        return 1
-
-    def arguments(self) -> dict[str, Any]:
-        """Constructor arguments for the class of either twin, without `num_objectives`."""
-        return self.model_dump(exclude=NOT_ARGUMENTS)
 
 
 class _WithNorms(NetworkBase):
@@ -395,5 +332,7 @@ def shuffles(upscale: int) -> list[int]:
 
 
 NetworkSpec = Annotated[
-    ResNetSpec | NAFNetSpec | SwinIRSpec | StyleUNetSpec | UNetSpec | CompactSpec, Field(discriminator="name")
+    ResNetSpec | NAFNetSpec | SwinIRSpec | StyleUNetSpec | UNetSpec | CompactSpec | OwnNetwork,
+    Field(discriminator="name"),
+    BeforeValidator(tagged("name")),
 ]

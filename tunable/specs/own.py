@@ -74,7 +74,7 @@ class OfFramework(Own):
 
     @property
     def named(self) -> str:
-        """The reference as a message says it, one for each framework if there are several."""
+        """The reference as a message says it: one, or one for each framework."""
         return self.reference if isinstance(self.reference, str) else ", ".join(self.reference.values())
 
     def reference_for(self, framework: str, what: str) -> str:

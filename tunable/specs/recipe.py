@@ -203,6 +203,8 @@ class Recipe(Section):
         fault = misfit(self.network, self.network_objectives)
         if fault:
             raise ValueError(f"network.{fault}")
+        if self.network.name == "import" and (self.optimizer.average or self.initial.freeze):
+            raise ValueError("optimizer.average and initial.freeze are for networks of this package")
         network = layout(self.network, self.network_objectives)
         for what, shapes, most in (
             ("network", network, MOST_PARAMETERS),

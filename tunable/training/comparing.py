@@ -46,7 +46,7 @@ class Run:
             "framework": next((f"{name} {last[name]}" for name in FRAMEWORKS if name in last), None),
             "device": last.get("device"),
             "task": self.recipe.task,
-            "network": self.recipe.network.name,
+            "network": self.recipe.network.title,
             "objectives": " ".join(objective.name for objective in self.recipe.objectives),
             "recipe": recipe_digest(self.recipe)[:8],
             "steps": done,

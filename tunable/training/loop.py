@@ -130,10 +130,13 @@ def _train(
         log.info("continuing %s at step %d", out, start.step)
     else:
         check_known(allowed, recipe, files)
-        start = Checkpoint(0, _start(recipe, specs, given), {}, {}, [])
+        start = Checkpoint(0, _start(recipe, specs, given, backend.parameters(network)), {}, {}, [])
     start = start._replace(inputs=start.inputs | digests(files), history=_history(start, recipe, backend))
     backend.assign(network, start.weights)
     model = WeightsModel(backend, network, storage.Header.of(recipe, history=start.history))
+    if recipe.network.name == "import":  # it is tried before anything is written
+        first = batches[0]
+        model.run(first.sample["degraded"][:1], np.atleast_2d(first.omega)[0] if model.objectives else None)
     sweep(out)
     checkpoints.sweep()
     write_text(out / "recipe.yaml", yaml.safe_dump(recipe.to_dict(), sort_keys=False))
@@ -208,14 +211,21 @@ def _given(recipe: Recipe) -> tuple[dict[str, np.ndarray], storage.Header] | Non
 
 
 def _start(
-    recipe: Recipe, specs: list[ParameterSpec], given: tuple[dict[str, np.ndarray], storage.Header] | None
+    recipe: Recipe,
+    specs: list[ParameterSpec],
+    given: tuple[dict[str, np.ndarray], storage.Header] | None,
+    built: dict[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
-    """The weights that a run begins with: drawn, a file's, or what a plain file's become in a tunable network."""
-    drawn = starting_weights(specs, recipe.seed, recipe.initial)
+    """The weights that a run begins with: drawn, a file's, or what a plain file's become in a tunable network.
+
+    A network of one's own begins as its class built it, or with a file's.
+    """
+    own = recipe.network.name == "import"
+    drawn = built if own else starting_weights(specs, recipe.seed, recipe.initial)
     if given is None or recipe.initial.weights is None:
         return drawn
     (weights, header), source = given, expand(recipe.initial.weights)
-    if header.network.tunable == recipe.network.tunable or recipe.network.phi != "base":
+    if own or header.network.tunable == recipe.network.tunable or recipe.network.phi != "base":
         storage.check_tensors(weights, specs, source)
         return weights
     storage.check_tensors(weights, layout(recipe.network, 0), source)
