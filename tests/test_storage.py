@@ -303,6 +303,17 @@ def test_every_flipped_bit_is_noticed(path, tmp_path, refused):
             storage.load(damaged)
 
 
+def test_flipped_bits_in_the_name_of_the_digest_are_noticed(path, refused):
+    content = path.read_bytes()
+    place = content.index(b'"digest"') + 1
+    for bit in range(8 * place, 8 * (place + 6)):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        with refused(CheckpointError, str(path)):
+            storage.load(path)
+
+
 def test_a_header_changed_by_hand_is_noticed(path, tensors, refused):
     metadata = storage.load_tensors(path)[1]
     save_file(tensors, path, {**metadata, "omega_range": "[[0, 2], [0, 1]]"})

@@ -7,6 +7,7 @@ network is, so that one file is enough to restore a picture. Pickle is never rea
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -325,6 +326,8 @@ def load_tensors(path: str | Path) -> tuple[Tensors, dict[str, str]]:
     recorded, ours = metadata.get(DIGEST), metadata.get("format", "").startswith(FAMILY)  # others may mean another
     if ours and recorded is not None and recorded != digest(tensors, metadata):
         raise CheckpointError(f"{path} is damaged: its content is not what its digest says")
+    if ours and recorded is None and any(re.fullmatch("[0-9a-f]{64}", value) for value in metadata.values()):
+        raise CheckpointError(f"{path} is damaged: its digest stands under another name")
     return tensors, metadata
 
 
