@@ -8,8 +8,10 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = runpy.run_path(str(HERE / "tunable" / "version.py"))["__version__"]
 TORCH = ["torch>=2.10"]
+NPU = ["torch==2.13.0", "torch-npu==2.13.0"]  # of one release; a torch_npu is imported by no other torch
 MINDSPORE = ["mindspore>=2.10,<2.11"]
 ONNX = ["onnx>=1.18", "ml_dtypes<0.6", "onnxruntime", "onnxscript"]  # a newer ml_dtypes wants numpy 2
+CANN = [*(one for one in ONNX if one != "onnxruntime"), "onnxruntime-cann"]  # onnxruntime for Ascend, in its place
 APP = ["gradio>=6.16"]
 TEST = ["pytest", "pytest-xdist", "hypothesis", "ruff", "basedpyright", "setuptools", "playwright", *ONNX, *APP]
 
@@ -57,9 +59,11 @@ setup(
     ],
     extras_require={
         "torch": TORCH,
+        "npu": NPU,
         "mindspore": MINDSPORE,
         "onnx": ONNX,
         "app": APP,
+        "cann": CANN,
         "test": TEST,
         "all": TORCH + MINDSPORE + TEST,
     },

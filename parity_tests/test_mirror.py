@@ -34,6 +34,8 @@ EXCEPTIONS = {
     "ops/compiling.py": "PyTorch's compiler, transformations and operators are asked by private names",
     "ops/precision.py: LossScale.divide()": "torch.amp.GradScaler divides what an optimizer's parameters hold",
     "ops/precision.py: LossScale.adjust()": "torch.amp.GradScaler has seen whether they are finite",
+    "ops/device.py: DISTRIBUTED": "MindSpore names no backend of its communication",
+    "ops/device.py: synchronize()": "MindSpore's waits for the device in use, and for no other",
     "ops/device.py: moved()": "MindSpore copies to its device by itself",
     "ops/parameters.py: gradients()": "MindSpore's are contiguous, and ms.value_and_grad's",
     "ops/memory.py": "MindSpore keeps megabytes for every size of input; what torch keeps is bounded",

@@ -335,3 +335,32 @@ def test_the_ascend_script_is_marked():
     assert subprocess.run(["bash", "-n", script]).returncode == 0
     done = subprocess.run([script, "net.txt", "out"], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
+
+
+def test_a_provider_that_is_not_installed(exported, tunable, tmp_path):
+    """One line that names those that are; what is no provider at all is said with those that are known."""
+    missing, unknown = ["no provider 'cann'", "it has cpu"], ["'can'", "known: cpu, cuda, cann"]
+    for name, fragments in (("cann", missing), ("can", unknown)):
+        words = (exported, tmp_path / "a.png", "-o", tmp_path / "b.png", "--omega", "1,0", "--provider", name)
+        status, out, err = tunable("restore", *words)
+        assert (status, out) == (2, "") and err.count("\n") == 1, err
+        assert all(fragment in err for fragment in fragments), err
+
+
+def test_cann_is_asked_for_float32(exported, monkeypatch):
+    """Said to a stand-in: no machine with an Ascend runs this. By default it computes in float16."""
+    import onnxruntime
+
+    asked, real = [], onnxruntime.InferenceSession.__init__
+
+    def record(self, model, options, providers, **others):
+        asked.append(providers)
+        real(self, model, options, providers=["CPUExecutionProvider"], **others)
+
+    providers = ["CANNExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: providers)
+    monkeypatch.setattr(onnxruntime.InferenceSession, "__init__", record)
+    model = load(exported, "onnx", "cann")
+    switch = {"precision_mode": "must_keep_origin_dtype"}
+    assert asked == [[("CANNExecutionProvider", switch)]]
+    assert model.backend.facts()["device"] == "cann" and switch.items() <= model.backend.facts().items()

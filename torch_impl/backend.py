@@ -28,7 +28,7 @@ class Backend(Execution):
     """PyTorch as a framework of the neutral package.
 
     Attributes:
-        device: "cpu", "cuda" or "cuda:N".
+        device: "cpu", "cuda" or "npu", or one of several, such as "cuda:1".
         mode: "eager", or "compile" for torch.compile.
     """
 

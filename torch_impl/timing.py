@@ -39,8 +39,7 @@ def layer_call(layer: Layer, form: str, num_objectives: int, device: torch.devic
         else:
             with torch.inference_mode():
                 run(*inputs)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        ops.synchronize(device)
 
     return call
 

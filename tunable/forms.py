@@ -23,13 +23,14 @@ FORMS = ("auto", "shared", "grouped", "basis", "loop", "matmul")
 KINDS = ("dense", "depthwise", "pointwise")
 
 # What `auto` is, by device and kind of layer. cpu, cuda: measured by `tunable bench layers` (docs/results/layers,
-# docs/results/cuda), which prints such a line for the device it runs on. gpu, ascend: not measured; grouped keeps the
-# multiply-adds of an ordinary layer, basis is what Ascend can run.
+# docs/results/cuda), which prints such a line for the device it runs on. gpu, ascend, and npu, as PyTorch calls an
+# Ascend: not measured; grouped keeps the multiply-adds of an ordinary layer, basis is what Ascend can run.
 _AUTO = {
     "cpu": {"dense": "grouped", "depthwise": "grouped", "pointwise": "matmul"},
     "cuda": {"dense": "grouped", "depthwise": "grouped", "pointwise": "matmul"},
     "gpu": {"dense": "grouped", "depthwise": "grouped", "pointwise": "matmul"},
     "ascend": {"dense": "basis", "depthwise": "grouped", "pointwise": "matmul"},
+    "npu": {"dense": "basis", "depthwise": "grouped", "pointwise": "matmul"},
 }
 
 MIXING = ("auto", "network", "layer")
@@ -52,7 +53,7 @@ def mixes_network(asked: str, device: str) -> bool:
 
     Args:
         asked: one of MIXING.
-        device: cpu, cuda, gpu, ascend.
+        device: cpu, cuda, gpu, ascend, npu.
     """
     # A CPU starts operators in no time; where kernels outweigh pixels, as in a U-Net, the copy costs more than it saves
     return device != "cpu" if asked == "auto" else asked == "network"
@@ -89,7 +90,7 @@ def choose(form: str, per_sample: bool, device: str, kind: str = "dense", differ
     Args:
         form: one of FORMS, as asked for.
         per_sample: whether omega is (N, p).
-        device: cpu, cuda, gpu or ascend.
+        device: cpu, cuda, gpu, ascend or npu.
         kind: one of KINDS.
         differences: full, low_rank or scale.
 
@@ -108,4 +109,4 @@ def choose(form: str, per_sample: bool, device: str, kind: str = "dense", differ
 
 
 def _runs(form: str, device: str, kind: str) -> str:
-    return "basis" if form == "grouped" and device == "ascend" and kind != "depthwise" else form
+    return "basis" if form == "grouped" and device in ("ascend", "npu") and kind != "depthwise" else form

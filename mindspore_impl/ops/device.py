@@ -80,7 +80,13 @@ def _available(kind: str) -> bool:
 
 
 def full_precision() -> None:
-    """Let float32 mean float32: no HF32 (11-bit mantissa), Ascend's default, in convolutions and matrix products."""
+    """Let float32 mean float32 in convolutions and matrix products.
+
+    No HF32 (11-bit mantissa), Ascend's default, and no TF32, that of a GPU.
+    """
+    if device_in_use() == "gpu":
+        ms.device_context.gpu.op_precision.conv_allow_tf32(False)
+        ms.device_context.gpu.op_precision.matmul_allow_tf32(False)
     if device_in_use() == "ascend":
         ms.device_context.ascend.op_precision.conv_allow_hf32(False)
         ms.device_context.ascend.op_precision.matmul_allow_hf32(False)
@@ -89,6 +95,7 @@ def full_precision() -> None:
 def facts(device: str, mode: str) -> dict[str, str]:
     """Return the framework's version, the device, and every switch that changes numbers, by name, to be printed."""
     hf32 = "False" if device.startswith("ascend") else "not on this device"
+    tf32 = {"tf32 convolution": "False", "tf32 matmul": "False"} if device.startswith("gpu") else {}
     return {
         "mindspore": ms.__version__,
         "device": device,
@@ -96,6 +103,7 @@ def facts(device: str, mode: str) -> dict[str, str]:
         "threads": str(ms.get_context("runtime_num_threads")),
         "hf32 convolution": hf32,
         "hf32 matmul": hf32,
+        **tf32,
         "amp": "False",  # MindSpore has no switch for it: a network is rewritten, and nothing here rewrites one
         "deterministic": str(ms.get_context("deterministic")),
         "onednn isa cap": os.environ.get("ONEDNN_MAX_CPU_ISA", "none"),

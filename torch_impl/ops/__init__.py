@@ -23,7 +23,7 @@ from torch_impl.ops.convolution import (
     with_low_rank_outputs,
     with_scaled_outputs,
 )
-from torch_impl.ops.device import device_of, facts, full_precision, moved
+from torch_impl.ops.device import DISTRIBUTED, device_of, facts, full_precision, moved, synchronize
 from torch_impl.ops.kernels import (
     aggregate,
     aggregate_all,
@@ -64,6 +64,7 @@ from torch_impl.ops.pixels import (
 from torch_impl.ops.precision import LossScale, in_precision
 
 __all__ = [
+    "DISTRIBUTED",
     "ORDINARY",
     "Exact",
     "LossScale",
@@ -125,6 +126,7 @@ __all__ = [
     "split",
     "stack",
     "stacked",
+    "synchronize",
     "to_windows",
     "with_bias",
     "with_low_rank",

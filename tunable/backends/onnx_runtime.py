@@ -18,7 +18,9 @@ from tunable.exports.forms import PARTS
 from tunable.tolerances import TOLERANCES
 from tunable.weights.storage import Header
 
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "cann": "CANNExecutionProvider"}
+# What changes numbers: CANN computes in float16 by default, and CUDA in TF32.
+_SWITCHES = {"cann": {"precision_mode": "must_keep_origin_dtype"}, "cuda": {"use_tf32": "0"}}
 
 
 class Session(onnxruntime.InferenceSession):
@@ -26,7 +28,7 @@ class Session(onnxruntime.InferenceSession):
 
     Args:
         model: the path of an ONNX file, or its content.
-        device: "cpu" or "cuda".
+        device: "cpu", "cuda" or "cann".
         optimized: a file for what onnxruntime makes of the model.
     """
 
@@ -36,7 +38,7 @@ class Session(onnxruntime.InferenceSession):
         if optimized is not None:
             options.optimized_model_filepath = str(optimized)
         # Without a fallback: to the same provider once more, after printing what is wrong on standard output.
-        super().__init__(model, options, providers=[_PROVIDERS[device]], enable_fallback=0)
+        super().__init__(model, options, providers=[(_PROVIDERS[device], _SWITCHES.get(device, {}))], enable_fallback=0)
         self.model, self.device = model, device
         self._blocked, self._one_thread = None, threading.Lock()
 
@@ -83,7 +85,7 @@ class Parts(NamedTuple):
 
 
 class Backend(Execution):
-    """onnxruntime on `cpu` or `cuda`.
+    """onnxruntime on `cpu`, `cuda` or `cann` (Ascend): its providers.
 
     Modes: session runs the file as it is; blocked, on a CPU, takes some seconds before the first picture and is
     faster then, if omega is another in every call (docs/results/knobs).
@@ -106,13 +108,16 @@ class Backend(Execution):
             )
         available = onnxruntime.get_available_providers()
         if _PROVIDERS[self.device] not in available:
+            names = [name for name, provider in _PROVIDERS.items() if provider in available]
             raise BackendError(
-                f"this onnxruntime ({onnxruntime.__version__}) has no device {self.device!r}; it has {available}"
+                f"this onnxruntime ({onnxruntime.__version__}) has no provider {self.device!r}; it has "
+                f"{', '.join(names)}"
             )
 
     def facts(self) -> dict[str, str]:
-        """onnxruntime's version, the device and the mode."""
-        return {"onnxruntime": onnxruntime.__version__, "device": self.device, "mode": self.mode}
+        """onnxruntime's version, the device, the mode, and the provider's switches that change numbers."""
+        facts = {"onnxruntime": onnxruntime.__version__, "device": self.device, "mode": self.mode}
+        return {**facts, **_SWITCHES.get(self.device, {})}
 
     def open(self, path: str | Path) -> tuple[Session | Parts, Header]:
         """Open an exported file as (session, header), both parts where it is one of two.

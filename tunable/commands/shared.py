@@ -112,9 +112,17 @@ def add_backend(parser: argparse.ArgumentParser, *, exported: bool = True) -> No
     )
     parser.add_argument(
         "--device",
-        help="The device: cpu, cuda or cuda:N for torch; cpu, ascend or gpu for mindspore. The default is an "
-        "accelerator if there is one.",
+        help="The device: cpu, cuda, cuda:N, npu or npu:N for torch; cpu, ascend or gpu for mindspore. The default is "
+        "an accelerator if there is one.",
     )
+    if exported:
+        parser.add_argument(
+            "--provider",
+            dest="device",
+            metavar="PROVIDER",
+            help="Where onnxruntime runs an .onnx file: cpu (the default), cuda, or cann for Ascend "
+            "(onnxruntime-cann). It is what --device is for the others.",
+        )
     parser.add_argument(
         "--mode",
         help="How the framework runs the network: eager or compile for torch; graph or pynative for mindspore"
