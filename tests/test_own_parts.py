@@ -1,5 +1,6 @@
 """Parts of one's own: what a recipe may name, what is imported and when, and whose fault an error is."""
 
+import json
 import sys
 
 import numpy as np
@@ -15,6 +16,8 @@ from tunable.specs.recipe import parse
 from tunable.specs.samplers import Sampler
 from tunable.trained import parts_of
 from tunable.training.loop import train
+from tunable.weights import retrofitted
+from tunable.weights.retrofitted import Plan
 from tunable.weights.storage import Header
 
 PARTS = """import numpy as np
@@ -162,3 +165,13 @@ def test_an_error_while_it_runs(parts, refused):
 def test_refused_before_anything_is_imported(make_recipe, refused, sections, message):
     with refused(RecipeError, message):
         make_recipe(**sections)
+
+
+def test_info_of_a_network_made_tunable(tunable, tmp_path):
+    """Its file does not name the network's class, and says how it was made."""
+    plan = Plan(num_objectives=2, phi="base", tensors={"body.0.weight": "body.0.weight"})
+    retrofitted.save(tmp_path / "knobs.safetensors", {"body.0.weight": np.zeros((3, 4, 5), np.float32)}, plan, "")
+    status, out, _ = tunable("info", tmp_path / "knobs.safetensors")
+    assert status == 0 and "made tunable by make_tunable" in out and "60 in 1 tensors" in out and "body.0.weight" in out
+    status, out, _ = tunable("info", "--json", tmp_path / "knobs.safetensors")
+    assert status == 0 and json.loads(out)["num_objectives"] == 2

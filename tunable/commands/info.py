@@ -6,6 +6,7 @@
 import argparse
 import itertools
 import math
+from pathlib import Path
 
 from tunable.backends.model import load
 from tunable.backends.registry import backend_for
@@ -19,7 +20,7 @@ from tunable.specs.formulations import KEYS
 from tunable.specs.recipe import Recipe
 from tunable.trained import describe
 from tunable.training.checkpoints import changes
-from tunable.weights import storage, vgg
+from tunable.weights import retrofitted, storage, vgg
 
 EXAMPLES = ("tunable info denoise", "tunable info runs/mini/model.safetensors", "tunable info --models")
 
@@ -43,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
     exported = backend_for(path)
     if exported:
         tensors, header = None, load(path).header
+    elif storage.load_tensors(path)[1].get("format") == retrofitted.FORMAT:
+        return _made_tunable(path, args.json)
     else:
         tensors, header = storage.load(path)
         storage.check_network(tensors, header, path)
@@ -69,6 +72,21 @@ def run(args: argparse.Namespace) -> int:
     else:
         for name, text in _lines(header, facts):
             print(f"{name:<13} {printable(text)}")
+    return 0
+
+
+def _made_tunable(path: str | Path, as_json: bool) -> int:
+    """Say what the file of a network made tunable is, which does not name the network's class."""
+    tensors, plan, base = retrofitted.load(path)
+    facts = {**plan.model_dump(), "parameters": sum(value.size for value in tensors.values()), "base": base or None}
+    if as_json:
+        print_json(facts)
+        return 0
+    needed = "the network that it was made from" if base else "a network of the same structure"
+    print(f"{'network':<13} made tunable by make_tunable; load_tuned(path, base=...) takes {needed}")
+    print(f"{'knobs':<13} {plan.num_objectives}, phi {plan.phi}, differences {plan.differences}, trained: {plan.train}")
+    print(f"{'tunable':<13} {printable(', '.join(plan.tensors))}")
+    print(f"{'parameters':<13} {facts['parameters']:,} in {len(tensors)} tensors")
     return 0
 
 
