@@ -36,6 +36,8 @@ EXCEPTIONS = {
     "ops/precision.py: LossScale.adjust()": "torch.amp.GradScaler has seen whether they are finite",
     "ops/device.py: DISTRIBUTED": "MindSpore names no backend of its communication",
     "ops/device.py: synchronize()": "MindSpore's waits for the device in use, and for no other",
+    "ops/device.py: pixel_by_pixel()": "a MindSpore tensor has no memory format",
+    "training.py: Trainer.__init__()": "a MindSpore tensor has no memory format",
     "ops/device.py: moved()": "MindSpore copies to its device by itself",
     "ops/parameters.py: gradients()": "MindSpore's are contiguous, and ms.value_and_grad's",
     "ops/memory.py": "MindSpore keeps megabytes for every size of input; what torch keeps is bounded",
@@ -52,7 +54,7 @@ EXCEPTIONS = {
     "backend.py: Backend.name": "the name itself",
     "own.py: FRAMEWORK": "the name itself",
     "own.py: OwnNetwork.__call__()": "a compiled MindSpore graph raises Python's own exceptions only",
-    "backend.py: Backend.modes": "eager and compile; graph and pynative",
+    "backend.py: Backend.modes": "eager, compile and channels_last; graph and pynative",
     "backend.py: Backend.formats": "MINDIR is MindSpore's",
     "backend.py: Backend.pads_any_size": "MindSpore's graphs reshape to sizes that are known",
     "backend.py: Backend.opens": "MINDIR is MindSpore's",
@@ -156,7 +158,7 @@ def test_the_twins_are_read():
     conv = files["layers/conv.py"]
     assert conv["TunableConv.forward()"] == "(self, x, omega)"
     assert "stride=1" in conv["TunableConv.__init__()"] and "TunableConv.form" in conv
-    assert files["backend.py"]["Backend.modes"] == "('eager', 'compile')"
+    assert files["backend.py"]["Backend.modes"] == "('eager', 'compile', 'channels_last')"
 
 
 ONE = """

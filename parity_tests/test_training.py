@@ -114,6 +114,20 @@ def test_compiled_steps(twin, compiled):
     assert loss <= LOSS and weights <= WEIGHTS, f"loss {loss:.2e}, weights {weights:.2e}"
 
 
+def test_channels_last_steps(torch, make_recipe):
+    """Another layout in memory, within rounding; pictures do lie pixel by pixel where the network meets them."""
+    recipe, backend = make_recipe(), torch.in_mode("channels_last")
+    network, trainer = start(backend, recipe)
+    seen = []
+    network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].stride(1)))
+    loss, weights = distance(take(backend, recipe, network, trainer), run(torch.backend, recipe))
+    assert loss <= LOSS and weights <= WEIGHTS, f"loss {loss:.2e}, weights {weights:.2e}"
+    picture = np.random.default_rng(0).uniform(size=(1, 3, 9, 8)).astype(np.float32)
+    outputs = [one.run(network, picture, np.float32([0.3, 0.8])) for one in (backend, torch.backend)]
+    assert relative_error(*outputs) <= TOLERANCES["network"].limit
+    assert seen == [1] * (STEPS + 1) + [72]
+
+
 def test_new_weights_reach_a_compiled_trainer(compiled):
     """After `assign` and `load_state` it steps as when it was fresh."""
     compiled.begin_again()

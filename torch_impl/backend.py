@@ -29,11 +29,11 @@ class Backend(Execution):
 
     Attributes:
         device: "cpu", "cuda" or "npu", or one of several, such as "cuda:1".
-        mode: "eager", or "compile" for torch.compile.
+        mode: "eager"; "compile" for torch.compile; or "channels_last", eager with features laid out pixel by pixel.
     """
 
     name = "torch"
-    modes = ("eager", "compile")
+    modes = ("eager", "compile", "channels_last")
     formats = ("onnx",)
     pads_any_size = True
     _dtype = torch.float32
@@ -103,7 +103,7 @@ class Backend(Execution):
             The restored pictures (n, c, scale h, scale w), not clipped.
         """
         with torch.inference_mode():
-            x = self._tensor(degraded)
+            x = self._pictures(degraded)
             forward = torch.compile(network) if self.mode == "compile" else network
             return forward(x, self._omega(omega)).cpu().numpy()
 
@@ -124,7 +124,7 @@ class Backend(Execution):
         if self.mode == "compile":
             trunk, tail = torch.compile(trunk), torch.compile(tail)
         with torch.inference_mode():
-            x = self._tensor(degraded)
+            x = self._pictures(degraded)
             features = trunk(x)
 
         def at(omega: np.ndarray) -> np.ndarray:
@@ -165,7 +165,8 @@ class Backend(Execution):
             RecipeError: where VGG-19's weights cannot be had.
             DataError: where a style's picture cannot be read.
         """
-        return Trainer(network, recipe, compiled=self.mode == "compile")
+        channels_last = self.mode == "channels_last"
+        return Trainer(network, recipe, compiled=self.mode == "compile", channels_last=channels_last)
 
     def layer_call(self, layer: Layer, form: str, num_objectives: int) -> Callable[[], None]:
         """Return a function that runs a layer once: tunable in a form, or the ordinary layer of its size."""
@@ -207,6 +208,10 @@ class Backend(Execution):
 
     def _omega(self, omega: np.ndarray | None) -> torch.Tensor | None:
         return None if omega is None else self._tensor(omega)
+
+    def _pictures(self, array: np.ndarray) -> torch.Tensor:
+        pictures = self._tensor(array)
+        return ops.pixel_by_pixel(pictures) if self.mode == "channels_last" else pictures
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device, self._dtype)

@@ -27,6 +27,7 @@ class Trainer:
         network: the network of the recipe, tunable or plain.
         recipe: the recipe.
         compiled: whether loss and gradient run through torch.compile.
+        channels_last: whether features are laid out pixel by pixel.
 
     Raises:
         RecipeError: where VGG-19's weights cannot be had.
@@ -34,14 +35,16 @@ class Trainer:
         BackendError: where the device cannot compute in the recipe's precision.
     """
 
-    def __init__(self, network: nn.Module, recipe: Recipe, *, compiled: bool = False) -> None:
+    def __init__(
+        self, network: nn.Module, recipe: Recipe, *, compiled: bool = False, channels_last: bool = False
+    ) -> None:
         self.network = network
         parameter = next(network.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
         self.lag = lag_on(self._device.type)
         self._adversary = Adversary(recipe, parameter) if recipe.adversarial else None
         self._loss = make_loss(recipe, parameter, self._adversary and self._adversary.network)
-        self._plain = network.num_objectives == 0
+        self._plain, self._channels_last = network.num_objectives == 0, channels_last
         self._parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
         self._run, scaling = ops.in_precision(network, recipe.precision, parameter), recipe.precision.loss_scale
         self._scale = ops.LossScale(scaling, parameter) if scaling else None
@@ -53,7 +56,8 @@ class Trainer:
         self._forward = torch.compile(self._compute, dynamic=False) if compiled else self._compute
 
     def _compute(self, sample: dict[str, torch.Tensor], omega: torch.Tensor):
-        restored = self._run(sample["degraded"], None if self._plain else omega)
+        degraded = ops.pixel_by_pixel(sample["degraded"]) if self._channels_last else sample["degraded"]
+        restored = self._run(degraded, None if self._plain else omega)
         return self._loss(restored, sample, omega), restored
 
     def _backward(self, sample: dict[str, torch.Tensor], omega: torch.Tensor):

@@ -239,7 +239,7 @@ TRAINING_FAULTS = {
     "terms in reverse order": returned(STEP, lambda report, a: report._replace(terms=report.terms[::-1])),
     "omega in reverse order": given("objectives:MultiLoss.forward", omega=lambda a: reversed_along(a.omega, -1)),
     "clean pictures trained on": each(
-        torch=edited("training:Trainer._compute", ('_run(sample["degraded"]', '_run(sample["clean"]')),
+        torch=edited("training:Trainer._compute", ('else sample["degraded"]', 'else sample["clean"]')),
         mindspore=edited("training:Trainer._functions", ('(sample["degraded"], omega)', '(sample["clean"], omega)')),
     ),
     "gradients of a bias in another order": _reported(lambda parts: parts | {"head.bias": rolled(parts["head.bias"])}),

@@ -23,7 +23,7 @@ from torch_impl.ops.convolution import (
     with_low_rank_outputs,
     with_scaled_outputs,
 )
-from torch_impl.ops.device import DISTRIBUTED, device_of, facts, full_precision, moved, synchronize
+from torch_impl.ops.device import DISTRIBUTED, device_of, facts, full_precision, moved, pixel_by_pixel, synchronize
 from torch_impl.ops.kernels import (
     aggregate,
     aggregate_all,
@@ -111,6 +111,7 @@ __all__ = [
     "operators_of",
     "pad",
     "per_sample_mean",
+    "pixel_by_pixel",
     "pixel_shuffle",
     "prelu",
     "put",

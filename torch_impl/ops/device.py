@@ -66,6 +66,11 @@ def moved(array: np.ndarray, device: torch.device, dtype: torch.dtype) -> torch.
     return tensor.pin_memory().to(device, dtype, non_blocking=True)  # from pinned memory nobody waits
 
 
+def pixel_by_pixel(pictures: torch.Tensor) -> torch.Tensor:
+    """Lay out pictures (N, C, H, W) in memory with the channels of a pixel together, which convolutions then keep."""
+    return pictures.contiguous(memory_format=torch.channels_last)
+
+
 def full_precision() -> None:
     """Let float32 mean float32: no TF32 in convolutions (where cuDNN allows it by default) and matrix products.
 

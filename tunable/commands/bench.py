@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", help="The device: cpu, cuda, ascend, ... The default is an accelerator if there is one."
     )
-    parser.add_argument("--mode", help="eager or compile for torch; graph or pynative for mindspore.")
+    parser.add_argument("--mode", help="eager, compile or channels_last for torch; graph or pynative for mindspore.")
     parser.add_argument(
         "--recipe",
         metavar="FILE",

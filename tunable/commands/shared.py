@@ -125,7 +125,8 @@ def add_backend(parser: argparse.ArgumentParser, *, exported: bool = True) -> No
         )
     parser.add_argument(
         "--mode",
-        help="How the framework runs the network: eager or compile for torch; graph or pynative for mindspore"
+        help="How the framework runs the network: eager, compile or channels_last for torch; graph or pynative "
+        "for mindspore"
         + ("; session or blocked for onnx" if exported else "")
         + ". The default is the first mode named, but pynative for pictures that MindSpore restores whole on a CPU.",
     )
