@@ -9,6 +9,7 @@ from mindspore_impl.networks import Discriminator, initialise
 from mindspore_impl.objectives import relativistic
 from mindspore_impl.optimizers import Optimizer
 from tunable.specs.recipe import Recipe
+from tunable.training.ranks import ALONE, Alone
 
 _PREFIX = "discriminator."
 
@@ -22,9 +23,10 @@ class Adversary:
     Args:
         recipe: a recipe with an objective of kind `gan`; its section `discriminator` says what is built.
         like: a parameter of the network that is trained; the discriminator stands on its device, in its dtype.
+        ranks: the processes that train together.
     """
 
-    def __init__(self, recipe: Recipe, like: ms.Parameter) -> None:
+    def __init__(self, recipe: Recipe, like: ms.Parameter, ranks: ops.Ranks | Alone = ALONE) -> None:
         settings = recipe.discriminator
         self.network = Discriminator(widths=settings.widths(), hidden=settings.hidden)
         initialise(self.network, recipe.seed)
@@ -32,7 +34,8 @@ class Adversary:
         self._parameters = dict(self.network.parameters_and_names())
         self._optimizer = Optimizer(settings.optimizer, self._parameters)
         self._ratio = settings.optimizer.learning_rate / recipe.optimizer.learning_rate
-        self._backward = ms.value_and_grad(self._loss, None, list(self._parameters.values()))
+        backward = ms.value_and_grad(self._loss, None, list(self._parameters.values()))
+        self._backward, self._several, self._ranks = ranks.parallel(self.network, backward), ranks.size > 1, ranks
 
     def prepare(self, learning_rate: float) -> None:
         """Begin the next step.
@@ -53,6 +56,8 @@ class Adversary:
             The discriminator's loss before the step, (), and whether the step was taken: what `read` takes.
         """
         loss, gradients = self._backward(clean, _ops.stop_gradient(restored))
+        if self._several:
+            (loss,) = self._ranks.means(loss)
         return loss, self._optimizer.update(gradients, loss)
 
     def read(self, loss: ms.Tensor, finite: ms.Tensor) -> tuple[float, bool]:

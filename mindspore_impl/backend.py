@@ -23,6 +23,7 @@ from tunable.exports.graphs import Graph
 from tunable.parameters.specs import ParameterSpec
 from tunable.specs.networks import NetworkSpec
 from tunable.specs.recipe import Recipe
+from tunable.training.ranks import Alone, join
 from tunable.weights.storage import Header
 
 
@@ -184,7 +185,16 @@ class Backend(Execution):
             RecipeError: where VGG-19's weights cannot be had.
             DataError: where a style's picture cannot be read.
         """
-        return Trainer(network, recipe, compiled=self.mode == "graph")
+        return Trainer(network, recipe, compiled=self.mode == "graph", ranks=self.join())
+
+    @ops.alone()
+    def join(self) -> ops.Ranks | Alone:
+        """Join the processes that a launcher started together with this one, if any, for training and measuring.
+
+        Raises:
+            BackendError: where the launcher is another framework's.
+        """
+        return join(self.name, lambda launch: ops.Ranks(launch, self.device))
 
     def layer_call(self, layer: Layer, form: str, num_objectives: int) -> Callable[[], None]:
         """Return a function that runs a layer once: tunable in a form, or the ordinary layer of its size."""

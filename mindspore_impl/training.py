@@ -18,6 +18,7 @@ from tunable.backends.protocol import LossReport, StepReport, lag_on
 from tunable.data.patches import Batch
 from tunable.parameters.starts import frozen
 from tunable.specs.recipe import Recipe
+from tunable.training.ranks import ALONE, Alone
 
 
 class Trainer:
@@ -27,6 +28,7 @@ class Trainer:
         network: the network of the recipe, tunable or plain.
         recipe: the recipe.
         compiled: whether a whole step (forward, backward, update) runs as one graph.
+        ranks: the processes that train together.
 
     Raises:
         RecipeError: where VGG-19's weights cannot be had.
@@ -34,11 +36,13 @@ class Trainer:
         BackendError: where the device cannot compute in the recipe's precision.
     """
 
-    def __init__(self, network: nn.Cell, recipe: Recipe, *, compiled: bool = False) -> None:
-        self.network = network
+    def __init__(
+        self, network: nn.Cell, recipe: Recipe, *, compiled: bool = False, ranks: ops.Ranks | Alone = ALONE
+    ) -> None:
+        self.network, self._ranks = network, ranks
         parameter = next(network.get_parameters())
         self.lag = lag_on(ops.device_in_use())
-        self._adversary = Adversary(recipe, parameter) if recipe.adversarial else None
+        self._adversary = Adversary(recipe, parameter, ranks) if recipe.adversarial else None
         self._loss = make_loss(recipe, parameter, self._adversary and self._adversary.network)
         self._plain = network.num_objectives == 0
         self._parameters = {name: value for name, value in network.parameters_and_names() if value.requires_grad}
@@ -53,6 +57,7 @@ class Trainer:
     def _functions(self, compiled: bool):
         run, loss, plain, optimizer = self._run, self._loss, self._plain, self._optimizer
         adversary, factors, scale, share = self._adversary, self._factors, self._scale, 1 / self._parts
+        ranks = self._ranks
 
         def compute(omega: ms.Tensor, sample: dict[str, ms.Tensor]):
             restored = run(sample["degraded"]) if plain else run(sample["degraded"], omega)
@@ -60,6 +65,7 @@ class Trainer:
             return value if scale is None else scale.scale(value), value, terms, restored
 
         differentiate = ms.value_and_grad(compute, None, list(self._parameters.values()), has_aux=True)
+        differentiate = ranks.parallel(self.network, differentiate)
 
         def backward(omega: ms.Tensor, sample: dict[str, ms.Tensor]):
             (_, value, terms, restored), gradients = differentiate(omega, sample)
@@ -70,12 +76,13 @@ class Trainer:
                 gradients = tuple(gradient * factor for gradient, factor in zip(gradients, factors, strict=True))
             return optimizer.update(gradients, value)
 
-        def update(omega: ms.Tensor, sample: dict[str, ms.Tensor]):
+        def update(asked: ms.Tensor | None, omega: ms.Tensor, sample: dict[str, ms.Tensor]):
             (value, terms, restored), gradients = backward(omega, sample)
+            if asked is not None:  # before the update: all processes decide alike whether to take the step
+                asked, value, terms = ranks.means(asked, value, terms)
             finite = take(value, gradients)
-            if adversary is None:
-                return value, terms, finite
-            return value, terms, finite, *adversary.update(sample["clean"], restored)
+            judged = () if adversary is None else adversary.update(sample["clean"], restored)
+            return value, terms, finite, *judged, *(() if asked is None else (asked,))
 
         def move(*gradients):
             return optimizer.update(gradients)
@@ -85,10 +92,13 @@ class Trainer:
             half = len(tensors) // 2
             return tuple([tensors[i] + tensors[half + i] for i in range(half)])
 
-        def finish(*sums):
+        def finish(asked: ms.Tensor | None, *sums):
             """The step of a batch whose loss, terms and gradients are sums over its parts."""
             means = tuple([one * share for one in sums])
-            return means[0], means[1], take(means[0], means[2:])
+            value, terms = means[0], means[1]
+            if asked is not None:
+                asked, value, terms = ranks.means(asked, value, terms)
+            return value, terms, take(value, means[2:]), *(() if asked is None else (asked,))
 
         functions = backward, update, move, add, finish
         return tuple(ms.jit(function) for function in functions) if compiled else functions
@@ -119,12 +129,13 @@ class Trainer:
         return self.launch(batch, learning_rate)()
 
     @ops.alone()
-    def launch(self, batch: Batch, learning_rate: float) -> Callable[[], StepReport]:
+    def launch(self, batch: Batch, learning_rate: float, stop: bool = False) -> Callable[[], StepReport]:
         """Begin a step as `step` takes it, without waiting for the device.
 
         Args:
             batch: as for `step`.
             learning_rate: of this step.
+            stop: whether this process asks all to stop after the step.
 
         Returns:
             What waits for the step and reads its losses.
@@ -132,9 +143,10 @@ class Trainer:
         self._optimizer.prepare(learning_rate)
         if self._adversary:
             self._adversary.prepare(learning_rate)
-        whole = self._parts == 1
-        results = self._update(*self._tensors(batch)) if whole else self._finish(*self._sums(batch))
+        whole, asked = self._parts == 1, ms.Tensor(float(stop), ms.float32) if self._ranks.size > 1 else None
+        results = self._update(asked, *self._tensors(batch)) if whole else self._finish(asked, *self._sums(batch))
         loss, terms, finite, *judged = results
+        asked = judged.pop() if asked is not None else None
 
         @ops.alone()
         def report() -> StepReport:
@@ -142,7 +154,8 @@ class Trainer:
             if not taken:
                 self._optimizer.skipped()
             discriminator, learnt = self._adversary.read(*judged) if self._adversary else (None, True)
-            return StepReport(float(loss.asnumpy()), terms.asnumpy(), discriminator, taken and learnt)
+            stopping = asked is not None and bool(asked.asnumpy() > 0)
+            return StepReport(float(loss.asnumpy()), terms.asnumpy(), discriminator, taken and learnt, stopping)
 
         return report
 

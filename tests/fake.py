@@ -7,6 +7,7 @@ import numpy as np
 from tunable.backends.protocol import StepReport
 from tunable.parameters.specs import ParameterSpec
 from tunable.training.checkpoints import Checkpoints
+from tunable.training.ranks import ALONE
 from tunable.weights import storage
 
 SPECS = [ParameterSpec("gain", (1,), "kernel", 1)]
@@ -46,7 +47,10 @@ class Numpy:
         self.network, self.momentum = network, np.zeros(1, np.float32)
         return self
 
-    def launch(self, batch, learning_rate):
+    def join(self):
+        return ALONE
+
+    def launch(self, batch, learning_rate, stop=False):
         report = self.step(batch, learning_rate)
         return lambda: report
 

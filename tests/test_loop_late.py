@@ -16,7 +16,7 @@ class Late(Numpy):
         super().__init__(fault)
         self.order = []
 
-    def launch(self, batch, learning_rate):
+    def launch(self, batch, learning_rate, stop=False):
         self.order.append(batch.index + 1)
         report = super().launch(batch, learning_rate)
 

@@ -31,11 +31,11 @@ FIDELITY = [{"name": "l1", "kind": "rec"}, {"name": "l2", "kind": "rec", "distan
 def maker(make_recipe, folder):
     """make(seed=1, omega={...}, patch=4, ...): top-level keys of a recipe, others belong to `data`."""
 
-    def make(**options):
+    def make(rank=0, **options):
         sections = {key: options.pop(key) for key in ("seed", "omega", "objectives") if key in options}
         settings = {"train": str(folder), "patch": 8, "batch": 3, **options}
         settings.setdefault("degradation", [{"kind": "gaussian_noise", "sigma": [5, 30]}])
-        return Batches(make_recipe(data=settings, **sections))
+        return Batches(make_recipe(data=settings, **sections), rank=rank)
 
     return make
 
@@ -77,9 +77,10 @@ def test_a_batch_is_a_function_of_seed_and_index(batches):
 
 
 def test_batches_share_no_random_numbers(batches):
-    """Neither in place nor shifted: batches beside each other, seeds beside each other, the samples of one batch."""
+    """Nor shifted: batches, seeds and processes beside each other, the samples of one batch."""
     noise = [{"kind": "gaussian_noise", "sigma": 25}]  # one level: equal draws are equal noise
-    runs = [batches(seed=seed, patch=16, batch=4, degradation=noise) for seed in (0, 1)]
+    options = {"patch": 16, "batch": 4, "degradation": noise}
+    runs = [batches(**options, seed=seed, rank=rank) for seed, rank in ((0, 0), (1, 0), (0, 1))]
     made = [run[index] for run in runs for index in range(4)]
     drawn = np.concatenate([(batch.sample["degraded"] - batch.sample["clean"]).ravel() for batch in made])
     assert len(np.unique(drawn)) > 0.99 * drawn.size  # float32: a few are equal by chance

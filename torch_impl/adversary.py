@@ -3,10 +3,12 @@
 import numpy as np
 import torch
 
+from torch_impl import ops
 from torch_impl.networks import Discriminator, initialise
 from torch_impl.objectives import relativistic
 from torch_impl.optimizers import Optimizer
 from tunable.specs.recipe import Recipe
+from tunable.training.ranks import ALONE, Alone
 
 _PREFIX = "discriminator."
 
@@ -19,9 +21,10 @@ class Adversary:
     Args:
         recipe: a recipe with an objective of kind `gan`; its section `discriminator` says what is built.
         like: a parameter of the network that is trained; the discriminator stands on its device, in its dtype.
+        ranks: the processes that train together.
     """
 
-    def __init__(self, recipe: Recipe, like: torch.Tensor) -> None:
+    def __init__(self, recipe: Recipe, like: torch.Tensor, ranks: ops.Ranks | Alone = ALONE) -> None:
         settings = recipe.discriminator
         self.network = Discriminator(widths=settings.widths(), hidden=settings.hidden)
         initialise(self.network, recipe.seed)
@@ -29,6 +32,8 @@ class Adversary:
         self._parameters = dict(self.network.named_parameters())
         self._optimizer = Optimizer(settings.optimizer, self._parameters)
         self._ratio = settings.optimizer.learning_rate / recipe.optimizer.learning_rate
+        self._loss = ranks.parallel(self.network, self._compute)
+        self._ranks = ranks
 
     def prepare(self, learning_rate: float) -> None:
         """Begin the next step.
@@ -48,9 +53,9 @@ class Adversary:
         Returns:
             The discriminator's loss before the step, (), and whether the step was taken: what `read` takes.
         """
-        loss = relativistic(self.network(restored.detach()), self.network(clean)).mean()
-        gradients = torch.autograd.grad(loss, tuple(self._parameters.values()))
-        loss = loss.detach()
+        loss = self._loss(clean, restored.detach())
+        gradients = ops.gradients(loss, tuple(self._parameters.values()))
+        (loss,) = self._ranks.means(loss.detach())
         return loss, self._optimizer.update(gradients, loss)
 
     def read(self, loss: torch.Tensor, finite: torch.Tensor) -> tuple[float, bool]:
@@ -81,3 +86,6 @@ class Adversary:
             for name, value in self._parameters.items():
                 value.copy_(torch.from_numpy(entries[f"weights.{name}"]))
         self._optimizer.load_state(entries)
+
+    def _compute(self, clean: torch.Tensor, restored: torch.Tensor) -> torch.Tensor:
+        return relativistic(self.network(restored), self.network(clean)).mean()

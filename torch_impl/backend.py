@@ -22,6 +22,7 @@ from tunable.benchmark.layers import Layer
 from tunable.parameters.specs import ParameterSpec
 from tunable.specs.networks import NetworkSpec
 from tunable.specs.recipe import Recipe
+from tunable.training.ranks import Alone, join
 
 
 class Backend(Execution):
@@ -166,7 +167,16 @@ class Backend(Execution):
             DataError: where a style's picture cannot be read.
         """
         channels_last = self.mode == "channels_last"
-        return Trainer(network, recipe, compiled=self.mode == "compile", channels_last=channels_last)
+        compiled, ranks = self.mode == "compile", self.join()
+        return Trainer(network, recipe, compiled=compiled, channels_last=channels_last, ranks=ranks)
+
+    def join(self) -> ops.Ranks | Alone:
+        """Join the processes that a launcher started together with this one, if any, for training and measuring.
+
+        Raises:
+            BackendError: where the launcher is another framework's.
+        """
+        return join(self.name, lambda launch: ops.Ranks(launch, torch.device(self.device)))
 
     def layer_call(self, layer: Layer, form: str, num_objectives: int) -> Callable[[], None]:
         """Return a function that runs a layer once: tunable in a form, or the ordinary layer of its size."""

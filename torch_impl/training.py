@@ -18,6 +18,7 @@ from tunable.backends.protocol import LossReport, StepReport, lag_on
 from tunable.data.patches import Batch
 from tunable.parameters.starts import frozen
 from tunable.specs.recipe import Recipe
+from tunable.training.ranks import ALONE, Alone
 
 
 class Trainer:
@@ -28,6 +29,7 @@ class Trainer:
         recipe: the recipe.
         compiled: whether loss and gradient run through torch.compile.
         channels_last: whether features are laid out pixel by pixel.
+        ranks: the processes that train together.
 
     Raises:
         RecipeError: where VGG-19's weights cannot be had.
@@ -36,13 +38,19 @@ class Trainer:
     """
 
     def __init__(
-        self, network: nn.Module, recipe: Recipe, *, compiled: bool = False, channels_last: bool = False
+        self,
+        network: nn.Module,
+        recipe: Recipe,
+        *,
+        compiled: bool = False,
+        channels_last: bool = False,
+        ranks: ops.Ranks | Alone = ALONE,
     ) -> None:
-        self.network = network
+        self.network, self._ranks = network, ranks
         parameter = next(network.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
         self.lag = lag_on(self._device.type)
-        self._adversary = Adversary(recipe, parameter) if recipe.adversarial else None
+        self._adversary = Adversary(recipe, parameter, ranks) if recipe.adversarial else None
         self._loss = make_loss(recipe, parameter, self._adversary and self._adversary.network)
         self._plain, self._channels_last = network.num_objectives == 0, channels_last
         self._parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
@@ -53,18 +61,20 @@ class Trainer:
         factors = frozen(parameter_specs(network)) if recipe.initial.freeze else {}
         self._factors = [self._tensor(factors[name]) for name in self._parameters if factors]
         # Batches of a run have one size; sizes left open, as a second trainer would make them, fail in Inductor.
-        self._forward = torch.compile(self._compute, dynamic=False) if compiled else self._compute
+        forward = torch.compile(self._compute, dynamic=False) if compiled else self._compute
+        self._forward = ranks.parallel(network, forward)
 
     def _compute(self, sample: dict[str, torch.Tensor], omega: torch.Tensor):
         degraded = ops.pixel_by_pixel(sample["degraded"]) if self._channels_last else sample["degraded"]
         restored = self._run(degraded, None if self._plain else omega)
-        return self._loss(restored, sample, omega), restored
+        loss, terms = self._loss(restored, sample, omega)
+        return loss, terms.detach(), restored.detach()
 
     def _backward(self, sample: dict[str, torch.Tensor], omega: torch.Tensor):
-        (loss, terms), restored = self._forward(sample, omega)
+        loss, terms, restored = self._forward(sample, omega)
         parameters = tuple(self._parameters.values())
         scaled = self._scale.scale(loss) if self._scale else loss
-        return (loss.detach(), terms.detach(), restored.detach()), ops.gradients(scaled, parameters)
+        return (loss.detach(), terms, restored), ops.gradients(scaled, parameters)
 
     def _accumulated(self, batch: Batch):
         """What `_backward` returns for a batch in parts: means, but the output is that of the last part."""
@@ -93,12 +103,13 @@ class Trainer:
         """
         return self.launch(batch, learning_rate)()
 
-    def launch(self, batch: Batch, learning_rate: float) -> Callable[[], StepReport]:
+    def launch(self, batch: Batch, learning_rate: float, stop: bool = False) -> Callable[[], StepReport]:
         """Begin a step as `step` takes it, without waiting for the device.
 
         Args:
             batch: as for `step`.
             learning_rate: of this step.
+            stop: whether this process asks all to stop after the step.
 
         Returns:
             What waits for the step and reads its losses.
@@ -111,6 +122,9 @@ class Trainer:
         if self._factors:  # of what is frozen 0
             gradients = tuple(map(torch.mul, gradients, self._factors))
         self._optimizer.prepare(learning_rate)
+        asked = None
+        if self._ranks.size > 1:  # before the update: all processes decide alike whether to take the step
+            asked, loss, terms = self._ranks.means(loss.new_full((), float(stop)), loss, terms)
         finite = self._optimizer.update(gradients, loss)
         judged = ()
         if self._adversary:
@@ -122,7 +136,8 @@ class Trainer:
             if not taken:
                 self._optimizer.skipped()
             discriminator, learnt = self._adversary.read(*judged) if self._adversary else (None, True)
-            return StepReport(loss.item(), terms.cpu().numpy(), discriminator, taken and learnt)
+            stopping = asked is not None and asked.item() > 0
+            return StepReport(loss.item(), terms.cpu().numpy(), discriminator, taken and learnt, stopping)
 
         return report
 

@@ -69,6 +69,7 @@ from mindspore_impl.ops.pixels import (
     spectrum,
 )
 from mindspore_impl.ops.precision import LossScale, in_precision
+from mindspore_impl.ops.ranks import Ranks
 
 __all__ = [
     "LossScale",
@@ -76,6 +77,7 @@ __all__ = [
     "MOST_SIZES",
     "ORDINARY",
     "OrdinaryConv",
+    "Ranks",
     "Sizes",
     "Softmax",
     "affine",

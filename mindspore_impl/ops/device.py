@@ -9,6 +9,7 @@ import mindspore as ms
 from mindspore import ops as _ops
 
 from tunable.errors import BackendError
+from tunable.training.ranks import launched
 
 _TARGETS = {"cpu": "CPU", "ascend": "Ascend", "gpu": "GPU"}
 _MODES = {"graph": ms.GRAPH_MODE, "pynative": ms.PYNATIVE_MODE}
@@ -45,6 +46,8 @@ def running(mode: str) -> Iterator[None]:
 def device_of(name: str | None) -> str:
     """Make a device current: `cpu`, `ascend`, `gpu` or `ascend:1`; None means ascend where there is one, else cpu.
 
+    A process that msrun started gets, of devices without a number, the one of its own number on the machine.
+
     Returns:
         The name of the device.
 
@@ -63,8 +66,9 @@ def device_of(name: str | None) -> str:
         # Single-threaded dispatch: by default the Python thread spins while it waits for a graph, and with as few
         # cores as kernels have threads it starves them (a training step on two cores took twice as long).
         os.environ.setdefault("MS_DEV_HOST_BLOCKING_RUN", "1")
+    launch = launched() if kind != "cpu" else None
     try:
-        ms.set_device(_TARGETS[kind], int(index or 0))
+        ms.set_device(_TARGETS[kind], int(index or (launch.local if launch else 0)))
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise BackendError(f"mindspore device {name!r} cannot be used: {reason}") from None

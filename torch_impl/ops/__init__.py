@@ -62,12 +62,14 @@ from torch_impl.ops.pixels import (
     spectrum,
 )
 from torch_impl.ops.precision import LossScale, in_precision
+from torch_impl.ops.ranks import Ranks
 
 __all__ = [
     "DISTRIBUTED",
     "ORDINARY",
     "Exact",
     "LossScale",
+    "Ranks",
     "aggregate",
     "aggregate_all",
     "aggregate_each",

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from tunable.errors import BackendError
+from tunable.training.ranks import launched
 
 DISTRIBUTED = {"cpu": "gloo", "cuda": "nccl", "npu": "hccl"}  # the backend of torch.distributed, by kind of device
 _KNOWN = "cpu, cuda, cuda:N, npu, npu:N"
@@ -19,6 +20,8 @@ def device_of(name: str | None) -> torch.device:
     """Return the device of a name: `cpu`, `cuda`, `npu`, or one of several, such as `cuda:1`.
 
     None means an accelerator where there is one, else cpu. `npu` is an Ascend, which torch_npu brings to PyTorch.
+
+    A process that torchrun started gets, of devices without a number, the one of its own number on the machine.
 
     Raises:
         BackendError: for another name, and for a device that torch does not see.
@@ -37,6 +40,8 @@ def device_of(name: str | None) -> torch.device:
         raise BackendError(
             f"torch device {name!r} was requested, but this torch ({torch.__version__}) sees no CUDA device"
         )
+    if device.type != "cpu" and device.index is None and (launch := launched()):
+        return torch.device(device.type, launch.local)  # each process of a machine its own
     return device
 
 

@@ -35,10 +35,14 @@ class Exact(nn.Module):
 def gradients(loss: torch.Tensor, parameters: Sequence[nn.Parameter]) -> tuple[torch.Tensor, ...]:
     """Return the gradient of a loss, (), in every parameter; of those that it does not depend on 0.
 
+    They pass through the parameters' `grad`, where DistributedDataParallel averages them, and through no others'.
     Those of kernels that were mixed at once are rows far apart; a fused optimizer takes none such, so they are copied.
     """
-    found = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
-    return tuple(gradient.contiguous() for gradient in found)
+    torch.autograd.backward(loss, inputs=list(parameters))
+    found = [torch.zeros_like(value) if value.grad is None else value.grad.contiguous() for value in parameters]
+    for value in parameters:
+        value.grad = None
+    return tuple(found)
 
 
 def put(network: nn.Module, name: str, value: nn.Module | nn.Parameter) -> None:

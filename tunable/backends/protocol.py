@@ -21,6 +21,7 @@ from tunable.parameters.specs import ParameterSpec
 from tunable.specs.formulations import Formulation
 from tunable.specs.networks import NetworkSpec
 from tunable.specs.recipe import Recipe
+from tunable.training.ranks import Ranks
 from tunable.weights.storage import Header
 
 
@@ -66,12 +67,14 @@ class StepReport(NamedTuple):
         terms: the p objectives (p,) before it, batch means.
         discriminator: the discriminator's loss; None without one.
         taken: whether the loss and all gradients were finite; if not, the step moved nothing and was not counted.
+        stop: whether a process of several asked all to stop after the step.
     """
 
     loss: float
     terms: Array
     discriminator: float | None = None
     taken: bool = True
+    stop: bool = False
 
 
 def lag_on(device: str) -> int:
@@ -90,8 +93,13 @@ class Trainer(Protocol):
         """How many steps may be launched before the losses of the first are read: 1 where reading makes nobody wait."""
         ...
 
-    def launch(self, batch: Batch, learning_rate: float) -> Callable[[], StepReport]:
+    def launch(self, batch: Batch, learning_rate: float, stop: bool = False) -> Callable[[], StepReport]:
         """Begin a step as `step` takes it, without waiting for the device.
+
+        Args:
+            batch: as for `step`.
+            learning_rate: of this step.
+            stop: whether this process asks all to stop after the step; their reports say so.
 
         Returns:
             What waits for the step and reads its losses.
@@ -320,6 +328,14 @@ class Framework(Runtime, Protocol):
         Raises:
             RecipeError: where VGG-19's weights cannot be had.
             DataError: where a style's picture cannot be read.
+        """
+        ...
+
+    def join(self) -> Ranks:
+        """Join the processes that a launcher started together with this one, if any, for training and measuring.
+
+        Raises:
+            BackendError: where the launcher is another framework's.
         """
         ...
 

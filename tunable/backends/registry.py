@@ -11,6 +11,7 @@ import numpy as np
 from tunable.backends.protocol import Framework, Opener, Runtime
 from tunable.errors import BackendError, CheckpointError, nearest, shown
 from tunable.training.interrupts import postponed
+from tunable.training.ranks import launched
 from tunable.weights import storage
 
 _TWINS = {"torch": ("torch", "torch_impl.backend"), "mindspore": ("mindspore", "mindspore_impl.backend")}
@@ -87,12 +88,13 @@ def read_pickle(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 
 def default_backend() -> str:
-    """Return the first framework that is installed, or that `TUNABLE_BACKENDS` names.
+    """Return the framework whose launcher started this process, else the first installed or in `TUNABLE_BACKENDS`.
 
     Raises:
         BackendError: where there is none.
     """
-    name = next(iter(requested()), None)
+    launch = launched()
+    name = launch.framework if launch else next(iter(requested()), None)
     if name is None:
         raise BackendError(f"no framework is installed; install one of {', '.join(BACKENDS)}")
     return name

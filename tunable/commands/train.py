@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
     """Run `tunable train`, and return its exit status."""
     recipe = load_recipe(args.recipe, args.set)
     backend = get_framework(args.backend or default_backend(), args.device, args.mode)
+    if backend.join().rank:  # the first process speaks for all
+        logging.getLogger().setLevel(logging.WARNING)
     with progress(f"train ({backend.name})", every=0.05, unit="steps") as report:
         train(
             recipe,

@@ -3,6 +3,7 @@
 Samples are counted, not drawn: batch b of a run is a pure function of (seed, b). Crop, flip,
 degradation and omega all come from a counter-based generator (Philox) whose counter holds b, so both
 twins see the same batches, any number of workers gives the same run, and a resumed run is the same run.
+Where several processes train together the counter holds the number of the process too, 0 of the first.
 """
 
 import logging
@@ -201,14 +202,15 @@ class Batches:
     Args:
         recipe: whose `data`, `omega` and `seed` say all of a batch.
         max_pixels: as `read_picture`.
+        rank: the number of the process among those that train together: no two make the same samples.
 
     Raises:
         DataError: when a folder cannot be used, pictures are smaller than the patch or pairs do not fit. A picture
             that is damaged behind its header raises it in `check`, or when its turn comes.
     """
 
-    def __init__(self, recipe: Recipe, max_pixels: int | None = None) -> None:
-        self._recipe, self.max_pixels = recipe, max_pixels
+    def __init__(self, recipe: Recipe, max_pixels: int | None = None, rank: int = 0) -> None:
+        self._recipe, self.max_pixels, self._rank = recipe, max_pixels, rank
         self._data: Data = recipe.data
         data, self._partners = recipe.data, {}
         self._scale, self._margin = recipe.network.scale, margin_of(recipe.data.degradation)
@@ -242,7 +244,7 @@ class Batches:
 
     def __getitem__(self, index: int) -> Batch:
         recipe, data = self._recipe, self._data
-        rng = np.random.Generator(np.random.Philox(key=recipe.seed, counter=[0, 0, 0, index]))
+        rng = np.random.Generator(np.random.Philox(key=recipe.seed, counter=[0, 0, self._rank, index]))
         crops = [self._crop(rng) for _ in range(data.batch)]
         clean = np.stack([self._patch(crop, crop.path, self._scale) for crop in crops])
         if self._partners:

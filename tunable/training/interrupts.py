@@ -92,9 +92,8 @@ class _Handler:
             raise Stopped(self._again)
 
     def stop(self) -> None:
-        """End the program by the signal that came."""
-        assert self.number is not None, "calling the handler says whether a signal came"
-        raise Stopped(self.number)
+        """End the program by the signal that came, as by SIGTERM where it came to another process of a training."""
+        raise Stopped(signal.SIGTERM if self.number is None else self.number)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ state, so a resumed run is the same run, bit for bit on a CPU.
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ from tunable.backends.protocol import Framework, StepReport, Trainer
 from tunable.backends.registry import BACKENDS
 from tunable.data.patches import Batch, Batches, say_what_is_used
 from tunable.data.styles import style_picture
-from tunable.errors import CheckpointError, DataError, TunableError
+from tunable.errors import CheckFailed, CheckpointError, DataError, TunableError, shorten
 from tunable.evaluation.measuring import check_validation, say_validation, validate
 from tunable.evaluation.sheets import sweep_sheet
 from tunable.files import holding, sweep, write_text
@@ -45,8 +45,10 @@ from tunable.training.differences import check_known
 from tunable.training.environment import session
 from tunable.training.guards import Guard
 from tunable.training.interrupts import held_back
+from tunable.training.ranks import Ranks
 from tunable.training.recipe_files import digests, read_recipe_files, write_recipe_files
 from tunable.training.records import Records
+from tunable.training.together import PROCESSES, check_processes, shared
 from tunable.version import __version__
 from tunable.weights import storage
 from tunable.weights.conversion import tunable_tensors
@@ -93,32 +95,35 @@ def train(
     out = Path(out)
     if allow_change and not resume:
         raise TunableError("--allow-change says what --resume may go on with, and --resume is missing")
-    with holding(out), permitted():  # what the recipe imports is its user's
-        return _train(recipe, backend, out, resume, allow_change, progress, max_pixels)
+    ranks = backend.join()
+    with nullcontext() if ranks.rank else holding(out), permitted():  # what the recipe imports is its user's
+        return _train(recipe, backend, ranks, out, resume, allow_change, progress, max_pixels)
 
 
 def _train(
     recipe: Recipe,
     backend: Framework,
+    ranks: Ranks,
     out: Path,
     resume: bool,
     allowed: Sequence[str],
     progress: Progress | None,
     max_pixels: int | None,
 ) -> WeightsModel:
-    checkpoints = Checkpoints(out)
-    _check_folder(out, checkpoints, resume)
-    resumed = resume and checkpoints.newest_step() is not None
+    checkpoints, leads = Checkpoints(out), ranks.rank == 0  # the others look into no folder but those of pictures
+    if leads:
+        _check_folder(out, checkpoints, resume)
+    resumed = leads and resume and checkpoints.newest_step() is not None
     _check_feature_network(recipe)
-    given = None if resumed else _given(recipe)
-    batches = Batches(recipe, max_pixels)
-    if not resumed:  # later their digests tell whether they are still those
+    given = _given(recipe) if leads and not resumed else None
+    batches = Batches(recipe, max_pixels, ranks.rank)
+    if leads and not resumed:  # later their digests tell whether they are still those
         beside = f"; degraded: {', '.join(recipe.data.degraded)}" if recipe.data.degraded else ""
         say_what_is_used("training", recipe.data.train, recipe.data.recursive, beside)
         say_validation(recipe)
         batches.check()
         check_validation(recipe, max_pixels)
-    files = read_recipe_files(recipe)
+    files = read_recipe_files(recipe) if leads else {}
     network = backend.build(recipe.network, recipe.network_objectives)
     trainer = backend.trainer(network, recipe)
     specs = backend.specs(network)
@@ -129,24 +134,32 @@ def _train(
         trainer.load_state(start.state)
         log.info("continuing %s at step %d", out, start.step)
     else:
-        check_known(allowed, recipe, files)
+        if leads:
+            check_known(allowed, recipe, files)
         start = Checkpoint(0, _start(recipe, specs, given, backend.parameters(network)), {}, {}, [])
-    start = start._replace(inputs=start.inputs | digests(files), history=_history(start, recipe, backend))
+    if leads:
+        check_processes(start, recipe, ranks)
+    if ranks.size > 1:
+        start = shared(start, ranks, trainer)
+    start = start._replace(inputs=start.inputs | digests(files), history=_history(start, recipe, backend, ranks))
     backend.assign(network, start.weights)
     model = WeightsModel(backend, network, storage.Header.of(recipe, history=start.history))
     if recipe.network.name == "import":  # it is tried before anything is written
         first = batches[0]
         model.run(first.sample["degraded"][:1], np.atleast_2d(first.omega)[0] if model.objectives else None)
+    if not leads:
+        _loop(recipe, batches, model, trainer, ranks, None, checkpoints, start, None)
+        return model
     sweep(out)
     checkpoints.sweep()
     write_text(out / "recipe.yaml", yaml.safe_dump(recipe.to_dict(), sort_keys=False))
     write_recipe_files(out, files)
     try:
         with (
-            session(out, recipe, _facts(backend, recipe), start.step, checkpoints.newest_step),
+            session(out, recipe, _facts(backend, recipe, ranks), start.step, checkpoints.newest_step),
             Records(out, recipe, start.step) as records,
         ):
-            _loop(recipe, batches, model, trainer, records, checkpoints, start, progress)
+            _loop(recipe, batches, model, trainer, ranks, records, checkpoints, start, progress)
     except OSError as error:  # a full disk
         raise TunableError(f"cannot write in {out}: {error.strerror or error}") from None
     if recipe.optimizer.average:
@@ -156,11 +169,11 @@ def _train(
     return model
 
 
-def _history(start: Checkpoint, recipe: Recipe, backend: Framework) -> list[dict[str, str]]:
+def _history(start: Checkpoint, recipe: Recipe, backend: Framework, ranks: Ranks) -> list[dict[str, str]]:
     """Who trained, and from now on trains: another framework, version, device or switch rounds differently."""
     if start.step == recipe.steps:
         return start.history
-    leg = {"from": str(start.step + 1), **_facts(backend, recipe)}
+    leg = {"from": str(start.step + 1), **_facts(backend, recipe, ranks)}
     if not start.history:
         return [leg]
     before = start.history[-1]
@@ -179,9 +192,10 @@ def _history(start: Checkpoint, recipe: Recipe, backend: Framework) -> list[dict
     return [*start.history, leg] if differs or start.changed else start.history
 
 
-def _facts(backend: Framework, recipe: Recipe) -> dict[str, str]:
-    """What numbers depend on: versions, device, switches."""
+def _facts(backend: Framework, recipe: Recipe, ranks: Ranks) -> dict[str, str]:
+    """What numbers depend on: versions, device, switches, the number of processes where there are several."""
     programs = {"numpy": np.__version__, "pillow": PIL.__version__, "program": __version__}
+    programs |= {PROCESSES: str(ranks.size)} if ranks.size > 1 else {}
     return {**backend.facts(), "amp": str(recipe.precision), **programs}
 
 
@@ -237,32 +251,39 @@ def _loop(
     batches: Batches,
     model: WeightsModel,
     trainer: Trainer,
-    records: Records,
+    ranks: Ranks,
+    records: Records | None,
     checkpoints: Checkpoints,
     start: Checkpoint,
     progress: Progress | None,
 ) -> None:
+    """Train to the last step. Where `records` is None, another process writes, measures and judges."""
     step = saved = first = start.step
     unproven = True  # whether no sound step has followed the newest checkpoint yet: until then none is dropped for it
     guard = Guard(recipe.guard, start, checkpoints, lambda at: _keep_batch(checkpoints.out, batches[at - 1]))
+    asked = False  # whether a process of several has asked all to stop
     launched: deque[tuple[int, float, Callable[[], StepReport]]] = deque()  # steps whose losses are not read yet
 
     def save() -> None:
         nonlocal saved, unproven
         with interrupted.whole():
-            records.flush()
-            weights, state = model.backend.parameters(model.network), trainer.state()
-            facts = {"loss": guard.begun, "counters": guard.counters}
-            checkpoints.save(start._replace(step=step, weights=weights, state=state, **facts), recipe)
-            if unproven:
-                checkpoints.drop(saved)
+            if records:
+                records.flush()
+                weights, state = model.backend.parameters(model.network), trainer.state()
+                facts = {"loss": guard.begun, "counters": guard.counters}
+                checkpoints.save(start._replace(step=step, weights=weights, state=state, **facts), recipe)
+                if unproven:
+                    checkpoints.drop(saved)
             saved, unproven = step, True
 
     def read(left: int = 0) -> None:
-        nonlocal unproven
+        nonlocal unproven, asked
         while len(launched) > left:
             at, rate, losses = launched.popleft()
             report = losses()
+            asked = asked or report.stop
+            if not records:
+                continue
             if guard.judge(at, report) and unproven:
                 checkpoints.rotate(recipe.checkpoint.keep)
                 unproven = False
@@ -271,6 +292,8 @@ def _loop(
                 progress(at, recipe.steps, report.loss)
 
     def check(at: int) -> None:
+        if not records:
+            return
         with _averaged(model, trainer, recipe):
             values = validate(model, recipe, max_pixels=batches.max_pixels)
             sheet = sweep_sheet(model, recipe, max_pixels=batches.max_pixels)
@@ -281,33 +304,51 @@ def _loop(
     def due(at: int) -> bool:
         return at % recipe.checkpoint.every == 0 or at == recipe.steps
 
+    def stopping() -> bool:  # the same in all processes after the same step
+        return asked if ranks.size > 1 else interrupted()
+
     with held_back() as interrupted:
         try:
-            if first and due(first) and not records.validated(first):  # it stopped between checkpoint and validation
+            if (
+                first and due(first) and records and not records.validated(first)
+            ):  # it stopped between checkpoint and validation
                 check(first)
             for batch in batches.stream(first, recipe.steps):
                 rate = recipe.optimizer.learning_rate * recipe.schedule.factor(batch.index, recipe.steps)
                 step = batch.index + 1
-                launched.append((step, rate, trainer.launch(batch, rate)))
+                launched.append((step, rate, trainer.launch(batch, rate, interrupted())))
                 read(left=trainer.lag - 1)
-                asked = interrupted.save_asked()
-                if due(step) or interrupted() or asked:
+                alike = due(step) or stopping()
+                by_signal = ranks.size == 1 and interrupted.save_asked()
+                if alike or by_signal:
                     read()
                     save()
-                if asked:
+                if alike:
+                    ranks.wait()
+                if by_signal:
                     log.info("wrote the checkpoint of step %d, as SIGUSR1 asks, and go on", step)
-                if saved == step and interrupted():  # a validation that is due can wait: going on makes up for it
+                if saved == step and stopping():  # a validation that is due can wait: going on makes up for it
                     log.info("stopped after step %d; --resume continues", step)
                     interrupted.stop()
                 if due(step):
                     check(step)
-            if guard.sound:
+            if records and guard.sound:
                 checkpoints.rotate(recipe.checkpoint.keep)
         except DataError:  # a damaged picture: the steps before it are whole
             read()
             if step > saved:
                 save()
             raise
+        except RuntimeError as error:
+            if ranks.size == 1:
+                raise
+            # Said here, where signals are held back: the launcher sends one to those that are left.
+            log.error(
+                "process %d of %d cannot go on after step %d, perhaps since another one ended (%s); %s",
+                ranks.rank, ranks.size, step - 1, shorten(str(error).strip().partition("\n")[0], 200),
+                checkpoints.describe(),
+            )  # fmt: skip
+            raise CheckFailed("the processes that trained together are no longer together") from error
 
 
 def _keep_batch(out: Path, batch: Batch) -> Path:
