@@ -1,8 +1,6 @@
 """Parts of one's own that compute with tensors (docs/own_parts.md): made by name, checked, and wrapped."""
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import mindspore as ms
 import numpy as np
@@ -159,19 +157,8 @@ class OwnNetwork(nn.Cell):
         if aware:
             arguments |= {"num_objectives": self.num_objectives}
             arguments |= {name: value for name, value in knobs.items() if name in taken}
-        with _seeded(), blamed(spec.named, "network"):
+        with ops.seeded(), blamed(spec.named, "network"):
             part = self.kind(**arguments)
         if not aware and self.num_objectives:
             part = make_tunable(part, self.num_objectives, **knobs)
         return part.set_train(False)
-
-
-@contextmanager
-def _seeded() -> Iterator[None]:
-    """What is drawn inside is the same every time; numpy's own generator, which MindSpore seeds, goes on outside."""
-    state = np.random.get_state()
-    ms.set_seed(0)
-    try:
-        yield
-    finally:
-        np.random.set_state(state)

@@ -1,14 +1,12 @@
 """Parts of one's own that compute with tensors (docs/own_parts.md): made by name, checked, and wrapped."""
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import nn
 
-from torch_impl import parameters
+from torch_impl import ops, parameters
 from torch_impl.retrofit import TunedNetwork, make_tunable
 from tunable.errors import TunableError
 from tunable.own import blamed, imported
@@ -149,16 +147,8 @@ class OwnNetwork(nn.Module):
         if aware:
             arguments |= {"num_objectives": self.num_objectives}
             arguments |= {name: value for name, value in knobs.items() if name in taken}
-        with _seeded(), blamed(spec.named, "network"):
+        with ops.seeded(), blamed(spec.named, "network"):
             part = self.kind(**arguments)
         if not aware and self.num_objectives:
             part = make_tunable(part, self.num_objectives, **knobs)
         return part.eval()
-
-
-@contextmanager
-def _seeded() -> Iterator[None]:
-    """What is drawn inside is the same every time; outside nothing changes."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield

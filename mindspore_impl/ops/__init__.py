@@ -47,7 +47,7 @@ from mindspore_impl.ops.kernels import (
 from mindspore_impl.ops.memory import MOST_PIXELS, MOST_SIZES, Sizes, forget_graphs, make_room
 from mindspore_impl.ops.norms import global_mean, normalise, per_sample_mean, scale_and_shift
 from mindspore_impl.ops.ordinary import ORDINARY, OrdinaryConv, ordinary_conv
-from mindspore_impl.ops.parameters import assign, freeze, fresh_seed, parameter, put
+from mindspore_impl.ops.parameters import assign, freeze, fresh_seed, parameter, put, seeded
 from mindspore_impl.ops.pixels import (
     channels_first,
     channels_last,
@@ -134,6 +134,7 @@ __all__ = [
     "scale_and_shift",
     "scale_colours",
     "shift_colours",
+    "seeded",
     "shift_mask",
     "softmax",
     "softplus",

@@ -1,5 +1,8 @@
 """How parameters are made, set and frozen."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import mindspore as ms
 import numpy as np
 from mindspore import nn
@@ -11,6 +14,19 @@ from mindspore_impl.ops.kernels import cast_like
 def fresh_seed() -> int:
     """Draw a seed from the framework's own generator, for layers built by hand; mindspore.set_seed governs it."""
     return int(_ops.randint(0, 2**31 - 1, (1,)).asnumpy()[0])
+
+
+@contextmanager
+def seeded() -> Iterator[None]:
+    """Make what is drawn inside the same every time; a seed that was set, and numpy's generator, hold on outside."""
+    seed, state = ms.get_seed(), np.random.get_state()
+    ms.set_seed(0)
+    try:
+        yield
+    finally:
+        if seed is not None:
+            ms.set_seed(seed)
+        np.random.set_state(state)  # which MindSpore seeds too
 
 
 def put(network: nn.Cell, name: str, value: nn.Cell | ms.Parameter) -> None:

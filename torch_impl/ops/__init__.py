@@ -41,7 +41,7 @@ from torch_impl.ops.kernels import (
 )
 from torch_impl.ops.norms import global_mean, normalise, per_sample_mean, scale_and_shift
 from torch_impl.ops.ordinary import ORDINARY, ordinary_conv
-from torch_impl.ops.parameters import Exact, freeze, fresh_seed, gradients, put
+from torch_impl.ops.parameters import Exact, freeze, fresh_seed, gradients, put, seeded
 from torch_impl.ops.pixels import (
     channels_first,
     channels_last,
@@ -122,6 +122,7 @@ __all__ = [
     "scale_and_shift",
     "scale_colours",
     "shift_colours",
+    "seeded",
     "shift_mask",
     "softmax",
     "softplus",

@@ -1,6 +1,7 @@
 """How parameters are made, set and frozen."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -10,6 +11,14 @@ from torch import nn
 def fresh_seed() -> int:
     """Draw a seed from the framework's own generator, for layers built by hand; torch.manual_seed governs it."""
     return int(torch.randint(2**31, ()))
+
+
+@contextmanager
+def seeded() -> Iterator[None]:
+    """Make what is drawn inside the same every time; outside nothing changes."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
 
 
 class Exact(nn.Module):
