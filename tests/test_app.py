@@ -20,9 +20,13 @@ from PIL import Image
 
 from tunable.api import load, restore
 from tunable.app.views import Knob, Region, knobs_of, omega_of, open_photograph, painted_map
+from tunable.backends.model import WeightsModel
+from tunable.backends.registry import default_backend, get_framework
 from tunable.errors import TunableError
 from tunable.images.pictures import read_bytes, write
 from tunable.models import MODELS, preset_of
+from tunable.specs.networks import NAFNetSpec, ResNetSpec
+from tunable.weights.storage import Header
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 MOST_KNOBS = 8  # sliders of the page, and as many of the brush
@@ -67,18 +71,22 @@ def test_a_region_shows_the_pixels_of_the_whole(denoise, photograph, centre):
 
 
 @pytest.mark.parametrize(
-    ("where", "extra"), [("all", {}), ({"last": 2}, {}), ({"last": 1}, {"upscale": 2}), ("all", {"tunable": False})]
+    "spec",
+    [
+        ResNetSpec(channels=4, blocks=1),
+        ResNetSpec(channels=4, blocks=1, where={"last": 2}),
+        ResNetSpec(channels=4, blocks=1, where={"last": 1}, upscale=2),
+        ResNetSpec(channels=4, blocks=1, tunable=False),
+        NAFNetSpec(width=4, middle=1, encoder=[1], decoder=[1]),
+    ],
+    ids=["throughout", "tail", "heads, enlarged", "plain", "global averages"],
 )
-def test_regions_of_other_networks(where, extra, photograph, make_recipe):
-    """Tunable throughout, with a tail, enlarging, and plain."""
-    from tunable.backends.model import WeightsModel
-    from tunable.backends.registry import default_backend, get_framework
-    from tunable.specs.networks import ResNetSpec
-    from tunable.weights.storage import Header
-
-    spec, backend = ResNetSpec(channels=4, blocks=1, where=where, **extra), get_framework(default_backend(), "cpu")
+def test_regions_of_other_networks(spec, photograph):
+    backend = get_framework(default_backend(), "cpu")
     p = 2 if spec.tunable else 0
-    model = WeightsModel(backend, backend.build(spec, p), Header(spec, ("a", "b")[:p], ((0.0, 1.0),) * p))
+    network, rng = backend.build(spec, p), np.random.default_rng(4)  # weights of which none is zero, as in new blocks
+    backend.assign(network, {s.name: rng.normal(0, 0.2, s.shape).astype("f") for s in backend.specs(network)})
+    model = WeightsModel(backend, network, Header(spec, ("a", "b")[:p], ((0.0, 1.0),) * p))
     opened = open_photograph(photograph)
     region = Region(model, opened, (80, 120), side=32)
     omega = np.float32([0.2, 0.9]) if p else None
@@ -177,7 +185,7 @@ class Reader:
         with urllib.request.urlopen(f"{self._address}call/{name}/{event}") as answer:
             told = answer.read().decode()
         assert "event: complete" in told, told
-        _, view, *_ = json.loads(told.rpartition("data: ")[2])  # behind the session, which is not sent
+        view = next(one for one in json.loads(told.rpartition("data: ")[2]) if one)  # before it the session, not sent
         with urllib.request.urlopen(view[1]["url"]) as answer:
             return np.asarray(Image.open(io.BytesIO(answer.read()))).astype(int)
 
@@ -191,7 +199,7 @@ def test_twenty_readers_each_see_their_own(served, denoise, tmp_path):
         path, reader = tmp_path / f"{number}.png", Reader(served, number)
         write(path, np.full((40, 48, 3), [number / 20, 0.5, 1 - number / 20], np.float32))
         others = [0.0] * (MOST_KNOBS - 1)
-        opened = reader.view("open", reader.upload(path), None, 100.0, *others, 0.0, *others)
+        opened = reader.view("open", reader.upload(path), "denoise", None, 100.0, *others, 0.0, *others)
         all_have_opened.wait()
         looked = reader.view("look", None, 30.0, *others, 0.0, *others)
         wanted = [restore(denoise, path, omega).astype(int) for omega in ([1, 0], [0.3, 0.7])]

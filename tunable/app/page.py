@@ -1,10 +1,13 @@
 """The app's page: a photograph, a slider for every knob, a brush, and the restored picture to take away."""
 
+import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
+from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -34,7 +37,8 @@ from tunable.omega import format_omega
 
 MOST_KNOBS = 8
 AT_ONCE = 4_000_000  # pixels of the largest photograph that is restored in whole whenever a slider is let go
-BEFORE, AFTER = "before.png", "after.png"  # what the view shows; without loss, since it is looked at pixel by pixel
+IDLE = 4 * 3600  # seconds after which what a reader has open is closed
+KEPT = 32  # files of the view that stay for each reader, so that none is written over while it is sent
 PAINT, OPACITY = "rgba(255, 64, 96, 0.5)", 0.5  # of the brush: one sees what one paints on
 STEPS = 100  # of a slider
 TITLE = "Photographs with knobs"
@@ -53,6 +57,7 @@ class Session:
         photograph: that is open.
         region: the part of it that is looked at.
         folder: of this reader's files.
+        before: the file that shows the part as it was.
         canvas: the photograph that can be painted on.
     """
 
@@ -60,6 +65,7 @@ class Session:
     photograph: Photograph | None = None
     region: Region | None = None
     folder: Path | None = None
+    before: Path | None = None
     canvas: Photograph | None = None
 
 
@@ -124,7 +130,7 @@ class Page:
         """Build the page."""
         knobs = self._knobs(self._names[0])
         with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
-            session = gr.State(Session(self._names[0]), time_to_live=3600)
+            session = gr.State(Session(self._names[0]), time_to_live=IDLE, delete_callback=_forget)
             gr.Markdown(f"# {TITLE}\n\n{ABOUT}")
             with gr.Row():
                 with gr.Column(scale=1, min_width=300):
@@ -172,16 +178,17 @@ class Page:
                                 buttons=["download", "fullscreen"],
                             )
             settings = [session, canvas, *sliders, *brushes]
-            seen = [session, view, said]
-            opened = [*seen, picture, tabs, download, sheet]
-            chosen = [*seen, *sliders, *brushes, preset, why, canvas]
+            # Only what changes a session returns it: an answer that comes late must bring no older one back.
+            seen = [view, said]
+            opened = [session, *seen, picture, tabs, download, sheet]
+            chosen = [session, *seen, *sliders, *brushes, preset, why, canvas]
             live = {"trigger_mode": "always_last", "show_progress": "hidden", "concurrency_limit": 4}
             blocks.load(self._choose, [model, session], chosen)
             model.input(self._choose, [model, session], chosen, api_name="choose")
-            upload.upload(self._open, [upload, *settings], opened, api_name="open")
-            sample.input(self._open_sample, [sample, *settings], opened)
+            upload.upload(self._open, [upload, model, *settings], opened, api_name="open")
+            sample.input(self._open_sample, [sample, model, *settings], opened)
             paint.select(self._canvas, [session], [session, canvas])
-            picture.select(self._move, settings, seen)
+            picture.select(self._move, settings, [session, *seen])
             for slider in (*sliders, *brushes):
                 slider.input(self._look, settings, seen, **live)
                 slider.release(self._let_go, settings, [picture, download, said], **live)
@@ -202,6 +209,7 @@ class Page:
         known = shipped(name)
         presets = list(known.presets) if known else []
         return [
+            session,
             *self._seen(session, [knob.start for knob in knobs], None),
             *sliders,
             *brushes,
@@ -225,19 +233,22 @@ class Page:
         )
 
     @_told
-    def _open(self, path: str, session: Session, _: Any, *values: float) -> list:
-        """Open a photograph, in the place of another."""
+    def _open(self, path: str, name: str, session: Session, _: Any, *values: float) -> list:
+        """Open a photograph, in the place of another; a copy of it, since Gradio removes what was uploaded."""
+        folder = session.folder or Path(tempfile.mkdtemp(dir=self.folder))
         try:
-            photograph = open_photograph(path, self._max_pixels)
+            photograph = open_photograph(shutil.copy(path, folder), self._max_pixels)
         except TunableError as error:  # which names the file; a reader knows it by its own name alone
-            raise TunableError(str(error).replace(str(path), Path(path).name)) from None
-        height, width = photograph.size
-        session = self._at(replace(session, photograph=photograph), (height // 2, width // 2))
+            raise TunableError(str(error).replace(f"{folder}{os.sep}", "")) from None
+        session = self._at(replace(session, name=name, photograph=photograph, folder=folder), None)
         seen = self._seen(session, values[:MOST_KNOBS], None)
-        return [*seen, photograph.overview, gr.Tabs(selected="whole"), gr.DownloadButton(visible=False), None]
+        return [session, *seen, photograph.overview, gr.Tabs(selected="whole"), gr.DownloadButton(visible=False), None]
 
-    def _open_sample(self, name: str, *rest: Any) -> list:
-        return self._open(str(self._samples[name]()) if name in self._samples else name, *rest)
+    @_told
+    def _open_sample(self, sample: str, *rest: Any) -> list:
+        if sample not in self._samples:
+            raise TunableError(f"there is no sample {sample!r} here")
+        return self._open(str(self._samples[sample]()), *rest)
 
     @_told
     def _canvas(self, session: Session) -> list:
@@ -249,15 +260,15 @@ class Page:
         return [replace(session, canvas=photograph), blank]
 
     def _at(self, session: Session, centre: tuple[int, int] | None) -> Session:
-        """The session with the part of its photograph around a pixel; None: where it was, or in the middle."""
+        """The session with the part of its photograph around a pixel; None: around its middle."""
         photograph = session.photograph
-        if photograph is None:
+        if photograph is None or session.folder is None:
             return session
         centre = centre or (photograph.size[0] // 2, photograph.size[1] // 2)
-        folder = session.folder or Path(tempfile.mkdtemp(dir=self.folder))
         region = Region(self._model(session.name), photograph, centre)
-        _write(folder / BEFORE, region.before)
-        return replace(session, region=region, folder=folder)
+        before = session.folder / f"before-{next(_NUMBERS) % KEPT}.png"
+        _write(before, region.before)
+        return replace(session, region=region, before=before)
 
     def _omegas(self, session: Session, canvas: Any, values: Sequence[float]) -> np.ndarray | None:
         """Omega (p,), or a map (p, H, W) where something is painted."""
@@ -274,8 +285,9 @@ class Page:
         return omega if whole is None else whole
 
     def _seen(self, session: Session, values: Sequence[float], canvas: Any) -> list:
-        if session.region is None or session.folder is None:
-            return [session, None, f"`{session.name}` runs in {_runtime(self._model(session.name))}."]
+        if session.region is None or session.photograph is None or session.folder is None:
+            idle = f"One that was open is closed after {IDLE // 3600} hours without a new part or photograph."
+            return [None, f"`{session.name}` runs in {_runtime(self._model(session.name))}. Open a photograph. {idle}"]
         began = time.perf_counter()
         omega = self._omegas(session, canvas, values)
         restored = session.region.at(omega)
@@ -285,8 +297,13 @@ class Page:
         said = f"`{session.name}` in {_runtime(self._model(session.name))}: {where} in {took:.0f} ms"
         if omega is not None and omega.ndim == 1:
             said += f", ω = {format_omega(omega)}"
-        _write(session.folder / AFTER, restored)
-        return [session, (str(session.folder / BEFORE), str(session.folder / AFTER)), said + "."]
+        if not session.region.exact:
+            said += "; about as in the whole, for this network looks at all of a photograph"
+        if session.photograph.frames > 1:
+            said += f"; the first of {session.photograph.frames} pictures in the file"
+        after = session.folder / f"after-{next(_NUMBERS) % KEPT}.png"
+        _write(after, restored)
+        return [(str(session.before), str(after)), said + "."]
 
     @_told
     def _look(self, session: Session, canvas: Any, *values: float) -> list:
@@ -298,7 +315,8 @@ class Page:
         if photograph is None:
             raise TunableError("open a photograph first")
         column, row = (int(at * photograph.shrunk) for at in event.index)
-        return self._seen(self._at(session, (row, column)), values, canvas)
+        session = self._at(session, (row, column))
+        return [session, *self._seen(session, values, canvas)]
 
     @_told
     def _preset(self, name: str, session: Session, canvas: Any, *values: float) -> list:
@@ -328,7 +346,11 @@ class Page:
         omega = self._omegas(session, canvas, values)
         levels = restore(self._model(session.name), photograph.path, omega, out=out, max_pixels=self._max_pixels)
         said = f"The whole photograph took {time.perf_counter() - began:.1f} s. Its file keeps profile, tags and bits."
-        return [overview(levels), gr.DownloadButton(value=out, label=f"Download {out.name}", visible=True), said]
+        return [
+            overview(levels, photograph.overview.shape[:2]),
+            gr.DownloadButton(value=out, label=f"Download {out.name}", visible=True),
+            said,
+        ]
 
     @_told
     def _several(self, session: Session, *_: Any) -> np.ndarray:
@@ -337,8 +359,17 @@ class Page:
         return sweep_sheet(self._model(session.name), session.region)
 
 
+_NUMBERS = count()
+
+
+def _forget(session: Session) -> None:
+    """Remove the files of a reader who is gone."""
+    if session.folder is not None:
+        shutil.rmtree(session.folder, ignore_errors=True)
+
+
 def _write(path: Path, shown: np.ndarray) -> None:
-    """As PNG, quickly."""
+    """As PNG, quickly, and without loss: it is looked at pixel by pixel."""
     Image.fromarray(shown).save(path, compress_level=1)
 
 

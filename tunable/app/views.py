@@ -1,10 +1,12 @@
 """What the app shows of a photograph: a region at every setting, at once, and the whole picture when it is asked for.
 
 A region is restored inside a piece with the network's margin around it, and so it shows the pixels of the whole
-restored picture. What no omega changes of it is computed once; then a moved slider costs a sum where the last layer
-alone is tunable (heads), the tail of the network where it has one, and else the network.
+restored picture. Where a network looks at all of a picture, the piece is the picture, or of a large one a part, which
+shows about what the whole does. What no omega changes of it is computed once; then a moved slider costs a sum where the
+last layer alone is tunable (heads), the tail of the network where it has one, and else the network.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +19,11 @@ from tunable.backends.model import Model
 from tunable.errors import TunableError
 from tunable.images.contact_sheets import cell_sheet
 from tunable.images.pictures import from_network, read_picture, to_floats, to_levels, to_network
-from tunable.images.tiling import run_tiled
+from tunable.images.tiling import WHOLE, heads_tiled, run_tiled
 from tunable.omega import format_omega, of_strength, sweep
 
 SIDE = 512  # pixels of a region along each side, at most
+AROUND = 128  # pixels around a region, of a large picture and a network that looks at all of it
 OVERVIEW = 1024  # pixels of the whole picture, as it is shown, along its longer side
 STRENGTH = "strength"
 SWEEP = 5  # settings along an edge of what is shown side by side
@@ -81,11 +84,13 @@ class Photograph:
         path: its file.
         levels: (H, W, 3), uint8 or uint16.
         overview: uint8, as it is shown in whole, at most OVERVIEW pixels along each side.
+        frames: how many pictures its file holds, of which this is the first.
     """
 
     path: Path
     levels: np.ndarray
     overview: np.ndarray
+    frames: int = 1
 
     @property
     def size(self) -> tuple[int, int]:
@@ -108,14 +113,23 @@ def open_photograph(path: str | Path, max_pixels: int | None = None) -> Photogra
     Raises:
         DataError: for what is no picture, or too large.
     """
-    levels = read_picture(path, max_pixels).levels
-    return Photograph(Path(path), levels, overview(levels))
+    picture = read_picture(path, max_pixels)
+    return Photograph(Path(path), picture.levels, overview(picture.levels), picture.frames)
 
 
-def overview(levels: np.ndarray) -> np.ndarray:
-    """Return a picture (H, W, 3) as bytes, shrunk so that it is OVERVIEW pixels along its longer side at most."""
+def overview(levels: np.ndarray, size: Sequence[int] | None = None) -> np.ndarray:
+    """Return a picture (H, W, 3) as bytes, shrunk for its overview.
+
+    Args:
+        levels: of the picture.
+        size: height and width of the overview; None: OVERVIEW pixels along the longer side, or the picture's where
+            these are fewer.
+    """
     image = Image.fromarray(to_levels(to_floats(levels)))
-    image.thumbnail((OVERVIEW, OVERVIEW), Image.Resampling.LANCZOS)
+    if size is None:
+        image.thumbnail((OVERVIEW, OVERVIEW), Image.Resampling.LANCZOS)
+    elif image.size != (size[1], size[0]):
+        image = image.resize((size[1], size[0]), Image.Resampling.LANCZOS)
     return np.asarray(image)
 
 
@@ -128,6 +142,11 @@ class Region:
         centre: (row, column) of the pixel in its middle, which is moved as far inside as the region needs.
         side: pixels along each side, at most.
 
+    Attributes:
+        before: bytes (scale h, scale w, 3), as it was, enlarged to what is made of it.
+        place: its rows and columns in the photograph.
+        exact: whether it shows what the whole restored picture has there, to rounding.
+
     Raises:
         TunableError: as `Model.run`.
     """
@@ -136,7 +155,9 @@ class Region:
         """Compute what no omega changes; the class says what is raised."""
         network, size = model.header.network, photograph.size
         places = [_span(at, length, side) for at, length in zip(centre, size, strict=True)]
-        margin = 0 if network.halo is None else network.halo
+        whole = network.halo is None and math.prod(size) <= WHOLE
+        self.exact = network.halo is not None or whole
+        margin = max(size) if whole else AROUND if network.halo is None else network.halo
         multiple = network.padding_multiple
         outer = [
             slice(max(place.start - margin, 0) // multiple * multiple, min(place.stop + margin, length))
@@ -158,8 +179,7 @@ class Region:
             made = run_tiled(model, piece, None)
             return lambda omega: made
         if model.has_heads:
-            heads = model.heads(piece)
-            return heads.at
+            return heads_tiled(model, piece).at
         try:
             return model.prepare(piece).at
         except TunableError:  # tunable from its first layers on, or an exported file of one part

@@ -8,7 +8,7 @@ from functools import partial
 from threading import Event
 
 from tunable.backends.model import load
-from tunable.commands.shared import add_backend, add_max_pixels, at_least
+from tunable.commands.shared import add_allow_import, add_backend, add_max_pixels, at_least
 from tunable.errors import TunableError
 from tunable.models import MODELS, find
 
@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "whoever reaches it can use the app.",
     )
     parser.add_argument("--browser", action="store_true", help="Open the page in the browser.")
+    add_allow_import(parser)
     add_max_pixels(parser)
     add_backend(parser)
 
@@ -56,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
     from tunable.app.page import Page
     from tunable.app.serving import serve
 
-    opened = partial(load, backend=args.backend, device=args.device, mode=args.mode)
+    choices = {"backend": args.backend, "device": args.device, "mode": args.mode}
+    opened = partial(load, **choices, allow_import=args.allow_import)
     page = Page(list(dict.fromkeys(args.models)), opened, args.max_pixels)
     with serve(page, host=args.host, port=args.port, browser=args.browser) as address:
         logging.info("the app is at %s; Ctrl-C ends it", address)

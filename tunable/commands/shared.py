@@ -39,6 +39,11 @@ def add_model(
     """Add the argument MODEL, which is `what` or a name; one that is not `needed` is None where it is left out."""
     names = f"{what}; or the name of a model that ships ({', '.join(MODELS)})."
     parser.add_argument("model", metavar="MODEL", nargs=None if needed else "?", help=names)
+    add_allow_import(parser)
+
+
+def add_allow_import(parser: argparse.ArgumentParser) -> None:
+    """Add --allow-import."""
     parser.add_argument(
         "--allow-import",
         action="store_true",
