@@ -38,6 +38,8 @@ NOT_RUN = {
     "TUNABLE_BACKENDS=mindspore TUNABLE_DEVICE_MINDSPORE=ascend python -m pytest": "it needs an Ascend NPU",
     "TUNABLE_BACKENDS=torch python -m pytest": "it runs the tests, and this is one of them",
     "python -m parity_tests.mutants": "it runs for minutes; test_mutants.py does it",
+    "torchrun": "it starts several processes; parity_tests/test_ranks.py and test_restore.py do",
+    "msrun": "likewise",
     "tunable app": "it serves a page until it is stopped; test_app.py opens it in a browser",
     "tunable bench": "it times for minutes; test_benchmark.py and test_layer_benchmark.py do it with less",
     "tunable demo": "it trains for minutes; test_demo.py does it with less",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -66,6 +67,29 @@ def test_restore_a_folder(tunable, weights_file, model, folder):
         np.testing.assert_allclose(
             read_bytes(f"out/{name}_restored.png"), restored(model, folder / f"{name}.png", [0, 1]), atol=1
         )
+
+
+@pytest.mark.parametrize("launcher", ["torchrun", "msrun"])
+def test_processes_share_a_folder(launcher, tunable, weights_file, folder, backend, monkeypatch):
+    """Each picture is one process's, whoever comes first; going on keeps that. msrun's scheduler restores none."""
+    words = ("restore", weights_file, folder, "--omega", "0,1", "-o", "out", "--backend", backend.name, "--resume")
+    workers = [{"MS_ROLE": "MS_WORKER", "MS_WORKER_NUM": 2, "RANK_ID": rank, "DEVICE_ID": rank} for rank in (1, 0)]
+    if launcher == "torchrun":
+        named = ("RANK", "LOCAL_RANK")
+        both = {"WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 1}
+        workers = [both | dict.fromkeys(named, rank) for rank in (1, 0)]
+    else:
+        workers.append({"MS_ROLE": "MS_SCHED", "MS_WORKER_NUM": 2})
+    made = []
+    for environment in workers:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, str(value))
+        status, _, err = tunable(*words)
+        assert status == 0
+        made.append(re.findall(r"wrote (\S+)", err))
+        status, _, err = tunable(*words)
+        assert status == 0 and "wrote" not in err
+    assert made == [["out/b_restored.png"], ["out/a_restored.png"], []][: len(workers)]
 
 
 def test_resume_goes_on_with_a_folder(tunable, weights_file, folder):

@@ -51,6 +51,7 @@ from tunable.images.restored import NAME, Record, made_in
 from tunable.images.tiling import BLENDED_TILE, DEFAULT_TILE, WHOLE, default_tile, run_at_each
 from tunable.models import find as find_model
 from tunable.omega import MOST_SHOWN, format_omega
+from tunable.training.ranks import share_of
 from tunable.version import __version__
 
 SHEET_PIXELS = 500_000_000  # of a contact sheet or all frames of an animation: 6 GB as floats
@@ -160,6 +161,7 @@ def run(args: argparse.Namespace) -> int:
     if args.chosen is not None:
         args.model, args.images = args.chosen, [args.model, *args.images]
     paths, targets, folder = _plan(args)
+    paths, targets = share_of(paths), share_of(targets)
     if args.resume and folder is None:
         raise TunableError("--resume goes on with a folder of restored pictures: name it with -o")
     model = model_of(args)
@@ -201,12 +203,16 @@ def run(args: argparse.Namespace) -> int:
 def _settings(args: argparse.Namespace, model: Model, omegas: _Settings) -> dict:
     """All that a restored picture depends on, but for the picture itself."""
     options = {key: value for key, value in vars(args).items() if key not in _NEUTRAL}
-    backend = {"backend": model.backend.name, "device": model.backend.device, "mode": model.backend.mode}
+    backend = {
+        "backend": model.backend.name,
+        "device": model.backend.device.partition(":")[0],
+        "mode": model.backend.mode,
+    }
     model_is, knobs = file_digest(find_model(args.model)), noted(omegas)
     return {**options, **backend, "model": model_is, "omega": knobs, "writer": __version__}
 
 
-def _left(record: Record, paths: list[Path], targets: list[Path]) -> tuple[list[Path], list[Path]]:
+def _left(record: Record, paths: Sequence[Path], targets: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """The pictures that are still to be restored, and what they become; says how many are kept."""
     left = [pair for pair in zip(paths, targets, strict=True) if not record.holds(*pair)]
     again = [target.name for _, target in left if target.is_file()]

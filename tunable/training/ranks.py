@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from tunable.arrays import Tensors
 from tunable.errors import BackendError
 
+_Item = TypeVar("_Item")
+
 
 class Launch(NamedTuple):
     """What a launcher says of a process.
@@ -51,6 +53,14 @@ def launched() -> Launch | None:
     if all(name in environment for name in _TORCHRUN) and _number("WORLD_SIZE") > 1:
         return Launch("torchrun", "torch", *map(_number, _TORCHRUN[:3]))
     return None
+
+
+def share_of(items: Sequence[_Item]) -> Sequence[_Item]:
+    """Return those of some items that this process works on, where a launcher started several: each item is one's."""
+    launch = launched()
+    if launch is None:
+        return items
+    return () if os.environ.get("MS_ROLE") == "MS_SCHED" else items[launch.rank :: launch.size]
 
 
 def _number(name: str) -> int:
