@@ -97,6 +97,14 @@ def test_stream_equals_direct(workers, batches):
     assert list(batches(workers=workers).stream(3, 3)) == []
 
 
+def test_waiting_is_measured(batches, monkeypatch):
+    """Without the first batch, for which whoever begins has to wait."""
+    made = batches()
+    monkeypatch.setattr(type(made), "__getitem__", lambda self, index: time.sleep(0.05) or Batch(index, {}, None))
+    assert len(list(made.stream(3, 6))) == 3
+    assert made.waited >= 0.06  # of 0.1 s, less what the loop above takes itself
+
+
 def test_a_stream_can_be_left(batches):
     stream = batches(workers=2).stream(0, 10**6)
     assert next(stream).index == 0

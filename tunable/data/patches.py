@@ -211,6 +211,7 @@ class Batches:
 
     def __init__(self, recipe: Recipe, max_pixels: int | None = None, rank: int = 0) -> None:
         self._recipe, self.max_pixels, self._rank = recipe, max_pixels, rank
+        self.waited = 0.0  # seconds that who reads a stream has waited for a batch, without the first
         self._data: Data = recipe.data
         data, self._partners = recipe.data, {}
         self._scale, self._margin = recipe.network.scale, margin_of(recipe.data.degradation)
@@ -293,7 +294,10 @@ class Batches:
                     while following < last and len(ahead) < 2 * workers + 1:
                         ahead.append(pool.submit(self.__getitem__, following))
                         following += 1
-                    yield ahead.popleft().result()
+                    began = time.perf_counter()
+                    batch = ahead.popleft().result()
+                    self.waited += time.perf_counter() - began if batch.index > first else 0
+                    yield batch
             finally:
                 for future in ahead:
                     future.cancel()

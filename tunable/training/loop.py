@@ -16,6 +16,7 @@ state, so a resumed run is the same run, bit for bit on a CPU.
 """
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -55,6 +56,7 @@ from tunable.weights.conversion import tunable_tensors
 from tunable.weights.vgg import LAYERS
 from tunable.weights.vgg import weights as vgg_weights
 
+STARVED = 0.05  # of the time of a training, spent waiting for batches: more is said
 BATCH_FORMAT = "tunable-convolutions-batch/1"  # of a batch that ended a run
 
 log = logging.getLogger(__name__)
@@ -313,6 +315,7 @@ def _loop(
                 first and due(first) and records and not records.validated(first)
             ):  # it stopped between checkpoint and validation
                 check(first)
+            began = time.perf_counter()
             for batch in batches.stream(first, recipe.steps):
                 rate = recipe.optimizer.learning_rate * recipe.schedule.factor(batch.index, recipe.steps)
                 step = batch.index + 1
@@ -332,6 +335,7 @@ def _loop(
                     interrupted.stop()
                 if due(step):
                     check(step)
+            _say_waiting(batches.waited, time.perf_counter() - began, recipe.data.workers)
             if records and guard.sound:
                 checkpoints.rotate(recipe.checkpoint.keep)
         except DataError:  # a damaged picture: the steps before it are whole
@@ -357,6 +361,15 @@ def _keep_batch(out: Path, batch: Batch) -> Path:
     facts = {"format": BATCH_FORMAT, "index": str(batch.index), "step": str(batch.index + 1)}
     storage.save_tensors(path, {**batch.sample, "omega": batch.omega}, facts)
     return path
+
+
+def _say_waiting(waited: float, took: float, workers: int) -> None:
+    """Say that the pictures come too slowly, if they do."""
+    if waited > STARVED * took and took > 1:
+        log.warning(
+            "%.0f %% of %.0f s were spent waiting for batches, which %d thread%s prepare%s: more data.workers, or more "
+            "data.cache_gib, may help", 100 * waited / took, took, workers, "s" * (workers > 1), "s" * (workers == 1),
+        )  # fmt: skip
 
 
 def _averages(trainer: Trainer) -> dict[str, np.ndarray]:
