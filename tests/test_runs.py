@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import subprocess
 
 import pytest
@@ -11,6 +12,7 @@ from tunable.reports import runs as report
 from tunable.training import environment
 from tunable.training.comparing import find_runs, table
 from tunable.training.loop import train
+from tunable.training.records import Records
 
 
 def test_environment(recipe_of, tmp_path, monkeypatch):
@@ -44,6 +46,32 @@ def test_validations_of_an_earlier_version_are_kept(recipe_of, tmp_path):
     assert header == "step,psnr_1_0,psnr_0_1,ssim_1_0,ssim_0_1,score" and first == "4,20.0000,10.0000,,,99.5000"
     assert len(later) == 2 and all(row.count(",") == 5 and ",," not in row for row in later)
     assert find_runs([str(tmp_path)])[0].row()["best_step"] == 4
+
+
+def test_validations_of_other_settings_are_kept(recipe_of, tmp_path):
+    """A run that goes on with other settings keeps what it measured at those before, beside the new ones."""
+    with pytest.raises(RuntimeError):
+        train(recipe_of(), Numpy(at(6, fail)), tmp_path)
+    before = (tmp_path / "validation.csv").read_text().splitlines()
+    with pytest.raises(RuntimeError):
+        changed = recipe_of(validation={"points": 3})
+        train(changed, Numpy(at(10, fail)), tmp_path, resume=True, allow_change=["validation.points"])
+    train(recipe_of(), Numpy(), tmp_path, resume=True, allow_change=["validation.points"])  # back to fewer
+    first, second, third = csv.DictReader((tmp_path / "validation.csv").read_text().splitlines())
+    assert [*first] == [*before[0].split(",")[:-1], "psnr_0.5_0.5", "ssim_0.5_0.5", "score"]
+    assert [value for value in first.values() if value] == before[1].split(",") and "" not in second.values()
+    assert [name for name, value in third.items() if not value] == ["psnr_0.5_0.5", "ssim_0.5_0.5"]
+    assert (first["step"], second["step"], third["step"]) == ("4", "8", "10") and float(third["score"]) > 0
+
+
+def test_a_score_that_is_no_number(recipe_of, tmp_path):
+    """It is written, never the best, and in the way of none that follows, also when the run is resumed."""
+    for first, scores in ((0, [math.nan, 3.0, math.nan]), (3, [2.5, 3.5])):
+        with Records(tmp_path, recipe_of(), first) as records:
+            for step, score in enumerate(scores, first + 1):
+                assert records.is_best({"score": score}) == (score > 2.9)
+                records.validation(step, {"psnr_1_0": 1.0, "score": score})
+    assert (tmp_path / "validation.csv").read_text().splitlines()[1:3] == ["1,1.0000,nan", "2,1.0000,3.0000"]
 
 
 def test_messages_are_kept(recipe_of, tmp_path, caplog):
@@ -93,6 +121,19 @@ def test_table(two_runs):
     assert first["psnr_1_0"] == float(rows[-1]["psnr_1_0"]) and first["ssim_1_0"] == float(rows[-1]["ssim_1_0"])
     assert (second["best_score"], second["best_step"], second["psnr_1_0"]) == (16.5, 4, 20.0)
     assert second["ssim_1_0"] is None and second["steps_per_second"] is None and second["framework"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "best"),
+    [
+        ("step,psnr_1_0\n4,20.0\n8,21.0\n", (None, None)),  # an earlier version wrote no score
+        ("step,psnr_1_0,score\n4,20.0,nan\n8,21.0,7.5\n10,21.0,7.5\n", (7.5, 8)),  # equal ones: the checkpoint's
+    ],
+)
+def test_the_best_score(two_runs, text, best):
+    (two_runs / "a" / "validation.csv").write_text(text)
+    row = find_runs([str(two_runs / "a")])[0].row()
+    assert (row["best_score"], row["best_step"]) == best and row["psnr_1_0"] == 21
 
 
 def test_speed(two_runs):

@@ -72,6 +72,14 @@ def test_validate_a_plain_network(model_of, folder, make_recipe):
     assert measuring.validation_pictures(recipe)[2:] == bundled(BUNDLED_TEST)
 
 
+def test_validate_a_network_that_returns_nan(model_of, folder, make_recipe):
+    """Its columns stay, and so does the score: nothing but NaN can be said of them."""
+    model = model_of(lambda x, omega: x + np.where(omega[1], np.nan, 0))
+    values = validate(model, make_recipe(data={"train": "bundled", "validate": str(folder)}))
+    assert [name for name, value in values.items() if np.isnan(value)] == ["psnr_0_1", "ssim_0_1", "score"]
+    assert list(values) == ["psnr_1_0", "psnr_0_1", "ssim_1_0", "ssim_0_1", "score"]
+
+
 def test_validate_an_enlarging_network(model_of, folder):
     """Shrunk pictures, each pixel four times: by hand."""
     model = model_of(lambda x, omega: x.repeat(2, axis=2).repeat(2, axis=3), **ENLARGING)

@@ -121,9 +121,10 @@ def test_bad_recipes(gan_values, change, message):
 
 
 def test_names_and_sizes_of_objectives(gan_values):
-    gan_values["objectives"][0]["name"] = "discriminator"
-    with pytest.raises(RecipeError, match="no objective may be named 'discriminator'"):
-        parse(gan_values)
+    for name in ("discriminator", "loss"):
+        gan_values["objectives"][0]["name"] = name
+        with pytest.raises(RecipeError, match=f"no objective may be named '{name}'"):
+            parse(gan_values)
     gan_values["objectives"] = [{"name": "a", "kind": "style"}]
     with pytest.raises(RecipeError, match="objectives.0.image: is missing"):
         parse(gan_values)

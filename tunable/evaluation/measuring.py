@@ -338,8 +338,8 @@ def validate(model: Model, recipe: Recipe, max_pixels: int | None = None) -> dic
     Returns:
         Means by the name, "psnr" in dB and "ssim" for a plain network, else by the setting, "psnr_1_0"; SSIM is left
         out where crops are smaller than its window. And "score", the mean over settings of the PSNR to what is wanted
-        there: the target that psnr_eta is measured to where there is one, else the clean picture. {} without pictures,
-        and for style transfer, which has no truth.
+        there: the target that psnr_eta is measured to where there is one, else the clean picture. NaN where the network
+        returns NaN. {} without pictures, and for style transfer, which has no truth.
 
     Raises:
         DataError: for a picture that cannot be used.
@@ -360,10 +360,8 @@ def validate(model: Model, recipe: Recipe, max_pixels: int | None = None) -> dic
             wanted = found["psnr" if math.isnan(found["psnr_eta"]) else "psnr_eta"]
             values.setdefault("score", []).append(wanted)
     means = {name: float(np.mean(numbers)) for name, numbers in values.items()}
-    order = ("psnr", "ssim", "score")  # the last column is the score
-    return {
-        name: mean for first in order for name, mean in means.items() if name.startswith(first) and not math.isnan(mean)
-    }
+    order = ("psnr", *(["ssim"] if similar else []), "score")  # the last column is the score
+    return {name: mean for first in order for name, mean in means.items() if name.startswith(first)}
 
 
 def validation_samples(recipe: Recipe, max_pixels: int | None = None) -> Iterator[Sample]:

@@ -142,8 +142,9 @@ class Recipe(Section):
         names = [objective.name for objective in self.objectives]
         if len(set(names)) != len(names):
             raise ValueError(f"objectives need different names, not {', '.join(names)}")
-        if self.adversarial and DISCRIMINATOR in names:
-            raise ValueError(f"no objective may be named {DISCRIMINATOR!r}: the log has such a column already")
+        columns = ["step", "learning_rate", "loss", *([DISCRIMINATOR] if self.adversarial else [])]
+        if taken := [name for name in names if name in columns]:
+            raise ValueError(f"no objective may be named {taken[0]!r}: the log has such a column already")
         if self.loss.combine == "targets":
             shared_targets(self.objectives)
         self.omega.sampler.check(len(names), self.steps)

@@ -37,9 +37,10 @@ class Run:
     def row(self) -> dict[str, Any]:
         """Return the run's row of the table; None for what is not known."""
         last, losses = self.sessions[-1] if self.sessions else {}, self.steps.get("loss", [])[-LAST:]
-        scores = self.validations.get(SCORE, [])
-        known = [(score, step) for score, step in zip(scores, self.validations["step"], strict=True) if score == score]
-        best = max(known, default=(None, None))
+        steps = self.validations["step"]
+        scores = self.validations.get(SCORE, [math.nan] * len(steps))  # a version before wrote none
+        known = [pair for pair in zip(scores, steps, strict=True) if not math.isnan(pair[0])]
+        best = max(known, key=lambda pair: pair[0], default=(None, None))  # of equal ones the first, as in training
         done = int(self.steps["step"][-1]) if self.steps["step"] else 0
         return {
             "run": str(self.folder),

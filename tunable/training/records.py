@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self, TextIO
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class Records:
 
     def __enter__(self) -> Self:
         self._out.mkdir(parents=True, exist_ok=True)
-        self._steps = self._reopen("log.csv", ["step", "learning_rate", "loss", *self._names])
+        self._steps = self._open("log.csv", ["step", "learning_rate", "loss", *self._names])
         self._events = self._files.enter_context(closing(Events(self._out / "events", self._first)))
         return self
 
@@ -41,15 +41,16 @@ class Records:
 
     def step(self, step: int, rate: float, report: StepReport) -> None:
         """Write the row of a step."""
-        values = [rate, report.loss, *(float(term) for term in report.terms)]
-        values += [] if report.discriminator is None else [report.discriminator]
-        self._steps.write(",".join([str(step), *(f"{value:.9g}" for value in values)]) + "\n")
+        terms = [*(float(term) for term in report.terms)]
+        terms += [] if report.discriminator is None else [report.discriminator]
+        values = {"learning_rate": rate, "loss": report.loss, **dict(zip(self._names, terms, strict=True))}
+        self._steps.write(step, {name: f"{value:.9g}" for name, value in values.items()})
         if step % 10 == 0:
-            self._events.scalars(step, dict(zip(["learning_rate", "loss", *self._names], values, strict=True)))
+            self._events.scalars(step, values)
 
     def flush(self) -> None:
         """Hand all that is written to the system."""
-        self._steps.flush()
+        self._steps.file.flush()
         self._events.flush()
 
     def validated(self, step: int) -> bool:
@@ -57,7 +58,7 @@ class Records:
         return any(row.startswith(f"{step},") for row in _rows(self._out / "validation.csv"))
 
     def is_best(self, values: dict[str, float]) -> bool:
-        """Whether a validation has a higher score than all before it, as they are written."""
+        """Whether a validation has a higher score than all before it, as they are written; NaN is higher than none."""
         return bool(values) and round(values[SCORE], 4) > self._best
 
     def validation(self, step: int, values: dict[str, float], sheet: np.ndarray | None = None) -> None:
@@ -69,22 +70,42 @@ class Records:
         log.info(
             "step %d: %s", step, ", ".join(f"{name} {value:.{_decimals(name)}f}" for name, value in values.items())
         )
-        self._best = max(self._best, round(values[SCORE], 4))
+        if self.is_best(values):
+            self._best = round(values[SCORE], 4)
         if self._validation is None:
-            self._validation = self._reopen("validation.csv", ["step", *values])
-        self._validation.write(",".join([str(step), *(f"{value:.4f}" for value in values.values())]) + "\n")
-        self._validation.flush()
+            self._validation = self._open("validation.csv", ["step", *values])
+        self._validation.write(step, {name: f"{value:.4f}" for name, value in values.items()})
+        self._validation.file.flush()
         self._events.scalars(step, {"validation/" + name: value for name, value in values.items()})
 
-    def _reopen(self, name: str, columns: list[str]):
-        return self._files.enter_context(_reopen(self._out / name, columns, self._first))
+    def _open(self, name: str, columns: list[str]) -> "_Table":
+        path = self._out / name
+        columns = _rewrite(path, columns, self._first)
+        return _Table(self._files.enter_context(open(path, "a", encoding="utf-8")), columns)
 
 
-def _reopen(path: Path, columns: list[str], last: int):
-    """Open a CSV for appending, keeping its rows up to step `last`; what a version before did not measure is empty."""
-    kept = [",".join(row.get(name, "") for name in columns) for row in rows_of(path) if int(row["step"]) <= last]
-    write_text(path, "\n".join([",".join(columns), *kept]) + "\n")
-    return open(path, "a", encoding="utf-8")
+class _Table(NamedTuple):
+    """A CSV that is open for appending; what a row does not have is empty in it."""
+
+    file: TextIO
+    columns: list[str]
+
+    def write(self, step: int, values: dict[str, str]) -> None:
+        self.file.write(_line({"step": str(step), **values}, self.columns))
+
+
+def _rewrite(path: Path, columns: list[str], last: int) -> list[str]:
+    """Keep the rows of a CSV up to step `last`, and return all columns: those of a session before stay."""
+    kept = [row for row in rows_of(path) if int(row["step"]) <= last]
+    names = [*kept[0]] if kept else []
+    names += [name for name in columns if name not in names]
+    names.sort(key=lambda name: name == SCORE)  # which stands last; all others as they were
+    write_text(path, "".join([",".join(names) + "\n", *(_line(row, names) for row in kept)]))
+    return names
+
+
+def _line(row: dict[str, str], columns: list[str]) -> str:
+    return ",".join(row.get(name, "") for name in columns) + "\n"
 
 
 def _decimals(name: str) -> int:
@@ -103,8 +124,9 @@ def _scores(path: Path, last: int) -> Iterator[float]:
     """The scores up to step `last`; none of what an earlier version wrote, or is no number."""
     for row in rows_of(path):
         with suppress(ValueError):
-            if int(row["step"]) <= last:
-                yield float(row.get(SCORE, ""))
+            score = float(row.get(SCORE, ""))
+            if int(row["step"]) <= last and not math.isnan(score):
+                yield score
 
 
 def _rows(path: Path) -> list[str]:
