@@ -141,7 +141,8 @@ class Page:
                     preset = gr.Radio([], label="Presets", visible=False)
                     whole = gr.Button("Restore the whole photograph")
                     download = gr.DownloadButton("Download", visible=False)
-                    said = gr.Markdown()
+                    told = gr.Markdown()  # of the whole photograph
+                    said = gr.Markdown()  # of the view
                 with gr.Column(scale=2, min_width=320):
                     view = gr.ImageSlider(
                         label="A part of it, pixel by pixel",
@@ -180,7 +181,7 @@ class Page:
             settings = [session, canvas, *sliders, *brushes]
             # Only what changes a session returns it: an answer that comes late must bring no older one back.
             seen = [view, said]
-            opened = [session, *seen, picture, tabs, download, sheet]
+            opened = [session, *seen, picture, tabs, download, told, sheet]
             chosen = [session, *seen, *sliders, *brushes, preset, why, canvas]
             live = {"trigger_mode": "always_last", "show_progress": "hidden", "concurrency_limit": 4}
             blocks.load(self._choose, [model, session], chosen)
@@ -191,10 +192,10 @@ class Page:
             picture.select(self._move, settings, [session, *seen])
             for slider in (*sliders, *brushes):
                 slider.input(self._look, settings, seen, **live)
-                slider.release(self._let_go, settings, [picture, download, said], **live)
+                slider.release(self._let_go, settings, [picture, download, told], **live)
             canvas.change(self._look, settings, seen, api_name="look", **live)
             preset.input(self._preset, [preset, *settings], [*sliders, *seen], **live)
-            whole.click(self._whole, settings, [picture, download, said], concurrency_limit=2)
+            whole.click(self._whole, settings, [picture, download, told], concurrency_limit=2)
             several.click(self._several, settings, sheet, concurrency_limit=2)
         return blocks
 
@@ -242,7 +243,15 @@ class Page:
             raise TunableError(str(error).replace(f"{folder}{os.sep}", "")) from None
         session = self._at(replace(session, name=name, photograph=photograph, folder=folder), None)
         seen = self._seen(session, values[:MOST_KNOBS], None)
-        return [session, *seen, photograph.overview, gr.Tabs(selected="whole"), gr.DownloadButton(visible=False), None]
+        return [
+            session,
+            *seen,
+            photograph.overview,
+            gr.Tabs(selected="whole"),
+            gr.DownloadButton(visible=False),
+            "",
+            None,
+        ]
 
     @_told
     def _open_sample(self, sample: str, *rest: Any) -> list:
