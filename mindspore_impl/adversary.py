@@ -18,7 +18,8 @@ _PREFIX = "discriminator."
 class Adversary:
     """The discriminator of a recipe with its optimizer (section 4.1.3).
 
-    `prepare` and `update` make a step, after the network's own; `update` may be part of a compiled function.
+    `prepare`, `judge` and `update` make a step, the last after the network's own; a compiled function may
+    hold the last two.
 
     Args:
         recipe: a recipe with an objective of kind `gan`; its section `discriminator` says what is built.
@@ -34,6 +35,7 @@ class Adversary:
         self._parameters = dict(self.network.parameters_and_names())
         self._optimizer = Optimizer(settings.optimizer, self._parameters)
         self._ratio = settings.optimizer.learning_rate / recipe.optimizer.learning_rate
+        self._zero, self._nan = ms.Tensor(0, ms.float32), ms.Tensor(np.nan, ms.float32)
         backward = ms.value_and_grad(self._loss, None, list(self._parameters.values()))
         self._backward, self._several, self._ranks = ranks.parallel(self.network, backward), ranks.size > 1, ranks
 
@@ -45,27 +47,29 @@ class Adversary:
         """
         self._optimizer.prepare(self._ratio * learning_rate)
 
-    def update(self, clean: ms.Tensor, restored: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor]:
-        """Finish the step: learn to tell restored pictures from clean ones.
+    def judge(self, clean: ms.Tensor, restored: ms.Tensor) -> tuple[ms.Tensor, tuple[ms.Tensor, ...]]:
+        """Evaluate how well the discriminator tells restored pictures from clean ones.
 
         Args:
             clean: clean pictures, (N, 3, H, W).
             restored: restored ones of the same shape, through which no gradient passes.
 
         Returns:
-            The discriminator's loss before the step, (), and whether the step was taken: what `read` takes.
+            The discriminator's loss, (), and its gradients, which `update` takes.
         """
         loss, gradients = self._backward(clean, _ops.stop_gradient(restored))
         if self._several:
             (loss,) = self._ranks.means(loss)
-        return loss, self._optimizer.update(gradients, loss)
+        return loss, gradients
 
-    def read(self, loss: ms.Tensor, finite: ms.Tensor) -> tuple[float, bool]:
-        """Wait for what `update` returned: the discriminator's loss, and whether the step was taken."""
-        taken = bool(finite.asnumpy())
-        if not taken:
-            self._optimizer.skipped()
-        return float(loss.asnumpy()), taken
+    def update(self, gradients: tuple[ms.Tensor, ...], taken: ms.Tensor) -> None:
+        """Finish the step: learn to tell restored pictures from clean ones.
+
+        Args:
+            gradients: what `judge` returned.
+            taken: whether the network's step was taken, (); if not, the discriminator does not move either.
+        """
+        self._optimizer.update(gradients, _ops.select(taken, self._zero, self._nan))
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the state as arrays, under the same names in both twins.

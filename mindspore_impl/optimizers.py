@@ -4,13 +4,15 @@ It is made of operators, not of MindSpore's optimizers, whose steps are not thos
 (docs/framework_traps.md, "Meanings that differ from PyTorch").
 """
 
+import math
+
 import mindspore as ms
 import numpy as np
 from mindspore import ops as _ops
 
 from mindspore_impl import ops
 from tunable.backends.protocol import lag_on
-from tunable.specs.optimizers import SGD, Adam, AdamW, averaging
+from tunable.specs.optimizers import SGD, Adam, AdamW
 
 
 @ms.jit_class
@@ -31,47 +33,42 @@ class Optimizer:
         parameters: dict[str, ms.Parameter],
         scale: ops.LossScale | None = None,
     ) -> None:
-        self._settings, self._names, self._scale, self._steps = settings, tuple(parameters), scale, 0
+        self._settings, self._names, self._scale = settings, tuple(parameters), scale
         self._parameters = ms.ParameterTuple(parameters.values())
         self._buffers = tuple(self._parameters.clone(kind, "zeros") for kind in settings.buffers)
         # On a CPU nobody waits for who asks whether a step is taken; elsewhere every value is selected on the device.
         self._branches = lag_on(ops.device_in_use()) == 1
         # A compiled graph reads numbers, not a recipe, and computes with float32 ones: here 1 - beta2 is still exact.
         self._clip_norm, self._decoupled = settings.clip_norm, settings.kind == "adamw"
-        self._l2 = 0.0 if self._decoupled else settings.weight_decay
-        if settings.kind == "sgd":
+        self._plain, self._l2 = settings.kind == "sgd", 0.0 if self._decoupled else settings.weight_decay
+        if self._plain:
             self._move, self._momentum, self._nesterov = self._descend, settings.momentum, settings.nesterov
         else:
             self._move, self._beta2, self._eps = self._adapt, settings.beta2, settings.eps
             self._new1, self._new2 = 1 - settings.beta1, 1 - settings.beta2
+            self._log1, self._log2 = (math.log(max(beta, 1e-30)) for beta in (settings.beta1, settings.beta2))
         # What changes from step to step is a Parameter: a new value compiles nothing anew. In a graph names are unique.
-        self._averages = settings.average > 0
-        self._rate, self._root, self._kept, self._part = (
-            ms.Parameter(ms.Tensor(1, ms.float32), name=f"{name}.{self._parameters[0].name}", requires_grad=False)
-            for name in ("rate", "root", "kept", "part")
+        self._averages, self._least = settings.average > 0, ms.Tensor(1 - settings.average, ms.float32)
+        self._rate, self._kept, self._steps = (  # the last are those that were taken: only the device knows at once
+            ms.Parameter(ms.Tensor(0, ms.float32), name=f"{name}.{self._parameters[0].name}", requires_grad=False)
+            for name in ("rate", "kept", "steps")
         )
 
     def prepare(self, learning_rate: float) -> None:
         """Begin the next step, with its learning rate."""
-        settings = self._settings
-        self._steps += 1
-        rate = learning_rate
-        if settings.kind != "sgd":  # the bias corrections of both moments, and what AdamW leaves of a weight
-            rate = learning_rate / (1 - settings.beta1**self._steps)
-            ops.assign(self._root, np.float32(np.sqrt(1 - settings.beta2**self._steps)))
-            ops.assign(self._kept, np.float32(1 - learning_rate * settings.weight_decay))
-        ops.assign(self._rate, np.float32(rate))
-        ops.assign(self._part, np.float32(averaging(settings.average, self._steps - 1)))
+        ops.assign(self._rate, np.float32(learning_rate))
+        if self._decoupled:  # what AdamW leaves of a weight
+            ops.assign(self._kept, np.float32(1 - learning_rate * self._settings.weight_decay))
 
     def update(self, gradients: tuple[ms.Tensor, ...], loss: ms.Tensor | None = None) -> ms.Tensor:
         """Finish the step: move every parameter, or nothing where a gradient or the loss is not finite.
 
         Args:
             gradients: of every parameter in order.
-            loss: whose gradients they are, ().
+            loss: whose gradients they are, (), or a sum of all that has to be finite besides.
 
         Returns:
-            Whether the step was taken, (), on the device. Where it was not, `skipped` has to be told.
+            Whether the step was taken, (), on the device.
         """
         if self._scale is not None:
             gradients = self._scale.unscale(gradients)
@@ -81,15 +78,13 @@ class Optimizer:
         finite = _ops.isfinite(total)
         if self._scale is not None:
             self._scale.adjust(finite)
+        steps = self._steps + finite.astype(ms.float32)
+        _ops.assign(self._steps, steps)
         if not self._branches:  # noqa: SIM114  joined they would be one branch on every device
-            self._take(gradients, total, finite)
+            self._take(gradients, total, finite, steps)
         elif finite:
-            self._take(gradients, total, finite)
+            self._take(gradients, total, finite, steps)
         return finite
-
-    def skipped(self) -> None:
-        """Count one step less, whose `update` has moved nothing."""
-        self._steps -= 1
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the state as arrays, under the same names in both twins.
@@ -99,7 +94,7 @@ class Optimizer:
             `second.<name>` (Adam, AdamW) or `momentum.<name>` (SGD with momentum), and `average.<name>` where weights
             are averaged; with a scale what `LossScale.state` returns.
         """
-        state = {"step": np.full(1, self._steps, np.float32)} | (self._scale.state() if self._scale else {})
+        state = {"step": self._steps.asnumpy().reshape(1).copy()} | (self._scale.state() if self._scale else {})
         state.update({name: value.asnumpy().copy() for name, value in self._named_buffers().items()})
         return state
 
@@ -107,7 +102,7 @@ class Optimizer:
         """Continue from a state that `state` of either twin returned."""
         if self._scale:
             self._scale.load_state(state)
-        self._steps = int(state["step"][0])
+        ops.assign(self._steps, state["step"])
         for name, value in self._named_buffers().items():
             ops.assign(value, state[name])
 
@@ -115,18 +110,20 @@ class Optimizer:
         kinds = zip(self._settings.buffers, self._buffers, strict=True)
         return {f"{kind}.{name}": v for kind, buffers in kinds for name, v in zip(self._names, buffers, strict=True)}
 
-    def _take(self, gradients: tuple[ms.Tensor, ...], squares: ms.Tensor, finite: ms.Tensor):
-        """Move every parameter, if `finite`, given the sum of the squares of all gradients."""
+    def _take(self, gradients: tuple[ms.Tensor, ...], squares: ms.Tensor, finite: ms.Tensor, steps: ms.Tensor):
+        """Move every parameter, if `finite`, given the sum of the squares of all gradients and the count of steps."""
         if self._clip_norm is not None:
             gradients = self._shortened(gradients, squares)
+        rate, root = self._corrected(steps)
+        part = _ops.maximum(9 / (steps + 8), self._least)  # as `averaging`
         for i in range(len(self._parameters)):
             gradient = gradients[i]
             if self._l2:
                 gradient = gradient + self._l2 * self._parameters[i]
-            self._move(i, gradient, finite)
+            self._move(i, gradient, finite, rate, root)
             if self._averages:
                 average = self._buffers[-1][i]
-                self._put(average, average + self._part * (self._parameters[i] - average), finite)
+                self._put(average, average + part * (self._parameters[i] - average), finite)
 
     def _put(self, place: ms.Parameter, value: ms.Tensor, finite: ms.Tensor):
         """Assign a value, or where `finite` may be false, select it."""
@@ -140,7 +137,13 @@ class Optimizer:
             shortened = shortened + (gradient * factor,)
         return shortened
 
-    def _adapt(self, i: int, gradient: ms.Tensor, finite: ms.Tensor):
+    def _corrected(self, steps: ms.Tensor):
+        """The learning rate with the correction of first moments, and the root of that of second ones."""
+        if self._plain:
+            return self._rate, self._rate
+        return self._rate / -_ops.expm1(self._log1 * steps), _ops.sqrt(-_ops.expm1(self._log2 * steps))
+
+    def _adapt(self, i: int, gradient: ms.Tensor, finite: ms.Tensor, rate: ms.Tensor, root: ms.Tensor):
         """Adam; AdamW decays the weight by itself."""
         parameter, firsts, seconds = self._parameters[i], self._buffers[0], self._buffers[1]
         first = firsts[i] + self._new1 * (gradient - firsts[i])
@@ -148,13 +151,13 @@ class Optimizer:
         self._put(firsts[i], first, finite)
         self._put(seconds[i], second, finite)
         weight = parameter * self._kept if self._decoupled else parameter
-        self._put(parameter, weight - self._rate * (first / (_ops.sqrt(second) / self._root + self._eps)), finite)
+        self._put(parameter, weight - rate * (first / (_ops.sqrt(second) / root + self._eps)), finite)
 
-    def _descend(self, i: int, gradient: ms.Tensor, finite: ms.Tensor):
+    def _descend(self, i: int, gradient: ms.Tensor, finite: ms.Tensor, rate: ms.Tensor, root: ms.Tensor):
         """Gradient descent, with momentum if there is a buffer for it."""
         move = gradient
         if self._momentum:
             velocity = self._momentum * self._buffers[0][i] + gradient
             self._put(self._buffers[0][i], velocity, finite)
             move = gradient + self._momentum * velocity if self._nesterov else velocity
-        self._put(self._parameters[i], self._parameters[i] - self._rate * move, finite)
+        self._put(self._parameters[i], self._parameters[i] - rate * move, finite)

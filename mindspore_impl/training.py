@@ -80,8 +80,17 @@ class Trainer:
             (value, terms, restored), gradients = backward(omega, sample)
             if asked is not None:  # before the update: all processes decide alike whether to take the step
                 asked, value, terms = ranks.means(asked, value, terms)
-            finite = take(value, gradients)
-            judged = () if adversary is None else adversary.update(sample["clean"], restored)
+            judged = ()
+            if adversary is None:
+                finite = take(value, gradients)
+            else:  # both move or neither does
+                loss_beside, beside = adversary.judge(sample["clean"], restored)
+                total = value + loss_beside
+                for gradient in beside:
+                    total = total + ops.sum_of_squares(gradient)
+                finite = take(total, gradients)
+                adversary.update(beside, finite)
+                judged = (loss_beside,)
             return value, terms, finite, *judged, *(() if asked is None else (asked,))
 
         def move(*gradients):
@@ -150,12 +159,9 @@ class Trainer:
 
         @ops.alone()
         def report() -> StepReport:
-            taken = bool(finite.asnumpy())
-            if not taken:
-                self._optimizer.skipped()
-            discriminator, learnt = self._adversary.read(*judged) if self._adversary else (None, True)
+            discriminator = float(judged[0].asnumpy()) if judged else None
             stopping = asked is not None and bool(asked.asnumpy() > 0)
-            return StepReport(float(loss.asnumpy()), terms.asnumpy(), discriminator, taken and learnt, stopping)
+            return StepReport(float(loss.asnumpy()), terms.asnumpy(), discriminator, bool(finite.asnumpy()), stopping)
 
         return report
 

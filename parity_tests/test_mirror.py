@@ -32,8 +32,6 @@ EXCEPTIONS = {
     "ops/device.py: running()": "MindSpore's mode is one global switch",
     "ops/device.py: alone()": "MindSpore dies of two threads at once; of torch's calls each thread has its own",
     "ops/compiling.py": "PyTorch's compiler, transformations and operators are asked by private names",
-    "ops/precision.py: LossScale.divide()": "torch.amp.GradScaler divides what an optimizer's parameters hold",
-    "ops/precision.py: LossScale.adjust()": "torch.amp.GradScaler has seen whether they are finite",
     "ops/device.py: DISTRIBUTED": "MindSpore names no backend of its communication",
     "ops/device.py: synchronize()": "MindSpore's waits for the device in use, and for no other",
     "ops/device.py: pixel_by_pixel()": "a MindSpore tensor has no memory format",

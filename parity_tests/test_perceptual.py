@@ -292,6 +292,29 @@ def test_the_discriminators_step(twin, recipes, rng):
     assert (ends[1] - ends[0]) / 2e-5 == pytest.approx(size, rel=1e-4)  # moves of 1e-2 in weights held to 1e-8
 
 
+@pytest.mark.parametrize("whose", ["network", "discriminator"])
+def test_both_move_or_neither(twin, shallow, rng, monkeypatch, whose):
+    """The network's gradients overflow in float16, or one of the discriminator's is no number; its loss is sound."""
+    recipe = shallow
+    if whose == "network":
+        fixed = {"kind": "float16", "loss_scale": {"kind": "static", "scale": 2.0**24}}
+        recipe = make_recipe(**{**shallow.to_dict(), "precision": fixed})
+    else:
+        judge = twin.module("adversary").Adversary.judge
+
+        def overflowing(*inputs):
+            loss, (first, *others) = judge(*inputs)
+            return loss, (first * np.inf, *others)
+
+        monkeypatch.setattr(twin.module("adversary").Adversary, "judge", overflowing)
+    network, trainer = start(twin.backend, recipe)
+    before, state = twin.backend.parameters(network), trainer.state()
+    report = trainer.step(batch_of(recipe, rng), RATE)
+    assert not report.taken and np.isfinite([report.loss, report.discriminator]).all()
+    for found, expected in ((twin.backend.parameters(network), before), (trainer.state(), state)):
+        assert all(np.array_equal(found[name], value) for name, value in expected.items())
+
+
 def test_the_networks_step_leaves_the_discriminator(twin, recipes, rng):
     """`gradients` moves nothing, and no gradient of the discriminator's own is reported."""
     recipe = recipes["gan"]

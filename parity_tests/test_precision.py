@@ -7,6 +7,7 @@ from parity_tests.recipes import make_recipe
 from parity_tests.test_training import interrupt_after, start
 from tunable.data.patches import Batches
 from tunable.errors import BackendError
+from tunable.specs.precision import Dynamic
 from tunable.tolerances import TOLERANCES, joint_error, relative_error
 from tunable.training.loop import train
 from tunable.weights import storage
@@ -137,6 +138,17 @@ def check_skipped(backend, optimizer):
     assert trainer.step(batch, RATE).taken
     assert_same(backend.parameters(network), weights)
     assert_same(trainer.state(), moved)
+
+
+def test_a_scale_stays_above_one_and_grows_by_steps_taken(twin):
+    """By hand: halved to 1 and not below, then doubled after two steps taken in a row."""
+    (like,) = twin.tensors([np.zeros(1, np.float32)])
+    scale = twin.module("ops").LossScale(Dynamic(scale=3, window=2), like)
+    seen = []
+    for taken in (False, False, True, False, True, True, True):
+        scale.adjust(twin.tensors([np.float32(taken)])[0] > 0)
+        seen.append(float(scale.state()["loss_scale"][0]))
+    assert seen == [1.5, 1, 1, 1, 1, 2, 2] and scale.state()["loss_scale_steps"] == [1]
 
 
 def test_a_fixed_scale(twin):

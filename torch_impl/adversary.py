@@ -16,7 +16,7 @@ _PREFIX = "discriminator."
 class Adversary:
     """The discriminator of a recipe with its optimizer (section 4.1.3).
 
-    `prepare` and `update` make a step, after the network's own.
+    `prepare`, `judge` and `update` make a step, the last after the network's own.
 
     Args:
         recipe: a recipe with an objective of kind `gan`; its section `discriminator` says what is built.
@@ -43,27 +43,29 @@ class Adversary:
         """
         self._optimizer.prepare(self._ratio * learning_rate)
 
-    def update(self, clean: torch.Tensor, restored: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Finish the step: learn to tell restored pictures from clean ones.
+    def judge(self, clean: torch.Tensor, restored: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """Evaluate how well the discriminator tells restored pictures from clean ones.
 
         Args:
             clean: clean pictures, (N, 3, H, W).
             restored: restored ones of the same shape, through which no gradient passes.
 
         Returns:
-            The discriminator's loss before the step, (), and whether the step was taken: what `read` takes.
+            The discriminator's loss, (), and its gradients, which `update` takes.
         """
         loss = self._loss(clean, restored.detach())
         gradients = ops.gradients(loss, tuple(self._parameters.values()))
         (loss,) = self._ranks.means(loss.detach())
-        return loss, self._optimizer.update(gradients, loss)
+        return loss, gradients
 
-    def read(self, loss: torch.Tensor, finite: torch.Tensor) -> tuple[float, bool]:
-        """Wait for what `update` returned: the discriminator's loss, and whether the step was taken."""
-        taken = bool(finite)
-        if not taken:
-            self._optimizer.skipped()
-        return loss.item(), taken
+    def update(self, gradients: tuple[torch.Tensor, ...], taken: torch.Tensor) -> None:
+        """Finish the step: learn to tell restored pictures from clean ones.
+
+        Args:
+            gradients: what `judge` returned.
+            taken: whether the network's step was taken, (); if not, the discriminator does not move either.
+        """
+        self._optimizer.update(gradients, torch.where(taken, 0.0, torch.nan))
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the state as arrays, under the same names in both twins.

@@ -8,6 +8,7 @@ from torch_impl import ops
 from tunable.specs.optimizers import SGD, Adam, AdamW, averaging
 
 _KINDS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+_FUSED = ("cuda",)  # where a rule decides on the device whether it takes a step; torch_npu has none for each kind
 _BUFFERS = {"first": "exp_avg", "second": "exp_avg_sq", "momentum": "momentum_buffer", "average": "average"}
 
 
@@ -28,10 +29,9 @@ class Optimizer:
         parameters: dict[str, torch.nn.Parameter],
         scale: ops.LossScale | None = None,
     ) -> None:
-        self._settings, self._parameters, self._scale, self._steps = settings, parameters, scale, 0
+        self._settings, self._parameters, self._scale = settings, parameters, scale
         (self._device,) = {value.device for value in parameters.values()}
-        # A fused rule decides on the device whether it takes a step; on a CPU nobody waits for who asks.
-        self._fused = self._device.type == "cuda"  # torch_npu has no fused rule for each kind
+        self._fused = self._device.type in _FUSED  # on a CPU nobody waits for who asks whether a step is taken
         options = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay, "fused": self._fused or None}
         if settings.kind == "sgd":
             options |= {"momentum": settings.momentum, "nesterov": settings.nesterov}
@@ -41,11 +41,10 @@ class Optimizer:
         # PyTorch makes its buffers at the first step. From zero, momentum v + g is the first gradient as well.
         for value in parameters.values():
             self._rule.state[value] = {_BUFFERS[kind]: torch.zeros_like(value) for kind in settings.buffers}
-        self._count(0)
+        self._count(0.0)
 
     def prepare(self, learning_rate: float) -> None:
         """Begin the next step, with its learning rate."""
-        self._steps += 1
         for group in self._rule.param_groups:
             group["lr"] = learning_rate
 
@@ -54,19 +53,20 @@ class Optimizer:
 
         Args:
             gradients: of every parameter in order, which may be changed in place.
-            loss: whose gradients they are, ().
+            loss: whose gradients they are, (), or a sum of all that has to be finite besides.
 
         Returns:
-            Whether the step was taken, (), on the device. Where it was not, `skipped` has to be told.
+            Whether the step was taken, (), on the device.
         """
+        if self._scale:
+            gradients = self._scale.unscale(gradients)
         for value, gradient in zip(self._parameters.values(), gradients, strict=True):
             value.grad = gradient
-        if self._scale:
-            self._scale.divide(self._rule)
         norm = torch.nn.utils.get_total_norm(gradients)
         finite = torch.isfinite(norm if loss is None else norm + loss)
         if self._scale:
-            self._scale.adjust()
+            self._scale.adjust(finite)
+        self._steps += finite
         if not self._fused and not finite:
             self._rule.zero_grad()
             return finite
@@ -77,12 +77,8 @@ class Optimizer:
         self._rule.step()
         self._rule.zero_grad()
         if self._settings.average:
-            self._follow(1 - averaging(self._settings.average, self._steps - 1), finite)
+            self._follow(self._settings.average, finite)
         return finite
-
-    def skipped(self) -> None:
-        """Count one step less, whose `update` has moved nothing."""
-        self._steps -= 1
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the state as arrays, under the same names in both twins.
@@ -92,7 +88,7 @@ class Optimizer:
             `second.<name>` (Adam, AdamW) or `momentum.<name>` (SGD with momentum), and `average.<name>` where weights
             are averaged; with a scale what `LossScale.state` returns.
         """
-        state = {"step": np.full(1, self._steps, np.float32)} | (self._scale.state() if self._scale else {})
+        state = {"step": self._steps.cpu().numpy().reshape(1).copy()} | (self._scale.state() if self._scale else {})
         for kind in self._settings.buffers:
             for name, value in self._parameters.items():
                 state[f"{kind}.{name}"] = self._rule.state[value][_BUFFERS[kind]].cpu().numpy().copy()
@@ -102,25 +98,26 @@ class Optimizer:
         """Continue from a state that `state` of either twin returned."""
         if self._scale:
             self._scale.load_state(state)
-        self._count(int(state["step"][0]))
+        self._count(float(state["step"][0]))
         for kind in self._settings.buffers:
             for name, value in self._parameters.items():
                 self._rule.state[value][_BUFFERS[kind]].copy_(torch.from_numpy(state[f"{kind}.{name}"]))
 
     @torch.no_grad()
-    def _follow(self, decay: float, finite: torch.Tensor) -> None:
-        """Let the averages follow the weights."""
+    def _follow(self, average: float, finite: torch.Tensor) -> None:
+        """Let the averages follow the weights: by `averaging`, which a device computes of the steps it has counted."""
         weights: list[torch.Tensor] = list(self._parameters.values())
         averages = [self._rule.state[value]["average"] for value in weights]
         if not self._fused:
-            get_ema_multi_avg_fn(decay)(averages, weights, self._steps)
+            decay = 1 - averaging(average, int(self._steps) - 1)
+            get_ema_multi_avg_fn(decay)(averages, weights, int(self._steps))
             return
-        part = (1 - decay) * finite
-        for average, value in zip(averages, weights, strict=True):
-            average += part * (value - average)
+        part = (9 / (self._steps + 8)).clamp(min=1 - average) * finite
+        for mean, value in zip(averages, weights, strict=True):
+            mean += part * (value - mean)
 
-    def _count(self, steps: int) -> None:
-        self._steps = steps
+    def _count(self, steps: float) -> None:
+        self._steps = torch.tensor(steps, dtype=torch.float32, device=self._device)  # that were taken
         if self._settings.kind != "sgd":
             for buffers in self._rule.state.values():
-                buffers["step"] = torch.tensor(float(steps), device=self._device if self._fused else "cpu")
+                buffers["step"] = torch.tensor(steps, device=self._device if self._fused else "cpu")

@@ -125,19 +125,19 @@ class Trainer:
         asked = None
         if self._ranks.size > 1:  # before the update: all processes decide alike whether to take the step
             asked, loss, terms = self._ranks.means(loss.new_full((), float(stop)), loss, terms)
-        finite = self._optimizer.update(gradients, loss)
-        judged = ()
-        if self._adversary:
+        judged = None
+        if self._adversary is None:
+            finite = self._optimizer.update(gradients, loss)
+        else:  # both move or neither does
             self._adversary.prepare(learning_rate)
-            judged = self._adversary.update(sample["clean"], restored)
+            judged, beside = self._adversary.judge(sample["clean"], restored)
+            finite = self._optimizer.update(gradients, loss + judged + torch.nn.utils.get_total_norm(beside))
+            self._adversary.update(beside, finite)
 
         def report() -> StepReport:
-            taken = bool(finite)
-            if not taken:
-                self._optimizer.skipped()
-            discriminator, learnt = self._adversary.read(*judged) if self._adversary else (None, True)
+            discriminator = None if judged is None else judged.item()
             stopping = asked is not None and asked.item() > 0
-            return StepReport(loss.item(), terms.cpu().numpy(), discriminator, taken and learnt, stopping)
+            return StepReport(loss.item(), terms.cpu().numpy(), discriminator, bool(finite), stopping)
 
         return report
 

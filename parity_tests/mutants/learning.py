@@ -156,7 +156,7 @@ def _corrected_back(of):
     """The rate of the step to come times what `of` makes of 1 - beta^t, by Adam alone."""
 
     def rate(a):
-        settings, steps = a.self._settings, a.self._steps + 1
+        settings, steps = a.self._settings, int(a.self.state()["step"][0]) + 1
         return a.learning_rate if settings.kind == "sgd" else a.learning_rate * of(settings, steps)
 
     return given(f"{OPTIMIZER}.prepare", learning_rate=rate)

@@ -60,7 +60,9 @@ def _check(kind: torch.dtype, device: torch.device) -> None:
 
 
 class LossScale:
-    """The factor of the loss, by which small gradients are more than 0 in float16 (torch.amp.GradScaler).
+    """The factor of the loss, by which small gradients are more than 0 in float16.
+
+    It is torch.amp.GradScaler's but for what a run needs: it does not fall below 1, and grows by steps that were taken.
 
     Args:
         settings: the section of the recipe.
@@ -68,42 +70,38 @@ class LossScale:
     """
 
     def __init__(self, settings: Static | Dynamic, like: torch.Tensor) -> None:
-        self._fixed = settings.scale if isinstance(settings, Static) else None
-        growth, window = (2, 1) if isinstance(settings, Static) else (settings.growth, settings.window)
-        self._scaler = torch.amp.GradScaler(
-            like.device.type,
-            init_scale=settings.scale,
-            growth_factor=growth,
-            backoff_factor=1 / growth,
-            growth_interval=window,
-        )
+        self._changing = settings if isinstance(settings, Dynamic) else None
+        self._factor = torch.tensor(settings.scale, dtype=torch.float32, device=like.device)
+        self._steps = torch.zeros((), dtype=torch.int32, device=like.device)
 
     def scale(self, tensor: torch.Tensor) -> torch.Tensor:
         """Multiply a loss, or a gradient of one, by the factor."""
-        return self._scaler.scale(tensor)
+        return tensor * self._factor
 
     def unscale(self, gradients: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """Divide gradients of the scaled loss by the factor."""
-        return tuple(gradient / self._scaler.get_scale() for gradient in gradients)
+        factor = 1 / self._factor
+        return tuple(gradient * factor for gradient in gradients)
 
-    def divide(self, rule: torch.optim.Optimizer) -> None:
-        """Divide the gradients that a rule's parameters hold by the factor, in place."""
-        self._scaler.unscale_(rule)
-
-    def adjust(self) -> None:
-        """Adjust the factor to the gradients that `divide` has seen: it sinks where one of them is not finite."""
-        self._scaler.update(self._fixed)
+    def adjust(self, finite: torch.Tensor) -> None:
+        """Adjust the factor to whether a step was taken, (): all of it was finite."""
+        if self._changing is None:
+            return
+        growth, grown = self._changing.growth, self._factor * self._changing.growth
+        steps = self._steps + 1
+        grows = (steps == self._changing.window) & torch.isfinite(grown)
+        self._factor = torch.where(
+            finite, torch.where(grows, grown, self._factor), (self._factor / growth).clamp(min=1)
+        )
+        self._steps = steps % self._changing.window * finite
 
     def state(self) -> dict[str, np.ndarray]:
         """Return what changes: `loss_scale`, the factor, and `loss_scale_steps`, how many steps it has stood; (1,)."""
-        if self._fixed is not None:
-            return {}
-        state = self._scaler.state_dict()
-        named = {"loss_scale": state["scale"], "loss_scale_steps": state["_growth_tracker"]}
-        return {name: np.full(1, value, np.float32) for name, value in named.items()}
+        named = {"loss_scale": self._factor, "loss_scale_steps": self._steps} if self._changing else {}
+        return {name: value.cpu().numpy().astype(np.float32).reshape(1) for name, value in named.items()}
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         """Continue from a state that `state` of either twin returned."""
-        if self._fixed is None:
-            now = {"scale": float(state["loss_scale"][0]), "_growth_tracker": int(state["loss_scale_steps"][0])}
-            self._scaler.load_state_dict({**self._scaler.state_dict(), **now})
+        if self._changing:
+            self._factor = torch.full_like(self._factor, float(state["loss_scale"][0]))
+            self._steps = torch.full_like(self._steps, int(state["loss_scale_steps"][0]))
