@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tools import scale
 from tunable.backends.registry import installed
+from tunable.images.pictures import write
 from tunable.specs.networks import ResNetSpec
 from tunable.specs.reading import load_recipe, shipped_recipes
+from tunable.specs.recipe import parse
 
 NEEDS_TORCH = pytest.mark.skipif("torch" not in installed(), reason="torch, which counts, is not installed")
 
@@ -54,6 +57,40 @@ def test_activations(upscale):
         restored = network(x)
     assert restored.requires_grad
     assert sum(kept.values()) == scale.activations(spec, 2 * 12 * 10)
+
+
+@NEEDS_TORCH
+def test_judging(tmp_path):
+    """Every objective runs VGG-19 on both pictures by itself: but for Gram matrices, three times its forward pass."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from torch_impl.objectives.multi import make_loss
+
+    write(tmp_path / "a.png", np.zeros((16, 16, 3), np.float32))
+    style = {"kind": "style", "image": str(tmp_path / "a.png")}
+    recipe = parse(
+        {
+            "task": "style_transfer",
+            "network": {"name": "style_unet", "channels": 4, "scales": 1, "blocks": [1, 1, 1]},
+            "objectives": [{"name": name, **style} for name in "abc"],
+            "data": {"train": "bundled", "patch": 16},
+            "vgg": {"seed": 0, "width": 8},
+            "steps": 1,
+        }
+    )
+    restored = torch.rand(1, 3, 16, 16, requires_grad=True)
+    loss = make_loss(recipe, restored)
+    with FlopCounterMode(display=False) as counter:
+        loss(restored, {"clean": torch.rand(1, 3, 16, 16)}, torch.ones(1, 3))[0].sum().backward()
+    assert counter.get_total_flops() == pytest.approx(2 * 16**2 * scale.judging(recipe), rel=0.05)
+
+
+def test_networks_that_judge_by_hand():
+    """ESRGAN's discriminator is trained by Adam and its gradients are sent; VGG-19 only stands in memory."""
+    one = scale.cost("a", load_recipe("super_resolution/paper"))
+    assert one.state == 4 * (4 * one.parameters + 4 * 7_175_752 + 20_024_384)
+    assert one.sent(8) == 7 * (one.parameters + 7_175_752)
 
 
 def test_by_hand():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tunable.files import write_text
 from tunable.parameters.layouts import layout
+from tunable.parameters.specs import ParameterSpec
 from tunable.specs.networks import ResNetSpec
 from tunable.specs.reading import load_recipe, shipped_recipes
 from tunable.specs.recipe import Recipe
@@ -44,10 +45,11 @@ class Cost:
         name: of the recipe.
         parameters: N, numbers of the network.
         multiply_adds: of a step.
-        state: bytes of weights, gradients, optimizer state and averages.
+        state: bytes of weights, gradients, optimizer state and averages, and of the networks that judge.
         activations: bytes that the forward pass keeps for the backward one; None where no formula is known.
         steps: of the training.
         batch: samples of a step.
+        adversary: numbers of the discriminator, which is trained too.
     """
 
     name: str
@@ -57,10 +59,11 @@ class Cost:
     activations: int | None
     steps: int
     batch: int
+    adversary: int = 0
 
     def sent(self, devices: int) -> float:
         """Bytes that each device of a ring sends in a step: 2 (n - 1) / n times the gradients."""
-        return 2 * (devices - 1) / devices * FLOAT * self.parameters
+        return 2 * (devices - 1) / devices * FLOAT * (self.parameters + self.adversary)
 
     def days(self, devices: int, machine: Machine) -> float:
         """Of a batch that is shared out evenly; devices beyond the samples of a batch have nothing to do."""
@@ -73,25 +76,37 @@ def cost(name: str, recipe: Recipe) -> Cost:
     """Evaluate the formulas for a recipe."""
     p, data, network = recipe.network_objectives, recipe.data, recipe.network
     parameters = sum(math.prod(shape) for _, shape in layout(network, p))
+    adversary = _numbers(recipe.discriminator.specs()) if recipe.adversarial else 0
     pixels = data.batch * data.patch**2
     omegas = data.batch if recipe.omega.per == "sample" else 1
     mixed = parameters * omegas if p else 0  # every stored kernel is weighed once for each omega
     averages = 1 if recipe.optimizer.average else 0
-    state = FLOAT * parameters * (2 + STATES[recipe.optimizer.kind] + averages)
+    state = parameters * (2 + STATES[recipe.optimizer.kind] + averages)
+    state += adversary * (2 + STATES[recipe.discriminator.optimizer.kind])
+    for layer in set(_layers(recipe)):  # VGG-19 is frozen, and held once for each layer that is read
+        state += _numbers(vgg.specs(recipe.features.width)[: 2 * vgg.DEPTH[layer]])
     step = 3 * (pixels * network.multiply_adds + mixed) + pixels * network.scale**2 * judging(recipe)
     kept = activations(network, pixels) if isinstance(network, ResNetSpec) else None
-    return Cost(name, parameters, step, state, kept, recipe.steps, data.batch)
+    return Cost(name, parameters, step, FLOAT * state, kept, recipe.steps, data.batch, adversary)
 
 
 def judging(recipe: Recipe) -> float:
     """Multiply-adds per clean pixel of the networks that judge.
 
-    VGG-19 runs on both pictures, and its gradient in one (3). The discriminator does so for the network's step (3), and
-    in its own step runs on both with gradients in its weights too (6).
+    VGG-19 runs on both pictures, and its gradient in one (3), for every objective that reads it. The discriminator does
+    so for the network's step (3), and in its own step runs on both with gradients in its weights too (6).
     """
-    layers = {vgg.LAYERS[spec.kind] for spec in recipe.objectives if spec.kind in vgg.LAYERS}
-    total = sum(3 * vgg.multiply_adds(recipe.features.width, layer) for layer in layers)
+    total = sum(3 * vgg.multiply_adds(recipe.features.width, layer) for layer in _layers(recipe))
     return total + (9 * recipe.discriminator.multiply_adds if recipe.adversarial else 0)
+
+
+def _layers(recipe: Recipe) -> list[str]:
+    """The layer of VGG-19 that each objective reads which needs one."""
+    return [vgg.LAYERS[spec.kind] for spec in recipe.objectives if spec.kind in vgg.LAYERS]
+
+
+def _numbers(specs: list[ParameterSpec]) -> int:
+    return sum(math.prod(spec.shape) for spec in specs)
 
 
 def activations(spec: ResNetSpec, pixels: int) -> int:
@@ -139,14 +154,16 @@ def page(costs: list[Cost], machine: Machine) -> str:
         "\n## The formulas\n",
         "* **Multiply-adds of a step**: 3 (B M + K) + J. B is the pixels of a batch, M the network's multiply-adds per "
         "pixel at one ω (`tunable info`), and 3 stands for the forward pass and the gradients in inputs and weights. K "
-        "is N for each ω of a batch: the mixing of kernels. J are VGG-19 (3 of its forward passes per clean pixel) and "
-        "the discriminator (9), where objectives need them.",
+        "is N for each ω of a batch: the mixing of kernels. J are VGG-19 (3 of its forward passes per clean pixel for "
+        "every objective that reads it) and the discriminator (9), where objectives need them.",
         "* **Weights, gradients, state**: 4 bytes for each of N weights, N gradients, 2 N moments of Adam, and N more "
-        "with `optimizer.average`.",
+        "with `optimizer.average`. The discriminator's weights, gradients and moments come on top, and the weights of "
+        "VGG-19, which are never trained.",
         "* **Activations** of `resnet`: 4 bytes for every value that enters a convolution; a ReLU's output is the next "
-        "convolution's input and is kept once. Kernels that are mixed for each sample come on top.",
-        "* **All-reduce**: 2 (n - 1) / n of the gradients' bytes from each of n devices in a ring, not overlapped with "
-        "computing.",
+        "convolution's input and is kept once. Kernels that are mixed for each sample come on top, and what VGG-19 and "
+        "the discriminator keep.",
+        "* **All-reduce**: 2 (n - 1) / n of the gradients' bytes, the discriminator's among them, from each of n "
+        "devices in a ring, not overlapped with computing.",
         "* **Days**: the batch is shared out, and n above its samples is taken as that many. Time is 2 multiply-adds / "
         "(peak · utilisation), then the all-reduce. Reading pictures, validation and checkpoints are left out.\n",
         "The utilisation is an assumption. Small batches of small patches, as these recipes have, may reach much less.",
