@@ -8,6 +8,7 @@ import contextlib
 import io
 import json
 import logging
+import signal
 import sys
 import tempfile
 import time
@@ -308,9 +309,21 @@ KINDS = [
 ]  # fmt: skip
 
 
+class Hang(BaseException):
+    """A case does not end; not an Exception, which somebody may catch."""
+
+
+def _hang(*_):
+    raise Hang
+
+
 def attempt(kind, folder: Path, seed: int, most: float = 10) -> str:
-    """What is wrong with one case, "" when nothing is; it may take so many seconds of the processor."""
-    begun = time.process_time()
+    """What is wrong with one case, "" when nothing is; it may take so many seconds of the processor.
+
+    After twice as many it is ended, unless it never comes back from code that is not Python.
+    """
+    begun, before = time.process_time(), signal.signal(signal.SIGPROF, _hang)
+    signal.setitimer(signal.ITIMER_PROF, 2 * most)
     try:
         kind(folder, np.random.default_rng(seed))
     except TunableError as error:
@@ -319,6 +332,11 @@ def attempt(kind, folder: Path, seed: int, most: float = 10) -> str:
             return f"{kind.__name__} {seed}: a message that is none: {message[:200]!r}"
     except Exception:
         return f"{kind.__name__} {seed}: {traceback.format_exc(limit=-4)}"
+    except Hang:
+        return f"{kind.__name__} {seed}: hangs: {traceback.format_exc(limit=-4)}"
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
     taken = time.process_time() - begun
     return f"{kind.__name__} {seed}: {taken:.1f} s" if taken > most else ""
 

@@ -1,8 +1,21 @@
 """Some hundred mutated inputs, always the same; `python tests/fuzz.py N` tries others."""
 
+import contextlib
+
 import fuzz
 import fuzz_files
 import pytest
+
+
+def test_a_hang_is_reported(tmp_path):
+    """Also where the case catches every Exception."""
+
+    def endless(folder, rng):
+        while True:
+            with contextlib.suppress(Exception):
+                rng.random()
+
+    assert fuzz.attempt(endless, tmp_path, 3, most=0.05).startswith("endless 3: hangs: ")
 
 
 @pytest.mark.parametrize("kind", [*fuzz.KINDS, *fuzz_files.KINDS], ids=lambda kind: kind.__name__)

@@ -21,6 +21,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -98,6 +99,9 @@ def child(name: str, mode: str, recipe: Recipe, out: Path, point: tuple[str, int
         status = 0
     except TunableError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    except BaseException:  # which os._exit would swallow
+        traceback.print_exc()
+        sys.stderr.flush()
     finally:
         os._exit(status)
     raise AssertionError("the child has ended")
