@@ -284,12 +284,13 @@ _: type[Framework] = Backend  # it honours the whole protocols, which the type c
 _: type[Opener] = Backend
 
 
-def load_network(path: str | Path, device: str | None = None) -> Network:
+def load_network(path: str | Path, device: str | None = None, *, allow_import: bool = False) -> Network:
     """Load a weights file as a plain mindspore.nn.Cell, on its device and with its weights.
 
     Args:
         path: a weights file of this project, or a checkpoint of a run.
         device: where the network shall be; None: an accelerator if there is one.
+        allow_import: whether the module of a network of one's own, which the file names, may be imported and run.
 
     Returns:
         The network, called as network(x, omega), x (N, 3, H, W) and omega (p,), (N, p) or a map (N, p, H, W); a plain
@@ -299,4 +300,4 @@ def load_network(path: str | Path, device: str | None = None) -> Network:
         CheckpointError: for a file that is missing, damaged or no weights file.
         BackendError: for a device that the framework lacks.
     """
-    return load(path, Backend(device)).network
+    return load(path, Backend(device), allow_import=allow_import).network

@@ -1,5 +1,7 @@
 """Networks of one's own in both twins: from the class that a recipe names to files that every verb takes."""
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -99,6 +101,11 @@ def test_from_a_recipe_to_files(twin, recipe_of, name, tmp_path, rng):
         load(path, backend)
     model = load(path, backend, allow_import=True)
     restored = model.run(x, omega)
+    load_network = importlib.import_module(f"tunable.{twin.name}").load_network
+    with pytest.raises(TunableError, match="in Python, allow_import=True"):
+        load_network(path, "cpu")
+    network = load_network(path, "cpu", allow_import=True)
+    np.testing.assert_array_equal(twin.array(network(*twin.tensors([x, np.float32(omega)]))), restored)
     np.testing.assert_array_equal(restored, trained.run(x, omega))
     assert np.abs(restored - model.run(x, [1, 0])).max() > 1e-4, "no knob"
     tensors, header = storage.load(path)

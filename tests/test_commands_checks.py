@@ -12,6 +12,8 @@ import pytest
 from prepared import answer
 
 from tunable import api, certificate
+from tunable.errors import TunableError
+from tunable.own import imported
 
 # --- verify
 
@@ -60,6 +62,17 @@ def test_verify_from_python(monkeypatch, backend):
     assert made.subject["Python call"] == (
         f"tunable.verify('a b.safetensors', backends=['{name}'], against='p.safetensors')"
     )
+
+
+def test_verify_from_python_imports_what_is_permitted(monkeypatch, backend, refused):
+    def judge(path, *_, **options):
+        return certificate.Certificate(imported("pathlib:Path", "network").__name__, {})
+
+    monkeypatch.setattr("tunable.api.judge", judge)
+    with refused(TunableError, "network pathlib:Path", "allow_import=True"):
+        api.verify("a.safetensors", backends=[backend.name])
+    made = api.verify("a.safetensors", backends=[backend.name], allow_import=True)
+    assert made.subject["Python call"].endswith("points=5, allow_import=True)")
 
 
 def test_verify_chooses(monkeypatch):

@@ -20,6 +20,7 @@ from tunable.images.pictures import Picture, from_network, read_picture, to_leve
 from tunable.images.tiling import run_tiled
 from tunable.models import find
 from tunable.omega import axes_of
+from tunable.own import permitted
 from tunable.response import KnobCertificate, Tolerances, certify
 from tunable.specs.reading import load_recipe
 from tunable.specs.recipe import Recipe
@@ -179,6 +180,7 @@ def verify(
     exports: tuple[str, ...] = (),
     record: str | Path | None = None,
     against: str | Path | None = None,
+    allow_import: bool = False,
 ) -> Certificate:
     """Judge the frameworks on the tunable network in a weights file, as `tunable verify` does.
 
@@ -189,6 +191,8 @@ def verify(
         exports: formats, "onnx" and "mindir", whose files are judged too.
         record: also write the truth there as a pack, if all passes.
         against: a pack to judge by.
+        allow_import: whether the modules of networks and objectives of one's own, which the file names, may be imported
+            and run.
 
     Returns:
         The certificate; `certificate.passed` says whether every comparison holds.
@@ -199,8 +203,9 @@ def verify(
     names = list(requested() if backends is None else backends)
     options = {"exports": exports, "record": record, "against": against}
     chosen = [get_framework(name) for name in names]
-    certificate = judge(find(path), chosen, points=points, **options)
-    given = {"backends": names, "points": None if against else points, **options}
+    with permitted(allow_import):
+        certificate = judge(find(path), chosen, points=points, **options)
+    given = {"backends": names, "points": None if against else points, **options, "allow_import": allow_import}
     written = {name: str(value) if isinstance(value, Path) else value for name, value in given.items() if value}
     words = [repr(str(path)), *(f"{name}={value!r}" for name, value in written.items())]
     certificate.subject["Python call"] = f"tunable.verify({', '.join(words)})"
