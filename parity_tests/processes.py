@@ -64,7 +64,7 @@ def run(framework: str, folder: Path) -> None:
     launch = launched()
     assert launch is not None and launch.size == 2
     rank, lean = launch.rank, {"torch": "eager", "mindspore": "pynative"}[framework]
-    found = gradients(framework, MODES[framework], Batches(RECIPE, rank=rank)[0])
+    found = gradients(framework, MODES[framework], Batches(RECIPE, rank=rank, processes=2)[0])
     np.savez(folder / f"gradients_{rank}.npz", **found)
     backend = get_framework(framework, "cpu", lean)
     network = train(RECIPE, folder / "whole", backend=backend).network
@@ -74,6 +74,10 @@ def run(framework: str, folder: Path) -> None:
     with killed(framework, 5, signal.SIGTERM) if rank else contextlib.nullcontext():
         statuses = [main([*command, str(folder / "stopped")])]
     statuses.append(main([*command, str(folder / "stopped"), "--resume"]))
+    refused = io.StringIO()
+    with contextlib.redirect_stderr(refused):  # the folder holds a run: process 0 alone looks there
+        status = main([*command, str(folder / "whole")])
+    (folder / f"refused_{rank}.json").write_text(json.dumps([status, refused.getvalue()]))
     (folder / f"statuses_{rank}.json").write_text(json.dumps(statuses))
 
     if framework == "mindspore":  # msrun itself kills the others when one dies, and its scheduler takes half a minute

@@ -54,7 +54,7 @@ def arrays(folder, name):
 
 def test_two_gradients_are_one_of_both_batches(together):
     framework, folder = together
-    first, second = (Batches(RECIPE, rank=rank)[0] for rank in range(2))
+    first, second = (Batches(RECIPE, rank=rank, processes=2)[0] for rank in range(2))
     sample = {name: np.concatenate([first.sample[name], second.sample[name]]) for name in first.sample}
     whole = gradients(framework, MODES[framework], Batch(0, sample, np.concatenate([first.omega, second.omega])))
     of_first, of_second = arrays(folder, "gradients")
@@ -91,6 +91,15 @@ def test_a_signal_to_one_ends_both_after_the_same_step(together):
     weights, whole = (storage.load(folder / name / "model.safetensors")[0] for name in ("stopped", "whole"))
     for name in whole:
         np.testing.assert_array_equal(weights[name], whole[name])
+
+
+def test_what_stops_process_0_stops_all(together):
+    """Its folder holds a run: the others end with one line, too."""
+    _, folder = together
+    ends = (2, "already holds a run at step 8"), (1, "process 0 could not begin, and says why")
+    for rank, (expected, said) in enumerate(ends):
+        status, text = json.loads((folder / f"refused_{rank}.json").read_text())
+        assert status == expected and said in text and "Traceback" not in text
 
 
 def test_a_dead_process_leaves_a_checkpoint(together):

@@ -8,6 +8,7 @@ from PIL import Image
 from tunable.errors import CheckpointError, TunableError
 from tunable.training.loop import train
 from tunable.weights import storage
+from tunable.weights.run_state import Counters, RunState
 
 
 @pytest.mark.parametrize("key", ["optimizer.learning_rate", "optimizer"])
@@ -70,3 +71,22 @@ def test_a_change_without_going_on(recipe_of, tmp_path, refused):
 def test_more_steps_that_are_allowed(recipe_of, whole):
     train(recipe_of(steps=12), Numpy(), whole, resume=True, allow_change=["steps"])
     assert checkpoints_in(whole)[-1:] == names(12)
+
+
+@pytest.mark.parametrize("key", ["schedule", "schedule.final"])
+def test_a_key_that_the_recipe_no_longer_has(key, recipe_of, whole, refused):
+    """What a message advises is taken: a cosine schedule has a `final`, and a constant one has none."""
+    constant = recipe_of(schedule={"kind": "constant"}, steps=12)
+    with refused(CheckpointError, "--allow-change schedule.final"):
+        train(constant, Numpy(), whole, resume=True, allow_change=["schedule.kind"])
+    train(constant, Numpy(), whole, resume=True, allow_change=["schedule.kind", key])
+    assert checkpoints_in(whole)[-1:] == names(12)
+
+
+def test_losses_are_judged_anew_after_a_change(recipe_of, tmp_path):
+    """A seed makes other losses: what would have diverged goes on, and the count of skipped steps stays."""
+    with pytest.raises(RuntimeError):
+        train(recipe_of(), Numpy(lambda step: fail() if step == 9 else float("nan") if step == 3 else 1.0), tmp_path)
+    train(recipe_of(seed=1), Numpy(lambda step: 1e5), tmp_path, resume=True, allow_change=["seed"])
+    state = RunState.of(storage.load_tensors(tmp_path / "checkpoints" / names(10)[0])[1], "")
+    assert state.loss == 1e5 and state.counters == Counters(skipped=1, losses=[1e5, 1e5])

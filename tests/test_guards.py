@@ -11,6 +11,8 @@ from tunable.data.patches import Batches
 from tunable.errors import CheckFailed
 from tunable.parameters.starts import starting_weights
 from tunable.training.loop import train
+from tunable.training.ranks import ALONE, Alone
+from tunable.training.together import beginning
 from tunable.weights import storage
 
 NAN = float("nan")
@@ -84,3 +86,32 @@ def test_ten_times_the_median_is_no_spike(recipe_of, tmp_path):
     train(recipe_of(every=2, keep=1), Numpy(losses(s5=10.0, s6=10.0, s7=10.0, s8=10.0)), tmp_path)
     assert checkpoints_in(tmp_path) == names(10)
     assert counters(tmp_path)["losses"][4:8] == [10.0] * 4
+
+
+def test_the_batch_of_several_is_that_of_process_0(recipe_of, tmp_path, refused, monkeypatch):
+    monkeypatch.setattr(ALONE.__class__, "size", 2)
+    with refused(CheckFailed, "batch-00000000.safetensors, as process 0 had it; that of another may be at fault"):
+        train(recipe_of(guard={"skip": 1}), Numpy(losses(s1=NAN)), tmp_path)
+
+
+def test_what_stops_process_0_stops_the_others(refused):
+    """Process 0 tells them before it ends itself; where it can begin, all go on."""
+
+    class Process(Alone):
+        size, told = 2, []
+
+        def __init__(self, rank):
+            self.rank = rank
+
+        def share(self, tensors):
+            if self.rank == 0:
+                self.told.append(tensors)
+            return self.told[-1]
+
+    with refused(CheckFailed, "the folder holds a run"), beginning(Process(0)):
+        raise CheckFailed("the folder holds a run")
+    with refused(CheckFailed, "process 0 could not begin"), beginning(Process(1)):
+        pass
+    for rank in range(2):
+        with beginning(Process(rank)):
+            pass

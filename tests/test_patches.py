@@ -35,7 +35,7 @@ def maker(make_recipe, folder):
         sections = {key: options.pop(key) for key in ("seed", "omega", "objectives") if key in options}
         settings = {"train": str(folder), "patch": 8, "batch": 3, **options}
         settings.setdefault("degradation", [{"kind": "gaussian_noise", "sigma": [5, 30]}])
-        return Batches(make_recipe(data=settings, **sections), rank=rank)
+        return Batches(make_recipe(data=settings, **sections), rank=rank, processes=rank + 1)
 
     return make
 

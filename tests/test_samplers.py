@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from tunable.data.patches import Batches
 from tunable.specs.samplers import (
     Annealed,
     Beta,
@@ -229,3 +230,15 @@ def test_named():
     assert named(mixture) == {"kind": "mixture", "weights": [1, 1], "of": [{"kind": "cube"}, nested]}
     assert mixture["of"][0] == "cube"  # the given value is not changed
     assert named(3) == 3
+
+
+def test_processes_share_the_points_of_a_grid(recipe_of):
+    """Two processes with three samples each train at the omega of one process with six, and not both at the same."""
+
+    def omega(batch, **processes):
+        annealed = {"sampler": {"kind": "annealed", "divisions": 7, "over": 1}}
+        return Batches(recipe_of(omega=annealed, data={"batch": batch}), **processes)[3].omega
+
+    both = np.concatenate([omega(3, rank=rank, processes=2) for rank in range(2)])
+    np.testing.assert_array_equal(both, omega(6))
+    assert len(np.unique(both, axis=0)) == 6

@@ -11,6 +11,10 @@ from mindspore import ops as _ops
 
 from tunable.training.ranks import Launch
 
+# For how long a process waits for the others: process 0 may check pictures, or validate. On a CPU it is 30 s by
+# default. HCCL takes no more for joining and for an operation.
+_PATIENCE = {"MS_RECEIVE_MSG_TIMEOUT": "3600", "HCCL_CONNECT_TIMEOUT": "7200", "HCCL_EXEC_TIMEOUT": "17340"}
+
 
 @ms.jit_class
 class Ranks:
@@ -26,8 +30,8 @@ class Ranks:
     def __init__(self, launch: Launch, device: str) -> None:
         self.rank, self.size = launch.rank, launch.size
         if not communication.GlobalComm.INITED:
-            # On a CPU a process waits 30 s for the others by default: process 0 may validate for longer.
-            os.environ.setdefault("MS_RECEIVE_MSG_TIMEOUT", "3600")
+            for name, seconds in _PATIENCE.items():
+                os.environ.setdefault(name, seconds)
             communication.init()
             ms.set_auto_parallel_context(parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True)
         self._sum, self._broadcast = _ops.AllReduce(), _ops.Broadcast(0)

@@ -3,6 +3,7 @@
 import atexit
 import warnings
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from torch_impl.ops.device import DISTRIBUTED
 from tunable.training.ranks import Launch
+
+# For how long a process waits for the others: process 0 may check pictures, or validate. NCCL gives up after 10 minutes
+# by default; where a process dies the launcher ends the others.
+_PATIENCE = timedelta(hours=24)
 
 
 class Ranks:
@@ -27,7 +32,7 @@ class Ranks:
         if not distributed.is_initialized():
             if device.type != "cpu":
                 torch.get_device_module(device).set_device(device)
-            distributed.init_process_group(DISTRIBUTED[device.type])
+            distributed.init_process_group(DISTRIBUTED[device.type], timeout=_PATIENCE)
             atexit.register(distributed.destroy_process_group)
 
     def share(self, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

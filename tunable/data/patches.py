@@ -209,8 +209,8 @@ class Batches:
             that is damaged behind its header raises it in `check`, or when its turn comes.
     """
 
-    def __init__(self, recipe: Recipe, max_pixels: int | None = None, rank: int = 0) -> None:
-        self._recipe, self.max_pixels, self._rank = recipe, max_pixels, rank
+    def __init__(self, recipe: Recipe, max_pixels: int | None = None, rank: int = 0, processes: int = 1) -> None:
+        self._recipe, self.max_pixels, self._rank, self._processes = recipe, max_pixels, rank, processes
         self.waited = 0.0  # seconds that who reads a stream has waited for a batch, without the first
         self._data: Data = recipe.data
         data, self._partners = recipe.data, {}
@@ -258,7 +258,8 @@ class Batches:
             sample |= {name: _without(value, self._margin) for name, value in small.items()}
         per_sample = recipe.omega.per == "sample"
         samples = data.batch if per_sample else 1
-        omega = recipe.omega.sampler.draw(rng, samples, recipe.num_objectives, index)
+        drawn = recipe.omega.sampler.draw(rng, samples * self._processes, recipe.num_objectives, index)
+        omega = drawn[self._rank * samples :][:samples]  # a sampler that counts counts the samples of all processes
         return Batch(index, sample, omega if per_sample else omega[0])
 
     def _crop(self, rng: np.random.Generator) -> "_Crop":

@@ -148,7 +148,6 @@ class Checkpoints:
                 lies beyond the recipe's last step; when `allowed` names a key that the recipe has not, or that has
                 not changed.
         """
-        check_known(allowed, recipe, files)
         damaged: list[tuple[Path, str]] = []
         for path in reversed(self.paths()):
             try:
@@ -162,6 +161,7 @@ class Checkpoints:
             except TunableError as error:
                 damaged.append((path, str(error)))
                 continue
+            check_known(allowed, recipe, files, file.recipe)
             _refuse(other, allowed, f"{path} was made with another recipe")
             if _step(path) > recipe.steps:
                 raise CheckpointError(f"{path} is at step {_step(path)}, beyond the recipe's {recipe.steps}")
@@ -174,14 +174,18 @@ class Checkpoints:
                 try:
                     _check(file.checkpoint, weights, state, path)
                 except TunableError as error:
-                    texts = "; ".join(one.text for one in other)
-                    raise CheckpointError(f"no run can go on with this change: {texts}: {error}") from None
+                    said = "; ".join(one.text for one in other)
+                    raise CheckpointError(f"no run can go on with this change: {said}: {error}") from None
             if not file.checkpoint.inputs:
                 log.warning("%s, of an earlier version, does not say from which pictures it was made", path)
             for broken, reason in damaged:
                 broken.rename(broken.with_suffix(".damaged"))
                 log.warning("damaged, renamed to %s.damaged: %s", broken.stem, reason)
-            return file.checkpoint._replace(changed=tuple(one.text for one in (*other, *rates, *changed)))
+            texts = tuple(one.text for one in (*other, *rates, *changed))
+            if not texts:
+                return file.checkpoint
+            counters = Counters(skipped=file.checkpoint.counters.skipped)  # losses from here on may be others
+            return file.checkpoint._replace(changed=texts, loss=None, counters=counters)
         if damaged:
             raise CheckpointError(f"no checkpoint in {self.folder} can be used; the newest: {damaged[0][1]}")
         return None

@@ -55,9 +55,18 @@ def hint(difference: Difference) -> str:
     return f"; --allow-change {difference.key} goes on all the same"
 
 
-def check_known(allowed: Sequence[str], recipe: Recipe, files: RecipeFiles) -> None:
-    """Raise CheckpointError unless every key that is allowed to change is one of the recipe, or a section of it."""
-    known = {*_keys(recipe.to_dict()), *files}
+def check_known(
+    allowed: Sequence[str], recipe: Recipe, files: RecipeFiles, before: dict[str, Any] | None = None
+) -> None:
+    """Raise CheckpointError unless every key that is allowed to change is one of the recipe, or a section of it.
+
+    Args:
+        allowed: the keys.
+        recipe: as it is now.
+        files: those that the recipe names.
+        before: the recipe as it was, as plain values, whose keys count, too.
+    """
+    known = {*_keys(recipe.to_dict()), *_keys(before), *files}
     for key in allowed:
         if key not in known:
             raise CheckpointError(f"--allow-change {shown(key)}: the recipe has no such key{nearest(key, known)}")
@@ -85,5 +94,8 @@ def _keys(value: Any, where: str = "") -> Iterator[str]:
 def _value(values: Any, key: str) -> str:
     """What stands at a key, where it is one value."""
     for part in key.split("."):
-        values = values[int(part)] if isinstance(values, list) else values.get(part)
+        inner = {str(i): value for i, value in enumerate(values)} if isinstance(values, list) else values
+        if not isinstance(inner, dict) or part not in inner:
+            return ""
+        values = inner[part]
     return "" if isinstance(values, dict | list) else f" from {values!r}; --set {key}=... changes it"

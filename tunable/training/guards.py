@@ -4,7 +4,6 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
 from tunable.backends.protocol import StepReport
@@ -28,11 +27,11 @@ class Guard:
         settings: the section of the recipe.
         start: what the run begins with.
         checkpoints: of the run, for messages.
-        keep_batch: writes the batch of a step (1-based) into a file, whose path it returns.
+        keep_batch: writes the batch of a step (1-based) into a file, and says which.
     """
 
     def __init__(
-        self, settings: Settings, start: Checkpoint, checkpoints: Checkpoints, keep_batch: Callable[[int], Path]
+        self, settings: Settings, start: Checkpoint, checkpoints: Checkpoints, keep_batch: Callable[[int], str]
     ) -> None:
         self._settings, self._checkpoints, self._keep_batch = settings, checkpoints, keep_batch
         self._skipped, self._in_a_row = start.counters.skipped, start.counters.in_a_row
@@ -64,10 +63,10 @@ class Guard:
         first, row = step - self._in_a_row + 1, self._in_a_row
         if row >= self._settings.skip:
             steps = f"step {step} was" if row == 1 else f"steps {first} to {step} were"
-            path = self._keep_batch(first)
+            kept = self._keep_batch(first)
             raise CheckFailed(
                 f"{steps} skipped because a loss or a gradient is not finite (the last loss is {loss}): the run stops; "
-                f"{self._checkpoints.describe()}; the batch of step {first} is in {path}"
+                f"{self._checkpoints.describe()}; the batch of step {first} is in {kept}"
             )
         if row == 1:
             log.warning(

@@ -19,7 +19,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +49,7 @@ from tunable.training.interrupts import held_back
 from tunable.training.ranks import Ranks
 from tunable.training.recipe_files import digests, read_recipe_files, write_recipe_files
 from tunable.training.records import Records
-from tunable.training.together import PROCESSES, check_processes, shared
+from tunable.training.together import PROCESSES, beginning, check_processes, shared
 from tunable.version import __version__
 from tunable.weights import storage
 from tunable.weights.conversion import tunable_tensors
@@ -98,14 +98,15 @@ def train(
     if allow_change and not resume:
         raise TunableError("--allow-change says what --resume may go on with, and --resume is missing")
     ranks = backend.join()
-    with nullcontext() if ranks.rank else holding(out), permitted():  # what the recipe imports is its user's
-        return _train(recipe, backend, ranks, out, resume, allow_change, progress, max_pixels)
+    with ExitStack() as held, permitted():  # what the recipe imports is its user's
+        return _train(recipe, backend, ranks, held, out, resume, allow_change, progress, max_pixels)
 
 
 def _train(
     recipe: Recipe,
     backend: Framework,
     ranks: Ranks,
+    held: ExitStack,
     out: Path,
     resume: bool,
     allowed: Sequence[str],
@@ -113,34 +114,36 @@ def _train(
     max_pixels: int | None,
 ) -> WeightsModel:
     checkpoints, leads = Checkpoints(out), ranks.rank == 0  # the others look into no folder but those of pictures
-    if leads:
-        _check_folder(out, checkpoints, resume)
-    resumed = leads and resume and checkpoints.newest_step() is not None
-    _check_feature_network(recipe)
-    given = _given(recipe) if leads and not resumed else None
-    batches = Batches(recipe, max_pixels, ranks.rank)
-    if leads and not resumed:  # later their digests tell whether they are still those
-        beside = f"; degraded: {', '.join(recipe.data.degraded)}" if recipe.data.degraded else ""
-        say_what_is_used("training", recipe.data.train, recipe.data.recursive, beside)
-        say_validation(recipe)
-        batches.check()
-        check_validation(recipe, max_pixels)
-    files = read_recipe_files(recipe) if leads else {}
-    network = backend.build(recipe.network, recipe.network_objectives)
-    trainer = backend.trainer(network, recipe)
-    specs = backend.specs(network)
-    if resumed:
-        state = [ParameterSpec(name, value.shape, "zero") for name, value in trainer.state().items()]
-        start = checkpoints.newest(recipe, files, specs, state, allowed)
-        assert start is not None, "newest_step has seen one"
-        trainer.load_state(start.state)
-        log.info("continuing %s at step %d", out, start.step)
-    else:
+    with beginning(ranks):
         if leads:
-            check_known(allowed, recipe, files)
-        start = Checkpoint(0, _start(recipe, specs, given, backend.parameters(network)), {}, {}, [])
-    if leads:
-        check_processes(start, recipe, ranks)
+            held.enter_context(holding(out))
+            _check_folder(out, checkpoints, resume)
+        resumed = leads and resume and checkpoints.newest_step() is not None
+        _check_feature_network(recipe)
+        given = _given(recipe) if leads and not resumed else None
+        batches = Batches(recipe, max_pixels, ranks.rank, ranks.size)
+        if leads and not resumed:  # later their digests tell whether they are still those
+            beside = f"; degraded: {', '.join(recipe.data.degraded)}" if recipe.data.degraded else ""
+            say_what_is_used("training", recipe.data.train, recipe.data.recursive, beside)
+            say_validation(recipe)
+            batches.check()
+            check_validation(recipe, max_pixels)
+        files = read_recipe_files(recipe) if leads else {}
+        network = backend.build(recipe.network, recipe.network_objectives)
+        trainer = backend.trainer(network, recipe)
+        specs = backend.specs(network)
+        if resumed:
+            state = [ParameterSpec(name, value.shape, "zero") for name, value in trainer.state().items()]
+            start = checkpoints.newest(recipe, files, specs, state, allowed)
+            assert start is not None, "newest_step has seen one"
+            trainer.load_state(start.state)
+            log.info("continuing %s at step %d", out, start.step)
+        else:
+            if leads:
+                check_known(allowed, recipe, files)
+            start = Checkpoint(0, _start(recipe, specs, given, backend.parameters(network)), {}, {}, [])
+        if leads:
+            check_processes(start, recipe, ranks)
     if ranks.size > 1:
         start = shared(start, ranks, trainer)
     start = start._replace(inputs=start.inputs | digests(files), history=_history(start, recipe, backend, ranks))
@@ -262,7 +265,7 @@ def _loop(
     """Train to the last step. Where `records` is None, another process writes, measures and judges."""
     step = saved = first = start.step
     unproven = True  # whether no sound step has followed the newest checkpoint yet: until then none is dropped for it
-    guard = Guard(recipe.guard, start, checkpoints, lambda at: _keep_batch(checkpoints.out, batches[at - 1]))
+    guard = Guard(recipe.guard, start, checkpoints, lambda at: _keep_batch(checkpoints.out, batches[at - 1], ranks))
     asked = False  # whether a process of several has asked all to stop
     launched: deque[tuple[int, float, Callable[[], StepReport]]] = deque()  # steps whose losses are not read yet
 
@@ -355,12 +358,12 @@ def _loop(
             raise CheckFailed("the processes that trained together are no longer together") from error
 
 
-def _keep_batch(out: Path, batch: Batch) -> Path:
-    """Write a batch into the folder of a run, and return the path."""
+def _keep_batch(out: Path, batch: Batch, ranks: Ranks) -> str:
+    """Write a batch into the folder of a run, and say where."""
     path = out / f"batch-{batch.index:08d}.safetensors"
     facts = {"format": BATCH_FORMAT, "index": str(batch.index), "step": str(batch.index + 1)}
     storage.save_tensors(path, {**batch.sample, "omega": batch.omega}, facts)
-    return path
+    return f"{path}, as process 0 had it; that of another may be at fault" if ranks.size > 1 else str(path)
 
 
 def _say_waiting(waited: float, took: float, workers: int) -> None:

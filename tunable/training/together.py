@@ -1,17 +1,34 @@
 """What the processes of a training begin with, and what is said of them."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
 from tunable.backends.protocol import Trainer
-from tunable.errors import CheckpointError
+from tunable.errors import CheckFailed, CheckpointError
 from tunable.specs.recipe import Recipe
 from tunable.training.checkpoints import Checkpoint
 from tunable.training.ranks import Ranks
 
 PROCESSES = "processes"  # in the history of a run: how many trained together, where it was more than one
+_BEGUN = "begun"
 log = logging.getLogger(__name__)
+
+
+@contextmanager
+def beginning(ranks: Ranks) -> Iterator[None]:
+    """What a process does before it trains with others. Raises CheckFailed in all where process 0 raises anything."""
+    try:
+        yield
+    except Exception:
+        if ranks.rank == 0 and ranks.size > 1:
+            with suppress(RuntimeError):  # the others may have ended
+                ranks.share({_BEGUN: np.array([0], np.int32)})
+        raise
+    if ranks.size > 1 and not ranks.share({_BEGUN: np.array([1], np.int32)})[_BEGUN][0]:
+        raise CheckFailed("process 0 could not begin, and says why")
 
 
 def check_processes(start: Checkpoint, recipe: Recipe, ranks: Ranks) -> None:
