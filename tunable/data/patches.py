@@ -291,13 +291,13 @@ class Batches:
             ahead: deque = deque()
             following = first
             try:
-                for _ in range(first, last):
+                for place in range(first, last):
                     while following < last and len(ahead) < 2 * workers + 1:
                         ahead.append(pool.submit(self.__getitem__, following))
                         following += 1
                     began = time.perf_counter()
                     batch = ahead.popleft().result()
-                    self.waited += time.perf_counter() - began if batch.index > first else 0
+                    self.waited += time.perf_counter() - began if place > first else 0
                     yield batch
             finally:
                 for future in ahead:
