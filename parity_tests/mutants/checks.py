@@ -109,8 +109,9 @@ def _gradients(*names, phi="affine", label="per sample") -> list[Check]:
 
 def fifty_steps(twin, name: str) -> None:
     """As test_optimizers.test_fifty_steps, which remembers what it finds: nothing of a broken twin may stay."""
-    moves, buffers, *_ = test_optimizers.fifty_steps(twin, test_optimizers.SETTINGS[name])
+    moves, buffers, _, _, counted = test_optimizers.fifty_steps(twin, test_optimizers.SETTINGS[name])
     limit = test_optimizers.OPTIMIZER
+    assert counted == test_optimizers.STEPS
     assert moves <= limit and buffers <= limit, f"moves {moves:.1e}, buffers {buffers:.1e}"
 
 
