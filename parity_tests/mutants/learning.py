@@ -279,9 +279,9 @@ JUDGE_FAULTS = {
     ),
     "discriminator: the network's rate": but(f"{ADVERSARY}.prepare", _ratio=lambda a: 1),
     "discriminator: clean and restored exchanged": given(
-        f"{ADVERSARY}.update", clean=lambda a: a.restored, restored=lambda a: a.clean
+        f"{ADVERSARY}.judge", clean=lambda a: a.restored, restored=lambda a: a.clean
     ),
-    "discriminator: learns from the clean alone": given(f"{ADVERSARY}.update", restored=lambda a: a.clean),
+    "discriminator: learns from the clean alone": given(f"{ADVERSARY}.judge", restored=lambda a: a.clean),
 }
 
 
