@@ -92,8 +92,13 @@ def plain_like(twin, recipe):
 
 @pytest.mark.parametrize("name", ["Net", "Aware"])
 def test_from_a_recipe_to_files(twin, recipe_of, name, tmp_path, rng):
-    """Trained, its file is refused without permission, and with it restores, folds and is exported as it was."""
-    recipe, backend = recipe_of(name), twin.module("backend").Backend("cpu")
+    """Trained, its file is refused without permission, and with it restores, folds and is exported as it was.
+
+    MindSpore's graphs of `Net` compile in a process of their own. After some hundred other graphs in one process its
+    compiler fails with an error of its own (func_graph->get_return() is null), so this one runs in PyNative mode.
+    """
+    mode = "pynative" if (twin.name, name) == ("mindspore", "Net") else None
+    recipe, backend = recipe_of(name), twin.module("backend").Backend("cpu", mode)
     x = rng.uniform(size=(1, 3, 16, 16)).astype(np.float32)
     trained = train(recipe, backend, tmp_path / "run")
     path, omega = tmp_path / "run" / "model.safetensors", [0.3, 0.6]
