@@ -4,7 +4,7 @@
 
 Needs TUNABLE_DATA and torch. Trains every formulation on each recipe of configs/knobs_compared, with one thread; it
 measures them on central crops of CBSD68, times them, and writes README.md with the raw rows beside it. What --work and
---out hold already is not made again. `--only` and `--seeds` choose tasks and seeds.
+--out hold already is not made again. `--only`, `--seeds` and `--rows` choose tasks, seeds and rows.
 
 Equal cost: all rows have the same multiply-adds at one setting, and the same number of training steps in all. Networks
 that start from a plain one have what it leaves of the steps: half of them, or a tenth where few numbers are learned. An
@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import runs
 import torch
-from knobs_report import report
+from knobs_report import RIVALS, report
 
 from torch_impl.objectives import make_loss
 from torch_impl.objectives.restoration import MeanTarget
@@ -119,7 +119,7 @@ TASKS = {
         9,
         ((1, 0, 0), (0, 1, 0), (0, 0, 1), (0.5, 0.5, 0), (0.5, 0, 0.5), (0, 0.5, 0.5), (0, 0, 0), (1, 1, 1)),
         tuple((f / 4, n / 4, b / 4) for f, n, b in _TRIANGLE),
-        ((15, 1), (15, 2), (30, 2)),
+        ((5, 1), (5, 2), (15, 1)),
         (*_SHORT, *_LONG, "low rank 2"),
     ),
     "style": Task(
@@ -200,20 +200,20 @@ class Run:
         plain = {"plain": fixed, "one of two ends": (*fixed, f"network.width={self.task.width}")}
         return {name: self._recipe(*settings) for name, settings in (plain | rows).items()}
 
-    def rows(self) -> Iterator[tuple[str, Restore]]:
-        """Every row of the task, the rivals among them, with what restores the task's pictures."""
+    def rows(self) -> Iterator[tuple[str, Callable[[], Restore]]]:
+        """Every row of the task, the rivals among them, with what makes a function that restores its pictures."""
         if self.recipe.shared_targets:
-            yield "blend", self._blend(self._restore(self.plain("plain", self.task.plain)))
-        yield self._ends("split", 1 / len(self.task.ends))
+            yield "blend", lambda: self._blend(self._restore(self.plain("plain", self.task.plain)))
+        yield "output blend, split", lambda: self._ends("split", 1 / len(self.task.ends))
         for name in self.task.rows:
-            yield name, self._restore(self.row(name))
-        yield self._ends("whole", 1)
+            yield name, lambda name=name: self._restore(self.row(name))
+        yield "output blend, whole", lambda: self._ends("whole", 1)
 
-    def _ends(self, name: str, steps: float) -> tuple[str, Restore]:
+    def _ends(self, name: str, steps: float) -> Restore:
         """An output blend of narrow networks, each trained for a share of the steps."""
         ends, width = self.task.ends, self.task.width
         files = [self.plain(f"end {i}, {name}", end, steps, width) for i, end in enumerate(ends)]
-        return f"output blend, {name}", self._output_blend([self._restore(file) for file in files])
+        return self._output_blend([self._restore(file) for file in files])
 
     def _restore(self, path: Path) -> Restore:
         """Folded at each setting, which is how a network's cost at one setting is equal for all."""
@@ -320,13 +320,13 @@ def tensors_of(sample: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(value) for name, value in sample.items()}
 
 
-def measure(run: Run, out: Path) -> None:
+def measure(run: Run, out: Path, wanted: list[str]) -> None:
     """The raw rows of a run: one file per row, so that an interrupted program goes on where it was."""
-    for name, restore in run.rows():
+    for name, made in run.rows():
         path = out / "raw" / run.name / f"{name}, seed {run.seed}.csv"
-        if path.is_file():
+        if path.is_file() or (wanted and name not in wanted):
             continue
-        rows = []
+        restore, rows = made(), []
         for level, (sigma, rho) in enumerate(run.task.levels):
             front = run.task.front if level == run.task.front_level else ()
             for omega in dict.fromkeys((*run.task.omegas, *front)):
@@ -343,11 +343,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--only", choices=TASKS, nargs="+", default=list(TASKS), help="tasks, all by default")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--rows", nargs="+", default=[], help="rows of the tables, all by default")
     args = parser.parse_args()
+    unknown = set(args.rows) - {*ROWS, *RIVALS}
+    if unknown:
+        parser.error(f"there is no row {sorted(unknown)[0]!r}; rows are {', '.join([*RIVALS, *ROWS])}")
     torch.set_num_threads(1)
-    for seed in args.seeds:
-        for name in args.only:
-            measure(Run(name, seed, args.work), args.out)
+    for name in args.only:
+        for seed in args.seeds:
+            measure(Run(name, seed, args.work), args.out, args.rows)
     report(TASKS, Run("noise", 0, args.work).recipes(), args.out)
 
 

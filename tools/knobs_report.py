@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import runs
@@ -61,8 +62,8 @@ def _tables(task, rows: list[dict]) -> list[str]:
     parts = [key for key in ("psnr_1", "psnr_2") if key in rows[0]]
     lines = []
     shown = [_label(omega) for omega in task.omegas] if parts else []
-    lines.append("| row | " + " | ".join([*shown, *(["to the best blend"] if parts else []), "hypervolume"]) + " |")
-    lines.append("|---" * (len(shown) + 2 + bool(parts)) + "|")
+    columns = ["row", *shown, *(["mean", "least to the best blend"] if parts else []), "hypervolume"]
+    lines += ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     at = {
         (name, seed, omega): [
             float(np.mean([float(row[key]) for row in rows if _is(row, name, seed, omega)])) for key in parts
@@ -79,6 +80,8 @@ def _tables(task, rows: list[dict]) -> list[str]:
             cells.append(" / ".join(_spread([at[name, seed, omega][k] for seed in here]) for k in range(len(parts))))
         if parts:
             drawn = [omega for omega in task.omegas if abs(sum(omega) - sum(task.plain)) < 1e-6]
+            means = [[fmean(at[name, seed, omega][k] for omega in drawn) for seed in here] for k in range(len(parts))]
+            cells.append(" / ".join(map(_spread, means)))
             cells.append(" / ".join(_margin(at, name, here, drawn, k) for k in range(len(parts))))
         fronts = [_front(task, [r for r in rows if r["row"] == name and r["seed"] == seed], p) for seed in here]
         cells.append(_spread([metrics.hypervolume(front, reference) for front in fronts], 4))
@@ -93,9 +96,10 @@ def _tables(task, rows: list[dict]) -> list[str]:
     note += f"{len(task.front)} settings, as a share of the box up to 1.1 times the worst end of `base`."
     if parts:
         note += (
-            f" Columns are PSNR in dB to the target of that setting, means over {levels}; then the least distance to "
+            f" Columns are PSNR in dB to the target of that setting, means over {levels}; then their mean over the "
+            "settings of the table that training draws, and the least distance to the best of all blends over those "
+            "settings (positive: the row is above every blend at each of them)."
         )
-        note += "the best of the blends, over the settings that training draws (positive: no blend reaches the row)."
     return [*lines, "", note + "\n"]
 
 
@@ -116,7 +120,7 @@ def _omega(row: dict) -> tuple[float, ...]:
 def _spread(values: Iterable[float], digits: int = 2) -> str:
     values = list(values)
     half = (max(values) - min(values)) / 2
-    return f"{statistics.fmean(values):.{digits}f}" + (f" ± {half:.{digits}f}" if len(values) > 1 else "")
+    return f"{fmean(values):.{digits}f}" + (f" ± {half:.{digits}f}" if len(values) > 1 else "")
 
 
 def _margin(at: dict, name: str, seeds: list[str], omegas: Iterable, part: int) -> str:
