@@ -41,7 +41,7 @@ class Optimizer:
         # A compiled graph reads numbers, not a recipe, and computes with float32 ones: here 1 - beta2 is still exact.
         self._clip_norm, self._decoupled = settings.clip_norm, settings.kind == "adamw"
         self._plain, self._l2 = settings.kind == "sgd", 0.0 if self._decoupled else settings.weight_decay
-        if self._plain:
+        if isinstance(settings, SGD):
             self._move, self._momentum, self._nesterov = self._descend, settings.momentum, settings.nesterov
         else:
             self._move, self._beta2, self._eps = self._adapt, settings.beta2, settings.eps
