@@ -128,7 +128,7 @@ class Page:
 
     def blocks(self) -> gr.Blocks:
         """Build the page."""
-        knobs = self._knobs(self._names[0])
+        knobs, presets = self._knobs(self._names[0]), self._presets(self._names[0])
         with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
             session = gr.State(Session(self._names[0]), time_to_live=IDLE, delete_callback=_forget)
             gr.Markdown(f"# {TITLE}\n\n{ABOUT}")
@@ -138,7 +138,7 @@ class Page:
                     upload = gr.UploadButton("Open a photograph", variant="primary")
                     sample = gr.Dropdown(list(self._samples), label="Or try a sample", value=None)
                     sliders = [self._slider(knobs, i, False) for i in range(MOST_KNOBS)]
-                    preset = gr.Radio([], label="Presets", visible=False)
+                    preset = gr.Radio(presets, label="Presets", visible=bool(presets))
                     whole = gr.Button("Restore the whole photograph")
                     download = gr.DownloadButton("Download", visible=False)
                     told = gr.Markdown()  # of the whole photograph
@@ -155,6 +155,7 @@ class Page:
                         with gr.Tab("The whole", id="whole"):
                             picture = gr.Image(
                                 label="Click where you want to look",
+                                elem_id="whole-photograph",
                                 interactive=False,
                                 format="jpeg",
                                 buttons=["download", "fullscreen"],
@@ -175,7 +176,7 @@ class Page:
                             sheet = gr.Image(
                                 label="Several settings",
                                 interactive=False,
-                                format="jpeg",
+                                format="png",
                                 buttons=["download", "fullscreen"],
                             )
             settings = [session, canvas, *sliders, *brushes]
@@ -187,16 +188,16 @@ class Page:
             blocks.load(self._choose, [model, session], chosen)
             model.input(self._choose, [model, session], chosen, api_name="choose")
             upload.upload(self._open, [upload, model, *settings], opened, api_name="open")
-            sample.input(self._open_sample, [sample, model, *settings], opened)
+            sample.input(self._open_sample, [sample, model, *settings], opened, api_name="sample")
             paint.select(self._canvas, [session], [session, canvas])
             picture.select(self._move, settings, [session, *seen])
             for slider in (*sliders, *brushes):
                 slider.input(self._look, settings, seen, **live)
                 slider.release(self._let_go, settings, [picture, download, told], **live)
             canvas.change(self._look, settings, seen, api_name="look", **live)
-            preset.input(self._preset, [preset, *settings], [*sliders, *seen], **live)
+            preset.input(self._preset, [preset, *settings], [*sliders, *seen], api_name="preset", **live)
             whole.click(self._whole, settings, [picture, download, told], concurrency_limit=2)
-            several.click(self._several, settings, sheet, concurrency_limit=2)
+            several.click(self._several, settings, sheet, concurrency_limit=2, api_name="several")
         return blocks
 
     @_told
@@ -207,8 +208,7 @@ class Page:
         sliders, brushes = ([self._slider(knobs, i, other) for i in range(MOST_KNOBS)] for other in (False, True))
         if without:
             brushes = [gr.Slider(visible=False)] * MOST_KNOBS
-        known = shipped(name)
-        presets = list(known.presets) if known else []
+        presets = self._presets(name)
         return [
             session,
             *self._seen(session, [knob.start for knob in knobs], None),
@@ -218,6 +218,11 @@ class Page:
             f"The brush is for networks whose knobs can differ from pixel to pixel: {without}." if without else "",
             gr.ImageEditor(visible=not without),
         ]
+
+    @staticmethod
+    def _presets(name: str) -> list[str]:
+        known = shipped(name)
+        return list(known.presets) if known else []
 
     @staticmethod
     def _slider(knobs: list[Knob], place: int, other: bool) -> gr.Slider:
@@ -319,7 +324,7 @@ class Page:
         return self._seen(session, values, canvas)
 
     @_told
-    def _move(self, session: Session, canvas: Any, *values: float, event: gr.SelectData) -> list:
+    def _move(self, event: gr.SelectData, session: Session, canvas: Any, *values: float) -> list:
         photograph = session.photograph
         if photograph is None:
             raise TunableError("open a photograph first")
@@ -338,13 +343,10 @@ class Page:
         """The whole of a photograph that is small enough not to wait for."""
         if session.photograph is None or np.prod(session.photograph.size) > AT_ONCE:
             return [gr.skip(), gr.DownloadButton(visible=False), gr.skip()]
-        return self._restored(session, canvas, values)
+        return self._whole(session, canvas, *values)
 
     @_told
     def _whole(self, session: Session, canvas: Any, *values: float) -> list:
-        return self._restored(session, canvas, values)
-
-    def _restored(self, session: Session, canvas: Any, values: Sequence[float]) -> list:
         photograph = session.photograph
         if photograph is None:
             raise TunableError("open a photograph first")

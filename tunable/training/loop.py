@@ -314,10 +314,8 @@ def _loop(
 
     with held_back() as interrupted:
         try:
-            if (
-                first and due(first) and records and not records.validated(first)
-            ):  # it stopped between checkpoint and validation
-                check(first)
+            if first and due(first) and records and not records.validated(first):
+                check(first)  # it stopped between checkpoint and validation
             began = time.perf_counter()
             for batch in batches.stream(first, recipe.steps):
                 rate = recipe.optimizer.learning_rate * recipe.schedule.factor(batch.index, recipe.steps)
@@ -338,9 +336,10 @@ def _loop(
                     interrupted.stop()
                 if due(step):
                     check(step)
-            _say_waiting(batches.waited, time.perf_counter() - began, recipe.data.workers)
-            if records and guard.sound:
-                checkpoints.rotate(recipe.checkpoint.keep)
+            if records:
+                _say_waiting(batches.waited, time.perf_counter() - began, recipe.data.workers)
+                if guard.sound:
+                    checkpoints.rotate(recipe.checkpoint.keep)
         except DataError:  # a damaged picture: the steps before it are whole
             read()
             if step > saved:
