@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from tunable.data import bicubic
-from tunable.data.filters import gaussian_blur
+from tunable.data.filters import demosaiced, gaussian_blur, light_to_srgb, srgb_to_light
 from tunable.data.steps import (
     AnisotropicBlur,
     Bicubic,
@@ -78,6 +78,52 @@ class Shuffled(Step):
         return np.concatenate(degraded)
 
 
+class LinearLight(Step):
+    """Other steps, applied to the light that the picture's numbers stand for: what happens in a camera happens there.
+
+    The numbers of a photograph are a curve of the light, sRGB's here (IEC 61966-2-1). The light is cut off at 0 and at
+    1, before and after the steps, as a sensor cuts it off.
+    """
+
+    kind: Literal["linear_light"]
+    steps: list["Inner"] = Field(min_length=1, max_length=16)
+
+    @property
+    def reach(self) -> int:
+        """That of all steps together."""
+        return sum(step.reach for step in self.steps)
+
+    def apply(self, pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Degrade pictures (N, C, H, W); all that the steps draw is drawn from `rng`."""
+        light = srgb_to_light(pictures)
+        for step in self.steps:
+            light = step.apply(light, rng)
+        return light_to_srgb(light)
+
+
+class Demosaiced(Step):
+    """Another step's noise, as it looks after the camera has filled in the colours that its sensor did not see.
+
+    A Bayer sensor sees one colour in every pixel: two greens for one red and one blue. What the step changes is seen
+    through it, and the missing values are means of their nearest neighbours (bilinear demosaicing). The noise becomes
+    smooth, red and blue more than green, while the picture underneath stays sharp.
+    """
+
+    kind: Literal["demosaiced"]
+    step: "Inner"
+
+    @property
+    def reach(self) -> int:
+        """That of the step, and one pixel."""
+        return self.step.reach + 1
+
+    def apply(self, pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Degrade pictures (N, 3, H, W); where the pattern begins, and all that the step draws, is drawn from `rng`."""
+        changed = self.step.apply(pictures, rng) - pictures
+        starts = rng.integers(2, size=(len(pictures), 2))
+        return pictures + np.stack([demosaiced(each, *start) for each, start in zip(changed, starts, strict=True)])
+
+
 class OwnStep(Own, Step):
     """A degradation of one's own (docs/own_parts.md), which leaves pictures as large as they are."""
 
@@ -113,10 +159,11 @@ class OwnStep(Own, Step):
 
 Single = GaussianNoise | PoissonGaussian | CorrelatedNoise | GaussianBlur | AnisotropicBlur | Resample | Jpeg | WebP
 _Tagged = BeforeValidator(tagged("kind"))
-Inner = Annotated[Single | Sometimes | Shuffled | OwnStep, Field(discriminator="kind"), _Tagged]  # no other size
-Sometimes.model_rebuild()
-Shuffled.model_rebuild()
-Degradation = Annotated[Single | Bicubic | Sometimes | Shuffled | OwnStep, Field(discriminator="kind"), _Tagged]
+Wrapped = Sometimes | Shuffled | LinearLight | Demosaiced
+Inner = Annotated[Single | Wrapped | OwnStep, Field(discriminator="kind"), _Tagged]  # no other size
+for wrapper in Sometimes, Shuffled, LinearLight, Demosaiced:
+    wrapper.model_rebuild()
+Degradation = Annotated[Single | Bicubic | Wrapped | OwnStep, Field(discriminator="kind"), _Tagged]
 
 
 def degrade(

@@ -1,4 +1,4 @@
-"""Filters of pictures: the Gaussian of degradation, unsharp mask and SSIM, and the waves of the spectrum."""
+"""Filters of pictures: Gaussian, demosaicing, sRGB's curve, and the waves of the spectrum."""
 
 import numpy as np
 
@@ -69,3 +69,40 @@ def gaussian_blur(pictures: np.ndarray, sigma: float, size: int) -> np.ndarray:
     for axis in (-2, -1):
         pictures = ndimage.correlate1d(pictures, taps, axis=axis, mode="mirror")  # scipy's name for it
     return pictures
+
+
+def srgb_to_light(pictures: np.ndarray) -> np.ndarray:
+    """Turn sRGB's numbers into light (IEC 61966-2-1), each in 0..1; what lies outside is cut off. Keeps the type."""
+    pictures = pictures.clip(0, 1)
+    return np.where(pictures <= 0.04045, pictures / 12.92, ((pictures + 0.055) / 1.055) ** 2.4).astype(pictures.dtype)
+
+
+def light_to_srgb(light: np.ndarray) -> np.ndarray:
+    """Turn light into sRGB's numbers, each in 0..1; what lies outside is cut off. Keeps the type."""
+    light = light.clip(0, 1)
+    return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055).astype(light.dtype)
+
+
+def demosaiced(picture: np.ndarray, top: int = 0, left: int = 0) -> np.ndarray:
+    """See a picture through a Bayer sensor and fill in the missing colours bilinearly; borders are reflected.
+
+    Args:
+        picture: (3, H, W), red, green, blue, floats; numbers of any size and sign.
+        top: row of the first red pixel, 0 or 1.
+        left: column of the first red pixel, 0 or 1.
+
+    Returns:
+        A picture of the same shape and type: seen values as they were, the others means of their two or four nearest.
+    """
+    from scipy import ndimage  # here: its import takes longer than most commands need for all their work
+
+    _, height, width = picture.shape
+    odd_row, odd_column = (np.arange(height)[:, None] + top) % 2 == 1, (np.arange(width) + left) % 2 == 1
+    seen = np.stack([~odd_row & ~odd_column, odd_row ^ odd_column, odd_row & odd_column])
+    cross = np.array([[0, 1, 0], [1, 4, 1], [0, 1, 0]]) / 4
+    square = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]]) / 4
+    filled = [
+        ndimage.correlate(colour, kernel, mode="mirror")
+        for colour, kernel in zip(picture * seen, (square, cross, square), strict=True)
+    ]
+    return np.stack(filled).astype(picture.dtype)

@@ -49,6 +49,9 @@ Smoothness = Annotated[tuple[_Smooth, _Smooth], BeforeValidator(_number_or_range
 Qualities = Annotated[tuple[_Quality, _Quality], BeforeValidator(_number_or_range), AfterValidator(_ordered)]
 
 
+BLOCK = 16  # pixels along each side, of brightness and of colours at half the size
+
+
 class Step(Section):
     """What every step has."""
 
@@ -255,12 +258,17 @@ class Resample(Step):
 class _Compression(Step):
     """A file format that loses something; rounds to 8 bits and clips. `format` is Pillow's name of it.
 
+    Attributes:
+        quality: 1..100.
+        shift: whether the grid of blocks begins anywhere, as in a part of a larger photograph, or at the corner.
+
     Raises:
         TunableError: when it is applied to pictures of neither one nor three channels.
     """
 
     format: ClassVar[str]
     quality: Qualities
+    shift: bool = False
 
     def apply(self, pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Degrade pictures (N, C, H, W); levels are drawn from `rng`."""
@@ -268,18 +276,21 @@ class _Compression(Step):
             raise TunableError(f"{self.format} holds pictures of 1 or 3 channels, not {pictures.shape[1]}")
         low, high = self.quality
         qualities = rng.integers(low, high + 1, size=len(pictures))
-        return np.stack([self._compressed(*each) for each in zip(pictures, qualities, strict=True)])
+        starts = rng.integers(BLOCK, size=(len(pictures), 2)) if self.shift else np.zeros((len(pictures), 2), int)
+        return np.stack([self._compressed(*each) for each in zip(pictures, qualities, starts, strict=True)])
 
     def options(self) -> dict[str, Any]:
         """What Pillow is told besides the quality."""
         return {}
 
-    def _compressed(self, picture: np.ndarray, quality: int) -> np.ndarray:
+    def _compressed(self, picture: np.ndarray, quality: int, start: np.ndarray) -> np.ndarray:
+        top, left = start
+        picture = np.pad(picture, ((0, 0), (top, 0), (left, 0)), "edge")
         values, file = to_levels(picture.transpose(1, 2, 0)), io.BytesIO()
         shown = Image.fromarray(values.squeeze(2) if values.shape[2] == 1 else values)
         shown.save(file, self.format, quality=int(quality), **self.options())
         decoded = np.asarray(Image.open(file, formats=(self.format,)).convert(shown.mode), dtype=np.float32)
-        return (decoded / np.float32(255)).reshape(values.shape).transpose(2, 0, 1)
+        return (decoded / np.float32(255)).reshape(values.shape).transpose(2, 0, 1)[:, top:, left:]
 
 
 class Jpeg(_Compression):
