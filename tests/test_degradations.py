@@ -370,6 +370,22 @@ def test_demosaiced_noise(photograph):
     np.testing.assert_array_equal(silent.apply(picture, rng), picture)
 
 
+def test_noise_shared_by_neighbours_and_colours():
+    """As much in every pixel, a Gaussian's correlation between neighbours, and `grey` between colours; by the light."""
+    clean = np.full((1, 3, 500, 500), 0.25, np.float32)
+    clean[..., 250:] = 1
+    shot = {"kind": "poisson_gaussian", "gain": 2, "sigma": 0}
+    step = made("correlated", step=shot, smooth=0.8, grey=0.6)
+    assert step.reach == 4
+    noise = (step.apply(clean, np.random.default_rng(0)) - clean)[0]
+    dark, light = noise[:, :, 10:240], noise[:, :, 260:490]
+    assert dark.std() == pytest.approx(np.sqrt(0.25 * 2 / 255), rel=0.02)
+    assert light.std() == pytest.approx(np.sqrt(2 / 255), rel=0.02)
+    beside = (dark[:, :, 1:] * dark[:, :, :-1]).mean() / dark.var()
+    assert beside == pytest.approx(np.exp(-1 / (4 * 0.8**2)), abs=0.02)
+    assert np.corrcoef(dark[0].ravel(), dark[2].ravel())[0, 1] == pytest.approx(0.6, abs=0.02)
+
+
 @pytest.mark.parametrize("top", [0, 1])
 @pytest.mark.parametrize("left", [0, 1])
 def test_demosaicing(top, left):

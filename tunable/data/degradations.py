@@ -13,7 +13,14 @@ import numpy as np
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from tunable.data import bicubic
-from tunable.data.filters import demosaiced, gaussian_blur, light_to_srgb, srgb_to_light
+from tunable.data.filters import (
+    demosaiced,
+    gaussian_blur,
+    light_to_srgb,
+    noise_radius,
+    smooth_noise,
+    srgb_to_light,
+)
 from tunable.data.steps import (
     AnisotropicBlur,
     Bicubic,
@@ -23,6 +30,8 @@ from tunable.data.steps import (
     Jpeg,
     PoissonGaussian,
     Resample,
+    Shares,
+    Smoothness,
     Step,
     WebP,
 )
@@ -124,6 +133,40 @@ class Demosaiced(Step):
         return pictures + np.stack([demosaiced(each, *start) for each, start in zip(changed, starts, strict=True)])
 
 
+class Correlated(Step):
+    """Another step's noise, shared by neighbours and colours as a camera's processing leaves it.
+
+    Attributes:
+        step: which adds noise that is independent from pixel to pixel and from colour to colour, and may depend on the
+            light.
+        smooth: standard deviation in pixels of the Gaussian by which the noise is smoothed; 0: none.
+        grey: correlation of the noise in different colours; 1: grey noise.
+    """
+
+    kind: Literal["correlated"]
+    step: "Inner"
+    smooth: Smoothness = (0.0, 1.0)
+    grey: Shares = (0.0, 1.0)
+
+    @property
+    def reach(self) -> int:
+        """That of the step, and of the widest Gaussian."""
+        return self.step.reach + noise_radius(self.smooth[1])
+
+    def apply(self, pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Degrade pictures (N, C, H, W); levels, and all that the step draws, are drawn from `rng`."""
+        n, channels = pictures.shape[:2]
+        changed = self.step.apply(pictures, rng) - pictures
+        noisy = np.empty_like(pictures)
+        smooths, greys = (rng.uniform(*levels, n) for levels in (self.smooth, self.grey))
+        for row, (noise, smooth, grey) in enumerate(zip(changed, smooths, greys, strict=True)):
+            # The root of a matrix with 1 on the diagonal and `grey` elsewhere.
+            together = np.full((channels, channels), 1 / channels)
+            mix = np.sqrt(1 - grey) * (np.eye(channels) - together) + np.sqrt(1 + (channels - 1) * grey) * together
+            noisy[row] = pictures[row] + np.tensordot(mix, smooth_noise(noise, smooth), 1)
+        return noisy
+
+
 class OwnStep(Own, Step):
     """A degradation of one's own (docs/own_parts.md), which leaves pictures as large as they are."""
 
@@ -159,9 +202,9 @@ class OwnStep(Own, Step):
 
 Single = GaussianNoise | PoissonGaussian | CorrelatedNoise | GaussianBlur | AnisotropicBlur | Resample | Jpeg | WebP
 _Tagged = BeforeValidator(tagged("kind"))
-Wrapped = Sometimes | Shuffled | LinearLight | Demosaiced
+Wrapped = Sometimes | Shuffled | LinearLight | Demosaiced | Correlated
 Inner = Annotated[Single | Wrapped | OwnStep, Field(discriminator="kind"), _Tagged]  # no other size
-for wrapper in Sometimes, Shuffled, LinearLight, Demosaiced:
+for wrapper in Sometimes, Shuffled, LinearLight, Demosaiced, Correlated:
     wrapper.model_rebuild()
 Degradation = Annotated[Single | Bicubic | Wrapped | OwnStep, Field(discriminator="kind"), _Tagged]
 

@@ -1,5 +1,7 @@
 """Filters of pictures: Gaussian, demosaicing, sRGB's curve, and the waves of the spectrum."""
 
+import math
+
 import numpy as np
 
 
@@ -69,6 +71,17 @@ def gaussian_blur(pictures: np.ndarray, sigma: float, size: int) -> np.ndarray:
     for axis in (-2, -1):
         pictures = ndimage.correlate1d(pictures, taps, axis=axis, mode="mirror")  # scipy's name for it
     return pictures
+
+
+def noise_radius(smooth: float) -> int:
+    """How many pixels `smooth_noise` reaches: all but a ten-thousandth of the Gaussian."""
+    return math.ceil(4 * smooth)
+
+
+def smooth_noise(noise: np.ndarray, smooth: float) -> np.ndarray:
+    """Smooth white noise (..., H, W) by a Gaussian of `smooth` pixels, and leave as much of it in every pixel."""
+    taps = gaussian_taps(smooth, 2 * noise_radius(smooth) + 1)
+    return gaussian_blur(noise, smooth, len(taps)) / np.sum(taps**2)
 
 
 def srgb_to_light(pictures: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from PIL import Image
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from tunable.data import bicubic
-from tunable.data.filters import gaussian_blur, gaussian_taps
+from tunable.data.filters import gaussian_blur, noise_radius, smooth_noise
 from tunable.errors import TunableError
 from tunable.images.pictures import to_levels
 from tunable.specs.schema import Section
@@ -213,15 +213,13 @@ class CorrelatedNoise(Step):
         sigmas, smooths, greys = (rng.uniform(*levels, n) for levels in (self.sigma, self.smooth, self.grey))
         noisy = np.empty(pictures.shape, dtype=np.float32)
         for row, (picture, sigma, smooth, grey) in enumerate(zip(pictures, sigmas, smooths, greys, strict=True)):
-            radius = int(np.ceil(4 * smooth))  # of the Gaussian: all but a ten-thousandth of it
+            radius = noise_radius(smooth)
             channels, *size = picture.shape
             around = [side + 2 * radius for side in size]  # so that no border is reflected into the noise
             own, shared = rng.standard_normal((channels, *around)), rng.standard_normal((1, *around))
             noise = np.sqrt(1 - grey) * own + np.sqrt(grey) * shared
-            taps = gaussian_taps(smooth, 2 * radius + 1)
-            noise = gaussian_blur(noise, smooth, len(taps)) / np.sum(taps**2)  # as much in every pixel as before
             inside = (slice(radius, radius + side) for side in size)
-            noisy[row] = picture + sigma / 255 * noise[(slice(None), *inside)]
+            noisy[row] = picture + sigma / 255 * smooth_noise(noise, smooth)[(slice(None), *inside)]
         return noisy
 
 
