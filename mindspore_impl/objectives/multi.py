@@ -7,13 +7,7 @@ from mindspore import ops as _ops
 from mindspore_impl import ops
 from mindspore_impl.networks import VGG19
 from mindspore_impl.objectives.adversarial import Perceptual
-from mindspore_impl.objectives.restoration import (
-    MeanTarget,
-    NoisePreservation,
-    Reconstruction,
-    ResiduePreservation,
-    Sharpening,
-)
+from mindspore_impl.objectives.restoration import RESTORATION, MeanTarget
 from mindspore_impl.objectives.style import Style, gram
 from mindspore_impl.own import OwnObjective
 from tunable.data.styles import style_picture
@@ -23,14 +17,7 @@ from tunable.specs.objectives import NORMALISE_FLOOR, Objective, check_size, noi
 from tunable.specs.recipe import Recipe
 from tunable.weights.vgg import LAYERS, weights
 
-OBJECTIVES = {
-    "rec": Reconstruction,
-    "noise": NoisePreservation,
-    "residue": ResiduePreservation,
-    "blur": Sharpening,
-    "gan": Perceptual,
-    "style": Style,
-}
+OBJECTIVES = {**RESTORATION, "gan": Perceptual, "style": Style}
 _ELSEWHERE = {"name", "kind", "weight", "noise_objective", "image", "size"}  # of a recipe; no constructor takes these
 
 

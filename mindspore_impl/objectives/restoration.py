@@ -147,6 +147,15 @@ class Sharpening(Objective):
         return noisy + self.gamma * knob * (noisy - _blurred(noisy))
 
 
+# By the word that a recipe has for each.
+RESTORATION = {
+    "rec": Reconstruction,
+    "noise": NoisePreservation,
+    "residue": ResiduePreservation,
+    "blur": Sharpening,
+}
+
+
 class MeanTarget(Objective):
     """The distance to the weighted mean of the targets t_i of other objectives (`combine: targets`).
 

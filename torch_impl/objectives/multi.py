@@ -5,13 +5,7 @@ from torch import nn
 
 from torch_impl.networks import VGG19
 from torch_impl.objectives.adversarial import Perceptual
-from torch_impl.objectives.restoration import (
-    MeanTarget,
-    NoisePreservation,
-    Reconstruction,
-    ResiduePreservation,
-    Sharpening,
-)
+from torch_impl.objectives.restoration import RESTORATION, MeanTarget
 from torch_impl.objectives.style import Style, gram
 from torch_impl.own import OwnObjective
 from tunable.data.styles import style_picture
@@ -21,14 +15,7 @@ from tunable.specs.objectives import NORMALISE_FLOOR, Objective, check_size, noi
 from tunable.specs.recipe import Recipe
 from tunable.weights.vgg import LAYERS, weights
 
-OBJECTIVES = {
-    "rec": Reconstruction,
-    "noise": NoisePreservation,
-    "residue": ResiduePreservation,
-    "blur": Sharpening,
-    "gan": Perceptual,
-    "style": Style,
-}
+OBJECTIVES = {**RESTORATION, "gan": Perceptual, "style": Style}
 _ELSEWHERE = {"name", "kind", "weight", "noise_objective", "image", "size"}  # of a recipe; no constructor takes these
 
 
