@@ -25,7 +25,6 @@ def test_loads(path):
         "style_transfer/paper": 3,
         "knobs_compared/colour": 4,
         "knobs_compared/residues": 3,
-        "photo/plain": 1,
     }
     assert load_recipe(path).num_objectives == other.get(f"{path.parent.name}/{path.stem}", 2)
 
