@@ -161,6 +161,10 @@ def test_strength(refused):
     for others in (["noise", "blur"], ["fidelity"], ["fidelity", "noise", "style"]):
         with refused(OmegaError, "fidelity and noise", ", ".join(others)):
             of_strength(70, others)
+    np.testing.assert_allclose(of_strength(70, ["grain", "strength"], (0.2, 1)), [0.2, 0.7], atol=1e-7)
+    np.testing.assert_allclose(of_strength(70, ["strength"]), [0.7], atol=1e-7)
+    with refused(OmegaError, "ships with a knob strength", "grain, strength"):
+        of_strength(70, ["grain", "strength"])
 
 
 # --- the tie of a strength knob

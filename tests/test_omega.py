@@ -83,6 +83,8 @@ def test_parse(refused):
 def test_parse_names(refused):
     for text in ("fidelity=0.7,noise=0.3", "noise=.3, fidelity = 0.7"):
         np.testing.assert_array_equal(parse_omega(text, NAMES), np.float32([0.7, 0.3]))
+    some = parse_omega(f"{NAMES[1]}=0.3", NAMES, (0.9, 0))  # the other stands where it stood
+    np.testing.assert_array_equal(some, np.float32([0.9, 0.3]))
     for text, *fragments in (
         ("noise=1", "lacks a value for fidelity", "fidelity=1,noise=0"),
         ("noise=1,fidelty=0", "'fidelty'", "did you mean 'fidelity'", "the knobs are fidelity, noise"),

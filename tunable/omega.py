@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tunable.errors import OmegaError, nearest, shown
 
+STRENGTH = "strength"  # a knob of this name is what --strength sets
 MOST_POINTS = 2**16  # of a grid: the corners of the most objectives that a recipe may have
 MOST_SHARES = 10_000  # points of a grid over sum 1
 MOST_SHOWN = 100  # along an edge of what is shown side by side
@@ -153,12 +154,18 @@ def check_range(omega: np.ndarray, omega_range: Sequence[Sequence[float]]) -> np
     return omega
 
 
-def parse_omega(text: str, objectives: Sequence[str]) -> np.ndarray:
-    """Read "0.7,0.3", or "noise=0.3,fidelity=0.7" in any order, as an omega (p,); OmegaError."""
+def parse_omega(text: str, objectives: Sequence[str], start: Sequence[float] = ()) -> np.ndarray:
+    """Read "0.7,0.3", or "noise=0.3,fidelity=0.7" in any order, as an omega (p,); OmegaError.
+
+    Args:
+        text: what a user wrote.
+        objectives: the names of the p knobs.
+        start: (p,), where knobs stand that `text` does not name; (): it must name all of them.
+    """
     parts = [part.strip() for part in text.split(",")]
     p, names = _named(objectives)
     if "=" in text:
-        parts = _in_order(text, parts, objectives)
+        parts = _in_order(text, parts, objectives, start)
     elif len(parts) != p:
         count = "1 value" if len(parts) == 1 else f"{len(parts)} values"
         raise OmegaError(f"omega {shown(text)} has {count}; the network has {p}{names}: give {example(objectives)}")
@@ -169,21 +176,34 @@ def parse_omega(text: str, objectives: Sequence[str]) -> np.ndarray:
     return check_omega(values, objectives)
 
 
-def of_strength(strength: float, objectives: Sequence[str]) -> np.ndarray:
-    """Return the omega (2,) that cleans by a strength in 0..100: fidelity s/100, noise 1 - s/100.
+def of_strength(strength: float, objectives: Sequence[str], start: Sequence[float] = ()) -> np.ndarray:
+    """Return the omega (p,) that cleans by a strength in 0..100.
+
+    Args:
+        strength: of a network with the knobs fidelity and noise it gives s/100 and 1 - s/100; otherwise it is the knob
+            `strength`, s/100.
+        objectives: the names of the p knobs.
+        start: (p,), where the other knobs stand.
 
     Raises:
-        OmegaError: for a network whose objectives are others.
+        OmegaError: for a network without these knobs, or with others beside `strength` and no start.
     """
-    values = {"fidelity": strength / 100, "noise": 1 - strength / 100}
-    if set(objectives) != set(values):
+    share = strength / 100
+    if set(objectives) == {"fidelity", "noise"}:
+        values = {"fidelity": share, "noise": 1 - share}
+    elif STRENGTH in objectives and (start or len(objectives) == 1):
+        values = {**dict(zip(objectives, start, strict=False)), STRENGTH: share}
+    else:
         p, names = _named(objectives)
-        raise OmegaError(f"a strength is for a network whose knobs are fidelity and noise; this one has {p}{names}")
+        raise OmegaError(
+            f"a strength is for a network whose knobs are fidelity and noise, or that ships with a knob {STRENGTH}; "
+            f"this one has {p}{names}"
+        )
     return check_omega([values[name] for name in objectives], objectives)
 
 
-def _in_order(text: str, parts: list[str], objectives: Sequence[str]) -> list[str]:
-    """The values of "b=2, a=1" in the order of the names."""
+def _in_order(text: str, parts: list[str], objectives: Sequence[str], start: Sequence[float]) -> list[str]:
+    """The values of "b=2, a=1" in the order of the names; what `text` does not name is as in `start`."""
     values: dict[str, str] = {}
     for part in parts:
         name, equals, value = (word.strip() for word in part.partition("="))
@@ -195,6 +215,7 @@ def _in_order(text: str, parts: list[str], objectives: Sequence[str]) -> list[st
         if name in values:
             raise OmegaError(f"omega {shown(text)} names {name} twice")
         values[name] = value
+    values = {**{name: str(value) for name, value in zip(objectives, start, strict=False)}, **values}
     missing = [name for name in objectives if name not in values]
     if missing:
         raise OmegaError(f"omega {shown(text)} lacks a value for {', '.join(missing)}: give {example(objectives)}")

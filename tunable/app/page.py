@@ -32,7 +32,7 @@ from tunable.app.views import (
 from tunable.backends.model import Model
 from tunable.errors import TunableError
 from tunable.images.encoders import FORMATS
-from tunable.models import preset_of, shipped
+from tunable.models import default_omega, preset_of, shipped
 from tunable.omega import format_omega
 
 MOST_KNOBS = 8
@@ -121,10 +121,10 @@ class Page:
             return self._models[name]
 
     def _knobs(self, name: str) -> list[Knob]:
-        model, known = self._model(name), shipped(name)
+        model = self._model(name)
         if len(model.objectives) > MOST_KNOBS:
             raise TunableError(f"{name} has {len(model.objectives)} knobs; the app shows up to {MOST_KNOBS}")
-        return knobs_of(model, known.omega if known else ())
+        return knobs_of(model, default_omega(name))
 
     def blocks(self) -> gr.Blocks:
         """Build the page."""

@@ -140,7 +140,7 @@ def _omegas(args: argparse.Namespace, model: Model) -> np.ndarray | None:
             raise TunableError("this network is plain: it takes no --grid, --line or --omega")
         return None
     if args.omega:
-        return np.stack([read_omega(text, model.header, args.extrapolate) for text in args.omega])
+        return np.stack([read_omega(text, model.header, args) for text in args.omega])
     corners = any(spec.kind == "blur" for spec in objectives_of(model.header))  # as Table 3
     if args.line or (p == 2 and not args.grid and not corners):
         if p != 2:

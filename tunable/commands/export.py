@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     if args.omega is not None:
         if not model.objectives:
             raise TunableError(f"{args.model} holds a plain network: it takes no --omega")
-        omega = read_omega(args.omega, model.header, args.extrapolate)
+        omega = read_omega(args.omega, model.header, args)
         warn_of_untrained([omega], model.header)
     for path in targets(model, args.format, args.out, args.form) if args.format in SUFFIXES else ():
         check_writable(path, find(args.model))

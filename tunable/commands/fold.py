@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         raise TunableError(f"{args.model} holds a plain network already: there is nothing to fold")
     if not isinstance(model, WeightsModel):
         raise TunableError(f"{args.model} is an exported model: to fold it, load the weights that it was made from")
-    omegas = [read_omega(text, model.header, args.extrapolate) for text in args.omega]
+    omegas = [read_omega(text, model.header, args) for text in args.omega]
     warn_of_untrained(omegas, model.header)
     for path, omega in zip(paths, omegas, strict=True):
         folded = model.fold(omega)

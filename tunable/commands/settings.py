@@ -6,7 +6,7 @@ from tunable.backends.model import Model
 from tunable.commands.omega_maps import read_omega_map
 from tunable.commands.shared import read_omega
 from tunable.errors import TunableError
-from tunable.models import preset_of, shipped
+from tunable.models import default_omega, preset_of
 from tunable.omega import check_omega, check_range, example, of_strength, sweep, tour
 
 
@@ -44,15 +44,14 @@ def settings_asked(args: argparse.Namespace, model: Model) -> list:
     if args.animate:
         raise TunableError("--animate wants --sweep N")
     if args.strength is not None:
-        omega = of_strength(args.strength, model.objectives)
+        omega = of_strength(args.strength, model.objectives, default_omega(args.model))
         return [[omega if args.extrapolate else check_range(omega, model.header.omega_range)]]
-    known = shipped(args.model)
     if args.preset is not None:
         return [[preset_of(args.model, args.preset)]]
-    if args.omega is None and known and known.omega:
-        return [[check_omega(known.omega, model.objectives)]]
+    if args.omega is None and (start := default_omega(args.model)):
+        return [[check_omega(start, model.objectives)]]
     if not args.omega:
         raise TunableError(
             f"--omega is needed: {p} values for {', '.join(model.objectives)}, such as {example(model.objectives)}"
         )
-    return [[read_omega(args.omega, model.header, args.extrapolate)]]
+    return [[read_omega(args.omega, model.header, args)]]

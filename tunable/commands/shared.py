@@ -18,7 +18,7 @@ from tunable.backends.registry import BACKENDS
 from tunable.errors import shown
 from tunable.images.folders import some
 from tunable.images.pictures import MAX_PIXELS
-from tunable.models import MODELS
+from tunable.models import MODELS, default_omega
 from tunable.omega import check_range, format_omega, parse_omega
 from tunable.specs.schema import MOST
 from tunable.trained import describe, doubt
@@ -85,8 +85,8 @@ def add_strength(parser: argparse.ArgumentParser) -> None:
         "--strength",
         type=_strength,
         metavar="S",
-        help="How strongly to clean, 0 to 100, by a network whose knobs are fidelity and noise. It sets fidelity to "
-        "S/100 and noise to 1 - S/100.",
+        help="How strongly to clean, 0 to 100. With the knobs fidelity and noise it sets fidelity to S/100 and noise "
+        "to 1 - S/100; a model that ships with a knob strength has that set to S/100.",
     )
 
 
@@ -158,13 +158,14 @@ def add_extrapolate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--extrapolate", action="store_true", help="Allow an omega outside the trained range.")
 
 
-def read_omega(text: str, header: Header, extrapolate: bool) -> np.ndarray:
-    """Read "0.7,0.3" or "fidelity=0.7,noise=0.3" as omega (p,) for the network of `header`.
+def read_omega(text: str, header: Header, args: argparse.Namespace) -> np.ndarray:
+    """Read "0.7,0.3" or "fidelity=0.7,noise=0.3" as omega (p,) for the network of `header`, which is `args.model`.
 
-    OmegaError outside its range unless `extrapolate`.
+    Of a model that ships, knobs that are not named stand where they stand by default. OmegaError outside the network's
+    range unless `args.extrapolate`.
     """
-    omega = parse_omega(text, header.objectives)
-    return omega if extrapolate else check_range(omega, header.omega_range)
+    omega = parse_omega(text, header.objectives, default_omega(args.model))
+    return omega if args.extrapolate else check_range(omega, header.omega_range)
 
 
 def warn_of_untrained(omegas: Iterable[np.ndarray], header: Header) -> None:

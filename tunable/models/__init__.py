@@ -56,6 +56,12 @@ def shipped(model: str | Path) -> Shipped | None:
     return None if os.path.lexists(model) else MODELS.get(str(model))
 
 
+def default_omega(model: str | Path) -> tuple[float, ...]:
+    """Return the setting (p,) of a model that ships where none is asked for; () for any other."""
+    known = shipped(model)
+    return known.omega if known else ()
+
+
 def find(model: str | Path) -> str | Path:
     """Return the file that a user names: a path, or the name of a model that ships.
 
