@@ -20,6 +20,8 @@ from tunable.images.pictures import from_network, read, read_bytes, to_network, 
 from tunable.models import MODELS, find, shipped
 from tunable.omega import check_omega, of_strength
 from tunable.parameters.layouts import layout
+from tunable.response.measures import measures_of
+from tunable.specs.reading import load_recipe
 from tunable.specs.recipe import parse
 from tunable.weights import storage
 from tunable.weights.storage import Header
@@ -250,6 +252,56 @@ def test_other_networks_get_no_knob(other, tied, weights_file, tmp_path):
     tool = [sys.executable, str(ROOT / "tools/strength_model.py"), str(path), "-o", str(tmp_path / "x.safetensors")]
     done = subprocess.run(tool, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "wants the weights of a plain unet" in done.stderr
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+# --- the knobs of `photo`
+
+
+@pytest.fixture(scope="module")
+def photo_knobs(tmp_path_factory):
+    """Small random weights of the network that photo/unet trains, and what tools/photo_model.py makes of them."""
+    at = tmp_path_factory.mktemp("photo")
+    small = ["network.depth=1", "network.width=4", "data.train=bundled", "data.validate=bundled"]
+    recipe = load_recipe("photo/unet", [*small, "data.validate_degraded=[]"])
+    rng, header = np.random.default_rng(2), Header.of(recipe)
+    tensors = {name: rng.normal(0, 0.25, shape).astype(np.float32) for name, shape in layout(header.network, 2)}
+    storage.save(at / "trained.safetensors", tensors, header)
+    tool = [
+        sys.executable,
+        "tools/photo_model.py",
+        str(at / "trained.safetensors"),
+        "-o",
+        str(at / "knobs.safetensors"),
+    ]
+    subprocess.run(tool, cwd=ROOT, check=True, capture_output=True)
+    return at
+
+
+def test_the_knobs_of_photo_are_parts_of_what_was_trained(photo_knobs, backend, rng):
+    """Luma and chroma of what is taken away, and luma of what details gain, at every setting."""
+    z = rng.random((1, 3, 21, 26), np.float32)
+    trained, knobs = (load(photo_knobs / f"{name}.safetensors", backend) for name in ("trained", "knobs"))
+    clean, sharp = (trained.run(z, omega).astype(np.float64) for omega in ([1, 0], [0, 1]))
+
+    def luma(x: np.ndarray) -> np.ndarray:
+        return np.repeat(np.tensordot([0.299, 0.587, 0.114], x[0], 1)[None, None], 3, 1)
+
+    taken = clean - z
+    assert np.abs(taken).mean() > 0.05 and np.abs(luma(sharp - clean)).mean() > 0.05
+    for strength, colour, detail in itertools.product((0, 0.3, 1), (0, 0.7, 1), (0, 1)):
+        wanted = z + strength * luma(taken) + colour * (taken - luma(taken)) + detail * luma(sharp - clean)
+        np.testing.assert_allclose(knobs.run(z, [strength, colour, detail]), wanted, rtol=0, atol=1e-5)
+    header = storage.load(photo_knobs / "knobs.safetensors")[1]
+    assert header.objectives == ("strength", "colour", "detail") and header.trained[0].omega == "anywhere"
+    measures = [each.name for each in measures_of(header)]
+    assert measures == ["luma noise kept", "chroma noise kept", "sharpening"]
+
+
+def test_other_networks_get_no_knobs_of_photo(photo_knobs, tmp_path):
+    tool = [sys.executable, str(ROOT / "tools/photo_model.py"), str(photo_knobs / "knobs.safetensors"), "-o"]
+    done = subprocess.run([*tool, str(tmp_path / "x.safetensors")], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: wants weights that the recipe photo/unet trained\n")
     assert not (tmp_path / "x.safetensors").exists()
 
 

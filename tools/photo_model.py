@@ -1,0 +1,93 @@
+"""Three knobs for photographs, out of the network that the recipe photo/unet trains: strength, colour and detail.
+
+    python tools/photo_model.py runs/photo/model.safetensors -o tunable/models/photo.safetensors --float16
+
+The trained network adds to its input z what its last convolution `tail` makes: clean(z) at (1, 0), and sharp(z), the
+clean picture with sharper details, at (0, 1). The network written here returns
+
+    z + strength luma(clean(z) - z) + colour chroma(clean(z) - z) + detail luma(sharp(z) - clean(z))
+
+where luma(x) is BT.601's luma of x in all three colours, and chroma(x) = x - luma(x). It has the same layers; only
+`tail` is another one, computed from the trained one. Nothing is trained here, and the sum is exact at every setting.
+With --float16 the kernels in front of `tail` are stored in 16 bits, for a file of half the size.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from strength_model import LAST, halved
+
+from tunable.arrays import Tensors
+from tunable.errors import TunableError
+from tunable.parameters.layouts import layout
+from tunable.specs.formulations import Last
+from tunable.specs.objectives import PARTS, NoisePreservation, Sharpening
+from tunable.specs.recipe import Omega
+from tunable.trained import Part
+from tunable.weights import storage
+from tunable.weights.storage import Header
+
+LUMA = np.repeat(np.array(PARTS["luma"]), 3, 0)  # (3, 3): of three colours their luma, three times
+CHROMA = np.eye(3) - LUMA
+
+
+def photo_header(trained: Header) -> Header:
+    """The header of the network with three knobs: what trained the other one, with these objectives."""
+    recipe, network = trained.known_recipe(), trained.network
+    kinds = [(each.name, each.kind) for each in recipe.objectives] if recipe else []
+    if network.name != "unet" or network.where != Last(last=1) or kinds != [("fidelity", "noise"), ("detail", "blur")]:
+        raise TunableError("wants weights that the recipe photo/unet trained")
+    gamma = next(each.gamma for each in recipe.objectives if isinstance(each, Sharpening))
+    objectives = [
+        NoisePreservation(name="strength", kind="noise", nu=1, residual="remove", space="luma"),
+        NoisePreservation(name="colour", kind="noise", nu=1, residual="remove", space="chroma"),
+        Sharpening(name="detail", kind="blur", noise_objective="strength", gamma=gamma),
+    ]
+    names = tuple(each.name for each in objectives)
+    return Header(
+        network,
+        names,
+        ((0.0, 1.0),) * len(names),
+        recipe.model_copy(update={"objectives": objectives, "omega": Omega()}),
+        writer=f"{Header.writer}, tools/photo_model.py on weights of {trained.writer}",
+        history=trained.history,
+        trained=(Part(omega="anywhere", share=1),),
+    )
+
+
+def photo_tensors(trained: Tensors, header: Header) -> Tensors:
+    """The tensors of the network with three knobs: those of the other one, and another `tail`."""
+    tensors = {}
+    for name, shape in layout(header.network, header.num_objectives):
+        value = tensors[name] = trained[name].astype(np.float32)
+        if name.startswith(f"{LAST}."):
+            clean, sharp = (value[0] + value[1 + knob] for knob in range(2))  # (3, ...), at (1, 0) and at (0, 1)
+            knobs = [(LUMA, clean), (CHROMA, clean), (LUMA, sharp - clean)]
+            parts = [np.tensordot(colours, kernels, 1) for colours, kernels in knobs]
+            tensors[name] = np.stack([0 * clean, *parts]).astype(np.float32)
+            assert tensors[name].shape == shape
+    return tensors
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("trained", type=Path, help="the weights file that `tunable train photo/unet` wrote")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="the weights file to write, *.safetensors")
+    parser.add_argument("--float16", action="store_true", help="store the kernels in front of `tail` in 16 bits")
+    args = parser.parse_args()
+    try:
+        trained, header = storage.load(args.trained)
+        header = photo_header(header)
+        tensors = photo_tensors(trained, header)
+        storage.save(args.out, halved(tensors) if args.float16 else tensors, header)
+    except TunableError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"wrote {args.out}: {args.out.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
