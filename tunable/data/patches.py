@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from tunable.data.degradations import degrade, margin_of
 from tunable.data.pairs import check_pair, partners
@@ -159,6 +160,7 @@ class _Crop(NamedTuple):
     path: Path
     top: int
     left: int
+    size: int
     flips: tuple[int, ...]
 
 
@@ -267,13 +269,16 @@ class Batches:
         step = self._scale if self._partners else 1
         path = self._paths[rng.integers(len(self._paths))]
         height, width = self._cache.read(path).shape[:2]
-        top, left = (int(rng.integers((side - self._size) // step + 1)) for side in (height, width))
+        least, most = self._data.enlarge
+        size = self._size if most == 1 else max(1, round(self._size / rng.uniform(least, most)))
+        top, left = (int(rng.integers((side - size) // step + 1)) for side in (height, width))
         flips = rng.integers(2, size=3) if self._data.flip else np.zeros(3, int)
-        return _Crop(path, top, left, tuple(flips.tolist()))
+        return _Crop(path, top, left, size, tuple(flips.tolist()))
 
     def _patch(self, crop: "_Crop", path: Path, scale: int) -> np.ndarray:
         """What a crop cuts from a picture, float32 (3, size, size); `scale` pixels for each of the degraded picture."""
-        size = self._size // self._scale * scale
+        wanted = self._size // self._scale * scale
+        size = wanted if self._partners else crop.size
         top, left = (place * scale if self._partners else place for place in (crop.top, crop.left))
         patch = self._cache.read(path)[top : top + size, left : left + size].transpose(2, 0, 1)
         if crop.flips[0]:
@@ -282,7 +287,8 @@ class Batches:
             patch = patch[:, :, ::-1]
         if crop.flips[2]:
             patch = patch.swapaxes(1, 2)
-        return to_floats(patch)
+        patch = to_floats(patch)
+        return patch if size == wanted else _enlarged(patch, wanted)
 
     def stream(self, first: int, last: int) -> Iterator[Batch]:
         """Yield the batches `first` .. `last` - 1 in order, prepared ahead by `data.workers` threads."""
@@ -302,6 +308,13 @@ class Batches:
             finally:
                 for future in ahead:
                     future.cancel()
+
+
+def _enlarged(patch: np.ndarray, size: int) -> np.ndarray:
+    """(C, h, h) at size x size, by Pillow's bicubic filter, cut off at 0 and 1."""
+    bicubic = Image.Resampling.BICUBIC
+    large = [np.asarray(Image.fromarray(colour).resize((size, size), bicubic)) for colour in patch.astype(np.float32)]
+    return np.stack(large).clip(0, 1)
 
 
 def _without(pictures: np.ndarray, margin: int) -> np.ndarray:

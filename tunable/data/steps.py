@@ -41,10 +41,12 @@ Levels = Annotated[tuple[_Level, _Level], BeforeValidator(_number_or_range), Aft
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Ratio = Annotated[float, Field(gt=0, le=1)]
 _Scale = Annotated[float, Field(ge=0.1, le=8)]
+_Enlarged = Annotated[float, Field(ge=1, le=8)]
 _Smooth = Annotated[float, Field(ge=0, le=16)]
 Ratios = Annotated[tuple[_Ratio, _Ratio], BeforeValidator(_number_or_range), AfterValidator(_ordered)]
 Shares = Annotated[tuple[_Share, _Share], BeforeValidator(_number_or_range), AfterValidator(_ordered)]
 Scales = Annotated[tuple[_Scale, _Scale], BeforeValidator(_number_or_range), AfterValidator(_ordered)]
+Enlargements = Annotated[tuple[_Enlarged, _Enlarged], BeforeValidator(_number_or_range), AfterValidator(_ordered)]
 Smoothness = Annotated[tuple[_Smooth, _Smooth], BeforeValidator(_number_or_range), AfterValidator(_ordered)]
 Qualities = Annotated[tuple[_Quality, _Quality], BeforeValidator(_number_or_range), AfterValidator(_ordered)]
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from tunable.data.degradations import Degradation, scale_of
+from tunable.data.steps import Enlargements
 from tunable.errors import RecipeError, shown
 from tunable.omega import MOST_SHARES, count_shares
 from tunable.parameters.layouts import count, layout, misfit, rank_misfit
@@ -63,6 +64,7 @@ class Data(Section):
     patch: int = Field(default=64, ge=1, le=2**13)  # pixels of the degraded picture along each side
     batch: int = Field(default=16, ge=1, le=2**20)
     flip: bool = True  # random flips and transposition
+    enlarge: Enlargements = (1.0, 1.0)  # how many times as large as in the picture a patch shows what it shows
     degradation: list[Degradation] = Field(default=[], max_length=32)
     cache_gib: float = Field(default=2.0, ge=0)  # memory for decoded pictures
     workers: int = Field(default=1, ge=1, le=256)  # threads that prepare batches ahead
@@ -84,6 +86,8 @@ class Data(Section):
                 )
             if partners and BUNDLED in clean:
                 raise ValueError(f"{key} has no partners of the bundled photographs")
+        if self.degraded and self.enlarge != (1.0, 1.0):
+            raise ValueError("degraded pictures are given, and enlarging would change how: enlarge wants [1, 1]")
         if self.degraded and self.degradation:
             raise ValueError("degraded pictures are given, so nothing may stand in degradation")
         return self
