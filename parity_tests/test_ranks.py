@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from parity_tests.processes import MODES, RECIPE, gradients
-from tunable import train
+from tunable import evaluate, load, train
 from tunable.backends.registry import requested
 from tunable.data.patches import Batch, Batches
 from tunable.errors import BackendError, CheckpointError
+from tunable.omega import line
 from tunable.tolerances import relative_error
 from tunable.training.checkpoints import Checkpoints
 from tunable.training.environment import sessions_of
@@ -91,6 +92,22 @@ def test_a_signal_to_one_ends_both_after_the_same_step(together):
     weights, whole = (storage.load(folder / name / "model.safetensors")[0] for name in ("stopped", "whole"))
     for name in whole:
         np.testing.assert_array_equal(weights[name], whole[name])
+
+
+def test_processes_share_what_is_measured(together):
+    """Process 0 tells of all pictures what one process alone measures; the others tell nothing."""
+    framework, folder = together
+    (status, told), other = (json.loads((folder / f"told_{rank}.json").read_text()) for rank in range(2))
+    assert status == 0 and other == [0, ""] and not (folder / "measured_1").exists()
+    model = load("denoise", backend=framework)
+    rows = evaluate(model, "bundled", line(2), sigmas=(5, 25), ssim=False)
+    table = [line.split(",") for line in (folder / "measured_0" / "table.csv").read_text().splitlines()]
+    for row, expected in zip(table[1:], rows, strict=True):
+        written = dict(zip(table[0], row, strict=True))
+        assert (written["picture"], float(written["sigma"])) == (expected.picture, expected.sigma)
+        for name in ("psnr", "psnr_eta", "residual"):
+            assert float(written[name]) == pytest.approx(getattr(expected, name), rel=1e-4, abs=1e-4)
+    assert json.loads(told)["summary"][0]["pictures"] == 2
 
 
 def test_what_stops_process_0_stops_all(together):

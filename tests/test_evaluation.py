@@ -234,7 +234,7 @@ def test_evaluate(model_of, folder, make_recipe):
         clean = read(paths[index])
         error = protocol_degraded(clean, row.sigma, index).astype(np.float64) * np.float32(row.omega[0]) - clean
         np.testing.assert_allclose(row.psnr, -10 * np.log10(np.mean(error**2)), atol=1e-5)
-    assert evaluate(model, paths, omegas, [25, 5]) == rows
+    assert repr(evaluate(model, paths, omegas, [25, 5])) == repr(rows)  # nan is not equal to nan
 
 
 def test_evaluate_over_blur(model_of, folder):

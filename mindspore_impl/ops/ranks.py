@@ -48,6 +48,10 @@ class Ranks:
             shared[name] = tensor.asnumpy().copy()
         return shared
 
+    def total(self, values: np.ndarray) -> np.ndarray:
+        """Return the sums over all processes of floats of one shape, in float32."""
+        return self._sum(ms.Tensor(values.astype(np.float32))).asnumpy()
+
     def wait(self) -> None:
         """Return when every process has come here."""
         self._sum(ms.Tensor(np.ones(1, np.float32))).asnumpy()  # a barrier has no kernel on a CPU

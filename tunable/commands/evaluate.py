@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from tunable.evaluation.measuring import evaluate, objectives_of, pictures_of, p
 from tunable.files import check_writable
 from tunable.omega import grid, line
 from tunable.reports import tables
+from tunable.training.ranks import ALONE, Launch, Ranks, launched
 
 EXAMPLES = (
     "tunable evaluate runs/mini/model.safetensors --data bundled",
@@ -99,9 +101,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run `tunable evaluate`, and return its exit status."""
-    for name in tables.FILES if args.out else ():
+    launch = launched()
+    leads = launch is None or launch.rank == 0  # process 0 tells
+    for name in tables.FILES if args.out and leads else ():
         check_writable(Path(args.out) / name)
     model = model_of(args)
+    ranks = _ranks(model, launch)
     omegas = _omegas(args, model)
     given = {}
     if args.degraded:
@@ -121,7 +126,10 @@ def run(args: argparse.Namespace) -> int:
             progress=report,
             max_pixels=args.max_pixels,
             given=given,
+            ranks=ranks,
         )
+    if not leads:
+        return 0
     summary = summarise(rows)
     if args.out:
         tables.write(args.out, rows, summary, model)
@@ -131,6 +139,16 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(tables.document(summary, model), end="")
     return 0
+
+
+def _ranks(model: Model, launch: Launch | None) -> Ranks:
+    """The processes that share the pictures; this one alone, where no launcher started it."""
+    if launch is None:
+        return ALONE
+    join: Callable[[], Ranks] | None = getattr(model.backend, "join", None)  # a framework's; exported files have none
+    if join is None:
+        raise TunableError(f"{launch.launcher} shares the pictures of torch and mindspore, not of {model.backend.name}")
+    return join()
 
 
 def _omegas(args: argparse.Namespace, model: Model) -> np.ndarray | None:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from types import MappingProxyType
 
@@ -29,6 +30,7 @@ from tunable.omega import shares
 from tunable.specs.objectives import Objective
 from tunable.specs.recipe import Recipe
 from tunable.specs.samplers import Fixed
+from tunable.training.ranks import ALONE, Ranks
 from tunable.weights.storage import Header
 
 NOISE_PROTOCOL = (
@@ -221,6 +223,7 @@ def evaluate(
     progress: Callable[[int, int], None] | None = None,
     max_pixels: int | None = None,
     given: Partners = MappingProxyType({}),
+    ranks: Ranks = ALONE,
 ) -> list[Measurement]:
     """Measure every picture of a folder at every level and omega; pictures are shrunk for a network that enlarges.
 
@@ -234,6 +237,7 @@ def evaluate(
         progress: called with how many measurements are done, and how many there are.
         max_pixels: as `read_picture`.
         given: the degraded picture of every clean one, as `tunable.data.pairs.partners` finds them; {}: they are made.
+        ranks: the processes that share the pictures; each returns the measurements of all.
 
     Returns:
         One measurement per picture, level and omega, in this order.
@@ -255,17 +259,27 @@ def evaluate(
     check = partial(check_usable, ssim=ssim, scale=scale, max_pixels=max_pixels)
     check_pictures(paths, check, str(folder) if isinstance(folder, str) else "the list", max_pixels)
     points = [None] if omegas is None else list(omegas)
-    total, rows = len(paths) * len(levels) * len(points), []
-    for path, sigma, rho, clean, degraded, residues in samples(paths, levels, scale, max_pixels, given=given):
-        compare = partial(measure, residues=residues) if scale == 1 else measure_enlarged
+    places = [() if omega is None else tuple(round(float(value), 6) for value in omega) for omega in points]
+    labels = [(GIVEN if given else float(sigma), float(rho), place) for (sigma, rho), place in product(levels, places)]
+    values = np.zeros((len(paths), len(labels), len(Measurement.METRICS)))
+    mine = [index for index in range(len(paths)) if index % ranks.size == ranks.rank]
+    settings = product(mine, enumerate(labels))
+    done = 0
+    for sample in samples(paths, levels, scale, max_pixels, given=given, chosen=mine):
+        compare = partial(measure, residues=sample.residues) if scale == 1 else measure_enlarged
         for omega in points:
-            values = compare(model, clean, degraded, omega, ssim=ssim)
-            place = () if omega is None else tuple(round(float(value), 6) for value in omega)
-            level = sigma if isinstance(sigma, str) else float(sigma)
-            rows.append(Measurement(path.name, level, float(rho), place, **values))
+            index, (place, _) = next(settings)
+            found = compare(model, sample.clean, sample.degraded, omega, ssim=ssim)
+            values[index, place] = [found.get(name, math.nan) for name in Measurement.METRICS]
+            done += 1
             if progress:
-                progress(len(rows), total)
-    return rows
+                progress(done, len(mine) * len(labels))
+    every = ranks.total(values).tolist()
+    return [
+        Measurement(path.name, *label, *row)
+        for path, rows in zip(paths, every, strict=True)
+        for label, row in zip(labels, rows, strict=True)
+    ]
 
 
 def summarise(rows: list[Measurement]) -> list[dict]:

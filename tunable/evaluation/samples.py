@@ -67,6 +67,7 @@ def samples(
     max_pixels: int | None = None,
     crop: int | None = None,
     given: Partners = MappingProxyType({}),
+    chosen: Iterable[int] | None = None,
 ) -> Iterator[Sample]:
     """Yield every picture at every level, degraded by the measuring protocol.
 
@@ -77,8 +78,10 @@ def samples(
         max_pixels: as `read_picture`.
         crop: pixels of a central square that is taken of each; None: the whole picture.
         given: degraded pictures by the clean one; {}: they are made at every level.
+        chosen: places in `paths` of those that are yielded; None: all.
     """
-    for index, path in enumerate(paths):
+    for index in range(len(paths)) if chosen is None else chosen:
+        path = paths[index]
         picture = read(path, max_pixels)
         if given:
             yield _given(path, picture, read(given[path], max_pixels), scale, crop)

@@ -9,6 +9,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+import numpy as np
+
 from tunable.arrays import Tensors
 from tunable.errors import BackendError
 
@@ -91,6 +93,10 @@ class Ranks(Protocol):
         """
         ...
 
+    def total(self, values: np.ndarray) -> np.ndarray:
+        """Return the sums over all processes of floats of one shape; of several processes in float32."""
+        ...
+
     def wait(self) -> None:
         """Return when every process has come here."""
         ...
@@ -112,6 +118,10 @@ class Alone:
     def share(self, tensors: Tensors) -> Tensors:
         """Return the tensors."""
         return tensors
+
+    def total(self, values: np.ndarray) -> np.ndarray:
+        """Return the values."""
+        return values
 
     def wait(self) -> None:
         """Return at once."""
