@@ -13,7 +13,7 @@ MINDSPORE = ["mindspore>=2.10,<2.11"]
 ONNX = ["onnx>=1.18", "ml_dtypes<0.6", "onnxruntime", "onnxscript"]  # a newer ml_dtypes wants numpy 2
 CANN = [*(one for one in ONNX if one != "onnxruntime"), "onnxruntime-cann"]  # onnxruntime for Ascend, in its place
 APP = ["gradio>=6.16"]
-TEST = ["pytest", "pytest-xdist", "hypothesis", "ruff", "basedpyright", "setuptools", "playwright", *ONNX, *APP]
+TEST = ["h5py", "pytest", "pytest-xdist", "hypothesis", "ruff", "basedpyright", "setuptools", "playwright", *ONNX, *APP]
 
 setup(
     name="tunable-convolutions",

@@ -75,7 +75,7 @@ def test_a_face_is_documented(twin):
     things |= {f"TunedNetwork.{name}": getattr(tuned, name) for name in ("fold", "assign", "save")}
     for module, names in {
         "layers": ["BatchNorm2d"],
-        "networks": ["Discriminator", "VGG19"],
+        "networks": ["Discriminator", "VGG"],
         "objectives": ["Perceptual", "Style", "make_loss"],
     }.items():
         things |= {name: getattr(twin.module(module), name) for name in names}

@@ -1,4 +1,4 @@
-"""VGG-19, the discriminator, the objectives that judge by them (gan, style), and adversarial training, twin by twin."""
+"""VGG, the discriminator, the objectives that judge by them (gan, style), and adversarial training, twin by twin."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from tunable import oracle
 from tunable.data.patches import Batch
 from tunable.parameters.starts import starting_weights
 from tunable.specs.discriminator import Discriminator
-from tunable.specs.feature_network import VGG
+from tunable.specs.feature_network import LAYERS, VGG
 from tunable.tolerances import TOLERANCES, joint_error, relative_error
 from tunable.weights import vgg
 
@@ -54,11 +54,11 @@ def recipes(tmp_path):
 
 @pytest.fixture
 def shallow(recipes, monkeypatch):
-    """The recipe `gan` that compiles in half the time: three convolutions of VGG-19, and one scale.
+    """The recipe `gan` that compiles in half the time: three convolutions of VGG, and one scale.
 
     The discriminator, whose optimizer no mode compiles, learns without Adam: at one scale that amplifies rounding.
     """
-    monkeypatch.setitem(vgg.DEPTH, vgg.CONV5_4, 3)  # beyond the first halving
+    monkeypatch.setitem(LAYERS["vgg19"], "gan", "conv2_1")  # the third, beyond the first halving
     values = recipes["gan"].to_dict()
     values["discriminator"]["scales"] = 1
     values["discriminator"]["optimizer"] = {"kind": "sgd", "learning_rate": 2 * RATE, "momentum": 0.9}
@@ -90,16 +90,20 @@ def batch_of(recipe, rng, index=0):
 
 
 @pytest.mark.parametrize("size", [(16, 16), (37, 22)])
-@pytest.mark.parametrize("layer", [vgg.RELU3_3, vgg.CONV5_4])
-def test_features(twin, rng, layer, size):
+@pytest.mark.parametrize(
+    ("network", "layer"),
+    [(network, layer) for network, layers in LAYERS.items() for layer in layers.values()],
+)
+def test_features(twin, rng, network, layer, size):
     """Any size; an odd row or column is dropped where a stage halves."""
-    weights, x = vgg.weights(VGG(seed=4, width=WIDTH)), rng.uniform(size=(2, 3, *size)).astype(np.float32)
-    network = twin.module("networks").VGG19(weights, layer, like=like(twin))
+    weights = vgg.weights(VGG(network=network, seed=4, width=WIDTH))
+    x = rng.uniform(size=(2, 3, *size)).astype(np.float32)
+    network = twin.module("networks").VGG(weights, layer, like=like(twin))
     result = twin.array(network(*twin.tensors([x])))
-    halved = 4 if layer == vgg.RELU3_3 else 16
-    assert result.shape == (2, (4 if layer == vgg.RELU3_3 else 8) * WIDTH, size[0] // halved, size[1] // halved)
+    halved = 4 if layer == "relu3_3" else 16
+    assert result.shape == (2, (4 if layer == "relu3_3" else 8) * WIDTH, size[0] // halved, size[1] // halved)
     assert relative_error(result, oracle.features(x, weights, layer)) <= NETWORK
-    assert (result.min() >= 0) == (layer == vgg.RELU3_3)  # relu3_3 comes after its ReLU, conv5_4 before it
+    assert (result.min() >= 0) == (layer == "relu3_3")  # relu3_3 comes after its ReLU, conv5_4 before it
 
 
 @pytest.mark.parametrize("scales", [1, 4, 5])

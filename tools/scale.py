@@ -83,8 +83,8 @@ def cost(name: str, recipe: Recipe) -> Cost:
     averages = 1 if recipe.optimizer.average else 0
     state = parameters * (2 + STATES[recipe.optimizer.kind] + averages)
     state += adversary * (2 + STATES[recipe.discriminator.optimizer.kind])
-    for layer in set(_layers(recipe)):  # VGG-19 is frozen, and held once for each layer that is read
-        state += _numbers(vgg.specs(recipe.features.width)[: 2 * vgg.DEPTH[layer]])
+    for layer in set(_layers(recipe)):  # VGG is frozen, and held once for each layer that is read
+        state += _numbers(vgg.specs_up_to(layer, recipe.features))
     step = 3 * (pixels * network.multiply_adds + mixed) + pixels * network.scale**2 * judging(recipe)
     kept = activations(network, pixels) if isinstance(network, ResNetSpec) else None
     return Cost(name, parameters, step, FLOAT * state, kept, recipe.steps, data.batch, adversary)
@@ -96,13 +96,14 @@ def judging(recipe: Recipe) -> float:
     VGG-19 runs on both pictures, and its gradient in one (3), for every objective that reads it. The discriminator does
     so for the network's step (3), and in its own step runs on both with gradients in its weights too (6).
     """
-    total = sum(3 * vgg.multiply_adds(recipe.features.width, layer) for layer in _layers(recipe))
+    total = sum(3 * vgg.multiply_adds(layer, recipe.features) for layer in _layers(recipe))
     return total + (9 * recipe.discriminator.multiply_adds if recipe.adversarial else 0)
 
 
 def _layers(recipe: Recipe) -> list[str]:
     """The layer of VGG-19 that each objective reads which needs one."""
-    return [vgg.LAYERS[spec.kind] for spec in recipe.objectives if spec.kind in vgg.LAYERS]
+    layers = recipe.feature_layers
+    return [layers[spec.kind] for spec in recipe.objectives if spec.kind in layers]
 
 
 def _numbers(specs: list[ParameterSpec]) -> int:

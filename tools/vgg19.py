@@ -21,7 +21,7 @@ STAGE_STARTS = (0, 5, 10, 19, 28)  # place of every stage's first convolution in
 def torchvision_names() -> dict[str, str]:
     """conv1_1 -> features.0 ... conv5_4 -> features.34: each convolution is followed by a ReLU."""
     places = {}
-    for name in vgg.conv_names():
+    for name in vgg.conv_names("vgg19"):
         stage, index = int(name[4]), int(name[6])
         places[name] = f"features.{STAGE_STARTS[stage - 1] + 2 * (index - 1)}"
     return places
@@ -36,8 +36,8 @@ def convert(path: Path, out: Path, allow_pickle: bool) -> None:
                 raise CheckpointError(f"{path} lacks tensor {place}.{part}; torchvision's VGG-19 has it")
             theirs = f"{place}.{part}"
             tensors[f"{name}.{part}"] = as_float32(theirs, foreign[theirs], types[theirs])
-    storage.check_tensors(tensors, vgg.specs(), path)
-    storage.save_tensors(out, tensors, {"format": vgg.FORMAT})
+    storage.check_tensors(tensors, vgg.specs("vgg19"), path)
+    storage.save_tensors(out, tensors, {"format": vgg.file_format("vgg19")})
 
 
 def main() -> int:

@@ -163,7 +163,7 @@ class Backend(Execution):
         """Train a network in place with a recipe's objectives and optimizer.
 
         Raises:
-            RecipeError: where VGG-19's weights cannot be had.
+            RecipeError: where VGG's weights cannot be had.
             DataError: where a style's picture cannot be read.
         """
         channels_last = self.mode == "channels_last"

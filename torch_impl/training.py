@@ -32,7 +32,7 @@ class Trainer:
         ranks: the processes that train together.
 
     Raises:
-        RecipeError: where VGG-19's weights cannot be had.
+        RecipeError: where VGG's weights cannot be had.
         DataError: where a style's picture cannot be read.
         BackendError: where the device cannot compute in the recipe's precision.
     """

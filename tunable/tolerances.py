@@ -91,7 +91,7 @@ def limit_of(stage: str, gap: float | None = None, *, judged: bool = False) -> f
     Args:
         stage: a key of TOLERANCES.
         gap: the model's gap at this stage (tunable.certificate.truth); None: not measured, and the table's limit holds.
-        judged: whether VGG-19 stands between network and loss; then KINK takes the place of `most` in what follows
+        judged: whether VGG stands between network and loss; then KINK takes the place of `most` in what follows
             gradients. One of its ReLUs or maxima within rounding of a tie decides over one of some ten thousand
             features, and with that over a hundredth of the gradient: seen were 6e-4 by one ReLU of the seventh layer,
             9e-3 by one maximum of the fourth.

@@ -8,7 +8,7 @@ from mindspore_impl.networks.resnet import ResNet
 from mindspore_impl.networks.style_unet import StyleUNet
 from mindspore_impl.networks.swinir import SwinIR
 from mindspore_impl.networks.unet import UNet
-from mindspore_impl.networks.vgg import VGG19
+from mindspore_impl.networks.vgg import VGG
 
 NETWORKS = {
     "resnet": ResNet,
@@ -22,7 +22,7 @@ NETWORKS = {
 __all__ = [
     "NETWORKS",
     "Compact",
-    "VGG19",
+    "VGG",
     "Discriminator",
     "NAFNet",
     "Network",

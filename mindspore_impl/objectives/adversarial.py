@@ -30,7 +30,7 @@ class Perceptual(nn.Cell):
     It is called as objective(restored, sample, omega) -> (N,), pictures (N, 3, H, W) of at least 16 pixels a side.
 
     Args:
-        features: VGG19 at conv5_4; vgg is the L1 distance of its features.
+        features: VGG at its last convolution, conv5_4 of VGG-19; vgg is the L1 distance of its features.
         discriminator: scores pictures; adv is its relativistic average loss, with means over the batch.
         distance: distance of rec: l1, l2, charbonnier, fft or ms_ssim.
         rec_weight: weight of the distance to the clean picture.

@@ -34,7 +34,7 @@ from parity_tests import (
 )
 from parity_tests.cases import CASES, CONVOLUTIONS, FORMULATED
 from parity_tests.recipes import make_recipe, small_recipe, write_untrained
-from tunable.weights import vgg
+from tunable.specs.feature_network import LAYERS
 
 sys.path.append(str(Path(__file__).parents[2] / "tests"))  # which is no package
 
@@ -190,7 +190,10 @@ CHECKS: dict[str, list[Check]] = {
     "judge": [
         _check(test_perceptual.test_relativistic_written_numbers),
         _check(test_perceptual.test_gram_written_numbers),
-        *(_check(test_perceptual.test_features, layer=layer, size=(37, 22)) for layer in (vgg.RELU3_3, vgg.CONV5_4)),
+        *(
+            _check(test_perceptual.test_features, network="vgg19", layer=layer, size=(37, 22))
+            for layer in LAYERS["vgg19"].values()
+        ),
         _check(test_perceptual.test_discriminator, scales=4),
         *(_check(test_perceptual.test_objectives, name=name) for name in ("gan", "style")),
         _check(test_perceptual.test_the_discriminators_step),

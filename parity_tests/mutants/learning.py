@@ -249,7 +249,7 @@ TRAINING_FAULTS = {
 GAN, STYLE = "objectives.adversarial:Perceptual.forward", "objectives.style:Style.forward"
 RELATIVISTIC, VGG, ADVERSARY = (
     "objectives.adversarial:relativistic",
-    "networks.vgg:VGG19.forward",
+    "networks.vgg:VGG.forward",
     "adversary:Adversary",
 )
 SCORES = "networks.discriminator:Discriminator.forward"

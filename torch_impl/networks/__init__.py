@@ -8,7 +8,7 @@ from torch_impl.networks.resnet import ResNet
 from torch_impl.networks.style_unet import StyleUNet
 from torch_impl.networks.swinir import SwinIR
 from torch_impl.networks.unet import UNet
-from torch_impl.networks.vgg import VGG19
+from torch_impl.networks.vgg import VGG
 
 NETWORKS = {
     "resnet": ResNet,
@@ -22,7 +22,7 @@ NETWORKS = {
 __all__ = [
     "NETWORKS",
     "Compact",
-    "VGG19",
+    "VGG",
     "Discriminator",
     "NAFNet",
     "Network",

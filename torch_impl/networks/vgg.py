@@ -1,4 +1,4 @@
-"""VGG-19's features (Simonyan and Zisserman, ICLR 2015), by which objectives judge pictures (sections 4.1.3, 4.2)."""
+"""VGG's features (Simonyan and Zisserman, ICLR 2015), by which objectives judge pictures (sections 4.1.3, 4.2)."""
 
 import numpy as np
 import torch
@@ -7,21 +7,21 @@ from torch import nn
 from torch_impl import ops
 from torch_impl.layers import conv2d
 from tunable.specs.networks import IMAGENET_MEAN, IMAGENET_STD
-from tunable.weights.vgg import DEPTH, conv_names
+from tunable.weights.vgg import convs_up_to
 
 
-class VGG19(nn.Module):
-    """VGG-19 up to one of its layers, whose weights are never trained.
+class VGG(nn.Module):
+    """VGG-19 or VGG-16 up to one of its layers, whose weights are never trained.
 
     Args:
         weights: arrays by name, as tunable.weights.vgg.weights gives them.
-        layer: relu3_3, after the ReLU, or conv5_4, before it.
+        layer: such as relu3_3, after the ReLU, or conv5_4, before it.
         like: a parameter of the network that is trained: this one stands on its device, in its dtype.
     """
 
     def __init__(self, weights: dict[str, np.ndarray], layer: str, *, like: torch.Tensor) -> None:
         super().__init__()
-        names = conv_names()[: DEPTH[layer]]
+        names = convs_up_to(layer, weights)
         shapes = [weights[f"{name}.weight"].shape for name in names]
         self.convs = nn.ModuleList([conv2d(shape[1], shape[0], 3, num_objectives=0) for shape in shapes])
         # Before which convs a new stage begins, which halves the picture, and after which a ReLU follows.
@@ -35,10 +35,10 @@ class VGG19(nn.Module):
         """Return the features of pictures.
 
         Args:
-            x: (N, 3, H, W) in 0..1; at least 4 pixels a side for relu3_3, 16 for conv5_4.
+            x: (N, 3, H, W) in 0..1; at least 4 pixels a side for stage 3, 16 for stage 5.
 
         Returns:
-            (N, C, h, w), h and w a quarter of H and W for relu3_3, a sixteenth for conv5_4.
+            (N, C, h, w), h and w a quarter of H and W in stage 3, a sixteenth in stage 5.
         """
         x = ops.scale_colours(ops.shift_colours(x, IMAGENET_MEAN, -1), IMAGENET_STD, -1)
         for i, conv in enumerate(self.convs):

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from torch_impl.networks import VGG19
+from torch_impl.networks import VGG
 from torch_impl.objectives.adversarial import Perceptual
 from torch_impl.objectives.restoration import RESTORATION, MeanTarget
 from torch_impl.objectives.style import Style, gram
@@ -13,7 +13,7 @@ from tunable.errors import TunableError
 from tunable.omega import check_tensor
 from tunable.specs.objectives import NORMALISE_FLOOR, Objective, check_size, noise_place
 from tunable.specs.recipe import Recipe
-from tunable.weights.vgg import LAYERS, weights
+from tunable.weights.vgg import weights
 
 OBJECTIVES = {**RESTORATION, "gan": Perceptual, "style": Style}
 _ELSEWHERE = {"name", "kind", "weight", "noise_objective", "image", "size"}  # of a recipe; no constructor takes these
@@ -136,12 +136,12 @@ def make_loss(recipe: Recipe, like: torch.Tensor, discriminator: nn.Module | Non
         The multi-loss as the recipe's `objectives` and `loss` say.
 
     Raises:
-        RecipeError: where VGG-19's weights cannot be had.
+        RecipeError: where VGG's weights cannot be had.
         DataError: where a style's picture cannot be had.
     """
     specs = recipe.objectives
-    layers = {LAYERS[spec.kind] for spec in specs if spec.kind in LAYERS}
-    features = {layer: VGG19(weights(recipe.features), layer, like=like) for layer in layers}
+    layers = recipe.feature_layers
+    features = {kind: VGG(weights(recipe.features), layer, like=like) for kind, layer in layers.items()}
     made: dict[int, nn.Module] = {}
     for index in sorted(range(len(specs)), key=lambda index: specs[index].kind == "blur"):  # what they build on first
         made[index] = _make(specs, index, made, features, discriminator, like)
@@ -158,7 +158,7 @@ def _make(
     specs: list[Objective],
     index: int,
     made: dict[int, nn.Module],
-    features: dict[str, VGG19],
+    features: dict[str, VGG],
     discriminator: nn.Module | None,
     like: torch.Tensor,
 ) -> nn.Module:
@@ -169,8 +169,8 @@ def _make(
     kind, arguments = spec.kind, spec.model_dump(exclude=_ELSEWHERE)
     if spec.kind == "blur":
         arguments["noise"] = made[noise_place(specs, spec)]
-    if kind in LAYERS:
-        arguments["features"] = features[LAYERS[kind]]
+    if kind in features:
+        arguments["features"] = features[kind]
     if kind == "gan":
         arguments["discriminator"] = discriminator
     if spec.kind == "style":

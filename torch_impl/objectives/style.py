@@ -28,7 +28,7 @@ class Style(nn.Module):
     It is called as objective(restored, sample, omega) -> (N,), pictures (N, 3, H, W) of at least 4 pixels a side.
 
     Args:
-        features: VGG19 at relu3_3.
+        features: VGG at relu3_3.
         painted: Gram matrix of the style picture's features, (1, C, C).
         gram_weight: weight of the sum of squared differences of the Gram matrices.
         vgg_weight: weight of the mean squared difference between the features of both pictures.

@@ -326,7 +326,7 @@ class Framework(Runtime, Protocol):
         """Train a network in place with a recipe's objectives and optimizer.
 
         Raises:
-            RecipeError: where VGG-19's weights cannot be had.
+            RecipeError: where VGG's weights cannot be had.
             DataError: where a style's picture cannot be read.
         """
         ...

@@ -161,12 +161,11 @@ def _over_plain(header: storage.Header) -> dict[str, float | None]:
 
 
 def _training_networks(recipe: Recipe) -> dict[str, str]:
-    """The networks of training that are not in the file: VGG-19 as far as it is read, and the discriminator."""
-    sizes, kinds = {}, {spec.kind for spec in recipe.objectives}
+    """The networks of training that are not in the file: VGG as far as it is read, and the discriminator."""
+    sizes = {}
     if recipe.vgg:
-        for layer in sorted(vgg.LAYERS[kind] for kind in kinds & vgg.LAYERS.keys()):
-            specs, width = vgg.specs(recipe.vgg.width)[: 2 * vgg.DEPTH[layer]], recipe.vgg.width
-            sizes[f"vgg {layer}"] = _counts(specs, vgg.multiply_adds(width, layer))
+        for layer in sorted(recipe.feature_layers.values()):
+            sizes[f"vgg {layer}"] = _counts(vgg.specs_up_to(layer, recipe.vgg), vgg.multiply_adds(layer, recipe.vgg))
     if recipe.adversarial:
         sizes["discriminator"] = _counts(recipe.discriminator.specs(), recipe.discriminator.multiply_adds)
     return sizes

@@ -21,7 +21,7 @@ def style_picture(spec: Style) -> np.ndarray:
         float32 (1, 3, H, W) in 0..1; the longer side has at most `spec.size` pixels.
 
     Raises:
-        DataError: for what is no picture, or is too small for VGG-19.
+        DataError: for what is no picture, or is too small for VGG.
         RecipeError: for an unset variable in its path.
     """
     path = Path(expand(spec.image))

@@ -130,10 +130,10 @@ def perceptual(
 ) -> np.ndarray:
     """rec_weight rec + vgg_weight vgg + adv_weight adv of every sample, (N,) (section 4.1.3).
 
-    vgg is the mean absolute difference of VGG-19's conv5_4, adv the relativistic average loss of the generator.
+    vgg is the mean absolute difference of VGG's last convolution, adv the relativistic average loss of the generator.
     """
     clean, tensors = sample["clean"], vgg.weights(recipe.features)
-    seen, truth = (features(pictures, tensors, vgg.CONV5_4) for pictures in (restored, clean))
+    seen, truth = (features(pictures, tensors, recipe.feature_layers["gan"]) for pictures in (restored, clean))
     real, fake = _realness(recipe, clean, restored, discriminator)
     rec, seen = _distance(float64(restored), float64(clean), spec.distance), _distance(seen, truth, "l1")
     return spec.rec_weight * rec + spec.vgg_weight * seen + spec.adv_weight * _relativistic(real, fake)
@@ -164,12 +164,12 @@ def _relativistic(high: np.ndarray, low: np.ndarray) -> np.ndarray:
 def style(recipe: Recipe, spec: Style, restored: np.ndarray, sample: dict[str, np.ndarray]) -> np.ndarray:
     """Compute gram_weight gram + vgg_weight vgg + tv_weight tv + uv_weight uv of every sample, (N,) (section 4.2).
 
-    gram is the sum of squared differences to the Gram matrix F F^T / (C H W) of the style picture, F being VGG-19's
+    gram is the sum of squared differences to the Gram matrix F F^T / (C H W) of the style picture, F being VGG's
     relu3_3; vgg the mean squared difference of relu3_3 to the clean picture's; tv the mean absolute difference of
     neighbours, down plus right; uv the mean squared difference of BT.601's U and V to the clean picture's.
     """
     restored, clean, tensors = float64(restored), float64(sample["clean"]), vgg.weights(recipe.features)
-    styled, content = (features(x, tensors, vgg.RELU3_3) for x in (restored, clean))
+    styled, content = (features(x, tensors, recipe.feature_layers["style"]) for x in (restored, clean))
     gram = np.square(_gram(styled) - style_gram(recipe, spec)).sum(axis=(1, 2))
     down, right = (_mean(np.abs(np.diff(restored, axis=axis))) for axis in (2, 3))
     uv = np.einsum("uc,nchw->nuhw", UV, restored - clean)
@@ -180,7 +180,7 @@ def style(recipe: Recipe, spec: Style, restored: np.ndarray, sample: dict[str, n
 
 def style_gram(recipe: Recipe, spec: Style) -> np.ndarray:
     """Compute the style picture's Gram matrix, (1, C, C)."""
-    return _gram(features(float64(style_picture(spec)), vgg.weights(recipe.features), vgg.RELU3_3))
+    return _gram(features(float64(style_picture(spec)), vgg.weights(recipe.features), recipe.feature_layers["style"]))
 
 
 def _gram(x: np.ndarray) -> np.ndarray:

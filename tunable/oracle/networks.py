@@ -1,4 +1,4 @@
-"""Networks in float64: U-Net, Compact, the feature network VGG-19 and the discriminator (sections 4.1.3 and 4.2)."""
+"""Networks in float64: U-Net, Compact, the feature network VGG and the discriminator (sections 4.1.3 and 4.2)."""
 
 import numpy as np
 
@@ -77,9 +77,9 @@ def compact(pictures: np.ndarray, omega: np.ndarray, spec: CompactSpec, tensors:
 
 
 def features(pictures: np.ndarray, tensors: Tensors, layer: str) -> np.ndarray:
-    """VGG-19 at relu3_3 (after the ReLU) or conv5_4 (before it): pictures (N, 3, H, W) in 0..1 -> (N, C, h, w)."""
+    """VGG at reluI_J (after that ReLU) or convI_J (before it): pictures (N, 3, H, W) in 0..1 -> (N, C, h, w)."""
     x = (float64(pictures) - np.reshape(IMAGENET_MEAN, (3, 1, 1))) / np.reshape(IMAGENET_STD, (3, 1, 1))
-    names = vgg.conv_names()[: vgg.DEPTH[layer]]
+    names = vgg.convs_up_to(layer, tensors)
     for before, name in zip(["", *names], names, strict=False):
         if before and before[:5] != name[:5]:
             x = _halved(x)

@@ -17,7 +17,7 @@ SIMILARITY_SIZE, SIMILARITY_SIGMA, SIMILARITY_FLOOR = 11, 1.5, 1e-3
 C1, C2 = 0.01**2, 0.03**2
 MS_SSIM_SIZE = SIMILARITY_SIZE * 2 ** (len(SCALES) - 1)  # pixels of the least picture: one window at the last scale
 UNSHARP_SIZE, UNSHARP_SIGMA = 9, 2.5  # pixels: the Gaussian g of the unsharp mask (section 4.1.2)
-RELU3_3_SIZE, CONV5_4_SIZE = 4, 16  # pixels of a picture that leave one of these layers of VGG-19
+RELU3_3_SIZE, CONV5_SIZE = 4, 16  # pixels of a picture that leave one at this layer, or in this stage, of VGG
 # BT.601: Y = 0.299 R + 0.587 G + 0.114 B, U = 0.436 (B - Y) / (1 - 0.114), V = 0.615 (R - Y) / (1 - 0.299)
 # By it V's green is -0.514986. The 7e-6 between stay: networks of `style` have been trained with the number below.
 UV = ((-0.147138, -0.288862, 0.436), (0.615, -0.514993, -0.100014))  # of `style`
@@ -83,8 +83,8 @@ class Sharpening(_Distance):
 class Perceptual(_Distance):
     """rec_weight rec + vgg_weight vgg + adv_weight adv (section 4.1.3, `gan`); `distance` is how `rec` measures.
 
-    vgg is the L1 distance of VGG-19's conv5_4, adv says how much more real than the restored pictures the recipe's
-    `discriminator` finds the clean ones.
+    vgg is the L1 distance of the last convolution of VGG, adv says how much more real than the restored pictures the
+    recipe's `discriminator` finds the clean ones.
     """
 
     kind: Literal["gan"]

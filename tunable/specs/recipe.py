@@ -12,10 +12,10 @@ from tunable.parameters.layouts import count, layout, misfit, rank_misfit
 from tunable.parameters.starts import Initial
 from tunable.specs.discriminator import DISCRIMINATOR, Discriminator
 from tunable.specs.documents import check_depth
-from tunable.specs.feature_network import HOW, VGG
+from tunable.specs.feature_network import HOW, LAYERS, VGG
 from tunable.specs.networks import NetworkSpec
 from tunable.specs.objectives import (
-    CONV5_4_SIZE,
+    CONV5_SIZE,
     MS_SSIM_SIZE,
     RELU3_3_SIZE,
     UNSHARP_SIZE,
@@ -234,8 +234,8 @@ class Recipe(Section):
                     f"objective {spec.name} wants the residue of {spec.of}, which must stand in data.degradation once, "
                     f"not {kinds.count(spec.of)} times ({', '.join(kinds) or 'nothing is degraded'})"
                 )
-            if spec.kind in ("gan", "style") and self.vgg is None:
-                raise ValueError(f"objective {spec.name} needs VGG-19, and vgg is missing; {HOW}")
+            if spec.kind in self.feature_layers and self.vgg is None:
+                raise ValueError(f"objective {spec.name} needs VGG's features, and vgg is missing; {HOW}")
             least = self._least(spec)
             if size < least:
                 raise ValueError(
@@ -252,7 +252,7 @@ class Recipe(Section):
         least = MS_SSIM_SIZE if spec.distance == "ms_ssim" else 1
         if spec.kind == "blur":
             return max(least, UNSHARP_SIZE // 2 + 1)  # as far as its reflected borders go
-        return max(least, CONV5_4_SIZE, self.discriminator.least) if spec.kind == "gan" else least
+        return max(least, CONV5_SIZE, self.discriminator.least) if spec.kind == "gan" else least
 
     def in_float32(self) -> Self:
         """Return the recipe in full precision and with whole batches, as certificates judge it."""
@@ -276,7 +276,7 @@ class Recipe(Section):
 
     @property
     def features(self) -> VGG:
-        """The VGG-19 of objectives of kind gan and style; a recipe without one has no such objective."""
+        """The VGG of objectives of kind gan and style; a recipe without one has no such objective."""
         if self.vgg is None:
             raise RecipeError(f"vgg is missing; {HOW}")
         return self.vgg
@@ -288,8 +288,15 @@ class Recipe(Section):
 
     @property
     def perceptual(self) -> bool:
-        """Whether VGG-19 stands between network and loss."""
-        return any(objective.kind in ("gan", "style") for objective in self.objectives)
+        """Whether VGG stands between network and loss."""
+        return bool(self.feature_layers)
+
+    @property
+    def feature_layers(self) -> dict[str, str]:
+        """The layer of VGG that objectives read, by their kind: `gan` and `style`, those that the recipe has."""
+        kinds = {spec.kind for spec in self.objectives}
+        network = self.vgg.network if self.vgg else "vgg19"
+        return {kind: layer for kind, layer in LAYERS[network].items() if kind in kinds}
 
     @property
     def network_objectives(self) -> int:

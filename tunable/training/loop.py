@@ -53,7 +53,6 @@ from tunable.training.together import PROCESSES, beginning, check_processes, sha
 from tunable.version import __version__
 from tunable.weights import storage
 from tunable.weights.conversion import tunable_tensors
-from tunable.weights.vgg import LAYERS
 from tunable.weights.vgg import weights as vgg_weights
 
 STARVED = 0.05  # of the time of a training, spent waiting for batches: more is said
@@ -205,8 +204,8 @@ def _facts(backend: Framework, recipe: Recipe, ranks: Ranks) -> dict[str, str]:
 
 
 def _check_feature_network(recipe: Recipe) -> None:
-    """Read the weights of VGG-19 and the style pictures, so that what is missing is said before anything heavy."""
-    if any(spec.kind in LAYERS for spec in recipe.objectives):
+    """Read the weights of VGG and the style pictures, so that what is missing is said before anything heavy."""
+    if recipe.perceptual:
         vgg_weights(recipe.features)
     for spec in recipe.objectives:
         if spec.kind == "style":

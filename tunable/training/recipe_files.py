@@ -18,7 +18,6 @@ from tunable.files import file_digest, write_text
 from tunable.specs.documents import read_json
 from tunable.specs.reading import expand
 from tunable.specs.recipe import Recipe
-from tunable.weights.vgg import LAYERS
 
 FILE = "inputs.json"  # in the folder of a run
 START = "initial.weights"  # matters to the first step only: a run goes on without it
@@ -36,8 +35,7 @@ def files_of(recipe: Recipe) -> dict[str, list[Path]]:
         files |= {"data.train": [*paired], "data.degraded": [*paired.values()]}
     if recipe.data.validation_degraded:
         files["data.validate_degraded"] = [*validation_partners(recipe).values()]
-    has_features = any(one.kind in LAYERS for one in recipe.objectives)
-    single = {START: recipe.initial.weights, "vgg.weights": recipe.features.weights if has_features else None}
+    single = {START: recipe.initial.weights, "vgg.weights": recipe.features.weights if recipe.perceptual else None}
     single |= {f"objectives.{i}.image": one.image for i, one in enumerate(recipe.objectives) if one.kind == "style"}
     return files | {key: [Path(expand(path))] for key, path in single.items() if path is not None}
 
