@@ -13,7 +13,9 @@ MINDSPORE = ["mindspore>=2.10,<2.11"]
 ONNX = ["onnx>=1.18", "ml_dtypes<0.6", "onnxruntime", "onnxscript"]  # a newer ml_dtypes wants numpy 2
 CANN = [*(one for one in ONNX if one != "onnxruntime"), "onnxruntime-cann"]  # onnxruntime for Ascend, in its place
 APP = ["gradio>=6.16"]
-TEST = ["h5py", "pytest", "pytest-xdist", "hypothesis", "ruff", "basedpyright", "setuptools", "playwright", *ONNX, *APP]
+HUB = ["huggingface_hub>=1"]
+TOOLS = ["pytest", "pytest-xdist", "hypothesis", "ruff", "basedpyright", "setuptools", "playwright", "h5py"]
+TEST = [*TOOLS, *ONNX, *APP, *HUB]
 
 setup(
     name="tunable-convolutions",
@@ -63,6 +65,7 @@ setup(
         "mindspore": MINDSPORE,
         "onnx": ONNX,
         "app": APP,
+        "hub": HUB,
         "cann": CANN,
         "test": TEST,
         "all": TORCH + MINDSPORE + TEST,

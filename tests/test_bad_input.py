@@ -110,7 +110,7 @@ WEIGHTS = [
     )
     for name, fragments in (
         ("absent.safetensors", ["no such weights file", "absent.safetensors"]),
-        ("empty", ["no such weights file", "empty"]),
+        ("empty", ["a folder without model.safetensors", "empty"]),
         ("data.txt", ["data.txt is not a readable safetensors file"]),
         ("pictures/a.png", ["a.png is not a readable safetensors file"]),
         ("short.safetensors", ["short.safetensors is not a readable safetensors file"]),

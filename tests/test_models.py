@@ -1,6 +1,7 @@
 """Models that ship: found by name, what --strength asks of them, and the tool that gives a plain denoiser its knob."""
 
 import itertools
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from skimage import data
 from tunable.backends.model import build, load
 from tunable.backends.registry import get_framework, requested
 from tunable.data.degradations import protocol_degraded
-from tunable.errors import CheckpointError, OmegaError
+from tunable.errors import CheckpointError, OmegaError, TunableError
 from tunable.evaluation.measuring import evaluate
 from tunable.evaluation.metrics import psnr, share_kept
 from tunable.images.pictures import from_network, read, read_bytes, to_network, write
@@ -47,7 +48,12 @@ def test_what_ships_is_there(model):
 def test_files_and_folders_go_before_names():
     for make in (Path.mkdir, Path.touch):
         make(Path("denoise"))
-        assert find("denoise") == "denoise" and shipped("denoise") is None
+        assert shipped("denoise") is None
+        if make is Path.mkdir:
+            with pytest.raises(CheckpointError, match="denoise is a folder without model.safetensors"):
+                find("denoise")
+        else:
+            assert find("denoise") == "denoise"
         (Path.rmdir if make is Path.mkdir else Path.unlink)(Path("denoise"))
 
 
@@ -63,6 +69,39 @@ def test_a_sheet_of_it_takes_one_inference(tunable, backend, monkeypatch, rng):
     sheet, one = read_bytes("sheet.png").astype(int), read_bytes("one.png")
     places = [np.abs(sheet[-26:-6, left : left + 24] - one).max() for left in range(sheet.shape[1] - 24)]
     assert sum(most <= 1 for most in places) == 1
+
+
+def test_a_model_of_a_run_is_found_in_its_folder(tunable, weights_file):
+    Path("run").mkdir()
+    shutil.copy(weights_file, "run/model.safetensors")
+    assert find("run") == Path("run/model.safetensors")
+    assert answer(tunable("info", "run", "--json")) == answer(tunable("info", weights_file, "--json"))
+
+
+COMMIT = "0123456789abcdef" * 2 + "01234567"
+
+
+def test_models_of_the_hub(monkeypatch, tunable, weights_file, refused):
+    """What is asked of the hub's package, by a stand-in; the file that it gives is loaded."""
+    asked = []
+
+    def download(*words, **options):
+        asked.append((words, options))
+        if words[1] != "model.safetensors":
+            raise FileNotFoundError("no such\nfile")
+        return str(weights_file)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    assert answer(tunable("info", f"hf:someone/knobs@{COMMIT}", "--json"))["objectives"]
+    assert asked[0] == (("someone/knobs", "model.safetensors"), {"revision": COMMIT})
+    with refused(CheckpointError, f"cannot fetch a/b.safetensors of x/y at {COMMIT[:12]} from the hub: no such file"):
+        find(f"hf:x/y@{COMMIT}/a/b.safetensors")
+    for wrong in ("hf:someone/knobs", "hf:someone/knobs@main", f"hf:knobs@{COMMIT}", f"hf:a/b@{COMMIT[:7]}"):
+        with refused(CheckpointError, "hf:OWNER/NAME@COMMIT", wrong):
+            find(wrong)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with refused(TunableError, "huggingface_hub is not installed", "tunable-convolutions[hub]"):
+        find(f"hf:x/y@{COMMIT}")
 
 
 def test_unknown_names(refused):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tunable.errors import CheckpointError, OmegaError, nearest, shown
+from tunable.models import hub
 
 
 @dataclass(frozen=True)
@@ -63,20 +64,30 @@ def default_omega(model: str | Path) -> tuple[float, ...]:
 
 
 def find(model: str | Path) -> str | Path:
-    """Return the file that a user names: a path, or the name of a model that ships.
+    """Return the file that a user names: a path, the name of a model that ships, or a model on the Hugging Face hub.
 
     Args:
-        model: a path, which need not exist, or a name. A file or folder of that name goes before the model.
+        model: a path, which need not exist; a folder, such as that of a run, which holds model.safetensors; a name,
+            before which a file or folder of that name goes; or what `tunable.models.hub.fetch` takes.
 
     Returns:
-        The path of the model that ships, or what was given.
+        The path of the weights file, or what was given.
 
     Raises:
-        CheckpointError: for a word that is no file and no name, if nothing in it looks like a path.
+        CheckpointError: for a word that is no file and no name, if nothing in it looks like a path; for a folder
+            without a model; and for what cannot be fetched.
+        TunableError: where the hub's package is not installed.
     """
+    if hub.is_hub_id(model):
+        return hub.fetch(str(model))
     known = shipped(model)
     if known:
         return known.path
+    if os.path.isdir(model):
+        inside = Path(model) / hub.FILE
+        if not inside.is_file():
+            raise CheckpointError(f"{model} is a folder without {hub.FILE}: name a weights file, or a run's folder")
+        return inside
     if re.fullmatch(r"[\w-]+", str(model)) and not os.path.lexists(model):
         hint = nearest(str(model), MODELS) or f"; known: {', '.join(MODELS)}"
         raise CheckpointError(f"no such weights file: {model}, and no model that ships has this name{hint}")
