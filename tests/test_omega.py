@@ -130,6 +130,26 @@ def test_sweeps_go_from_one_end_of_every_knob_to_the_other():
     assert all(row.dtype == np.float32 for row in rows)
 
 
+def test_models_with_a_default_get_a_row_for_every_knob():
+    rows = sweep(3, 3, start=(1, 1, 0))
+    assert [row.tolist() for row in rows] == [
+        [[0, 1, 0], [0.5, 1, 0], [1, 1, 0]], [[1, 0, 0], [1, 0.5, 0], [1, 1, 0]], [[1, 1, 0], [1, 1, 0.5], [1, 1, 1]]
+    ]  # fmt: skip
+    assert len(sweep(5, 2, start=(0,) * 5)) == 5 and sweep(2, 3, start=(1, 0))[0].tolist() == line(3).tolist()
+    away = [
+        (0.5, 1, 0),
+        (0, 1, 0),
+        (0.5, 1, 0),
+        (1, 0.5, 0),
+        (1, 0, 0),
+        (1, 0.5, 0),
+        (1, 1, 0.5),
+        (1, 1, 1),
+        (1, 1, 0.5),
+    ]
+    np.testing.assert_allclose(tour(3, 3, (1, 1, 0)), [(1, 1, 0), *away])
+
+
 def test_tours_end_where_they_start():
     assert tour(1, 3).tolist() == [[0], [0.5], [1], [0.5]]
     assert tour(2, 2).tolist() == [[0, 1], [1, 0]]

@@ -282,11 +282,12 @@ def line(points: int) -> np.ndarray:
     return np.stack([first, 1 - first], axis=1).astype(np.float32)
 
 
-def sweep(num_objectives: int, points: int, *, square: bool = False) -> list[np.ndarray]:
+def sweep(num_objectives: int, points: int, *, square: bool = False, start: Sequence[float] = ()) -> list[np.ndarray]:
     """Omegas to show side by side, in rows (n, p) of one and more: from one end of every knob to the other.
 
     One objective: a row from 0 to 1. Two: the row `line`, or, square, all of [0, 1]^2, omega_1 growing to the right and
     omega_2 upwards. Three: the triangle of those that sum to one, its corners the unit vectors, the first on top.
+    Three and more of a model that has a default, `start` (p,): a row for every knob, from 0 to 1, the others as there.
 
     Raises OmegaError for fewer than 2 points along an edge, for other numbers of objectives, and for a square that
     is not of two.
@@ -302,6 +303,11 @@ def sweep(num_objectives: int, points: int, *, square: bool = False) -> list[np.
         return [steps[:, None]]
     if num_objectives == 2:
         return [np.stack([steps, np.full(points, up)], 1) for up in steps[::-1]] if square else [line(points)]
+    if start and num_objectives > 2:
+        rows = [np.tile(np.array(start, np.float32), (points, 1)) for _ in start]
+        for knob, row in enumerate(rows):
+            row[:, knob] = steps
+        return rows
     if num_objectives == 3:
         top = points - 1
         return [
@@ -311,9 +317,18 @@ def sweep(num_objectives: int, points: int, *, square: bool = False) -> list[np.
     raise OmegaError(f"a sweep is for one, two or three objectives; this network has {num_objectives}")
 
 
-def tour(num_objectives: int, points: int) -> np.ndarray:
-    """Omegas of an animation that starts where it ends, (n, p): there and back, or round the triangle of `sweep`."""
-    rows = sweep(num_objectives, points)
+def tour(num_objectives: int, points: int, start: Sequence[float] = ()) -> np.ndarray:
+    """Omegas of an animation that starts where it ends, (n, p): there and back, or round the triangle of `sweep`.
+
+    With a row for every knob: there and back with each, from where `start` has it.
+    """
+    rows = sweep(num_objectives, points, start=start)
+    if start and num_objectives > 2:
+        ways = []
+        for knob, row in enumerate(rows):
+            up, down = row[row[:, knob] > start[knob]], row[row[:, knob] < start[knob]]
+            ways += [*up, *up[-2::-1], *down[::-1], *down[1:]]
+        return np.stack([np.array(start, np.float32), *ways])
     if num_objectives < 3:
         return np.concatenate([rows[0], rows[0][-2:0:-1]])
     down, along, up = [row[-1] for row in rows], rows[-1][::-1], [row[0] for row in rows[::-1]]

@@ -367,7 +367,7 @@ class Page:
     def _several(self, session: Session, *_: Any) -> np.ndarray:
         if session.photograph is None or session.region is None:
             raise TunableError("open a photograph first")
-        return sweep_sheet(self._model(session.name), session.region)
+        return sweep_sheet(self._model(session.name), session.region, default_omega(session.name))
 
 
 _NUMBERS = count()

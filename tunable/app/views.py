@@ -229,14 +229,19 @@ def painted_map(
     return outside[:, None, None] + (inside - outside)[:, None, None] * share
 
 
-def sweep_sheet(model: Model, region: Region) -> np.ndarray:
+def sweep_sheet(model: Model, region: Region, start: Sequence[float] = ()) -> np.ndarray:
     """Return a contact sheet of the region at several settings, bytes (H, W, 3).
+
+    Args:
+        model: whose settings are swept.
+        region: what is shown.
+        start: (p,), the model's default, if it has one.
 
     Raises:
         TunableError: for a plain network, which has one setting.
     """
     if not model.objectives:
         raise TunableError("a plain network has no settings to show side by side")
-    rows = sweep(len(model.objectives), SWEEP)
+    rows = sweep(len(model.objectives), SWEEP, start=start)
     pictures = [[to_floats(region.at(omega)) for omega in row] for row in rows]
     return to_levels(cell_sheet(pictures, [[format_omega(omega) for omega in row] for row in rows]))

@@ -36,11 +36,12 @@ def settings_asked(args: argparse.Namespace, model: Model) -> list:
         return [[read_omega_map(args.omega_map, model.header, args.extrapolate, args.max_pixels)]]
     if args.sweep:
         points, square = args.sweep
+        start = default_omega(args.model)
         if not args.animate:
-            return sweep(p, points, square=square)
+            return sweep(p, points, square=square, start=start)
         if square:
             raise TunableError("--animate wants --sweep N, not NxN")
-        return [tour(p, points)]
+        return [tour(p, points, start)]
     if args.animate:
         raise TunableError("--animate wants --sweep N")
     if args.strength is not None:
