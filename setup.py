@@ -57,6 +57,7 @@ setup(
         "matplotlib",
         "jinja2",
         "rich",
+        "shtab",
         "tensorboardX",
     ],
     extras_require={
@@ -64,6 +65,7 @@ setup(
         "npu": NPU,
         "mindspore": MINDSPORE,
         "onnx": ONNX,
+        "onnxruntime": ["onnxruntime"],  # enough to run exported files
         "app": APP,
         "hub": HUB,
         "cann": CANN,

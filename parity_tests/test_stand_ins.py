@@ -84,7 +84,7 @@ def test_torch_npu_is_missing(torch):
     with pytest.raises(BackendError) as caught:
         torch.module("ops").device_of("npu")
     assert str(caught.value) == (
-        "torch device 'npu' needs torch_npu, which is not installed: pip install tunable-convolutions[npu]"
+        "torch device 'npu' needs torch_npu, which is not installed: pip install 'tunable-convolutions[npu]'"
     )
 
 

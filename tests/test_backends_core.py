@@ -44,7 +44,7 @@ def test_unknown_backend(refused):
 @pytest.mark.parametrize("name", ["torch", "mindspore"])
 def test_a_missing_framework_is_an_error(name, only, refused):
     only()
-    with refused(BackendError, repr(name), "not installed", f"pip install tunable-convolutions[{name}]"):
+    with refused(BackendError, repr(name), "not installed", f"pip install 'tunable-convolutions[{name}]'"):
         get_framework(name)
 
 

@@ -178,10 +178,11 @@ def test_a_missing_framework(refuses, monkeypatch):
     hidden = ("torch", "mindspore")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name in hidden else real(name, *more))
     monkeypatch.delenv("TUNABLE_BACKENDS", raising=False)
-    refuses(f"{RESTORE} --omega 1,0", "no framework is installed", "torch, mindspore")
-    refuses(f"verify {MODEL}", "at least one framework")
+    wanted = "needs torch or mindspore, which is not installed: pip install 'tunable-convolutions[torch]'"
+    refuses(f"{RESTORE} --omega 1,0", wanted)
+    refuses(f"verify {MODEL}", wanted)
     for name in hidden:
-        message = f"backend '{name}' needs {name}, which is not installed: pip install tunable-convolutions[{name}]"
+        message = f"backend '{name}' needs {name}, which is not installed: pip install 'tunable-convolutions[{name}]'"
         refuses(f"{RESTORE} --omega 1,0 --backend {name}", message)
         monkeypatch.setenv("TUNABLE_BACKENDS", name)
         refuses(TRAIN, message)

@@ -115,10 +115,10 @@ def test_doctor_finds_what_is_wrong(tunable, monkeypatch):
     from tunable.commands import doctor
     from tunable.errors import BackendError
 
-    def get_framework(name):
+    def get_runtime(name):
         raise BackendError(f"{name}: libbroken.so is missing")
 
-    monkeypatch.setattr(doctor, "get_framework", get_framework)
+    monkeypatch.setattr(doctor, "get_runtime", get_runtime)
     monkeypatch.setattr(doctor, "installed", lambda: ("mindspore",))
     monkeypatch.setattr(doctor, "_version", lambda name: "2.4.1")
     monkeypatch.setattr(doctor, "_has_avx512", lambda: True)
@@ -140,7 +140,11 @@ def test_doctor_finds_what_is_wrong(tunable, monkeypatch):
     monkeypatch.delenv("TUNABLE_BACKENDS")
     monkeypatch.setattr(doctor, "requested", tuple)
     status, out, _ = tunable("doctor")
-    assert status == 1 and "FAIL a framework is installed: none" in out
+    assert status == 1 and "FAIL networks can be run: this needs torch or mindspore" in out
+    alone = SimpleNamespace(facts=lambda: {"onnxruntime": "1.32.0", "device": "cpu"})
+    monkeypatch.setattr(doctor, "get_runtime", lambda name: alone if name == "onnx" else get_runtime(name))
+    status, out, _ = tunable("doctor")
+    assert status == 0 and "ok   networks can be run: by onnxruntime alone, exported .onnx files" in out
 
 
 def test_onnxruntime_keeps_no_data_on_its_use(tmp_path, tunable, monkeypatch):
@@ -166,7 +170,7 @@ def test_doctor_reads_the_switches(tunable, monkeypatch):
     from tunable.commands import doctor
 
     facts = {"device": "cpu", "tf32 convolution": "True", "hf32 matmul": "False"}
-    monkeypatch.setattr(doctor, "get_framework", lambda name: SimpleNamespace(facts=lambda: facts))
+    monkeypatch.setattr(doctor, "get_runtime", lambda name: SimpleNamespace(facts=lambda: facts))
     monkeypatch.setattr(doctor, "installed", lambda: ("torch", "mindspore"))
     for dispatch, passed in (("0", False), ("1", True)):
         monkeypatch.setenv("MS_DEV_HOST_BLOCKING_RUN", dispatch)

@@ -42,6 +42,9 @@ NOT_RUN = {
     "msrun": "likewise",
     "tunable app": "it serves a page until it is stopped; test_app.py opens it in a browser",
     "tunable bench": "it times for minutes; test_benchmark.py and test_layer_benchmark.py do it with less",
+    "tunable completion bash >": "it writes into the reader's home; test_completion.py asks bash",
+    "tunable completion zsh >": "likewise",
+    "tunable completion fish >": "likewise",
     "tunable demo": "it trains for minutes; test_demo.py does it with less",
 }
 # What makes a command that takes long take seconds, by what it begins with. It does the same with less.

@@ -50,6 +50,15 @@ class CheckFailed(TunableError):
     """A check ran and did not pass, or some of several inputs failed. Exit status 1."""
 
 
+def needs(packages: str, extra: str) -> str:
+    """Return "needs PACKAGES, which is not installed", with the command that installs the extra that brings them.
+
+    For example "needs gradio, which is not installed: pip install 'tunable-convolutions[app]'". The command is quoted
+    because zsh takes brackets for a pattern.
+    """
+    return f"needs {packages}, which is not installed: pip install 'tunable-convolutions[{extra}]'"
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return the hint " (did you mean 'x'?)" for a misspelt `word`, empty when nothing known is close."""
     close = difflib.get_close_matches(word[:100], itertools.islice(known, 1000), n=1, cutoff=0.6)

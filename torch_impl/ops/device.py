@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tunable.errors import BackendError
+from tunable.errors import BackendError, needs
 from tunable.training.ranks import launched
 
 DISTRIBUTED = {"cpu": "gloo", "cuda": "nccl", "npu": "hccl"}  # the backend of torch.distributed, by kind of device
@@ -48,7 +48,7 @@ def device_of(name: str | None) -> torch.device:
 def _npu_problem() -> str | None:
     """Import torch_npu, which adds `npu` to torch's devices, and say why there is none; None where there is one."""
     if importlib.util.find_spec("torch_npu") is None:
-        return "needs torch_npu, which is not installed: pip install tunable-convolutions[npu]"
+        return needs("torch_npu", "npu")
     try:
         importlib.import_module("torch_npu")
     except (ImportError, OSError, RuntimeError) as error:  # without CANN, or for another release of torch

@@ -12,7 +12,7 @@ import onnxruntime
 
 from tunable.backends.protocol import Execution, Opener
 from tunable.backends.registry import check_inputs, choose
-from tunable.errors import BackendError, CheckpointError, shown
+from tunable.errors import BackendError, CheckpointError, needs, shown
 from tunable.exports import graphs, onnx_files
 from tunable.exports.forms import PARTS
 from tunable.tolerances import TOLERANCES
@@ -102,10 +102,7 @@ class Backend(Execution):
         if self.mode == "blocked" and self.device != "cpu":
             raise BackendError(f"backend 'onnx' has mode 'blocked' on device 'cpu' only, not on {self.device!r}")
         if self.mode == "blocked" and importlib.util.find_spec("onnx") is None:
-            raise BackendError(
-                "mode 'blocked' of backend 'onnx' needs onnx, which is not installed: "
-                "pip install tunable-convolutions[onnx]"
-            )
+            raise BackendError(f"mode 'blocked' of backend 'onnx' {needs('onnx', 'onnx')}")
         available = onnxruntime.get_available_providers()
         if _PROVIDERS[self.device] not in available:
             names = [name for name, provider in _PROVIDERS.items() if provider in available]

@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 
 from tunable.backends.protocol import Framework, Opener, Runtime
-from tunable.errors import BackendError, CheckpointError, nearest, shown
+from tunable.errors import BackendError, CheckpointError, nearest, needs, shown
 from tunable.training.interrupts import postponed
 from tunable.training.ranks import launched
 from tunable.weights import storage
@@ -17,6 +17,7 @@ from tunable.weights import storage
 _TWINS = {"torch": ("torch", "torch_impl.backend"), "mindspore": ("mindspore", "mindspore_impl.backend")}
 BACKENDS = tuple(_TWINS)
 _MODULES = {**_TWINS, "onnx": ("onnxruntime", "tunable.backends.onnx_runtime")}  # the last opens exported files only
+RUNTIMES = tuple(_MODULES)
 _EXPORTED = {".onnx": "onnx", ".mindir": "mindspore"}  # suffix -> the backend that opens it
 
 
@@ -67,9 +68,7 @@ def _module(name: str) -> ModuleType:
         raise BackendError(f"unknown backend {name!r}{nearest(name, _MODULES)}; known: {', '.join(_MODULES)}")
     module, twin = _MODULES[name]
     if importlib.util.find_spec(module) is None:
-        raise BackendError(
-            f"backend {name!r} needs {module}, which is not installed: pip install tunable-convolutions[{name}]"
-        )
+        raise BackendError(f"backend {name!r} {needs(module, module)}")
     try:
         with postponed():
             return importlib.import_module(twin)
@@ -81,10 +80,15 @@ def _module(name: str) -> ModuleType:
 def read_pickle(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Read every tensor of a PyTorch pickle and its type, as torch_impl.pickles; BackendError without torch."""
     if "torch" not in installed():
-        raise BackendError(f"{path} needs torch, which is not installed: pip install tunable-convolutions[torch]")
+        raise BackendError(f"{path} {needs('torch', 'torch')}")
     with postponed():
         pickles = importlib.import_module("torch_impl.pickles")
     return pickles.read_pickle(path)
+
+
+def needs_framework() -> str:
+    """Return what `needs` says where no framework is installed."""
+    return needs(" or ".join(BACKENDS), BACKENDS[0])
 
 
 def default_backend() -> str:
@@ -96,7 +100,7 @@ def default_backend() -> str:
     launch = launched()
     name = launch.framework if launch else next(iter(requested()), None)
     if name is None:
-        raise BackendError(f"no framework is installed; install one of {', '.join(BACKENDS)}")
+        raise BackendError(f"this {needs_framework()}")
     return name
 
 

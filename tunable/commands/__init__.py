@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Collection
 from typing import Any
 
 from tunable.errors import CheckFailed, TunableError, nearest, one_line, printable, shorten, shown
@@ -33,6 +34,7 @@ VERBS = {
     "info": "say what a weights file is",
     "runs": "compare trainings in a table and a plot",
     "bench": "time tunable networks against plain ones",
+    "completion": "print the completion of a shell: verbs, options, recipes, models and files",
     "doctor": "show frameworks, devices, versions, precision switches and known traps",
     "demo": "train, restore, verify and report on photographs that ship with a dependency",
 }
@@ -57,33 +59,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    parser = _Parser(
-        prog="tunable",
-        description="Tunable convolutions: networks with knobs, in PyTorch and MindSpore.",
-        epilog="`tunable VERB --help` explains a verb's options and ends with examples.",
-    )
-    parser.add_argument("--version", action="version", version=__version__, help="Print the version and exit.")
+    chosen = next((word for word in argv if not word.startswith("-")), None)
+    parser, modules = parser_of([chosen])
     for word in argv:
         try:
             if b"\0" in os.fsencode(word):
                 parser.error(f"no argument can hold the character NUL, as {shown(word)} does")
         except UnicodeEncodeError:
             parser.error(f"the system has no such characters: {shown(word)}")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
-    module: Any = None
-    chosen = next((word for word in argv if not word.startswith("-")), None)
-    for verb, summary in VERBS.items():
-        verb_parser = verbs.add_parser(
-            verb,
-            help=summary,
-            description=summary[0].upper() + summary[1:] + ".",
-            formatter_class=argparse.RawDescriptionHelpFormatter,  # an example's lines stay as they are
-        )
-        if verb == chosen:  # only this verb's module is imported
-            with postponed():
-                module = importlib.import_module(f"tunable.commands.{verb}")
-            module.add_arguments(verb_parser)
-            verb_parser.epilog = "examples:\n" + "".join(f"  {line}\n" for line in module.EXAMPLES)
     if chosen is not None and chosen not in VERBS:
         parser.error(f"unknown verb {shown(chosen)}{nearest(chosen, VERBS)}; known: {', '.join(VERBS)}")
     args = parser.parse_args(argv)
@@ -93,7 +76,7 @@ def _run(argv: list[str]) -> int:
         return 2
     try:
         with _messages(), permitted(getattr(args, "allow_import", False)):
-            status = module.run(args)
+            status = modules[args.verb].run(args)
         sys.stdout.flush()
         return status
     except CheckFailed as error:
@@ -113,6 +96,38 @@ def _run(argv: list[str]) -> int:
         where = place(error)  # of somebody's own part
         line = f"{where}: {_first_line(error)}" if where else _first_line(error)
         return _fail(args.verb, f"{line} ({SHOW}=1 shows where)", 1)
+
+
+def parser_of(chosen: Collection[str | None]) -> tuple[argparse.ArgumentParser, dict[str, Any]]:
+    """Make the parser of the command line.
+
+    Args:
+        chosen: the verbs whose modules are imported, so that their arguments are known.
+
+    Returns:
+        The parser, and the modules by their verbs.
+    """
+    parser = _Parser(
+        prog="tunable",
+        description="Tunable convolutions: networks with knobs, in PyTorch and MindSpore.",
+        epilog="`tunable VERB --help` explains a verb's options and ends with examples.",
+    )
+    parser.add_argument("--version", action="version", version=__version__, help="Print the version and exit.")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
+    modules: dict[str, Any] = {}
+    for verb, summary in VERBS.items():
+        verb_parser = verbs.add_parser(
+            verb,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,  # an example's lines stay as they are
+        )
+        if verb in chosen:
+            with postponed():
+                modules[verb] = importlib.import_module(f"tunable.commands.{verb}")
+            modules[verb].add_arguments(verb_parser)
+            verb_parser.epilog = "examples:\n" + "".join(f"  {line}\n" for line in modules[verb].EXAMPLES)
+    return parser, modules
 
 
 def _fail(verb: str, error: object, status: int) -> int:

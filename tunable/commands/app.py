@@ -9,7 +9,7 @@ from threading import Event
 
 from tunable.backends.model import load
 from tunable.commands.shared import add_allow_import, add_backend, add_max_pixels, at_least
-from tunable.errors import TunableError
+from tunable.errors import BackendError, TunableError, needs
 from tunable.models import MODELS, find
 
 EXAMPLES = (
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run `tunable app` until it is interrupted."""
     if importlib.util.find_spec("gradio") is None:
-        raise TunableError("the app needs Gradio: pip install 'tunable-convolutions[app]'")
+        raise BackendError(f"the app {needs('gradio', 'app')}")
     for model in args.models:  # before the import, which takes seconds
         find(model)
     if args.port is not None:

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from tunable.backends.registry import get_framework, requested
+from tunable.backends.registry import get_framework, needs_framework, requested
 from tunable.benchmark import layer_timing, network_timing, operators
 from tunable.commands.shared import add_json, at_least, print_json
-from tunable.errors import CheckFailed, TunableError
+from tunable.errors import BackendError, CheckFailed, TunableError
 from tunable.files import write_text
 from tunable.reports import layers, tables
 from tunable.specs.networks import ResNetSpec
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     names = [part.strip() for part in args.backends.split(",")] if args.backends else requested()
     if not names:
-        raise TunableError("no framework is installed: pip install tunable-convolutions[torch,mindspore]")
+        raise BackendError(f"tunable bench {needs_framework()}")
     return {"layers": _layers, "operators": _operators}.get(args.what, _networks)(args, names)
 
 

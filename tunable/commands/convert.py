@@ -4,8 +4,8 @@ import argparse
 import logging
 
 from tunable.backends.model import build
-from tunable.backends.registry import get_framework, requested
-from tunable.errors import TunableError, nearest, shown
+from tunable.backends.registry import get_framework, needs_framework, requested
+from tunable.errors import BackendError, TunableError, nearest, shown
 from tunable.files import check_writable
 from tunable.specs.documents import read_yaml
 from tunable.weights import storage
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
             raise TunableError(f"--set {text}: {shown(value)} is not a YAML value: {error}") from None
     names = requested()
     if not names:
-        raise TunableError("no framework is installed to try the weights in: pip install tunable-convolutions[torch]")
+        raise BackendError(f"trying the weights {needs_framework()}")
     known = (*SOURCES, *_PLAIN)
     if args.source not in known:
         raise TunableError(f"unknown source {args.source!r}{nearest(args.source, known)}; known: {', '.join(known)}")

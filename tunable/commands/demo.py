@@ -18,12 +18,12 @@ from typing import NamedTuple
 import numpy as np
 
 from tunable.backends.model import Model, load
-from tunable.backends.registry import get_framework, requested
+from tunable.backends.registry import get_framework, needs_framework, requested
 from tunable.certificate import Certificate, verify
 from tunable.commands.shared import at_least, progress
 from tunable.data.degradations import protocol_degraded
 from tunable.data.patches import BUNDLED_TEST, bundled
-from tunable.errors import CheckFailed, TunableError
+from tunable.errors import BackendError, CheckFailed, TunableError
 from tunable.evaluation import metrics
 from tunable.evaluation.measuring import PROTOCOL, evaluate, summarise
 from tunable.files import write_text
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     """Run `tunable demo`, and return its exit status."""
     backends = requested()
     if not backends:
-        raise TunableError("no framework is installed: pip install tunable-convolutions[torch,mindspore]")
+        raise BackendError(f"tunable demo {needs_framework()}")
     out = Path(args.out)
     _clear(out)
     times: dict[str, float] = {}

@@ -6,7 +6,7 @@ import os
 import platform
 from pathlib import Path
 
-from tunable.backends.registry import BACKENDS, get_framework, installed, requested
+from tunable.backends.registry import BACKENDS, get_runtime, installed, needs_framework, requested
 from tunable.commands.shared import add_json, print_json
 from tunable.errors import TunableError
 from tunable.version import __version__
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run `tunable doctor`, and return its exit status."""
-    backends = {name: _backend(name) for name in dict.fromkeys([*BACKENDS, *requested()])}
+    backends = {name: _backend(name) for name in dict.fromkeys([*BACKENDS, "onnx", *requested()])}
     checks = {**_usable(backends), **_precision(backends), **_traps(backends), **_privacy()}
     facts = {
         "tunable-convolutions": __version__,
@@ -51,7 +51,7 @@ def _version(name: str) -> str:
 def _backend(name: str) -> dict[str, str]:
     """Versions, device and switches; only `problem` where it cannot be used."""
     try:
-        return get_framework(name).facts()
+        return get_runtime(name).facts()
     except TunableError as error:
         return {"problem": str(error)}
 
@@ -61,9 +61,12 @@ def _check(passed: bool, state: str) -> dict:
 
 
 def _usable(backends: dict[str, dict[str, str]]) -> dict[str, dict]:
-    """Every framework that is installed, or that TUNABLE_BACKENDS asks for, must start."""
+    """Every framework that is installed, or that TUNABLE_BACKENDS asks for, must start; onnxruntime alone will do."""
     names = dict.fromkeys([*installed(), *requested()])
-    checks = {"a framework is installed": _check(bool(names), ", ".join(installed()) or "none")}
+    found = ", ".join(installed())
+    if not names and "problem" not in backends["onnx"]:
+        found = f"by onnxruntime alone, exported .onnx files; all else {needs_framework()}"
+    checks = {"networks can be run": _check(bool(found), found or f"this {needs_framework()}")}
     for name in names:
         problem = backends[name].get("problem")
         checks[f"{name} starts"] = _check(problem is None, problem or f"on {backends[name].get('device', '?')}")

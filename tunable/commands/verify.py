@@ -4,11 +4,11 @@ import argparse
 import logging
 import shlex
 
-from tunable.backends.registry import BACKENDS, get_framework, requested
+from tunable.backends.registry import BACKENDS, get_framework, needs_framework, requested
 from tunable.certificate import verify
 from tunable.certificate.sentences import summary
 from tunable.commands.shared import add_json, add_model, at_least, print_json
-from tunable.errors import CheckFailed, TunableError
+from tunable.errors import BackendError, CheckFailed, TunableError
 from tunable.exports.onnx_files import missing_packages, require_onnx
 from tunable.files import check_writable, write_text
 from tunable.models import find
@@ -62,7 +62,8 @@ def chosen(text: str | None) -> tuple[list[str], tuple[str, ...]]:
         names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     frameworks, exports = [name for name in names if name not in EXPORTS], [n for n in names if n in EXPORTS]
     if not frameworks:
-        raise TunableError(f"wants at least one framework: one of {', '.join(BACKENDS)}")
+        wanted = needs_framework() if text is None else f"wants at least one framework: one of {', '.join(BACKENDS)}"
+        raise BackendError(f"verify {wanted}")
     if "onnx" in exports:
         require_onnx()
     if "mindir" in exports and "mindspore" not in frameworks and text is not None:

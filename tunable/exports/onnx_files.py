@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tunable.errors import BackendError, CheckpointError, TunableError
+from tunable.errors import BackendError, CheckpointError, TunableError, needs
 from tunable.tolerances import relative_error
 
 _LAYERS = {"Conv", "ConvTranspose", "MatMul", "Gemm"}  # what is worth preparing; padding and masks are not
@@ -23,11 +23,8 @@ def missing_packages() -> list[str]:
 
 def require_onnx() -> None:
     """Raise BackendError unless everything that writing, reading and running ONNX needs is installed."""
-    missing = missing_packages()
-    if missing:
-        raise BackendError(
-            f"ONNX export needs {', '.join(missing)}, which is not installed: pip install tunable-convolutions[onnx]"
-        )
+    if packages := missing_packages():
+        raise BackendError(f"ONNX export {needs(', '.join(packages), 'onnx')}")
 
 
 def finish(path: str | Path, metadata: dict[str, str] | None = None, *, renamed: dict[str, str] | None = None) -> None:
