@@ -270,7 +270,7 @@ class Batches:
         path = self._paths[rng.integers(len(self._paths))]
         height, width = self._cache.read(path).shape[:2]
         least, most = self._data.enlarge
-        size = self._size if most == 1 else max(1, round(self._size / rng.uniform(least, most)))
+        size = self._size if most <= 1 else max(1, round(self._size / max(1, rng.uniform(least, most))))
         top, left = (int(rng.integers((side - size) // step + 1)) for side in (height, width))
         flips = rng.integers(2, size=3) if self._data.flip else np.zeros(3, int)
         return _Crop(path, top, left, size, tuple(flips.tolist()))

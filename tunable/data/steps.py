@@ -41,7 +41,7 @@ Levels = Annotated[tuple[_Level, _Level], BeforeValidator(_number_or_range), Aft
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Ratio = Annotated[float, Field(gt=0, le=1)]
 _Scale = Annotated[float, Field(ge=0.1, le=8)]
-_Enlarged = Annotated[float, Field(ge=1, le=8)]
+_Enlarged = Annotated[float, Field(ge=0, le=8)]
 _Smooth = Annotated[float, Field(ge=0, le=16)]
 Ratios = Annotated[tuple[_Ratio, _Ratio], BeforeValidator(_number_or_range), AfterValidator(_ordered)]
 Shares = Annotated[tuple[_Share, _Share], BeforeValidator(_number_or_range), AfterValidator(_ordered)]
