@@ -1,6 +1,7 @@
 """The MindSpore twin: tunable layers, the parametric multi-loss, the networks and their training."""
 
 from mindspore_impl import ops  # noqa: F401  before all else: it prepares the environment for MindSpore
+from mindspore_impl.control import AdaFM, CFSNet, CResMD, DyNet
 from mindspore_impl.folding import fold
 from mindspore_impl.layers import (
     ChannelAttention,
@@ -26,8 +27,12 @@ from mindspore_impl.objectives import MultiLoss, NoisePreservation, Reconstructi
 from mindspore_impl.retrofit import TunedNetwork, from_endpoints, load_tuned, make_tunable
 
 __all__ = [
+    "AdaFM",
+    "CFSNet",
+    "CResMD",
     "ChannelAttention",
     "Compact",
+    "DyNet",
     "InstanceNorm2d",
     "LayerNorm",
     "LayerNorm2d",

@@ -10,6 +10,7 @@ import numpy as np
 from mindspore import nn
 
 from mindspore_impl import exports, folding, ops
+from mindspore_impl.control import STRATEGIES
 from mindspore_impl.layers import Tunable
 from mindspore_impl.networks import NETWORKS, Network, initialise, parameter_specs
 from mindspore_impl.own import OwnNetwork
@@ -69,7 +70,7 @@ class Backend(Execution):
         """
         if spec.name == "import":
             return OwnNetwork(spec, num_objectives)
-        network = NETWORKS[spec.name](num_objectives=num_objectives, **spec.arguments())
+        network = (NETWORKS | STRATEGIES)[spec.name](num_objectives=num_objectives, **spec.arguments())
         initialise(network, 0)
         return network
 

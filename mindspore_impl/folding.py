@@ -10,6 +10,8 @@ from mindspore_impl.networks import Network
 from mindspore_impl.own import OwnNetwork
 from mindspore_impl.retrofit import TunedNetwork
 from tunable.omega import check_tensor
+from tunable.parameters import strategies
+from tunable.specs.control import Strategy
 
 
 def folded_weights(network: nn.Cell, omega: ms.Tensor) -> dict[str, np.ndarray]:
@@ -42,6 +44,7 @@ def fold(network: Network | TunedNetwork | OwnNetwork, omega: ms.Tensor) -> nn.C
 
     Raises:
         OmegaError: for an omega of another shape.
+        TunableError: for a control strategy that has no ordinary form.
     """
     if isinstance(network, TunedNetwork):
         return network.fold(omega)
@@ -49,7 +52,11 @@ def fold(network: Network | TunedNetwork | OwnNetwork, omega: ms.Tensor) -> nn.C
         return network.around(network.part.fold(omega))
     check_tensor(omega, network.num_objectives, dims=(1,))
     plain = network.rebuilt(0)
-    weights = folded_weights(network, omega)
+    if isinstance(network, Network) and isinstance(network.spec, Strategy):
+        values = {name: value.asnumpy() for name, value in network.parameters_and_names()}
+        weights = strategies.folded(network.spec, values, omega.asnumpy())
+    else:
+        weights = folded_weights(network, omega)
     for name, value in plain.parameters_and_names():
         ops.assign(value, weights[name])
     return plain

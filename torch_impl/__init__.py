@@ -1,5 +1,6 @@
 """The PyTorch twin: tunable layers, the parametric multi-loss, the networks and their training."""
 
+from torch_impl.control import AdaFM, CFSNet, CResMD, DyNet
 from torch_impl.folding import fold
 from torch_impl.layers import (
     ChannelAttention,
@@ -25,8 +26,12 @@ from torch_impl.objectives import MultiLoss, NoisePreservation, Reconstruction, 
 from torch_impl.retrofit import TunedNetwork, from_endpoints, load_tuned, make_tunable
 
 __all__ = [
+    "AdaFM",
+    "CFSNet",
+    "CResMD",
     "ChannelAttention",
     "Compact",
+    "DyNet",
     "InstanceNorm2d",
     "LayerNorm",
     "LayerNorm2d",

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from torch_impl import exports, folding, ops
+from torch_impl.control import STRATEGIES
 from torch_impl.layers import Tunable
 from torch_impl.networks import NETWORKS, Network, initialise, parameter_specs
 from torch_impl.own import OwnNetwork
@@ -64,7 +65,7 @@ class Backend(Execution):
         """
         if spec.name == "import":
             return OwnNetwork(spec, num_objectives).to(self.device, self._dtype)
-        network = NETWORKS[spec.name](num_objectives=num_objectives, **spec.arguments())
+        network = (NETWORKS | STRATEGIES)[spec.name](num_objectives=num_objectives, **spec.arguments())
         initialise(network, 0)
         return network.to(self.device, self._dtype)
 

@@ -8,6 +8,8 @@ from torch_impl.networks import Network
 from torch_impl.own import OwnNetwork
 from torch_impl.retrofit import TunedNetwork
 from tunable.omega import check_tensor
+from tunable.parameters import strategies
+from tunable.specs.control import Strategy
 
 
 def folded_weights(network: nn.Module, omega: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -40,6 +42,7 @@ def fold(network: Network | TunedNetwork | OwnNetwork, omega: torch.Tensor) -> n
 
     Raises:
         OmegaError: for an omega of another shape.
+        TunableError: for a control strategy that has no ordinary form.
     """
     if isinstance(network, TunedNetwork):
         return network.fold(omega)
@@ -47,7 +50,12 @@ def fold(network: Network | TunedNetwork | OwnNetwork, omega: torch.Tensor) -> n
         return network.around(network.part.fold(omega))
     check_tensor(omega, network.num_objectives, dims=(1,))
     plain = network.rebuilt(0)
-    weights = folded_weights(network, omega)
+    if isinstance(network, Network) and isinstance(network.spec, Strategy):
+        values = {name: value.detach().cpu().numpy() for name, value in network.named_parameters()}
+        plain_values = strategies.folded(network.spec, values, omega.cpu().numpy())
+        weights = {name: torch.from_numpy(value) for name, value in plain_values.items()}
+    else:
+        weights = folded_weights(network, omega)
     if isinstance(network, OwnNetwork):
         weights |= dict(network.named_buffers())
     plain = plain.to(omega.device, next(iter(weights.values())).dtype)

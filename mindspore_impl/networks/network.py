@@ -14,7 +14,7 @@ from mindspore_impl.networks.prepared import Prepared, Tail, Trunk
 from tunable.errors import OmegaError, TunableError
 from tunable.forms import mixing_asked
 from tunable.omega import check_tensor
-from tunable.parameters.layouts import tunable_layers
+from tunable.parameters.layouts import misfit, tunable_layers
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import Initial, starting_weights
 from tunable.specs.arguments import ClassSignature, documentation, signature, validated
@@ -51,6 +51,10 @@ class Network(Composite):
     def __init__(self, *, num_objectives: int, **arguments) -> None:
         super().__init__(num_objectives)
         spec = validated(type(self).__name__, self.specification, arguments)
+        fault = misfit(spec, num_objectives)  # pyright: ignore[reportArgumentType]
+        if fault and spec.strategy:
+            raise TunableError(f"{type(self).__name__}: {fault}")
+        self.spec = spec
         self.build(spec)
         if not hasattr(self, "stages"):
             raise TunableError(f"{type(self).__name__} does not say what its stages are")
@@ -110,6 +114,10 @@ class Network(Composite):
         if omega is None or omega.ndim > 2 or not ops.mixes_network(omega, self.mix):
             return omega
         return self._mixing.at(omega)
+
+    def roles_of(self, name: str) -> tuple[str, str]:
+        """Return the roles of weight and bias of an ordinary layer of this network, by its name; see ParameterSpec."""
+        return "kernel", "bias"
 
     def _keep_tunable(self, chosen: frozenset[str]) -> None:
         """Put ordinary layers in place of all tunable ones but the chosen."""
@@ -233,9 +241,10 @@ def parameter_specs(network: nn.Cell) -> list[ParameterSpec]:
                 specs.append(ParameterSpec(prefix + local, tuple(value.shape), *roles[local]))
         elif isinstance(cell, ops.ORDINARY) and not _inside_tunable(network, name):
             fan_in = cell.weight[0].size
-            specs.append(ParameterSpec(prefix + "weight", tuple(cell.weight.shape), "kernel", fan_in))
+            kernel, bias = network.roles_of(name) if isinstance(network, Network) else ("kernel", "bias")
+            specs.append(ParameterSpec(prefix + "weight", tuple(cell.weight.shape), kernel, fan_in))
             if cell.bias is not None:
-                specs.append(ParameterSpec(prefix + "bias", tuple(cell.bias.shape), "bias", fan_in))
+                specs.append(ParameterSpec(prefix + "bias", tuple(cell.bias.shape), bias, fan_in))
     return specs
 
 

@@ -7,7 +7,8 @@ from mindspore_impl import ops
 from mindspore_impl.layers import Composite, LayerNorm, WindowAttention, call, conv2d, linear, norm
 from mindspore_impl.networks.network import Network
 from tunable.specs.formulations import Formulation
-from tunable.specs.networks import DIV2K_MEAN, SwinIRSpec, shuffles
+from tunable.specs.networks import SwinIRSpec
+from tunable.specs.residual import DIV2K_MEAN, shuffles
 
 
 class MLP(Composite):

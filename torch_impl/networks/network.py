@@ -13,7 +13,7 @@ from torch_impl.networks.prepared import Prepared, Tail, Trunk
 from tunable.errors import OmegaError, TunableError
 from tunable.forms import mixing_asked
 from tunable.omega import check_tensor
-from tunable.parameters.layouts import tunable_layers
+from tunable.parameters.layouts import misfit, tunable_layers
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import Initial, starting_weights
 from tunable.specs.arguments import ClassSignature, documentation, signature, validated
@@ -50,6 +50,10 @@ class Network(Composite):
     def __init__(self, *, num_objectives: int, **arguments) -> None:
         super().__init__(num_objectives)
         spec = validated(type(self).__name__, self.specification, arguments)
+        fault = misfit(spec, num_objectives)  # pyright: ignore[reportArgumentType]
+        if fault and spec.strategy:
+            raise TunableError(f"{type(self).__name__}: {fault}")
+        self.spec = spec
         self.build(spec)
         if not hasattr(self, "stages"):
             raise TunableError(f"{type(self).__name__} does not say what its stages are")
@@ -108,6 +112,10 @@ class Network(Composite):
         ):
             return omega
         return self._mixing.at(omega)
+
+    def roles_of(self, name: str) -> tuple[str, str]:
+        """Return the roles of weight and bias of an ordinary layer of this network, by its name; see ParameterSpec."""
+        return "kernel", "bias"
 
     def _keep_tunable(self, chosen: frozenset[str]) -> None:
         """Put ordinary layers in place of all tunable ones but the chosen."""
@@ -233,9 +241,10 @@ def parameter_specs(network: nn.Module) -> list[ParameterSpec]:
                 specs.append(ParameterSpec(prefix + local, tuple(value.shape), *roles[local]))
         elif isinstance(module, ops.ORDINARY) and not _inside_tunable(network, name):
             fan_in = module.weight[0].numel()
-            specs.append(ParameterSpec(prefix + "weight", tuple(module.weight.shape), "kernel", fan_in))
+            kernel, bias = network.roles_of(name) if isinstance(network, Network) else ("kernel", "bias")
+            specs.append(ParameterSpec(prefix + "weight", tuple(module.weight.shape), kernel, fan_in))
             if module.bias is not None:
-                specs.append(ParameterSpec(prefix + "bias", tuple(module.bias.shape), "bias", fan_in))
+                specs.append(ParameterSpec(prefix + "bias", tuple(module.bias.shape), bias, fan_in))
     return specs
 
 

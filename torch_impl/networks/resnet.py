@@ -1,6 +1,7 @@
 """The residual network of the paper's Tables 1, 3 and 4 (section 4.1)."""
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,7 +11,7 @@ from torch_impl.layers import Composite, call, conv2d
 from torch_impl.layers.maps import enlarged
 from torch_impl.networks.network import Network
 from tunable.specs.formulations import Formulation
-from tunable.specs.networks import DIV2K_MEAN, ResNetSpec, shuffles
+from tunable.specs.residual import DIV2K_MEAN, ResNetSpec, shuffles
 
 
 class ResidualBlock(Composite):
@@ -38,9 +39,11 @@ class ResNet(Network, spec=ResNetSpec):
     have any size. With the defaults and num_objectives 0 it has the paper's 1,185,219 parameters.
     """
 
-    def build(self, spec: ResNetSpec) -> None:
+    long_skip = True  # whether the first convolution's output is added to that of the blocks
+
+    def build(self, spec: Any) -> None:
         """Make the layers that the specification asks for; ResNetSpec says what each field means."""
-        options = {"num_objectives": self.num_objectives, "formulation": spec.formulation}
+        options = {"num_objectives": 0 if spec.strategy else self.num_objectives, "formulation": spec.formulation}
         channels = spec.channels
         self.factors = shuffles(spec.upscale)
         self.finer = [math.prod(self.factors[:place]) for place in range(len(self.factors))]
@@ -50,13 +53,17 @@ class ResNet(Network, spec=ResNetSpec):
         self.global_residual = spec.global_residual
         self.head = conv2d(3, channels, 3, **options)
         parts = {"scale": spec.residual_scale, **options}
-        self.body = nn.ModuleList([ResidualBlock(channels, **parts) for _ in range(spec.blocks)])
+        self.body = nn.ModuleList([self.make_block(channels, parts) for _ in range(spec.blocks)])
         self.upsample = nn.ModuleList([conv2d(channels, channels * f**2, 3, **options) for f in self.factors])
         self.tail = conv2d(channels, 3, 3, **options)
         self.stages = [["head"]]
         self.stages += [[f"body.{place}"] for place in range(spec.blocks)]
         self.stages += [[f"upsample.{place}"] for place in range(len(self.factors))]
         self.stages += [["tail"]]
+
+    def make_block(self, channels: int, options: dict[str, Any]) -> nn.Module:
+        """Make a block of the body, whose keywords are those of a residual block."""
+        return ResidualBlock(channels, **options)
 
     def begin(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return the input, its mean subtracted where the network does so, twice: one is added at the end."""
@@ -74,13 +81,19 @@ class ResNet(Network, spec=ResNetSpec):
             y = torch.relu(y) if self.head_relu else y
             return x, y, y
         if place <= blocks:
-            y = self.body[place - 1](y, omega)
-            return (x, y + features[1]) if place == blocks else (x, features[1], y)
+            y = self.block(place - 1, y, omega)
+            if place < blocks:
+                return x, features[1], y
+            return x, y + features[1] if self.long_skip else y
         if place <= blocks + len(self.factors):
             index = place - blocks - 1
             y = call(self.upsample[index], y, enlarged(omega, self.finer[index]))
             return x, ops.pixel_shuffle(y, self.factors[index])
         return x, call(self.tail, y, enlarged(omega, self.upscale))
+
+    def block(self, place: int, y: torch.Tensor, omega: Any) -> torch.Tensor:
+        """Compute a block of the body, of features y (N, C, H, W); omega as for a stage."""
+        return self.body[place](y, omega)
 
     def end(self, x: torch.Tensor, features: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """Return (N, 3, upscale H, upscale W)."""

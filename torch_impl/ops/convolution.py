@@ -227,7 +227,15 @@ def _spread(rows: torch.Tensor, dims: int) -> torch.Tensor:
 
 
 def pad(x: torch.Tensor, padding: tuple[int, ...], mode: str) -> torch.Tensor:
-    """Pad x (N, C, *size) with `padding` pixels at both ends of every dimension; mode is `reflect` or `replicate`."""
+    """Pad x (N, C, *size) with `padding` pixels at both ends of every dimension; mode is `reflect` or `replicate`.
+
+    A single pixel has nothing to reflect, and is repeated, as numpy does.
+    """
+    if mode == "reflect":
+        for axis, added in enumerate(padding):
+            if added and x.shape[axis + 2] == 1:
+                only = [added if each == axis else 0 for each in range(len(padding))]
+                x, padding = pad(x, tuple(only), "replicate"), tuple(b - o for b, o in zip(padding, only, strict=True))
     return functional.pad(x, [side for size in reversed(padding) for side in (size, size)], mode)
 
 

@@ -42,8 +42,12 @@ class Model(ABC):
 
     @property
     def folds(self) -> bool:
-        """Whether there is an omega at which `fold` can be taken: not in a plain network, nor in every exported one."""
-        return bool(self.objectives) and self.backend.folds(self.network)
+        """Whether there is an omega at which `fold` can be taken: not in a plain network, nor in every exported one.
+
+        Nor in a control strategy that has no ordinary form (`without_folding` of its specification).
+        """
+        folds = not self.header.network.without_folding
+        return bool(self.objectives) and folds and self.backend.folds(self.network)
 
     def with_mode(self, mode: str) -> Self:
         """Return the same network, run in another mode of its backend; BackendError for one that the backend lacks."""
@@ -187,6 +191,8 @@ class Model(ABC):
         """
         if not self.objectives:
             raise TunableError("this network is plain already: there is nothing to fold")
+        if reason := self.header.network.without_folding:
+            raise TunableError(f"{self.header.network.title} does not fold: {reason}")
         if not self.folds:
             raise _only_runs("fold")
         omega = check_omega(omega, self.objectives)

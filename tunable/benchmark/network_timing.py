@@ -13,6 +13,7 @@ from tunable.backends.protocol import Framework
 from tunable.benchmark.turns import WARM_UP, in_turns
 from tunable.data.patches import Batches
 from tunable.parameters.starts import starting_weights
+from tunable.specs.control import Strategy
 from tunable.specs.networks import NetworkSpec
 from tunable.specs.recipe import Recipe, parse
 
@@ -24,6 +25,8 @@ STEP, WAIT = "step of a run", "of it waiting for data"
 def networks(backend: Framework, spec: NetworkSpec, size: tuple[int, ...], rounds: int) -> Times:
     """Time forward passes of a plain network, of its tunable form (p = 2) and of that one's fold.
 
+    The plain network of a control strategy is the residual network of as many blocks in all; not all of them fold.
+
     Args:
         backend: which framework, where and how.
         spec: the tunable network.
@@ -34,19 +37,19 @@ def networks(backend: Framework, spec: NetworkSpec, size: tuple[int, ...], round
         Seconds of each round, by case.
     """
     pictures = np.random.default_rng(0).uniform(size=size).astype(np.float32)
-    plain, tunable = _network(backend, spec, 0), _network(backend, spec, 2)
+    plain = _network(backend, spec.equal if isinstance(spec, Strategy) else spec, 0)
+    tunable = _network(backend, spec, 2)
     omega = np.array([0.7, 0.3], np.float32)
-    folded = backend.fold(tunable, omega)
     rows = np.tile(omega, (len(pictures), 1))
-    return in_turns(
-        {
-            PLAIN: lambda: backend.run(plain, pictures, None),
-            SHARED: lambda: backend.run(tunable, pictures, omega),
-            PER_SAMPLE: lambda: backend.run(tunable, pictures, rows),
-            FOLDED: lambda: backend.run(folded, pictures, None),
-        },
-        rounds,
-    )
+    cases: dict[str, Callable[[], object]] = {
+        PLAIN: lambda: backend.run(plain, pictures, None),
+        SHARED: lambda: backend.run(tunable, pictures, omega),
+        PER_SAMPLE: lambda: backend.run(tunable, pictures, rows),
+    }
+    if not spec.without_folding:
+        folded = backend.fold(tunable, omega)
+        cases[FOLDED] = lambda: backend.run(folded, pictures, None)
+    return in_turns(cases, rounds)
 
 
 def training(backend: Framework, recipe: Recipe, rounds: int) -> Times:

@@ -34,7 +34,13 @@ def _compared(certificate: Certificate) -> str:
 def _by_oracle(certificate: Certificate) -> list[str]:
     """What the oracle was compared with."""
     stages = {row.stage for row in certificate.rows if row.compared.endswith(" : oracle")}
-    words = {"layer": "every layer", "truth": "the float64 layers", "loss": "losses", "optimizer": "optimizer"}
+    words = {
+        "layer": "every layer",
+        "network": "the whole network",
+        "truth": "the float64 layers",
+        "loss": "losses",
+        "optimizer": "optimizer",
+    }
     return [word for stage, word in words.items() if stage in stages]
 
 

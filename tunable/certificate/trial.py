@@ -30,6 +30,7 @@ from tunable.errors import BackendError, CheckpointError, TunableError
 from tunable.exports.forms import WITH_OMEGA
 from tunable.exports.judging import Report, tried_export
 from tunable.oracle.optimizers import ExactOptimizer
+from tunable.specs.control import Strategy
 from tunable.specs.recipe import Recipe
 from tunable.tolerances import CONTROL, MOVED, joint_error, relative_error
 from tunable.weights import storage
@@ -158,6 +159,10 @@ def training(trial: Trial) -> None:
 def folded(trial: Trial) -> None:
     """Compare the ordinary network, folded at every omega of the grid, with the live network."""
     trial.say("folding")
+    network = trial.programs[0].model.header.network
+    if network.without_folding:
+        trial.certificate.not_judged.append(f"folding: {network.title} does not fold, for {network.without_folding}")
+        return
     for program in trial.programs:
         model = None
         for omega, label in list(trial.inputs.settings())[:-1]:
@@ -296,15 +301,19 @@ def _short(truth: Exact | Pack | Recorder) -> str:
 
 def _add(trial: Trial, apart: Distances, compared: str, label: str) -> None:
     for stage, parts in apart.items():
-        if not parts and stage == "layer output" and _is_own(trial):
-            continue  # its layers were made tunable where they stand: they are not known one by one
+        if not parts and stage == "layer output":
+            continue  # one's own network was made tunable where it stands, a control strategy may have no tunable layer
         trial.certificate.add(stage, compared, label, parts)
 
 
 def _against_oracle(trial: Trial, name: str, reading: Reading, index: int, omega: np.ndarray, label: str) -> None:
     compared = f"{name} : oracle"
-    if reading.calls or not _is_own(trial):
+    network = trial.programs[0].model.header.network
+    if reading.calls or not (network.strategy or _is_own(trial)):
         trial.certificate.add("layer", compared, label, _layer_errors(reading, index, omega, trial.inputs))
+    if isinstance(network, Strategy):  # its layers are ordinary: it is known as a whole
+        true = oracle.strategy(trial.inputs.degraded, omega, network, trial.tensors)
+        trial.certificate.add("network", compared, label, {"output": relative_error(reading.output, true)})
     if reading.report and trial.recipe and not _own(trial.recipe):
         batch = trial.inputs.batch(omega, residues=trial.recipe.residues)
         loss, terms = oracle.multi_loss(trial.recipe, reading.output, batch.sample, omega)

@@ -1,4 +1,4 @@
-"""`tunable bench layers|networks|training|operators`: what being tunable costs, as ratios measured side by side.
+"""`tunable bench layers|networks|training|operators|strategies`: what being tunable costs, as ratios.
 
 Each framework is timed in a process of its own (an environment switch of one would slow the other), the
 frameworks taking turns, so that the ratio between them is measured side by side too.
@@ -20,6 +20,7 @@ from tunable.benchmark import layer_timing, network_timing, operators
 from tunable.commands.shared import add_json, at_least, print_json
 from tunable.errors import BackendError, CheckFailed, TunableError
 from tunable.files import write_text
+from tunable.parameters import arithmetic
 from tunable.reports import layers, tables
 from tunable.specs.networks import ResNetSpec
 from tunable.specs.reading import load_recipe
@@ -32,6 +33,7 @@ EXAMPLES = (
     "tunable bench networks",
     "tunable bench layers --quick --backends torch --out layers.csv",
     "tunable bench operators",
+    "tunable bench strategies",
 )
 
 
@@ -39,9 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments and options of `tunable bench`."""
     parser.add_argument(
         "what",
-        choices=("layers", "networks", "training", "operators"),
+        choices=("layers", "networks", "training", "operators", "strategies"),
         help="What to time: single layers in every form, forward passes of a network, or training steps; operators "
-        "counts what a forward pass starts instead.",
+        "counts what a forward pass starts instead, and strategies the parameters and multiply-adds of the tunable "
+        "network and of the control strategies.",
     )
     parser.add_argument(
         "--backends",
@@ -55,7 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recipe",
         metavar="FILE",
-        help="The recipe whose training steps are timed, for `bench training`. The default is the demo's.",
+        help="The recipe whose training steps are timed, for `bench training`, or whose network is, for `bench "
+        "networks`. The defaults are the demo's and the paper's network.",
     )
     parser.add_argument(
         "--set",
@@ -90,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
     """Run `tunable bench`, and return its exit status."""
     rounds, turns = (5, 1) if args.what == "layers" else (9, 2)
     args.rounds, args.turns = args.rounds or rounds, args.turns or turns
+    if args.what == "strategies":
+        return _report(args, arithmetic.table())
     if args.here:
         print_json(_measure(args))
         return 0
@@ -116,7 +122,10 @@ def _networks(args: argparse.Namespace, names: Sequence[str]) -> int:
 
 def _operators(args: argparse.Namespace, names: Sequence[str]) -> int:
     args.turns = 1
-    rows = [{"backend": name, **row} for name, turn in _turns(args, names) for row in turn]
+    return _report(args, [{"backend": name, **row} for name, turn in _turns(args, names) for row in turn])
+
+
+def _report(args: argparse.Namespace, rows: list[dict]) -> int:
     if args.out:
         write_text(args.out, tables.to_csv(rows))
     if args.json:
@@ -156,7 +165,8 @@ def _measure(args: argparse.Namespace) -> network_timing.Times | list[dict]:
     if args.what == "operators":
         return operators.count(backend, ResNetSpec())
     if args.what == "networks":
-        return network_timing.networks(backend, ResNetSpec(), SIZE, args.rounds)
+        spec = load_recipe(args.recipe, args.set).network if args.recipe else ResNetSpec()
+        return network_timing.networks(backend, spec, SIZE, args.rounds)
     recipe = load_recipe(args.recipe or Path(__file__).parent.parent / "demo.yaml", args.set)
     return network_timing.training(backend, recipe, args.rounds)
 

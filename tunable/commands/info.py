@@ -14,7 +14,7 @@ from tunable.commands.shared import add_json, add_model, print_json
 from tunable.errors import TunableError, printable, shown
 from tunable.models import MODELS, Shipped, find, shipped
 from tunable.omega import format_omega
-from tunable.parameters.arithmetic import beside
+from tunable.parameters.arithmetic import beside, multiples
 from tunable.parameters.specs import ParameterSpec
 from tunable.specs.formulations import KEYS
 from tunable.specs.recipe import Recipe
@@ -59,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
         "tensors": len(tensors) if tensors else None,
         "multiply_adds_per_pixel": header.network.multiply_adds or None,
         "multiply_adds_over_plain": _over_plain(header),
+        "multiples": multiples(header.network, header.num_objectives) if header.network.strategy and tensors else None,
         "training_networks": _training_networks(header.recipe) if header.recipe else {},
         "writer": header.writer,
         "recipe": header.recipe_values,
@@ -93,7 +94,7 @@ def _made_tunable(path: str | Path, as_json: bool) -> int:
 def _lines(header: storage.Header, facts: dict):
     fields, quiet = (
         type(header.network).model_fields,
-        {*KEYS, "where", "halo"} - {"phi"},
+        {*KEYS, "where", "halo"} - ({"phi"} - header.network.not_arguments),
     )  # said where they change anything
     arguments = ", ".join(
         f"{key} {value}"
@@ -118,6 +119,10 @@ def _lines(header: storage.Header, facts: dict):
     more = f" with one omega or folded; {apart:.2f} x with omega per sample in the form basis" if apart else ""
     known = facts["multiply_adds_per_pixel"]
     yield "multiply-adds", f"{known:,} per pixel{more}" if known else "unknown"
+    if (values := facts["multiples"]) and header.objectives:
+        folds = "does not fold" if values["folded"] is None else f"{values['folded']:.4f} x folded"
+        cost = f"{values['parameters']:.3f} x parameters ({folds}), {values['multiply_adds']:.3f} x multiply-adds"
+        yield "multiples", f"{cost} of a {values['beside']}"
     yield from facts["training_networks"].items()
     yield "recipe", _recipe(header)
     if header.step is not None:

@@ -4,6 +4,7 @@ Everything is computed in float64 whatever comes in. omega is (p,), one setting 
 sample, or a map (N, p, *size), one for every pixel of a layer's output.
 """
 
+from tunable.oracle.control import strategy
 from tunable.oracle.layers import LAYERS, aggregate, conv, conv_transpose, layer, linear, norm, parameter, phi
 from tunable.oracle.losses import (
     discriminator_loss,
@@ -35,6 +36,7 @@ __all__ = [
     "perceptual",
     "phi",
     "realness",
+    "strategy",
     "style",
     "style_gram",
     "target",

@@ -9,8 +9,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from tunable.parameters.layouts import layout
-from tunable.specs.networks import CompactSpec, NetworkSpec, ResNetSpec, UNetSpec, shuffles
+from tunable.parameters.layouts import count, layout
+from tunable.specs.control import AdaFMSpec, CFSNetSpec, CResMDSpec, DyNetSpec, Strategy
+from tunable.specs.networks import CompactSpec, NetworkSpec, UNetSpec
+from tunable.specs.residual import ResNetSpec, shuffles
+
+MOST = 2**40  # parameters, beyond what any file holds
 
 
 def beside(spec: NetworkSpec, num_objectives: int) -> float | None:
@@ -33,6 +37,55 @@ def beside(spec: NetworkSpec, num_objectives: int) -> float | None:
         if len(shape) >= 4 or local == "up":  # the others are a number per channel, or phi's
             total += pixels(spec, layer.split(".")) * math.prod(shape)
     return total / spec.multiply_adds
+
+
+def multiples(spec: NetworkSpec, num_objectives: int) -> dict[str, Any]:
+    """Return what a network has and costs, as multiples of the plain network that it is compared with.
+
+    A control strategy is compared with the plain residual network of as many blocks in all, others with their own plain
+    form.
+
+    Args:
+        spec: of the network.
+        num_objectives: p.
+
+    Returns:
+        `beside`, the plain network in words; `parameters`; `folded` parameters, None where it does not fold, without
+        the zeros that stand for the biases that CFSNet's tuning branch lacks; `multiply_adds` with one omega, None
+        where they are not known.
+    """
+    plain = spec.model_copy(update={"tunable": False})
+    equal = spec.equal if isinstance(spec, Strategy) else plain
+    whole = count(layout(equal, 0), MOST)
+    zeros = spec.blocks * spec.channels if isinstance(spec, CFSNetSpec) else 0
+    folded = None if spec.without_folding else (count(layout(plain, 0), MOST) - zeros) / whole
+    shape = f" of {equal.blocks} blocks of {equal.channels} channels" if isinstance(equal, ResNetSpec) else ""
+    known = equal.multiply_adds
+    return {
+        "beside": f"plain {equal.name}{shape}",
+        "parameters": count(layout(spec, num_objectives), MOST) / whole,
+        "folded": folded,
+        "multiply_adds": spec.multiply_adds / known if known else None,
+    }
+
+
+def table() -> list[dict[str, Any]]:
+    """Return the multiples of the tunable network and of every control strategy at the size of the paper's tables."""
+    cases: dict[str, NetworkSpec] = {
+        "tunable, phi affine": ResNetSpec(phi="affine"),
+        "tunable, phi base": ResNetSpec(),
+        "dynet": DyNetSpec(),
+        "dynet, 3 convolutions": DyNetSpec(tuning_depth=3),
+        "cfsnet": CFSNetSpec(),
+        "cresmd": CResMDSpec(),
+        "adafm": AdaFMSpec(),
+    }
+    names = ("parameters", "folded", "multiply_adds")
+    rows = [{"network": "one of dni, blend, output blend", **dict.fromkeys(names, 1.0)}]
+    for case, spec in cases.items():
+        values = multiples(spec, 2)
+        rows.append({"network": case, **{name: "-" if values[name] is None else values[name] for name in names}})
+    return rows
 
 
 # Of a layer, by the parts of its name, the pixels of its output per pixel of the picture.

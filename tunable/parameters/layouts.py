@@ -8,11 +8,13 @@ Names and shapes equal those in both twins (parity_tests/test_layouts.py); the o
 """
 
 import fnmatch
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from tunable.errors import TunableError, nearest, shown
+from tunable.specs.control import CONTROL_WIDTHS, AdaFMSpec, CFSNetSpec, CResMDSpec, DyNetSpec
 from tunable.specs.formulations import Formulation, Last, rank_fault
 from tunable.specs.networks import (
     CompactSpec,
@@ -22,8 +24,8 @@ from tunable.specs.networks import (
     StyleUNetSpec,
     SwinIRSpec,
     UNetSpec,
-    shuffles,
 )
+from tunable.specs.residual import shuffles
 
 Parameter = tuple[str, tuple[int, ...]]  # name, shape
 MOST_NAMES = 10**6
@@ -86,6 +88,8 @@ def _layout(
 
 def misfit(spec: NetworkSpec, num_objectives: int) -> str | None:
     """What of a network's formulation and `where` does not fit p objectives and its layers; None where all does."""
+    if num_objectives and spec.wanted_objectives not in (0, num_objectives):
+        return f"name {spec.name} is a network for {spec.wanted_objectives} objectives, not {num_objectives}"
     try:
         tunable_layers(spec, num_objectives)
     except TunableError as error:
@@ -297,6 +301,68 @@ def _compact(spec: CompactSpec, layers: _Layers, norms: _Layers) -> Iterator[Par
     yield from layers.conv(f"body.{2 * spec.blocks + 2}", spec.channels, 3 * spec.upscale**2, 3)
 
 
+def _dynet(spec: DyNetSpec, layers: _Layers, norms: _Layers) -> Iterator[Parameter]:
+    ordinary = replace(layers, p=0)
+    yield from _resnet(spec.main, ordinary, ordinary)
+    for block in range(spec.blocks if layers.p else 0):
+        for place in range(spec.tuning_depth):
+            yield from ordinary.conv(f"tuning.{block}.conv{place + 1}", spec.channels, spec.channels, 3)
+
+
+def _cfsnet(spec: CFSNetSpec, layers: _Layers, norms: _Layers) -> Iterator[Parameter]:
+    ordinary, channels, factors = replace(layers, p=0), spec.channels, shuffles(spec.upscale)
+    if not layers.p:
+        yield from _folded_cfsnet(spec, ordinary)
+        return
+    yield from _resnet(spec.main, ordinary, ordinary)
+    for block in range(spec.blocks):
+        for conv in ("conv1", "conv2"):
+            yield from ordinary.conv(f"tuning.{block}.{conv}", channels, channels, 3, bias=False)
+    for place, factor in enumerate(factors):
+        yield from ordinary.conv(f"tuning_upsample.{place}", channels, channels * factor**2, 3, bias=False)
+    for place, (before, after) in enumerate(itertools.pairwise((*CONTROL_WIDTHS, channels))):
+        yield f"control.{place}.weight", (after, before)
+    for block in range(spec.blocks + bool(factors)):
+        for place in range(2):
+            yield f"couplings.{block}.{place}.weight", (channels, channels)
+
+
+def _folded_cfsnet(spec: CFSNetSpec, layers: _Layers) -> Iterator[Parameter]:
+    channels, factors = spec.channels, shuffles(spec.upscale)
+    yield from layers.conv("head", 3, channels, 3)
+    for block in range(spec.blocks):
+        yield from layers.conv(f"body.{block}.conv1", channels, 2 * channels, 3)
+        yield from layers.conv(f"body.{block}.conv2", 2 * channels, channels, 3)
+        yield from layers.free(f"body.{block}.skip", (channels, 1, 1))
+    for place, factor in enumerate(factors):
+        before = 2 * channels if place else channels
+        after = channels if place == len(factors) - 1 else 2 * channels
+        yield from layers.conv(f"upsample.{place}", before, after * factor**2, 3)
+    yield from layers.conv("tail", channels, 3, 3)
+
+
+def _cresmd(spec: CResMDSpec, layers: _Layers, norms: _Layers) -> Iterator[Parameter]:
+    ordinary = replace(layers, p=0)
+    yield from _resnet(spec.main, ordinary, ordinary)
+    if layers.p:
+        for block in range(spec.blocks):
+            yield from layers.free(f"body.{block}.scale", (spec.channels, 1, 1))
+        yield from layers.free("scale_tail", (3, 1, 1))
+
+
+def _adafm(spec: AdaFMSpec, layers: _Layers, norms: _Layers) -> Iterator[Parameter]:
+    ordinary = replace(layers, p=0)
+    yield from _resnet(spec.main, ordinary, ordinary)
+    if not layers.p and spec.kernel == 1:
+        return
+    places = [("modulate_head", spec.channels)]
+    places += [(f"body.{block}.modulate{n}", spec.channels) for block in range(spec.blocks) for n in (1, 2)]
+    factors = shuffles(spec.upscale)
+    places += [(f"modulate_upsample.{place}", spec.channels * factor**2) for place, factor in enumerate(factors)]
+    for name, channels in [*places, ("modulate_tail", 3)]:
+        yield from ordinary.conv(name, 1, channels, spec.kernel, groups=channels)
+
+
 _LAYOUTS = {
     "resnet": _resnet,
     "nafnet": _nafnet,
@@ -304,4 +370,8 @@ _LAYOUTS = {
     "style_unet": _style_unet,
     "unet": _unet,
     "compact": _compact,
+    "dynet": _dynet,
+    "cfsnet": _cfsnet,
+    "cresmd": _cresmd,
+    "adafm": _adafm,
 }

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from tunable.errors import TunableError
 
 CONSTANTS = {"one": 1.0, "zero": 0.0, "quarter": 0.25}  # what norms and free parameters start from
-ROLES = ("kernel", "bias", "phi", *CONSTANTS)
+ROLES = ("kernel", "bias", "tenth", "condition", "phi", *CONSTANTS)
 
 
 class ParameterSpec(NamedTuple):
@@ -15,8 +15,9 @@ class ParameterSpec(NamedTuple):
         name: its name in the network.
         shape: as it is stored, the axis of kernels first for a tunable one.
         role: `kernel` or `bias` of a convolution or a linear layer, `phi`, or what a norm's or a free parameter starts
-            from: `one`, `zero`, `quarter`.
-        fan_in: inputs per output of the layer, for `kernel` and `bias`.
+            from: `one`, `zero`, `quarter`. CFSNet and CResMD have kernels of role `tenth`, which start Kaiming-normal
+            times 0.1, and CResMD scales of role `condition`: zero, and for each knob as `tenth`.
+        fan_in: inputs per output of the layer, for `kernel`, `tenth`, `condition` and `bias`.
         phi: the form of the layer's phi when tunable, "" for an ordinary layer.
     """
 

@@ -95,6 +95,11 @@ def _draw(spec: ParameterSpec, seed: int, initial: Initial) -> np.ndarray:
         return _phi(spec, rng, initial)
     if spec.role in CONSTANTS:
         return _free(spec, rng, initial)
+    if spec.role in ("tenth", "condition"):
+        value = rng.normal(0, 0.1 * np.sqrt(2 / spec.fan_in), spec.shape)
+        if spec.role == "condition":
+            value[0] = 0
+        return value
     if initial.start == "paper" and spec.phi:
         return np.zeros(spec.shape) if spec.role == "bias" else rng.normal(0, 0.01, spec.shape)
     bound = 1 / np.sqrt(spec.fan_in)

@@ -23,7 +23,7 @@ def fields(spec: type[NetworkBase]) -> dict[str, FieldInfo]:
     """Return the fields that are arguments, by name; those that every network has come last."""
     common = [name for base in spec.__mro__[1:] for name in getattr(base, "model_fields", {})]
     names = sorted(spec.model_fields, key=lambda name: name in common)
-    return {name: spec.model_fields[name] for name in names if name not in NOT_ARGUMENTS}
+    return {name: spec.model_fields[name] for name in names if name not in NOT_ARGUMENTS | spec.not_arguments}
 
 
 def signature(spec: type[NetworkBase]) -> inspect.Signature:

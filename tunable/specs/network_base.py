@@ -8,6 +8,9 @@ from tunable.specs.formulations import DEFAULT_PHI, MOST_RANK, Formulation, Wher
 from tunable.specs.schema import Section
 
 MOST_CHANNELS = 2**14
+MOST_BLOCKS = 10_000
+Channels = Annotated[int, Field(ge=1, le=MOST_CHANNELS)]
+Some = Annotated[int, Field(ge=1, le=MOST_BLOCKS)]
 _Anchored = Annotated[float, Field(allow_inf_nan=False)]
 NOT_ARGUMENTS = {"name", "tunable"}  # what only a recipe says: the class, and whether num_objectives is 0
 
@@ -16,6 +19,10 @@ class NetworkBase(Section):
     """What the specification of every network says."""
 
     without_maps: ClassVar[str] = ""  # why omega cannot be a map, one setting for every pixel; "" where it can
+    without_folding: ClassVar[str] = ""  # why it cannot be folded at an omega; "" where it can
+    strategy: ClassVar[bool] = False  # whether it is a control strategy, whose convolutions are ordinary
+    wanted_objectives: ClassVar[int] = 0  # p, where the network is for so many objectives and no others; 0: for any
+    not_arguments: ClassVar[frozenset[str]] = frozenset()  # fields of every network that have no meaning here
 
     tunable: bool = True  # false: the plain form of the same network
     phi: Literal["affine", "identity", "se", "base"] = Field(

@@ -10,21 +10,19 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from tunable.specs.network_base import MOST_CHANNELS, NetworkBase
+from tunable.specs.control import AdaFMSpec, CFSNetSpec, CResMDSpec, DyNetSpec
+from tunable.specs.network_base import MOST_BLOCKS, Channels, NetworkBase, Some
 from tunable.specs.own import tagged
 from tunable.specs.own_network import OwnNetwork
+from tunable.specs.residual import ResNetSpec, shuffles
 
-DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # mean colour of the DIV2K photographs, R G B in 0..1
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-MOST_BLOCKS = 10_000
 MOST_STAGES = 10  # each halves the picture: it is padded to a multiple of 1024 pixels at most
 MOST_GROUPS = 1000
 MOST_WINDOW = 64  # pixels a side; attention holds the fourth power of it for every window
 
-_Channels = Annotated[int, Field(ge=1, le=MOST_CHANNELS)]
-_Some = Annotated[int, Field(ge=1, le=MOST_BLOCKS)]
 _Any = Annotated[int, Field(ge=0, le=MOST_BLOCKS)]
 
 
@@ -32,57 +30,11 @@ class _WithNorms(NetworkBase):
     tunable_norms: bool = Field(default=False, description="Whether omega sets the scales and shifts of the norms too.")
 
 
-class ResNetSpec(NetworkBase):
-    """The residual network of Tables 1, 3 and 4: conv, blocks of conv-ReLU-conv-skip, long skip, upsampling, conv."""
-
-    name: Literal["resnet"] = "resnet"
-    channels: _Channels = Field(default=64, description="Channels of every layer between the first and the last.")
-    blocks: _Some = Field(default=16, description="Residual blocks.")
-    upscale: Literal[1, 2, 3, 4] = Field(
-        default=1,
-        description="How many times as high and wide as the input the output is. Above 1, convolutions with a pixel "
-        "shuffle stand before the last convolution.",
-    )
-    head_relu: bool = Field(
-        default=False, description="Whether a ReLU follows the first convolution (MindEditing's EDSR)."
-    )
-    residual_scale: float = Field(default=1.0, allow_inf_nan=False, description="Factor of every block's residual.")
-    mean: bool = Field(
-        default=False,
-        description="Whether the mean colour of DIV2K's photographs is subtracted from the input and added to the "
-        "output.",
-    )
-    global_residual: bool = Field(
-        default=False,
-        description="Whether the input, enlarged to its nearest neighbours, is added to the output of the last "
-        "convolution.",
-    )
-
-    @property
-    def scale(self) -> int:
-        """How many times as long each side of the output is as the same side of the input."""
-        return self.upscale
-
-    @property
-    def halo(self) -> int:
-        """Input pixels on each side on which an output pixel depends: one per 3x3 convolution, fewer when enlarged."""
-        return 2 * self.blocks + 2 + len(shuffles(self.upscale))
-
-    @property
-    def multiply_adds(self) -> int:
-        """Per pixel of the input, at one omega (mixing the kernels is done once per picture, not per pixel)."""
-        total, pixels = 3 * self.channels + 2 * self.blocks * self.channels**2, 1
-        for factor in shuffles(self.upscale):
-            total += pixels * factor**2 * self.channels**2
-            pixels *= factor**2
-        return 9 * (total + pixels * self.channels * 3)
-
-
 class NAFNetSpec(_WithNorms):
     """NAFNet (Table 2b): a U-Net of blocks without activations, channels doubled at every stage."""
 
     name: Literal["nafnet"] = "nafnet"
-    width: _Channels = Field(
+    width: Channels = Field(
         default=32, description="Channels of the first stage; each following stage has twice as many."
     )
     middle: _Any = Field(default=12, description="Blocks between the encoder and the decoder.")
@@ -137,11 +89,11 @@ class SwinIRSpec(_WithNorms):
     without_maps: ClassVar[str] = "attention mixes pixels that would have settings of their own"
 
     name: Literal["swinir"] = "swinir"
-    channels: _Channels = Field(default=180, description="Channels of the features; a multiple of every group's heads.")
-    depths: list[_Some] = Field(
+    channels: Channels = Field(default=180, description="Channels of the features; a multiple of every group's heads.")
+    depths: list[Some] = Field(
         default=[6, 6, 6, 6, 6, 6], min_length=1, max_length=MOST_GROUPS, description="Blocks of every group."
     )
-    heads: list[_Channels] = Field(
+    heads: list[Channels] = Field(
         default=[6, 6, 6, 6, 6, 6],
         min_length=1,
         max_length=MOST_GROUPS,
@@ -164,7 +116,7 @@ class SwinIRSpec(_WithNorms):
     upsampler: Literal["", "pixelshuffle", "pixelshuffledirect", "nearest+conv"] = Field(
         default="", description='How the picture is enlarged; "" exactly where upscale is 1.'
     )
-    features: _Channels = Field(
+    features: Channels = Field(
         default=64, description="Channels of the upsampling convolutions of pixelshuffle and nearest+conv."
     )
 
@@ -223,9 +175,9 @@ class StyleUNetSpec(_WithNorms):
     """The style transfer network (Fig. 7): strided down, residual blocks, nearest-neighbour up, instance norms."""
 
     name: Literal["style_unet"] = "style_unet"
-    channels: _Channels = Field(default=64, description="Channels of the first convolution, doubled at every scale.")
+    channels: Channels = Field(default=64, description="Channels of the first convolution, doubled at every scale.")
     scales: int = Field(default=2, ge=1, le=MOST_STAGES, description="How often the picture is halved.")
-    blocks: tuple[_Some, _Any, _Some] = Field(
+    blocks: tuple[Some, _Any, Some] = Field(
         (2, 6, 2),
         description="Convolutions of every scale on the way down, residual blocks, convolutions of every scale on the "
         "way up.",
@@ -263,7 +215,7 @@ class UNetSpec(NetworkBase):
     """A U-Net without norms and attention: two 3x3 convolutions at every scale, the input added at the end."""
 
     name: Literal["unet"] = "unet"
-    width: _Channels = Field(default=16, description="Channels at full size, doubled whenever the picture is halved.")
+    width: Channels = Field(default=16, description="Channels at full size, doubled whenever the picture is halved.")
     depth: int = Field(default=4, ge=1, le=MOST_STAGES, description="How often the picture is halved.")
 
     @property
@@ -296,8 +248,8 @@ class CompactSpec(NetworkBase):
     """Real-ESRGAN's compact network: 3x3 convolutions and PReLU, a pixel shuffle at the end, the input added."""
 
     name: Literal["compact"] = "compact"
-    channels: _Channels = Field(default=64, description="Channels of every layer between the first and the last.")
-    blocks: _Some = Field(
+    channels: Channels = Field(default=64, description="Channels of every layer between the first and the last.")
+    blocks: Some = Field(
         default=16, description="Convolutions with a PReLU between the first convolution and the last."
     )
     upscale: Literal[1, 2, 3, 4] = Field(
@@ -326,13 +278,18 @@ def up_down(channels: int, convs: int) -> int:
     return 2 * channels**2 + (convs - 1) * channels**2
 
 
-def shuffles(upscale: int) -> list[int]:
-    """Return the factors of the pixel shuffles that enlarge `upscale` times."""
-    return {1: [], 2: [2], 3: [3], 4: [2, 2], 8: [2, 2, 2]}[upscale]
-
-
 NetworkSpec = Annotated[
-    ResNetSpec | NAFNetSpec | SwinIRSpec | StyleUNetSpec | UNetSpec | CompactSpec | OwnNetwork,
+    ResNetSpec
+    | NAFNetSpec
+    | SwinIRSpec
+    | StyleUNetSpec
+    | UNetSpec
+    | CompactSpec
+    | DyNetSpec
+    | CFSNetSpec
+    | CResMDSpec
+    | AdaFMSpec
+    | OwnNetwork,
     Field(discriminator="name"),
     BeforeValidator(tagged("name")),
 ]

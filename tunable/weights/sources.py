@@ -17,7 +17,7 @@ import numpy as np
 
 from tunable.arrays import Tensors
 from tunable.errors import CheckpointError, shown
-from tunable.specs.networks import DIV2K_MEAN
+from tunable.specs.residual import DIV2K_MEAN
 from tunable.weights import architectures
 from tunable.weights.architectures import Facts, Shapes
 
