@@ -55,6 +55,7 @@ endif
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python tools/install_torch.py constraints.txt
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'
+	$(BIN)/python -m tools.npm_packages
 	touch $(INSTALLED)
 
 clean:                ## remove what make made

@@ -2,9 +2,7 @@
 
 import io
 import json
-import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,24 +14,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import PATIENCE, browser
 from PIL import Image
 
 from tunable.api import load, restore
 from tunable.app.samples import samples
-from tunable.app.views import Knob, Region, knobs_of, omega_of, open_photograph, painted_map, sweep_sheet
+from tunable.app.views import Region, open_photograph, painted_map, sweep_sheet
 from tunable.backends.model import WeightsModel
 from tunable.backends.registry import default_backend, get_framework
 from tunable.errors import TunableError
 from tunable.images.pictures import read_bytes, write
 from tunable.models import MODELS, preset_of
+from tunable.sliders import Knob, knobs_of, omega_of
 from tunable.specs.networks import NAFNetSpec, ResNetSpec
 from tunable.weights.storage import Header
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 MOST_KNOBS = 8  # sliders of the page, and as many of the brush
 SECOND = "document.querySelectorAll(\"img[src*='/file=']\")[1]"  # on the right of the view's handle
 FETCHED = "async address => [...new Uint8Array(await (await fetch(address)).arrayBuffer())]"
-PATIENCE = 120_000  # milliseconds that a busy machine may take for a step
 
 
 @pytest.fixture(scope="module")
@@ -238,15 +236,9 @@ def test_twenty_readers_each_see_their_own(served, denoise, tmp_path):
 @pytest.mark.thorough
 def test_the_page_in_a_browser(served, denoise, photograph, tmp_path):
     """A slider changes the view, paint only where it is, a broken file is told of, and the file is `restore`'s."""
-    if not BROWSER:
-        pytest.skip("no Chromium or Chrome is installed: the app cannot be opened")
-    from playwright.sync_api import sync_playwright
-
     foreign, errors, own = [], [], re.compile(r"data:|blob:|" + re.escape(served))
-    with sync_playwright() as playwright:
-        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=sandbox)
-        page = browser.new_page(viewport={"width": 1280, "height": 1400})
+    with browser() as opened:
+        page = opened.new_page(viewport={"width": 1280, "height": 1400})
         page.set_default_timeout(PATIENCE)
         page.on("request", lambda request: own.match(request.url) or foreign.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -317,5 +309,4 @@ def test_the_page_in_a_browser(served, denoise, photograph, tmp_path):
 
         page.set_viewport_size({"width": 390, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        browser.close()
     assert not foreign and not errors

@@ -1,18 +1,17 @@
 """Pages with sliders: a browser opens one from a file, and what it draws is what numpy computes."""
 
 import json
-import os
-import shutil
 
 import numpy as np
 import pytest
+from browser import browser, faults
 
 from tunable.errors import TunableError
+from tunable.images.pictures import read_bytes
 from tunable.reports import live
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HEIGHT, WIDTH = 30, 41
-KNOBS = [live.Knob("grain <&>", "none", "all", start=0.3), live.Knob("colour")]
+KNOBS = [live.Knob("grain <&>", "none", "all", start=0.3), live.Knob("colour", start=100, least=50, most=150)]
 ANCHOR = (0.25, 0.0)
 READ = """canvas => [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data]"""
 
@@ -29,7 +28,7 @@ def figures():
     base, differences = arrays()
     before, *pictures = np.random.default_rng(6).random((4, HEIGHT, WIDTH, 3))
     return [
-        live.blend("Blend", base, differences, KNOBS, ANCHOR, before=before),
+        live.blend("Blend", base, differences, KNOBS, ANCHOR, before=before, save_as="blended"),
         live.settings("Three settings", pictures, ["ω = 0", "ω = ½", "ω = 1"], live.Knob("strength", "weak", "strong")),
     ]
 
@@ -37,23 +36,16 @@ def figures():
 @pytest.fixture
 def opened(figures, tmp_path):
     """The page in a browser, and what it asked for and complained of."""
-    if not BROWSER:
-        pytest.skip("no Chromium or Chrome is installed: a page's program cannot be run")
-    from playwright.sync_api import sync_playwright
-
     path, noted = tmp_path / "page.html", []
     path.write_text(live.page("Live", figures), encoding="utf-8")
-    with sync_playwright() as playwright:
-        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=sandbox)
-        page = browser.new_page()
+    with browser() as one:
+        page = one.new_page()
         page.on("request", lambda request: noted.append(request.url.partition(",")[0]))
         page.on("console", lambda message: message.type == "error" and noted.append(message.text))
         page.on("pageerror", lambda error: noted.append(str(error)))
         page.goto(path.as_uri())
         page.wait_for_selector("figure[data-milliseconds] >> nth=1")
         yield page, noted, path.as_uri()
-        browser.close()
 
 
 @pytest.mark.thorough
@@ -74,14 +66,14 @@ def test_sliders_in_a_browser(opened):
         assert (pixels[..., 3] == 255).all()
         seen.append(pixels)
 
-    knobs = blend.locator(".knob input")
+    knobs = blend.locator(".outside input")
     drawn(0.3, 0.5)
     knobs.nth(0).fill("0.81")
-    knobs.nth(1).fill("0")
+    knobs.nth(1).fill("50")
     drawn(0.81, 0)
     blend.get_by_role("button", name="colour").click()
     drawn(0, 1)
-    assert blend.locator("output").all_inner_texts() == ["0.00", "1.00"]
+    assert blend.locator(".outside output").all_inner_texts() == ["0.00", "150"]
     assert all(np.abs(a - b).max() > 5 for a, b in zip(seen, seen[1:], strict=False))
 
     strength = settings.get_by_label("strength")
@@ -93,7 +85,63 @@ def test_sliders_in_a_browser(opened):
 
     blend.locator(".split").fill("20")
     assert blend.locator(".before").evaluate("one => getComputedStyle(one).clipPath") == "inset(0px 80% 0px 0px)"
+    assert not faults(page)
     assert set(noted) <= {address, "data:image/png;base64"}
+
+
+@pytest.mark.thorough
+def test_paint_in_a_browser(opened, tmp_path):
+    """Under opaque paint the second sliders act, elsewhere the first; the file has it; it can be erased."""
+    page, noted, _ = opened
+    page.set_viewport_size({"width": 390, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    blend = page.locator("figure").first
+    (base, differences), half, end = arrays(), 0.5, 1.0
+
+    def drawn():
+        page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        return np.array(blend.locator("canvas").evaluate(READ)).reshape(HEIGHT, WIDTH, 4)[..., :3]
+
+    def expected(first, second):
+        weights = first - ANCHOR[0], second - ANCHOR[1]
+        return 255 * np.clip(base + weights[0] * differences[0] + weights[1] * differences[1], 0, 1)
+
+    blend.get_by_label("paints").check()
+    for slider, value in zip(
+        blend.locator(".outside input, .inside input").all(), ("0.5", "50", "1", "150"), strict=True
+    ):
+        slider.fill(value)
+    blend.locator("[name=size]").fill("40")  # a radius of 6 pixels, of which 3 are opaque
+    plain, box = drawn(), blend.locator(".stage").bounding_box()
+
+    def drag(*columns):
+        for place, column in enumerate(columns):
+            page.mouse.move(box["x"] + box["width"] * column / WIDTH, box["y"] + box["height"] * 15 / HEIGHT)
+            if not place:
+                page.mouse.down()
+        page.mouse.up()
+
+    drag(10, 30)
+    painted = drawn()
+    assert np.abs(painted[13:18, 9:31] - expected(end, 1.0)[13:18, 9:31]).max() <= 0.6
+    assert np.abs(painted[:8] - expected(half, 0.0)[:8]).max() <= 0.6
+    assert np.abs(painted[:, 38:] - plain[:, 38:]).max() == 0
+    with page.expect_download() as download:
+        blend.get_by_role("button", name="Save as PNG").click()
+    assert download.value.suggested_filename == "blended.png"
+    download.value.save_as(tmp_path / "blended.png")
+    np.testing.assert_array_equal(read_bytes(tmp_path / "blended.png"), painted)
+    assert not faults(page)
+
+    blend.get_by_label("erases paint").check()
+    drag(30, 34)
+    erased = drawn()
+    assert np.abs(erased[13:18, 29:] - plain[13:18, 29:]).max() == 0 and (erased[:, :20] == painted[:, :20]).all()
+    blend.get_by_role("button", name="Remove all paint").click()
+    np.testing.assert_array_equal(drawn(), plain)
+    blend.get_by_label("Pixel by pixel").check()
+    assert blend.locator("canvas").bounding_box()["width"] == WIDTH
+    assert not [one for one in noted if "data:image" not in one and "file:" not in one and "blob:" not in one]
 
 
 def test_a_page_is_one_file(figures):

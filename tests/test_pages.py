@@ -45,6 +45,7 @@ NOT_RUN = {
     "tunable completion bash >": "it writes into the reader's home; test_completion.py asks bash",
     "tunable completion zsh >": "likewise",
     "tunable completion fish >": "likewise",
+    "tunable export denoise --format web -o": "it fetches onnxruntime-web by npm; test_web.py does it",
     "tunable demo": "it trains for minutes; test_demo.py does it with less",
 }
 # What makes a command that takes long take seconds, by what it begins with. It does the same with less.

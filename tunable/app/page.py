@@ -18,22 +18,13 @@ from PIL import Image
 
 from tunable.api import restore
 from tunable.app.samples import samples
-from tunable.app.views import (
-    Knob,
-    Photograph,
-    Region,
-    knobs_of,
-    omega_of,
-    open_photograph,
-    overview,
-    painted_map,
-    sweep_sheet,
-)
+from tunable.app.views import Photograph, Region, open_photograph, overview, painted_map, sweep_sheet
 from tunable.backends.model import Model
 from tunable.errors import TunableError
 from tunable.images.encoders import FORMATS
 from tunable.models import default_omega, preset_of, shipped
 from tunable.omega import format_omega
+from tunable.sliders import Knob, knobs_of, omega_of
 
 MOST_KNOBS = 8
 AT_ONCE = 4_000_000  # pixels of the largest photograph that is restored in whole whenever a slider is let go

@@ -26,11 +26,12 @@ from tunable.data.patches import BUNDLED_TEST, bundled
 from tunable.errors import BackendError, CheckFailed, TunableError
 from tunable.evaluation import metrics
 from tunable.evaluation.measuring import PROTOCOL, evaluate, summarise
+from tunable.exports.web import figure_of
 from tunable.files import write_text
 from tunable.images.contact_sheets import contact_sheet
 from tunable.images.pictures import from_network, read, to_floats, to_levels, to_network, write
-from tunable.images.tiling import heads_tiled
-from tunable.omega import format_omega, line, of_strength
+from tunable.models import MODELS
+from tunable.omega import format_omega, line
 from tunable.reports import certificate as certificate_report
 from tunable.reports import charts, live, page, tables
 from tunable.specs.reading import load_recipe
@@ -161,16 +162,12 @@ def _sheet(shown: Sequence[_Shown]) -> np.ndarray:
 
 def _figures(shown: _Shown, backend: str) -> list[live.Figure]:
     """The heads of the model that ships, and the demo's own network: blended, which the page computes, and itself."""
-    heads = heads_tiled(load(SHIPPED, backend), to_network(shown.degraded))
-    ends = [from_network(heads.at(of_strength(percent, heads.objectives))) for percent in (0, 100)]
-    strength = live.Knob("strength", "keep the noise", "remove the noise", start=0.7)
+    title, presets = f"The model {SHIPPED}, at every strength", MODELS[SHIPPED].presets
     knob = live.Knob("noise (ω₂)", "remove the noise", "keep the noise", start=0.5)
     base, input = shown.blended[-1], shown.degraded
     labels = [f"ω = {format_omega(omega)}" for omega in line(SETTINGS)]
     return [
-        live.blend(
-            f"The model {SHIPPED}, at every strength", ends[0], (ends[1] - ends[0])[None], [strength], before=input
-        ),
+        figure_of(load(SHIPPED, backend), title, input, (0.7, 0.3), presets),
         live.blend(
             "Blend with the input, at every position", base, shown.blended[0][None] - base, [knob], before=input
         ),

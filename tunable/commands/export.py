@@ -1,10 +1,12 @@
-"""`tunable export MODEL --format onnx|mindir|dni -o FILE`: a file for other programs, checked by running it."""
+"""`tunable export MODEL --format onnx|mindir|dni|web -o FILE`: a file for other programs, checked by running it."""
 
 import argparse
 import logging
 import re
+from collections.abc import Sequence
+from pathlib import Path
 
-from tunable.backends.model import load
+from tunable.backends.model import Model, load
 from tunable.commands.shared import (
     FORM_OF_OMEGA,
     add_backend,
@@ -17,15 +19,20 @@ from tunable.commands.shared import (
 )
 from tunable.errors import TunableError, shown
 from tunable.exports.forms import FORMS
-from tunable.exports.judging import SUFFIXES, checked_export, targets
+from tunable.exports.judging import SUFFIXES, Report, checked_export, targets
+from tunable.exports.npm import ONNXRUNTIME_WEB
+from tunable.exports.web import PAGE, export_web
 from tunable.files import check_writable
-from tunable.models import find
+from tunable.models import find, shipped
 from tunable.tolerances import TOLERANCES
+
+WEB = "web"
 
 EXAMPLES = (
     "tunable export runs/mini/model.safetensors --format onnx -o net.onnx",
     "tunable export runs/mini/model.safetensors --format onnx --omega 0.7,0.3 -o plain.onnx",
     "tunable export denoise --format onnx --form heads -o heads.onnx",
+    "tunable export denoise --format web --picture docs/images/noisy.jpg -o page",
 )
 
 
@@ -35,8 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         required=True,
-        help=f"One of {', '.join(SUFFIXES)}. The format dni writes plain weights files, at omega = 0 and at each unit "
-        "vector, for tools that interpolate weights.",
+        help=f"One of {', '.join((*SUFFIXES, WEB))}. The format dni writes plain weights files, at omega = 0 and at "
+        "each unit vector, for tools that interpolate weights. The format web writes a folder with a page that has a "
+        "slider for every knob and needs no server that computes.",
     )
     parser.add_argument(
         "--omega",
@@ -45,12 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--form",
-        default=FORMS[0],
         help="The shape of the input omega: with shared (the default) it is (1, p) for the whole batch, and with basis "
         "it is (n, p), one per sample. For a network with a tunable end: prepared writes FILE-trunk, which computes "
         "the features that no omega changes, and FILE-tail, which makes pictures of them; heads returns a base picture "
         "and difference pictures, of which every omega is a sum (the last layer alone must be tunable). With planes "
-        "omega is a map: the one input (n, 3 + p, h, w) holds the picture's colours and a plane for each knob.",
+        "omega is a map: the one input (n, 3 + p, h, w) holds the picture's colours and a plane for each knob. "
+        "With the format web it is the form of the network in the page, by default the one whose sliders are fastest.",
     )
     parser.add_argument(
         "--size",
@@ -60,12 +68,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--float16", action="store_true", help="For onnx, compute and store weights in float16.")
     parser.add_argument(
+        "--picture",
+        action="append",
+        metavar="FILE",
+        help="For web, a picture that the page holds; may be given several times. Such a page is one file and opens by "
+        "a double click. Without it the page opens its visitor's photographs, and comes with the network.",
+    )
+    parser.add_argument(
+        "--onnxruntime-web",
+        metavar="FILE",
+        help=f"For web, the tarball that `npm pack {ONNXRUNTIME_WEB.name}@{ONNXRUNTIME_WEB.version}` wrote. By default "
+        "npm fetches it once into the cache.",
+    )
+    parser.add_argument(
         "-o",
         "--out",
         required=True,
         metavar="FILE",
         help="The exported file to write. The format dni writes FILE-0, FILE-1, ... FILE-p, and the form prepared "
-        "FILE-trunk and FILE-tail.",
+        "FILE-trunk and FILE-tail. The format web writes a folder.",
     )
     add_extrapolate(parser)
     add_backend(parser)
@@ -82,17 +103,46 @@ def _size(text: str) -> tuple[int, int]:
 def run(args: argparse.Namespace) -> int:
     """Run `tunable export`, and return its exit status."""
     model = load(args.model, args.backend, args.device, args.mode)
-    omega = None
+    if args.format == WEB:
+        return _web(args, model)
+    for option, given in (("--picture", args.picture), ("--onnxruntime-web", args.onnxruntime_web)):
+        if given:
+            raise TunableError(f"{option} is for format web, not {shown(args.format)}")
+    form, omega = args.form or FORMS[0], None
     if args.omega is not None:
         if not model.objectives:
             raise TunableError(f"{args.model} holds a plain network: it takes no --omega")
         omega = read_omega(args.omega, model.header, args)
         warn_of_untrained([omega], model.header)
-    for path in targets(model, args.format, args.out, args.form) if args.format in SUFFIXES else ():
+    for path in targets(model, args.format, args.out, form) if args.format in SUFFIXES else ():
         check_writable(path, find(args.model))
-    report = checked_export(model, args.format, args.out, omega, form=args.form, half=args.float16, size=args.size)
-    files = [str(path) for path in targets(model, args.format, args.out, args.form)]
-    limit = TOLERANCES[report.limit].limit
+    report = checked_export(model, args.format, args.out, omega, form=form, half=args.float16, size=args.size)
+    _say(args, report, targets(model, args.format, args.out, form))
+    return 0
+
+
+def _web(args: argparse.Namespace, model: Model) -> int:
+    for option, given in (("--omega", args.omega), ("--size", args.size), ("--float16", args.float16)):
+        if given:
+            raise TunableError(f"{option} is for one file, not for format web")
+    known = shipped(args.model)
+    report = export_web(
+        model,
+        args.out,
+        args.picture or (),
+        form=args.form,
+        start=known.omega if known else (),
+        presets=known.presets if known else None,
+        runtime=args.onnxruntime_web,
+    )
+    _say(args, report, sorted(Path(args.out).iterdir()))
+    how = "open it" if args.picture else f"serve the folder, for example by `python -m http.server -d {args.out}`"
+    logging.info("the page is %s; %s", Path(args.out, PAGE), how)
+    return 0
+
+
+def _say(args: argparse.Namespace, report: Report, paths: Sequence[Path]) -> None:
+    files, limit = [str(path) for path in paths], TOLERANCES[report.limit].limit
     if args.json:
         print_json(
             {
@@ -107,10 +157,9 @@ def run(args: argparse.Namespace) -> int:
     logging.info(
         "wrote %s: %s, %s; run %d times beside the network: worst relative error %.1e, limit %.0e",
         ", ".join(files),
-        report.format,
+        args.format,
         report.form,
         len(report.errors),
         report.worst,
         limit,
     )
-    return 0

@@ -9,7 +9,7 @@ import base64
 import io
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,19 +25,23 @@ LARGEST = np.iinfo(np.int16).max / (255 * STEPS)  # that it can hold: 8.03, wher
 
 @dataclass(frozen=True)
 class Knob:
-    """A slider from 0 to 1.
+    """A slider.
 
     Attributes:
         name: its label.
-        low: what 0 means.
-        high: what 1 means.
+        low: what its left end means.
+        high: what its right end means.
         start: where it stands when the page opens.
+        least: the number at its left end.
+        most: the number at its right end.
     """
 
     name: str
     low: str = "0"
     high: str = "1"
     start: float = 0.5
+    least: float = 0.0
+    most: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -49,9 +53,11 @@ class Figure:
         size: width and height in pixels.
         sliders: one dictionary each, of what the template writes.
         presets: label -> positions of the sliders.
-        data: what the page's program reads: `planes` and `anchor` of a blend, `labels` of settings.
+        data: what the page's program reads: `planes`, `size`, `white` and `anchor` of a blend, `labels` of settings.
         pictures: data URLs of the computed pictures; () of a blend.
         before: data URL of the picture left of the handle, None: no handle.
+        tools: whether there are buttons to save the picture and to see it pixel by pixel.
+        paints: whether a brush is among them.
     """
 
     title: str
@@ -61,6 +67,8 @@ class Figure:
     data: Mapping[str, Any]
     pictures: Sequence[str] = field(default=())
     before: str | None = None
+    tools: bool = False
+    paints: bool = False
 
 
 def blend(
@@ -72,8 +80,12 @@ def blend(
     *,
     before: np.ndarray | None = None,
     presets: Mapping[str, Sequence[float]] | None = None,
+    save_as: str | None = None,
+    paints: bool = True,
 ) -> Figure:
     """Make a figure whose picture the page computes: base + sum_j (knob_j - anchor_j) difference_j, then clipped.
+
+    Here knob_j is 0 at the left end of the slider and 1 at its right end, whatever numbers it shows.
 
     Numbers are held in steps of 1/4080. So a level differs from that of exact numbers by at most 1, and only where the
     exact value lies within (1 + sum_j |knob_j - anchor_j|) / 32 of the middle between two levels.
@@ -85,7 +97,11 @@ def blend(
         knobs: p of them.
         anchor: (p,), the knobs at which the picture is `base`; None: all 0.
         before: (H, W, 3), the picture left of the handle; None: no handle.
-        presets: label -> p positions; None: both ends of a single knob, else each knob at 1 and the others at 0.
+        presets: label -> p numbers of the sliders; None: both ends of a single knob, else each knob at its right end
+            and the others at their left.
+        save_as: the name, without suffix, under which a reader saves the picture; with it come a view pixel by pixel,
+            and a brush under whose paint other positions act. None: nothing of that.
+        paints: whether the brush does.
 
     Raises:
         TunableError: for arrays of other shapes, for numbers that are not finite, or beyond 8.03.
@@ -100,18 +116,27 @@ def blend(
             f"a blend wants a difference and a value of anchor for each knob, {expected} and {len(knobs)}, not "
             f"{differences.shape} and {len(anchor)}"
         )
-    if presets is None:
-        one = {knob.low: [0.0] for knob in knobs} | {knob.high: [1.0] for knob in knobs}
-        each = {knob.name: end for knob, end in zip(knobs, np.eye(len(knobs)).tolist(), strict=True)}
-        presets = one if len(knobs) == 1 else each
-    planes = [_packed(plane) for plane in (base, *differences)]
-    sliders = [
-        {"name": knob.name, "low": knob.low, "high": knob.high, "most": 1, "step": 0.01, "start": knob.start}
-        for knob in knobs
-    ]
     height, width = base.shape[:2]
-    data = {"planes": planes, "anchor": anchor}
-    return Figure(title, (width, height), sliders, presets, data, before=_before(before, base.shape))
+    planes = [_packed(plane) for plane in (base, *differences)]
+    data = {"planes": planes, "size": [width, height], "white": 255 * STEPS, "anchor": anchor, "name": save_as}
+    presets, tools = ends(knobs) if presets is None else presets, save_as is not None
+    before_url = _before(before, base.shape)
+    return Figure(
+        title, (width, height), sliders(knobs), presets, data,
+        before=before_url, tools=tools, paints=tools and paints,
+    )  # fmt: skip
+
+
+def sliders(knobs: Sequence[Knob]) -> list[dict[str, Any]]:
+    """Return what the template writes of knobs, a hundred steps each."""
+    return [{**asdict(knob), "step": (knob.most - knob.least) / 100} for knob in knobs]
+
+
+def ends(knobs: Sequence[Knob]) -> dict[str, list[float]]:
+    """Return the presets of knobs that have none: both ends of a single one, else each at its right end alone."""
+    if len(knobs) == 1:
+        return {knobs[0].low: [knobs[0].least], knobs[0].high: [knobs[0].most]}
+    return {one.name: [knob.most if knob is one else knob.least for knob in knobs] for one in knobs}
 
 
 def settings(
@@ -136,8 +161,7 @@ def settings(
             f"received {len(pictures)} of shapes {sorted(shapes)}, and {len(labels)} labels"
         )
     shape, most = shapes.pop(), len(pictures) - 1
-    slider = {"name": knob.name, "low": knob.low, "high": knob.high, "most": most, "step": 1}
-    slider["start"] = round(knob.start * most)
+    slider = {**asdict(knob), "least": 0, "most": most, "step": 1, "start": round(knob.start * most)}
     urls = [_png(picture) for picture in pictures]
     presets = {knob.low: [0], knob.high: [most]}
     data = {"labels": list(labels)}
