@@ -284,7 +284,7 @@ def test_free_settings_change_no_step(recipe_of, tmp_path, whole):
     assert result.read_text() == expected.read_text()
     (result, _), (expected, _) = (storage.load(place / "model.safetensors") for place in (tmp_path / "run", whole))
     assert result["gain"].tobytes() == expected["gain"].tobytes()
-    assert FREE == ("steps", "checkpoint", "guard", "data.workers", "data.cache_gib")
+    assert FREE == ("steps", "checkpoint", "guard", "data.workers", "data.processes", "data.cache_gib")
 
 
 def test_another_hand_is_told(recipe_of, tmp_path, whole, caplog):

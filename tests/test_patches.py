@@ -1,5 +1,6 @@
 """Batches: pure functions of (seed, index), whatever the order, the workers and the cache."""
 
+import multiprocessing
 import threading
 import time
 
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tunable.data import patches
+from tunable.data import workers as pools
 from tunable.data.bicubic import shrink
 from tunable.data.filters import gaussian_blur
 from tunable.data.patches import (
@@ -88,13 +90,13 @@ def test_batches_share_no_random_numbers(batches):
     assert len(np.unique(omegas)) == omegas.size
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_stream_equals_direct(workers, batches):
-    direct, streamed = batches(), list(batches(workers=workers).stream(2, 12))
+@pytest.mark.parametrize(("workers", "processes"), [(1, False), (3, False), (2, True)])
+def test_stream_equals_direct(workers, processes, batches):
+    direct, streamed = batches(), list(batches(workers=workers, processes=processes).stream(2, 12))
     assert [batch.index for batch in streamed] == list(range(2, 12))
     for batch in streamed:
         assert_equal(batch, direct[batch.index])
-    assert list(batches(workers=workers).stream(3, 3)) == []
+    assert list(batches(workers=workers, processes=processes).stream(3, 3)) == []
 
 
 def test_waiting_is_measured(batches, monkeypatch):
@@ -124,13 +126,14 @@ def test_leaving_a_stream_drops_what_was_queued(make_recipe, folder, monkeypatch
                 release.wait()
             return index
 
-    class Pool(patches.ThreadPoolExecutor):
-        def shutdown(self, *args, **options):  # once what was queued has been dropped
+    class Pool(pools.ThreadPoolExecutor):
+        def shutdown(self, **options):  # drops what is queued, if told to, before the batch in work is ready
+            super().shutdown(wait=False, **options)
             release.set()
-            super().shutdown(*args, **options)
+            super().shutdown()
 
     batches = Slow(make_recipe(data={"train": str(folder), "patch": 8}))
-    monkeypatch.setattr(patches, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(pools, "ThreadPoolExecutor", Pool)
     stream = batches.stream(0, 10)
     assert next(stream) == 0 and started.wait(60)  # batch 1 is being made, batch 2 waits
     stream.close()
@@ -267,10 +270,22 @@ def test_a_picture_too_small_for_what_degrades_it(batches, refused):
         batches(patch=8, degradation=[{"kind": "gaussian_blur", "sigma": 1}])
 
 
-def test_an_error_in_a_worker_reaches_the_caller(batches, folder, refused):
+@pytest.mark.parametrize("processes", [False, True])
+def test_an_error_in_a_worker_reaches_the_caller(processes, batches, folder, refused):
+    made = batches(workers=2, processes=processes)
     (folder / "a.png").write_bytes(b"no picture")
     with refused(DataError, "a.png"):
-        list(batches(workers=3).stream(0, 20))
+        list(made.stream(0, 20))
+
+
+def test_a_worker_that_dies_is_told_of(batches, refused):
+    stream = batches(workers=1, processes=True).stream(0, 10**6)
+    next(stream)
+    (worker,) = multiprocessing.active_children()
+    worker.kill()
+    with refused(DataError, "a process that prepares batches has died"):
+        list(stream)
+    assert not multiprocessing.active_children()
 
 
 # --- degradation and omega

@@ -22,6 +22,7 @@ from PIL import Image
 
 from tunable.data.degradations import degrade, margin_of
 from tunable.data.pairs import check_pair, partners
+from tunable.data.workers import Workers
 from tunable.errors import DataError, shorten
 from tunable.images.folders import find, list_pictures
 from tunable.images.pictures import read_levels, size_of, to_floats
@@ -178,6 +179,13 @@ class PictureCache:
         self._bytes = 0
         self._lock = threading.Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a process of its own gets: no pictures, which it decodes itself."""
+        return {"limit": self._limit, "max_pixels": self._max_pixels}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)
+
     def read(self, path: Path) -> np.ndarray:
         """Return the levels of a picture, RGB (H, W, 3), uint8, or uint16 where the file has more bits."""
         with self._lock:
@@ -291,23 +299,19 @@ class Batches:
         return patch if size == wanted else _enlarged(patch, wanted)
 
     def stream(self, first: int, last: int) -> Iterator[Batch]:
-        """Yield the batches `first` .. `last` - 1 in order, prepared ahead by `data.workers` threads."""
-        workers = self._data.workers
-        with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
+        """Yield the batches `first` .. `last` - 1 in order, prepared ahead by `data.workers` threads or processes."""
+        count = self._data.workers
+        with Workers(self.__getitem__, count, self._data.processes) as workers:
             ahead: deque = deque()
             following = first
-            try:
-                for place in range(first, last):
-                    while following < last and len(ahead) < 2 * workers + 1:
-                        ahead.append(pool.submit(self.__getitem__, following))
-                        following += 1
-                    began = time.perf_counter()
-                    batch = ahead.popleft().result()
-                    self.waited += time.perf_counter() - began if place > first else 0
-                    yield batch
-            finally:
-                for future in ahead:
-                    future.cancel()
+            for place in range(first, last):
+                while following < last and len(ahead) < 2 * count + 1:
+                    ahead.append(workers.call(following))
+                    following += 1
+                began = time.perf_counter()
+                batch = workers.result(ahead.popleft())
+                self.waited += time.perf_counter() - began if place > first else 0
+                yield batch
 
 
 def _enlarged(patch: np.ndarray, size: int) -> np.ndarray:

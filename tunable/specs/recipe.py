@@ -68,6 +68,7 @@ class Data(Section):
     degradation: list[Degradation] = Field(default=[], max_length=32)
     cache_gib: float = Field(default=2.0, ge=0)  # memory for decoded pictures
     workers: int = Field(default=1, ge=1, le=256)  # threads that prepare batches ahead
+    processes: bool = False  # whether they are processes instead
 
     @field_validator("train", "degraded", "validation", "validation_degraded", mode="before")
     @classmethod

@@ -8,7 +8,7 @@ from tunable.specs.recipe import Recipe
 from tunable.training.recipe_files import RecipeFiles
 
 # These may differ, for they change no step; `steps` where the schedule does not depend on it.
-FREE = ("steps", "checkpoint", "guard", "data.workers", "data.cache_gib")
+FREE = ("steps", "checkpoint", "guard", "data.workers", "data.processes", "data.cache_gib")
 
 
 class Difference(NamedTuple):

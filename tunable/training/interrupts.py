@@ -160,7 +160,7 @@ def run_child(command: list[str], **options: Any) -> subprocess.CompletedProcess
 
     On Linux the system does so even where this one is killed.
     """
-    with subprocess.Popen(command, preexec_fn=_ended_by_system(), **options) as child:
+    with subprocess.Popen(command, preexec_fn=ended_by_system(), **options) as child:
         try:
             output, _ = child.communicate()
         except BaseException:
@@ -174,16 +174,22 @@ def run_child(command: list[str], **options: Any) -> subprocess.CompletedProcess
     return subprocess.CompletedProcess(command, child.returncode, output)
 
 
-def _ended_by_system() -> Callable[[], Any] | None:
-    """What a child calls first, so that the system ends it by SIGTERM when its parent ends; None: there is no way."""
+def ended_by_system(parent: int | None = None, number: int = signal.SIGTERM) -> Callable[[], Any] | None:
+    """Return what a child calls first, so that the system ends it when its parent ends; None: there is no way.
+
+    Args:
+        parent: the number of the parent's process; None: this process.
+        number: of the signal that ends the child.
+    """
     if not sys.platform.startswith("linux"):
         return None
-    prctl, parent, set_signal = ctypes.CDLL(None).prctl, os.getpid(), 1  # PR_SET_PDEATHSIG
+    prctl, set_signal = ctypes.CDLL(None).prctl, 1  # PR_SET_PDEATHSIG
+    parent = os.getpid() if parent is None else parent
 
     def call() -> None:
-        prctl(set_signal, signal.SIGTERM)
+        prctl(set_signal, number)
         if os.getppid() != parent:  # it has ended already
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
 
     return call
 

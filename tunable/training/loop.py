@@ -40,7 +40,7 @@ from tunable.parameters.layouts import layout
 from tunable.parameters.specs import ParameterSpec
 from tunable.parameters.starts import starting_weights
 from tunable.specs.reading import expand
-from tunable.specs.recipe import Recipe
+from tunable.specs.recipe import Data, Recipe
 from tunable.training.checkpoints import Checkpoint, Checkpoints, changes
 from tunable.training.differences import check_known
 from tunable.training.environment import session
@@ -336,7 +336,7 @@ def _loop(
                 if due(step):
                     check(step)
             if records:
-                _say_waiting(batches.waited, time.perf_counter() - began, recipe.data.workers)
+                _say_waiting(batches.waited, time.perf_counter() - began, recipe.data)
                 if guard.sound:
                     checkpoints.rotate(recipe.checkpoint.keep)
         except DataError:  # a damaged picture: the steps before it are whole
@@ -364,12 +364,13 @@ def _keep_batch(out: Path, batch: Batch, ranks: Ranks) -> str:
     return f"{path}, as process 0 had it; that of another may be at fault" if ranks.size > 1 else str(path)
 
 
-def _say_waiting(waited: float, took: float, workers: int) -> None:
+def _say_waiting(waited: float, took: float, data: Data) -> None:
     """Say that the pictures come too slowly, if they do."""
     if waited > STARVED * took and took > 1:
         log.warning(
-            "%.0f %% of %.0f s were spent waiting for batches, which %d thread%s prepare%s: more data.workers, or more "
-            "data.cache_gib, may help", 100 * waited / took, took, workers, "s" * (workers > 1), "s" * (workers == 1),
+            "%.0f %% of %.0f s were spent waiting for batches, which data.workers %d (%s) prepare: more of them, "
+            "data.processes, or more data.cache_gib may help",
+            100 * waited / took, took, data.workers, "processes" if data.processes else "threads",
         )  # fmt: skip
 
 
