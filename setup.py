@@ -40,6 +40,7 @@ setup(
     package_data={
         "tunable": ["py.typed", "*.yaml", "reports/templates/*.j2"],
         "tunable.configs": ["*.yaml", "*/*.yaml"],
+        "tunable.evaluation": ["*.safetensors", "*.md"],
         "tunable.models": ["*.safetensors", "*.md"],
         "torch_impl": ["py.typed"],
         "mindspore_impl": ["py.typed"],

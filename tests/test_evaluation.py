@@ -14,17 +14,16 @@ from tunable.data.patches import BUNDLED_TEST
 from tunable.errors import DataError, RecipeError, TunableError
 from tunable.evaluation import measuring
 from tunable.evaluation.measuring import (
-    PROTOCOL,
     Measurement,
     evaluate,
     measure,
     objectives_of,
-    protocol,
     summarise,
     trained_omega,
     validate,
 )
 from tunable.evaluation.samples import is_blurred
+from tunable.evaluation.sentences import PROTOCOL, protocol
 from tunable.images.pictures import read, to_network
 from tunable.specs.recipe import Recipe, parse
 from tunable.weights.storage import Header, UnreadRecipe

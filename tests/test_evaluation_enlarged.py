@@ -11,7 +11,8 @@ from PIL import Image
 from tunable.data.degradations import protocol_shrunk
 from tunable.errors import DataError, TunableError
 from tunable.evaluation import metrics
-from tunable.evaluation.measuring import SHRUNK_PROTOCOL, compare_enlarged, evaluate, protocol, summarise
+from tunable.evaluation.measuring import compare_enlarged, evaluate, summarise
+from tunable.evaluation.sentences import SHRUNK_PROTOCOL, protocol
 from tunable.images.pictures import read
 
 

@@ -55,6 +55,7 @@ SMALLER = {
         "--set", "validation.pictures=1", "--set", "validation.size=16",
     ],
     "tunable evaluate denoise --data my/clean": ["--line", "2", "--no-ssim"],
+    "tunable evaluate denoise --data bundled --metrics": ["--sigma", "15", "--line", "2"],
     "tunable evaluate": ["--sigma", "15", "--line", "2", "--no-ssim"],
     "tunable knobs": ["--sigma", "25", "--limit", "1", "--crop", "96"],
     "tunable verify": ["--backends", requested()[0]],

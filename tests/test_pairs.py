@@ -11,7 +11,8 @@ from PIL import Image
 from tunable.data.pairs import check_pair, partners
 from tunable.data.patches import Batches
 from tunable.errors import CheckpointError, DataError, RecipeError, TunableError
-from tunable.evaluation.measuring import evaluate, protocol, summarise, validate
+from tunable.evaluation.measuring import evaluate, summarise, validate
+from tunable.evaluation.sentences import protocol
 from tunable.images.pictures import read
 from tunable.specs.recipe import parse
 from tunable.training.loop import train

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from tunable.certificate import Certificate, Row
-from tunable.evaluation.measuring import PROTOCOL, Measurement, summarise
+from tunable.evaluation.measuring import Measurement, summarise
+from tunable.evaluation.sentences import PROTOCOL
 from tunable.reports import certificate as report
 from tunable.reports import charts, page, tables
 from tunable.tolerances import TOLERANCES
@@ -36,14 +37,14 @@ def test_doubtful_points_are_marked():
 
 def test_csv():
     assert tables.to_csv([asdict(row) for row in ROWS]) == (
-        "picture,sigma,rho,omega_1,omega_2,psnr,psnr_eta,psnr_gamma,ssim,residual,psnr_y,sharpness,ssim_eta\n"
-        '"a, b.png",15,0,0.7,0.3,30.126,31.5,nan,0.91239,0.25,nan,nan,nan\n'
-        "c.png,15,0,0.7,0.3,32,33.5,nan,0.9,0.75,nan,nan,nan\n"
+        "picture,sigma,rho,omega_1,omega_2,psnr,psnr_eta,psnr_gamma,ssim,residual,psnr_y,sharpness,ssim_eta,lpips,niqe\n"
+        '"a, b.png",15,0,0.7,0.3,30.126,31.5,nan,0.91239,0.25,nan,nan,nan,nan,nan\n'
+        "c.png,15,0,0.7,0.3,32,33.5,nan,0.9,0.75,nan,nan,nan,nan,nan\n"
     )
     assert tables.to_csv(summarise(ROWS)) == (
-        "omega_1,omega_2,sigma,rho,pictures,psnr,psnr_eta,psnr_gamma,ssim,residual,psnr_y,sharpness,ssim_eta\n"
-        "0.7,0.3,15,0,2,31.063,32.5,nan,0.906195,0.5,nan,nan,nan\n"
-        "0.7,0.3,mean,0,2,31.063,32.5,nan,0.906195,0.5,nan,nan,nan\n"
+        "omega_1,omega_2,sigma,rho,pictures,psnr,psnr_eta,psnr_gamma,ssim,residual,psnr_y,sharpness,ssim_eta,lpips,niqe\n"
+        "0.7,0.3,15,0,2,31.063,32.5,nan,0.906195,0.5,nan,nan,nan,nan,nan\n"
+        "0.7,0.3,mean,0,2,31.063,32.5,nan,0.906195,0.5,nan,nan,nan,nan,nan\n"
     )
     assert tables.to_csv([]) == ""
 
@@ -64,7 +65,7 @@ def test_markdown_of_a_plain_network_leaves_out_what_was_not_measured():
         "| - | 7.5 | 1 | 30.00 |",
     ]
     assert tables.to_csv(summarise(rows)).splitlines()[0] == (
-        "sigma,rho,pictures,psnr,psnr_eta,psnr_gamma,ssim,residual,psnr_y,sharpness,ssim_eta"
+        "sigma,rho,pictures,psnr,psnr_eta,psnr_gamma,ssim,residual,psnr_y,sharpness,ssim_eta,lpips,niqe"
     )
 
 

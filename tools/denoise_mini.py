@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import runs
 
-from tunable.evaluation.measuring import PROTOCOL
+from tunable.evaluation.sentences import PROTOCOL
 from tunable.files import write_text
 from tunable.specs.reading import expand, load_recipe
 from tunable.tolerances import relative_error

@@ -19,7 +19,8 @@ from PIL import Image
 from tunable import load
 from tunable.data.degradations import protocol_shrunk
 from tunable.data.patches import find_pictures
-from tunable.evaluation.measuring import SHRUNK_PROTOCOL, compare_enlarged, evaluate, summarise
+from tunable.evaluation.measuring import compare_enlarged, evaluate, summarise
+from tunable.evaluation.sentences import SHRUNK_PROTOCOL
 from tunable.files import write_text
 from tunable.images.contact_sheets import contact_sheet
 from tunable.images.pictures import from_network, read, to_network, write

@@ -20,7 +20,8 @@ import runs
 from tunable import load
 from tunable.data.degradations import PoissonGaussian, protocol_degraded
 from tunable.data.patches import find_pictures
-from tunable.evaluation.measuring import BLUR_PROTOCOL, PROTOCOL, measure
+from tunable.evaluation.measuring import measure
+from tunable.evaluation.sentences import BLUR_PROTOCOL, PROTOCOL
 from tunable.files import write_text
 from tunable.images.contact_sheets import contact_sheet
 from tunable.images.pictures import from_network, read, to_network, write

@@ -1,7 +1,8 @@
 """What the command line does, as functions of Python: train, evaluate, knobs, restore, verify, export."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,6 +16,7 @@ from tunable.data.pairs import partners
 from tunable.errors import TunableError, shown
 from tunable.evaluation.measuring import Measurement
 from tunable.evaluation.measuring import evaluate as measure
+from tunable.evaluation.perceptual import Metric
 from tunable.exports.judging import Report, checked_export
 from tunable.images.pictures import Picture, from_network, read_picture, to_levels, to_network, write_frames
 from tunable.images.tiling import run_tiled
@@ -74,6 +76,7 @@ def evaluate(
     rhos: Sequence[float] | None = None,
     ssim: bool = True,
     degraded: str | Path | None = None,
+    extra: Mapping[str, Metric] = MappingProxyType({}),
 ) -> list[Measurement]:
     """Measure a model on clean pictures that are degraded by the measuring protocol, as `tunable evaluate` does.
 
@@ -86,6 +89,7 @@ def evaluate(
         ssim: whether SSIM is measured beside PSNR.
         degraded: a folder of the same pictures as somebody else degraded them, under the same names; None: the protocol
             degrades them.
+        extra: LPIPS and NIQE by name, where `tunable.evaluation.perceptual.chosen` gave them.
 
     Returns:
         One measurement per picture, level and omega.
@@ -95,7 +99,7 @@ def evaluate(
         DataError: for a picture that cannot be used, before any is measured.
     """
     given = partners([str(folder)], [str(degraded)], model.header.network.scale) if degraded else {}
-    return measure(model, str(folder), omegas, sigmas, rhos, ssim=ssim, given=given)
+    return measure(model, str(folder), omegas, sigmas, rhos, ssim=ssim, given=given, extra=extra)
 
 
 def knobs(

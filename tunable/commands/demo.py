@@ -25,7 +25,8 @@ from tunable.data.degradations import protocol_degraded
 from tunable.data.patches import BUNDLED_TEST, bundled
 from tunable.errors import BackendError, CheckFailed, TunableError
 from tunable.evaluation import metrics
-from tunable.evaluation.measuring import PROTOCOL, evaluate, summarise
+from tunable.evaluation.measuring import evaluate, summarise
+from tunable.evaluation.sentences import PROTOCOL
 from tunable.exports.web import figure_of
 from tunable.files import write_text
 from tunable.images.contact_sheets import contact_sheet

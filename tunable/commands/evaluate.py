@@ -26,7 +26,9 @@ from tunable.commands.shared import (
 from tunable.data.pairs import partners
 from tunable.data.patches import say_what_is_used
 from tunable.errors import TunableError
-from tunable.evaluation.measuring import evaluate, objectives_of, pictures_of, protocol, summarise
+from tunable.evaluation.measuring import evaluate, objectives_of, pictures_of, summarise
+from tunable.evaluation.perceptual import VARIABLE, chosen
+from tunable.evaluation.sentences import protocol
 from tunable.files import check_writable
 from tunable.omega import grid, line
 from tunable.reports import tables
@@ -89,7 +91,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help=f"Measure this omega. May be given several times. {FORM_OF_OMEGA}",
     )
-    parser.add_argument("--no-ssim", action="store_true", help="Leave SSIM out, which is faster.")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--metrics",
+        type=lambda text: text.split(","),
+        metavar="A,B,...",
+        default=["psnr", "ssim"],
+        help="What is measured: psnr (always), ssim, lpips and niqe (default psnr,ssim). lpips takes seconds for each "
+        "picture and setting.",
+    )
+    which.add_argument(
+        "--no-ssim", action="store_true", help="Leave SSIM out, which is faster: the same as --metrics psnr."
+    )
+    parser.add_argument(
+        "--features",
+        metavar="FILE",
+        help="For lpips: the weights of VGG-16 that tools/vgg16.py made. Without it, the file that the environment "
+        f"variable {VARIABLE} names.",
+    )
     parser.add_argument(
         "--out", metavar="DIR", help="Write table.csv, summary.csv, summary.md and plot.png into this folder."
     )
@@ -101,6 +120,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run `tunable evaluate`, and return its exit status."""
+    extra = {} if args.no_ssim else chosen(args.metrics, args.features)
     launch = launched()
     leads = launch is None or launch.rank == 0  # process 0 tells
     for name in tables.FILES if args.out and leads else ():
@@ -122,11 +142,12 @@ def run(args: argparse.Namespace) -> int:
             omegas,
             args.sigma,
             args.rho,
-            ssim=not args.no_ssim,
+            ssim="ssim" in args.metrics and not args.no_ssim,
             progress=report,
             max_pixels=args.max_pixels,
             given=given,
             ranks=ranks,
+            extra=extra,
         )
     if not leads:
         return 0

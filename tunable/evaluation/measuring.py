@@ -1,4 +1,4 @@
-"""Measuring a model over omega, noise and blur levels, by one protocol that is printed beside every table.
+"""Measuring a model over omega, noise and blur levels, by one protocol.
 
 It follows docs/method.md, "Measuring protocol".
 
@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tunable.backends.model import Model
-from tunable.data.degradations import PROTOCOL_BLUR
 from tunable.data.pairs import Partners, check_pair, partners
 from tunable.data.patches import BUNDLED, BUNDLED_TEST, bundled, check_pictures, find_pictures, say_what_is_used
 from tunable.errors import TunableError
 from tunable.evaluation import metrics
+from tunable.evaluation.perceptual import Metric
 from tunable.evaluation.samples import GIVEN, Sample, check_usable, is_blurred, levels_of, samples
 from tunable.images.pictures import from_network, read, to_network
 from tunable.images.tiling import run_tiled
@@ -32,36 +32,6 @@ from tunable.specs.recipe import Recipe
 from tunable.specs.samplers import Fixed
 from tunable.training.ranks import ALONE, Ranks
 from tunable.weights.storage import Header
-
-NOISE_PROTOCOL = (
-    "White Gaussian noise numpy.random.default_rng(index).standard_normal((H, W, 3)) in float64 times sigma/255, "
-    "index = place in sorted file order, added in float64 and cast to float32; nothing clipped or rounded."
-)
-METRICS_PROTOCOL = (
-    "PSNR: float64, RGB, data range 1, no border cut, mean over pictures of the per-picture value. "
-    "PSNR_eta: the same against y + r nu (z - y). SSIM, and SSIM_eta against the same: Gaussian window 11, sigma 1.5. "
-    "What ends in eta, and r*, compare luma or chroma alone where the objective does. "
-    "r*: the fraction of the largest kept noise, in [0, 1], that best explains the restored picture."
-)
-PROTOCOL = f"{NOISE_PROTOCOL} {METRICS_PROTOCOL}"
-BLUR_PROTOCOL = (
-    f"Before the noise, a Gaussian blur of {PROTOCOL_BLUR}x{PROTOCOL_BLUR} pixels and standard deviation rho pixels "
-    "(rho 0: none), borders reflected, in float64; z - y holds the blur's residue too. PSNR_gamma: against "
-    "y_eta + omega_blur gamma (y_eta - g * y_eta), y_eta as for PSNR_eta, g a Gaussian of 9x9 pixels and sigma 2.5, "
-    "borders reflected."
-)
-GIVEN_PROTOCOL = "Clean and degraded pictures are those of the files; nothing was added, clipped or rounded."
-SHRINKING_PROTOCOL = (
-    "Pictures cut at the bottom and on the right to multiples of the scale, shrunk by MATLAB's antialiased bicubic (8 "
-    "bits after both passes, borders replicated)."
-)
-ENLARGED_PROTOCOL = (
-    "The restored picture is clipped and rounded to 8 bits, and `scale` "
-    "pixels are cut off at each border; then PSNR on RGB, PSNR_Y and SSIM (Gaussian window 11, sigma 1.5) on BT.601's "
-    "Y as MATLAB defines it, data range 255, and sharpness: mean absolute Laplacian of Y over the truth's. Means over "
-    "pictures of the per-picture values."
-)
-SHRUNK_PROTOCOL = f"{SHRINKING_PROTOCOL} {ENLARGED_PROTOCOL}"
 
 
 @dataclass(frozen=True)
@@ -83,26 +53,10 @@ class Measurement:
     psnr_y: float = math.nan  # of a network that enlarges, as the next
     sharpness: float = math.nan
     ssim_eta: float = math.nan  # to the target of psnr_eta
+    lpips: float = math.nan  # on request, as the next
+    niqe: float = math.nan
 
-    METRICS = ("psnr", "psnr_eta", "psnr_gamma", "ssim", "residual", "psnr_y", "sharpness", "ssim_eta")
-
-
-def protocol(rows: Iterable[dict]) -> str:
-    """Say what the numbers of a summary mean: PROTOCOL, with a sentence on blur if there is any, or SHRUNK_PROTOCOL.
-
-    Of pairs that were given it says that in the place of how they were degraded.
-    """
-    rows = list(rows)
-    if any(row["sigma"] == GIVEN for row in rows):
-        return f"{GIVEN_PROTOCOL} {ENLARGED_PROTOCOL if is_enlarged(rows) else METRICS_PROTOCOL}"
-    if is_enlarged(rows):
-        return SHRUNK_PROTOCOL
-    return f"{PROTOCOL} {BLUR_PROTOCOL}" if any(row["rho"] for row in rows) else PROTOCOL
-
-
-def is_enlarged(rows: Iterable[dict]) -> bool:
-    """Return whether a summary is of a network that enlarges."""
-    return any(not math.isnan(row["psnr_y"]) for row in rows)
+    METRICS = ("psnr", "psnr_eta", "psnr_gamma", "ssim", "residual", "psnr_y", "sharpness", "ssim_eta", "lpips", "niqe")
 
 
 def objectives_of(header: Header) -> list[Objective]:
@@ -132,6 +86,7 @@ def measure(
     ssim: bool = True,
     tile: int | None = None,
     residues: Mapping[str, np.ndarray] = MappingProxyType({}),
+    extra: Mapping[str, Metric] = MappingProxyType({}),
 ) -> dict[str, float]:
     """Restore one picture and measure the result.
 
@@ -143,6 +98,7 @@ def measure(
         ssim: whether SSIM is measured too.
         tile: as `run_tiled`.
         residues: what each degradation changed, (H, W, 3) by its kind.
+        extra: what is measured too, by its name, as `tunable.evaluation.perceptual.chosen` gives it.
 
     Returns:
         The metrics of PROTOCOL by name, nan for what does not apply.
@@ -150,6 +106,8 @@ def measure(
     restored = from_network(run_tiled(model, to_network(degraded), omega, tile, whole=math.inf))
     values = {"psnr": metrics.psnr(restored, clean), "psnr_eta": np.nan, "psnr_gamma": np.nan, "residual": np.nan}
     values |= {"ssim": metrics.ssim(restored, clean) if ssim else np.nan, "ssim_eta": np.nan}
+    if extra:
+        values |= _extra(extra, metrics.eight_bits(restored), metrics.eight_bits(clean))
     recipe = model.header.known_recipe()
     specs = recipe.objectives if recipe else []
     aim = omega if omega is not None else trained_omega(model.header)
@@ -169,7 +127,13 @@ def measure(
 
 
 def measure_enlarged(
-    model: Model, clean: np.ndarray, shrunk: np.ndarray, omega: ArrayLike | None, *, ssim: bool = True
+    model: Model,
+    clean: np.ndarray,
+    shrunk: np.ndarray,
+    omega: ArrayLike | None,
+    *,
+    ssim: bool = True,
+    extra: Mapping[str, Metric] = MappingProxyType({}),
 ) -> dict[str, float]:
     """Enlarge one picture and measure the result.
 
@@ -179,15 +143,23 @@ def measure_enlarged(
         shrunk: (H / scale, W / scale, 3).
         omega: (p,); None for a plain network.
         ssim: whether SSIM is measured too.
+        extra: as `measure`.
 
     Returns:
         The metrics of SHRUNK_PROTOCOL by name, nan for what does not apply.
     """
     restored = from_network(run_tiled(model, to_network(shrunk), omega, whole=math.inf))
-    return compare_enlarged(restored, clean, model.header.network.scale, ssim=ssim)
+    return compare_enlarged(restored, clean, model.header.network.scale, ssim=ssim, extra=extra)
 
 
-def compare_enlarged(restored: np.ndarray, clean: np.ndarray, scale: int, *, ssim: bool = True) -> dict[str, float]:
+def compare_enlarged(
+    restored: np.ndarray,
+    clean: np.ndarray,
+    scale: int,
+    *,
+    ssim: bool = True,
+    extra: Mapping[str, Metric] = MappingProxyType({}),
+) -> dict[str, float]:
     """Measure a picture that was enlarged by a network or by other means; arguments as `measure_enlarged`."""
     inside = (slice(scale, -scale),) * 2
     restored, clean = metrics.eight_bits(restored)[inside], metrics.eight_bits(clean)[inside]
@@ -200,7 +172,12 @@ def compare_enlarged(restored: np.ndarray, clean: np.ndarray, scale: int, *, ssi
         "ssim": metrics.ssim(y, y_clean) if ssim else math.nan,
         "residual": math.nan,
         "sharpness": metrics.sharpness(restored, clean),
+        **_extra(extra, restored, clean),
     }
+
+
+def _extra(extra: Mapping[str, Metric], restored: np.ndarray, clean: np.ndarray) -> dict[str, float]:
+    return {name: metric(restored, clean) for name, metric in extra.items()}
 
 
 def pictures_of(folders: list[str], recursive: bool = False) -> list[Path]:
@@ -224,6 +201,7 @@ def evaluate(
     max_pixels: int | None = None,
     given: Partners = MappingProxyType({}),
     ranks: Ranks = ALONE,
+    extra: Mapping[str, Metric] = MappingProxyType({}),
 ) -> list[Measurement]:
     """Measure every picture of a folder at every level and omega; pictures are shrunk for a network that enlarges.
 
@@ -238,6 +216,7 @@ def evaluate(
         max_pixels: as `read_picture`.
         given: the degraded picture of every clean one, as `tunable.data.pairs.partners` finds them; {}: they are made.
         ranks: the processes that share the pictures; each returns the measurements of all.
+        extra: as `measure`.
 
     Returns:
         One measurement per picture, level and omega, in this order.
@@ -256,7 +235,7 @@ def evaluate(
         levels, paths = [(0.0, 0.0)], [*given]
         check_pictures(paths, lambda path: check_pair(path, given[path], scale, max_pixels), "the pairs", max_pixels)
         check_pictures([*given.values()], lambda path: read(path, max_pixels), "the degraded", max_pixels)
-    check = partial(check_usable, ssim=ssim, scale=scale, max_pixels=max_pixels)
+    check = partial(check_usable, ssim=ssim, scale=scale, max_pixels=max_pixels, extra=extra)
     check_pictures(paths, check, str(folder) if isinstance(folder, str) else "the list", max_pixels)
     points = [None] if omegas is None else list(omegas)
     places = [() if omega is None else tuple(round(float(value), 6) for value in omega) for omega in points]
@@ -269,7 +248,7 @@ def evaluate(
         compare = partial(measure, residues=sample.residues) if scale == 1 else measure_enlarged
         for omega in points:
             index, (place, _) = next(settings)
-            found = compare(model, sample.clean, sample.degraded, omega, ssim=ssim)
+            found = compare(model, sample.clean, sample.degraded, omega, ssim=ssim, extra=extra)
             values[index, place] = [found.get(name, math.nan) for name in Measurement.METRICS]
             done += 1
             if progress:

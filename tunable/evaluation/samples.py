@@ -15,6 +15,7 @@ from tunable.data.degradations import protocol_residues, protocol_shrunk, with_r
 from tunable.data.pairs import Partners
 from tunable.errors import DataError, TunableError
 from tunable.evaluation import metrics
+from tunable.evaluation.perceptual import Metric
 from tunable.images.pictures import read, read_bytes
 from tunable.specs.recipe import Recipe
 from tunable.weights.storage import Header
@@ -116,7 +117,9 @@ def is_blurred(recipe: Recipe | None) -> bool:
     return recipe is not None and any(step.kind == "gaussian_blur" for step in recipe.data.degradation)
 
 
-def check_usable(path: Path, ssim: bool, scale: int, max_pixels: int | None) -> None:
+def check_usable(
+    path: Path, ssim: bool, scale: int, max_pixels: int | None, extra: Mapping[str, Metric] = MappingProxyType({})
+) -> None:
     """Raise DataError for a picture that cannot be measured; arguments as `evaluate`, `scale` of the network."""
     height, width = read_bytes(path, max_pixels).shape[:2]
     inside = min(height, width)
@@ -124,7 +127,11 @@ def check_usable(path: Path, ssim: bool, scale: int, max_pixels: int | None) -> 
         inside = inside // scale * scale - 2 * scale
         if inside < 3:
             raise DataError(f"{path} is {width}x{height}: too small to be shrunk {scale} times and measured")
+    cut = f" without a border of {scale} pixels" if scale != 1 else ""
     if ssim and inside < metrics.SSIM_WINDOW:
         needed = f"{metrics.SSIM_WINDOW}x{metrics.SSIM_WINDOW}"
-        cut = f" without a border of {scale} pixels" if scale != 1 else ""
         raise DataError(f"{path} is {width}x{height}; SSIM needs {needed} pixels{cut} (--no-ssim leaves it out)")
+    for name, metric in extra.items():
+        if inside < metric.least:
+            needed = f"{metric.least}x{metric.least}"
+            raise DataError(f"{path} is {width}x{height}; {name} needs {needed} pixels{cut} (--metrics without it)")

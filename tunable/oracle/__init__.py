@@ -16,7 +16,7 @@ from tunable.oracle.losses import (
     style_gram,
     target,
 )
-from tunable.oracle.networks import compact, features, realness, unet
+from tunable.oracle.networks import compact, features, lpips, realness, unet
 
 __all__ = [
     "LAYERS",
@@ -28,6 +28,7 @@ __all__ = [
     "features",
     "layer",
     "linear",
+    "lpips",
     "multi_loss",
     "multi_loss_gradient",
     "norm",

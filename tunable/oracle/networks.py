@@ -89,6 +89,29 @@ def features(pictures: np.ndarray, tensors: Tensors, layer: str) -> np.ndarray:
     return x
 
 
+def lpips(x: np.ndarray, y: np.ndarray, tensors: Tensors, heads: Tensors) -> np.ndarray:
+    """Compute LPIPS (Zhang et al., CVPR 2018; docs/method.md, "LPIPS and NIQE") of every sample.
+
+    Args:
+        x: pictures (N, 3, H, W) in 0..1, of 16 pixels a side at least.
+        y: pictures alike.
+        tensors: VGG-16's parameters by name.
+        heads: (C,) by the layer's name, for example relu1_2.
+
+    Returns:
+        (N,).
+    """
+
+    def units(pictures: np.ndarray, layer: str) -> np.ndarray:
+        seen = features(pictures, tensors, layer)
+        return seen / (np.sqrt((seen**2).sum(axis=1, keepdims=True)) + 1e-10)
+
+    return sum(
+        np.einsum("nchw,c->nhw", (units(x, layer) - units(y, layer)) ** 2, float64(head)).mean(axis=(1, 2))
+        for layer, head in heads.items()
+    )
+
+
 def realness(pictures: np.ndarray, settings: Discriminator, tensors: Tensors) -> np.ndarray:
     """Score pictures as the discriminator does: (N, 3, H, W) -> (N,), higher where a picture looks clean."""
     x = float64(pictures)

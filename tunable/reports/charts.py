@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tunable.evaluation.measuring import is_enlarged
+from tunable.evaluation.sentences import is_enlarged
 from tunable.files import atomic
 from tunable.response import KnobCertificate
 from tunable.training.comparing import LAST, Run

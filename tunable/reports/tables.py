@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from tunable.backends.model import Model
-from tunable.evaluation.measuring import Measurement, is_enlarged, protocol
+from tunable.evaluation.measuring import Measurement
+from tunable.evaluation.sentences import is_enlarged, protocol
 from tunable.files import write_text
 from tunable.omega import format_omega
 from tunable.reports import charts
@@ -25,8 +26,16 @@ HEADINGS = {
     "ssim_eta": "SSIM_η",
     "residual": "r*",
     "sharpness": "sharpness",
+    "lpips": "LPIPS",
+    "niqe": "NIQE",
 }
-_FORMATS = {"ssim": ".4f", "ssim_eta": ".4f", "residual": ".3f", "sharpness": ".3f"}  # the others: decibels
+_FORMATS = {
+    "ssim": ".4f",
+    "ssim_eta": ".4f",
+    "residual": ".3f",
+    "sharpness": ".3f",
+    "lpips": ".4f",
+}  # the others: decibels, and NIQE
 
 
 def write(out: str | Path, rows: list[Measurement], summary: list[dict], model: Model) -> None:
