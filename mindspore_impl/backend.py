@@ -179,14 +179,19 @@ class Backend(Execution):
         return calls
 
     @ops.alone()
-    def trainer(self, network: Network, recipe: Recipe) -> Trainer:
-        """Train a network in place with a recipe's objectives and optimizer.
+    def trainer(self, network: Network, recipe: Recipe, stage: int = 0) -> Trainer:
+        """Train a network in place with a recipe's objectives and optimizer, whose state is fresh.
+
+        Args:
+            network: of the recipe.
+            recipe: the recipe.
+            stage: the index of the stage, which says what is trained; 0 for a recipe that names none.
 
         Raises:
             RecipeError: where VGG's weights cannot be had.
             DataError: where a style's picture cannot be read.
         """
-        return Trainer(network, recipe, compiled=self.mode == "graph", ranks=self.join())
+        return Trainer(network, recipe, stage, compiled=self.mode == "graph", ranks=self.join())
 
     @ops.alone()
     def join(self) -> ops.Ranks | Alone:

@@ -17,6 +17,7 @@ from mindspore_impl.optimizers import Optimizer
 from tunable.backends.protocol import LossReport, StepReport, lag_on
 from tunable.data.patches import Batch
 from tunable.parameters.starts import frozen
+from tunable.specs.optimizers import resting
 from tunable.specs.recipe import Recipe
 from tunable.training.ranks import ALONE, Alone
 
@@ -27,6 +28,7 @@ class Trainer:
     Args:
         network: the network of the recipe, tunable or plain.
         recipe: the recipe.
+        stage: the index of its stage, which says what is trained.
         compiled: whether a whole step (forward, backward, update) runs as one graph.
         ranks: the processes that train together.
 
@@ -37,7 +39,13 @@ class Trainer:
     """
 
     def __init__(
-        self, network: nn.Cell, recipe: Recipe, *, compiled: bool = False, ranks: ops.Ranks | Alone = ALONE
+        self,
+        network: nn.Cell,
+        recipe: Recipe,
+        stage: int = 0,
+        *,
+        compiled: bool = False,
+        ranks: ops.Ranks | Alone = ALONE,
     ) -> None:
         self.network, self._ranks = network, ranks
         parameter = next(network.get_parameters())
@@ -45,7 +53,10 @@ class Trainer:
         self._adversary = Adversary(recipe, parameter, ranks) if recipe.adversarial else None
         self._loss = make_loss(recipe, parameter, self._adversary and self._adversary.network)
         self._plain = network.num_objectives == 0
-        self._parameters = {name: value for name, value in network.parameters_and_names() if value.requires_grad}
+        every = {name: value for name, value in network.parameters_and_names() if value.requires_grad}
+        self._parameters = {name: every[name] for name in recipe.trained_at(stage, every)}
+        self._frozen = {name: every[name] for name in every if name not in self._parameters}
+        self._buffers = recipe.optimizer.buffers
         self._run, scaling = ops.in_precision(network, recipe.precision, parameter), recipe.precision.loss_scale
         self._scale = ops.LossScale(scaling, parameter) if scaling else None
         self._optimizer = Optimizer(recipe.optimizer, self._parameters, self._scale)
@@ -200,7 +211,11 @@ class Trainer:
         Returns:
             What `Optimizer.state` returns, and with a discriminator what `Adversary.state` returns.
         """
-        return self._optimizer.state() | (self._adversary.state() if self._adversary else {})
+        values = {name: value.asnumpy() for name, value in self._frozen.items()}
+        return resting(values, self._buffers) | self._optimizer.state() | self._beside()
+
+    def _beside(self) -> dict[str, np.ndarray]:
+        return self._adversary.state() if self._adversary else {}
 
     @ops.alone()
     def load_state(self, state: dict[str, np.ndarray]) -> None:

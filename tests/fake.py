@@ -43,7 +43,7 @@ class Numpy:
     def run(self, network, degraded, omega):
         return degraded + network["gain"]
 
-    def trainer(self, network, recipe):
+    def trainer(self, network, recipe, stage=0):
         self.network, self.momentum = network, np.zeros(1, np.float32)
         return self
 

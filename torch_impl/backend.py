@@ -160,8 +160,13 @@ class Backend(Execution):
             network(self._tensor(degraded), self._omega(omega))
         return calls
 
-    def trainer(self, network: Network, recipe: Recipe) -> Trainer:
-        """Train a network in place with a recipe's objectives and optimizer.
+    def trainer(self, network: Network, recipe: Recipe, stage: int = 0) -> Trainer:
+        """Train a network in place with a recipe's objectives and optimizer, whose state is fresh.
+
+        Args:
+            network: of the recipe.
+            recipe: the recipe.
+            stage: the index of the stage, which says what is trained; 0 for a recipe that names none.
 
         Raises:
             RecipeError: where VGG's weights cannot be had.
@@ -169,7 +174,7 @@ class Backend(Execution):
         """
         channels_last = self.mode == "channels_last"
         compiled, ranks = self.mode == "compile", self.join()
-        return Trainer(network, recipe, compiled=compiled, channels_last=channels_last, ranks=ranks)
+        return Trainer(network, recipe, stage, compiled=compiled, channels_last=channels_last, ranks=ranks)
 
     def join(self) -> ops.Ranks | Alone:
         """Join the processes that a launcher started together with this one, if any, for training and measuring.

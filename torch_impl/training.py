@@ -17,6 +17,7 @@ from torch_impl.optimizers import Optimizer
 from tunable.backends.protocol import LossReport, StepReport, lag_on
 from tunable.data.patches import Batch
 from tunable.parameters.starts import frozen
+from tunable.specs.optimizers import resting
 from tunable.specs.recipe import Recipe
 from tunable.training.ranks import ALONE, Alone
 
@@ -27,6 +28,7 @@ class Trainer:
     Args:
         network: the network of the recipe, tunable or plain.
         recipe: the recipe.
+        stage: the index of its stage, which says what is trained.
         compiled: whether loss and gradient run through torch.compile.
         channels_last: whether features are laid out pixel by pixel.
         ranks: the processes that train together.
@@ -41,6 +43,7 @@ class Trainer:
         self,
         network: nn.Module,
         recipe: Recipe,
+        stage: int = 0,
         *,
         compiled: bool = False,
         channels_last: bool = False,
@@ -53,7 +56,10 @@ class Trainer:
         self._adversary = Adversary(recipe, parameter, ranks) if recipe.adversarial else None
         self._loss = make_loss(recipe, parameter, self._adversary and self._adversary.network)
         self._plain, self._channels_last = network.num_objectives == 0, channels_last
-        self._parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
+        every = {name: value for name, value in network.named_parameters() if value.requires_grad}
+        self._parameters = {name: every[name] for name in recipe.trained_at(stage, every)}
+        self._frozen = {name: every[name] for name in every if name not in self._parameters}
+        self._buffers = recipe.optimizer.buffers
         self._run, scaling = ops.in_precision(network, recipe.precision, parameter), recipe.precision.loss_scale
         self._scale = ops.LossScale(scaling, parameter) if scaling else None
         self._optimizer = Optimizer(recipe.optimizer, self._parameters, self._scale)
@@ -173,7 +179,11 @@ class Trainer:
         Returns:
             What `Optimizer.state` returns, and with a discriminator what `Adversary.state` returns.
         """
-        return self._optimizer.state() | (self._adversary.state() if self._adversary else {})
+        values = {name: value.detach().cpu().numpy() for name, value in self._frozen.items()}
+        return resting(values, self._buffers) | self._optimizer.state() | self._beside()
+
+    def _beside(self) -> dict[str, np.ndarray]:
+        return self._adversary.state() if self._adversary else {}
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         """Continue from a state that `state` of either twin returned.

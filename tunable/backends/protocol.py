@@ -135,7 +135,8 @@ class Trainer(Protocol):
 
         Returns:
             `step`, and `first.<name>` and `second.<name>`, or `momentum.<name>`, of every parameter, and
-            `average.<name>` where the recipe's optimizer averages weights; `loss_scale` and `loss_scale_steps` where
+            `average.<name>` where the recipe's optimizer averages weights (what a stage freezes has zeros, and itself
+            as its average); `loss_scale` and `loss_scale_steps` where
             the loss has a dynamic scale. With a discriminator also its weights as `discriminator.weights.<name>` and
             its optimizer's state after `discriminator.`.
         """
@@ -322,8 +323,13 @@ class Framework(Runtime, Protocol):
         """
         ...
 
-    def trainer(self, network: Any, recipe: Recipe) -> Trainer:
-        """Train a network in place with a recipe's objectives and optimizer.
+    def trainer(self, network: Any, recipe: Recipe, stage: int = 0) -> Trainer:
+        """Train a network in place with a recipe's objectives and optimizer, whose state is fresh.
+
+        Args:
+            network: one of this framework, of the recipe.
+            recipe: the recipe.
+            stage: the index of the stage, which says what is trained; 0 for a recipe that names none.
 
         Raises:
             RecipeError: where VGG's weights cannot be had.

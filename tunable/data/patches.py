@@ -270,6 +270,8 @@ class Batches:
         samples = data.batch if per_sample else 1
         drawn = recipe.omega.sampler.draw(rng, samples * self._processes, recipe.num_objectives, index)
         omega = drawn[self._rank * samples :][:samples]  # a sampler that counts counts the samples of all processes
+        if (fixed := recipe.omega_at(index)) is not None:
+            omega = np.tile(np.array(fixed, np.float32), (samples, 1))
         return Batch(index, sample, omega if per_sample else omega[0])
 
     def _crop(self, rng: np.random.Generator) -> "_Crop":

@@ -9,10 +9,13 @@ it begins as the first step's weights.
 With `accumulate` the gradients of a batch are the means of those of its parts, which fit into less memory.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
+from tunable.arrays import Tensors
 from tunable.specs.documents import is_mapping
 from tunable.specs.samplers import named
 from tunable.specs.schema import Section
@@ -100,6 +103,23 @@ class SGD(Section):
 
 
 Optimizer = Annotated[Adam | AdamW | SGD, Field(discriminator="kind")]
+
+
+def resting(values: Tensors, buffers: Sequence[str]) -> Tensors:
+    """Return what the state of an optimizer holds of parameters that do not move.
+
+    Args:
+        values: their values by name.
+        buffers: what is kept for every parameter, as an optimizer's section says.
+
+    Returns:
+        Zeros, and as averages the values themselves, as `<buffer>.<name>`.
+    """
+    return {
+        f"{kind}.{name}": value.copy() if kind == "average" else np.zeros_like(value)
+        for kind in buffers
+        for name, value in values.items()
+    }
 
 
 def with_kind(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """A complete recipe: every section, and what must hold between them."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
@@ -25,9 +26,10 @@ from tunable.specs.objectives import (
 )
 from tunable.specs.optimizers import Adam, Optimizer, with_kind
 from tunable.specs.precision import Precision
-from tunable.specs.samplers import Fixed, Sampler, Uniform, named
+from tunable.specs.samplers import Fixed, Mixture, Sampler, Uniform, named
 from tunable.specs.schedules import Constant, Schedule
 from tunable.specs.schema import MOST, Place, Section
+from tunable.specs.stages import Stage
 from tunable.specs.validation import first_fault
 
 MOST_PARAMETERS = 2**30  # numbers that a network holds: 4 GiB, and three times as much in training
@@ -137,6 +139,7 @@ class Recipe(Section):
     schedule: Annotated[Schedule, BeforeValidator(named)] = Constant()
     precision: Annotated[Precision, BeforeValidator(named)] = Precision()
     steps: int = Field(ge=1, le=MOST)
+    stages: list[Stage] = Field(default=[], max_length=16)  # whose steps add up to `steps`; []: one, in which all moves
     checkpoint: Checkpoint = Checkpoint()
     validation: Validation = Validation()
     guard: Guard = Guard()
@@ -165,6 +168,7 @@ class Recipe(Section):
                 f"limit is {MOST_SHARES}"
             )
         self._check_sizes()
+        self._check_stages()
         return self
 
     def _check_frozen(self) -> None:
@@ -174,11 +178,30 @@ class Recipe(Section):
                 f"here initial.weights is {shown(self.initial.weights)}, network.tunable "
                 f"{str(self.network.tunable).lower()}, network.phi {self.network.phi}"
             )
+        if self.network.strategy:
+            raise ValueError("initial.freeze is for tunable layers; stages say what of a control strategy is frozen")
         if self.optimizer.weight_decay:
             raise ValueError(
                 f"initial.freeze wants optimizer.weight_decay 0, not {self.optimizer.weight_decay:g}: a decay would "
                 "move what is frozen"
             )
+
+    def _check_stages(self) -> None:
+        steps = sum(stage.steps for stage in self.stages)
+        if self.stages and steps != self.steps:
+            raise ValueError(f"the stages have {steps} steps in all, and steps is {self.steps}: they must be equal")
+        names = [name for name, _ in layout(self.network, self.network_objectives)] if self.stages else []
+        for place, stage in enumerate(self.stages):
+            if stage.omega is not None and len(stage.omega) != self.num_objectives:
+                raise ValueError(
+                    f"stages.{place}.omega has {len(stage.omega)} values for {self.num_objectives} objectives: "
+                    f"{shown(stage.omega)}"
+                )
+            try:
+                if names:  # one's own network is built to know
+                    stage.trained(names)
+            except ValueError as error:
+                raise ValueError(f"stages.{place}: {error}") from None
 
     def _check_parts(self) -> None:
         parts = self.optimizer.accumulate
@@ -258,7 +281,48 @@ class Recipe(Section):
     def in_float32(self) -> Self:
         """Return the recipe in full precision and with whole batches, as certificates judge it."""
         whole = self.optimizer.model_copy(update={"accumulate": 1})
-        return self.model_copy(update={"precision": Precision(), "optimizer": whole})
+        return self.model_copy(update={"precision": Precision(), "optimizer": whole, "stages": []})
+
+    @property
+    def beginnings(self) -> tuple[int, ...]:
+        """How many steps come before each stage; (0,) for a recipe that names none."""
+        steps = [stage.steps for stage in self.stages[:-1]]
+        return tuple(sum(steps[:place]) for place in range(len(steps) + 1))
+
+    def stage_at(self, step: int) -> int:
+        """Return the index of the stage of a step, counted from 0; the last one after the last step."""
+        return max(place for place, first in enumerate(self.beginnings) if first <= step)
+
+    def learning_rate_at(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0; the schedule begins anew in every stage."""
+        rate, done, steps = self.optimizer.learning_rate, 0, self.steps
+        if self.stages:
+            stage = self.stages[self.stage_at(step)]
+            rate = stage.learning_rate or rate
+            done, steps = self.beginnings[self.stage_at(step)], stage.steps
+        return rate * self.schedule.factor(step - done, steps)
+
+    def omega_at(self, step: int) -> list[float] | None:
+        """Return the one omega (p,) of the stage of a step, counted from 0; None where omega is drawn."""
+        return self.stages[self.stage_at(step)].omega if self.stages else None
+
+    def trained_at(self, stage: int, names: Iterable[str]) -> list[str]:
+        """Return the parameters that a stage trains, of all names; RecipeError where its patterns match none."""
+        try:
+            return self.stages[stage].trained(names) if self.stages else list(names)
+        except ValueError as error:
+            raise RecipeError(f"stages.{stage}: {error}") from None
+
+    @property
+    def drawn(self) -> Sampler:
+        """How omega is drawn over all stages."""
+        parts = [
+            self.omega.sampler if stage.omega is None else Fixed(kind="fixed", value=stage.omega)
+            for stage in self.stages
+        ]
+        if not parts:
+            return self.omega.sampler
+        return Mixture(kind="mixture", weights=[float(stage.steps) for stage in self.stages], of=parts)
 
     @property
     def num_objectives(self) -> int:
@@ -306,7 +370,8 @@ class Recipe(Section):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain values that `parse` accepts again, without what its objectives do not use."""
-        unused = {name for name, used in (("vgg", self.perceptual), ("discriminator", self.adversarial)) if not used}
+        sections = (("vgg", self.perceptual), ("discriminator", self.adversarial), ("stages", self.stages))
+        unused = {name for name, used in sections if not used}
         return self.model_dump(mode="json", by_alias=True, exclude=unused)
 
 

@@ -18,8 +18,8 @@ state, so a resumed run is the same run, bit for bit on a CPU.
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -36,10 +36,7 @@ from tunable.evaluation.measuring import check_validation, say_validation, valid
 from tunable.evaluation.sheets import sweep_sheet
 from tunable.files import holding, sweep, write_text
 from tunable.own import permitted
-from tunable.parameters.layouts import layout
 from tunable.parameters.specs import ParameterSpec
-from tunable.parameters.starts import starting_weights
-from tunable.specs.reading import expand
 from tunable.specs.recipe import Data, Recipe
 from tunable.training.checkpoints import Checkpoint, Checkpoints, changes
 from tunable.training.differences import check_known
@@ -49,10 +46,10 @@ from tunable.training.interrupts import held_back
 from tunable.training.ranks import Ranks
 from tunable.training.recipe_files import digests, read_recipe_files, write_recipe_files
 from tunable.training.records import Records
+from tunable.training.starting import averaged, averages_of, given_weights, next_stage, starting
 from tunable.training.together import PROCESSES, beginning, check_processes, shared
 from tunable.version import __version__
 from tunable.weights import storage
-from tunable.weights.conversion import tunable_tensors
 from tunable.weights.vgg import weights as vgg_weights
 
 STARVED = 0.05  # of the time of a training, spent waiting for batches: more is said
@@ -119,7 +116,7 @@ def _train(
             _check_folder(out, checkpoints, resume)
         resumed = leads and resume and checkpoints.newest_step() is not None
         _check_feature_network(recipe)
-        given = _given(recipe) if leads and not resumed else None
+        given = given_weights(recipe) if leads and not resumed else None
         batches = Batches(recipe, max_pixels, ranks.rank, ranks.size)
         if leads and not resumed:  # later their digests tell whether they are still those
             beside = f"; degraded: {', '.join(recipe.data.degraded)}" if recipe.data.degraded else ""
@@ -128,6 +125,8 @@ def _train(
             batches.check()
             check_validation(recipe, max_pixels)
         files = read_recipe_files(recipe) if leads else {}
+        if recipe.stages and ranks.size > 1:
+            raise TunableError(f"stages train in one process, and {ranks.size} train together")
         network = backend.build(recipe.network, recipe.network_objectives)
         trainer = backend.trainer(network, recipe)
         specs = backend.specs(network)
@@ -135,12 +134,14 @@ def _train(
             state = [ParameterSpec(name, value.shape, "zero") for name, value in trainer.state().items()]
             start = checkpoints.newest(recipe, files, specs, state, allowed)
             assert start is not None, "newest_step has seen one"
+            if (stage := recipe.stage_at(max(start.step - 1, 0))) > 0:
+                trainer = backend.trainer(network, recipe, stage)
             trainer.load_state(start.state)
             log.info("continuing %s at step %d", out, start.step)
         else:
             if leads:
                 check_known(allowed, recipe, files)
-            start = Checkpoint(0, _start(recipe, specs, given, backend.parameters(network)), {}, {}, [])
+            start = Checkpoint(0, starting(recipe, specs, given, backend.parameters(network)), {}, {}, [])
         if leads:
             check_processes(start, recipe, ranks)
     if ranks.size > 1:
@@ -163,12 +164,12 @@ def _train(
             session(out, recipe, _facts(backend, recipe, ranks), start.step, checkpoints.newest_step),
             Records(out, recipe, start.step) as records,
         ):
-            _loop(recipe, batches, model, trainer, ranks, records, checkpoints, start, progress)
+            trainer = _loop(recipe, batches, model, trainer, ranks, records, checkpoints, start, progress)
     except OSError as error:  # a full disk
         raise TunableError(f"cannot write in {out}: {error.strerror or error}") from None
     if recipe.optimizer.average:
         model.save(out / "model_last.safetensors")
-        model.backend.assign(network, _averages(trainer))
+        model.backend.assign(network, averages_of(trainer))
     model.save(out / "model.safetensors")
     return model
 
@@ -223,33 +224,6 @@ def _check_folder(out: Path, checkpoints: Checkpoints, resume: bool) -> None:
         raise CheckpointError(f"{out} already holds a model.safetensors without checkpoints; choose another folder")
 
 
-def _given(recipe: Recipe) -> tuple[dict[str, np.ndarray], storage.Header] | None:
-    """The weights of the file that `initial.weights` names, None where a run begins with drawn ones."""
-    return None if recipe.initial.weights is None else storage.load(expand(recipe.initial.weights))
-
-
-def _start(
-    recipe: Recipe,
-    specs: list[ParameterSpec],
-    given: tuple[dict[str, np.ndarray], storage.Header] | None,
-    built: dict[str, np.ndarray],
-) -> dict[str, np.ndarray]:
-    """The weights that a run begins with: drawn, a file's, or what a plain file's become in a tunable network.
-
-    A network of one's own begins as its class built it, or with a file's.
-    """
-    own = recipe.network.name == "import"
-    drawn = built if own else starting_weights(specs, recipe.seed, recipe.initial)
-    if given is None or recipe.initial.weights is None:
-        return drawn
-    (weights, header), source = given, expand(recipe.initial.weights)
-    if own or header.network.tunable == recipe.network.tunable or recipe.network.phi != "base":
-        storage.check_tensors(weights, specs, source)
-        return weights
-    storage.check_tensors(weights, layout(recipe.network, 0), source)
-    return tunable_tensors([weights], specs, drawn)
-
-
 def _loop(
     recipe: Recipe,
     batches: Batches,
@@ -260,8 +234,8 @@ def _loop(
     checkpoints: Checkpoints,
     start: Checkpoint,
     progress: Progress | None,
-) -> None:
-    """Train to the last step. Where `records` is None, another process writes, measures and judges."""
+) -> Trainer:
+    """Train to the last step, and return what trained it; where `records` is None, another process does the rest."""
     step = saved = first = start.step
     unproven = True  # whether no sound step has followed the newest checkpoint yet: until then none is dropped for it
     guard = Guard(recipe.guard, start, checkpoints, lambda at: _keep_batch(checkpoints.out, batches[at - 1], ranks))
@@ -298,7 +272,7 @@ def _loop(
     def check(at: int) -> None:
         if not records:
             return
-        with _averaged(model, trainer, recipe):
+        with averaged(model, trainer, recipe):
             values = validate(model, recipe, max_pixels=batches.max_pixels)
             sheet = sweep_sheet(model, recipe, max_pixels=batches.max_pixels)
         if records.is_best(values):
@@ -317,7 +291,10 @@ def _loop(
                 check(first)  # it stopped between checkpoint and validation
             began = time.perf_counter()
             for batch in batches.stream(first, recipe.steps):
-                rate = recipe.optimizer.learning_rate * recipe.schedule.factor(batch.index, recipe.steps)
+                if batch.index and batch.index in recipe.beginnings:
+                    read()
+                    trainer = next_stage(model, trainer, recipe, recipe.stage_at(batch.index))
+                rate = recipe.learning_rate_at(batch.index)
                 step = batch.index + 1
                 launched.append((step, rate, trainer.launch(batch, rate, interrupted())))
                 read(left=trainer.lag - 1)
@@ -354,6 +331,7 @@ def _loop(
                 checkpoints.describe(),
             )  # fmt: skip
             raise CheckFailed("the processes that trained together are no longer together") from error
+    return trainer
 
 
 def _keep_batch(out: Path, batch: Batch, ranks: Ranks) -> str:
@@ -372,23 +350,3 @@ def _say_waiting(waited: float, took: float, data: Data) -> None:
             "data.processes, or more data.cache_gib may help",
             100 * waited / took, took, data.workers, "processes" if data.processes else "threads",
         )  # fmt: skip
-
-
-def _averages(trainer: Trainer) -> dict[str, np.ndarray]:
-    """The averages of the weights by name."""
-    prefix = storage.AVERAGES.removeprefix("state.")
-    return {name.removeprefix(prefix): value for name, value in trainer.state().items() if name.startswith(prefix)}
-
-
-@contextmanager
-def _averaged(model: WeightsModel, trainer: Trainer, recipe: Recipe) -> Iterator[None]:
-    """The network has the averages of its weights inside, if the run makes any."""
-    if not recipe.optimizer.average:
-        yield
-        return
-    weights = model.backend.parameters(model.network)
-    model.backend.assign(model.network, _averages(trainer))
-    try:
-        yield
-    finally:
-        model.backend.assign(model.network, weights)

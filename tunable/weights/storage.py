@@ -155,8 +155,8 @@ class Header:
         """
         names = tuple(objective.name for objective in recipe.objectives) if recipe.network.tunable else ()
         history = tuple(history) if len(history) > 1 else ()
-        ranges = recipe.omega.sampler.span(len(names)) if names else ()
-        trained = parts_of(recipe.omega.sampler) if names else None
+        ranges = recipe.drawn.span(len(names)) if names else ()
+        trained = parts_of(recipe.drawn) if names else None
         return cls(recipe.network, names, ranges, recipe, history=history, step=step, trained=trained)
 
     def to_metadata(self) -> dict[str, str]:
