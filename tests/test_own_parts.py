@@ -81,6 +81,15 @@ def test_a_degradation(parts, rng):
     assert degraded.dtype == np.float32
 
 
+def test_a_degradation_in_a_process(recipe_of, parts):
+    """It is imported there, where the training permits it."""
+    with permitted():
+        batches = Batches(recipe_of(data={"degradation": [{"import": f"{parts}:Shift"}], "processes": True}))
+        (batch,) = batches.stream(0, 1)
+        np.testing.assert_array_equal(batch.sample["degraded"], batches[0].sample["degraded"])
+    assert not np.array_equal(batch.sample["degraded"], batch.sample["clean"])
+
+
 def test_a_run(recipe_of, parts, tmp_path):
     """Training a recipe permits what it names; the weights know the parts, and nobody knows where omega was."""
     recipe = recipe_of(

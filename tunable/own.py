@@ -35,6 +35,11 @@ def permitted(allowed: bool = True) -> Iterator[None]:
         _permitted.reset(token)
 
 
+def is_permitted() -> bool:
+    """Return whether parts of one's own may be imported here."""
+    return _permitted.get()
+
+
 def imported(reference: str, what: str) -> type:
     """Import a class.
 

@@ -8,9 +8,11 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from tunable.errors import DataError
+from tunable.own import is_permitted, permitted
 from tunable.training.interrupts import SIGNALS, ended_by_system
 
 _make: Callable[[int], Any]  # of a worker process
+_permit: bool  # likewise, whether it may import degradations of one's own
 
 
 class Workers:
@@ -31,7 +33,9 @@ class Workers:
         self._pool: Executor
         if processes:
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(make,))
+            self._pool = ProcessPoolExecutor(
+                count, mp_context=context, initializer=_begin, initargs=(make, is_permitted())
+            )
         else:
             self._pool = ThreadPoolExecutor(count, thread_name_prefix="batches")
 
@@ -57,10 +61,10 @@ class Workers:
             ) from None
 
 
-def _begin(make: Callable[[int], Any]) -> None:
+def _begin(make: Callable[[int], Any], permit: bool) -> None:
     """What a worker process does first."""
-    global _make
-    _make = make
+    global _make, _permit
+    _make, _permit = make, permit
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
@@ -70,4 +74,5 @@ def _begin(make: Callable[[int], Any]) -> None:
 
 
 def _made(index: int) -> Any:
-    return _make(index)
+    with permitted(_permit):
+        return _make(index)
