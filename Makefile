@@ -20,6 +20,10 @@ define BESIDE_LINT
 	wait $$lint; linted=$$?; cat .venv/lint.log; exit $$((tests || linted))
 endef
 
+# The programs that exported files are for, as far as a package index has them. Not with what they ask for: spandrel
+# would bring another torch with torchvision, which it needs for networks that are not exported.
+RUNTIMES := spandrel einops ncnn openvino openvino-telemetry
+
 .PHONY: help demo quick layer test mutants lint install clean
 
 help:                 ## this list
@@ -55,6 +59,7 @@ endif
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python tools/install_torch.py constraints.txt
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps $(RUNTIMES)
 	$(BIN)/python -m tools.npm_packages
 	touch $(INSTALLED)
 

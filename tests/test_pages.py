@@ -58,6 +58,7 @@ SMALLER = {
     "tunable evaluate denoise --data bundled --metrics": ["--sigma", "15", "--line", "2"],
     "tunable evaluate": ["--sigma", "15", "--line", "2", "--no-ssim"],
     "tunable knobs": ["--sigma", "25", "--limit", "1", "--crop", "96"],
+    "tunable export denoise --format darktable": ["--size", "64x64"],
     "tunable verify": ["--backends", requested()[0]],
 }  # fmt: skip
 

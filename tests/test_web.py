@@ -9,16 +9,15 @@ import onnxruntime
 import pytest
 from browser import PATIENCE, browser, faults, package, served
 from PIL import Image
+from small import small
 
 from tunable.api import load
-from tunable.backends.model import WeightsModel
-from tunable.backends.registry import get_framework, installed
+from tunable.backends.registry import installed
 from tunable.errors import TunableError
 from tunable.exports import npm, web
 from tunable.exports.web import export_web
 from tunable.images.pictures import read, read_bytes, to_network
 from tunable.specs.networks import ResNetSpec, SwinIRSpec
-from tunable.weights.storage import Header
 
 PHOTOGRAPH = Path(__file__).parent.parent / "docs" / "images" / "noisy.jpg"
 NUMBERS = "([plane, index]) => [...(index < 0 ? plane.base : plane.differences[index])]"
@@ -40,14 +39,6 @@ def wide(tmp_path_factory):
     path = tmp_path_factory.mktemp("photographs") / "my photograph.png"
     Image.fromarray(np.tile(read_bytes(PHOTOGRAPH)[:48], (1, 3, 1))).save(path)
     return path
-
-
-def small(spec, p=2):
-    """A model with weights of which none is zero."""
-    backend, rng = get_framework("torch", "cpu"), np.random.default_rng(4)
-    network = backend.build(spec, p)
-    backend.assign(network, {one.name: rng.normal(0, 0.2, one.shape).astype("f") for one in backend.specs(network)})
-    return WeightsModel(backend, network, Header(spec, ("grain", "detail")[:p], ((0.0, 1.0),) * p))
 
 
 def restored(page, turn=None):

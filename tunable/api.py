@@ -18,6 +18,7 @@ from tunable.evaluation.measuring import Measurement
 from tunable.evaluation.measuring import evaluate as measure
 from tunable.evaluation.perceptual import Metric
 from tunable.exports.judging import Report, checked_export
+from tunable.exports.programs import PROGRAMS, export_for
 from tunable.images.pictures import Picture, from_network, read_picture, to_levels, to_network, write_frames
 from tunable.images.tiling import run_tiled
 from tunable.models import find
@@ -231,7 +232,8 @@ def export(
     Args:
         model: what `load` returned.
         path: the file.
-        format: "onnx", "mindir" (MindSpore's), or "dni", a set of plain weights files.
+        format: "onnx", "mindir" (MindSpore's), "dni", a set of plain weights files, or for other programs "official",
+            "darktable" or "ncnn". `tunable.exports.web.export_web` writes a page.
         omega: (p,) to fold at; None: omega stays an input.
         form: "shared", one omega for the batch, or "basis", one per sample.
         half: whether an ONNX file is in float16.
@@ -244,6 +246,10 @@ def export(
         CheckFailed: where they are too far; no file is left.
         TunableError: for what cannot be asked.
     """
+    if format in PROGRAMS:
+        if form != "shared" or half:
+            raise TunableError(f"a form and float16 are for a graph, onnx or mindir, not for format {format}")
+        return export_for(model, format, path, omega, size)[1]
     return checked_export(model, format, path, omega, form=form, half=half, size=size)
 
 

@@ -15,7 +15,7 @@ BLENDED, WEIGHTED, EVEN, SPANS = (
     "tunable.images.tiling:" + name for name in ("_blended", "_weighted", "_even", "_spans")
 )
 BATCHES, DEGRADE = "tunable.data.patches:Batches", "tunable.data.patches:degrade"
-EXPORT, SAMPLES = "backend:Backend.export", "tunable.exports.judging:_samples"
+EXPORT, SAMPLES = "backend:Backend.export", "tunable.exports.judging:samples"
 CERTIFICATE = "tunable.certificate."
 
 

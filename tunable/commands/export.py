@@ -1,4 +1,4 @@
-"""`tunable export MODEL --format onnx|mindir|dni|web -o FILE`: a file for other programs, checked by running it."""
+"""`tunable export MODEL --format onnx|mindir|dni|web|... -o FILE`: a file for other programs, checked by running it."""
 
 import argparse
 import logging
@@ -17,22 +17,22 @@ from tunable.commands.shared import (
     read_omega,
     warn_of_untrained,
 )
-from tunable.errors import TunableError, shown
+from tunable.errors import TunableError, nearest, shown
 from tunable.exports.forms import FORMS
-from tunable.exports.judging import SUFFIXES, Report, checked_export, targets
+from tunable.exports.judging import Report, checked_export, targets
 from tunable.exports.npm import ONNXRUNTIME_WEB
+from tunable.exports.programs import FORMATS, PROGRAMS, WEB, export_for
 from tunable.exports.web import PAGE, export_web
 from tunable.files import check_writable
 from tunable.models import find, shipped
 from tunable.tolerances import TOLERANCES
-
-WEB = "web"
 
 EXAMPLES = (
     "tunable export runs/mini/model.safetensors --format onnx -o net.onnx",
     "tunable export runs/mini/model.safetensors --format onnx --omega 0.7,0.3 -o plain.onnx",
     "tunable export denoise --format onnx --form heads -o heads.onnx",
     "tunable export denoise --format web --picture docs/images/noisy.jpg -o page",
+    "tunable export denoise --format darktable --omega 0.8,0.2 -o denoise-natural",
 )
 
 
@@ -42,9 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         required=True,
-        help=f"One of {', '.join((*SUFFIXES, WEB))}. The format dni writes plain weights files, at omega = 0 and at "
+        help=f"One of {', '.join(FORMATS)}. The format dni writes plain weights files, at omega = 0 and at "
         "each unit vector, for tools that interpolate weights. The format web writes a folder with a page that has a "
-        "slider for every knob and needs no server that computes.",
+        "slider for every knob and needs no server that computes. The formats official (names by which chaiNNer and "
+        "ComfyUI know NAFNet, SwinIR and Compact), darktable (a folder) and ncnn (.param and .bin) hold one setting.",
     )
     parser.add_argument(
         "--omega",
@@ -86,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="FILE",
         help="The exported file to write. The format dni writes FILE-0, FILE-1, ... FILE-p, and the form prepared "
-        "FILE-trunk and FILE-tail. The format web writes a folder.",
+        "FILE-trunk and FILE-tail. The formats web and darktable write a folder.",
     )
     add_extrapolate(parser)
     add_backend(parser)
@@ -102,22 +103,34 @@ def _size(text: str) -> tuple[int, int]:
 
 def run(args: argparse.Namespace) -> int:
     """Run `tunable export`, and return its exit status."""
+    if args.format not in FORMATS:
+        raise TunableError(
+            f"unknown format {shown(args.format)}{nearest(args.format, FORMATS)}; known: {', '.join(FORMATS)}"
+        )
     model = load(args.model, args.backend, args.device, args.mode)
     if args.format == WEB:
         return _web(args, model)
     for option, given in (("--picture", args.picture), ("--onnxruntime-web", args.onnxruntime_web)):
         if given:
-            raise TunableError(f"{option} is for format web, not {shown(args.format)}")
+            raise TunableError(f"{option} is for format web, not {args.format}")
     form, omega = args.form or FORMS[0], None
     if args.omega is not None:
         if not model.objectives:
             raise TunableError(f"{args.model} holds a plain network: it takes no --omega")
         omega = read_omega(args.omega, model.header, args)
         warn_of_untrained([omega], model.header)
-    for path in targets(model, args.format, args.out, form) if args.format in SUFFIXES else ():
-        check_writable(path, find(args.model))
-    report = checked_export(model, args.format, args.out, omega, form=form, half=args.float16, size=args.size)
-    _say(args, report, targets(model, args.format, args.out, form))
+    if args.format in PROGRAMS:
+        for option, given in (("--form", args.form), ("--float16", args.float16)):
+            if given:
+                raise TunableError(f"{option} is for a graph, onnx or mindir, not for format {args.format}")
+        check_writable(args.out, find(args.model))
+        paths, report = export_for(model, args.format, args.out, omega, args.size)
+    else:
+        paths = targets(model, args.format, args.out, form)
+        for path in paths:
+            check_writable(path, find(args.model))
+        report = checked_export(model, args.format, args.out, omega, form=form, half=args.float16, size=args.size)
+    _say(args, report, paths)
     return 0
 
 

@@ -15,6 +15,7 @@ import json
 import math
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def checked_export(
         CheckFailed: when the comparison fails; no file is left.
         TunableError: for what cannot be asked; no file is left.
     """
-    _checked_request(model, format, omega, form, half, size)
+    checked_request(model, format, omega, form, half, size)
     files = targets(model, format, path, form)
     for target in files:
         check_writable(target)
@@ -148,7 +149,7 @@ def tried_export(
     Raises:
         TunableError: for what cannot be asked.
     """
-    weights = _checked_request(model, format, omega, form, half, size)
+    weights = checked_request(model, format, omega, form, half, size)
     folder = Path(folder)
     if format == "dni":
         return _interpolation(weights, folder)
@@ -174,13 +175,13 @@ def tried_export(
         faults += graphs.faults(runtime.graph(path), tunable=True, tail=True)
     if not faults:  # else it may not even take these inputs
         exported = load(made[0], runtime)
-        for image, at in _samples(source, form, size):
-            errors[_label(image, at)] = relative_error(exported.run(image, at), source.run(image, at))
+        for image, at in samples(source, form, size):
+            errors[label(image, at)] = relative_error(exported.run(image, at), source.run(image, at))
     limit = "export float16" if half else "export"
     return made, Report(format, form if tunable else "folded", errors, tuple(faults), limit)
 
 
-def _checked_request(
+def checked_request(
     model: Model, format: str, omega: ArrayLike | None, form: str, half: bool, size: tuple[int, int] | None
 ) -> WeightsModel:
     """The model, or TunableError for what cannot be exported, before anything is written."""
@@ -251,7 +252,7 @@ def _interpolation(model: WeightsModel, folder: Path) -> tuple[list[Path], Repor
         model.fold(omega).save(path)
     (origin, header), *ends = (storage.load(path) for path in made)
     plain, errors = model.backend.build(header.network, 0), {}
-    for image, omega in _samples(model, "shared"):
+    for image, omega in samples(model, "shared"):
         assert omega is not None, "a tunable model is sampled at omega"
         weights = {
             name: value + sum(step * (end[name] - value) for step, (end, _) in zip(omega, ends, strict=True))
@@ -259,11 +260,13 @@ def _interpolation(model: WeightsModel, folder: Path) -> tuple[list[Path], Repor
         }
         model.backend.assign(plain, weights)
         restored = WeightsModel(model.backend, plain, header).run(image)
-        errors[_label(image, omega)] = relative_error(restored, model.run(image, omega))
+        errors[label(image, omega)] = relative_error(restored, model.run(image, omega))
     return made, Report("dni", "interpolated", errors, (), "interpolated")
 
 
-def _samples(model: Model, form: str, size: tuple[int, int] | None = None):
+def samples(
+    model: Model, form: str, size: tuple[int, int] | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     """(image, omega) to compare at: corners and the inside; where a form has them, one omega per sample, or maps."""
     rng, multiple, p = np.random.default_rng(0), model.header.network.multiple, len(model.objectives)
     for batch, *sides in _SIZES:
@@ -281,7 +284,8 @@ def _samples(model: Model, form: str, size: tuple[int, int] | None = None):
             yield image, rng.uniform(size=(batch, p, height, width)).astype(np.float32)
 
 
-def _label(image: np.ndarray, omega: np.ndarray | None) -> str:
+def label(image: np.ndarray, omega: np.ndarray | None) -> str:
+    """Say at which size and omega a comparison was made."""
     size = "x".join(str(side) for side in image.shape)
     if omega is None:
         return size

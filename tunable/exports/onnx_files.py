@@ -137,6 +137,29 @@ def to_float16(path: str | Path) -> None:
     _save(model.model, path)
 
 
+def renamed_ends(path: str | Path, names: dict[str, str], batch: int) -> None:
+    """Rename inputs and outputs of a file, which is written again, and fix the batch of each.
+
+    Args:
+        path: the file.
+        names: old name -> new name.
+        batch: how many pictures it takes.
+    """
+    import onnx
+
+    model = onnx.load(path)
+    graph = model.graph
+    for node in graph.node:
+        for values in (node.input, node.output):
+            for place, name in enumerate(values):
+                values[place] = names.get(name, name)
+    for one in (*graph.input, *graph.output):
+        one.name = names.get(one.name, one.name)
+        one.type.tensor_type.shape.dim[0].dim_value = batch
+    graph.ClearField("value_info")  # which says that the batch may vary
+    _save(model, path)
+
+
 def with_constant(path: str | Path, name: str, value: np.ndarray) -> bytes:
     """Return the model of a file with one input a constant.
 

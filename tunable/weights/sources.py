@@ -92,7 +92,7 @@ def _mindediting(facts: Facts) -> tuple[Tensors, dict[str, Any]]:
     }
     shapes = Shapes(plain, facts.foreign_name)
     if first == "conv_first.weight":
-        renamed = _scaled(renamed, facts.img_range)
+        renamed = scaled(renamed, facts.img_range)
     return renamed, {**arguments(shapes, facts), "num_objectives": p, "phi": "affine"}
 
 
@@ -122,7 +122,7 @@ def _official_swinir(facts: Facts) -> tuple[Tensors, dict[str, Any]]:
     facts.assumed.append(
         f"the mean colour of DIV2K, GELU, norms with eps 1e-5, pictures padded to windows of {arguments['window']}"
     )
-    return _scaled(renamed, facts.img_range), {**arguments, "shifted": _shifted(arguments, facts)}
+    return scaled(renamed, facts.img_range), {**arguments, "shifted": _shifted(arguments, facts)}
 
 
 def _shifted(arguments: dict[str, Any], facts: Facts) -> bool:
@@ -148,7 +148,7 @@ def _shifted(arguments: dict[str, Any], facts: Facts) -> bool:
     return True
 
 
-def _scaled(tensors: Tensors, img_range: float | None) -> Tensors:
+def scaled(tensors: Tensors, img_range: float | None) -> Tensors:
     """The tensors for values in 0..1: the first convolution takes the factor, the last convolution its inverse."""
     if img_range is None:
         return tensors
