@@ -20,7 +20,6 @@ from tunable.images.pictures import read, read_bytes, to_network
 from tunable.specs.networks import ResNetSpec, SwinIRSpec
 
 PHOTOGRAPH = Path(__file__).parent.parent / "docs" / "images" / "noisy.jpg"
-NUMBERS = "([plane, index]) => [...(index < 0 ? plane.base : plane.differences[index])]"
 PICTURE = """figure => {
   const { width, height, base, differences } = figure.live.picture;
   return { width, height, base: [...base], differences: differences.map(one => [...one]) };
@@ -101,7 +100,7 @@ def test_a_visitors_photograph(denoise, wide, site, tmp_path):
 
 
 SPECS = {
-    "planes": ResNetSpec(channels=4, blocks=1),
+    "planes": ResNetSpec(channels=4, blocks=1, upscale=2),
     "prepared": ResNetSpec(channels=4, blocks=1, where={"last": 2}),
     "heads": ResNetSpec(channels=4, blocks=1, where={"last": 1}, upscale=2, anchor=(0.25, 0.5)),
     "shared": SwinIRSpec(channels=4, depths=[1], heads=[1], window=4),
@@ -138,7 +137,12 @@ def test_other_networks(kind, wide, site, tmp_path, monkeypatch):
             page.mouse.up()
             page.wait_for_timeout(300)
             (painted,) = restored(page)
-            assert np.abs(painted - made)[..., :100].max() <= 1e-4 < 1e-2 < np.abs(painted - made)[..., 125:].max()
+            assert np.abs(painted - made)[..., :200].max() <= 1e-4 < 1e-2 < np.abs(painted - made)[..., 250:].max()
+            paint = np.reshape(page.locator("figure").evaluate("one => [...one.live.paint()]"), (96, 300))
+            share = np.float32(paint[::2, ::2] / 255)
+            inside = np.float32([float(one.input_value()) for one in page.locator(".inside input").all()])
+            each = np.float32(omega)[:, None, None] + (inside - np.float32(omega))[:, None, None] * share
+            assert np.abs(painted - model.run(image, each[None])).max() <= 1e-4
         else:
             assert page.get_by_label("paints").is_visible() == (kind == "heads")
 
