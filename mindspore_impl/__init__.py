@@ -1,7 +1,7 @@
 """The MindSpore twin: tunable layers, the parametric multi-loss, the networks and their training."""
 
 from mindspore_impl import ops  # noqa: F401  before all else: it prepares the environment for MindSpore
-from mindspore_impl.control import AdaFM, CFSNet, CResMD, DyNet
+from mindspore_impl.control import AdaFM, CFSNet, CResMD, DyNet, OutputBlend
 from mindspore_impl.folding import fold
 from mindspore_impl.layers import (
     ChannelAttention,
@@ -41,6 +41,7 @@ __all__ = [
     "Reconstruction",
     "ResiduePreservation",
     "NAFNet",
+    "OutputBlend",
     "ResNet",
     "StyleUNet",
     "SwinIR",

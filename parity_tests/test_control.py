@@ -6,6 +6,7 @@ import pytest
 from parity_tests.twins import differ
 from tunable import oracle
 from tunable.backends.model import WeightsModel, load
+from tunable.commands import main
 from tunable.errors import TunableError
 from tunable.exports.judging import tried_export
 from tunable.parameters.arithmetic import multiples, table
@@ -13,7 +14,9 @@ from tunable.parameters.layouts import layout
 from tunable.parameters.starts import starting_weights
 from tunable.parameters.strategies import folded
 from tunable.specs.control import AdaFMSpec, CFSNetSpec, CResMDSpec, DyNetSpec
+from tunable.specs.networks import CompactSpec, OutputBlendSpec, ResNetSpec, UNetSpec
 from tunable.tolerances import TOLERANCES, relative_error
+from tunable.weights import storage
 from tunable.weights.storage import Header
 
 LIMIT = TOLERANCES["network"].limit
@@ -244,6 +247,61 @@ def test_starts(twin):
     assert not scale[0].any() and scale[1:].std() == pytest.approx(0.1, rel=0.4)
     begun = starting_weights(backend.specs(backend.build(AdaFMSpec(**SMALL), 2)), 3)
     assert all(value.any() != ("modulate" in name) for name, value in begun.items() if name.endswith("weight"))
+
+
+BLENDS = {
+    "two": OutputBlendSpec(of=ResNetSpec(channels=4, blocks=1, tunable=False)),
+    "three, x2": OutputBlendSpec(of=CompactSpec(channels=4, blocks=1, upscale=2, tunable=False), ends=3),
+    "input": OutputBlendSpec(of=UNetSpec(width=2, depth=1, tunable=False), ends=1, nu=0.9),
+}
+
+
+@pytest.mark.parametrize("name", BLENDS)
+def test_output_blend(twin, name, rng):
+    """What the networks return, each run alone, mixed by the oracle; another omega runs no network again."""
+    spec = BLENDS[name]
+    p, tensors = spec.wanted_objectives, drawn(spec, spec.wanted_objectives)
+    model = WeightsModel(twin.backend, built(twin, spec, p, tensors), Header(spec, tuple("abc"[:p]), ((0.0, 1.0),) * p))
+    x, ends = rng.uniform(size=(2, 3, 6, 5)).astype(np.float32), []
+    for place in range(spec.ends):
+        alone = {local.removeprefix(f"ends.{place}."): tensors[local] for local in tensors if f"ends.{place}." in local}
+        ends.append(twin.backend.run(built(twin, spec.of, 0, alone), x, None))
+    prepared = model.prepare(x)
+    for shape in ((p,), (2, p), (2, p, 6, 5)):
+        omega = rng.uniform(0.1, 1, size=shape).astype(np.float32)
+        finer = omega.repeat(spec.scale, 2).repeat(spec.scale, 3) if omega.ndim == 4 else omega
+        truth = oracle.output_blend(ends, x, finer, spec.nu)
+        assert relative_error(model.run(x, omega), truth) <= LIMIT
+        assert relative_error(prepared.at(omega), truth) <= LIMIT
+    corner = np.eye(p, dtype=np.float32)[-1]
+    expected = ends[0] + np.float32(0.9) * (x - ends[0]) if spec.nu else ends[-1]
+    assert relative_error(model.run(x, corner), expected) <= LIMIT
+    with pytest.raises(TunableError, match="output_blend does not fold: its picture is a sum of others"):
+        model.fold(corner)
+
+
+def test_files_become_strategies(twin, tmp_path, rng):
+    """`tunable convert`: DNI of two files interpolates their weights, an output blend their pictures, and a blend
+    mixes one with its input."""
+    plain = ResNetSpec(channels=4, blocks=1, tunable=False)
+    x, files, models = rng.uniform(size=(1, 3, 6, 5)).astype(np.float32), [], []
+    for place in range(2):
+        tensors = {name: (rng.normal(size=shape) / 4).astype(np.float32) for name, shape in layout(plain, 0)}
+        files.append(tmp_path / f"{place}.safetensors")
+        storage.save(files[-1], tensors, Header(plain))
+        models.append(load(files[-1], twin.backend))
+    first, second = (model.run(x) for model in models)
+    a = 0.3
+    mixed = {k: (1 - a) * v + a * storage.load(files[1])[0][k] for k, v in storage.load(files[0])[0].items()}
+    between = twin.backend.run(built(twin, plain, 0, mixed), x, None)
+    cases = {"endpoints": between, "outputs": (1 - a) * first + a * second, "blend": first + a * 0.9 * (x - first)}
+    for source, expected in cases.items():
+        out = tmp_path / f"{source}.safetensors"
+        given = files[:1] if source == "blend" else files
+        options = ["--from", source, "--objectives", "fidelity,noise", "-o", str(out)]
+        assert main(["convert", *map(str, given), *options]) == 0
+        assert relative_error(load(out, twin.backend).run(x, [1 - a, a]), expected) <= LIMIT
+    assert main(["convert", str(files[0]), "--from", "outputs", "-o", str(tmp_path / "no.safetensors")]) == 2
 
 
 def test_refused(twin):

@@ -41,6 +41,8 @@ NOT_RUN = {
     "torchrun": "it starts several processes; parity_tests/test_ranks.py and test_restore.py do",
     "msrun": "likewise",
     "tunable app": "it serves a page until it is stopped; test_app.py opens it in a browser",
+    "tunable train control/": "it trains in two stages; parity_tests/test_stages.py does it with less",
+    "tunable convert runs/dni": "it takes what these trained; parity_tests/test_control.py does it",
     "tunable bench": "it times for minutes; test_benchmark.py and test_layer_benchmark.py do it with less",
     "tunable completion bash >": "it writes into the reader's home; test_completion.py asks bash",
     "tunable completion zsh >": "likewise",

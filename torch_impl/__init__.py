@@ -1,6 +1,6 @@
 """The PyTorch twin: tunable layers, the parametric multi-loss, the networks and their training."""
 
-from torch_impl.control import AdaFM, CFSNet, CResMD, DyNet
+from torch_impl.control import AdaFM, CFSNet, CResMD, DyNet, OutputBlend
 from torch_impl.folding import fold
 from torch_impl.layers import (
     ChannelAttention,
@@ -40,6 +40,7 @@ __all__ = [
     "Reconstruction",
     "ResiduePreservation",
     "NAFNet",
+    "OutputBlend",
     "ResNet",
     "StyleUNet",
     "SwinIR",

@@ -4,7 +4,8 @@ from mindspore_impl.control.adafm import AdaFM
 from mindspore_impl.control.cfsnet import CFSNet
 from mindspore_impl.control.cresmd import CResMD
 from mindspore_impl.control.dynet import DyNet
+from mindspore_impl.control.output_blend import OutputBlend
 
-STRATEGIES = {"dynet": DyNet, "cfsnet": CFSNet, "cresmd": CResMD, "adafm": AdaFM}
+STRATEGIES = {"dynet": DyNet, "cfsnet": CFSNet, "cresmd": CResMD, "adafm": AdaFM, "output_blend": OutputBlend}
 
-__all__ = ["STRATEGIES", "AdaFM", "CFSNet", "CResMD", "DyNet"]
+__all__ = ["STRATEGIES", "AdaFM", "CFSNet", "CResMD", "DyNet", "OutputBlend"]

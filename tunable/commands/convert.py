@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from typing import Any
 
 from tunable.backends.model import build
 from tunable.backends.registry import get_framework, needs_framework, requested
@@ -9,10 +10,10 @@ from tunable.errors import BackendError, TunableError, nearest, shown
 from tunable.files import check_writable
 from tunable.specs.documents import read_yaml
 from tunable.weights import storage
-from tunable.weights.conversion import check_fits, read_network, tunable_header, tunable_tensors
+from tunable.weights.conversion import BLENDS, check_fits, read_network, tunable_header, tunable_tensors
 from tunable.weights.sources import SOURCES
 
-_PLAIN = ("plain", "endpoints")
+_PLAIN = ("plain", "endpoints", *BLENDS)
 
 
 EXAMPLES = (
@@ -35,12 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="source",
         required=True,
         metavar="SOURCE",
-        help=f"Where FILE comes from: {', '.join(SOURCES)}, plain or endpoints. With plain, a plain weights file of "
+        help=f"Where FILE comes from: {', '.join(SOURCES)}, {', '.join(_PLAIN)}. With plain, a plain weights file of "
         "this project gets knobs that change nothing until they are trained. With endpoints, the knobs interpolate "
-        "several plain weights files of one network.",
+        "several plain weights files of one network; with outputs they mix what these networks return, and with blend "
+        "what one network returns with its input.",
     )
     parser.add_argument(
-        "--objectives", metavar="A,B", help="The names of the knobs, for `--from plain` and `--from endpoints`."
+        "--objectives",
+        metavar="A,B",
+        help="The names of the knobs, for `--from plain`, `endpoints`, `outputs` and `blend`.",
     )
     parser.add_argument("-o", "--out", required=True, metavar="OUT", help="The weights file to write (.safetensors).")
     parser.add_argument(
@@ -48,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="An argument of the network that FILE cannot say, for example img_range=255 for SwinIR.",
+        help="An argument of the network that FILE cannot say, for example img_range=255 for SwinIR, or nu=0.9, the "
+        "part of what was removed that `--from blend` gives back.",
     )
     parser.add_argument(
         "--key",
@@ -81,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     if args.source not in known:
         raise TunableError(f"unknown source {args.source!r}{nearest(args.source, known)}; known: {', '.join(known)}")
     if args.source in _PLAIN:
-        tensors, header = _from_plain(args, names[0])
+        tensors, header = _from_plain(args, names[0], overrides)
         notes, assumed = [], []
     else:
         if len(args.files) > 1 or args.objectives:
@@ -102,12 +107,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _from_plain(args: argparse.Namespace, backend: str):
-    if args.set or args.allow_pickle or args.key is not None:
+def _from_plain(args: argparse.Namespace, backend: str, overrides: dict[str, Any]):
+    nu = overrides.pop("nu", 0.9) if args.source == "blend" else 0.9
+    if overrides or args.allow_pickle or args.key is not None:
         raise TunableError(f"--from {args.source} takes neither --set nor --allow-pickle nor --key")
     read = [storage.load(path) for path in args.files]
     objectives = args.objectives.split(",") if args.objectives is not None else None
-    header = tunable_header([header for _, header in read], args.source, objectives)
+    header = tunable_header([header for _, header in read], args.source, objectives, nu)
     chosen = get_framework(backend, "cpu")
     for path, (tensors, plain) in zip(args.files, read, strict=True):
         build(plain, tensors, chosen, path)

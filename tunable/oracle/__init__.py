@@ -4,7 +4,7 @@ Everything is computed in float64 whatever comes in. omega is (p,), one setting 
 sample, or a map (N, p, *size), one for every pixel of a layer's output.
 """
 
-from tunable.oracle.control import strategy
+from tunable.oracle.control import output_blend, strategy
 from tunable.oracle.layers import LAYERS, aggregate, conv, conv_transpose, layer, linear, norm, parameter, phi
 from tunable.oracle.losses import (
     discriminator_loss,
@@ -33,6 +33,7 @@ __all__ = [
     "multi_loss_gradient",
     "norm",
     "objective",
+    "output_blend",
     "parameter",
     "perceptual",
     "phi",

@@ -32,6 +32,26 @@ def strategy(pictures: np.ndarray, omega: np.ndarray, spec: Strategy, tensors: T
     return network.end(x, y)
 
 
+def output_blend(ends: list[np.ndarray], degraded: np.ndarray, omega: np.ndarray, nu: float) -> np.ndarray:
+    """Mix pictures of several networks by omega, or those of one with its input.
+
+    Args:
+        ends: what the networks make, each (N, 3, H, W).
+        degraded: the input (N, 3, H, W).
+        omega: (p,), (N, p), or a map (N, p, H, W) of the output's pixels.
+        nu: of a blend with the input; 0 for several networks.
+
+    Returns:
+        sum_i omega_i y_i / sum_i omega_i, or y_1 + omega_2 nu (z - y_1); (N, 3, H, W).
+    """
+    rows = float64(omega)
+    rows = rows if rows.ndim == 4 else rows.reshape(-1, rows.shape[-1], 1, 1)
+    if nu:
+        return ends[0] + rows[:, 1:] * nu * (degraded - ends[0])
+    total = rows.sum(1, keepdims=True)
+    return sum(rows[:, i : i + 1] * end for i, end in enumerate(ends)) / total
+
+
 class _Residual:
     """A plain residual network; the strategies change a part of it."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tunable.parameters.layouts import count, layout
 from tunable.specs.control import AdaFMSpec, CFSNetSpec, CResMDSpec, DyNetSpec, Strategy
-from tunable.specs.networks import CompactSpec, NetworkSpec, UNetSpec
+from tunable.specs.networks import CompactSpec, NetworkSpec, OutputBlendSpec, UNetSpec
 from tunable.specs.residual import ResNetSpec, shuffles
 
 MOST = 2**40  # parameters, beyond what any file holds
@@ -55,7 +55,7 @@ def multiples(spec: NetworkSpec, num_objectives: int) -> dict[str, Any]:
         where they are not known.
     """
     plain = spec.model_copy(update={"tunable": False})
-    equal = spec.equal if isinstance(spec, Strategy) else plain
+    equal = spec.equal if isinstance(spec, Strategy | OutputBlendSpec) else plain
     whole = count(layout(equal, 0), MOST)
     zeros = spec.blocks * spec.channels if isinstance(spec, CFSNetSpec) else 0
     folded = None if spec.without_folding else (count(layout(plain, 0), MOST) - zeros) / whole
@@ -72,6 +72,7 @@ def multiples(spec: NetworkSpec, num_objectives: int) -> dict[str, Any]:
 def table() -> list[dict[str, Any]]:
     """Return the multiples of the tunable network and of every control strategy at the size of the paper's tables."""
     cases: dict[str, NetworkSpec] = {
+        "dni": ResNetSpec(phi="identity"),
         "tunable, phi affine": ResNetSpec(phi="affine"),
         "tunable, phi base": ResNetSpec(),
         "dynet": DyNetSpec(),
@@ -79,12 +80,15 @@ def table() -> list[dict[str, Any]]:
         "cfsnet": CFSNetSpec(),
         "cresmd": CResMDSpec(),
         "adafm": AdaFMSpec(),
+        "blend": OutputBlendSpec(of=ResNetSpec(tunable=False), ends=1, nu=0.9),
+        "output blend, two networks": OutputBlendSpec(of=ResNetSpec(tunable=False)),
     }
-    names = ("parameters", "folded", "multiply_adds")
-    rows = [{"network": "one of dni, blend, output blend", **dict.fromkeys(names, 1.0)}]
+    rows: list[dict[str, Any]] = []
     for case, spec in cases.items():
         values = multiples(spec, 2)
-        rows.append({"network": case, **{name: "-" if values[name] is None else values[name] for name in names}})
+        folded = "-" if values["folded"] is None else f"{values['folded']:.4f}"
+        columns = {"parameters": values["parameters"], "folded": folded, "multiply_adds": values["multiply_adds"]}
+        rows.append({"network": case, **columns})
     return rows
 
 

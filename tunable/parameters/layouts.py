@@ -20,6 +20,7 @@ from tunable.specs.networks import (
     CompactSpec,
     NAFNetSpec,
     NetworkSpec,
+    OutputBlendSpec,
     ResNetSpec,
     StyleUNetSpec,
     SwinIRSpec,
@@ -363,6 +364,12 @@ def _adafm(spec: AdaFMSpec, layers: _Layers, norms: _Layers) -> Iterator[Paramet
         yield from ordinary.conv(name, 1, channels, spec.kernel, groups=channels)
 
 
+def _output_blend(spec: OutputBlendSpec, layers: _Layers, norms: _Layers) -> Iterator[Parameter]:
+    for place in range(spec.ends):
+        for name, shape in layout(spec.of, 0):
+            yield f"ends.{place}.{name}", shape
+
+
 _LAYOUTS = {
     "resnet": _resnet,
     "nafnet": _nafnet,
@@ -374,4 +381,5 @@ _LAYOUTS = {
     "cfsnet": _cfsnet,
     "cresmd": _cresmd,
     "adafm": _adafm,
+    "output_blend": _output_blend,
 }

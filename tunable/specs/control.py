@@ -79,11 +79,14 @@ class Strategy(NetworkBase):
 class _OfTwo(Strategy):
     """A strategy between two objectives, trained in two stages, with a block for tuning beside every main one."""
 
-    wanted_objectives: ClassVar[int] = 2
-
     blocks: Some = Field(
         default=8, description="Residual blocks of the main branch, beside each of which stands one for tuning."
     )
+
+    @property
+    def wanted_objectives(self) -> int:
+        """Two: a is the share of the second."""
+        return 2
 
     @property
     def equal(self) -> ResNetSpec:
@@ -142,12 +145,15 @@ class CResMDSpec(Strategy):
 class AdaFMSpec(Strategy):
     """AdaFM (CVPR 2019): behind every convolution, features plus a times a depth-wise convolution of them."""
 
-    wanted_objectives: ClassVar[int] = 2
-
     name: Literal["adafm"] = "adafm"
     kernel: Literal[1, 3, 5, 7] = Field(
         default=1, description="Taps along both sides of the depth-wise convolutions; 1 scales and shifts channels."
     )
+
+    @property
+    def wanted_objectives(self) -> int:
+        """Two: a is the share of the second."""
+        return 2
 
     @property
     def depth_wise(self) -> bool:

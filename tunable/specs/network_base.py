@@ -21,7 +21,6 @@ class NetworkBase(Section):
     without_maps: ClassVar[str] = ""  # why omega cannot be a map, one setting for every pixel; "" where it can
     without_folding: ClassVar[str] = ""  # why it cannot be folded at an omega; "" where it can
     strategy: ClassVar[bool] = False  # whether it is a control strategy, whose convolutions are ordinary
-    wanted_objectives: ClassVar[int] = 0  # p, where the network is for so many objectives and no others; 0: for any
     not_arguments: ClassVar[frozenset[str]] = frozenset()  # fields of every network that have no meaning here
 
     tunable: bool = True  # false: the plain form of the same network
@@ -57,6 +56,11 @@ class NetworkBase(Section):
     def formulation(self) -> Formulation:
         """How the kernels of every layer depend on omega."""
         return Formulation(self.phi, self.differences, self.rank, self.anchor, self.bump)
+
+    @property
+    def wanted_objectives(self) -> int:
+        """p, where the network is for so many objectives and no others; 0: for any."""
+        return 0
 
     @property
     def title(self) -> str:

@@ -6,12 +6,13 @@ Every number has a largest value, far beyond what any network of these kinds has
 that anybody may have written, and its facts must be told at once, and a picture padded to its multiples.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from tunable.specs.control import AdaFMSpec, CFSNetSpec, CResMDSpec, DyNetSpec
-from tunable.specs.network_base import MOST_BLOCKS, Channels, NetworkBase, Some
+from tunable.specs.formulations import KEYS
+from tunable.specs.network_base import MOST_BLOCKS, NOT_ARGUMENTS, Channels, NetworkBase, Some
 from tunable.specs.own import tagged
 from tunable.specs.own_network import OwnNetwork
 from tunable.specs.residual import ResNetSpec, shuffles
@@ -278,6 +279,72 @@ def up_down(channels: int, convs: int) -> int:
     return 2 * channels**2 + (convs - 1) * channels**2
 
 
+class OutputBlendSpec(NetworkBase):
+    """Whole plain networks, whose pictures omega mixes; or one, mixed with its input: every omega of one inference."""
+
+    strategy: ClassVar[bool] = True
+    not_arguments: ClassVar[frozenset[str]] = frozenset({*KEYS, "where"})
+    without_folding: ClassVar[str] = "its picture is a sum of others, and no network of its kind makes the sum"
+
+    name: Literal["output_blend"] = "output_blend"
+    of: Annotated[
+        ResNetSpec | NAFNetSpec | SwinIRSpec | StyleUNetSpec | UNetSpec | CompactSpec, Field(discriminator="name")
+    ] = Field(description="The plain network, of which there are `ends`.")
+    ends: int = Field(default=2, ge=1, le=16, description="How many networks, one for each objective; 1 with `nu`.")
+    nu: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Part of what the one network removed that is added again where omega_2 is 1; 0 without a blend "
+        "with the input.",
+    )
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        if self.of.tunable or not self.tunable:
+            raise ValueError("output_blend is set by omega, and the networks that it holds (of) are plain")
+        if (self.ends == 1) != (self.nu > 0):
+            raise ValueError(f"one network with nu, or several without: received ends {self.ends} and nu {self.nu:g}")
+        if self.nu and self.of.scale > 1:
+            raise ValueError(f"the input is no picture of the output's size: of enlarges {self.of.scale} times")
+        return self
+
+    @property
+    def wanted_objectives(self) -> int:
+        """As many as there are ends; the input is one of them where it is blended with."""
+        return max(self.ends, 2)
+
+    @property
+    def equal(self) -> ResNetSpec | NAFNetSpec | SwinIRSpec | StyleUNetSpec | UNetSpec | CompactSpec:
+        """The plain network with which it is compared."""
+        return self.of
+
+    @property
+    def scale(self) -> int:
+        """How many times as long each side of the output is as the same side of the input."""
+        return self.of.scale
+
+    @property
+    def padding_multiple(self) -> int:
+        """Pixels: its networks pad each side to a multiple of it."""
+        return self.of.padding_multiple
+
+    @property
+    def halo(self) -> int | None:
+        """Input pixels on each side on which an output pixel depends, as of its networks."""
+        return self.of.halo
+
+    @property
+    def multiply_adds(self) -> int:
+        """Per pixel of the input, of all its networks; another omega of the same picture costs nothing."""
+        return self.ends * self.of.multiply_adds
+
+    def arguments(self) -> dict[str, Any]:
+        """Constructor arguments for the class of either twin, without `num_objectives`."""
+        return self.model_dump(exclude={*NOT_ARGUMENTS, *self.not_arguments})
+
+
 NetworkSpec = Annotated[
     ResNetSpec
     | NAFNetSpec
@@ -289,6 +356,7 @@ NetworkSpec = Annotated[
     | CFSNetSpec
     | CResMDSpec
     | AdaFMSpec
+    | OutputBlendSpec
     | OwnNetwork,
     Field(discriminator="name"),
     BeforeValidator(tagged("name")),

@@ -21,13 +21,14 @@ from tunable.errors import CheckpointError, TunableError, nearest
 from tunable.parameters.layouts import layout
 from tunable.parameters.specs import ParameterSpec
 from tunable.specs.formulations import FACTORS, KEYS
-from tunable.specs.networks import NetworkSpec
+from tunable.specs.networks import NetworkSpec, OutputBlendSpec
 from tunable.specs.validation import first_fault
 from tunable.weights.architectures import Facts
 from tunable.weights.foreign import FLOATS, ForeignFile, ForeignNetwork, as_float32, network_in, read_foreign
 from tunable.weights.sources import SOURCES, check_known, is_buffer, is_swinir
 from tunable.weights.storage import Header
 
+BLENDS = ("outputs", "blend")
 _CHOICES = {"tunable_norms", "tunable_slopes"}  # what only a recipe makes tunable, and interpolation of networks must
 
 
@@ -170,13 +171,14 @@ def _holds(file: ForeignFile, source: str) -> bool:
         return False
 
 
-def tunable_header(headers: list[Header], source: str, objectives: list[str] | None = None) -> Header:
+def tunable_header(headers: list[Header], source: str, objectives: list[str] | None = None, nu: float = 0.9) -> Header:
     """Make the header of the tunable network that plain ones become.
 
     Args:
-        headers: of one file ("plain"), or of one file per objective ("endpoints").
-        source: "plain" or "endpoints".
+        headers: of one file ("plain", "blend"), or of one file per objective ("endpoints", "outputs").
+        source: one of these.
         objectives: their names. For plain they say how many there are; for endpoints None is omega_1, omega_2, ...
+        nu: of a blend with the input, the part of what was removed that comes back.
 
     Raises:
         TunableError: where the files or the names do not fit.
@@ -194,6 +196,8 @@ def tunable_header(headers: list[Header], source: str, objectives: list[str] | N
         objectives = objectives or [f"omega_{i + 1}" for i in range(len(headers))]
         if len(objectives) != len(headers):
             raise TunableError(f"{len(objectives)} objectives are named for {len(headers)} files")
+    elif source in BLENDS:
+        return _blend_header(headers, source, objectives, nu)
     elif len(headers) > 1 or not objectives:
         raise TunableError("plain wants one weights file, and --objectives with the names of its knobs to be")
     if len(set(objectives)) < len(objectives) or not all(objectives):
@@ -204,6 +208,24 @@ def tunable_header(headers: list[Header], source: str, objectives: list[str] | N
     spec = first.network.model_copy(update=changes)
     writer = f"{Header.writer}, converted from {source}"
     return Header(spec, tuple(objectives), ((0.0, 1.0),) * len(objectives), writer=writer)
+
+
+def _blend_header(headers: list[Header], source: str, objectives: list[str] | None, nu: float) -> Header:
+    """Of whole networks whose pictures are mixed, or of one that is mixed with its input."""
+    ends = len(headers)
+    if (ends == 1) != (source == "blend"):
+        raise TunableError(f"{source} wants {'one weights file' if source == 'blend' else 'two or more'}, not {ends}")
+    p = max(ends, 2)
+    names = objectives or [f"omega_{i + 1}" for i in range(p)]
+    if len(names) != p or len(set(names)) < p or not all(names):
+        raise TunableError(f"{source} wants {p} different names of objectives, not {','.join(names)!r}")
+    values = {"name": "output_blend", "of": headers[0].network.model_dump(), "ends": ends}
+    values |= {"nu": nu} if source == "blend" else {}
+    try:
+        spec = OutputBlendSpec.model_validate(values)
+    except ValidationError as error:
+        raise TunableError(f"{source}: network {first_fault(error, values)}") from None
+    return Header(spec, tuple(names), ((0.0, 1.0),) * p, writer=f"{Header.writer}, converted from {source}")
 
 
 def _plain_facts(header: Header) -> dict[str, Any]:
@@ -224,6 +246,8 @@ def tunable_tensors(files: list[Tensors], specs: list[ParameterSpec], drawn: Ten
     Raises:
         KeyError: for a parameter that the files lack.
     """
+    if all(spec.name.startswith("ends.") for spec in specs):  # of an output blend, which holds the files as they are
+        return {f"ends.{place}.{name}": value for place, file in enumerate(files) for name, value in file.items()}
     stacked = {}
     for spec in specs:
         if drawn and spec.name.rpartition(".")[2] in FACTORS:
