@@ -24,7 +24,7 @@ endef
 # would bring another torch with torchvision, which it needs for networks that are not exported.
 RUNTIMES := spandrel einops ncnn openvino openvino-telemetry
 
-.PHONY: help demo quick layer test mutants lint install clean
+.PHONY: help demo quick layer test mutants package docs lint install clean
 
 help:                 ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1@/p' Makefile | column -t -s @
@@ -43,6 +43,13 @@ test: $(INSTALLED)     ## what continuous integration runs (13 minutes)
 
 mutants: $(INSTALLED) ## every deliberate fault in every twin, each of which a test must see
 	$(PYTEST) $(TWO) -m mutant
+
+package: $(INSTALLED) ## the wheel in clean environments, with PyTorch, MindSpore and onnxruntime alone; EXTRAS=torch: one
+	$(BIN)/tunable export denoise --format onnx -o .venv/network.onnx
+	$(BIN)/python tools/package.py .venv/network.onnx $(EXTRAS)
+
+docs: $(INSTALLED)    ## the documentation as a site, in the folder site; a link that leads nowhere fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir site
 
 lint: $(INSTALLED)    ## rules, format and types of the source
 	$(LINT)
@@ -64,4 +71,4 @@ endif
 	touch $(INSTALLED)
 
 clean:                ## remove what make made
-	rm -rf .venv demo_output build *.egg-info
+	rm -rf .venv demo_output build site *.egg-info

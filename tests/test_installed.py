@@ -91,6 +91,18 @@ def test_a_file_goes_before_a_name(monkeypatch, tmp_path):
     assert load_recipe("denoise/mini.yaml").steps == 7
 
 
+def test_a_base_by_its_name(tmp_path, refused):
+    (tmp_path / "mine.yaml").write_text("base: denoise/mini\nsteps: 7\n")
+    mine, shipped = load_recipe(tmp_path / "mine.yaml"), load_recipe("denoise/mini")
+    assert mine.steps == 7 and mine.network == shipped.network and mine.objectives == shipped.objectives
+    (tmp_path / "mine.yaml").write_text("base: denoise/mini.yaml\n")
+    assert load_recipe(tmp_path / "mine.yaml").steps == shipped.steps
+    (tmp_path / "denoise").mkdir()
+    (tmp_path / "denoise" / "mini.yaml").write_text("base: nothing\n")  # a file goes before a name
+    with refused(RecipeError, "nothing"):
+        load_recipe(tmp_path / "mine.yaml")
+
+
 def test_an_unknown_name(refused, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with refused(RecipeError, "cannot read recipe denoise/mni", "did you mean 'denoise/mini'?"):

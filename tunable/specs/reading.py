@@ -1,8 +1,8 @@
 """Reading a recipe: YAML, the recipes it inherits from (`base:`), overrides (`--set`), and the recipes that ship.
 
-A recipe may inherit from another (`base:`, relative to its own folder; its own values win, mappings are merged key by
-key, lists are replaced). It is validated before anything heavy starts, and the resolved recipe is stored beside the run
-and in the weights.
+A recipe may inherit from another (`base:`, relative to its own folder, or the name of one that ships; its own values
+win, mappings are merged key by key, lists are replaced). It is validated before anything heavy starts, and the resolved
+recipe is stored beside the run and in the weights.
 """
 
 import os
@@ -108,9 +108,11 @@ def _base(path: Path, base: Any) -> Path | None:
     if not isinstance(base, str):
         raise RecipeError(f"{path}: base must be a path relative to this file, not {shown(base)}")
     try:
-        return path.parent / check_path(base)
+        file = path.parent / check_path(base)
     except ValueError as error:
         raise RecipeError(f"{path}: base: {error}") from None
+    name, known = base.removesuffix(".yaml"), shipped_recipes()
+    return known[name] if name in known and not os.path.isfile(file) else file
 
 
 def _read_one(path: Path) -> dict[str, Any]:
