@@ -186,7 +186,7 @@ def _asymmetric(patches: np.ndarray) -> tuple[np.ndarray, ...]:
 def _conv(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """3x3, padded by zeros: (C, H, W) -> (O, H, W) in float32, by matrix products of a few rows at a time."""
     padded = np.pad(x, [(0, 0), (1, 1), (1, 1)])
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2)).transpose(0, 3, 4, 1, 2)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (1, 3, 3))[:, :, :, 0].transpose(0, 3, 4, 1, 2)
     kernel, out = weight.reshape(len(weight), -1), np.empty((len(weight), *x.shape[1:]), np.float32)
     for top in range(0, x.shape[1], _ROWS):
         rows = windows[:, :, :, top : top + _ROWS]
