@@ -24,6 +24,7 @@ _WHOLE, _LINE, _UNITS, _VERTICES = "anywhere", "sum 1", "unit vectors", "vertice
 _OF = {
     "uniform": _WHOLE,
     "beta": _WHOLE,
+    "condition": _WHOLE,
     "log_uniform": _WHOLE,
     "simplex": _LINE,
     "annealed": _LINE,

@@ -232,6 +232,31 @@ def degrade(
     return pictures, changed
 
 
+def degrade_by(
+    pictures: np.ndarray, pipeline: list[Degradation], rng: np.random.Generator, parts: np.ndarray
+) -> np.ndarray:
+    """Apply degradations in order, each picture's at a given part of their largest levels.
+
+    Args:
+        pictures: float32 (N, C, H, W) in 0..1.
+        pipeline: gaussian_noise and gaussian_blur, p in all.
+        rng: which draws their noise.
+        parts: (N, p), 0 to 1: a level is so much of the upper end of `sigma`.
+
+    Returns:
+        The degraded pictures, float32 (N, C, H, W).
+    """
+    degraded = []
+    for picture, row in zip(pictures, parts.tolist(), strict=True):
+        picture = picture[None]
+        for step, part in zip(pipeline, row, strict=True):
+            assert isinstance(step, GaussianNoise | GaussianBlur), "the recipe allows no other"
+            level = part * step.sigma[1]
+            picture = step.model_copy(update={"sigma": (level, level)}).apply(picture, rng)
+        degraded.append(picture)
+    return np.concatenate(degraded)
+
+
 def scale_of(pipeline: list[Degradation]) -> int:
     """Return how many clean pixels there are per degraded pixel along each side."""
     return math.prod(degradation.factor for degradation in pipeline)

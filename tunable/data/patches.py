@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from tunable.data.degradations import degrade, margin_of
+from tunable.data.degradations import degrade, degrade_by, margin_of
 from tunable.data.pairs import check_pair, partners
 from tunable.data.workers import Workers
 from tunable.errors import DataError, shorten
@@ -28,6 +28,7 @@ from tunable.images.folders import find, list_pictures
 from tunable.images.pictures import read_levels, size_of, to_floats
 from tunable.specs.reading import expand
 from tunable.specs.recipe import BUNDLED, Data, Recipe
+from tunable.specs.samplers import Condition
 
 LARGE = 16_000_000  # pixels: larger pictures are decoded one at a time, for their memory
 EXAMPLES = 4  # of pictures that cannot be used, in a message
@@ -258,21 +259,31 @@ class Batches:
         rng = np.random.Generator(np.random.Philox(key=recipe.seed, counter=[0, 0, self._rank, index]))
         crops = [self._crop(rng) for _ in range(data.batch)]
         clean = np.stack([self._patch(crop, crop.path, self._scale) for crop in crops])
+        conditions = None
         if self._partners:
             degraded = np.stack([self._patch(crop, self._partners[crop.path], 1) for crop in crops])
             sample = {"clean": clean, "degraded": degraded}
         else:
-            degraded, residues = degrade(clean, data.degradation, rng, recipe.residues)
+            if isinstance(recipe.omega.sampler, Condition):
+                conditions = self._draw(rng, index)
+                degraded, residues = degrade_by(clean, data.degradation, rng, conditions), {}
+            else:
+                degraded, residues = degrade(clean, data.degradation, rng, recipe.residues)
             sample = {"clean": _without(clean, self._margin * self._scale)}
             small = {"degraded": degraded, **residues}
             sample |= {name: _without(value, self._margin) for name, value in small.items()}
-        per_sample = recipe.omega.per == "sample"
-        samples = data.batch if per_sample else 1
+        omega = self._draw(rng, index) if conditions is None else conditions
+        return Batch(index, sample, omega if recipe.omega.per == "sample" else omega[0])
+
+    def _draw(self, rng: np.random.Generator, index: int) -> np.ndarray:
+        """The omega of the samples of this process, (N, p), or (1, p) where the batch has one."""
+        recipe = self._recipe
+        samples = self._data.batch if recipe.omega.per == "sample" else 1
         drawn = recipe.omega.sampler.draw(rng, samples * self._processes, recipe.num_objectives, index)
         omega = drawn[self._rank * samples :][:samples]  # a sampler that counts counts the samples of all processes
         if (fixed := recipe.omega_at(index)) is not None:
             omega = np.tile(np.array(fixed, np.float32), (samples, 1))
-        return Batch(index, sample, omega if per_sample else omega[0])
+        return omega
 
     def _crop(self, rng: np.random.Generator) -> "_Crop":
         """A random crop, flipped and transposed at random, in pixels of the degraded picture where pairs are given."""

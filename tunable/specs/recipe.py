@@ -26,7 +26,7 @@ from tunable.specs.objectives import (
 )
 from tunable.specs.optimizers import Adam, Optimizer, with_kind
 from tunable.specs.precision import Precision
-from tunable.specs.samplers import Fixed, Mixture, Sampler, Uniform, named
+from tunable.specs.samplers import Condition, Fixed, Mixture, Sampler, Uniform, named
 from tunable.specs.schedules import Constant, Schedule
 from tunable.specs.schema import MOST, Place, Section
 from tunable.specs.stages import Stage
@@ -169,6 +169,7 @@ class Recipe(Section):
             )
         self._check_sizes()
         self._check_stages()
+        self._check_conditions()
         return self
 
     def _check_frozen(self) -> None:
@@ -184,6 +185,17 @@ class Recipe(Section):
             raise ValueError(
                 f"initial.freeze wants optimizer.weight_decay 0, not {self.optimizer.weight_decay:g}: a decay would "
                 "move what is frozen"
+            )
+
+    def _check_conditions(self) -> None:
+        if not isinstance(self.omega.sampler, Condition):
+            return
+        kinds = [step.kind for step in self.data.degradation]
+        known = set(kinds) <= {"gaussian_noise", "gaussian_blur"} and len(kinds) == len(self.objectives)
+        if not known or self.omega.per != "sample" or self.stages or self.residues:
+            raise ValueError(
+                "omega.sampler condition wants gaussian_blur and gaussian_noise in data.degradation, one per knob, "
+                f"omega.per sample, no stages and no residues; received {', '.join(kinds) or 'no degradation'}"
             )
 
     def _check_stages(self) -> None:

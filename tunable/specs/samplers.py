@@ -201,7 +201,38 @@ class Mixture(_Sampler):
     def check(self, num_objectives: int, steps: int) -> None:
         """Raise ValueError if one of the samplers cannot serve `num_objectives` objectives in `steps` steps."""
         for sampler in self.of:
+            if isinstance(sampler, Condition):
+                raise ValueError("condition degrades every sample by its omega, and is no part of a mixture")
             sampler.check(num_objectives, steps)
+
+
+class Condition(_Sampler):
+    """CResMD's conditions: omega is the true level of every degradation, divided by its largest (ECCV 2020).
+
+    Half of the samples have one degradation, half all of them. A level is round(Beta(0.5, 1) n) / n of its n steps; a
+    sample that would have none at all has one step of one degradation. `tunable.data.patches` then degrades each sample
+    by its omega.
+
+    Attributes:
+        levels: n of each degradation, in the order of `data.degradation`: 50 for sigma up to 50 in whole numbers.
+    """
+
+    kind: Literal["condition"] = "condition"
+    levels: list[Annotated[int, Field(ge=1, le=10_000)]] = Field(min_length=1, max_length=16)
+
+    def draw(self, rng: np.random.Generator, n: int, p: int, batch: int = 0) -> Draws:
+        """Draw n omega of p knobs, (n, p); `batch` as the module says."""
+        steps = np.asarray(self.levels)
+        drawn, alone = np.rint(rng.beta(0.5, 1, size=(n, p)) * steps), rng.choice(p, size=n)
+        one = np.eye(p)[alone]
+        drawn = np.where(rng.uniform(size=(n, 1)) < 0.5, drawn * one, drawn)
+        drawn = np.where(drawn.any(axis=1, keepdims=True), drawn, one)
+        return (drawn / steps).astype(np.float32)
+
+    def check(self, num_objectives: int, steps: int) -> None:
+        """Raise ValueError unless there are levels for each of `num_objectives` objectives."""
+        if len(self.levels) != num_objectives:
+            raise ValueError(f"condition has {len(self.levels)} levels for {num_objectives} objectives")
 
 
 class OwnSampler(Own, _Sampler):
@@ -225,7 +256,7 @@ class OwnSampler(Own, _Sampler):
 
 
 Sampler = Annotated[
-    Uniform | Beta | LogUniform | Simplex | Corners | Cube | Annealed | Fixed | Mixture | OwnSampler,
+    Uniform | Beta | LogUniform | Simplex | Corners | Cube | Annealed | Fixed | Mixture | Condition | OwnSampler,
     Field(discriminator="kind"),
 ]
 Mixture.model_rebuild()
