@@ -294,7 +294,7 @@ CHECKS: dict[str, list[Check]] = {
         _check(test_patches.test_a_batch_is_a_function_of_seed_and_index),
         _check(test_patches.test_batches_share_no_random_numbers),
         _check(test_patches.test_samples_of_a_batch_differ),
-        _check(test_patches.test_stream_equals_direct, workers=3),
+        _check(test_patches.test_stream_equals_direct, workers=3, processes=False),
         _check(test_patches.test_patches_are_turned_crops_of_the_pictures),
         _check(test_patches.test_a_patch_is_blurred_with_what_is_around_it),
         _check(test_patches.test_degradation),
