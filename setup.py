@@ -15,7 +15,8 @@ CANN = [*(one for one in ONNX if one != "onnxruntime"), "onnxruntime-cann"]  # o
 APP = ["gradio>=6.16"]
 HUB = ["huggingface_hub>=1"]
 TOOLS = ["pytest", "pytest-xdist", "hypothesis", "ruff", "basedpyright", "setuptools", "playwright", "h5py"]
-TEST = [*TOOLS, *ONNX, *APP, *HUB]
+DOCS = ["mkdocs-material", "mkdocstrings[python]"]
+TEST = [*TOOLS, *ONNX, *APP, *HUB, *DOCS, "axe-playwright-python"]
 
 setup(
     name="tunable-convolutions",
@@ -70,6 +71,7 @@ setup(
         "app": APP,
         "hub": HUB,
         "cann": CANN,
+        "docs": DOCS,
         "test": TEST,
         "all": TORCH + MINDSPORE + TEST,
     },

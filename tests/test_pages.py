@@ -19,8 +19,7 @@ from tunable.backends.registry import installed, requested
 from tunable.commands import VERBS, main
 
 ROOT = Path(__file__).parent.parent
-RESULTS = sorted((ROOT / "docs" / "results").rglob("*.md"))
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), *RESULTS]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES.sort(key=lambda path: path != ROOT / "README.md")  # the README's trouble is told first
 BLOCK = re.compile(r"```(sh|python|yaml(?=\n# \w+\.yaml\n))\n(.*?)```", re.DOTALL)
 FILE = re.compile(r"# (\w+\.(?:py|yaml))\n")  # a block that begins so is a file of the reader's
@@ -147,10 +146,14 @@ def named_backends(text: str) -> set[str]:
 NEEDS_TORCH = pytest.mark.skipif("torch" not in installed(), reason="torch is not installed: its pickles are not read")
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=NEEDS_TORCH) if page == "docs/convert.md" else page for page in BLOCKS]
+NEEDS_BOTH = pytest.mark.skipif(
+    set(requested()) != {"torch", "mindspore"}, reason="one framework's file is for the other"
 )
+NEEDS = {"docs/convert.md": [NEEDS_TORCH], "docs/tutorials/two_machines.md": [NEEDS_BOTH]}
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("page", [pytest.param(page, marks=NEEDS.get(page, ())) for page in BLOCKS])
 def test_commands_and_programs_run(page, clone, tmp_path, monkeypatch):
     """They run in order, in one folder, without environment variables; a command gets the options of SMALLER."""
     folder = tmp_path / "clone"

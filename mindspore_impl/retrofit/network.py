@@ -66,7 +66,7 @@ class TunedNetwork(nn.Cell):
         kernels = {n: k for layer in self.layers for n, k in zip(layer.names.values(), layer.kernels, strict=True)}
         self._branches = _put(network, kernels)
 
-    def __call__(self, *inputs, omega: ms.Tensor | None = None, **options) -> Any:
+    def __call__(self, *inputs: Any, omega: ms.Tensor | None = None, **options: Any) -> Any:
         """Check omega, then run the network as `construct` says.
 
         Args:
@@ -100,7 +100,7 @@ class TunedNetwork(nn.Cell):
         with self._alone():
             return super().__call__(*inputs, knobs, **options)
 
-    def construct(self, *inputs, **options) -> Any:
+    def construct(self, *inputs: Any, **options: Any) -> Any:
         """Run the network at an omega.
 
         With omega (N, p) the samples are run one by one: N must be the first axis of every tensor of the inputs, and

@@ -69,7 +69,7 @@ class TunedNetwork(nn.Module):
         super().__setstate__(state)
         _sign(self)
 
-    def forward(self, *inputs, omega: torch.Tensor | None = None, **options) -> Any:
+    def forward(self, *inputs: Any, omega: torch.Tensor | None = None, **options: Any) -> Any:
         """Run the network at an omega.
 
         With omega (N, p) the samples are run one by one: N must be the first axis of every tensor of the inputs, and
@@ -262,7 +262,7 @@ def _signed(network: nn.Module) -> type[TunedNetwork]:
         if each not in named
     ]
 
-    def forward(self: TunedNetwork, *inputs, omega: torch.Tensor | None = None, **options):
+    def forward(self: TunedNetwork, *inputs: Any, omega: torch.Tensor | None = None, **options: Any):
         return TunedNetwork.forward(self, *inputs, omega=omega, **options)
 
     names = ["self", *(each.name for each in named), "omega"]
