@@ -85,7 +85,7 @@ class TunedNetwork(nn.Cell):
         if omega is None:
             if not inputs:
                 raise OmegaError(f"omega, the last input, is missing: a tensor ({self.num_objectives},)")
-            *inputs, omega = inputs
+            inputs, omega = inputs[:-1], inputs[-1]
         knobs = self._checked(omega)
         retrofit.check_kept(self._branches)
         if knobs.ndim == 2:

@@ -96,7 +96,7 @@ class TunedNetwork(nn.Module):
         if omega is None:
             if not inputs:
                 raise OmegaError(f"omega, the last input, is missing: a tensor ({self.num_objectives},)")
-            *inputs, omega = inputs
+            inputs, omega = inputs[:-1], inputs[-1]
         omega = self._checked(omega)
         if omega.ndim == 1:
             return self._at(omega, inputs, options)

@@ -106,10 +106,11 @@ def lpips(x: np.ndarray, y: np.ndarray, tensors: Tensors, heads: Tensors) -> np.
         seen = features(pictures, tensors, layer)
         return seen / (np.sqrt((seen**2).sum(axis=1, keepdims=True)) + 1e-10)
 
-    return sum(
+    distances = [
         np.einsum("nchw,c->nhw", (units(x, layer) - units(y, layer)) ** 2, float64(head)).mean(axis=(1, 2))
         for layer, head in heads.items()
-    )
+    ]
+    return np.sum(distances, axis=0)
 
 
 def realness(pictures: np.ndarray, settings: Discriminator, tensors: Tensors) -> np.ndarray:
