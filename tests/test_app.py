@@ -104,7 +104,7 @@ def test_sliders(denoise):
         (
             "denoise",
             "claen",
-            r"^denoise has no preset 'claen' \(did you mean 'clean'\?\); its presets are clean, natural, ",
+            r"^denoise has no preset 'claen' \(did you mean 'clean'\?\); its presets are natural, clean, ",
         ),
         ("other.safetensors", "clean", r"^other.safetensors has no preset 'clean': only models that ship have any$"),
     ):

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from prepared import answer
+from pydantic import TypeAdapter
 from skimage import data
 
 from tunable.backends.model import build, load
 from tunable.backends.registry import get_framework, requested
-from tunable.data.degradations import protocol_degraded
+from tunable.data.degradations import Degradation, degrade, protocol_degraded
 from tunable.errors import CheckpointError, OmegaError, TunableError
 from tunable.evaluation.measuring import evaluate
 from tunable.evaluation.metrics import psnr, share_kept
@@ -107,7 +108,7 @@ def test_models_of_the_hub(monkeypatch, tunable, weights_file, refused):
 def test_unknown_names(refused):
     with refused(CheckpointError, "no such weights file: denois, and no model", "did you mean 'denoise'?"):
         find("denois")
-    with refused(CheckpointError, "absent", "known: denoise"):
+    with refused(CheckpointError, "absent", "known: photo, denoise"):
         load("absent")
     for path in ("denois.safetensors", "./denois", "models/denoise"):
         assert find(path) == path
@@ -134,7 +135,7 @@ def test_info_lists_what_ships(tunable):
     status, out, err = tunable("info", "--models")
     assert (status, err) == (0, "") and len(out.splitlines()) == len(MODELS)
     assert "denoise" in out and "fidelity 1, noise 0" in out and str(MODELS["denoise"].card) in out
-    (denoise,) = answer(tunable("info", "--models", "--json"))
+    denoise = next(each for each in answer(tunable("info", "--models", "--json")) if each["name"] == "denoise")
     assert denoise["omega"] == {"fidelity": 1, "noise": 0} and denoise["bytes"] < 5e6
     assert answer(tunable("info", "denoise", "--json"))["card"] == str(MODELS["denoise"].card)
     assert tunable("info", "denoise")[1].splitlines()[-1].split() == ["card", str(MODELS["denoise"].card)]
@@ -351,3 +352,15 @@ def test_denoise_denoises(backend):
     full, none = (from_network(model.run(to_network(z), omega)) for omega in ([1, 0], [0, 1]))
     assert psnr(full, clean) > psnr(z, clean) + 9
     assert share_kept(none, clean, z) == pytest.approx(NU + (1 - NU) * share_kept(full, clean, z), abs=1e-3)
+
+
+def test_photo_cleans_what_a_camera_makes(backend):
+    """Noise of photons and JPEG; a clean photograph stays nearly as it is, and exactly with all knobs at 0."""
+    clean, model = data.chelsea()[100:196, 100:196].astype(np.float32) / 255, load("photo", backend)
+    sensor = {"kind": "linear_light", "steps": [{"kind": "poisson_gaussian", "gain": 3.8, "sigma": 2.5}]}
+    steps = TypeAdapter(list[Degradation]).validate_python([sensor, {"kind": "jpeg", "quality": 90}])
+    z = from_network(degrade(to_network(clean), steps, np.random.default_rng(0))[0])
+    default = MODELS["photo"].omega
+    assert psnr(from_network(model.run(to_network(z), default)), clean) > psnr(z, clean) + 4
+    assert psnr(from_network(model.run(to_network(clean), default)), clean) > 38
+    np.testing.assert_array_equal(from_network(model.run(to_network(z), [0, 0, 0])), z)

@@ -43,11 +43,17 @@ MODELS = {
     model.name: model
     for model in [
         Shipped(
+            "photo",
+            "cleans photographs as cameras make them, with knobs for strength, colour noise and detail",
+            (1.0, 1.0, 0.0),
+            {"natural": (0.8, 1.0, 0.2), "clean": (1.0, 1.0, 0.0), "grain": (0.4, 1.0, 0.2)},
+        ),
+        Shipped(
             "denoise",
             "removes white Gaussian noise of unknown strength, sigma 0 to 55",
             (1.0, 0.0),
-            {"clean": (1.0, 0.0), "natural": (0.8, 0.2), "grain": (0.5, 0.5)},
-        )
+            {"natural": (0.8, 0.2), "clean": (1.0, 0.0), "grain": (0.5, 0.5)},
+        ),
     ]
 }
 
