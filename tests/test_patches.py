@@ -1,6 +1,5 @@
 """Batches: pure functions of (seed, index), whatever the order, the workers and the cache."""
 
-import multiprocessing
 import threading
 import time
 
@@ -270,24 +269,6 @@ def test_a_picture_too_small_for_what_degrades_it(batches, refused):
         batches(patch=8, degradation=[{"kind": "gaussian_blur", "sigma": 1}])
 
 
-@pytest.mark.parametrize("processes", [False, True])
-def test_an_error_in_a_worker_reaches_the_caller(processes, batches, folder, refused):
-    made = batches(workers=2, processes=processes)
-    (folder / "a.png").write_bytes(b"no picture")
-    with refused(DataError, "a.png"):
-        list(made.stream(0, 20))
-
-
-def test_a_worker_that_dies_is_told_of(batches, refused):
-    stream = batches(workers=1, processes=True).stream(0, 10**6)
-    next(stream)
-    (worker,) = multiprocessing.active_children()
-    worker.kill()
-    with refused(DataError, "a process that prepares batches has died"):
-        list(stream)
-    assert not multiprocessing.active_children()
-
-
 # --- degradation and omega
 
 
@@ -408,27 +389,3 @@ def test_parts_of_a_batch():
     assert [part.sample["degraded"].ravel().tolist() for part in parts] == [[0, -1], [-2, -3], [-4, -5]]
     assert [part.omega.tolist() for part in parts] == [[[0, 1], [2, 3]], [[4, 5], [6, 7]], [[8, 9], [10, 11]]]
     assert [part.omega.tolist() for part in Batch(0, {"clean": clean}, omega[0]).parts(2)] == [[0, 1]] * 2
-
-
-def test_enlarged_patches(batches, tmp_path):
-    """They show a smaller part of the picture, larger: of a ramp the same ramp, less steep by a factor in the range."""
-    ramp = np.tile(np.linspace(0, 1, 120, dtype=np.float32)[None, :, None], (90, 1, 3))
-    (tmp_path / "ramps").mkdir()
-    Image.fromarray(np.uint16(65535 * ramp[..., 0])).save(tmp_path / "ramps" / "a.png")
-    options = {"train": str(tmp_path / "ramps"), "patch": 40, "flip": False, "degradation": [], "batch": 8}
-    slopes = {
-        name: np.diff(batches(**options, **chosen)[0].sample["clean"][:, 0, 20, 10:30]).mean(-1) * 119
-        for name, chosen in {"whole": {}, "enlarged": {"enlarge": [1.5, 3]}}.items()
-    }
-    np.testing.assert_allclose(slopes["whole"], 1, atol=1e-3)
-    assert 1 / 3.1 < slopes["enlarged"].min() < slopes["enlarged"].max() < 1 / 1.45
-    assert slopes["enlarged"].std() > 0.03
-    sometimes = batches(**options | {"batch": 60}, enlarge=[0, 2])[0].sample["clean"]
-    whole = np.isclose(np.diff(sometimes[:, 0, 20, 10:30]).mean(-1) * 119, 1, atol=1e-3).mean()
-    assert 0.3 < whole < 0.7  # half of them, as drawn
-    assert_equal(batches(**options)[0], batches(**options, enlarge=1)[0])
-
-
-def test_pairs_are_not_enlarged(batches, tmp_path, folder):
-    with pytest.raises(RecipeError, match="enlarge wants 1"):
-        batches(degraded=str(folder), degradation=[], enlarge=[1, 2])

@@ -42,12 +42,9 @@ class Model(ABC):
 
     @property
     def folds(self) -> bool:
-        """Whether there is an omega at which `fold` can be taken: not in a plain network, nor in every exported one.
-
-        Nor in a control strategy that has no ordinary form (`without_folding` of its specification).
-        """
-        folds = not self.header.network.without_folding
-        return bool(self.objectives) and folds and self.backend.folds(self.network)
+        """Whether `fold` can be taken: not of a plain network, nor of every exported one, nor of every strategy."""
+        ordinary = not self.header.network.without_folding
+        return bool(self.objectives) and ordinary and self.backend.folds(self.network)
 
     def with_mode(self, mode: str) -> Self:
         """Return the same network, run in another mode of its backend; BackendError for one that the backend lacks."""
