@@ -100,7 +100,7 @@ def test_what_forward_says_of_its_inputs(torch):
 
     assert of(lambda self, image, mask=None: image) == {"(image, omega, *, mask=None)"}
     assert of(lambda self, a, b, *, c, **d: a) == {"(a, b, omega, *, c, **d)"}
-    generic = {"(*inputs, omega: torch.Tensor | None = None, **options) -> Any"}
+    generic = {"(*inputs: Any, omega: torch.Tensor | None = None, **options: Any) -> Any"}
     assert of(lambda self, *images: images) == of(lambda self, x, omega: x) == generic
     network, _ = made(torch, "unet")
     again = pickle.loads(pickle.dumps(network))

@@ -7,6 +7,7 @@ from parity_tests.mutants.ways import but, each, edited, given, replaced, return
 from tunable.specs.formulations import Formulation
 
 BLOCK, RESNET = "networks.resnet:ResidualBlock.forward", "networks.resnet:ResNet.stage"
+OF_BODY = "networks.resnet:ResNet.block"
 REFUSED = ("(omega is not None) != bool(self.num_objectives)", "False")
 PART = "layers:conv2d"  # as networks import it
 CONV_FOLD, KERNEL = "layers.conv:TunableConv.fold", "layers.kernel:TunableKernel._make"
@@ -75,8 +76,8 @@ NETWORK_FAULTS = {
         ("call(self.tail, y, enlarged(omega, self.upscale))", "call(self.tail, y, enlarged(omega, self.upscale)) + x"),
     ),
     "blocks skipped": returned(RESNET, lambda y, a: a.features if 0 < a.place < len(a.self.body) else y),
-    "blocks in reverse order": but(RESNET, body=lambda a: list(a.self.body)[::-1]),
-    "one block for all": but(RESNET, body=lambda a: [a.self.body[0]] * len(a.self.body)),
+    "blocks in reverse order": but(OF_BODY, body=lambda a: list(a.self.body)[::-1]),
+    "one block for all": but(OF_BODY, body=lambda a: [a.self.body[0]] * len(a.self.body)),
     "short skip dropped": returned(BLOCK, lambda y, a: y - a.x),
     "ReLU dropped": within(BLOCK, replaced("framework:relu", same)),
     "a leak of a hundredth": within(BLOCK, replaced("framework:relu", leaky)),
