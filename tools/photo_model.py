@@ -12,12 +12,10 @@ where luma(x) is BT.601's luma of x in all three colours, and chroma(x) = x - lu
 With --float16 the kernels in front of `tail` are stored in 16 bits, for a file of half the size.
 """
 
-import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
-from strength_model import LAST, halved
+from strength_model import LAST, main
 
 from tunable.arrays import Tensors
 from tunable.errors import TunableError
@@ -26,7 +24,6 @@ from tunable.specs.formulations import Last
 from tunable.specs.objectives import PARTS, NoisePreservation, Sharpening
 from tunable.specs.recipe import Omega
 from tunable.trained import Part
-from tunable.weights import storage
 from tunable.weights.storage import Header
 
 LUMA = np.repeat(np.array(PARTS["luma"]), 3, 0)  # (3, 3): of three colours their luma, three times
@@ -71,23 +68,6 @@ def photo_tensors(trained: Tensors, header: Header) -> Tensors:
     return tensors
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("trained", type=Path, help="the weights file that `tunable train photo/unet` wrote")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="the weights file to write, *.safetensors")
-    parser.add_argument("--float16", action="store_true", help="store the kernels in front of `tail` in 16 bits")
-    args = parser.parse_args()
-    try:
-        trained, header = storage.load(args.trained)
-        header = photo_header(header)
-        tensors = photo_tensors(trained, header)
-        storage.save(args.out, halved(tensors) if args.float16 else tensors, header)
-    except TunableError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"wrote {args.out}: {args.out.stat().st_size / 1e6:.1f} MB")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    trained = "the weights file that `tunable train photo/unet` wrote"
+    sys.exit(main(__doc__, trained, photo_header, photo_tensors))

@@ -13,6 +13,7 @@ trained here. With --float16 the kernels in front of `tail` are stored in 16 bit
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -74,16 +75,22 @@ def halved(tensors: Tensors) -> Tensors:
     return {name: value.astype(np.float16) if name in kernels else value for name, value in tensors.items()}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("plain", type=Path, help="the weights file of a plain unet that removes noise")
+def main(about: str, trained: str, new_header: Callable[[Header], Header], new_tensors: Callable) -> int:
+    """Read a weights file, --out and --float16, and write the network that is computed from it.
+
+    about    the program's docstring
+    trained  what the weights file must be
+    new_header, new_tensors    of the other network: (header) -> header, (tensors, new header) -> tensors
+    """
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("trained", type=Path, help=trained)
     parser.add_argument("-o", "--out", type=Path, required=True, help="the weights file to write, *.safetensors")
     parser.add_argument("--float16", action="store_true", help="store the kernels in front of `tail` in 16 bits")
     args = parser.parse_args()
     try:
-        plain, header = storage.load(args.plain)
-        header = strength_header(header)
-        tensors = strength_tensors(plain, header)
+        tensors, header = storage.load(args.trained)
+        header = new_header(header)
+        tensors = new_tensors(tensors, header)
         storage.save(args.out, halved(tensors) if args.float16 else tensors, header)
     except TunableError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -93,4 +100,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    plain = "the weights file of a plain unet that removes noise"
+    sys.exit(main(__doc__, plain, strength_header, strength_tensors))
