@@ -29,7 +29,7 @@ class Scale:
 
 SCALES = {
     "mini": Scale(
-        32, 4, 2000, 1e-3, ("data.train=${TUNABLE_DATA}/BSD432", "data.batch=8", "checkpoint={every: 1000, keep: 1}")
+        32, 4, 1500, 1e-3, ("data.train=${TUNABLE_DATA}/BSD432", "data.batch=8", "checkpoint={every: 750, keep: 1}")
     ),
     "paper": Scale(
         64,
