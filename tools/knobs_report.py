@@ -77,14 +77,16 @@ def _tables(task, rows: list[dict]) -> list[str]:
         here = [seed for seed in seeds if any(row["row"] == name and row["seed"] == seed for row in rows)]
         cells = []
         for omega in task.omegas if parts else ():
-            cells.append(" / ".join(_spread([at[name, seed, omega][k] for seed in here]) for k in range(len(parts))))
+            cells.append(
+                " / ".join(runs.spread([at[name, seed, omega][k] for seed in here]) for k in range(len(parts)))
+            )
         if parts:
             drawn = [omega for omega in task.omegas if abs(sum(omega) - sum(task.plain)) < 1e-6]
             means = [[fmean(at[name, seed, omega][k] for omega in drawn) for seed in here] for k in range(len(parts))]
-            cells.append(" / ".join(map(_spread, means)))
+            cells.append(" / ".join(map(runs.spread, means)))
             cells.append(" / ".join(_margin(at, name, here, drawn, k) for k in range(len(parts))))
         fronts = [_front(task, [r for r in rows if r["row"] == name and r["seed"] == seed], p) for seed in here]
-        cells.append(_spread([metrics.hypervolume(front, reference) for front in fronts], 4))
+        cells.append(runs.spread([metrics.hypervolume(front, reference) for front in fronts], 4))
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     levels = ", ".join(
         f"σ {sigma:g}" + (f" after a blur of {rho:g} pixels" if rho else "") for sigma, rho in task.levels
@@ -117,12 +119,6 @@ def _omega(row: dict) -> tuple[float, ...]:
     return tuple(float(row[key]) for key in sorted(row) if key.startswith("omega_") and row[key])
 
 
-def _spread(values: Iterable[float], digits: int = 2) -> str:
-    values = list(values)
-    half = (max(values) - min(values)) / 2
-    return f"{fmean(values):.{digits}f}" + (f" ± {half:.{digits}f}" if len(values) > 1 else "")
-
-
 def _margin(at: dict, name: str, seeds: list[str], omegas: Iterable, part: int) -> str:
     """The least of a row's distances to the best of the blends, a range over seeds."""
     if name in RIVALS:
@@ -133,7 +129,7 @@ def _margin(at: dict, name: str, seeds: list[str], omegas: Iterable, part: int) 
         if rivals:
             apart = [at[name, seed, o][part] - max(at[r, seed, o][part] for r in rivals) for o in omegas]
             least.append(min(apart))
-    return _spread(least) if least else ""
+    return runs.spread(least) if least else ""
 
 
 def _losses(rows: list[dict], p: int) -> np.ndarray:

@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 import runs
-from reproduction.registry import SCALES, Experiment, Request, experiments
+from reproduction.registry import Experiment, Request, experiments
+from reproduction.scales import SCALES
 
 
 def reproduce(chosen: list[Experiment], request: Request, commands: bool) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 
@@ -27,11 +28,11 @@ STEPS = 50
 SHORT = (f"steps={STEPS}", "schedule={kind: cosine, warmup: 10}")
 
 
-def tunable(*words: str) -> float:
-    """Run `tunable` with these words and one thread; the processor's seconds that it took, 0 where none can be told."""
+def tunable(*words: str, **variables: str) -> float:
+    """Run `tunable` with these words, one thread and variables of the environment; the processor's seconds it took."""
     before = os.times()
-    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-m", "tunable", *words], check=True, env=one_thread)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
+    subprocess.run([sys.executable, "-m", "tunable", *words], check=True, env=environment)
     after = os.times()
     return after.children_user - before.children_user + after.children_system - before.children_system
 
@@ -52,6 +53,13 @@ def rows_of(path: Path) -> list[dict]:
         return []
     with open(path, encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def spread(values: Iterable[float], digits: int = 2) -> str:
+    """A mean over seeds, with half the distance of the extremes where there are several: `31.91 ± 0.13`."""
+    values = list(values)
+    half = (max(values) - min(values)) / 2
+    return f"{fmean(values):.{digits}f}" + (f" ± {half:.{digits}f}" if len(values) > 1 else "")
 
 
 def perturb(path: Path, recipe: Recipe, seed: int) -> None:

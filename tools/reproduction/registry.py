@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-FAMILIES = ("strength",)
-SCALES = ("mini", "paper")
+FAMILIES = ("strength", "gathered", "joint")
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class Request:
     """What was asked for.
 
     Attributes:
-        scale: of SCALES: the size of networks and trainings.
+        scale: mini or paper: the size of networks and trainings.
         work: the folder of trainings; those of a scale have a folder of their own in it.
         out: the folder of results; an experiment has a folder of its own in it.
         seeds: of the trainings, the first one first.

@@ -23,6 +23,7 @@ import runs
 import yaml
 
 from tunable.files import write_text
+from tunable.reports import tables
 
 SECONDS = "cpu_seconds.txt"  # in the folder of a training; of its last session, where it was interrupted
 _NAME = re.compile("<([^<>]+)>")
@@ -92,7 +93,7 @@ class Steps:
             if not self.file(each).is_file():
                 print(f"making {self.file(each)}", flush=True)
                 self.file(each).parent.mkdir(parents=True, exist_ok=True)
-                took = runs.tunable(*self.words(each))
+                took = runs.tunable(*self.words(each), TUNABLE_BACKENDS="torch")
                 if self.table[each].trains:
                     write_text(self.file(each).parent / SECONDS, f"{took:.0f}\n")
         return self.file(name)
@@ -105,6 +106,14 @@ class Steps:
             if self.table[name].trains and self.file(name).is_file():
                 recipe = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
                 took = (folder / SECONDS).read_text().strip() if (folder / SECONDS).is_file() else ""
-                rows.append({"training": name, "recipe": self.table[name].words[1], "steps": recipe["steps"]})
-                rows[-1] |= {"seed": recipe["seed"], "cpu_seconds": took}
+                told = {"training": name, "recipe": self.table[name].words[1], "seed": recipe["seed"]}
+                rows.append(told | {"steps": recipe["steps"], "cpu_seconds": took})
         return rows
+
+
+def keep_trainings(path: Path, rows: list[dict[str, str | int]]) -> None:
+    """Write what trainings there are into a CSV; rows of others that it holds stay."""
+    every = {(row["training"], str(row["seed"])): row for row in [*runs.rows_of(path), *rows]}
+    if every:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, tables.to_csv(list(every.values())))

@@ -4,69 +4,44 @@ All methods have the paper's residual network, its number of blocks in all, the 
 scale's data, steps and learning rate. Methods of two stages have two rows: in `split` both stages share the steps, in
 `doubled` each has all of them. DNI and the output blend are made of two plain networks, each with all steps. A strength
 knob, `denoise/strength`'s, has a tenth of the steps, on a plain network that had the other nine tenths (`split`) or all
-of them (`on plain`).
+of them (`on plain`). This plain network adds its input to its output (`plain residual`), as those of `denoise/unet` and
+`photo` do, and the knob scales what it adds.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import partial
+from itertools import product
 
+from reproduction.measuring import degraded_set, kept_rows, measured, restorer
+from reproduction.printed import LINE
 from reproduction.registry import Experiment, Request, register
-from reproduction.steps import Step, Steps, convert, train
+from reproduction.scales import SCALES
+from reproduction.steps import Step, Steps, convert, keep_trainings
+from reproduction.strength_page import SETS, SIGMAS, write_page
 
-SETS = ("CBSD68", "Kodak24")
-SIGMAS = (5.0, 15.0, 30.0)  # 1/255
-
-
-@dataclass(frozen=True)
-class Scale:
-    """What all methods share: the network's size, the steps, the learning rate, and the recipe's other settings."""
-
-    channels: int
-    blocks: int
-    steps: int
-    learning_rate: float
-    settings: tuple[str, ...]
+CROP = 96  # pixels a side of what is measured
+NU = 0.9  # of the noise, the largest part that is kept
 
 
-SCALES = {
-    "mini": Scale(
-        32, 4, 1500, 1e-3, ("data.train=${TUNABLE_DATA}/BSD432", "data.batch=8", "checkpoint={every: 750, keep: 1}")
-    ),
-    "paper": Scale(
-        64,
-        16,
-        500_000,
-        1e-4,
-        (
-            "data.train=${DIV2K}/DIV2K_train_HR",
-            "data.patch=64",
-            "data.batch=16",
-            "data.workers=4",
-            "schedule={kind: constant}",
-            "checkpoint={every: 5000, keep: 3}",
-        ),
-    ),
-}
 _TARGETS = "omega.sampler={kind: mixture, weights: [0.5, 0.5], of: [corners, simplex]}"  # as denoise/strength
-_GAINS = ("network.differences=scale", "network.anchor=[1, 0]", "network.where={last: 1}")
+_RESIDUAL = "network.global_residual=true"  # z + net(z): the blend with the input is then a scale of net's last layer
+_GAINS = (_RESIDUAL, "network.differences=scale", "network.anchor=[1, 0]", "network.where={last: 1}")
 
 
 def steps_of(scale: str, seed: int) -> dict[str, Step]:
     """Every training and conversion of a seed by name."""
     size = SCALES[scale]
 
-    def trained(recipe: str, *settings: str, steps: float = 1, blocks: int = size.blocks, rate: float = 1) -> Step:
-        shared = (f"network.channels={size.channels}", f"network.blocks={blocks}", *size.settings)
-        budget = (f"steps={round(steps * size.steps)}", f"optimizer.learning_rate={rate * size.learning_rate:g}")
-        every = {one.partition("=")[0]: one for one in (*shared, *budget, f"seed={seed}", *settings)}
-        return train(recipe, *every.values())
+    def trained(recipe: str, *settings: str, **shares: float) -> Step:
+        return size.trained(recipe, seed, *settings, **shares)
 
     def staged(recipe: str, each: float, blocks: int) -> Step:
         stages = (f"stages.{i}.steps={round(each * size.steps)}" for i in range(2))
         return trained(recipe, *stages, steps=2 * each, blocks=blocks)
 
-    def knob(start: str, steps: float) -> Step:
+    def knob(start: str) -> Step:
         gains = (*_GAINS, _TARGETS, f"initial.weights=<{start}>", "initial.freeze=true", "optimizer.learning_rate=0.01")
-        return trained("denoise/targets", *gains, steps=steps)
+        return trained("denoise/targets", *gains, steps=0.1)
 
     half = size.blocks // 2
     table = {
@@ -78,9 +53,10 @@ def steps_of(scale: str, seed: int) -> dict[str, Step]:
         "tunable paper": trained("denoise/mini", "network.phi=affine", "omega.sampler=uniform", "loss.normalise=none"),
         "tunable base": trained("denoise/mini"),
         "tunable low rank 4": trained("denoise/targets", "network.differences=low_rank", "network.rank=4", _TARGETS),
-        "plain nine tenths": trained("control/dni_first", steps=0.9),
-        "strength split": knob("plain nine tenths", 0.1),
-        "strength on plain": knob("plain", 0.1),
+        "plain residual": trained("control/dni_first", _RESIDUAL),
+        "plain residual nine tenths": trained("control/dni_first", _RESIDUAL, steps=0.9),
+        "strength split": knob("plain residual nine tenths"),
+        "strength on plain": knob("plain residual"),
         "blend": convert("blend", "plain", settings=("nu=0.9",)),
         "output blend": convert("outputs", "plain", "noise scratch"),
     }
@@ -92,11 +68,15 @@ def steps_of(scale: str, seed: int) -> dict[str, Step]:
 
 METHODS = (
     "plain",
+    "plain residual",
     "DNI scratch",
     "DNI finetune",
     "DyNet split",
+    "DyNet doubled",
     "CFSNet split",
+    "CFSNet doubled",
     "AdaFM split",
+    "AdaFM doubled",
     "tunable paper",
     "tunable base",
     "tunable low rank 4",
@@ -104,27 +84,40 @@ METHODS = (
     "strength on plain",
     "blend",
     "output blend",
-    "DyNet doubled",
-    "CFSNet doubled",
-    "AdaFM doubled",
 )
 
 
 def steps(request: Request, seed: int) -> Steps:
     """The steps of a seed, in a folder of their own."""
-    device = "cpu" if request.scale == "mini" else None
-    return Steps(request.work / "strength" / f"seed-{seed}", steps_of(request.scale, seed), device)
+    folder = request.work / "strength" / f"seed-{seed}"
+    return Steps(folder, steps_of(request.scale, seed), SCALES[request.scale].device)
 
 
-def commands(request: Request):
+def commands(request: Request) -> Iterator[str]:
+    """The command lines behind the rows that were asked for."""
     for seed in request.seeds:
         yield from steps(request, seed).commands(*request.chosen(METHODS))
 
 
+def measure(request: Request, seed: int, method: str) -> Iterator[dict]:
+    """One row for every set, level and setting: means over the pictures."""
+    restore = restorer(steps(request, seed).make(method))
+    for name, sigma in product(SETS, SIGMAS):
+        clean, degraded = degraded_set(name, sigma, CROP, request.pictures)
+        for omega in LINE if not method.startswith("plain") else LINE[-1:]:
+            found = measured(restore(degraded, omega), clean, degraded, omega, NU)
+            yield {"method": method, "seed": seed, "set": name, "sigma": sigma, "omega": omega, **found}
+
+
 def make(request: Request) -> None:
+    """Train and measure what is missing, and write the page from all rows that there are."""
+    out = request.out / "table1"
     for seed in request.seeds:
         for method in request.chosen(METHODS):
-            steps(request, seed).make(method)
+            rows = kept_rows(out / "raw" / f"{method}, seed {seed}.csv", partial(measure, request, seed, method))
+            print(f"table1: {method}, seed {seed}, {len(rows)} rows", flush=True)
+        keep_trainings(out / "trainings.csv", steps(request, seed).trainings(*METHODS))
+    write_page(out, METHODS, SCALES[request.scale])
 
 
 register(Experiment("table1", "Table 1: denoising strength", commands, make, METHODS))
