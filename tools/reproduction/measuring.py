@@ -20,16 +20,13 @@ Omega = tuple[float, ...]
 
 
 @cache
-def degraded_set(name: str, sigma: float, crop: int, count: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """The central crops of a set and the same with noise of the measuring protocol, both float32 (n, 3, crop, crop)."""
+def degraded_set(name: str, sigma: float, crop: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Central crops of the first pictures of a set, and the same with noise of the measuring protocol, both float32 (n, 3, crop, crop)."""
     paths = find_pictures([f"${{TUNABLE_DATA}}/{name}"])[:count]
     found = list(samples(paths, [(sigma, 0.0)], 1, crop=crop))
-    clean, degraded = (np.concatenate([to_network(each) for each in those]) for those in _turned(found))
+    pairs = [(to_network(sample.clean), to_network(sample.degraded)) for sample in found]
+    clean, degraded = map(np.concatenate, zip(*pairs, strict=True))
     return clean, degraded
-
-
-def _turned(found):
-    return [sample.clean for sample in found], [sample.degraded for sample in found]
 
 
 def restorer(path: Path) -> Callable[[np.ndarray, Omega], np.ndarray]:
@@ -40,7 +37,11 @@ def restorer(path: Path) -> Callable[[np.ndarray, Omega], np.ndarray]:
     def at(omega: Omega):
         return model.fold(omega) if model.folds else model
 
-    return lambda pictures, omega: at(omega).run(pictures, omega if model.objectives and not model.folds else None)
+    def restore(pictures: np.ndarray, omega: Omega) -> np.ndarray:
+        given = omega if model.objectives and not model.folds else None
+        return np.concatenate([at(omega).run(one[None], given) for one in pictures])  # all at once fit no cache
+
+    return restore
 
 
 def measured(restored: np.ndarray, clean: np.ndarray, degraded: np.ndarray, omega: Omega, nu: float) -> dict:

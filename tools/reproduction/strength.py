@@ -20,6 +20,7 @@ from reproduction.steps import Step, Steps, convert, keep_trainings
 from reproduction.strength_page import SETS, SIGMAS, write_page
 
 CROP = 96  # pixels a side of what is measured
+PICTURES = 24  # of every set, the first ones: all of Kodak24
 NU = 0.9  # of the noise, the largest part that is kept
 
 
@@ -103,7 +104,7 @@ def measure(request: Request, seed: int, method: str) -> Iterator[dict]:
     """One row for every set, level and setting: means over the pictures."""
     restore = restorer(steps(request, seed).make(method))
     for name, sigma in product(SETS, SIGMAS):
-        clean, degraded = degraded_set(name, sigma, CROP, request.pictures)
+        clean, degraded = degraded_set(name, sigma, CROP, request.pictures or PICTURES)
         for omega in LINE if not method.startswith("plain") else LINE[-1:]:
             found = measured(restore(degraded, omega), clean, degraded, omega, NU)
             yield {"method": method, "seed": seed, "set": name, "sigma": sigma, "omega": omega, **found}

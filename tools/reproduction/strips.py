@@ -17,7 +17,7 @@ from tunable.images.pictures import from_network, to_network, write
 from tunable.omega import format_omega
 
 SIDE = 112  # pixels of what is shown, cut out of a picture of CBSD68
-PICTURE = 53  # its place
+PICTURE = 13  # its place
 NOISY, BLURRED = (30.0, 0.0), (15.0, 2.0)  # sigma in 1/255, rho in pixels
 SHOWN4 = ("DNI scratch", "CFSNet split", "tunable paper", "tunable low rank 4", "strength split", "blend")
 SHOWN5 = joint.METHODS

@@ -1,0 +1,103 @@
+"""tools/reproduce.py: every command of both scales is one that `tunable` takes, nothing is made twice, pages say what
+their rows do."""
+
+import dataclasses
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tunable.backends.registry import installed
+from tunable.commands import main
+from tunable.images.pictures import write
+from tunable.reports import tables
+from tunable.specs.reading import load_recipe
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))  # as for a program that lies there
+
+import runs  # noqa: E402
+from reproduction import registry, scales, strength, strength_page  # noqa: E402
+from reproduction.printed import LINE  # noqa: E402
+
+NEEDS_TORCH = pytest.mark.skipif("torch" not in installed(), reason="torch, which trains, is not installed")
+
+
+@NEEDS_TORCH
+@pytest.mark.parametrize("scale", scales.SCALES)
+def test_every_training_has_a_recipe(scale, tmp_path, monkeypatch):
+    """Every training of every table and figure is a recipe that can be read, with as many steps as its scale says."""
+    monkeypatch.setenv("DIV2K", str(tmp_path))
+    monkeypatch.setenv("TUNABLE_DATA", str(tmp_path))
+    seen = 0
+    for experiment in registry.experiments().values():
+        for command in experiment.commands(registry.Request(scale, tmp_path, tmp_path)):
+            words = shlex.split(command)
+            if words[:2] == ["tunable", "train"]:
+                settings = [words[place + 1] for place, word in enumerate(words) if word == "--set"]
+                recipe = load_recipe(words[2], settings)
+                assert recipe.steps <= 2 * scales.SCALES[scale].steps or "swinir" in words[2] or "nafnet" in words[2]
+                seen += 1
+    assert seen > 30
+
+
+def test_a_name_is_taken():
+    taken = next(iter(registry.experiments().values()))
+    with pytest.raises(ValueError, match=f"two experiments are called '{taken.name}'"):
+        registry.register(taken)
+
+
+@NEEDS_TORCH
+def test_nothing_is_made_twice(tmp_path, monkeypatch):
+    """A knob, the plain network that it starts from, and a blend; asked for again, nothing runs."""
+    small = {"channels": 4, "blocks": 2, "steps": 10}
+    monkeypatch.setitem(scales.SCALES, "mini", dataclasses.replace(scales.SCALES["mini"], **small))
+    monkeypatch.setenv("TUNABLE_DATA", str(tmp_path))
+    monkeypatch.setenv("TUNABLE_BACKENDS", "torch")
+    for name in ("BSD432", *strength_page.SETS):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "a.png", np.random.default_rng(0).random((40, 48, 3)))
+    calls = []
+
+    def tunable(*words, **_):
+        calls.append(words[0])
+        assert main(list(words)) == 0
+        return 1.0
+
+    monkeypatch.setattr(runs, "tunable", tunable)
+    request = registry.Request("mini", tmp_path / "work", tmp_path / "out", (0,), ("strength split", "blend"))
+    strength.make(request)
+    assert calls == ["train", "train", "train", "convert"]
+    page = tmp_path / "out" / "table1" / "README.md"
+    text = page.read_text(encoding="utf-8")
+    assert "| plain residual nine tenths | control/dni_first | 0 | 9 | 1 |" in text
+    strength.make(request)
+    assert len(calls) == 4
+    assert page.read_text(encoding="utf-8") == text
+
+
+def rows(method, psnr, eta):
+    """Rows of one seed whose PSNR_eta rises from (1, 0) by 1 dB for each setting, at all levels and sets alike."""
+    for name in strength_page.SETS:
+        for sigma in strength_page.SIGMAS:
+            for place, omega in enumerate(LINE):
+                values = {"psnr": psnr - place, "psnr_eta": eta + len(LINE) - 1 - place}
+                own = {"rec": 0.01 * (place + 1), "noise": 0.01 * (5 - place)}
+                yield {"method": method, "seed": 0, "set": name, "sigma": sigma, "omega": omega, **values, **own}
+
+
+def test_the_page_says_what_its_rows_do(tmp_path):
+    (tmp_path / "raw").mkdir()
+    for method, values in {"plain": (34, 30), "DyNet split": (33, 28), "strength split": (34, 30)}.items():
+        (tmp_path / "raw" / f"{method}, seed 0.csv").write_text(tables.to_csv(list(rows(method, *values))))
+    strength_page.write_page(tmp_path, strength.METHODS, scales.SCALES["mini"])
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "At (1, 0) `DyNet split` is 1.00 dB below the plain network: its main branch has half" in text
+    assert "`strength split` against `DyNet split`: +2.00 dB of PSNR_η at least" in text
+    assert "| DyNet split | 32.00 | 31.00 | 30.00 | 29.00 | 28.00 |" in text
+    assert "| *DyNet, as the paper prints it* | 49.89 | 28.39 | 26.19 | 27.75 | 33.61 |" in text
+    # Points (1, 5), (2, 4) ... (5, 1) hundredths; the first and the last are beyond a box of 4.65
+    edge = 100 * strength_page.CORNER
+    share = ((edge - 4) * (edge - 2) + (edge - 3) + (edge - 4)) / edge**2
+    assert f"| strength split | {share:.4f} |" in text
