@@ -21,7 +21,7 @@ Omega = tuple[float, ...]
 
 @cache
 def degraded_set(name: str, sigma: float, crop: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Central crops of the first pictures of a set, and the same with noise of the measuring protocol, both float32 (n, 3, crop, crop)."""
+    """Central crops of a set's first pictures, clean and with the protocol's noise, float32 (count, 3, crop, crop)."""
     paths = find_pictures([f"${{TUNABLE_DATA}}/{name}"])[:count]
     found = list(samples(paths, [(sigma, 0.0)], 1, crop=crop))
     pairs = [(to_network(sample.clean), to_network(sample.degraded)) for sample in found]
