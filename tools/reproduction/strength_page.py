@@ -89,8 +89,8 @@ def write_page(out: Path, methods: Iterable[str], size: Scale) -> None:
         *_hypervolumes(results),
         *trainings(out, size, "table1"),
         "Numbers are means over σ 5, 15 and 30 and over central crops of 96x96 pixels of the first 24 pictures of "
-        "each set; the paper measures all of them, whole. Several seeds give their mean ± half their distance. Raw rows "
-        "are in [raw](raw).\n",
+        "each set; the paper measures all of them, whole. Several seeds give their mean ± half their distance. Raw "
+        "rows are in [raw](raw).\n",
         f"Protocol: {NOISE_PROTOCOL} PSNR in dB to y, and PSNR_η to y + 0.9 ω₂ (z - y), data range 1, on RGB, mean "
         "over pictures of the per-picture value.\n",
     ]
