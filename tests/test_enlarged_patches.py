@@ -1,4 +1,4 @@
-"""Enlarged parts of pictures as patches (`data.enlarge`)."""
+"""Shrunk and enlarged parts of pictures as patches (`data.shrink`, `data.enlarge`)."""
 
 import numpy as np
 import pytest
@@ -32,6 +32,29 @@ def test_enlarged_patches(batches, tmp_path):
     assert_equal(batches(**options)[0], batches(**options, enlarge=1)[0])
 
 
-def test_pairs_are_not_enlarged(batches, tmp_path, folder):
-    with pytest.raises(RecipeError, match="enlarge wants 1"):
-        batches(degraded=str(folder), degradation=[], enlarge=[1, 2])
+def test_shrunk_patches(batches, tmp_path):
+    """Noise of the picture itself is averaged away, also where the patch is enlarged again; a small picture limits it."""
+    (tmp_path / "noise").mkdir()
+    noise = np.random.default_rng(0).uniform(0, 1, (120, 90))
+    Image.fromarray(np.uint16(65535 * noise)).save(tmp_path / "noise" / "a.png")
+    options = {"train": str(tmp_path / "noise"), "patch": 24, "degradation": [], "batch": 8}
+    deviation = {
+        name: batches(**options, **chosen)[0].sample["clean"].std((1, 2, 3)).mean()
+        for name, chosen in {
+            "whole": {}, "enlarged": {"enlarge": 2}, "shrunk": {"shrink": 3}, "both": {"shrink": 3, "enlarge": 2},
+            "too much": {"shrink": 8},
+        }.items()
+    }  # fmt: skip
+    np.testing.assert_allclose(deviation["whole"], 12**-0.5, rtol=0.02)
+    assert deviation["enlarged"] > 0.75 * deviation["whole"]
+    energy = 0.814  # of the bicubic filter: the integral of its square, by which it weakens noise along each axis
+    np.testing.assert_allclose(deviation["shrunk"] / deviation["whole"], energy / 3, rtol=0.05)
+    assert 0.5 < deviation["both"] / deviation["shrunk"] < 1
+    np.testing.assert_allclose(deviation["too much"] / deviation["whole"], energy * 24 / 90, rtol=0.05)  # by 3.75 only
+    assert_equal(batches(**options, enlarge=2)[0], batches(**options, enlarge=2, shrink=[0, 1])[0])
+
+
+@pytest.mark.parametrize("resized", ["shrink", "enlarge"])
+def test_pairs_are_not_resized(batches, folder, resized):
+    with pytest.raises(RecipeError, match="shrink and enlarge want 1"):
+        batches(degraded=str(folder), degradation=[], **{resized: [1, 2]})

@@ -157,12 +157,13 @@ def check_pictures(paths: list[Path], check: Callable[[Path], Any], where: str, 
 
 
 class _Crop(NamedTuple):
-    """Where a patch is cut, and whether it is flipped down, flipped across and transposed."""
+    """Where a patch is cut, to which size it is shrunk, and whether it is flipped down, across and transposed."""
 
     path: Path
     top: int
     left: int
     size: int
+    shrunk: int
     flips: tuple[int, ...]
 
 
@@ -290,11 +291,13 @@ class Batches:
         step = self._scale if self._partners else 1
         path = self._paths[rng.integers(len(self._paths))]
         height, width = self._cache.read(path).shape[:2]
-        least, most = self._data.enlarge
-        size = self._size if most <= 1 else max(1, round(self._size / max(1, rng.uniform(least, most))))
+        ranges = self._data.enlarge, self._data.shrink
+        times, smaller = (1 if most <= 1 else max(1, rng.uniform(least, most)) for least, most in ranges)
+        shrunk = max(1, round(self._size / times))
+        size = min(max(shrunk, round(shrunk * smaller)), height, width)  # a small picture is shrunk by less
         top, left = (int(rng.integers((side - size) // step + 1)) for side in (height, width))
         flips = rng.integers(2, size=3) if self._data.flip else np.zeros(3, int)
-        return _Crop(path, top, left, size, tuple(flips.tolist()))
+        return _Crop(path, top, left, size, shrunk, tuple(flips.tolist()))
 
     def _patch(self, crop: "_Crop", path: Path, scale: int) -> np.ndarray:
         """What a crop cuts from a picture, float32 (3, size, size); `scale` pixels for each of the degraded picture."""
@@ -309,7 +312,9 @@ class Batches:
         if crop.flips[2]:
             patch = patch.swapaxes(1, 2)
         patch = to_floats(patch)
-        return patch if size == wanted else _enlarged(patch, wanted)
+        for side in () if self._partners else (crop.shrunk, wanted):
+            patch = patch if patch.shape[1] == side else _resized(patch, side)
+        return patch
 
     def stream(self, first: int, last: int) -> Iterator[Batch]:
         """Yield the batches `first` .. `last` - 1 in order, prepared ahead by `data.workers` threads or processes."""
@@ -327,11 +332,11 @@ class Batches:
                 yield batch
 
 
-def _enlarged(patch: np.ndarray, size: int) -> np.ndarray:
-    """(C, h, h) at size x size, by Pillow's bicubic filter, cut off at 0 and 1."""
+def _resized(patch: np.ndarray, size: int) -> np.ndarray:
+    """(C, h, h) at size x size, by Pillow's bicubic filter, antialiased where it shrinks, cut off at 0 and 1."""
     bicubic = Image.Resampling.BICUBIC
-    large = [np.asarray(Image.fromarray(colour).resize((size, size), bicubic)) for colour in patch.astype(np.float32)]
-    return np.stack(large).clip(0, 1)
+    other = [np.asarray(Image.fromarray(colour).resize((size, size), bicubic)) for colour in patch.astype(np.float32)]
+    return np.stack(other).clip(0, 1)
 
 
 def _without(pictures: np.ndarray, margin: int) -> np.ndarray:

@@ -66,6 +66,7 @@ class Data(Section):
     patch: int = Field(default=64, ge=1, le=2**13)  # pixels of the degraded picture along each side
     batch: int = Field(default=16, ge=1, le=2**20)
     flip: bool = True  # random flips and transposition
+    shrink: Enlargements = (1.0, 1.0)  # by how many times pictures are shrunk first; below 1 counts as 1
     enlarge: Enlargements = (1.0, 1.0)  # how many times as large as in the picture; below 1 counts as 1
     degradation: list[Degradation] = Field(default=[], max_length=32)
     cache_gib: float = Field(default=2.0, ge=0)  # memory for decoded pictures
@@ -89,8 +90,8 @@ class Data(Section):
                 )
             if partners and BUNDLED in clean:
                 raise ValueError(f"{key} has no partners of the bundled photographs")
-        if self.degraded and self.enlarge[1] > 1:
-            raise ValueError("degraded pictures are given, and enlarging would change how: enlarge wants 1")
+        if self.degraded and max(self.shrink[1], self.enlarge[1]) > 1:
+            raise ValueError("degraded pictures are given, and resizing would change how: shrink and enlarge want 1")
         if self.degraded and self.degradation:
             raise ValueError("degraded pictures are given, so nothing may stand in degradation")
         return self
