@@ -127,16 +127,16 @@ VALUES = {
 
 
 def measure(which: str, method: str, out: Path) -> float:
-    """The mean over a set, whose pictures' values lie in raw/SET-METHOD.csv; they are measured unless it is there."""
+    """The mean over a set, whose pictures' values lie in raw/SET-METHOD.csv; those are measured that are not there."""
     table = out / "raw" / f"{which}-{method}.csv"
-    if not table.is_file():
-        rows = []
-        value = VALUES[method]()
-        for picture, clean, noisy in cases(which):
+    rows = runs.rows_of(table)
+    value, known = VALUES[method](), {row["picture"] for row in rows}
+    for picture, clean, noisy in cases(which):
+        if picture not in known:
             rows.append({"picture": picture, "noisy": psnr(noisy, clean), "psnr": value(clean, noisy)})
             print(which, method, picture, f"{rows[-1]['psnr']:.2f}", flush=True)
-        write_text(table, tables.to_csv(rows))
-    return fmean(float(row["psnr"]) for row in runs.rows_of(table))
+            write_text(table, tables.to_csv(rows))
+    return fmean(float(row["psnr"]) for row in rows)
 
 
 def report(args: argparse.Namespace) -> None:

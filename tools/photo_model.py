@@ -1,13 +1,14 @@
-"""Three knobs for photographs, out of the network that the recipe photo/unet trains: strength, colour and detail.
+"""Three knobs for photographs, out of the networks that the recipes photo/* and denoise_deblur/unet train.
 
-    python tools/photo_model.py runs/photo/model.safetensors -o tunable/models/photo.safetensors --float16
+    python tools/photo_model.py runs/photo_longer/model.safetensors -o tunable/models/photo.safetensors --float16
+    python tools/photo_model.py runs/deblur/model.safetensors -o tunable/models/deblur.safetensors --float16
 
-The trained network adds to its input z what its last convolution `tail` makes: clean(z) at (1, 0), and sharp(z), the
-clean picture with sharper details, at (0, 1). The network written here returns
+The trained network adds to its input z what its last convolution `tail` makes: clean(z) at (1, 0), and sharp(z) at
+(0, 1), the clean picture with sharper details, or without its blur. The network written here returns
 
     z + strength luma(clean(z) - z) + colour chroma(clean(z) - z) + detail luma(sharp(z) - clean(z))
 
-where luma(x) is BT.601's luma of x in all three colours, and chroma(x) = x - luma(x). It has the same layers; only
+where `detail` is called `sharpness` if sharp(z) has no blur; luma(x) is BT.601's luma of x in all three colours, and chroma(x) = x - luma(x). It has the same layers; only
 `tail` is another one, computed from the trained one. Nothing is trained here, and the sum is exact at every setting.
 With --float16 the kernels in front of `tail` are stored in 16 bits, for a file of half the size.
 """
@@ -30,17 +31,21 @@ LUMA = np.repeat(np.array(PARTS["luma"]), 3, 0)  # (3, 3): of three colours thei
 CHROMA = np.eye(3) - LUMA
 
 
+# The kinds of the objectives of a recipe, and the name of the third knob that is computed from its network.
+THIRD = {("noise", "blur"): "detail", ("residue", "rec"): "sharpness"}
+
+
 def photo_header(trained: Header) -> Header:
     """The header of the network with three knobs: what trained the other one, with these objectives."""
     recipe, network = trained.known_recipe(), trained.network
-    kinds = [(each.name, each.kind) for each in recipe.objectives] if recipe else []
-    if network.name != "unet" or network.where != Last(last=1) or kinds != [("fidelity", "noise"), ("detail", "blur")]:
-        raise TunableError("wants weights that the recipe photo/unet trained")
-    gamma = next(each.gamma for each in recipe.objectives if isinstance(each, Sharpening))
+    third = THIRD.get(tuple(each.kind for each in recipe.objectives)) if recipe else None
+    if network.name != "unet" or network.where != Last(last=1) or recipe is None or third is None:
+        raise TunableError("wants weights that a recipe photo/* or denoise_deblur/unet trained")
+    gamma = next((each.gamma for each in recipe.objectives if isinstance(each, Sharpening)), 1.0)
     objectives = [
         NoisePreservation(name="strength", kind="noise", nu=1, residual="remove", space="luma"),
         NoisePreservation(name="colour", kind="noise", nu=1, residual="remove", space="chroma"),
-        Sharpening(name="detail", kind="blur", noise_objective="strength", gamma=gamma),
+        Sharpening(name=third, kind="blur", noise_objective="strength", gamma=gamma),
     ]
     names = tuple(each.name for each in objectives)
     return Header(
@@ -69,5 +74,5 @@ def photo_tensors(trained: Tensors, header: Header) -> Tensors:
 
 
 if __name__ == "__main__":
-    trained = "the weights file that `tunable train photo/unet` wrote"
+    trained = "the weights file that `tunable train photo/unet`, photo/longer or denoise_deblur/unet wrote"
     sys.exit(main(__doc__, trained, photo_header, photo_tensors))
