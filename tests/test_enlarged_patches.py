@@ -33,7 +33,7 @@ def test_enlarged_patches(batches, tmp_path):
 
 
 def test_shrunk_patches(batches, tmp_path):
-    """Noise of the picture itself is averaged away, also where the patch is enlarged again; a small picture limits it."""
+    """Noise of the picture itself is averaged away, also if the patch is enlarged again; a small picture limits it."""
     (tmp_path / "noise").mkdir()
     noise = np.random.default_rng(0).uniform(0, 1, (120, 90))
     Image.fromarray(np.uint16(65535 * noise)).save(tmp_path / "noise" / "a.png")

@@ -342,7 +342,10 @@ def test_the_knobs_of_photo_are_parts_of_what_was_trained(photo_knobs, backend, 
 def test_other_networks_get_no_knobs_of_photo(photo_knobs, tmp_path):
     tool = [sys.executable, str(ROOT / "tools/photo_model.py"), str(photo_knobs / "knobs.safetensors"), "-o"]
     done = subprocess.run([*tool, str(tmp_path / "x.safetensors")], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (2, "error: wants weights that a recipe photo/* or denoise_deblur/unet trained\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: wants weights that a recipe photo/* or denoise_deblur/unet trained\n",
+    )
     assert not (tmp_path / "x.safetensors").exists()
 
 

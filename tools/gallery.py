@@ -12,21 +12,37 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from pydantic import TypeAdapter
 
 import tunable
+from tunable.data.degradations import Degradation, degrade
 from tunable.data.patches import BUNDLED_TEST, bundled
 from tunable.images.contact_sheets import contact_sheet
 from tunable.images.pictures import from_network, read, to_levels, to_network
+from tunable.models import MODELS
 
 SIDE = 192  # pixels of a cell
 STRENGTHS = (0, 25, 50, 75, 100)
 NOISES = (15, 25, 50)
+PRESETS = ("clean", "natural", "grain")
+KNOBS = {"strength": (1, 0, 0), "colour": (0, 1, 0), "both": (1, 1, 0), "both, and detail": (1, 1, 1)}
+CAMERA = [  # photons and reading in linear light, then JPEG
+    {"kind": "linear_light", "steps": [{"kind": "poisson_gaussian", "gain": 3.8, "sigma": 2.5}]},
+    {"kind": "jpeg", "quality": 90},
+]
+OUT_OF_FOCUS = [{"kind": "gaussian_blur", "sigma": 1.5}, {"kind": "gaussian_noise", "sigma": 5}]
 
 
 def noisy(clean: np.ndarray, sigma: float) -> np.ndarray:
     """Add white Gaussian noise of `sigma` levels of 255, as 8 bits hold it."""
     drawn = np.random.default_rng(0).normal(0, sigma / 255, clean.shape)
     return np.round(np.clip(clean + drawn, 0, 1) * 255).astype(np.float32) / 255
+
+
+def degraded(clean: np.ndarray, steps: list[dict]) -> np.ndarray:
+    """Degrade a picture (H, W, 3) by the steps of a recipe, with the noise of seed 0."""
+    pipeline = TypeAdapter(list[Degradation]).validate_python(steps)
+    return from_network(degrade(to_network(clean), pipeline, np.random.default_rng(0))[0])
 
 
 def compressed(picture: np.ndarray) -> np.ndarray:
@@ -42,7 +58,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="The folder of the pictures.")
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
-    model = tunable.load("denoise", device="cpu")
+    model, photo, deblur = (tunable.load(name, device="cpu") for name in ("denoise", "photo", "deblur"))
     cleans = [middle(read(path)) for path in bundled(BUNDLED_TEST)]
 
     def restored(picture: np.ndarray, strength: float) -> np.ndarray:
@@ -54,6 +70,29 @@ def main() -> int:
 
     rows = [[noisy(clean, 25), *(restored(noisy(clean, 25), s) for s in STRENGTHS[1:]), clean] for clean in cleans]
     save("strength", rows, ["noisy", *(f"strength {s}" for s in STRENGTHS[1:]), "truth"])
+
+    def settled(what: tunable.Model, picture: np.ndarray, omega: tuple[float, ...]) -> np.ndarray:
+        return from_network(what.run(to_network(picture), omega=omega))
+
+    presets = [MODELS["photo"].presets[name] for name in PRESETS]
+    images = [degraded(clean, CAMERA) for clean in cleans]
+    save(
+        "photo",
+        [
+            [image, restored(image, 100), *(settled(photo, image, omega) for omega in presets), clean]
+            for image, clean in zip(images, cleans, strict=True)
+        ],
+        ["noisy, JPEG", "denoise", *(f"photo, {name}" for name in PRESETS), "truth"],
+    )
+    rows = [[image, *(settled(photo, image, omega) for omega in KNOBS.values())] for image in images]
+    save("knobs", rows, ["noisy, JPEG", *KNOBS])
+
+    images = [degraded(clean, OUT_OF_FOCUS) for clean in cleans]
+    rows = [
+        [image, *(settled(deblur, image, (1, 1, sharpness)) for sharpness in (0, 0.5, 1)), clean]
+        for image, clean in zip(images, cleans, strict=True)
+    ]
+    save("deblur", rows, ["out of focus", *(f"sharpness {sharpness}" for sharpness in ("0", "0.5", "1")), "truth"])
 
     clean = cleans[0]
     rows = [[noisy(clean, sigma) for sigma in NOISES], [restored(noisy(clean, sigma), 100) for sigma in NOISES]]

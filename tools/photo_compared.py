@@ -76,14 +76,19 @@ def cases(which: str) -> Iterator[Case]:
 
 def best(denoiser: Callable[[np.ndarray, float], np.ndarray], clean: np.ndarray, noisy: np.ndarray) -> float:
     """The highest PSNR over SIGMAS, found by going uphill from the noise that there is."""
+    at = int(np.argmin(np.abs(np.array(SIGMAS) - 255 * np.sqrt(np.mean((noisy - clean) ** 2)))))
+    return highest(lambda place: psnr(denoiser(noisy, SIGMAS[place] / 255), clean), len(SIGMAS), at)
+
+
+def highest(value: Callable[[int], float], count: int, at: int) -> float:
+    """The highest of `count` values with one summit, found by going uphill from the place `at`."""
 
     def reached(place: int) -> float:
         if place not in found:
-            found[place] = psnr(denoiser(noisy, SIGMAS[place] / 255), clean) if 0 <= place < len(SIGMAS) else 0.0
+            found[place] = value(place) if 0 <= place < count else -np.inf
         return found[place]
 
     found: dict[int, float] = {}
-    at = int(np.argmin(np.abs(np.array(SIGMAS) - 255 * np.sqrt(np.mean((noisy - clean) ** 2)))))
     while (ahead := max((at - 1, at + 1), key=reached)) and reached(ahead) > reached(at):
         at = ahead
     return reached(at)
@@ -126,15 +131,14 @@ VALUES = {
 }
 
 
-def measure(which: str, method: str, out: Path) -> float:
-    """The mean over a set, whose pictures' values lie in raw/SET-METHOD.csv; those are measured that are not there."""
-    table = out / "raw" / f"{which}-{method}.csv"
+def measured(table: Path, pictures: Iterator[Case], make: Callable[[], Callable]) -> float:
+    """The mean of what `make()` says of pictures, with all values in `table`; what is not there is measured."""
     rows = runs.rows_of(table)
-    value, known = VALUES[method](), {row["picture"] for row in rows}
-    for picture, clean, noisy in cases(which):
+    value, known = make(), {row["picture"] for row in rows}
+    for picture, clean, noisy in pictures:
         if picture not in known:
             rows.append({"picture": picture, "noisy": psnr(noisy, clean), "psnr": value(clean, noisy)})
-            print(which, method, picture, f"{rows[-1]['psnr']:.2f}", flush=True)
+            print(table.stem, picture, f"{rows[-1]['psnr']:.2f}", flush=True)
             write_text(table, tables.to_csv(rows))
     return fmean(float(row["psnr"]) for row in rows)
 
@@ -142,7 +146,11 @@ def measure(which: str, method: str, out: Path) -> float:
 def report(args: argparse.Namespace) -> None:
     """Measure what is missing, and write the page."""
     means = {
-        which: {name: measure(which, name, args.out) for name in args.methods if which != "clean" or name in NETWORKS}
+        which: {
+            name: measured(args.out / "raw" / f"{which}-{name}.csv", cases(which), VALUES[name])
+            for name in args.methods
+            if which != "clean" or name in NETWORKS
+        }
         for which in args.sets
     }
     if set(args.sets) != set(SETS):

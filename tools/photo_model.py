@@ -8,9 +8,10 @@ The trained network adds to its input z what its last convolution `tail` makes: 
 
     z + strength luma(clean(z) - z) + colour chroma(clean(z) - z) + detail luma(sharp(z) - clean(z))
 
-where `detail` is called `sharpness` if sharp(z) has no blur; luma(x) is BT.601's luma of x in all three colours, and chroma(x) = x - luma(x). It has the same layers; only
-`tail` is another one, computed from the trained one. Nothing is trained here, and the sum is exact at every setting.
-With --float16 the kernels in front of `tail` are stored in 16 bits, for a file of half the size.
+where luma(x) is BT.601's luma of x in all three colours, and chroma(x) = x - luma(x); `detail` is called `sharpness` if
+sharp(z) is without blur. It has the same layers; only `tail` is another one, computed from the trained one. Nothing is
+trained here, and the sum is exact at every setting. With --float16 the kernels in front of `tail` are stored in 16
+bits, for a file of half the size.
 """
 
 import sys
