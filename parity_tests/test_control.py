@@ -210,11 +210,12 @@ def test_modes_are_equal(twin, name, rng):
 
 
 @pytest.mark.parametrize(
-    ("name", "form"), [("dynet", "shared"), ("cfsnet", "basis"), ("cresmd", "basis"), ("adafm", "shared")]
+    ("name", "form"),
+    [("dynet", "shared"), ("cfsnet", "basis"), ("cresmd", "basis"), ("adafm", "shared"), ("blend", "basis")],
 )
 def test_onnx(twin, name, form, tmp_path, rng):
     """With omega as an input: one for all, or one for each."""
-    model = model_of(twin, name)
+    model = blend_of(twin, BLENDS["two"])[0] if name == "blend" else model_of(twin, name)
     size = None if twin.backend.pads_any_size else (7, 5)
     (path,), report = tried_export(model, "onnx", tmp_path, form=form, size=size)
     assert report.passed
@@ -256,12 +257,19 @@ BLENDS = {
 }
 
 
+def blend_of(twin, spec):
+    """An output blend, and its weights."""
+    p = spec.wanted_objectives
+    tensors, header = drawn(spec, p), Header(spec, tuple("abc"[:p]), ((0.0, 1.0),) * p)
+    return WeightsModel(twin.backend, built(twin, spec, p, tensors), header), tensors
+
+
 @pytest.mark.parametrize("name", BLENDS)
 def test_output_blend(twin, name, rng):
     """What the networks return, each run alone, mixed by the oracle; another omega runs no network again."""
     spec = BLENDS[name]
-    p, tensors = spec.wanted_objectives, drawn(spec, spec.wanted_objectives)
-    model = WeightsModel(twin.backend, built(twin, spec, p, tensors), Header(spec, tuple("abc"[:p]), ((0.0, 1.0),) * p))
+    model, tensors = blend_of(twin, spec)
+    p = model.header.num_objectives
     x, ends = rng.uniform(size=(2, 3, 6, 5)).astype(np.float32), []
     for place in range(spec.ends):
         alone = {local.removeprefix(f"ends.{place}."): tensors[local] for local in tensors if f"ends.{place}." in local}

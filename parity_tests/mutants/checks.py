@@ -17,6 +17,7 @@ from parity_tests import (
     golden,
     strangers,
     test_certificate,
+    test_control,
     test_export,
     test_golden,
     test_layers,
@@ -173,6 +174,11 @@ CHECKS: dict[str, list[Check]] = {
     ],
     "other network": [
         _check(test_golden.test_equal_to_the_projects_own_outputs, name=name) for name in golden.NETWORKS
+    ],
+    "strategy": [
+        *(_check(getattr(test_control, f"test_{name}_by_hand")) for name in ("dynet", "cfsnet", "cresmd", "adafm")),
+        *(_check(test_control.test_outputs, name=name) for name in ("dynet", "cfsnet x3", "cresmd", "adafm")),
+        *(_check(test_control.test_output_blend, name=name) for name in test_control.BLENDS),
     ],
     "objective": [
         *(

@@ -7,10 +7,11 @@ from parity_tests.mutants.learning import LEARNING
 from parity_tests.mutants.networks import NETWORKS
 from parity_tests.mutants.neutral import NEUTRAL
 from parity_tests.mutants.retrofit import RETROFIT
+from parity_tests.mutants.strategies import STRATEGIES
 
 MUTANTS = [
     Mutant(f"{kind}: {name}", kind, fault)
-    for kinds in (LAYERS, ATTENTION, NETWORKS, LEARNING, RETROFIT, NEUTRAL)
+    for kinds in (LAYERS, ATTENTION, NETWORKS, STRATEGIES, LEARNING, RETROFIT, NEUTRAL)
     for kind, faults in kinds.items()
     for name, fault in faults.items()
 ]
