@@ -168,6 +168,22 @@ def test_objectives(twin, recipes, rng, name):
         assert abs((ends[1] - ends[0]) / 2e-6 - np.sum(gradient * direction)) <= GRADIENT * size
 
 
+def test_styles_share_their_pass_of_vgg(twin, recipes, rng, monkeypatch):
+    """Each picture passes VGG once for all styles, and every style's term is what the style alone says."""
+    recipe, network = recipes["style"], twin.module("networks").VGG
+    forward, seen = "forward" if twin.name == "torch" else "construct", []
+    loss = twin.module("objectives").make_loss(recipe, like(twin))
+    passed = getattr(network, forward)
+    monkeypatch.setattr(network, forward, lambda self, x: seen.append(x.shape) or passed(self, x))
+    restored, sample = draw(rng)
+    sampled = dict(zip(sample, twin.tensors(sample.values()), strict=True))
+    (x,), (omega,) = twin.tensors([restored]), twin.tensors([np.ones((3, 2))])
+    _, terms = loss(x, sampled, omega)
+    assert len(seen) == 2
+    alone = [twin.array(style(x, sampled, omega[:, :1])).mean() for style in loss.objectives[0].styles]
+    assert alone[0] != alone[1] and relative_error(twin.array(terms), np.array(alone)) <= 1e-6
+
+
 def test_judges_beside_a_mean_of_targets(twin, recipes, rng):
     """A style stays a loss of its own between two objectives that share a target."""
     values = recipes["style"].to_dict()

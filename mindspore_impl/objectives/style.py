@@ -64,7 +64,17 @@ class Style(nn.Cell):
             omega: (N, k), the knob of this objective first.
         """
         clean = _ops.stop_gradient(sample["clean"])
-        features, content = self.features(restored), self.features(clean)
+        return self.judge(restored, clean, self.features(restored), self.features(clean))
+
+    def judge(self, restored: ms.Tensor, clean: ms.Tensor, features: ms.Tensor, content: ms.Tensor) -> ms.Tensor:
+        """Return the objective of every sample, (N,), by features that are known.
+
+        Args:
+            restored: the network's output, (N, 3, H, W).
+            clean: the content picture, of the same shape.
+            features: of the restored picture, (N, C, h, w).
+            content: those of the content picture.
+        """
         apart = gram(features) - self.painted
         painted = (apart * apart).sum((1, 2))
         vgg = mean_distance(features - content, "l2")
@@ -72,3 +82,28 @@ class Style(nn.Cell):
         tv = mean_distance(down, "l1") + mean_distance(right, "l1")
         uv = mean_distance(ops.mix_colours(restored - clean, UV), "l2")
         return self.gram_weight * painted + self.vgg_weight * vgg + self.tv_weight * tv + self.uv_weight * uv
+
+
+class Styles(nn.Cell):
+    """Several objectives of kind `style` by one pass of their VGG through each picture, which is what costs.
+
+    Args:
+        styles: the objectives, whose `features` are one and the same.
+    """
+
+    def __init__(self, styles: list[Style]) -> None:
+        super().__init__()
+        self.features = styles[0].features
+        self.styles = nn.CellList(styles)
+
+    def construct(self, restored: ms.Tensor, sample: dict[str, ms.Tensor], omega: ms.Tensor) -> ms.Tensor:
+        """Return the objectives of every sample, (N, number of styles).
+
+        Args:
+            restored: the network's output, (N, 3, H, W).
+            sample: pictures of the same shape by name, `clean` among them.
+            omega: (N, k), the knobs of these objectives.
+        """
+        clean = _ops.stop_gradient(sample["clean"])
+        features, content = self.features(restored), self.features(clean)
+        return _ops.stack([one.judge(restored, clean, features, content) for one in self.styles], 1)

@@ -246,7 +246,7 @@ TRAINING_FAULTS = {
     "no gradients reported": _reported(lambda parts: {name: 0 * value for name, value in parts.items()}),
 }
 
-GAN, STYLE = "objectives.adversarial:Perceptual.forward", "objectives.style:Style.forward"
+GAN, STYLE = "objectives.adversarial:Perceptual.forward", "objectives.style:Style.judge"
 RELATIVISTIC, VGG, ADVERSARY = (
     "objectives.adversarial:relativistic",
     "networks.vgg:VGG.forward",

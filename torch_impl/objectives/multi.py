@@ -6,7 +6,7 @@ from torch import nn
 from torch_impl.networks import VGG
 from torch_impl.objectives.adversarial import Perceptual
 from torch_impl.objectives.restoration import RESTORATION, MeanTarget
-from torch_impl.objectives.style import Style, gram
+from torch_impl.objectives.style import Style, Styles, gram
 from torch_impl.own import OwnObjective
 from tunable.data.styles import style_picture
 from tunable.errors import TunableError
@@ -49,10 +49,13 @@ class MultiLoss(nn.Module):
         if len({*named} & {*range(len(objectives))}) < len(named):
             raise TunableError(f"shared wants places of {len(objectives)} objectives, each once, not {shared}")
         means = [MeanTarget([objectives[i] for i in places], weights=[weights[i] for i in places]) for places in shared]
-        alone = [i for i in range(len(objectives)) if i not in named]
-        columns, groups = columns_of(objectives), [*((i,) for i in alone), *shared]
-        self.objectives = nn.ModuleList([*(objectives[i] for i in alone), *means])
-        self.columns = (*(columns[i] for i in alone), *shared)
+        styles = styles_by_features(objectives)
+        alone = [i for i in range(len(objectives)) if i not in named and not isinstance(objectives[i], Style)]
+        columns, together = columns_of(objectives), [Styles([objectives[i] for i in places]) for places in styles]
+        self.objectives = nn.ModuleList([*(objectives[i] for i in alone), *together, *means])
+        self.columns = (*(columns[i] for i in alone), *styles, *shared)
+        # Of the terms in a row, styles have one each, and objectives that share a mean have one together.
+        groups = [*((i,) for i in (*alone, *(i for places in styles for i in places))), *shared]
         self.places = tuple(next(k for k, group in enumerate(groups) if i in group) for i in range(len(objectives)))
         self.weights = tuple(weights)
         self.normalise = normalise
@@ -86,15 +89,32 @@ class MultiLoss(nn.Module):
             The loss, (), and the batch means of the L_i, (p,).
         """
         rows = omega.expand(len(restored), omega.shape[-1])
-        terms = [
+        parts = [
             objective(restored, sample, torch.cat([rows[:, i : i + 1] for i in columns], 1))
             for objective, columns in zip(self.objectives, self.columns, strict=True)
         ]
-        terms = torch.stack([terms[place] for place in self.places], 1)
+        columns = torch.cat([part.reshape(len(restored), -1) for part in parts], 1)
+        terms = torch.stack([columns[:, place] for place in self.places], 1)
         losses = (rows * terms * terms.new_tensor(self.weights)).sum(1)
         if self.normalise == "sum":
             losses = losses / rows.sum(1).clamp(min=NORMALISE_FLOOR)
         return losses.mean(), terms.mean(0)
+
+
+def styles_by_features(objectives: list[nn.Module]) -> tuple[tuple[int, ...], ...]:
+    """Find the objectives of kind `style` that look through one VGG.
+
+    Args:
+        objectives: the objectives in omega's order.
+
+    Returns:
+        Their places, a tuple for each VGG.
+    """
+    places: dict[int, tuple[int, ...]] = {}
+    for i, objective in enumerate(objectives):
+        if isinstance(objective, Style):
+            places[id(objective.features)] = (*places.get(id(objective.features), ()), i)
+    return tuple(places.values())
 
 
 def columns_of(objectives: list[nn.Module]) -> tuple[tuple[int, ...], ...]:
