@@ -61,7 +61,7 @@ def test_activations(upscale):
 
 @NEEDS_TORCH
 def test_judging(tmp_path):
-    """Every objective runs VGG-19 on both pictures by itself: but for Gram matrices, three times its forward pass."""
+    """VGG-19 runs on both pictures once for all styles: but for Gram matrices, three times its forward pass."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 

@@ -93,17 +93,18 @@ def cost(name: str, recipe: Recipe) -> Cost:
 def judging(recipe: Recipe) -> float:
     """Multiply-adds per clean pixel of the networks that judge.
 
-    VGG-19 runs on both pictures, and its gradient in one (3), for every objective that reads it. The discriminator does
-    so for the network's step (3), and in its own step runs on both with gradients in its weights too (6).
+    VGG-19 runs on both pictures, and its gradient in one (3), for every objective of kind gan, and once for all styles.
+    The discriminator does so for the network's step (3), and in its own step runs on both with gradients in its weights
+    too (6).
     """
     total = sum(3 * vgg.multiply_adds(layer, recipe.features) for layer in _layers(recipe))
     return total + (9 * recipe.discriminator.multiply_adds if recipe.adversarial else 0)
 
 
 def _layers(recipe: Recipe) -> list[str]:
-    """The layer of VGG-19 that each objective reads which needs one."""
-    layers = recipe.feature_layers
-    return [layers[spec.kind] for spec in recipe.objectives if spec.kind in layers]
+    """The layer of VGG-19 that each of its passes ends with; styles share theirs."""
+    layers, kinds = recipe.feature_layers, [spec.kind for spec in recipe.objectives]
+    return [layers[kind] for kind in layers for _ in range(kinds.count(kind) if kind == "gan" else 1)]
 
 
 def _numbers(specs: list[ParameterSpec]) -> int:
@@ -156,7 +157,8 @@ def page(costs: list[Cost], machine: Machine) -> str:
         "* **Multiply-adds of a step**: 3 (B M + K) + J. B is the pixels of a batch, M the network's multiply-adds per "
         "pixel at one ω (`tunable info`), and 3 stands for the forward pass and the gradients in inputs and weights. K "
         "is N for each ω of a batch: the mixing of kernels. J are VGG-19 (3 of its forward passes per clean pixel for "
-        "every objective that reads it) and the discriminator (9), where objectives need them.",
+        "every objective of kind `gan`, and 3 for all styles together) and the discriminator (9), where objectives "
+        "need them.",
         "* **Weights, gradients, state**: 4 bytes for each of N weights, N gradients, 2 N moments of Adam, and N more "
         "with `optimizer.average`. The discriminator's weights, gradients and moments come on top, and the weights of "
         "VGG-19, which are never trained.",

@@ -53,11 +53,11 @@ class MultiLoss(nn.Cell):
         means = [MeanTarget([objectives[i] for i in places], weights=[weights[i] for i in places]) for places in shared]
         styles = styles_by_features(objectives)
         alone = [i for i in range(len(objectives)) if i not in named and not isinstance(objectives[i], Style)]
-        columns, together = columns_of(objectives), [Styles([objectives[i] for i in places]) for places in styles]
+        columns, together = columns_of(objectives), [Styles([*kin.values()]) for kin in styles]
         self.objectives = nn.CellList([*(objectives[i] for i in alone), *together, *means])
-        self.columns = (*(columns[i] for i in alone), *styles, *shared)
+        self.columns = (*(columns[i] for i in alone), *(tuple(kin) for kin in styles), *shared)
         # Of the terms in a row, styles have one each, and objectives that share a mean have one together.
-        groups = [*((i,) for i in (*alone, *(i for places in styles for i in places))), *shared]
+        groups = [*((i,) for i in (*alone, *(i for kin in styles for i in kin))), *shared]
         self.places = tuple(next(k for k, group in enumerate(groups) if i in group) for i in range(len(objectives)))
         self.weights = tuple(weights)
         self.normalise = normalise
@@ -102,20 +102,20 @@ class MultiLoss(nn.Cell):
         return losses.mean(), terms.mean(0)
 
 
-def styles_by_features(objectives: list[nn.Cell]) -> tuple[tuple[int, ...], ...]:
+def styles_by_features(objectives: list[nn.Cell]) -> list[dict[int, Style]]:
     """Find the objectives of kind `style` that look through one VGG.
 
     Args:
         objectives: the objectives in omega's order.
 
     Returns:
-        Their places, a tuple for each VGG.
+        For each VGG, those objectives by their places.
     """
-    places: dict[int, tuple[int, ...]] = {}
+    found: dict[int, dict[int, Style]] = {}
     for i, objective in enumerate(objectives):
         if isinstance(objective, Style):
-            places[id(objective.features)] = (*places.get(id(objective.features), ()), i)
-    return tuple(places.values())
+            found.setdefault(id(objective.features), {})[i] = objective
+    return [*found.values()]
 
 
 def columns_of(objectives: list[nn.Cell]) -> tuple[tuple[int, ...], ...]:

@@ -63,29 +63,32 @@ class Style(nn.Cell):
             sample: pictures of the same shape by name, `clean` among them.
             omega: (N, k), the knob of this objective first.
         """
-        clean = _ops.stop_gradient(sample["clean"])
-        return self.judge(restored, clean, self.features(restored), self.features(clean))
+        return self.weigh(*self.look(restored, sample))
 
-    def judge(self, restored: ms.Tensor, clean: ms.Tensor, features: ms.Tensor, content: ms.Tensor) -> ms.Tensor:
-        """Return the objective of every sample, (N,), by features that are known.
+    def look(self, restored: ms.Tensor, sample: dict[str, ms.Tensor]) -> tuple[ms.Tensor, ...]:
+        """Return what no style picture changes: the Gram matrices (N, C, C), and vgg, tv and uv of every sample, (N,).
 
         Args:
             restored: the network's output, (N, 3, H, W).
-            clean: the content picture, of the same shape.
-            features: of the restored picture, (N, C, h, w).
-            content: those of the content picture.
+            sample: pictures of the same shape by name, `clean` among them.
         """
-        apart = gram(features) - self.painted
-        painted = (apart * apart).sum((1, 2))
+        clean = _ops.stop_gradient(sample["clean"])
+        features, content = self.features(restored), self.features(clean)
         vgg = mean_distance(features - content, "l2")
         down, right = restored[:, :, 1:] - restored[:, :, :-1], restored[:, :, :, 1:] - restored[:, :, :, :-1]
         tv = mean_distance(down, "l1") + mean_distance(right, "l1")
         uv = mean_distance(ops.mix_colours(restored - clean, UV), "l2")
+        return gram(features), vgg, tv, uv
+
+    def weigh(self, grams: ms.Tensor, vgg: ms.Tensor, tv: ms.Tensor, uv: ms.Tensor) -> ms.Tensor:
+        """Return the objective of every sample, (N,), of what `look` returned."""
+        apart = grams - self.painted
+        painted = (apart * apart).sum((1, 2))
         return self.gram_weight * painted + self.vgg_weight * vgg + self.tv_weight * tv + self.uv_weight * uv
 
 
 class Styles(nn.Cell):
-    """Several objectives of kind `style` by one pass of their VGG through each picture, which is what costs.
+    """Several objectives of kind `style` that share one pass of their VGG through each picture: the pass is what costs.
 
     Args:
         styles: the objectives, whose `features` are one and the same.
@@ -93,17 +96,9 @@ class Styles(nn.Cell):
 
     def __init__(self, styles: list[Style]) -> None:
         super().__init__()
-        self.features = styles[0].features
         self.styles = nn.CellList(styles)
 
     def construct(self, restored: ms.Tensor, sample: dict[str, ms.Tensor], omega: ms.Tensor) -> ms.Tensor:
-        """Return the objectives of every sample, (N, number of styles).
-
-        Args:
-            restored: the network's output, (N, 3, H, W).
-            sample: pictures of the same shape by name, `clean` among them.
-            omega: (N, k), the knobs of these objectives.
-        """
-        clean = _ops.stop_gradient(sample["clean"])
-        features, content = self.features(restored), self.features(clean)
-        return _ops.stack([one.judge(restored, clean, features, content) for one in self.styles], 1)
+        """Return the objectives of every sample, (N, number of styles); arguments as those of a style."""
+        seen = self.styles[0].look(restored, sample)
+        return _ops.stack([one.weigh(*seen) for one in self.styles], 1)

@@ -246,7 +246,8 @@ TRAINING_FAULTS = {
     "no gradients reported": _reported(lambda parts: {name: 0 * value for name, value in parts.items()}),
 }
 
-GAN, STYLE = "objectives.adversarial:Perceptual.forward", "objectives.style:Style.judge"
+GAN = "objectives.adversarial:Perceptual.forward"
+LOOK, WEIGH = "objectives.style:Style.look", "objectives.style:Style.weigh"
 RELATIVISTIC, VGG, ADVERSARY = (
     "objectives.adversarial:relativistic",
     "networks.vgg:VGG.forward",
@@ -263,13 +264,15 @@ JUDGE_FAULTS = {
     "gan: adv weight forgotten": but(GAN, adv_weight=lambda a: 1),
     "gan: vgg by squares": edited(GAN, ('"l1"', '"l2"')),
     "gram without the channels": returned("objectives.style:gram", lambda gram, a: gram * a.x.shape[1]),
-    "style: the picture's own Gram matrix": edited(STYLE, (" - self.painted", " - gram(content)")),
-    "style: content by absolute values": edited(
-        STYLE, ('mean_distance(features - content, "l2")', 'mean_distance(features - content, "l1")')
+    "style: less the content's Gram matrix too": edited(
+        LOOK, ("gram(features), vgg", "gram(features) - gram(content), vgg")
     ),
-    "style: variation along rows alone": edited(STYLE, ('mean_distance(down, "l1") + ', "")),
-    "style: luma in place of U": edited(STYLE, ("UV", "((0.299, 0.587, 0.114), UV[1])")),
-    "style: chrominance weight forgotten": but(STYLE, uv_weight=lambda a: 1),
+    "style: content by absolute values": edited(
+        LOOK, ('mean_distance(features - content, "l2")', 'mean_distance(features - content, "l1")')
+    ),
+    "style: variation along rows alone": edited(LOOK, ('mean_distance(down, "l1") + ', "")),
+    "style: luma in place of U": edited(LOOK, ("UV", "((0.299, 0.587, 0.114), UV[1])")),
+    "style: chrominance weight forgotten": but(WEIGH, uv_weight=lambda a: 1),
     "VGG: never halved": but(VGG, halved=lambda a: [False] * len(a.self.halved)),
     "VGG: one ReLU too few": but(VGG, rectified=lambda a: [r and i != 1 for i, r in enumerate(a.self.rectified)]),
     "VGG: scale of the colours forgotten": edited(VGG, ("IMAGENET_STD, -1", "(1.0, 1.0, 1.0), -1")),
