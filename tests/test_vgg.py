@@ -157,6 +157,10 @@ def test_another_wheel_is_refused(tmp_path):
         ({"vgg": {}}, "vgg: wants one of weights, a file, and seed"),
         ({"vgg": {"seed": 1, "weights": "x"}}, "wants one of weights"),
         ({"vgg": {"weights": "x", "width": 8}}, "width 8 goes with seed"),
+        (
+            {"vgg": {"network": "vgg16", "seed": 0, "layer": "conv3_4"}},
+            "layer wants one of vgg16, .* 'conv3_4' .*conv3_",
+        ),
         ({"discriminator": {"scales": 6}}, "objective gan needs clean patches of at least 64 pixels, not 16"),
         ({"discriminator": {"colour": 1}}, "unknown key 'colour'"),
     ],
@@ -165,6 +169,14 @@ def test_bad_recipes(gan_values, change, message):
     with pytest.raises(RecipeError, match=message):
         parse({**gan_values, **change})
     assert parse(gan_values).adversarial
+
+
+def test_a_layer_for_perception_alone(gan_values):
+    """`layer` moves what `gan` reads, and no style."""
+    gan_values["objectives"].append({"name": "style", "kind": "style", "image": "a.png"})
+    for settings, layer in (({}, "conv5_4"), ({"network": "vgg16"}, "conv5_3"), ({"layer": "relu2_2"}, "relu2_2")):
+        gan_values["vgg"] |= settings
+        assert parse(gan_values).feature_layers == {"gan": layer, "style": "relu3_3"}
 
 
 def test_names_and_sizes_of_objectives(gan_values):

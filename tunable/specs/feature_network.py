@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from tunable.errors import nearest, shown
 from tunable.specs.schema import Place, Section
 
 WIDTH = 64  # channels of the first stage of VGG
@@ -20,6 +21,12 @@ HOW = (
 )
 # Which layer an objective reads: convI_J before its ReLU, reluI_J after it.
 LAYERS = {"vgg19": {"gan": "conv5_4", "style": "relu3_3"}, "vgg16": {"gan": "conv5_3", "style": "relu3_3"}}
+CONVS = {"vgg19": (2, 2, 4, 4, 4), "vgg16": (2, 2, 3, 3, 3)}  # of each stage: the configurations E and D
+
+
+def conv_names(network: str) -> list[str]:
+    """Return the names of the convolutions in order, conv1_1 to conv5_4 or conv5_3."""
+    return [f"conv{stage}_{i}" for stage, convs in enumerate(CONVS[network], 1) for i in range(1, convs + 1)]
 
 
 class VGG(Section):
@@ -30,12 +37,14 @@ class VGG(Section):
         weights: a file that tools/vgg19.py or tools/vgg16.py made.
         seed: of random weights instead, which stay as drawn; they see texture too but know no objects.
         width: channels of the first stage, 64 unless there is a `seed`.
+        layer: what objectives of kind `gan` read instead of the last convolution, such as conv3_3.
     """
 
     network: Literal["vgg19", "vgg16"] = "vgg19"
     weights: Place | None = None
     seed: int | None = Field(default=None, ge=0, lt=2**32)
     width: int = Field(default=WIDTH, ge=1, le=2 * WIDTH)
+    layer: str | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -43,4 +52,15 @@ class VGG(Section):
             raise ValueError(f"wants one of weights, a file, and seed; {HOW}")
         if self.weights is not None and self.width != WIDTH:
             raise ValueError(f"width {self.width} goes with seed; a file holds a VGG with {WIDTH} channels")
+        names = conv_names(self.network)
+        if self.layer is not None and self.layer.replace("relu", "conv") not in names:
+            raise ValueError(
+                f"layer wants one of {self.network}, {names[0]} to {names[-1]} or the ReLU after it, such as relu3_3, "
+                f"not {shown(self.layer)}{nearest(self.layer, names)}"
+            )
         return self
+
+    @property
+    def layers(self) -> dict[str, str]:
+        """The layer that objectives read, by their kind."""
+        return LAYERS[self.network] | ({"gan": self.layer} if self.layer else {})

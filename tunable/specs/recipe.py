@@ -373,8 +373,8 @@ class Recipe(Section):
     def feature_layers(self) -> dict[str, str]:
         """The layer of VGG that objectives read, by their kind: `gan` and `style`, those that the recipe has."""
         kinds = {spec.kind for spec in self.objectives}
-        network = self.vgg.network if self.vgg else "vgg19"
-        return {kind: layer for kind, layer in LAYERS[network].items() if kind in kinds}
+        layers = self.vgg.layers if self.vgg else LAYERS["vgg19"]
+        return {kind: layer for kind, layer in layers.items() if kind in kinds}
 
     @property
     def network_objectives(self) -> int:

@@ -11,22 +11,16 @@ import numpy as np
 
 from tunable.errors import CheckpointError, RecipeError
 from tunable.parameters.specs import ParameterSpec
-from tunable.specs.feature_network import MAKERS, VGG, WIDTH
+from tunable.specs.feature_network import CONVS, MAKERS, VGG, WIDTH, conv_names
 from tunable.specs.reading import expand
 from tunable.weights import storage
 
 FACTORS = (1, 2, 4, 8, 8)  # channels of a stage over the first one's; the picture is halved between stages
-CONVS = {"vgg19": (2, 2, 4, 4, 4), "vgg16": (2, 2, 3, 3, 3)}  # of each stage: the configurations E and D
 
 
 def file_format(network: str) -> str:
     """Return what a file of this network's weights names as its format."""
     return f"tunable-convolutions-{network}/1"
-
-
-def conv_names(network: str) -> list[str]:
-    """Return the names of the convolutions in order, conv1_1 to conv5_4 or conv5_3."""
-    return [f"conv{stage}_{i}" for stage, convs in enumerate(CONVS[network], 1) for i in range(1, convs + 1)]
 
 
 def convs_up_to(layer: str, names: Iterable[str]) -> list[str]:
