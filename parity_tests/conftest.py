@@ -6,6 +6,7 @@
 
 import os
 import signal
+from functools import partial
 
 import numpy as np
 import pytest
@@ -95,6 +96,17 @@ def small_network(weights_file):
 def make_recipe():
     """See parity_tests.recipes."""
     return recipes.make_recipe
+
+
+@pytest.fixture
+def without_kernels(monkeypatch):
+    """torch.compile traces and differentiates a graph, and runs it as it is: kernels take ten times as long.
+
+    For tests of what a graph holds; test_compiled_steps and test_modes_are_equal compile kernels for the same layers.
+    """
+    if "torch" in requested():
+        framework = get_twin("torch").torch
+        monkeypatch.setattr(framework, "compile", partial(framework.compile, backend="aot_eager"))
 
 
 @pytest.fixture

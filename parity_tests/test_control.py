@@ -201,7 +201,7 @@ def test_full_size_counts(twin):
 
 
 @pytest.mark.parametrize("name", ["cfsnet", "dynet"])
-def test_modes_are_equal(twin, name, rng):
+def test_modes_are_equal(twin, name, rng, without_kernels):
     spec = SPECS[name]
     network, x = built(twin, spec), rng.uniform(size=(2, 3, 7, 5)).astype(np.float32)
     compiled = twin.in_mode({"torch": "compile", "mindspore": "graph"}[twin.name])

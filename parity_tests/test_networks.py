@@ -188,7 +188,7 @@ def test_wrong_calls_are_refused(twin, rng):
         refuses_wrong_calls(twin.backend, build(twin, "base", p), x)
 
 
-@pytest.mark.parametrize(("phi", "p"), [("affine", 2), ("base", 2), ("base", 0)])
+@pytest.mark.parametrize(("phi", "p"), [("affine", 2), ("base", 0)])
 def test_modes_are_equal(twin, phi, p, rng):
     """graph = pynative to the bit, compile = eager within rounding; new weights reach a compiled network.
 

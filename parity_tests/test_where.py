@@ -81,7 +81,7 @@ def test_a_tunable_end_is_affine_in_omega(twin, rng):
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_it_is_trained(twin, make_recipe, which):
+def test_it_is_trained(twin, make_recipe, without_kernels, which):
     """In each mode: two steps move every parameter, the second also what stands before the zeros of a low rank."""
     network = {"name": "compact", "channels": 4, "blocks": 1, "where": ["body.2", "body.4"]}
     network |= {"differences": "low_rank", "rank": 2}
