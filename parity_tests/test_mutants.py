@@ -7,7 +7,7 @@ the same functions in both twins.
 import pytest
 
 from parity_tests.mutants import harness
-from parity_tests.mutants.checks import CHECKS
+from parity_tests.mutants.checks import CHECKS, Check
 from parity_tests.mutants.harness import Mutant, broken, judge, run
 from parity_tests.mutants.table import MUTANTS
 from parity_tests.mutants.ways import both, edited, given, replaced, returned
@@ -23,12 +23,6 @@ def cases():
         for place, mutant in enumerate(mutant for mutant in MUTANTS if mutant.concerns(backend)):
             marks = [pytest.mark.rest] if backend == "mindspore" and place % 3 else []
             yield pytest.param(backend, mutant, id=f"{backend}-{mutant.name}", marks=marks)
-
-
-@pytest.mark.parametrize("kind", CHECKS)
-def test_no_check_fails_without_a_mutant(twin, kind):
-    verdict = run(twin, CHECKS[kind])
-    assert verdict.killer is None, verdict
 
 
 @pytest.mark.parametrize(("backend", "mutant"), [*cases()])
@@ -80,6 +74,17 @@ def test_what_changes_nothing_survives(twin, monkeypatch):
 def test_what_cannot_be_applied_is_an_error(twin, name):
     verdict = judge(twin, Mutant(name, "linear", WRONG_PLACES[name]))
     assert verdict.error and not verdict.killed and str(verdict).startswith("ERROR")
+
+
+def test_a_check_that_always_fails_kills_nothing(twin, monkeypatch):
+    """What it finds in a broken twin it finds in a mended one."""
+
+    def always(twin):
+        raise AssertionError("as ever")
+
+    monkeypatch.setattr(harness, "CHECKS", {"linear": [Check(always, {})]})
+    verdict = judge(twin, Mutant("bias dropped", "linear", given("ops:linear", bias=lambda a: None)))
+    assert verdict.error and not verdict.killed and str(verdict) == "ERROR: fails without a mutant too: as ever"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from parity_tests.mutants.checks import CHECKS, Check
 from parity_tests.mutants.ways import MutantError
 
+_passed = set()  # checks that `judge` has seen to pass without a mutant
 # A name or an attribute that does not exist is no verdict on the twin: the mutant's own text is wrong.
 _OWN_FAULTS = (MutantError, NameError, AttributeError, SyntaxError, ImportError)
 
@@ -32,7 +33,7 @@ class Mutant(NamedTuple):
 class Verdict(NamedTuple):
     """What became of a mutant: the check that killed it (None: it survived), why, and whether it was none at all."""
 
-    killer: str | None
+    killer: Check | None
     reason: str = ""
     error: bool = False
 
@@ -60,14 +61,29 @@ def broken(twin, mutant: Mutant):
 def judge(twin, mutant: Mutant) -> Verdict:
     """Put the mutant into the twin and run every check, beginning with its own kind's, until a check fails.
 
-    What both twins share has checks of its own, which are for its mutants.
+    What both twins share has checks of its own, which are for its mutants. A check that also fails once the twin is
+    mended has killed nothing.
     """
     try:
         with broken(twin, mutant):
             others = [check for kind, checks in CHECKS.items() if kind != mutant.kind for check in checks]
-            return run(twin, [*CHECKS[mutant.kind], *(check for check in others if not check.alone)])
+            verdict = run(twin, [*CHECKS[mutant.kind], *(check for check in others if not check.alone)])
     except MutantError as error:
         return Verdict(None, str(error), error=True)
+    if verdict.killed and (failure := _without_mutant(twin, verdict.killer)):
+        return Verdict(verdict.killer, f"fails without a mutant too: {failure}", error=True)
+    return verdict
+
+
+def _without_mutant(twin, check: Check) -> str:
+    """Why a check fails on the twin as it is; empty where it passes, which is asked once."""
+    place = twin.name, check.function, str(check)
+    if place not in _passed:
+        verdict = run(twin, [check])
+        if verdict.killer:
+            return verdict.reason
+        _passed.add(place)
+    return ""
 
 
 def run(twin, checks: Iterable[Check]) -> Verdict:
@@ -78,10 +94,10 @@ def run(twin, checks: Iterable[Check]) -> Verdict:
         try:
             check.run(twin)
         except _OWN_FAULTS as error:
-            return Verdict(str(check), f"{type(error).__name__}: {_first_line(error)}", error=True)
+            return Verdict(check, f"{type(error).__name__}: {_first_line(error)}", error=True)
         except (Exception, pytest.fail.Exception) as error:
             kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
-            return Verdict(str(check), kind + _first_line(error))
+            return Verdict(check, kind + _first_line(error))
     return Verdict(None)
 
 
