@@ -1,7 +1,8 @@
 """The paper's recipes at their full size: every network built, its parameters counted, two steps in both twins.
 
 Batches of one and the smallest patch that is valid; SwinIR's and NAFNet's steps with one block in each group or stage,
-NAFNet's with a quarter of its channels. VGG-19 is the full one, with random weights; style pictures are drawn.
+SwinIR's with two groups, NAFNet's with a quarter of its channels. VGG-19 is the full one, with random weights; style
+pictures are drawn.
 """
 
 from pathlib import Path
@@ -19,9 +20,9 @@ from tunable.tolerances import TOLERANCES, relative_error
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 TASKS = sorted(path.parent.name for path in CONFIGS.glob("*/paper.yaml"))
-# What steps are taken with: all of a network's stages, with fewer blocks or channels. test_built has the whole.
+# What steps are taken with: every kind of stage, with fewer groups, blocks or channels. test_built has the whole.
 ONE_EACH = ["network.encoder=[1, 1, 1, 1]", "network.middle=1", "network.decoder=[1, 1, 1, 1]"]
-SMALLER = {"swinir": ["network.depths=[1, 1, 1, 1, 1, 1]"], "nafnet": ["network.width=8", *ONE_EACH]}
+SMALLER = {"swinir": ["network.depths=[1, 1]", "network.heads=[6, 6]"], "nafnet": ["network.width=8", *ONE_EACH]}
 PIXELS = {"resnet": 8, "swinir": 8, "nafnet": 16, "style_unet": 16}  # of a patch; judges want 16 of the restored one
 KNOWN = {  # plain networks as their authors count them; ResNet: the tunable paper's; U-Net: this project's
     "ResNet": (ResNetSpec(tunable=False), 1_185_219),

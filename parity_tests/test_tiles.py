@@ -45,9 +45,9 @@ def check_halo(twin, form, spec, folder, rng, monkeypatch):
     assert relative_error(run_tiled(exported, x, omega, TILE), whole) > 10 * LIMIT
 
 
-@pytest.mark.parametrize("form", ["shared", "basis", "folded"])
-def test_a_halo(twin, form, tmp_path, rng, monkeypatch):
-    check_halo(twin, form, ResNetSpec(channels=4, blocks=1), tmp_path, rng, monkeypatch)
+def test_a_halo(twin, tmp_path, rng, monkeypatch):
+    """Whatever the form: the others are tried with a compact network."""
+    check_halo(twin, "basis", ResNetSpec(channels=4, blocks=1), tmp_path, rng, monkeypatch)
 
 
 def test_a_halo_of_a_network_that_enlarges(torch, tmp_path, rng, monkeypatch):
