@@ -4,7 +4,7 @@ import pytest
 
 from parity_tests.mutants.harness import broken
 from parity_tests.mutants.table import named
-from parity_tests.test_optimizers import OPTIMIZER, SETTINGS, fifty_steps
+from parity_tests.test_optimizers import OPTIMIZER, SETTINGS, take_steps
 from parity_tests.test_trajectories import ADAM, SECTIONS, Run, excess, gaps
 
 # The mutants of the table that each of these settings can show.
@@ -31,7 +31,7 @@ class Faulty(Run):
 @pytest.mark.parametrize(("settings", "mutant"), [(key, name) for key, names in MUTANTS.items() for name in names])
 def test_a_fault_is_a_thousand_times_the_limit(twin, settings, mutant):
     with broken(twin, named(f"training: {mutant}")):
-        error = fifty_steps(twin, SETTINGS[settings])[0]
+        error = take_steps(twin, SETTINGS[settings], steps=12)[0]
     print(f"{twin.name}, {mutant}: moves {error:.1e}")
     assert error > 1000 * OPTIMIZER
 

@@ -26,13 +26,13 @@ SETTINGS = {
 SHAPES = {"conv.weight": (3, 8, 8, 3, 3), "norm.gamma": (8,), "norm.beta": (8,), "scale": (1,)}
 
 
-def factor(step):
+def factor(step, steps):
     """The factor of the learning rate warms up, then falls, to nothing at the last step."""
-    return min((step + 1) / 5, (STEPS - 1 - step) / (STEPS - 6))
+    return min((step + 1) / 5, (steps - 1 - step) / (steps - 6))
 
 
-def fifty_steps(twin, settings, compiled=False):
-    """50 steps on drawn gradients: errors of the moves and of the buffers, then these, and how many were counted."""
+def take_steps(twin, settings, compiled=False, steps=STEPS):
+    """Steps on drawn gradients: errors of the moves and of the buffers, then these, and how many were counted."""
     rng = np.random.default_rng(3)
     first = {name: rng.normal(scale=0.3, size=shape).astype(np.float32) for name, shape in SHAPES.items()}
     parameters = twin.parameters(first)
@@ -43,8 +43,9 @@ def fifty_steps(twin, settings, compiled=False):
         return optimizer.update(gradients)
 
     update = twin.compiled(update) if compiled else update
-    for step in range(STEPS):
-        rate, size = settings.learning_rate * factor(step), 0.2 * rng.uniform() ** 2  # norms from 0 to 5: some clipped
+    for step in range(steps):
+        rate = settings.learning_rate * factor(step, steps)
+        size = 0.2 * rng.uniform() ** 2  # norms from 0 to 5: some clipped
         gradients = {name: (size * rng.normal(size=shape)).astype(np.float32) for name, shape in SHAPES.items()}
         optimizer.prepare(rate)
         update(*twin.tensors(gradients.values()))
@@ -59,7 +60,7 @@ def fifty_steps(twin, settings, compiled=False):
 
 @lru_cache
 def after_fifty_steps(twin, name, compiled=False):
-    return fifty_steps(get_twin(twin), SETTINGS[name], compiled)
+    return take_steps(get_twin(twin), SETTINGS[name], compiled)
 
 
 @pytest.mark.parametrize("name", SETTINGS)
