@@ -48,7 +48,8 @@ def written(twin, folder, format, kind, phi="base", **more):
 
 def compare(model, exported, kind, rng, limit):
     """At other sizes and batches than exported, one omega and one per sample; and that omega does something."""
-    for shape in SHAPES if model.header.network.phi == "base" else SHAPES[:1]:
+    network = model.header.network
+    for shape in SHAPES if (network.phi, network.differences) == ("base", "full") else SHAPES[:1]:
         image = rng.uniform(size=shape).astype(np.float32)
         if kind == "folded":
             assert relative_error(exported.run(image), model.run(image, OMEGA)) <= limit, shape

@@ -152,9 +152,9 @@ def test_float16(twin, kind, tmp_path, rng):
 SIZE = (9, 14)  # multiples of nothing
 PADDING = {
     "nafnet": NAFNetSpec(width=4, middle=1, encoder=[0], decoder=[0]),
-    "swinir": SwinIRSpec(channels=6, depths=[2], heads=[2], window=4, tunable_norms=True),
-    "swinir x2": SwinIRSpec(
-        channels=6, depths=[1], heads=[1], window=4, upscale=2, upsampler="nearest+conv", features=4
+    "swinir": SwinIRSpec(channels=6, depths=[1], heads=[2], window=4, tunable_norms=True),
+    "swinir x2": SwinIRSpec(  # two blocks, of which one is shifted
+        channels=6, depths=[2], heads=[1], window=4, upscale=2, upsampler="nearest+conv", features=4, tunable_norms=True
     ),
     "style": StyleUNetSpec(channels=4, scales=1, blocks=[1, 1, 1]),
     "norms": StyleUNetSpec(channels=4, scales=1, blocks=[1, 0, 1], tunable_norms=True),
@@ -164,19 +164,21 @@ PADDING = {
     "compact x2": CompactSpec(channels=4, blocks=1, upscale=2, tunable_slopes=True),
 }
 # Every network with omega in its graph, every form, every kind of layer in the form basis, and every kind of
-# upsampling and norm once. Folded, a network has nothing that is not in its shared graph.
+# upsampling and norm once. Folded, a network has nothing that is not in its shared graph: one of them is enough.
 KINDS = [
     ("nafnet", "basis"),
     ("swinir", "basis"),
-    ("swinir x2", "folded"),
+    ("swinir x2", "shared"),
     ("norms", "basis"),
     ("resnet x4", "shared"),
     ("style", "shared"),
-    ("swinir", "shared"),
+    ("unet", "folded"),
     ("unet", "shared"),
     ("compact", "shared"),
     ("compact x2", "basis"),
 ]
+# MINDIR holds MindSpore's operators as they are: each kind of network once.
+IN_EVERY_FORMAT = {type(PADDING[name]): (name, kind) for name, kind in KINDS}.values()
 
 
 def moved(twin, spec):
@@ -203,7 +205,7 @@ def test_networks_that_pad_their_input(twin, name, kind, tmp_path, rng, monkeypa
     """From torch for pictures of any size, smaller than a window too; for one size from both, and by no other."""
     (tmp_path / "half").mkdir()
     model = moved(twin, PADDING[name])
-    for format in twin.backend.formats:
+    for format in twin.backend.formats if (name, kind) in IN_EVERY_FORMAT else ("onnx",):
         exported = {}
         sizes = [None] if twin.backend.pads_any_size else [SIZE]
         for size in sizes if kind != "folded" else {*sizes, SIZE}:
