@@ -30,7 +30,7 @@ RECIPE = make_recipe(
     steps=8,
     checkpoint={"every": 4},
 )
-EVALUATE = ["evaluate", "denoise", "--data", "bundled", "--sigma", "5,25", "--line", "2", "--no-ssim", "--json"]
+EVALUATE = ["evaluate", "denoise", "--sigma", "5,25", "--line", "2", "--no-ssim", "--json"]  # of FOLDER/pictures
 MODES = {"torch": "eager", "mindspore": "graph"}  # of the gradients; torch's compiler takes half a minute
 
 
@@ -81,7 +81,8 @@ def run(framework: str, folder: Path) -> None:
     (folder / f"refused_{rank}.json").write_text(json.dumps([status, refused.getvalue()]))
     (folder / f"statuses_{rank}.json").write_text(json.dumps(statuses))
     with contextlib.redirect_stdout(io.StringIO()) as told:
-        status = main([*EVALUATE, "--backend", framework, "--mode", lean, "--out", str(folder / f"measured_{rank}")])
+        where = ["--data", str(folder / "pictures"), "--out", str(folder / f"measured_{rank}")]
+        status = main([*EVALUATE, *where, "--backend", framework, "--mode", lean])
     (folder / f"told_{rank}.json").write_text(json.dumps([status, told.getvalue()]))
 
     if framework == "mindspore":  # msrun itself kills the others when one dies, and its scheduler takes half a minute

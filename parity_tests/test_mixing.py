@@ -94,13 +94,14 @@ def test_operators_of_mindspore(mindspore, rng):
     """As many beside the plain network's for one block as for two, and few: `tunable bench operators` at full size."""
     x, omega = rng.uniform(size=(1, 3, 6, 6)).astype("f"), np.array(OMEGAS["one"], "f")
     added = {}
-    for blocks, mix in ((1, "network"), (2, "network"), (2, "layer")):
+    for blocks, mixes in ((1, ("network", "layer")), (2, ("network",))):
         spec = ResNetSpec(channels=4, blocks=blocks)
         plain = mindspore.backend.operators(mindspore.backend.build(spec, 0), x, None).total()
-        network = built(mindspore, spec, mix=mix)
-        added[mix, blocks] = mindspore.backend.operators(network, x, omega).total() - plain
+        for mix in mixes:
+            network = built(mindspore, spec, mix=mix)
+            added[mix, blocks] = mindspore.backend.operators(network, x, omega).total() - plain
     assert added["network", 1] == added["network", 2] <= 10
-    assert added["layer", 2] > added["network", 2]
+    assert added["layer", 1] > added["network", 1]
 
 
 def test_a_layer_of_another_network_keeps_its_own_kernels(twin, rng):

@@ -36,7 +36,7 @@ def test_exported(twin, spec, tmp_path, rng):
         assert relative_error(exported.run(x, omega), whole) <= EXPORT
         for at in ([0.3, 0.9], [[0.3, 0.9], [0.6, 0.1]]):
             assert relative_error(exported.run(x, at), model.run(x, at)) <= EXPORT
-        if not fixed:
+        if format == "onnx" and not fixed:  # MindSpore compiles a MINDIR file for every size of a tile
             assert relative_error(run_tiled(exported, x, omega, 16), whole) <= EXPORT
         with pytest.raises(OmegaError, match=r"^omega is a map of 20x9 pixels"):
             exported.run(x, omega[..., :9])

@@ -15,6 +15,7 @@ from tunable import evaluate, load, train
 from tunable.backends.registry import requested
 from tunable.data.patches import Batch, Batches
 from tunable.errors import BackendError, CheckpointError
+from tunable.images.pictures import write
 from tunable.omega import line
 from tunable.tolerances import relative_error
 from tunable.training.checkpoints import Checkpoints
@@ -39,6 +40,9 @@ def launcher(framework: str, logs: Path) -> list[str]:
 def together(request, tmp_path_factory):
     """A framework, and the folder in which two processes of it left what they did (parity_tests.processes)."""
     folder = tmp_path_factory.mktemp(request.param)
+    (folder / "pictures").mkdir()
+    for name, picture in zip("ab", np.random.default_rng(3).random((2, 40, 48, 3)), strict=True):
+        write(folder / "pictures" / f"{name}.png", picture)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # msrun starts `python`
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [*launcher(request.param, folder / "logs"), "-m", "parity_tests.processes", request.param, str(folder)]
@@ -100,7 +104,7 @@ def test_processes_share_what_is_measured(together):
     (status, told), other = (json.loads((folder / f"told_{rank}.json").read_text()) for rank in range(2))
     assert status == 0 and other == [0, ""] and not (folder / "measured_1").exists()
     model = load("denoise", backend=framework)
-    rows = evaluate(model, "bundled", line(2), sigmas=(5, 25), ssim=False)
+    rows = evaluate(model, folder / "pictures", line(2), sigmas=(5, 25), ssim=False)
     table = [line.split(",") for line in (folder / "measured_0" / "table.csv").read_text().splitlines()]
     for row, expected in zip(table[1:], rows, strict=True):
         written = dict(zip(table[0], row, strict=True))

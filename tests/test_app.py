@@ -290,8 +290,11 @@ def test_the_page_in_a_browser(served, denoise, photograph, tmp_path):
             for step in range(6):
                 page.mouse.move(right, middle + 4 * step)
             page.mouse.up()
-            page.wait_for_timeout(3000)
-            if (changed := np.abs(view() - shown).max(2)).any():
+            for _ in range(10):
+                page.wait_for_timeout(300)
+                if (changed := np.abs(view() - shown).max(2)).any():
+                    break
+            if changed.any():
                 break
         assert changed.max() > 5 and changed[:, :70].max() == 0
 
