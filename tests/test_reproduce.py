@@ -93,7 +93,10 @@ def test_the_page_says_what_its_rows_do(tmp_path):
         (tmp_path / "raw" / f"{method}, seed 0.csv").write_text(tables.to_csv(list(rows(method, *values))))
     strength_page.write_page(tmp_path, strength.METHODS, scales.SCALES["mini"])
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert "At (1, 0) `DyNet split` is 1.00 dB below the plain network: its main branch has half" in text
+    assert (
+        "At (1, 0) `DyNet split` is 1.00 dB below the plain network: its main branch has half of the blocks and of"
+        in text
+    )
     assert "`strength split` against `DyNet split`: +2.00 dB of PSNR_η at least" in text
     assert "| DyNet split | 32.00 | 31.00 | 30.00 | 29.00 | 28.00 |" in text
     assert "| *DyNet, as the paper prints it* | 49.89 | 28.39 | 26.19 | 27.75 | 33.61 |" in text

@@ -28,16 +28,21 @@ def style(method: str, methods: list[str]) -> dict:
     return {"color": FAMILIES.get(family, "#444444"), "linestyle": STYLES[place % len(STYLES)]}
 
 
-def curves(path: Path, panels: list[tuple[str, dict[str, tuple[list[float], list[float]]]]], label: str) -> None:
-    """Draw panels side by side: (title of the axis, method -> places and values)."""
-    methods = list(dict.fromkeys(method for _, lines in panels for method in lines))
+Lines = dict[str, tuple[list[float], list[float]]]  # method -> places and values
+
+
+def curves(path: Path, panels: list[tuple[str, Lines, tuple[float, float] | None]], label: str) -> None:
+    """Draw panels side by side: what the axis says, lines, and the range of the axis, None for all."""
+    methods = list(dict.fromkeys(method for _, lines, _ in panels for method in lines))
     figure = Figure(figsize=(6 * len(panels), 4.6))
-    for axes, (title, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    for axes, (title, lines, limits) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         for method, (places, values) in lines.items():
             axes.plot(places, values, marker="o", markersize=3, label=method, **style(method, methods))
         axes.set_xlabel(label)
         axes.set_ylabel(title)
         axes.grid(alpha=0.3)
+        if limits:
+            axes.set_ylim(limits)
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
     figure.tight_layout()
@@ -53,8 +58,6 @@ def bars(path: Path, values: dict[str, list[float]], title: str) -> None:
     axes.barh(methods, means, color=[style(method, methods)["color"] for method in methods], alpha=0.75)
     for place, each in enumerate(values.values()):
         axes.plot(each, [place] * len(each), "k.", markersize=4)
-    low = min(min(each) for each in values.values())
-    axes.set_xlim(left=max(0, low - 0.15 * (max(means) - low + 1e-3)))
     axes.invert_yaxis()
     axes.set_xlabel(title)
     axes.grid(alpha=0.3, axis="x")
