@@ -4,8 +4,8 @@ All methods have the paper's residual network, its number of blocks in all, the 
 scale's data, steps and learning rate. Methods of two stages have two rows: in `split` both stages share the steps, in
 `doubled` each has all of them. DNI and the output blend are made of two plain networks, each with all steps. A strength
 knob, `denoise/strength`'s, has a tenth of the steps, on a plain network that had the other nine tenths (`split`) or all
-of them (`on plain`). This plain network adds its input to its output (`plain residual`), as those of `denoise/unet` and
-`photo` do, and the knob scales what it adds.
+of them (`on plain`). This plain network adds its input to its output (`residual`), as those of `denoise/unet` and `photo`
+do, and the knob scales what it adds. Other rows marked `residual` tell what that alone is worth.
 """
 
 from collections.abc import Iterator
@@ -25,6 +25,7 @@ NU = 0.9  # of the noise, the largest part that is kept
 
 
 _TARGETS = "omega.sampler={kind: mixture, weights: [0.5, 0.5], of: [corners, simplex]}"  # as denoise/strength
+_LOW_RANK = ("network.differences=low_rank", "network.rank=4")
 _RESIDUAL = "network.global_residual=true"  # z + net(z): the blend with the input is then a scale of net's last layer
 _GAINS = (_RESIDUAL, "network.differences=scale", "network.anchor=[1, 0]", "network.where={last: 1}")
 
@@ -53,8 +54,10 @@ def steps_of(scale: str, seed: int) -> dict[str, Step]:
         "DNI finetune": convert("endpoints", "plain", "noise finetune"),
         "tunable paper": trained("denoise/mini", "network.phi=affine", "omega.sampler=uniform", "loss.normalise=none"),
         "tunable base": trained("denoise/mini"),
-        "tunable low rank 4": trained("denoise/targets", "network.differences=low_rank", "network.rank=4", _TARGETS),
+        "tunable low rank 4": trained("denoise/targets", *_LOW_RANK, _TARGETS),
+        "tunable residual low rank 4": trained("denoise/targets", *_LOW_RANK, _TARGETS, _RESIDUAL),
         "plain residual": trained("control/dni_first", _RESIDUAL),
+        "blend residual": convert("blend", "plain residual", settings=("nu=0.9",)),
         "plain residual nine tenths": trained("control/dni_first", _RESIDUAL, steps=0.9),
         "strength split": knob("plain residual nine tenths"),
         "strength on plain": knob("plain residual"),
@@ -81,9 +84,11 @@ METHODS = (
     "tunable paper",
     "tunable base",
     "tunable low rank 4",
+    "tunable residual low rank 4",
     "strength split",
     "strength on plain",
     "blend",
+    "blend residual",
     "output blend",
 )
 
