@@ -47,7 +47,7 @@ def make_fig4(request: Request) -> None:
     for method in request.chosen(SHOWN4):
         restore = restorer(table.make(method))
         rows[method] = [restore(to_network(sample.degraded), omega) for omega in LINE]
-    _write(request, "fig4", strips(sample, rows, LINE, f"input, σ {NOISY[0]:g}"), "table1")
+    _write(request, "fig4", strips(sample, rows, LINE, f"input, noise of {NOISY[0]:g}/255"), "table1")
 
 
 def fig5_commands(request: Request) -> Iterator[str]:
@@ -62,7 +62,7 @@ def make_fig5(request: Request) -> None:
     for method in request.chosen(SHOWN5):
         restore = restorer(table.make(method))
         rows[method] = [restore(to_network(sample.degraded), joint.given(method, omega)) for omega in CORNERS]
-    title = f"input, σ {BLURRED[0]:g}, ρ {BLURRED[1]:g}"
+    title = f"input, noise of {BLURRED[0]:g}/255, blur of {BLURRED[1]:g} pixels"
     _write(request, "fig5", strips(sample, rows, CORNERS, title), "table3")
 
 
