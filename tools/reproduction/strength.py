@@ -4,8 +4,8 @@ All methods have the paper's residual network, its number of blocks in all, the 
 scale's data, steps and learning rate. Methods of two stages have two rows: in `split` both stages share the steps, in
 `doubled` each has all of them. DNI and the output blend are made of two plain networks, each with all steps. A strength
 knob, `denoise/strength`'s, has a tenth of the steps, on a plain network that had the other nine tenths (`split`) or all
-of them (`on plain`). This plain network adds its input to its output (`residual`), as `denoise/unet` and `photo` do; the
-knob scales what it adds. Other rows marked `residual` tell what that alone is worth.
+of them (`on plain`). This plain network adds its input to its output (`residual`), as `denoise/unet` and `photo` do;
+the knob scales what it adds. Other rows marked `residual` tell what that alone is worth.
 """
 
 from collections.abc import Iterator

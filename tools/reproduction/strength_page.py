@@ -24,7 +24,7 @@ CORNER = 1.1 * 0.9 * FRONT[1] / 255 * np.sqrt(2 / np.pi)  # of their box: 1.1 ti
 NEAR = 0.3  # dB below the plain network at (1, 0) that are allowed
 LOWEST = -9  # dB beside the blend that the plot shows
 TIED = 0.05  # dB below a blend that count as a tie
-RIVALS, BLENDS = ("DNI", "DyNet", "CFSNet"), ("blend", "output blend")
+RIVALS, BLENDS = ("DNI", "DyNet", "CFSNet"), ("blend", "blend residual", "output blend")
 SHARES = {"DyNet": ("blocks",), "CFSNet": ("blocks",), "AdaFM": ()}  # of what the main branch has half
 
 
@@ -167,7 +167,7 @@ def _plots(out: Path, results: Results) -> None:
     panels = [(f"PSNR on {name}, dB", means["psnr"], None), (f"PSNR_η on {name}, dB", means["psnr_eta"], None)]
     if BLENDS[0] in shown:
         gaps = {m: (places, [results.gap(m, BLENDS[0], "psnr_eta", name, omega) for omega in LINE]) for m in shown}
-        panels[0] = ("PSNR_η above that of the blend, dB", gaps, (LOWEST, 1))
+        panels[0] = ("PSNR_η above that of the blend, dB", gaps, (LOWEST, 2))
     plots.curves(out / "plot.png", panels, "ω₁ = 1 - ω₂")
     values = {method: results.hypervolumes(method) for method in shown}
     plots.bars(out / "bars.png", values, f"hypervolume, {FRONT[0]}, σ {FRONT[1]:g}")
