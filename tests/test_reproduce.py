@@ -69,6 +69,7 @@ def test_nothing_is_made_twice(tmp_path, monkeypatch):
     request = registry.Request("mini", tmp_path / "work", tmp_path / "out", (0,), ("strength split", "blend"))
     strength.make(request)
     assert calls == ["train", "train", "train", "convert"]
+    assert strength.steps(request, 0).budget("strength split") == 10 == strength.steps(request, 0).budget("blend")
     page = tmp_path / "out" / "table1" / "README.md"
     text = page.read_text(encoding="utf-8")
     assert "| plain residual nine tenths | control/dni_first | 0 | 9 | 1 |" in text
@@ -91,15 +92,15 @@ def test_the_page_says_what_its_rows_do(tmp_path):
     (tmp_path / "raw").mkdir()
     for method, values in {"plain": (34, 30), "DyNet split": (33, 28), "strength split": (34, 30)}.items():
         (tmp_path / "raw" / f"{method}, seed 0.csv").write_text(tables.to_csv(list(rows(method, *values))))
-    strength_page.write_page(tmp_path, strength.METHODS, scales.SCALES["mini"])
+    strength_page.write_page(tmp_path, dict.fromkeys(strength.METHODS, 1500), scales.SCALES["mini"])
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert (
         "At (1, 0) `DyNet split` is 1.00 dB below the plain network: its main branch has half of the blocks and of"
         in text
     )
     assert "`strength split` against `DyNet split`: +2.00 dB of PSNR_η at least" in text
-    assert "| DyNet split | 32.00 | 31.00 | 30.00 | 29.00 | 28.00 |" in text
-    assert "| *DyNet, as the paper prints it* | 49.89 | 28.39 | 26.19 | 27.75 | 33.61 |" in text
+    assert "| DyNet split | 1,500 | 32.00 | 31.00 | 30.00 | 29.00 | 28.00 |" in text
+    assert "| *DyNet, as the paper prints it* | | 49.89 | 28.39 | 26.19 | 27.75 | 33.61 |" in text
     # Points (1, 5), (2, 4) ... (5, 1) hundredths; the first and the last are beyond a box of 4.65
     edge = 100 * strength_page.CORNER
     share = ((edge - 4) * (edge - 2) + (edge - 3) + (edge - 4)) / edge**2

@@ -98,6 +98,11 @@ class Steps:
                     write_text(self.file(each).parent / SECONDS, f"{took:.0f}\n")
         return self.file(name)
 
+    def budget(self, name: str) -> int:
+        """How many training steps a step needs in all, of those trainings that say `steps=N`."""
+        words = [word for each in self.needed(name) for word in self.table[each].words]
+        return sum(int(word.removeprefix("steps=")) for word in words if word.startswith("steps="))
+
     def trainings(self, *names: str) -> list[dict[str, str | int]]:
         """A row for every training that these steps need and that is there: its name, recipe, steps and seconds."""
         rows = []

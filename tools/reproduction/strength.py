@@ -2,10 +2,13 @@
 
 All methods have the paper's residual network, its number of blocks in all, the recipe `denoise/mini`'s task, and a
 scale's data, steps and learning rate. Methods of two stages have two rows: in `split` both stages share the steps, in
-`doubled` each has all of them. DNI and the output blend are made of two plain networks, each with all steps. A strength
-knob, `denoise/strength`'s, has a tenth of the steps, on a plain network that had the other nine tenths (`split`) or all
-of them (`on plain`). This plain network adds its input to its output (`residual`), as `denoise/unet` and `photo` do;
-the knob scales what it adds. Other rows marked `residual` tell what that alone is worth.
+`doubled` each has all of them. DNI and the output blend are made of two plain networks with all steps each, the budget
+of `doubled`; the table says how many steps a row had in all.
+
+A strength knob, `denoise/strength`'s, has a tenth of the steps, on a plain network that had the other nine tenths
+(`split`) or all of them (`on plain`). This plain network adds its input to its output (`residual`), as those of
+`denoise/unet` and `photo` do, and the knob scales what it adds. Other rows marked `residual` tell what that alone is
+worth.
 """
 
 from collections.abc import Iterator
@@ -123,7 +126,8 @@ def make(request: Request) -> None:
             rows = kept_rows(out / "raw" / f"{method}, seed {seed}.csv", partial(measure, request, seed, method))
             print(f"table1: {method}, seed {seed}, {len(rows)} rows", flush=True)
         keep_trainings(out / "trainings.csv", steps(request, seed).trainings(*METHODS))
-    write_page(out, METHODS, SCALES[request.scale])
+    table = steps(request, request.seeds[0])
+    write_page(out, {method: table.budget(method) for method in METHODS}, SCALES[request.scale])
 
 
 register(Experiment("table1", "Table 1: denoising strength", commands, make, METHODS))

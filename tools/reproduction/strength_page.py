@@ -79,9 +79,9 @@ class Results:
         return min((place for place in places if not np.isnan(place[0])), default=(float("nan"), "", ()))
 
 
-def write_page(out: Path, methods: Iterable[str], size: Scale) -> None:
-    """Write README.md and the plots beside the raw rows."""
-    results = Results(out / "raw", methods)
+def write_page(out: Path, budgets: dict[str, int], size: Scale) -> None:
+    """Write README.md and the plots beside the raw rows; `budgets` are the training steps of every method in all."""
+    results = Results(out / "raw", budgets)
     _plots(out, results)
     notes = out / "notes.md"
     lines = [
@@ -91,7 +91,7 @@ def write_page(out: Path, methods: Iterable[str], size: Scale) -> None:
         *_verdicts(results),
         "![PSNR over the settings of every method](plot.png)\n",
         "![Hypervolumes of every method](bars.png)\n",
-        *_tables(results),
+        *_tables(results, budgets),
         *_hypervolumes(results),
         *trainings(out, size, "table1"),
         "Numbers are means over σ 5, 15 and 30 and over central crops of 96x96 pixels of the first 24 pictures of "
@@ -126,20 +126,21 @@ def _verdicts(results: Results) -> list[str]:
     return [*lines, ""] if len(lines) > 1 else []
 
 
-def _tables(results: Results) -> list[str]:
+def _tables(results: Results, budgets: dict[str, int]) -> list[str]:
     lines = []
     for name in SETS:
         for column, title in (("psnr_eta", "PSNR_η"), ("psnr", "PSNR")):
-            lines += [f"## {title} on {name}\n", "| method | " + " | ".join(map(format_omega, LINE)) + " |"]
-            lines.append("|---" * (len(LINE) + 1) + "|")
+            lines += [f"## {title} on {name}\n", "| method | steps | " + " | ".join(map(format_omega, LINE)) + " |"]
+            lines.append("|---" * (len(LINE) + 2) + "|")
             for place, method in enumerate(results.methods):
                 values = [results.at(column, method, name, omega) for omega in LINE]
-                lines.append(f"| {method} | " + " | ".join(runs.spread(v) if v else "" for v in values) + " |")
+                cells = (runs.spread(v) if v else "" for v in values)
+                lines.append(f"| {method} | {budgets[method]:,} | " + " | ".join(cells) + " |")
                 family = method.split()[0]
                 last = family not in {other.split()[0] for other in results.methods[place + 1 :]}
                 if family in TABLE1 and last:
                     cells = (f"{value:.2f}" for value in TABLE1[family][name][column == "psnr_eta"])
-                    lines.append(f"| *{family}, as the paper prints it* | " + " | ".join(cells) + " |")
+                    lines.append(f"| *{family}, as the paper prints it* | | " + " | ".join(cells) + " |")
             lines.append("")
     return lines
 
