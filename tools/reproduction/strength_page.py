@@ -109,7 +109,7 @@ def _verdicts(results: Results) -> list[str]:
     for method in results.methods:
         gaps = [results.gap(method, plain, "psnr", name, LINE[-1]) for name in SETS]
         if method != plain and not any(np.isnan(gaps)) and min(gaps) < -NEAR:
-            lines.append(f"* At (1, 0) `{method}` is {-min(gaps):.2f} dB below the plain network{reason(method)}.")
+            lines.append(f"* At (1, 0) *{method}* is {-min(gaps):.2f} dB below the plain network{reason(method)}.")
     if len(lines) > 1:
         lines.append(f"* Every other method is within {NEAR} dB of the plain network at (1, 0).")
     for method in (name for name in results.methods if name.startswith("strength")):
@@ -120,7 +120,7 @@ def _verdicts(results: Results) -> list[str]:
             wanted = -TIED if other in BLENDS else 0.0
             told = "reached" if gap >= wanted else "**not reached**"
             lines.append(
-                f"* `{method}` against `{other}`: {gap:+.2f} dB of PSNR_η at least, on {name} at "
+                f"* *{method}* against *{other}*: {gap:+.2f} dB of PSNR_η at least, on {name} at "
                 f"{format_omega(omega)}; {wanted:+.2f} was wanted: {told}."
             )
     return [*lines, ""] if len(lines) > 1 else []
