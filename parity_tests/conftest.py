@@ -4,6 +4,7 @@
 (`torch`, `mindspore`) or both (`twins`) are not collected where these are not requested, and one line says how many.
 """
 
+import gc
 import os
 import signal
 from functools import partial
@@ -19,6 +20,8 @@ from tunable.backends.registry import BACKENDS, requested
 
 # Tests press Ctrl-C, which is ignored where a script starts them with `&`.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# Graphs make objects by the hundred thousand, and few of them are garbage: it is looked for less often.
+gc.set_threshold(20_000)
 # torch's compiler starts no processes of its own: here they would cost more than the few kernels that they compile.
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
@@ -102,7 +105,7 @@ def make_recipe():
 def without_kernels(monkeypatch):
     """torch.compile traces and differentiates a graph, and runs it as it is: kernels take ten times as long.
 
-    For tests of what a graph holds; test_compiled_steps and test_modes_are_equal compile kernels for the same layers.
+    For tests of what a graph holds; test_torch_compile and test_compiled_steps compile kernels for the same layers.
     """
     if "torch" in requested():
         framework = get_twin("torch").torch

@@ -64,16 +64,16 @@ def test_what_was_compiled_for_another_processor_is_not_taken(torch, folder):
 
 @pytest.mark.parametrize(("name", "backend"), [("grouped", "inductor"), ("linear on rows", "aot_eager")])
 def test_torch_compile(torch, name, backend):
-    """One omega, then one per sample, compiled anew for its rank; gradients through the compiler's own backward.
-
-    The second's graphs are run as they are: kernels cost seconds.
+    """One omega, then one per sample, compiled anew for its rank, without gradients as networks restore; and gradients
+    through the compiler's own backward. The second's graphs are run as they are: kernels cost seconds.
     """
     weight = factor(name, "affine", 2, "per sample")
     for label in ("inside", "per sample"):
         layer = build(torch, name, "affine", 2)
         compiled = torch.torch.compile(layer, backend=backend)
         x, omega = torch.tensors([inputs(name), omegas(2)[label]])
-        assert relative_error(torch.array(compiled(x, omega)), torch.array(layer(x, omega))) <= LAYER
+        with torch.torch.no_grad():
+            assert relative_error(torch.array(compiled(x, omega)), torch.array(layer(x, omega))) <= LAYER
     eager = torch.gradients(layer, inputs(name), omegas(2)["per sample"], weight)
     loss = (compiled(x, omega) * torch.tensors([weight])[0]).mean()
     gradients = torch.torch.autograd.grad(loss, list(layer.parameters()))
