@@ -32,6 +32,7 @@ RECIPE = make_recipe(
 )
 EVALUATE = ["evaluate", "denoise", "--sigma", "5,25", "--line", "2", "--no-ssim", "--json"]  # of FOLDER/pictures
 MODES = {"torch": "eager", "mindspore": "graph"}  # of the gradients; torch's compiler takes half a minute
+LEAN = {"torch": "eager", "mindspore": "pynative"}
 
 
 def gradients(framework: str, mode: str, batch: Batch) -> dict[str, np.ndarray]:
@@ -64,7 +65,7 @@ def run(framework: str, folder: Path) -> None:
     """All that one of two processes does."""
     launch = launched()
     assert launch is not None and launch.size == 2
-    rank, lean = launch.rank, {"torch": "eager", "mindspore": "pynative"}[framework]
+    rank, lean = launch.rank, LEAN[framework]
     found = gradients(framework, MODES[framework], Batches(RECIPE, rank=rank, processes=2)[0])
     np.savez(folder / f"gradients_{rank}.npz", **found)
     backend = get_framework(framework, "cpu", lean)
