@@ -143,55 +143,74 @@ def measured(table: Path, pictures: Iterator[Case], make: Callable[[], Callable]
     return fmean(float(row["psnr"]) for row in rows)
 
 
+def values_of(out: Path, which: str) -> dict[str, dict[str, float]]:
+    """What lies in raw/ of a set: PSNR by method and picture. A method may have been measured on some of them."""
+    found = {name: runs.rows_of(out / "raw" / f"{which}-{name}.csv") for name in METHODS}
+    return {name: {row["picture"]: float(row["psnr"]) for row in rows} for name, rows in found.items() if rows}
+
+
+def ahead(values: dict[str, dict[str, float]], rival: str) -> float:
+    """By how many dB `photo` is above another method, in the mean of the pictures that both were measured on."""
+    return fmean(values["photo"][picture] - psnr for picture, psnr in values[rival].items())
+
+
+def cell(values: dict[str, dict[str, float]], name: str) -> str:
+    """A method's mean; where it was measured on some pictures alone, also their number and what `photo` has there."""
+    if name not in values:
+        return ""
+    mean, count = fmean(values[name].values()), len(values[name])
+    if count == len(values["photo"]):
+        return f"{mean:.2f}"
+    return f"{mean:.2f} on {count}, `photo` {fmean(values['photo'][picture] for picture in values[name]):.2f}"
+
+
 def report(args: argparse.Namespace) -> None:
-    """Measure what is missing, and write the page."""
-    means = {
-        which: {
-            name: measured(args.out / "raw" / f"{which}-{name}.csv", cases(which), VALUES[name])
-            for name in args.methods
-            if which != "clean" or name in NETWORKS
-        }
-        for which in args.sets
-    }
-    if set(args.sets) != set(SETS):
+    """Measure what is missing, and write the page of what lies in raw/."""
+    for which in args.sets:
+        for name in args.methods:
+            if which != "clean" or name in NETWORKS:
+                measured(args.out / "raw" / f"{which}-{name}.csv", cases(which), VALUES[name])
+    values = {which: values_of(args.out, which) for which in SETS}
+    if not all("photo" in each for each in values.values()):
         return
     rows = runs.rows_of(args.out / "raw" / "polyu-photo.csv")
     noisiest = [float(row["psnr"]) - float(row["noisy"]) for row in rows if float(row["noisy"]) < NOISIEST]
-    gains = {which: means[which]["photo"] - means[which]["noisy"] for which in SETS if which != "clean"}
-    rivals = [name for name in ("bm3d", "nlm") if name in args.methods]
+    made = [which for which in SETS if which != "clean"]
+    gains = {which: ahead(values[which], "noisy") for which in made}
+    rivals = [name for name in ("bm3d", "nlm") if all(name in values[which] for which in made)]
+    methods = [name for name in METHODS if any(name in each for each in values.values())]
     lines = [
         "# The model `photo` on photographs with the noise of cameras\n",
         runs.GLOSSARY,
         f"At its default `photo` gains {gains['weak']:.1f} and {gains['strong']:.1f} dB on made noise, and "
         f"{gains['polyu']:.2f} dB on the real noise of PolyU ({fmean(noisiest):.2f} dB on the {len(noisiest)} pictures "
-        f"below {NOISIEST} dB). Clean photographs keep {means['clean']['photo']:.1f} dB. Beside other programs at the "
-        "setting that is best for each picture it is, on weak, strong and real noise, "
+        f"below {NOISIEST} dB). Clean photographs keep {fmean(values['clean']['photo'].values()):.1f} dB. Beside other "
+        "programs at the setting that is best for each picture it is, on weak, strong and real noise, "
         + "; ".join(
-            ", ".join(f"{means[which]['photo'] - means[which][name]:+.2f} dB" for which in gains)
-            + f" from {METHODS[name]}"
+            ", ".join(f"{ahead(values[which], name):+.2f} dB" for which in made) + f" from {METHODS[name]}"
             for name in rivals
         )
         + ".\n",
         "PSNR in dB, RGB, mean over the pictures. The other programs were told, for each picture, the noise level at "
-        "which they do best, which nobody knows without the clean picture. `photo` and `denoise` were told nothing.\n",
-        "| pictures | " + " | ".join(METHODS[name] for name in args.methods) + " |",
-        "|---" * (1 + len(args.methods)) + "|",
+        "which they do best, which nobody knows without the clean picture. `photo` and `denoise` were told nothing. "
+        "Where a program was measured on some pictures alone, the mean of `photo` on these stands beside.\n",
+        "| pictures | " + " | ".join(METHODS[name] for name in methods) + " |",
+        "|---" * (1 + len(methods)) + "|",
     ]
     for which, title in SETS.items():
-        row = [f"{means[which][name]:.2f}" if name in means[which] else "" for name in args.methods]
-        lines.append(f"| {title} | " + " | ".join(row) + " |")
+        lines.append(f"| {title} | " + " | ".join(cell(values[which], name) for name in methods) + " |")
     lines += [
         "",
         f"Kodak24 is cut to its central {WIDTH}x{HEIGHT} pixels. Its noise is made in linear light: a gain of "
         + " and ".join(f"{gain:g} (reading {sigma:g}, JPEG {quality})" for gain, sigma, quality in LEVELS.values())
         + " of full scale, then JPEG with colour at half the size. PolyU holds 27 test pairs of real photographs by "
         "five cameras; the clean one is the mean of many shots.\n",
-        f"Made by `python tools/photo_compared.py --out docs/results/photo --methods {' '.join(args.methods)}` with "
-        "PyTorch on a CPU; raw/ has every picture. Non-local means is scikit-image's"
+        "Made by `python tools/photo_compared.py --out docs/results/photo` with PyTorch on a CPU; raw/ has every "
+        "picture, and what lies there is not measured again. Non-local means is scikit-image's"
         + (
             "; BM3D is the package [bm3d](https://pypi.org/project/bm3d/), which is free for non-commercial use alone "
             "and is no part of this project.\n"
-            if "bm3d" in args.methods
+            if "bm3d" in methods
             else ".\n"
         ),
     ]
@@ -201,8 +220,8 @@ def report(args: argparse.Namespace) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
-    parser.add_argument("--sets", choices=SETS, nargs="+", default=list(SETS), help="all by default, as the page wants")
-    parser.add_argument("--methods", choices=METHODS, nargs="+", default=list(METHODS), help="all by default")
+    parser.add_argument("--sets", choices=SETS, nargs="+", default=list(SETS), help="to be measured, all by default")
+    parser.add_argument("--methods", choices=METHODS, nargs="+", default=list(METHODS), help="likewise")
     return runs.guarded(report, parser.parse_args())
 
 
