@@ -3,13 +3,14 @@ docs/results/super_resolution_swinir).
 
     python tools/enlarging.py super_resolution --work runs/super_resolution --out docs/results/super_resolution
 
-Needs TUNABLE_DATA and torch; MindSpore for fifty steps beside torch's. Trains configs/TASK/start.yaml, then from its
-weights configs/TASK/mini.yaml; measures five points from fidelity to perception on Set5, Set14 and the first pictures
-of CBSD68, bicubic interpolation beside them; writes README.md, raw CSV and a contact sheet. What --work and --out hold
-already is not made again.
+Needs TUNABLE_DATA, torch, and VGG16, which names the file that tools/vgg16.py makes; MindSpore for fifty steps beside
+torch's. Trains configs/TASK/start.yaml, then from its weights configs/TASK/mini.yaml; measures five points from
+fidelity to perception on Set5, Set14 and the first pictures of CBSD68, bicubic interpolation beside them; writes
+README.md, raw CSV and a contact sheet. What --work and --out hold already is not made again.
 """
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,8 @@ from tunable import load
 from tunable.data.degradations import protocol_shrunk
 from tunable.data.patches import find_pictures
 from tunable.evaluation.measuring import compare_enlarged, evaluate, summarise
-from tunable.evaluation.sentences import SHRUNK_PROTOCOL
+from tunable.evaluation.perceptual import chosen
+from tunable.evaluation.sentences import PERCEPTUAL_PROTOCOL, SHRUNK_PROTOCOL
 from tunable.files import write_text
 from tunable.images.contact_sheets import contact_sheet
 from tunable.images.pictures import from_network, read, to_network, write
@@ -28,27 +30,52 @@ from tunable.omega import line
 from tunable.reports import tables
 
 TASKS = {"super_resolution": "Table 4", "super_resolution_swinir": "Table 5"}
-SEEN = {  # what the sheets show
-    "super_resolution": "Towards (0, 1) edges sharpen; a part of that sharpness is jags and traces of the pixel "
-    "shuffle.",
-    "super_resolution_swinir": "Up to (0.5, 0.5) edges sharpen. From there on the sharpness is more and more made of "
+ABOUT = {  # what perception means in the recipe, and what the sheet shows
+    "super_resolution": "Perception is the features of VGG-16 (not the paper's VGG-19; `tools/vgg16.py` says what was "
+    "done to it) and a small discriminator.",
+    "super_resolution_swinir": "Features of random weights drew a grid, so they have no weight here, and perception is "
+    "the adversarial term alone. Up to (0.5, 0.5) edges sharpen. From there on the sharpness is more and more made of "
     "jags and of the grid of the pixel shuffle, which this small discriminator rewards.",
 }
 SETS = {"Set5": "Set5/HR", "Set14": "Set14/HR", "CBSD68": "CBSD68"}
-METRICS = ("psnr", "psnr_y", "ssim", "sharpness")
+COLUMNS = {  # of the tables: metric -> its title and its digits
+    "psnr": ("PSNR", 2),
+    "psnr_y": ("PSNR_Y", 2),
+    "ssim": ("SSIM", 4),
+    "lpips": ("LPIPS", 3),
+    "niqe": ("NIQE", 2),
+    "sharpness": ("sharpness", 3),
+}
 POINTS = line(5)[::-1]  # from (1, 0), fidelity, to (0, 1), perception
 SCALE = 4
+FIFTY = ("initial.weights=null", "initial.freeze=false", "data.batch=2")  # of the fifty steps
 
 
 def pictures(name: str, count: int) -> list[Path]:
     return find_pictures([f"${{TUNABLE_DATA}}/{SETS[name]}"])[:count]
 
 
+def start_of(task: str, work: Path) -> Path:
+    """The weights from which the mini recipe goes on: of super_resolution those of start.yaml as a plain network."""
+    return work / ("plain.safetensors" if task == "super_resolution" else "start/model.safetensors")
+
+
+def commands(task: str, work: Path) -> Iterator[str]:
+    """The command lines that train a task."""
+    start, weights = work / "start" / "model.safetensors", start_of(task, work)
+    yield f"tunable train {task}/start --out {start.parent} --resume"
+    if weights != start:
+        yield f"tunable fold {start} --omega 1,0 -o {weights}"
+    yield f"tunable train {task}/mini --out {work / 'torch'} --set initial.weights={weights} --resume"
+
+
 def train(task: str, work: Path) -> Path:
-    start, trained = work / "start", work / "torch"
+    start, weights, trained = work / "start", start_of(task, work), work / "torch"
     if not (trained / "model.safetensors").is_file():
         runs.train(f"configs/{task}/start.yaml", start, "torch")
-        runs.train(f"configs/{task}/mini.yaml", trained, "torch", f"initial.weights={start / 'model.safetensors'}")
+        if not weights.is_file():
+            runs.tunable("fold", str(start / "model.safetensors"), "--omega", "1,0", "-o", str(weights))
+        runs.train(f"configs/{task}/mini.yaml", trained, "torch", f"initial.weights={weights}")
     return trained / "model.safetensors"
 
 
@@ -57,7 +84,7 @@ def measured(task: str, work: Path, out: Path, name: str, count: int) -> list[di
     folder = out / name
     if not (folder / "summary.csv").is_file():
         model = load(train(task, work), "torch", "cpu")
-        rows = evaluate(model, pictures(name, count), POINTS)
+        rows = evaluate(model, pictures(name, count), POINTS, extra=chosen(("lpips", "niqe")))
         tables.write(folder, rows, summarise(rows), model)
     rows = [row for row in runs.rows_of(folder / "summary.csv") if row["sigma"] == "mean"]
     return sorted(rows, key=lambda row: -float(row["omega_1"]))
@@ -67,15 +94,16 @@ def bicubic(out: Path, count: int) -> dict[str, dict]:
     """The means of Pillow's bicubic interpolation, by set."""
     path = out / "bicubic.csv"
     if not path.is_file():
-        rows = []
+        rows, extra = [], chosen(("lpips", "niqe"))
         for name in SETS:
             for picture in pictures(name, count):
                 clean, shrunk = protocol_shrunk(read(picture), SCALE)
-                rows.append({"set": name, "picture": picture.name, **compare_enlarged(enlarged(shrunk), clean, SCALE)})
+                found = compare_enlarged(enlarged(shrunk), clean, SCALE, extra=extra)
+                rows.append({"set": name, "picture": picture.name, **found})
         write_text(path, tables.to_csv(rows))
     known = runs.rows_of(path)
     return {
-        name: {metric: np.mean([float(row[metric]) for row in known if row["set"] == name]) for metric in METRICS}
+        name: {metric: np.mean([float(row[metric]) for row in known if row["set"] == name]) for metric in COLUMNS}
         for name in SETS
     }
 
@@ -100,13 +128,14 @@ def sheet(task: str, work: Path, out: Path) -> None:
     write(out / "sheet.png", contact_sheet(rows, ["bicubic", *labels, "truth"]))
 
 
-def verdict(measurements: dict[str, list[dict]]) -> str:
+def verdict(measurements: dict[str, list[dict]], beside: dict[str, dict]) -> str:
     lines = []
     for name, rows in measurements.items():
-        psnr, sharp = ([float(row[metric]) for row in rows] for metric in ("psnr", "sharpness"))
-        falls, rises = all(np.diff(psnr) < 0), all(np.diff(sharp) > 0)
-        lines.append(f"On {name}, PSNR {'falls' if falls else '**does not fall**'} and sharpness "
-                     f"{'rises' if rises else '**does not rise**'} at every step from (1, 0) to (0, 1).")  # fmt: skip
+        psnr, lpips = ([float(row[metric]) for row in rows] for metric in ("psnr", "lpips"))
+        falls, better, least = all(np.diff(psnr) < 0), all(np.diff(lpips) < 0), min(psnr) - beside[name]["psnr"]
+        lines.append(f"On {name}, PSNR {'falls' if falls else '**does not fall**'} and LPIPS "
+                     f"{'improves' if better else '**does not improve**'} at every step from (1, 0) to (0, 1), from "
+                     f"{lpips[0]:.3f} to {lpips[-1]:.3f}; the least PSNR is bicubic's {least:+.2f} dB.")  # fmt: skip
     return " ".join(lines) + " The network was trained once.\n"
 
 
@@ -119,26 +148,27 @@ def report(args) -> None:
     lines = [
         f"# {TASKS[task]}'s task at the mini size\n",
         runs.GLOSSARY,
-        verdict(measurements),
+        verdict(measurements, beside),
         f"Made by `python tools/enlarging.py {task} --work runs/{task} --out docs/results/{task} "
         f"--pictures {args.pictures}` on a CPU with OMP_NUM_THREADS=1. First "
         f"[start.yaml](../../../configs/{task}/start.yaml) was trained for fidelity alone, and then, from its weights, "
-        f"[mini.yaml](../../../configs/{task}/mini.yaml). Pretrained weights of VGG-19 were not at hand. With random "
-        "weights its term drew a grid, so the term has no weight here and perception means the adversarial term alone. "
-        f"{SEEN[task]}\n",
+        f"[mini.yaml](../../../configs/{task}/mini.yaml). {ABOUT[task]}\n",
     ]
     for name, rows in measurements.items():
         count = int(rows[0]["pictures"])
         lines += [f"## {name}{', the first' if name == 'CBSD68' else ':'} {count} pictures\n"]
-        lines += ["| ω | PSNR | PSNR_Y | SSIM | sharpness |", "|---|---|---|---|---|"]
+        lines += [
+            "| ω | " + " | ".join(title for title, _ in COLUMNS.values()) + " |",
+            "|---" * (1 + len(COLUMNS)) + "|",
+        ]
         for label, row in [("bicubic", beside[name]), *((f"({r['omega_1']}, {r['omega_2']})", r) for r in rows)]:
-            psnr, psnr_y, ssim, sharp = (float(row[metric]) for metric in METRICS)
-            lines.append(f"| {label} | {psnr:.2f} | {psnr_y:.2f} | {ssim:.4f} | {sharp:.3f} |")
+            values = (f"{float(row[metric]):.{digits}f}" for metric, (_, digits) in COLUMNS.items())
+            lines.append(f"| {label} | {' | '.join(values)} |")
         lines.append("")
     lines += [
         "![Crops of three photographs of Kodak24 at every omega](sheet.png)\n",
-        *runs.beside(f"configs/{task}/mini.yaml", args.work, out, "initial.weights=null"),
-        f"Protocol: {SHRUNK_PROTOCOL}\n",
+        *runs.beside(f"configs/{task}/mini.yaml", args.work, out, *FIFTY),
+        f"Protocol: {SHRUNK_PROTOCOL} {PERCEPTUAL_PROTOCOL}\n",
     ]
     write_text(out / "README.md", "\n".join(lines))
 
