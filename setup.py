@@ -14,9 +14,10 @@ ONNX = ["onnx>=1.18", "ml_dtypes<0.6", "onnxruntime", "onnxscript"]  # a newer m
 CANN = [*(one for one in ONNX if one != "onnxruntime"), "onnxruntime-cann"]  # onnxruntime for Ascend, in its place
 APP = ["gradio>=6.16"]
 HUB = ["huggingface_hub>=1"]
+ANALYZE = ["scikit-learn"]
 TOOLS = ["pytest", "pytest-xdist", "hypothesis", "ruff", "basedpyright", "setuptools", "playwright", "h5py"]
 DOCS = ["mkdocs-material", "mkdocstrings[python]"]
-TEST = [*TOOLS, *ONNX, *APP, *HUB, *DOCS, "axe-playwright-python"]
+TEST = [*TOOLS, *ONNX, *APP, *HUB, *ANALYZE, *DOCS, "axe-playwright-python"]
 
 setup(
     name="tunable-convolutions",
@@ -70,6 +71,7 @@ setup(
         "onnxruntime": ["onnxruntime"],  # enough to run exported files
         "app": APP,
         "hub": HUB,
+        "analyze": ANALYZE,
         "cann": CANN,
         "docs": DOCS,
         "test": TEST,

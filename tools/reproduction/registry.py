@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-FAMILIES = ("strength", "gathered", "joint", "strips", "perception")
+FAMILIES = ("strength", "gathered", "joint", "strips", "perception", "kernels")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ VERBS = {
     "train": "train a recipe",
     "evaluate": "measure a network over omega and noise levels",
     "knobs": "certify what each knob does: range, steps back, dead zones, colours, seams",
+    "analyze": "show how the kernels of every block move with omega, by PCA and t-SNE",
     "restore": "restore pictures of any size",
     "app": "serve a page in the browser with a slider for every knob",
     "verify": "compare frameworks and exports with exact arithmetic, and write the certificate",

@@ -60,10 +60,7 @@ def tunable_layers(spec: NetworkSpec, num_objectives: int) -> frozenset[str] | N
     """
     if spec.where == "all" or not num_objectives or spec.name == "import":
         return None
-    names: list[str] = []
-    for _ in _layout(spec, num_objectives, None, names):
-        if len(names) > MOST_NAMES:
-            raise TunableError(f"where is for a network of at most {MOST_NAMES} layers")
+    names = _names(spec, num_objectives, None)
     if isinstance(spec.where, Last):
         if spec.where.last > len(names):
             raise TunableError(f"where: last {spec.where.last} of the {len(names)} layers that this {spec.name} has")
@@ -77,6 +74,19 @@ def tunable_layers(spec: NetworkSpec, num_objectives: int) -> frozenset[str] | N
             )
         chosen.update(matching)
     return frozenset(chosen)
+
+
+def names_of_layers(spec: NetworkSpec, num_objectives: int) -> list[str]:
+    """List the layers and free parameters of a network that are tunable, by name, most of them in calling order."""
+    return _names(spec, num_objectives, tunable_layers(spec, num_objectives))
+
+
+def _names(spec: NetworkSpec, num_objectives: int, chosen: frozenset[str] | None) -> list[str]:
+    names: list[str] = []
+    for _ in _layout(spec, num_objectives, chosen, names):
+        if len(names) > MOST_NAMES:
+            raise TunableError(f"where is for a network of at most {MOST_NAMES} layers")
+    return names
 
 
 def _layout(

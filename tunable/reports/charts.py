@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from tunable.analysis import Analysis, Profile
 from tunable.evaluation.sentences import is_enlarged
 from tunable.files import atomic
+from tunable.omega import format_omega
 from tunable.response import KnobCertificate
 from tunable.training.comparing import LAST, Run
 from tunable.training.records import SCORE
@@ -208,6 +210,87 @@ def knob_responses(path: str | Path, certificate: KnobCertificate) -> None:
             axes.grid(alpha=0.3)
     figure.tight_layout()
     _save(figure, path)
+
+
+def blocks_in_the_plane(path: str | Path, analysis: Analysis) -> None:
+    """Draw where the kernels of every block lie (Fig. 8): a colour for each block, and for each setting a point.
+
+    Points are joined in the order of the settings, and grow from the first setting to the last.
+
+    Args:
+        path: the PNG.
+        analysis: of the kernels.
+    """
+    figure, ((axes,),) = _panels(1, 1, (7, 6.4))
+    colours = _colours(len(names := list(dict.fromkeys(point.block for point in analysis.points))))
+    for name, colour in zip(names, colours, strict=True):
+        points = [point for point in analysis.points if point.block == name]
+        x, y = ([getattr(point, axis) for point in points] for axis in "xy")
+        axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.6)
+        axes.scatter(x, y, s=np.linspace(12, 60, len(points)), color=colour, alpha=0.85, linewidths=0)
+        top = int(np.argmax(y))
+        axes.annotate(_literal(name), (x[top], y[top]), (0, 5), textcoords="offset points", ha="center", fontsize=7)
+    first, last = (format_omega(analysis.points[place].omega) for place in (0, -1))
+    axes.set_title(f"kernels of every block, from ω = {first} (small) to {last} (large)", fontsize=10)
+    axes.set_xlabel("t-SNE, first axis")
+    axes.set_ylabel("t-SNE, second axis")
+    axes.margins(0.08)
+    axes.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def kernels_along_lines(path: str | Path, profiles: list[Profile]) -> None:
+    """Draw the kernels of layers by their first principal component along lines (Fig. 9).
+
+    Above, a line for each kernel: its place along the component that all kernels have together. Below, where kernels
+    are pictures of red, green and blue, their first component at each setting; grey is 0.
+
+    Args:
+        path: the PNG.
+        profiles: of the layers, line by line.
+    """
+    layers = list(dict.fromkeys(profile.layer for profile in profiles))
+    lines = list(dict.fromkeys(profile.line for profile in profiles))
+    figure, panels = _panels(
+        2 * len(lines), len(layers), (6.2 * len(layers), 3.6 * len(lines)), height_ratios=(4, 1) * len(lines)
+    )
+    for profile in profiles:
+        row, column = 2 * lines.index(profile.line), layers.index(profile.layer)
+        upper, lower = panels[row][column], panels[row + 1][column]
+        places = np.arange(len(profile.omegas))
+        for score, colour in zip(profile.scores, _colours(len(profile.scores)), strict=True):
+            upper.plot(places, score, color=colour, linewidth=0.9)
+        share = f"{100 * profile.share:.0f} % of their variance"
+        upper.set_title(f"{_literal(profile.layer)}: {len(profile.scores)} kernels, {share}", fontsize=10)
+        upper.set_ylabel("first component")
+        upper.set_xlim(-0.5, len(places) - 0.5)
+        upper.grid(alpha=0.3)
+        shown = [0, len(places) // 2, len(places) - 1]
+        ticks = (shown, [format_omega(profile.omegas[place]) for place in shown])
+        if profile.pictures is None:
+            lower.axis("off")
+            upper.set_xticks(*ticks)
+            continue
+        gap = np.full((3, profile.pictures.shape[2], 1), np.nan)
+        strip = np.concatenate([np.concatenate([each, gap], axis=2) for each in profile.pictures], axis=2)
+        colours = 0.5 + 0.5 * strip / (np.nanmax(np.abs(strip)) or 1)
+        shift = 0.5 / (1 + profile.pictures.shape[3])  # half a gap, which stands behind each picture
+        lower.imshow(np.nan_to_num(colours, nan=1.0).transpose(1, 2, 0), aspect="auto", interpolation="nearest",
+                     extent=(-0.5 + shift, len(places) - 0.5 + shift, 0, 1))  # fmt: skip
+        lower.set_xlim(upper.get_xlim())
+        upper.set_xticks(shown, [])
+        lower.set_xticks(*ticks)
+        lower.set_yticks([])
+        lower.set_xlabel("ω")
+    figure.tight_layout(h_pad=0.3)
+    _save(figure, path)
+
+
+def _colours(count: int) -> Any:
+    """As many colours, from the first to the last of a scale."""
+    from matplotlib import colormaps
+
+    return colormaps["turbo"](np.linspace(0.05, 0.95, count))
 
 
 def _literal(text: str) -> str:
