@@ -1,6 +1,7 @@
 """Parts of one's own that compute with tensors (docs/own_parts.md): made by name, checked, and wrapped."""
 
 import inspect
+from collections.abc import Callable
 
 import mindspore as ms
 import numpy as np
@@ -8,6 +9,7 @@ from mindspore import nn
 
 from mindspore_impl import ops, parameters
 from mindspore_impl.retrofit import TunedNetwork, make_tunable
+from mindspore_impl.retrofit.makers import planned
 from tunable.errors import OmegaError, TunableError
 from tunable.omega import check_tensor
 from tunable.own import blamed, imported
@@ -19,8 +21,8 @@ from tunable.specs.own_network import OwnNetwork as Specification
 FRAMEWORK = "mindspore"
 
 
-def kind_of(spec: OfFramework, what: str) -> type[nn.Cell]:
-    """Import the class that a specification names for this framework.
+def kind_of(spec: OfFramework, what: str) -> Callable[..., nn.Cell]:
+    """Import the class that a specification names for this framework, or the function that makes the network.
 
     Args:
         spec: of the part.
@@ -30,8 +32,8 @@ def kind_of(spec: OfFramework, what: str) -> type[nn.Cell]:
         TunableError: where there is no class for this framework, and where the class is of another.
     """
     reference = spec.reference_for(FRAMEWORK, what)
-    kind = imported(reference, what)
-    if not issubclass(kind, nn.Cell):
+    kind = imported(reference, what, functions=what == "network")
+    if isinstance(kind, type) and not issubclass(kind, nn.Cell):
         raise TunableError(f"{what} {reference} is no mindspore.nn.Cell: backend {FRAMEWORK!r} cannot run it")
     return kind
 
@@ -77,7 +79,7 @@ class OwnNetwork(nn.Cell):
         spec: which class, the arguments of its constructor, and what `make_tunable` is told.
         num_objectives: p; 0 for the plain form.
         part: what runs, instead of a new object of the class: it has the class already.
-        kind: the class, where it is imported already.
+        kind: the class or function, where it is imported already.
     """
 
     def __init__(
@@ -85,7 +87,7 @@ class OwnNetwork(nn.Cell):
         spec: Specification,
         num_objectives: int,
         part: nn.Cell | None = None,
-        kind: type[nn.Cell] | None = None,
+        kind: Callable[..., nn.Cell] | None = None,
     ) -> None:
         super().__init__()
         self.spec = spec
@@ -151,14 +153,19 @@ class OwnNetwork(nn.Cell):
 
     def _made(self) -> nn.Cell:
         spec, knobs = self.spec, self.spec.knobs
-        taken = inspect.signature(self.kind.__init__).parameters
-        aware = "num_objectives" in taken
+        taken = inspect.signature(self.kind.__init__ if isinstance(self.kind, type) else self.kind).parameters
+        aware = "num_objectives" in taken and not spec.plan
         arguments = spec.options
         if aware:
             arguments |= {"num_objectives": self.num_objectives}
             arguments |= {name: value for name, value in knobs.items() if name in taken}
         with ops.seeded(), blamed(spec.named, "network"):
             part = self.kind(**arguments)
-        if not aware and self.num_objectives:
+        if not isinstance(part, nn.Cell):
+            made = f"network {spec.named} made a {type(part).__name__}, which is no mindspore.nn.Cell"
+            raise TunableError(f"{made}: backend {FRAMEWORK!r} cannot run it")
+        if spec.plan and self.num_objectives:
+            part = planned(part, spec.plan, spec.named)
+        elif not aware and self.num_objectives:
             part = make_tunable(part, self.num_objectives, **knobs)
         return part.set_train(False)

@@ -1,6 +1,7 @@
 """Parts of one's own that compute with tensors (docs/own_parts.md): made by name, checked, and wrapped."""
 
 import inspect
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from torch import nn
 
 from torch_impl import ops, parameters
 from torch_impl.retrofit import TunedNetwork, make_tunable
+from torch_impl.retrofit.makers import planned
 from tunable.errors import TunableError
 from tunable.own import blamed, imported
 from tunable.parameters.specs import ParameterSpec
@@ -18,8 +20,8 @@ from tunable.specs.own_network import OwnNetwork as Specification
 FRAMEWORK = "torch"
 
 
-def kind_of(spec: OfFramework, what: str) -> type[nn.Module]:
-    """Import the class that a specification names for this framework.
+def kind_of(spec: OfFramework, what: str) -> Callable[..., nn.Module]:
+    """Import the class that a specification names for this framework, or the function that makes the network.
 
     Args:
         spec: of the part.
@@ -29,8 +31,8 @@ def kind_of(spec: OfFramework, what: str) -> type[nn.Module]:
         TunableError: where there is no class for this framework, and where the class is of another.
     """
     reference = spec.reference_for(FRAMEWORK, what)
-    kind = imported(reference, what)
-    if not issubclass(kind, nn.Module):
+    kind = imported(reference, what, functions=what == "network")
+    if isinstance(kind, type) and not issubclass(kind, nn.Module):
         raise TunableError(f"{what} {reference} is no torch.nn.Module: backend {FRAMEWORK!r} cannot run it")
     return kind
 
@@ -76,7 +78,7 @@ class OwnNetwork(nn.Module):
         spec: which class, the arguments of its constructor, and what `make_tunable` is told.
         num_objectives: p; 0 for the plain form.
         part: what runs, instead of a new object of the class: it has the class already.
-        kind: the class, where it is imported already.
+        kind: the class or function, where it is imported already.
     """
 
     def __init__(
@@ -84,7 +86,7 @@ class OwnNetwork(nn.Module):
         spec: Specification,
         num_objectives: int,
         part: nn.Module | None = None,
-        kind: type[nn.Module] | None = None,
+        kind: Callable[..., nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.spec = spec
@@ -141,14 +143,19 @@ class OwnNetwork(nn.Module):
 
     def _made(self) -> nn.Module:
         spec, knobs = self.spec, self.spec.knobs
-        taken = inspect.signature(self.kind.__init__).parameters
-        aware = "num_objectives" in taken
+        taken = inspect.signature(self.kind.__init__ if isinstance(self.kind, type) else self.kind).parameters
+        aware = "num_objectives" in taken and not spec.plan
         arguments = spec.options
         if aware:
             arguments |= {"num_objectives": self.num_objectives}
             arguments |= {name: value for name, value in knobs.items() if name in taken}
         with ops.seeded(), blamed(spec.named, "network"):
             part = self.kind(**arguments)
-        if not aware and self.num_objectives:
+        if not isinstance(part, nn.Module):
+            made = f"network {spec.named} made a {type(part).__name__}, which is no torch.nn.Module"
+            raise TunableError(f"{made}: backend {FRAMEWORK!r} cannot run it")
+        if spec.plan and self.num_objectives:
+            part = planned(part, spec.plan, spec.named)
+        elif not aware and self.num_objectives:
             part = make_tunable(part, self.num_objectives, **knobs)
         return part.eval()

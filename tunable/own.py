@@ -40,12 +40,13 @@ def is_permitted() -> bool:
     return _permitted.get()
 
 
-def imported(reference: str, what: str) -> type:
+def imported(reference: str, what: str, *, functions: bool = False) -> Any:
     """Import a class.
 
     Args:
         reference: "module:Name".
         what: it is, for messages, such as "network".
+        functions: whether a function will do, which returns what objects of a class would be.
 
     Raises:
         TunableError: where imports are not permitted, for a module or a name that is not there, for what is no class,
@@ -55,7 +56,8 @@ def imported(reference: str, what: str) -> type:
         raise TunableError(f"the {what} {reference} is a program of its author's: {HINT}")
     module, _, name = reference.partition(":")
     loaded = _module(module, reference, what)
-    if not isinstance(found := getattr(loaded, name, None), type):
+    found = getattr(loaded, name, None)
+    if not (isinstance(found, type) or (functions and callable(found))):
         kind = "has no" if found is None else "has, but not as a class,"
         raise TunableError(f"{what} {reference}: {_short(getattr(loaded, '__file__', module))} {kind} {name}")
     return found

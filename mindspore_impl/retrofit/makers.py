@@ -106,15 +106,29 @@ def load_tuned(path: str | Path, *, base: nn.Cell) -> TunedNetwork:
         CheckpointError: for a file that is missing, damaged or of another kind, or that does not fit `base`.
     """
     tensors, plan, digest = retrofitted.load(path)
-    copied = parameters.copied(base)
-    entries = parameters.entries(copied)
-    tensors, plan, wrapper = retrofitted.unwrapped(tensors, plan, entries)
-    candidates = parameters.places(copied, parameters.kept(base))
-    places = retrofit.check_places(plan, candidates, path)
-    if digest:
-        retrofitted.check_base(parameters.digest(copied, wrapper), digest, path)
-    names = {place.name for place in places}
-    left = {p.name: f"{p.kind}: not tunable in {path}" for p in candidates if p.name not in names}
-    network = TunedNetwork(copied, places, left, plan, 0)
+    tensors, plan, wrapper = retrofitted.unwrapped(tensors, plan, parameters.entries(parameters.copied(base)))
+    network = planned(base, plan.model_copy(update={"base": digest}), path, wrapper)
     network.assign(tensors, path)
     return network
+
+
+def planned(network: nn.Cell, plan: retrofit.Plan, source: str | Path, wrapper: str = "") -> TunedNetwork:
+    """Give a network knobs as a plan says.
+
+    Args:
+        network: the network, which is copied.
+        plan: of a file.
+        source: what says so, for messages.
+        wrapper: the prefix that the names of its parameters had when the digest of the base was made.
+
+    Raises:
+        CheckpointError: where the network does not fit the plan, or is not the base of its differences.
+    """
+    copied = parameters.copied(network)
+    candidates = parameters.places(copied, parameters.kept(network))
+    places = retrofit.check_places(plan, candidates, source)
+    if plan.base:
+        retrofitted.check_base(parameters.digest(copied, wrapper), plan.base, source)
+    names = {place.name for place in places}
+    left = {p.name: f"{p.kind}: not tunable in {source}" for p in candidates if p.name not in names}
+    return TunedNetwork(copied, places, left, plan, 0)

@@ -1,6 +1,7 @@
 """The network with knobs."""
 
 import math
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -211,7 +212,14 @@ class TunedNetwork(nn.Cell):
         return retrofit.stored(self.plan, layers, parameters.entries(network), parameters.statistics(network))
 
     @ops.alone()
-    def save(self, path: str | Path) -> None:
+    def save(
+        self,
+        path: str | Path,
+        *,
+        builder: str | Mapping[str, str] | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        objectives: Sequence[str] = (),
+    ) -> None:
         """Write the weights file, from which `load_tuned` makes this network again.
 
         The file holds all weights, kernels stacked, and the running statistics of norms; with train='differences' it
@@ -219,8 +227,16 @@ class TunedNetwork(nn.Cell):
 
         Args:
             path: the file (.safetensors).
+            builder: "module:name" of a class or function that makes the given network, or one for each framework, by
+                its name. With it the commands take the file too (--allow-import); it then holds float32.
+            arguments: of the builder by name, as JSON can say them; `upscale` and `halo` are as in a recipe.
+            objectives: the names of the p knobs, for a file with a builder; () for knob_1, knob_2, ...
 
         Raises:
-            TunableError: for a file that cannot be written.
+            TunableError: for a file that cannot be written, and for what its header cannot hold.
         """
-        retrofitted.save(path, self.weights(), self.plan, parameters.digest(self.network))
+        weights, base = self.weights(), parameters.digest(self.network)
+        if builder is None:
+            retrofitted.save(path, weights, self.plan, base)
+        else:
+            retrofitted.save_built(path, weights, self.plan, base, builder, arguments or {}, objectives)

@@ -3,6 +3,7 @@
 Biases are left out, as the paper speaks of kernels alone.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -60,6 +61,8 @@ def read(path: str | Path) -> Kernels:
     spec, p = header.network, header.num_objectives
     if not p:
         raise TunableError(f"{path} holds a plain network: omega sets none of its kernels")
+    if spec.name == "import" and spec.plan:
+        return dataclasses.replace(_made_tunable(path), objectives=header.objectives, ranges=header.omega_range)
     if spec.name == "import":
         raise TunableError(f"{path} holds a network of one's own ({spec.title}): only its class knows its layers")
     if isinstance(spec, Strategy) or spec.strategy:

@@ -29,7 +29,7 @@ def subject(file: Weights, inputs: Inputs) -> dict[str, str]:
         Lines to be printed, by name: the file and its SHA-256, the network, omega, the date, the program.
     """
     header, network = file.header, file.header.network.model_dump(mode="json")
-    quiet = {"name", *header.network.not_arguments}
+    quiet = {"name", "plan", *header.network.not_arguments}
     arguments = ", ".join(f"{key} {value}" for key, value in network.items() if key not in quiet)
     labels = [label for _, label in inputs.settings()]
     return {

@@ -5,71 +5,25 @@ network of this project made tunable is its own tunable form.
 """
 
 import hashlib
-from collections.abc import Container
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
 import numpy as np
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from tunable.arrays import Tensors
-from tunable.errors import CheckpointError
+from tunable.errors import CheckpointError, TunableError, shown
 from tunable.parameters.specs import ParameterSpec
 from tunable.specs.documents import read_json
-from tunable.specs.formulations import Formulation, fault_of, pairs
-from tunable.specs.schema import Section
+from tunable.specs.own import KEY
+from tunable.specs.own_network import OwnNetwork
+from tunable.specs.plan import Plan
 from tunable.specs.validation import first_fault
 from tunable.version import __version__
 from tunable.weights import storage
 
-FORMAT = "tunable-convolutions/tuned/1"
-
-
-class Plan(Section):
-    """How a network was made tunable: what is needed to make another network alike.
-
-    Attributes:
-        num_objectives: p.
-        phi: how the weights of the kernels follow from omega.
-        train: "all", or "differences", where the given weights stay as they are.
-        rank: of the differences as matrices (first axis, the others); 0: any.
-        tensors: name in the network -> name in the file, of what is tunable.
-        differences: "full", or "scale", where they scale the rows of kernels.
-        anchor: omega* (p,), where the network is the given one; [] where that is omega = 0.
-        bump: whether each pair of knobs has a difference too.
-    """
-
-    num_objectives: int = Field(ge=1, le=1000)
-    phi: Literal["affine", "identity", "se", "base"]
-    train: Literal["all", "differences"] = "all"
-    rank: int = Field(0, ge=0, le=2**20)
-    tensors: dict[str, str]
-    differences: Literal["full", "scale"] = "full"
-    anchor: list[Annotated[float, Field(allow_inf_nan=False)]] = Field(default=[], max_length=1000)
-    bump: bool = False
-
-    @model_validator(mode="after")
-    def _formulated(self) -> Self:
-        fault = fault_of(self.phi, self.differences, 0, self.anchor, self.bump) or self._formulation.misfit(
-            self.num_objectives
-        )
-        if fault or (self.differences == "scale" and (self.rank or self.train != "differences")):
-            raise ValueError(fault or "differences that scale are trained alone, and have no rank")
-        return self
-
-    @property
-    def _formulation(self) -> Formulation:
-        return Formulation(self.phi, self.differences, 0, self.anchor, self.bump)
-
-    @property
-    def num_differences(self) -> int:
-        """m: one for each knob, with `bump` one for each pair too."""
-        return self._formulation.num_differences(self.num_objectives)
-
-    @property
-    def products(self) -> list[tuple[int, int]]:
-        """The pairs of knobs that have a difference."""
-        return pairs(self.num_objectives) if self.bump else []
+FORMAT = storage.MADE_TUNABLE
 
 
 def digest(tensors: Tensors) -> str:
@@ -93,6 +47,7 @@ def save(path: str | Path, tensors: Tensors, plan: Plan, base: str) -> None:
         base: the digest of the weights that the differences start from; written where only these are trained.
     """
     usual = {key for key in ("differences", "anchor", "bump") if key not in plan.model_dump(exclude_defaults=True)}
+    usual.add("base")
     metadata = {
         "format": FORMAT,
         "plan": plan.model_dump_json(exclude=usual),
@@ -103,8 +58,45 @@ def save(path: str | Path, tensors: Tensors, plan: Plan, base: str) -> None:
     storage.save_tensors(path, tensors, metadata)
 
 
+def save_built(
+    path: str | Path,
+    tensors: Tensors,
+    plan: Plan,
+    base: str,
+    builder: str | Mapping[str, str],
+    arguments: Mapping[str, Any],
+    objectives: Sequence[str],
+) -> None:
+    """Write the same as a weights file of this project, whose header says what makes the network.
+
+    Args:
+        path: of the file.
+        tensors: by their names in the file.
+        plan: how the network was made tunable.
+        base: as of `save`.
+        builder: "module:name" of the class or function that returns the given network, or one for each framework.
+        arguments: of the builder, and `upscale` and `halo` as a recipe has them.
+        objectives: the names of the p knobs; (): knob_1, knob_2, ...
+
+    Raises:
+        TunableError: for a builder, arguments or names that a header cannot hold.
+    """
+    names = tuple(objectives) or tuple(f"knob_{number + 1}" for number in range(plan.num_objectives))
+    if len(names) != plan.num_objectives:
+        raise TunableError(f"objectives names {len(names)} knobs, {shown(names)}, of {plan.num_objectives}")
+    kept = plan.model_copy(update={"base": base if plan.train == "differences" else ""})
+    shared = {"phi": plan.phi, "anchor": plan.anchor, "bump": plan.bump, "plan": kept.model_dump()}
+    values = {**arguments, **shared, KEY: dict(builder) if isinstance(builder, Mapping) else builder}
+    try:
+        header = storage.Header(OwnNetwork.model_validate(values), names, ((0.0, 1.0),) * len(names))
+        header = storage.Header.from_metadata(header.to_metadata(), path)  # what could not be read is not written
+    except ValidationError as error:
+        raise TunableError(f"this network cannot be saved with its builder: {first_fault(error, values)}") from None
+    storage.save(path, {name: value.astype(np.float32) for name, value in tensors.items()}, header)
+
+
 def load(path: str | Path) -> tuple[Tensors, Plan, str]:
-    """Read the file of a network made tunable.
+    """Read the file of a network made tunable, written by `save` or by `save_built`.
 
     Returns:
         The tensors, the plan, and the digest of the base, "" where the file needs none.
@@ -113,6 +105,10 @@ def load(path: str | Path) -> tuple[Tensors, Plan, str]:
         CheckpointError: for a file that cannot be read or is of another format.
     """
     tensors, metadata = storage.load_tensors(path)
+    if metadata.get("format") == storage.FORMAT:
+        network = storage.Header.from_metadata(metadata, path).network
+        if isinstance(network, OwnNetwork) and network.plan and network.tunable:
+            return tensors, network.plan, network.plan.base
     if metadata.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} is not the file of a network made tunable: format {metadata.get('format')!r}, wanted {FORMAT!r}"

@@ -38,10 +38,12 @@ WEIGHTS = "weights."  # how the names of a network's tensors begin there
 AVERAGES = "state.average."  # and those of their averages, where the run makes any
 MOST_HEADER = 2**24  # bytes of a header in JSON: as many as 100,000 tensors need
 FAMILY = FORMAT.partition("/")[0]  # how all formats of this project begin
+MADE_TUNABLE = f"{FAMILY}/tuned/1"  # of the files that make_tunable's networks write without a builder
 DIGEST = "digest"  # the metadata that holds what `digest` found when the file was written
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _OTHERS_HINT = " (weights of other programs: tunable convert)"
+_TUNED_HINT = " (make_tunable wrote it without save(..., builder=...), which says what makes its network)"
 
 
 def _is_a_name(name: str) -> str:
@@ -191,7 +193,8 @@ class Header:
         format = metadata.get("format")
         if format != FORMAT:
             raise CheckpointError(
-                f"{source} is not {kind} of this project: format {format!r}, wanted {FORMAT!r}{_OTHERS_HINT}"
+                f"{source} is not {kind} of this project: format {format!r}, wanted {FORMAT!r}"
+                + (_TUNED_HINT if format == MADE_TUNABLE else _OTHERS_HINT)
             )
         values: dict[str, Any] = {}
         try:
