@@ -126,6 +126,7 @@ def foreign_files(at: Path) -> None:
 def reader(patch, folder: Path) -> None:
     """Stand in a folder as a newcomer does: without the environment variables of this project's makers."""
     patch.chdir(folder)
+    patch.syspath_prepend(folder)  # as for a program that lies there
     for name in ("TUNABLE_DATA", "TUNABLE_GOLDEN"):
         patch.delenv(name, raising=False)
 
