@@ -108,7 +108,7 @@ def test_models_of_the_hub(monkeypatch, tunable, weights_file, refused):
 def test_unknown_names(refused):
     with refused(CheckpointError, "no such weights file: denois, and no model", "did you mean 'denoise'?"):
         find("denois")
-    with refused(CheckpointError, "absent", "known: photo, denoise"):
+    with refused(CheckpointError, "absent", "known: photo, deblur, denoise"):
         load("absent")
     for path in ("denois.safetensors", "./denois", "models/denoise"):
         assert find(path) == path
@@ -368,3 +368,13 @@ def test_photo_cleans_what_a_camera_makes(backend):
     assert psnr(from_network(model.run(to_network(z), default)), clean) > psnr(z, clean) + 4
     assert psnr(from_network(model.run(to_network(clean), default)), clean) > 38
     np.testing.assert_array_equal(from_network(model.run(to_network(z), [0, 0, 0])), z)
+
+
+def test_deblur_sharpens_what_is_out_of_focus(backend):
+    """A blurred photograph with weak noise gains; sharpness alone does what it can; a sharp one stays as it is."""
+    clean, model = data.chelsea()[100:196, 100:196].astype(np.float32) / 255, load("deblur", backend)
+    z = protocol_degraded(clean, 5, 0, 1.5)
+    default = MODELS["deblur"].omega
+    full, soft = (from_network(model.run(to_network(z), omega)) for omega in (default, (1, 1, 0)))
+    assert psnr(full, clean) > psnr(z, clean) + 1 and psnr(full, clean) > psnr(soft, clean) + 1
+    assert psnr(from_network(model.run(to_network(clean), default)), clean) > 38

@@ -49,6 +49,12 @@ MODELS = {
             {"natural": (0.8, 1.0, 0.2), "clean": (1.0, 1.0, 0.0), "grain": (0.4, 1.0, 0.2)},
         ),
         Shipped(
+            "deblur",
+            "sharpens photographs that are slightly out of focus, and cleans them",
+            (1.0, 1.0, 1.0),
+            {"natural": (0.8, 1.0, 0.7), "sharp": (1.0, 1.0, 1.0), "clean": (1.0, 1.0, 0.0)},
+        ),
+        Shipped(
             "denoise",
             "removes white Gaussian noise of unknown strength, sigma 0 to 55",
             (1.0, 0.0),
