@@ -131,4 +131,4 @@ def planned(network: nn.Module, plan: retrofit.Plan, source: str | Path, wrapper
         retrofitted.check_base(parameters.digest(copied, wrapper), plan.base, source)
     names = {place.name for place in places}
     left = {p.name: f"{p.kind}: not tunable in {source}" for p in candidates if p.name not in names}
-    return TunedNetwork(copied, places, left, plan, 0)
+    return TunedNetwork(copied, places, left, plan.model_copy(update={"base": ""}), 0)
