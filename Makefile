@@ -38,7 +38,7 @@ quick: $(INSTALLED)    ## while working: lint, neutral tests, one phi and p per 
 layer: $(INSTALLED)   ## one kind of layer: oracle, both twins, its mutants; NAME=conv, linear, norm, attention ...
 	$(PYTEST) $(TWO) $(LAYER) -k '($(or $(NAME),$(error NAME=conv, conv_transpose, linear, norm, attention, parameter or phi))) or test_oracle'
 
-test: $(INSTALLED)     ## what continuous integration runs (a quarter of an hour)
+test: $(INSTALLED)     ## what continuous integration runs (twelve minutes on two cores)
 	$(call BESIDE_LINT,-m 'not rest')
 
 mutants: $(INSTALLED) ## every deliberate fault in every twin, each of which a test must see
