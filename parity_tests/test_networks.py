@@ -189,7 +189,7 @@ def test_wrong_calls_are_refused(twin, rng):
 
 
 @pytest.mark.parametrize(("phi", "p"), [("affine", 2), ("base", 0)])
-def test_modes_are_equal(twin, phi, p, rng, without_kernels):
+def test_modes_are_equal(twin, phi, p, rng):
     """graph = pynative to the bit, compile = eager within rounding; new weights reach a compiled network.
 
     Wrong calls are refused before and after a right one, which a compiled network remembers.

@@ -1,4 +1,4 @@
-"""Trajectories of 100 training steps of both twins, left to themselves.
+"""Trajectories of 200 training steps of both twins, left to themselves.
 
 Correct float32 programs drift apart, as fast as any difference of rounding grows; so their gap is compared with what a
 perturbation of the weights by 1e-7 does within one of them.
@@ -11,7 +11,7 @@ from tunable.data.patches import Batches
 from tunable.parameters.starts import starting_weights
 from tunable.tolerances import DRIFT, joint_error, relative_error
 
-STEPS = 100
+STEPS = 200
 # Smooth but for few ReLUs: what rounding does at a kink is beside the point. Decay and clipping bite.
 SECTIONS = {
     "network": {"name": "resnet", "channels": 8, "blocks": 2},
@@ -69,7 +69,7 @@ def excess(errors):
 
 def show(errors):
     print(" step  loss: twin  perturbed   weights: twin  perturbed")
-    for step in (0, 1, 4, 9, 19, 49, 99):
+    for step in (0, 1, 4, 9, 19, 49, 99, 149, 199):
         if step < len(errors):
             (loss, weights), (other_loss, other_weights) = errors[step, 0], errors[step, 1:].max(0)
             print(f"{step + 1:5d}  {loss:10.1e}  {other_loss:9.1e}  {weights:14.1e}  {other_weights:9.1e}")
@@ -81,7 +81,7 @@ def graph(twins):
 
 
 def test_free_running(twins, make_recipe):
-    """100 Adam steps at 1e-4: each step's gap at most ten times what a perturbation of the weights causes."""
+    """200 Adam steps at 1e-4: each step's gap at most ten times what a perturbation of the weights causes."""
     recipe = make_recipe(**SECTIONS, optimizer=ADAM)
     first, second = graph(twins)
     runs = [Run(first, recipe), Run(second, recipe), *(Run(first, recipe, seed) for seed in range(2))]

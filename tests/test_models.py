@@ -371,7 +371,7 @@ def test_photo_cleans_what_a_camera_makes(backend):
 
 
 def test_deblur_sharpens_what_is_out_of_focus(backend):
-    """A blurred photograph with weak noise gains; sharpness alone does what it can; a sharp one stays as it is."""
+    """A blurred photograph with weak noise gains, by its knob `sharpness`; a sharp one stays nearly as it is."""
     clean, model = data.chelsea()[100:196, 100:196].astype(np.float32) / 255, load("deblur", backend)
     z = protocol_degraded(clean, 5, 0, 1.5)
     default = MODELS["deblur"].omega

@@ -103,8 +103,9 @@ def main() -> int:
     mapped = tunable.restore(model, image, omega=np.stack([ramp, 1 - ramp]))
     save("map", [[image, np.repeat(ramp[..., None], 3, 2), mapped]], ["noisy", "the map: white is 100", "restored"])
 
-    rows = [[image, restored(image, 100), restored(image, 60)] for image in (compressed(noisy(c, 25)) for c in cleans)]
-    save("compressed", rows, ["noisy, then JPEG", "strength 100", "strength 60"])
+    images = [compressed(noisy(clean, 25)) for clean in cleans]
+    rows = [[image, restored(image, 100), restored(image, 60), settled(photo, image, presets[0])] for image in images]
+    save("compressed", rows, ["noisy, then JPEG", "denoise, 100", "denoise, 60", "photo"])
     return 0
 
 

@@ -166,10 +166,13 @@ def page(out: Path) -> str:
         "A thread beside the training prepares the batches (`data.workers`), so with a core to spare the training "
         "waits for none of this, and on one core it costs this share. Pictures are decoded once, which is not counted. "
         "A training says so itself where more than 5 % of its time went by waiting for batches.\n",
-        "What lies above the limit is spent in numpy's draws (`poisson`, `standard_normal`) and scipy's blur, one "
-        "picture of a batch after the other. Other draws would make other batches, and every recorded run another "
-        "one, so they stay.\n",
     ]
+    if above:
+        lines.append(
+            "What lies above the limit is spent in numpy's draws (`poisson`, `standard_normal`) and scipy's blur, one "
+            "picture of a batch after the other. Other draws would make other batches, and every recorded run another "
+            "one, so they stay.\n"
+        )
     return "\n".join(lines)
 
 

@@ -1,6 +1,7 @@
 """The model `photo` on photographs with the noise of cameras, beside other programs.
 
     python tools/photo_compared.py --out docs/results/photo
+    python tools/photo_compared.py --out docs/results/photo --methods noisy denoise photo nlm  # without BM3D
 
 Needs TUNABLE_DATA; scikit-image for non-local means, and the package bm3d (`pip install --no-deps bm3d`; free for
 non-commercial use alone, and no part of this project) for BM3D. Both get the setting that is best for each picture,

@@ -1,6 +1,7 @@
 """Figs. 4 and 5: one photograph at every setting of Tables 1 and 3, a row for each method."""
 
 from collections.abc import Iterator
+from types import ModuleType
 
 import numpy as np
 
@@ -35,6 +36,16 @@ def strips(sample: Sample, rows: dict[str, list[np.ndarray]], omegas: tuple, tit
     return contact_sheet(shown, [format_omega(omega) for omega in omegas], [title, *rows])
 
 
+def _rows(request: Request, family: ModuleType, shown: tuple[str, ...], sample: Sample, given: dict) -> dict:
+    """What every method that is asked for makes of the sample, of the first seed; given: its omegas by method."""
+    table, degraded = family.steps(request, request.seeds[0]), to_network(sample.degraded)
+    rows = {}
+    for method in request.chosen(shown):
+        restore = restorer(table.make(method))
+        rows[method] = [restore(degraded, omega) for omega in given[method]]
+    return rows
+
+
 def fig4_commands(request: Request) -> Iterator[str]:
     """The command lines behind the rows, of the first seed."""
     yield from strength.steps(request, request.seeds[0]).commands(*request.chosen(SHOWN4))
@@ -42,11 +53,8 @@ def fig4_commands(request: Request) -> Iterator[str]:
 
 def make_fig4(request: Request) -> None:
     """Write the page and the strip of Fig. 4."""
-    table, sample = strength.steps(request, request.seeds[0]), sample_at(NOISY)
-    rows = {}
-    for method in request.chosen(SHOWN4):
-        restore = restorer(table.make(method))
-        rows[method] = [restore(to_network(sample.degraded), omega) for omega in LINE]
+    sample = sample_at(NOISY)
+    rows = _rows(request, strength, SHOWN4, sample, dict.fromkeys(SHOWN4, LINE))
     _write(request, "fig4", strips(sample, rows, LINE, f"input, noise of {NOISY[0]:g}/255"), "table1")
 
 
@@ -57,11 +65,9 @@ def fig5_commands(request: Request) -> Iterator[str]:
 
 def make_fig5(request: Request) -> None:
     """Write the page and the strip of Fig. 5."""
-    table, sample = joint.steps(request, request.seeds[0]), sample_at(BLURRED)
-    rows = {}
-    for method in request.chosen(SHOWN5):
-        restore = restorer(table.make(method))
-        rows[method] = [restore(to_network(sample.degraded), joint.given(method, omega)) for omega in CORNERS]
+    sample = sample_at(BLURRED)
+    given = {method: [joint.given(method, omega) for omega in CORNERS] for method in SHOWN5}
+    rows = _rows(request, joint, SHOWN5, sample, given)
     title = f"input, noise of {BLURRED[0]:g}/255, blur of {BLURRED[1]:g} pixels"
     _write(request, "fig5", strips(sample, rows, CORNERS, title), "table3")
 

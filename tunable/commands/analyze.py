@@ -1,13 +1,12 @@
 """`tunable analyze MODEL`: how the kernels of every block move with omega, by PCA and t-SNE (Figs. 8 and 9)."""
 
 import argparse
-import logging
 from pathlib import Path
 
 from tunable.analysis import analyze
 from tunable.analysis.movement import POINTS
-from tunable.commands.shared import add_json, add_model, as_json, at_least, print_json
-from tunable.files import check_writable, write_text
+from tunable.commands.shared import add_json, add_model, at_least, present
+from tunable.files import check_writable
 from tunable.reports import analysis as report
 
 EXAMPLES = (
@@ -46,12 +45,5 @@ def run(args: argparse.Namespace) -> int:
     for name in (*report.FILES, JSON) if args.out else ():
         check_writable(Path(args.out) / name)
     found = analyze(args.model, points=args.points, layers=args.layers, seed=args.seed)
-    if args.out:
-        report.write(args.out, found)
-        write_text(Path(args.out) / JSON, as_json(found.to_dict()) + "\n")
-        logging.info("wrote %s, %s in %s", ", ".join(report.FILES), JSON, args.out)
-    if args.json:
-        print_json(found.to_dict())
-    else:
-        print(report.document(found), end="")
+    present(args, found, report, JSON)
     return 0

@@ -1,7 +1,6 @@
 """`tunable knobs MODEL --data DIR`: the knob certificate: range, steps back, dead zones, colours and seams."""
 
 import argparse
-import logging
 from pathlib import Path
 
 from tunable.commands.shared import (
@@ -9,16 +8,15 @@ from tunable.commands.shared import (
     add_json,
     add_max_pixels,
     add_model,
-    as_json,
     at_least,
     model_of,
     numbers,
-    print_json,
+    present,
     progress,
 )
 from tunable.data.patches import say_what_is_used
 from tunable.errors import CheckFailed
-from tunable.files import check_writable, write_text
+from tunable.files import check_writable
 from tunable.omega import parse_omega
 from tunable.reports import knobs as report
 from tunable.response import Tolerances, certify
@@ -148,14 +146,7 @@ def run(args: argparse.Namespace) -> int:
             max_pixels=args.max_pixels,
             progress=report_progress,
         )
-    if args.out:
-        report.write(args.out, certificate)
-        write_text(Path(args.out) / JSON, as_json(certificate.to_dict()) + "\n")
-        logging.info("wrote %s, %s in %s", ", ".join(report.FILES), JSON, args.out)
-    if args.json:
-        print_json(certificate.to_dict())
-    else:
-        print(report.document(certificate), end="")
+    present(args, certificate, report, JSON)
     if not certificate.passed:
         found = len(certificate.faults)
         raise CheckFailed(f"{found} fault{'s' if found > 1 else ''}, the first: {certificate.faults[0]}")

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ import numpy as np
 from tunable.backends.model import Model, load
 from tunable.backends.registry import BACKENDS
 from tunable.errors import shown
+from tunable.files import write_text
 from tunable.images.folders import some
 from tunable.images.pictures import MAX_PIXELS
 from tunable.models import MODELS, default_omega
@@ -197,6 +200,25 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def print_json(value: Any) -> None:
     """Print a value as `as_json` writes it."""
     print(as_json(value))
+
+
+def present(args: argparse.Namespace, found: Any, report: ModuleType, name: str) -> None:
+    """Write what was found into the folder --out, if there is one, and print it as text, or as JSON with --json.
+
+    Args:
+        args: of the verb, with `out` and `json`.
+        found: what `to_dict()` gives as plain values.
+        report: a module with FILES, `write(folder, found)` and `document(found)`.
+        name: of the JSON file beside FILES.
+    """
+    if args.out:
+        report.write(args.out, found)
+        write_text(Path(args.out) / name, as_json(found.to_dict()) + "\n")
+        logging.info("wrote %s, %s in %s", ", ".join(report.FILES), name, args.out)
+    if args.json:
+        print_json(found.to_dict())
+    else:
+        print(report.document(found), end="")
 
 
 def as_json(value: Any) -> str:
