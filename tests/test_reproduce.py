@@ -3,6 +3,7 @@ their rows do."""
 
 import dataclasses
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tunable.commands import main
 from tunable.images.pictures import write
 from tunable.reports import tables
 from tunable.specs.reading import load_recipe
+from tunable.training.interrupts import Stopped
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))  # as for a program that lies there
 
@@ -105,3 +107,14 @@ def test_the_page_says_what_its_rows_do(tmp_path):
     edge = 100 * strength_page.CORNER
     share = ((edge - 4) * (edge - 2) + (edge - 3) + (edge - 4)) / edge**2
     assert f"| strength split | {share:.4f} |" in text
+
+
+@pytest.mark.parametrize(("error", "status"), [(Stopped(signal.SIGTERM), 143), (KeyboardInterrupt(), 130)])
+def test_a_signal_ends_a_program_in_one_line(error, status, capsys):
+    """It ended in a traceback, and in status 1."""
+
+    def work():
+        raise error
+
+    assert runs.guarded(work) == status
+    assert capsys.readouterr().err.count("\n") == 1

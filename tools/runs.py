@@ -3,6 +3,7 @@
 import argparse
 import csv
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -126,9 +127,15 @@ def main(report: Callable, about: str, pictures: int, which: str, tasks: Iterabl
 
 
 def guarded(work: Callable, *arguments) -> int:
-    """Call work(*arguments) -> 0; an error of the project or of a program that it runs is one line and 2."""
+    """Call work(*arguments) -> 0; an error of the project or of a program that it runs is one line and 2.
+
+    A signal is one line and 128 + its number, as the command line has it; what is done is kept.
+    """
     try:
         work(*arguments)
+    except KeyboardInterrupt as error:
+        print("interrupted; the same command goes on where it was", file=sys.stderr)
+        return 128 + getattr(error, "number", signal.SIGINT)
     except (TunableError, subprocess.CalledProcessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
