@@ -72,7 +72,7 @@ def _exported(folder: Path) -> bytes:
 
 
 def exported(folder: Path, rng):
-    """An ONNX file whose header says something else, or whose bytes are changed; what opens is run."""
+    """An ONNX file whose header says something else, or whose bytes are changed; what opens is folded and run."""
     path, backend = folder / "e.onnx", Backend(device="cpu")
     if rng.random() < 0.5:
         shapes = [("n", 3, "h", "w"), (1, 3, 8, 8), ("n", 1, "h", "w"), (3,), ("n", 3, "h")]
@@ -84,7 +84,10 @@ def exported(folder: Path, rng):
     session, header = backend.open(path)
     with contextlib.suppress(ValueError):  # of numpy, for shapes that do not fit
         size = header.num_objectives
-        backend.run(session, np.zeros((1, 3, 8, 8), np.float32), np.zeros(size, np.float32) if size else None)
+        omega = np.zeros(size, np.float32) if size else None
+        backend.run(session, np.zeros((1, 3, 8, 8), np.float32), omega)
+        if omega is not None and backend.folds(session):
+            backend.run(backend.fold(session, omega), np.zeros((1, 3, 8, 8), np.float32), None)
 
 
 KINDS = [pictures, packs, exported]

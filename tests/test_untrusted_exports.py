@@ -49,8 +49,8 @@ def test_an_exported_file_makes_another_size_than_it_promises(tmp_path, refused)
 
 def test_names_inside_an_exported_file_that_are_not_utf8(tmp_path, refused, capfd):
     """Of metadata, and of what the graph holds; onnxruntime itself would print such an error and try once more."""
-    content = onnx_file(tmp_path / "m.onnx", header_of()).read_bytes()
-    for word in (b"omega_range", b"Identity", b"omega\x12"):
+    content = onnx_file(tmp_path / "m.onnx", header_of(), ("n", 3, "height", "w")).read_bytes()
+    for word in (b"omega_range", b"Identity", b"omega\x12", b"height"):
         assert word in content
         (tmp_path / "m.onnx").write_bytes(content.replace(word, b"\xff" + word[1:]))
         with refused(CheckpointError, "m.onnx"):

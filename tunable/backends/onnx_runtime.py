@@ -152,7 +152,7 @@ class Backend(Execution):
         try:
             session = Session(path, self.device)
             metadata = session.get_modelmeta().custom_metadata_map
-            _ = [one.name for one in (*session.get_inputs(), *session.get_outputs())]  # in a damaged file no UTF-8
+            _ = [(one.name, one.shape) for one in (*session.get_inputs(), *session.get_outputs())]  # perhaps no UTF-8
         except Exception as error:  # onnxruntime's own exceptions share no narrower base
             reason = " ".join(str(error).split())
             raise CheckpointError(f"{path} is not a readable ONNX file: {reason}") from None
