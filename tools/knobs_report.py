@@ -156,7 +156,7 @@ def _costs(recipes: dict[str, Recipe], out: Path) -> list[str]:
     """What networks cost beside the first of them, a plain one, timed in turns."""
     path = out / "costs.csv"
     if not path.is_file():
-        write_text(path, tables.to_csv(_measured_costs(recipes)))
+        write_text(path, tables.to_csv(measured_costs(recipes)))
     lines = [
         "## Cost\n",
         "The rows of `noise`. Multiply-adds are per pixel at one setting, folded. Times are ratios to the plain "
@@ -171,18 +171,21 @@ def _costs(recipes: dict[str, Recipe], out: Path) -> list[str]:
     return [*lines, ""]
 
 
-def _measured_costs(recipes: dict[str, Recipe]) -> list[dict]:
+def measured_costs(recipes: dict[str, Recipe]) -> list[dict]:
+    """A row for each recipe: its network's size, and its times as ratios to the first one's, a plain network's."""
     backend, rng = get_framework("torch", "cpu"), np.random.default_rng(0)
     pictures = rng.random((SAMPLES, 3, SIDE, SIDE), dtype=np.float32)
-    batch = Batch(0, {"clean": pictures, "degraded": pictures}, rng.random((SAMPLES, 2), dtype=np.float32))
     rows, calls = [], []
     for name, recipe in recipes.items():
         network = backend.build(recipe.network, recipe.network_objectives)
         tensors = starting_weights(backend.specs(network), 0, recipe.initial)
         backend.assign(network, tensors)
         trainer, plain = backend.trainer(network, recipe), not recipe.network.tunable
-        one, each = (None, None) if plain else (batch.omega[0], batch.omega)
-        folded = network if plain else backend.fold(network, batch.omega[0])
+        omega = rng.random((SAMPLES, len(recipe.objectives)), dtype=np.float32)
+        one, each = (None, None) if plain else (omega[0], omega)
+        drawn = omega if recipe.omega.per == "sample" else omega[0]
+        batch = Batch(0, {"clean": pictures, "degraded": pictures}, drawn)
+        folded = network if plain else backend.fold(network, omega[0])
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             folded(torch.from_numpy(pictures[:1]))
         with tempfile.TemporaryDirectory() as folder:
@@ -192,7 +195,7 @@ def _measured_costs(recipes: dict[str, Recipe]) -> list[dict]:
         rows.append({"row": name, "parameters": count, "multiply_adds": round(sums), "kilobytes": kilobytes})
         calls.append(
             {
-                "step": lambda trainer=trainer: trainer.step(batch, 1e-5),
+                "step": lambda trainer=trainer, batch=batch: trainer.step(batch, 1e-5),
                 "one": lambda network=network, omega=one: backend.run(network, pictures, omega),
                 "each": lambda network=network, omega=each: backend.run(network, pictures, omega),
             }

@@ -27,8 +27,8 @@ PICTURES = 24  # of every set, the first ones: all of Kodak24
 NU = 0.9  # of the noise, the largest part that is kept
 
 
-_TARGETS = "omega.sampler={kind: mixture, weights: [0.5, 0.5], of: [corners, simplex]}"  # as denoise/strength
-_LOW_RANK = ("network.differences=low_rank", "network.rank=4")
+TARGETS = "omega.sampler={kind: mixture, weights: [0.5, 0.5], of: [corners, simplex]}"  # as denoise/strength
+LOW_RANK = ("network.differences=low_rank", "network.rank=4")
 _RESIDUAL = "network.global_residual=true"  # z + net(z): the blend with the input is then a scale of net's last layer
 _GAINS = (_RESIDUAL, "network.differences=scale", "network.anchor=[1, 0]", "network.where={last: 1}")
 
@@ -45,7 +45,7 @@ def steps_of(scale: str, seed: int) -> dict[str, Step]:
         return trained(recipe, *stages, steps=2 * each, blocks=blocks)
 
     def knob(start: str) -> Step:
-        gains = (*_GAINS, _TARGETS, f"initial.weights=<{start}>", "initial.freeze=true", "optimizer.learning_rate=0.01")
+        gains = (*_GAINS, TARGETS, f"initial.weights=<{start}>", "initial.freeze=true", "optimizer.learning_rate=0.01")
         return trained("denoise/targets", *gains, steps=0.1)
 
     half = size.blocks // 2
@@ -57,8 +57,8 @@ def steps_of(scale: str, seed: int) -> dict[str, Step]:
         "DNI finetune": convert("endpoints", "plain", "noise finetune"),
         "tunable paper": trained("denoise/mini", "network.phi=affine", "omega.sampler=uniform", "loss.normalise=none"),
         "tunable base": trained("denoise/mini"),
-        "tunable low rank 4": trained("denoise/targets", *_LOW_RANK, _TARGETS),
-        "tunable residual low rank 4": trained("denoise/targets", *_LOW_RANK, _TARGETS, _RESIDUAL),
+        "tunable low rank 4": trained("denoise/targets", *LOW_RANK, TARGETS),
+        "tunable residual low rank 4": trained("denoise/targets", *LOW_RANK, TARGETS, _RESIDUAL),
         "plain residual": trained("control/dni_first", _RESIDUAL),
         "blend residual": convert("blend", "plain residual", settings=("nu=0.9",)),
         "plain residual nine tenths": trained("control/dni_first", _RESIDUAL, steps=0.9),
