@@ -78,10 +78,10 @@ def page(out: Path, rows: list[dict]) -> str:
     lines = [
         "# On an NVIDIA GPU\n",
         runs.GLOSSARY,
+        (out / "notes.md").read_text(encoding="utf-8"),
         "Made by `python tools/cuda.py --out docs/results/cuda`: [machine](machine.txt), [the parity suite]"
         "(parity.txt), [a certificate](verify.txt) of weights that MindSpore trained, judged by a "
         f"[pack](../../../{MODEL}.pack.safetensors) that was recorded on a CPU, and times.\n",
-        (out / "notes.md").read_text(encoding="utf-8"),
         "## The parity suite\n",
         "```text\n" + (out / "parity.txt").read_text(encoding="utf-8").strip() + "\n```\n",
     ]

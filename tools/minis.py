@@ -153,13 +153,13 @@ def report(args) -> None:
         f"# {title}'s task at the mini size\n",
         runs.GLOSSARY,
         *verdict(args.task, results),
+        "![One photograph at every omega](sheet.png)\n",
+        *table(args.task, results),
+        *([] if "mindspore" in names else runs.beside(recipe, args.work, args.out)),
         f"Made by `python tools/minis.py {args.task} --work runs/{args.task} --out docs/results/{args.task} "
         f"--pictures {args.pictures}` from [{recipe}](../../../{recipe}), on a CPU with OMP_NUM_THREADS=1. The "
         f"numbers are means over the first {args.pictures} pictures of CBSD68{over}. The CSV files beside this page "
         "hold the numbers of every picture.\n",
-        *table(args.task, results),
-        *([] if "mindspore" in names else runs.beside(recipe, args.work, args.out)),
-        "![One photograph at every omega](sheet.png)\n",
         f"Protocol: {PROTOCOL} {BLUR_PROTOCOL if args.task == 'denoise_deblur' else ''}".rstrip() + "\n",
     ]
     if args.task == "denoise_real_nafnet":
