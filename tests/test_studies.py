@@ -30,17 +30,17 @@ def test_every_row_is_a_recipe(tmp_path, monkeypatch):
     assert set(studies.rows([])) == set(steps) - set(studies_report.REUSED)
     for row, step in steps.items():
         recipe = recipe_of(step)
-        budget = row.rpartition(", ")[2].removesuffix(" steps")
-        assert recipe.steps == (int(budget) if budget.isdigit() else 1500)
+        assert recipe.steps == int(row.rpartition(", ")[2].removesuffix(" steps"))
         assert recipe.seed == (101 if row.startswith("plain, keeping") else 1)
         assert recipe.network.tunable != row.startswith("plain")
-    assert recipe_of(steps["one ω per batch"]).omega.per == "batch"
+    assert recipe_of(steps["one ω per batch, 500 steps"]).omega.per == "batch"
+    assert recipe_of(steps["annealed, 500 steps"]).omega.sampler.over == 250
 
 
 @pytest.mark.parametrize("p", studies_report.OBJECTIVES)
 def test_every_p_is_asked_for_the_same_picture(p):
     """At each setting the mean of the p targets keeps 0.9 ω₂ of the noise, by the recipe's own numbers."""
-    row = studies_report.at_budget("low rank 4", 250) if p == 2 else f"p = {p}"
+    row = studies_report.at_budget("low rank 4" if p == 2 else f"p = {p}", 500)
     specs = recipe_of(studies.steps_of(0)[row]).objectives
     kept = [0.0 if spec.kind == "rec" else spec.nu for spec in specs]
     for omega in LINE:
@@ -50,7 +50,9 @@ def test_every_p_is_asked_for_the_same_picture(p):
 
 
 def test_an_unknown_row_is_one_line():
-    with pytest.raises(SystemExit, match="error: there is no study or row 'lawz' here; there are: batch; laws"):
+    with pytest.raises(
+        SystemExit, match="error: there is no row 'lawz' here; there are: plain, restoring, 250 steps; "
+    ):
         studies.rows(["lawz"])
 
 

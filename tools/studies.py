@@ -22,21 +22,21 @@ from reproduction.scales import SCALES
 from reproduction.steps import Step, Steps, keep_trainings
 from reproduction.strength import CROP, LOW_RANK, NU, PICTURES, TARGETS
 from reproduction.strength_page import SETS, SIGMAS
-from studies_report import BUDGETS, LAWS, LEARNERS, OBJECTIVES, REUSED, at_budget
+from studies_report import BUDGETS, OBJECTIVES, REFERENCE, REUSED, SHORT, at_budget
 
 SIZE = SCALES["mini"]
-SAMPLERS = {
-    "corners": "corners",
-    "line": "simplex",
+SAMPLERS = {  # laws of omega besides corners and line
     "uniform": "uniform",
-    "beta 0.5": "{kind: beta, a: 0.5, b: 0.5}",
+    "line": "simplex",
+    "corners": "corners",
+    "annealed": "{{kind: annealed, divisions: 10, over: {half}}}",
     "log-uniform": "log_uniform",
-    "annealed": f"{{kind: annealed, divisions: 10, over: {SIZE.steps // 2}}}",
+    "beta 0.5": "{{kind: beta, a: 0.5, b: 0.5}}",
 }
-RECIPES = {  # what learns over its budget -> recipe and settings, as Table 1 has them, and what is added to the seed
+RECIPES = {  # what learns in several budgets -> recipe and settings as in Table 1, and what is added to the seed
     "plain, restoring": ("control/dni_first", (), 0),
     "plain, keeping": ("control/dni_scratch", (), 100),
-    "low rank 4": ("denoise/targets", (*LOW_RANK, TARGETS), 0),
+    REFERENCE: ("denoise/targets", (*LOW_RANK, TARGETS), 0),
     "base": ("denoise/mini", (), 0),
     "paper": ("denoise/mini", ("network.phi=affine", "omega.sampler=uniform", "loss.normalise=none"), 0),
 }
@@ -50,36 +50,31 @@ def objectives(p: int) -> str:
 
 def steps_of(seed: int) -> dict[str, Step]:
     """Every training of a seed by the name of its row."""
-    trained = partial(SIZE.trained, "denoise/targets", seed, *LOW_RANK)
-    table = {name: trained(f"omega.sampler={sampler}") for name, sampler in SAMPLERS.items()}
-    table["one ω per batch"] = trained(TARGETS, "omega.per=batch")
-    table |= {f"p = {p}": trained(TARGETS, objectives(p)) for p in OBJECTIVES if p > 2}
+    table = {}
     for (name, (recipe, settings, more)), budget in product(RECIPES.items(), BUDGETS):
         table[at_budget(name, budget)] = SIZE.trained(recipe, seed + more, *settings, steps=budget / SIZE.steps)
+    for budget in (SHORT, SIZE.steps):
+        laws = {name: (f"omega.sampler={law.format(half=budget // 2)}",) for name, law in SAMPLERS.items()}
+        numbers = {f"p = {p}": (TARGETS, objectives(p)) for p in OBJECTIVES if p > 2}
+        for name, settings in {"one ω per batch": (TARGETS, "omega.per=batch"), **laws, **numbers}.items():
+            step = SIZE.trained("denoise/targets", seed, *LOW_RANK, *settings, steps=budget / SIZE.steps)
+            table[at_budget(name, budget)] = step
     return table
 
 
 def rows(wanted: list[str]) -> list[str]:
-    """The rows to train, those first that take least; wanted: names of studies or rows, [] for all."""
-    studies = {
-        "batch": ["one ω per batch"],
-        "laws": [name for name in LAWS if name not in REUSED],
-        "objectives": [f"p = {p}" for p in OBJECTIVES if p > 2],
-        "steps": [at_budget(n, b) for b in BUDGETS for n in ("plain, restoring", "plain, keeping", *LEARNERS)],
-    }
-    known = [name for names in studies.values() for name in names if name not in REUSED]
-    asked = [name for each in wanted or studies for name in studies.get(each, [each])]
-    if unknown := [name for name in asked if name not in known and name not in REUSED]:
-        names = "; ".join([*studies, *known])
-        raise SystemExit(f"error: there is no study or row {unknown[0]!r} here; there are: {names}")
-    return [name for name in asked if name in known]
+    """The rows to train of those wanted, or [] for all; ones that Table 1 has are not trained again."""
+    known = [name for name in steps_of(0) if name not in REUSED]
+    if unknown := [name for name in wanted if name not in known and name not in REUSED]:
+        raise SystemExit(f"error: there is no row {unknown[0]!r} here; there are: {'; '.join(known)}")
+    return [name for name in wanted or known if name in known]
 
 
 def given(row: str, omega: tuple[float, ...]) -> tuple[float, ...]:
     """What the network of a row is given for a setting of the line: with p > 2 the two nearest targets, mixed."""
     if not row.startswith("p = "):
         return omega
-    last = int(row.removeprefix("p = ")) - 1
+    last = int(row.removeprefix("p = ").partition(",")[0]) - 1
     return tuple(max(0.0, 1 - abs(omega[1] * last - i)) for i in range(last + 1))
 
 
@@ -96,12 +91,12 @@ def measure(steps: Steps, row: str, seed: int) -> Iterator[dict]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help="batch, laws, objectives, steps, or rows of theirs")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="rows, all by default")
     parser.add_argument("--work", type=Path, default=Path("runs/studies"), help="folder of the trainings")
     parser.add_argument("--out", type=Path, default=Path("docs/results/studies"), help="folder of the results")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="of the trainings, 0 and 1 by default")
     args = parser.parse_args()
-    wanted = rows(args.names)
+    wanted = rows(args.rows)
     for seed in args.seeds:
         steps = Steps(args.work / f"seed-{seed}", steps_of(seed), SIZE.device)
         for row in wanted:
