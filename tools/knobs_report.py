@@ -10,12 +10,13 @@ from statistics import fmean
 import numpy as np
 import runs
 import torch
+from matplotlib.figure import Figure
 from torch.utils.flop_counter import FlopCounterMode
 
 from tunable.backends.registry import get_framework
 from tunable.data.patches import Batch
 from tunable.evaluation import metrics
-from tunable.files import write_text
+from tunable.files import atomic, write_text
 from tunable.parameters.starts import starting_weights
 from tunable.reports import tables
 from tunable.specs.recipe import Recipe
@@ -37,28 +38,69 @@ ABOUT = {
 
 
 def report(tasks: dict, recipes: dict[str, Recipe], out: Path) -> None:
-    """Write README.md from the raw rows, and what the networks of `recipes` cost beside the first."""
+    """Write README.md and the plot from the raw rows, and what the networks of `recipes` cost beside the first."""
+    found = {
+        name: [row for path in sorted((out / "raw" / name).glob("*.csv")) for row in runs.rows_of(path)]
+        for name in tasks
+    }
+    found = {name: rows for name, rows in found.items() if rows}
+    _plot(out / "plot.png", {name: _hypervolumes(tasks[name], rows) for name, rows in found.items()})
     lines = [
         "# Formulations of knobs compared, and blending\n",
         runs.GLOSSARY,
+        Path(out / "findings.md").read_text(encoding="utf-8") if (out / "findings.md").is_file() else "",
+        "![Hypervolumes of every row beside the first](plot.png)\n",
+    ]
+    for name, rows in found.items():
+        lines += [f"## {name}\n", ABOUT[name] + "\n", *_tables(tasks[name], rows)]
+    lines += [
+        *_costs(recipes, out),
+        "## How this was made\n",
         "Made by `python tools/knobs_compared.py --work runs/knobs_compared --out docs/results/knobs_compared` from "
         "[configs/knobs_compared](../../../configs/knobs_compared), in torch on a CPU with one thread. Raw rows are in "
         "[raw](raw).\n",
-        Path(out / "findings.md").read_text(encoding="utf-8") if (out / "findings.md").is_file() else "",
     ]
-    for name, task in tasks.items():
-        rows = [row for path in sorted((out / "raw" / name).glob("*.csv")) for row in runs.rows_of(path)]
-        if rows:
-            lines += [f"## {name}\n", ABOUT[name] + "\n", *_tables(task, rows)]
-    lines += _costs(recipes, out)
     write_text(out / "README.md", "\n".join(lines))
 
 
+def _names(task, rows: list[dict]) -> list[str]:
+    return [name for name in (*RIVALS, *task.rows) if any(row["row"] == name for row in rows)]
+
+
+def _hypervolumes(task, rows: list[dict]) -> dict[str, list[float]]:
+    """Of every row, a value for each seed."""
+    p, first = len(task.plain), min(row["seed"] for row in rows)
+    reference = _worst(task, [row for row in rows if row["row"] == "base" and row["seed"] == first], p)
+    values = {}
+    for name in _names(task, rows):
+        seeds = sorted({row["seed"] for row in rows if row["row"] == name})
+        fronts = [_front(task, [r for r in rows if r["row"] == name and r["seed"] == seed], p) for seed in seeds]
+        values[name] = [metrics.hypervolume(front, reference) for front in fronts]
+    return values
+
+
+def _plot(path: Path, values: dict[str, dict[str, list[float]]]) -> None:
+    """A panel for each task: hypervolumes of its rows beside the mean of its first row, with a dot for every seed."""
+    figure = Figure(figsize=(5.5 * len(values), 5))
+    for axes, (task, rows) in zip(figure.subplots(1, len(values), squeeze=False)[0], values.items(), strict=True):
+        first = next(iter(rows))
+        ratios = {name: np.array(each) / fmean(rows[first]) for name, each in rows.items()}
+        axes.barh(list(ratios), [each.mean() for each in ratios.values()], alpha=0.75)
+        for place, each in enumerate(ratios.values()):
+            axes.plot(each, [place] * len(each), "k.", markersize=4)
+        axes.axvline(1, color="black", linewidth=0.8)
+        axes.invert_yaxis()
+        axes.set_title(task)
+        axes.set_xlabel(f"hypervolume, {first} = 1")
+        axes.grid(alpha=0.3, axis="x")
+    figure.tight_layout()
+    with atomic(path) as temporary:
+        figure.savefig(temporary, dpi=110, bbox_inches="tight")
+
+
 def _tables(task, rows: list[dict]) -> list[str]:
-    p = len(task.plain)
-    names = [name for name in (*RIVALS, *task.rows) if any(row["row"] == name for row in rows)]
+    names, volumes = _names(task, rows), _hypervolumes(task, rows)
     seeds = sorted({row["seed"] for row in rows})
-    reference = _worst(task, [row for row in rows if row["row"] == "base" and row["seed"] == seeds[0]], p)
     parts = [key for key in ("psnr_1", "psnr_2") if key in rows[0]]
     lines = []
     shown = [_label(omega) for omega in task.omegas] if parts else []
@@ -85,8 +127,7 @@ def _tables(task, rows: list[dict]) -> list[str]:
             means = [[fmean(at[name, seed, omega][k] for omega in drawn) for seed in here] for k in range(len(parts))]
             cells.append(" / ".join(map(runs.spread, means)))
             cells.append(" / ".join(_margin(at, name, here, drawn, k) for k in range(len(parts))))
-        fronts = [_front(task, [r for r in rows if r["row"] == name and r["seed"] == seed], p) for seed in here]
-        cells.append(runs.spread([metrics.hypervolume(front, reference) for front in fronts], 4))
+        cells.append(runs.spread(volumes[name], 4))
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     levels = ", ".join(
         f"σ {sigma:g}" + (f" after a blur of {rho:g} pixels" if rho else "") for sigma, rho in task.levels
