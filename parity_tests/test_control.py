@@ -6,6 +6,7 @@ import pytest
 from parity_tests.twins import differ
 from tunable import oracle
 from tunable.backends.model import WeightsModel, load
+from tunable.certificate import verify
 from tunable.commands import main
 from tunable.errors import TunableError
 from tunable.exports.judging import tried_export
@@ -286,6 +287,17 @@ def test_output_blend(twin, name, rng):
     assert relative_error(model.run(x, corner), expected) <= LIMIT
     with pytest.raises(TunableError, match="output_blend does not fold: its picture is a sum of others"):
         model.fold(corner)
+
+
+@pytest.mark.parametrize("name", ["adafm", "two"])
+def test_certificates_pass(twins, name, tmp_path):
+    """On a grid whose neighbours (0, 0.5) and (0, 1) are one setting to these networks, which know shares alone."""
+    spec, path = (SPECS | BLENDS)[name], tmp_path / "model.safetensors"
+    storage.save(path, drawn(spec), Header(spec, ("a", "b"), ((0.0, 1.0),) * 2))
+    certificate = verify(path, [twins[0].backend], points=3)
+    assert certificate.passed, [row for row in certificate.rows if not row.passed]
+    changes = [row.omega for row in certificate.rows if row.stage == "control: omega matters"]
+    assert "(0, 0.5)" in changes and "(0, 1)" not in changes and "(0.5, 1)" in changes
 
 
 def test_files_become_strategies(twin, tmp_path, rng):

@@ -11,6 +11,8 @@ Their plain form (`tunable: false`) is the network that folding makes of them.
 
 from typing import Any, ClassVar, Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from tunable.specs.formulations import KEYS
@@ -19,6 +21,11 @@ from tunable.specs.residual import ResNetSpec, shuffles
 
 LEAST_SUM = 1e-3  # of omega_1 + omega_2, below which a share of it is taken of this
 CONTROL_WIDTHS = (512, 256, 128)  # of CFSNet's shared control: its input, and what its first two linear layers return
+
+
+def shares(omega: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What of omega (N, p) or (p,) counts where its scale does not: omega_i / max(sum_j omega_j, 1e-3)."""
+    return omega / np.maximum(omega.sum(-1, keepdims=True), LEAST_SUM)
 
 
 class Strategy(NetworkBase):
@@ -88,6 +95,10 @@ class _OfTwo(Strategy):
         """Two: a is the share of the second."""
         return 2
 
+    def known(self, omega: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return a, the share of the second objective."""
+        return shares(omega)[..., 1:]
+
     @property
     def equal(self) -> ResNetSpec:
         """The plain residual network of as many blocks in all."""
@@ -154,6 +165,10 @@ class AdaFMSpec(Strategy):
     def wanted_objectives(self) -> int:
         """Two: a is the share of the second."""
         return 2
+
+    def known(self, omega: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return a, the share of the second objective."""
+        return shares(omega)[..., 1:]
 
     @property
     def depth_wise(self) -> bool:

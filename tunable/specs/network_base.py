@@ -2,6 +2,8 @@
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from tunable.specs.formulations import DEFAULT_PHI, MOST_RANK, Formulation, Where, fault_of
@@ -81,6 +83,10 @@ class NetworkBase(Section):
     def padding_multiple(self) -> int:
         """The network itself pads height and width to multiples of so many pixels, and cuts its output back."""
         return 1
+
+    def known(self, omega: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the network knows of omega (N, p) or (p,): omega itself, unless its output depends on shares alone."""
+        return omega
 
     def arguments(self) -> dict[str, Any]:
         """Constructor arguments for the class of either twin, without `num_objectives`."""

@@ -8,9 +8,11 @@ that anybody may have written, and its facts must be told at once, and a picture
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
-from tunable.specs.control import AdaFMSpec, CFSNetSpec, CResMDSpec, DyNetSpec
+from tunable.specs.control import AdaFMSpec, CFSNetSpec, CResMDSpec, DyNetSpec, shares
 from tunable.specs.formulations import KEYS
 from tunable.specs.network_base import MOST_BLOCKS, NOT_ARGUMENTS, Channels, NetworkBase, Some
 from tunable.specs.own import tagged
@@ -314,6 +316,10 @@ class OutputBlendSpec(NetworkBase):
     def wanted_objectives(self) -> int:
         """As many as there are ends; the input is one of them where it is blended with."""
         return max(self.ends, 2)
+
+    def known(self, omega: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the share of every end, or omega_2, which is all that counts where the input is blended with."""
+        return omega[..., 1:] if self.nu else shares(omega)
 
     @property
     def equal(self) -> ResNetSpec | NAFNetSpec | SwinIRSpec | StyleUNetSpec | UNetSpec | CompactSpec:
