@@ -86,7 +86,7 @@ BATCH_FAULTS = {
     "the last degradation left out": given(DEGRADE, pipeline=lambda a: a.pipeline[:-1]),
     "no margin": returned("tunable.data.patches:margin_of", lambda margin, a: 0),
     "never turned": given(f"{BATCHES}.__init__", recipe=lambda a: _with_data(a.recipe, flip=False)),
-    "always the same way up": returned(f"{BATCHES}._patch", lambda patch, a: patch * 0 + np.sort(patch, axis=1)),
+    "always the same way up": returned(f"{BATCHES}._patches", lambda patches, a: np.sort(patches, axis=2)),
     "the last picture never": returned("tunable.data.patches:find_pictures", lambda paths, a: paths[:-1]),
     "a stream begins one batch late": given(f"{BATCHES}.stream", first=lambda a: a.first + (a.first < a.last)),
 }

@@ -54,13 +54,14 @@ def waves(size: int, count: int) -> np.ndarray:
     return np.concatenate([np.cos(angles), np.sin(angles)], axis=1) / np.sqrt(size)
 
 
-def gaussian_blur(pictures: np.ndarray, sigma: float, size: int) -> np.ndarray:
+def gaussian_blur(pictures: np.ndarray, sigma: float, size: int, out: np.ndarray | None = None) -> np.ndarray:
     """Blur pictures with a Gaussian; borders are reflected, the edge pixel not repeated.
 
     Args:
         pictures: (..., H, W), floats.
         sigma: standard deviation in pixels.
         size: pixels along each side of the Gaussian, odd.
+        out: where they are written to, of the same shape and type; None: a new array.
 
     Returns:
         Pictures of the same shape and type, summed in float64.
@@ -68,9 +69,8 @@ def gaussian_blur(pictures: np.ndarray, sigma: float, size: int) -> np.ndarray:
     from scipy import ndimage  # here: its import takes longer than most commands need for all their work
 
     taps = gaussian_taps(sigma, size)
-    for axis in (-2, -1):
-        pictures = ndimage.correlate1d(pictures, taps, axis=axis, mode="mirror")  # scipy's name for it
-    return pictures
+    half = ndimage.correlate1d(pictures, taps, axis=-2, mode="mirror")  # scipy's name for it
+    return ndimage.correlate1d(half, taps, axis=-1, mode="mirror", output=out)
 
 
 def noise_radius(smooth: float) -> int:

@@ -259,10 +259,10 @@ class Batches:
         recipe, data = self._recipe, self._data
         rng = np.random.Generator(np.random.Philox(key=recipe.seed, counter=[0, 0, self._rank, index]))
         crops = [self._crop(rng) for _ in range(data.batch)]
-        clean = np.stack([self._patch(crop, crop.path, self._scale) for crop in crops])
+        clean = self._patches(crops, [crop.path for crop in crops], self._scale)
         conditions = None
         if self._partners:
-            degraded = np.stack([self._patch(crop, self._partners[crop.path], 1) for crop in crops])
+            degraded = self._patches(crops, [self._partners[crop.path] for crop in crops], 1)
             sample = {"clean": clean, "degraded": degraded}
         else:
             if isinstance(recipe.omega.sampler, Condition):
@@ -299,22 +299,25 @@ class Batches:
         flips = rng.integers(2, size=3) if self._data.flip else np.zeros(3, int)
         return _Crop(path, top, left, size, shrunk, tuple(flips.tolist()))
 
-    def _patch(self, crop: "_Crop", path: Path, scale: int) -> np.ndarray:
-        """What a crop cuts from a picture, float32 (3, size, size); `scale` pixels for each of the degraded picture."""
+    def _patches(self, crops: list["_Crop"], paths: list[Path], scale: int) -> np.ndarray:
+        """What crops cut from pictures, float32 (N, 3, size, size); `scale` pixels for each of the degraded picture."""
         wanted = self._size // self._scale * scale
-        size = wanted if self._partners else crop.size
-        top, left = (place * scale if self._partners else place for place in (crop.top, crop.left))
-        patch = self._cache.read(path)[top : top + size, left : left + size].transpose(2, 0, 1)
-        if crop.flips[0]:
-            patch = patch[:, ::-1]
-        if crop.flips[1]:
-            patch = patch[:, :, ::-1]
-        if crop.flips[2]:
-            patch = patch.swapaxes(1, 2)
-        patch = to_floats(patch)
-        for side in () if self._partners else (crop.shrunk, wanted):
-            patch = patch if patch.shape[1] == side else _resized(patch, side)
-        return patch
+        patches = np.empty((len(crops), 3, wanted, wanted), np.float32)
+        for patch, crop, path in zip(patches, crops, paths, strict=True):
+            size = wanted if self._partners else crop.size
+            top, left = (place * scale if self._partners else place for place in (crop.top, crop.left))
+            levels = self._cache.read(path)[top : top + size, left : left + size].transpose(2, 0, 1)
+            if crop.flips[0]:
+                levels = levels[:, ::-1]
+            if crop.flips[1]:
+                levels = levels[:, :, ::-1]
+            if crop.flips[2]:
+                levels = levels.swapaxes(1, 2)
+            if self._partners or wanted == crop.shrunk == size:
+                to_floats(levels, out=patch)
+            else:
+                patch[...] = _resized(_resized(to_floats(levels), crop.shrunk), wanted)
+        return patches
 
     def stream(self, first: int, last: int) -> Iterator[Batch]:
         """Yield the batches `first` .. `last` - 1 in order, prepared ahead by `data.workers` threads or processes."""
@@ -334,6 +337,8 @@ class Batches:
 
 def _resized(patch: np.ndarray, size: int) -> np.ndarray:
     """(C, h, h) at size x size, by Pillow's bicubic filter, antialiased where it shrinks, cut off at 0 and 1."""
+    if patch.shape[1] == size:
+        return patch
     bicubic = Image.Resampling.BICUBIC
     other = [np.asarray(Image.fromarray(colour).resize((size, size), bicubic)) for colour in patch.astype(np.float32)]
     return np.stack(other).clip(0, 1)

@@ -77,8 +77,10 @@ class GaussianNoise(Step):
     def apply(self, pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Degrade pictures (N, C, H, W); levels and noise are drawn from `rng`."""
         sigma = rng.uniform(*self.sigma, size=(len(pictures), 1, 1, 1)) / 255
-        noise = rng.standard_normal(pictures.shape, dtype=np.float32)
-        return pictures + (sigma * noise).astype(np.float32)
+        noisy = rng.standard_normal(pictures.shape, dtype=np.float32)
+        np.multiply(sigma, noisy, out=noisy, dtype=np.float64, casting="same_kind")  # in place: memory costs time
+        noisy += pictures
+        return noisy
 
 
 class PoissonGaussian(Step):
@@ -122,9 +124,10 @@ class GaussianBlur(Step):
 
     def apply(self, pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Degrade pictures (N, C, H, W); levels and noise are drawn from `rng`."""
-        sigmas = rng.uniform(*self.sigma, size=len(pictures))
-        blurred = [gaussian_blur(picture, sigma, self.size) for picture, sigma in zip(pictures, sigmas, strict=True)]
-        return np.stack(blurred)
+        sigmas, blurred = rng.uniform(*self.sigma, size=len(pictures)), np.empty_like(pictures)
+        for row, (picture, sigma) in enumerate(zip(pictures, sigmas, strict=True)):
+            gaussian_blur(picture, sigma, self.size, out=blurred[row])
+        return blurred
 
 
 class Bicubic(Step):

@@ -270,9 +270,9 @@ def _of_samples(samples: np.ndarray, orientation: int, profile: bytes | None) ->
     return Picture(levels, alpha, profile if fits else None, grey)
 
 
-def to_floats(levels: np.ndarray) -> np.ndarray:
-    """Return uint8 or uint16 levels of any shape as float32 in 0..1."""
-    return np.divide(levels, np.float32(np.iinfo(levels.dtype).max), dtype=np.float32)
+def to_floats(levels: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Return uint8 or uint16 levels of any shape as float32 in 0..1, in `out` if it is given."""
+    return np.divide(levels, np.float32(np.iinfo(levels.dtype).max), out=out, dtype=np.float32)
 
 
 def to_levels(picture: np.ndarray, dtype: type[np.unsignedinteger] = np.uint8) -> np.ndarray:
