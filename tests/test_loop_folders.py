@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from fake import Numpy, assert_same_run, at, checkpoints_in, fail, names
@@ -11,6 +12,7 @@ from prepared import cut
 from tunable.data.patches import Batches
 from tunable.errors import DataError, TunableError
 from tunable.images import pictures
+from tunable.training import loop
 from tunable.training.loop import train
 
 
@@ -157,3 +159,26 @@ def test_a_run_that_was_moved_goes_on(recipe_of, tmp_path, whole):
     shutil.move(tmp_path / "run", tmp_path / "elsewhere")
     train(recipe_of(), Numpy(), tmp_path / "elsewhere", resume=True)
     assert_same_run(tmp_path / "elsewhere", whole)
+
+
+@pytest.mark.parametrize(("each", "told"), [(0.5, [(50, 4), (50, 10)]), (0.049, [(4.9, 10)])], ids=["much", "little"])
+def test_waiting_for_batches_is_said(each, told, recipe_of, tmp_path, caplog, monkeypatch):
+    """At the first checkpoint where it is more than 5 % of the time, and at the end; here every step takes a second."""
+    made = []
+
+    def stream(self, first, last):
+        made.append(self)
+        for step in range(first, last):
+            self.waited += each
+            yield self[step]
+
+    caplog.set_level("INFO")
+    monkeypatch.setattr(Batches, "stream", stream)
+    clock = SimpleNamespace(perf_counter=lambda: round(made[0].waited / each) if made else 0)
+    monkeypatch.setattr(loop, "time", clock)
+    train(recipe_of(), Numpy(), tmp_path)
+    said = [message for message in caplog.messages if "waiting for batches" in message]
+    assert len(said) == len(told)
+    for message, (share, seconds) in zip(said, told, strict=True):
+        assert message.startswith(f"{share:g} % of {seconds} s were spent waiting for batches")
+        assert ("data.workers 1 (threads)" in message) is (share > 5)

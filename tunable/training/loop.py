@@ -240,6 +240,7 @@ def _loop(
     unproven = True  # whether no sound step has followed the newest checkpoint yet: until then none is dropped for it
     guard = Guard(recipe.guard, start, checkpoints, lambda at: _keep_batch(checkpoints.out, batches[at - 1], ranks))
     asked = False  # whether a process of several has asked all to stop
+    starved = False  # whether it was said that batches come too slowly
     launched: deque[tuple[int, float, Callable[[], StepReport]]] = deque()  # steps whose losses are not read yet
 
     def save() -> None:
@@ -311,9 +312,11 @@ def _loop(
                     log.info("stopped after step %d; --resume continues", step)
                     interrupted.stop()
                 if due(step):
+                    if records and not starved and step < recipe.steps:  # not only when it is too late
+                        starved = _say_waiting(batches.waited, time.perf_counter() - began, recipe.data)
                     check(step)
             if records:
-                _say_waiting(batches.waited, time.perf_counter() - began, recipe.data)
+                _say_waiting(batches.waited, time.perf_counter() - began, recipe.data, ended=True)
                 if guard.sound:
                     checkpoints.rotate(recipe.checkpoint.keep)
         except DataError:  # a damaged picture: the steps before it are whole
@@ -342,11 +345,15 @@ def _keep_batch(out: Path, batch: Batch, ranks: Ranks) -> str:
     return f"{path}, as process 0 had it; that of another may be at fault" if ranks.size > 1 else str(path)
 
 
-def _say_waiting(waited: float, took: float, data: Data) -> None:
-    """Say that the pictures come too slowly, if they do."""
-    if waited > STARVED * took and took > 1:
+def _say_waiting(waited: float, took: float, data: Data, ended: bool = False) -> bool:
+    """Say how long the training has waited for batches, at its end or where it is too long; return whether it is."""
+    starved, share = waited > STARVED * took and took > 1, 100 * waited / took
+    if starved:
         log.warning(
             "%.0f %% of %.0f s were spent waiting for batches, which data.workers %d (%s) prepare: more of them, "
             "data.processes, or more data.cache_gib may help",
-            100 * waited / took, took, data.workers, "processes" if data.processes else "threads",
+            share, took, data.workers, "processes" if data.processes else "threads",
         )  # fmt: skip
+    elif ended:
+        log.info("%.1f %% of %.0f s were spent waiting for batches", share, took)
+    return starved
