@@ -19,7 +19,7 @@ from parity_tests.cases import (
 from parity_tests.twins import differ
 from tunable.forms import FORMS
 from tunable.specs.formulations import PHI_FORMS
-from tunable.specs.networks import ResNetSpec
+from tunable.specs.networks import ResNetSpec, StyleUNetSpec
 from tunable.tolerances import TOLERANCES, relative_error
 
 LAYER, FOLDED = TOLERANCES["layer"].limit, TOLERANCES["folded"].limit
@@ -257,7 +257,22 @@ def test_a_residual_of_nothing_is_the_picture(twin, change, rng):
     """A ResNet whose last convolution is zero returns its input, enlarged to its nearest neighbours."""
     x = picture(rng)
     network = twin.backend.build(ResNetSpec(channels=4, blocks=1, global_residual=True, **change), 2)
-    tensors = twin.backend.parameters(network)
-    twin.backend.assign(network, tensors | {name: 0 * tensors[name] for name in ("tail.weight", "tail.bias")})
+    _silence(twin, network, "tail")
     factor = change.get("upscale", 1)
     close(twin.backend.run(network, x, OMEGA), x.repeat(factor, axis=2).repeat(factor, axis=3))
+
+
+@pytest.mark.parametrize("normalise", [False, True])
+def test_a_style_of_nothing_is_the_picture(twin, normalise, rng):
+    """A style U-Net that adds its input returns it where its last convolution is zero."""
+    x = picture(rng)
+    spec = StyleUNetSpec(channels=2, scales=1, blocks=(1, 0, 1), global_residual=True, normalise=normalise)
+    network = twin.backend.build(spec, 2)
+    _silence(twin, network, "conv_out")
+    close(twin.backend.run(network, x, OMEGA), x)
+
+
+def _silence(twin, network, layer):
+    tensors = twin.backend.parameters(network)
+    silent = {name: 0 * tensors[name] for name in (f"{layer}.weight", f"{layer}.bias")}
+    twin.backend.assign(network, tensors | silent)

@@ -16,6 +16,7 @@ from tunable.weights import vgg
 NETWORK, LOSS = TOLERANCES["network"].limit, TOLERANCES["loss"].limit
 GRADIENT = TOLERANCES["gradients"].limit
 WIDTH, RATE = 4, 1e-3
+LAYERS_OF_STYLES = {"relu1_1": 0.3, "relu1_2": 2.0, "relu3_3": 0.7}
 
 
 def make_recipes(folder):
@@ -143,10 +144,12 @@ def test_gram_written_numbers(twin):
     np.testing.assert_allclose(twin.array(twin.module("objectives").gram(x)), [[[1.25, 0.25], [0.25, 2.5]]])
 
 
-@pytest.mark.parametrize("name", ["gan", "style"])
+@pytest.mark.parametrize("name", ["gan", "style", "layers"])
 def test_objectives(twin, recipes, rng, name):
     """Values as the oracle's; the gradient by the oracle's differences along itself and along random directions."""
-    recipe = recipes[name]
+    recipe = recipes["style" if name == "layers" else name]
+    if name == "layers":
+        recipe = make_recipe(**recipe.to_dict() | {"vgg": {**recipe.to_dict()["vgg"], "gram": LAYERS_OF_STYLES}})
     judge = discriminator(twin, recipe.discriminator, recipe.seed) if name == "gan" else None
     loss = twin.module("objectives").make_loss(recipe, like(twin), judge)
     restored, sample = draw(rng)

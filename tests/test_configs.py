@@ -22,6 +22,7 @@ RECIPES = [*sorted((ROOT / "configs").glob("*/*.yaml")), DEMO]
 def test_loads(path):
     other = {
         "style_transfer/mini": 3,
+        "style_transfer/paintings": 3,
         "style_transfer/paper": 3,
         "knobs_compared/colour": 4,
         "knobs_compared/residues": 3,

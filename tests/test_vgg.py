@@ -161,6 +161,8 @@ def test_another_wheel_is_refused(tmp_path):
             {"vgg": {"network": "vgg16", "seed": 0, "layer": "conv3_4"}},
             "layer wants one of vgg16, .* 'conv3_4' .*conv3_",
         ),
+        ({"vgg": {"seed": 0, "gram": {"relu3_4": 1}}}, "gram wants layers from relu1_1 to relu3_3, not 'relu3_4'"),
+        ({"vgg": {"seed": 0, "gram": {"relu1_1": -1}}}, "vgg.gram.relu1_1"),
         ({"discriminator": {"scales": 6}}, "objective gan needs clean patches of at least 64 pixels, not 16"),
         ({"discriminator": {"colour": 1}}, "unknown key 'colour'"),
     ],

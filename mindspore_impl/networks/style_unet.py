@@ -81,6 +81,7 @@ class StyleUNet(Network, spec=StyleUNetSpec):
         parts = {**options, "tunable_norms": spec.tunable_norms}
         self.multiple = 2**spec.scales
         self.normalise = spec.normalise
+        self.global_residual = spec.global_residual
         channels = spec.channels
         down, middle, up = spec.blocks
         self.conv_in = ConvBlock(3, channels, 9, **parts)
@@ -120,5 +121,9 @@ class StyleUNet(Network, spec=StyleUNetSpec):
         """Return the shape of x (N, 3, H, W)."""
         y = features[0]
         if self.normalise:
-            y = ops.shift_colours(ops.scale_colours(y, IMAGENET_STD, 1), IMAGENET_MEAN, 1)
+            y = ops.scale_colours(y, IMAGENET_STD, 1)
+        if self.global_residual:
+            return x + y[:, :, : x.shape[2], : x.shape[3]]
+        if self.normalise:
+            y = ops.shift_colours(y, IMAGENET_MEAN, 1)
         return y[:, :, : x.shape[2], : x.shape[3]]

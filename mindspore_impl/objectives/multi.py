@@ -13,7 +13,7 @@ from mindspore_impl.own import OwnObjective
 from tunable.data.styles import style_picture
 from tunable.errors import TunableError
 from tunable.omega import check_tensor
-from tunable.specs.objectives import NORMALISE_FLOOR, Objective, check_size, noise_place
+from tunable.specs.objectives import NORMALISE_FLOOR, check_size, noise_place
 from tunable.specs.recipe import Recipe
 from tunable.weights.vgg import weights
 
@@ -162,10 +162,13 @@ def make_loss(recipe: Recipe, like: ms.Parameter, discriminator: nn.Cell | None 
     """
     specs = recipe.objectives
     layers = recipe.feature_layers
-    features = {kind: VGG(weights(recipe.features), layer, like=like) for kind, layer in layers.items()}
+    features = {
+        kind: VGG(weights(recipe.features), layer, like=like, taps=recipe.features.taps(kind))
+        for kind, layer in layers.items()
+    }
     made: dict[int, nn.Cell] = {}
     for index in sorted(range(len(specs)), key=lambda index: specs[index].kind == "blur"):  # what they build on first
-        made[index] = _make(specs, index, made, features, discriminator, like)
+        made[index] = _make(recipe, index, made, features, discriminator, like)
     objectives = [made[index] for index in range(len(specs))]
     return MultiLoss(
         objectives,
@@ -176,7 +179,7 @@ def make_loss(recipe: Recipe, like: ms.Parameter, discriminator: nn.Cell | None 
 
 
 def _make(
-    specs: list[Objective],
+    recipe: Recipe,
     index: int,
     made: dict[int, nn.Cell],
     features: dict[str, VGG],
@@ -184,17 +187,19 @@ def _make(
     like: ms.Parameter,
 ) -> nn.Cell:
     """The objective at place `index`, with its feature network, or with the objective on which its target builds."""
-    spec = specs[index]
+    spec = recipe.objectives[index]
     if spec.kind == "import":
         return OwnObjective(spec, like)
     kind, arguments = spec.kind, spec.model_dump(exclude=_ELSEWHERE)
     if spec.kind == "blur":
-        arguments["noise"] = made[noise_place(specs, spec)]
+        arguments["noise"] = made[noise_place(recipe.objectives, spec)]
     if kind in features:
         arguments["features"] = features[kind]
     if kind == "gan":
         arguments["discriminator"] = discriminator
     if spec.kind == "style":
         with ops.running("pynative"):
-            arguments["painted"] = gram(arguments["features"](ms.Tensor(style_picture(spec))))
+            picture = ms.Tensor(style_picture(spec))
+            arguments["painted"] = [gram(layer) for layer in features["style"](picture)[1:]]
+        arguments["layer_weights"] = [*recipe.features.gram_weights.values()]
     return OBJECTIVES[kind](**arguments)

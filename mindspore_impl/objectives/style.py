@@ -1,5 +1,7 @@
 """The style objective (section 4.2; docs/method.md, "Objectives", `style`), after Johnson et al., ECCV 2016."""
 
+from collections.abc import Sequence
+
 import mindspore as ms
 from mindspore import nn
 from mindspore import ops as _ops
@@ -29,9 +31,10 @@ class Style(nn.Cell):
     It is called as objective(restored, sample, omega) -> (N,), pictures (N, 3, H, W) of at least 4 pixels a side.
 
     Args:
-        features: VGG at relu3_3.
-        painted: Gram matrix of the style picture's features, (1, C, C).
-        gram_weight: weight of the sum of squared differences of the Gram matrices.
+        features: VGG at relu3_3, which returns the features of the layers behind the Gram matrices after these.
+        painted: Gram matrices of the style picture's features in these layers, (1, C, C) each.
+        layer_weights: of the layers.
+        gram_weight: weight of the sum of squared differences of the Gram matrices, weighted by layer.
         vgg_weight: weight of the mean squared difference between the features of both pictures.
         tv_weight: weight of the mean absolute difference of neighbours, down plus right.
         uv_weight: weight of the mean squared difference of BT.601's U and V between both pictures.
@@ -41,7 +44,8 @@ class Style(nn.Cell):
         self,
         *,
         features: nn.Cell,
-        painted: ms.Tensor,
+        painted: Sequence[ms.Tensor],
+        layer_weights: Sequence[float] = (1.0,),
         gram_weight: float = 1.0,
         vgg_weight: float = 1.0,
         tv_weight: float = 1.0,
@@ -49,7 +53,8 @@ class Style(nn.Cell):
     ) -> None:
         super().__init__()
         self.features = features
-        self.painted = painted
+        self.painted = tuple(painted)
+        self.layer_weights = tuple(layer_weights)
         self.gram_weight = gram_weight
         self.vgg_weight = vgg_weight
         self.tv_weight = tv_weight
@@ -65,8 +70,8 @@ class Style(nn.Cell):
         """
         return self.weigh(*self.look(restored, sample))
 
-    def look(self, restored: ms.Tensor, sample: dict[str, ms.Tensor]) -> tuple[ms.Tensor, ...]:
-        """Return what no style picture changes: the Gram matrices (N, C, C), and vgg, tv and uv of every sample, (N,).
+    def look(self, restored: ms.Tensor, sample: dict[str, ms.Tensor]) -> tuple:
+        """Return what no style picture changes: Gram matrices (N, C, C) by layer, and vgg, tv and uv of samples, (N,).
 
         Args:
             restored: the network's output, (N, 3, H, W).
@@ -74,16 +79,18 @@ class Style(nn.Cell):
         """
         clean = _ops.stop_gradient(sample["clean"])
         features, content = self.features(restored), self.features(clean)
-        vgg = mean_distance(features - content, "l2")
+        vgg = mean_distance(features[0] - content[0], "l2")
         down, right = restored[:, :, 1:] - restored[:, :, :-1], restored[:, :, :, 1:] - restored[:, :, :, :-1]
         tv = mean_distance(down, "l1") + mean_distance(right, "l1")
         uv = mean_distance(ops.mix_colours(restored - clean, UV), "l2")
-        return gram(features), vgg, tv, uv
+        return tuple([gram(layer) for layer in features[1:]]), vgg, tv, uv
 
-    def weigh(self, grams: ms.Tensor, vgg: ms.Tensor, tv: ms.Tensor, uv: ms.Tensor) -> ms.Tensor:
+    def weigh(self, grams: tuple[ms.Tensor, ...], vgg: ms.Tensor, tv: ms.Tensor, uv: ms.Tensor) -> ms.Tensor:
         """Return the objective of every sample, (N,), of what `look` returned."""
-        apart = grams - self.painted
-        painted = (apart * apart).sum((1, 2))
+        painted = 0.0
+        for weight, seen, wanted in zip(self.layer_weights, grams, self.painted):  # noqa: B905  a graph knows no strict
+            apart = seen - wanted
+            painted = painted + weight * (apart * apart).sum((1, 2))
         return self.gram_weight * painted + self.vgg_weight * vgg + self.tv_weight * tv + self.uv_weight * uv
 
 

@@ -265,13 +265,14 @@ JUDGE_FAULTS = {
     "gan: vgg by squares": edited(GAN, ('"l1"', '"l2"')),
     "gram without the channels": returned("objectives.style:gram", lambda gram, a: gram * a.x.shape[1]),
     "style: less the content's Gram matrix too": edited(
-        LOOK, ("gram(features), vgg", "gram(features) - gram(content), vgg")
+        LOOK, ("gram(layer) for", "gram(layer) - gram(content[1]).mean() for")
     ),
     "style: content by absolute values": edited(
-        LOOK, ('mean_distance(features - content, "l2")', 'mean_distance(features - content, "l1")')
+        LOOK, ('mean_distance(features[0] - content[0], "l2")', 'mean_distance(features[0] - content[0], "l1")')
     ),
     "style: variation along rows alone": edited(LOOK, ('mean_distance(down, "l1") + ', "")),
     "style: luma in place of U": edited(LOOK, ("UV", "((0.299, 0.587, 0.114), UV[1])")),
+    "style: weights of layers in reverse order": but(WEIGH, layer_weights=lambda a: a.self.layer_weights[::-1]),
     "style: chrominance weight forgotten": but(WEIGH, uv_weight=lambda a: 1),
     "VGG: never halved": but(VGG, halved=lambda a: [False] * len(a.self.halved)),
     "VGG: one ReLU too few": but(VGG, rectified=lambda a: [r and i != 1 for i, r in enumerate(a.self.rectified)]),

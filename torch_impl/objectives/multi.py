@@ -11,7 +11,7 @@ from torch_impl.own import OwnObjective
 from tunable.data.styles import style_picture
 from tunable.errors import TunableError
 from tunable.omega import check_tensor
-from tunable.specs.objectives import NORMALISE_FLOOR, Objective, check_size, noise_place
+from tunable.specs.objectives import NORMALISE_FLOOR, check_size, noise_place
 from tunable.specs.recipe import Recipe
 from tunable.weights.vgg import weights
 
@@ -161,10 +161,13 @@ def make_loss(recipe: Recipe, like: torch.Tensor, discriminator: nn.Module | Non
     """
     specs = recipe.objectives
     layers = recipe.feature_layers
-    features = {kind: VGG(weights(recipe.features), layer, like=like) for kind, layer in layers.items()}
+    features = {
+        kind: VGG(weights(recipe.features), layer, like=like, taps=recipe.features.taps(kind))
+        for kind, layer in layers.items()
+    }
     made: dict[int, nn.Module] = {}
     for index in sorted(range(len(specs)), key=lambda index: specs[index].kind == "blur"):  # what they build on first
-        made[index] = _make(specs, index, made, features, discriminator, like)
+        made[index] = _make(recipe, index, made, features, discriminator, like)
     objectives = [made[index] for index in range(len(specs))]
     return MultiLoss(
         objectives,
@@ -175,7 +178,7 @@ def make_loss(recipe: Recipe, like: torch.Tensor, discriminator: nn.Module | Non
 
 
 def _make(
-    specs: list[Objective],
+    recipe: Recipe,
     index: int,
     made: dict[int, nn.Module],
     features: dict[str, VGG],
@@ -183,19 +186,19 @@ def _make(
     like: torch.Tensor,
 ) -> nn.Module:
     """The objective at place `index`, with its feature network, or with the objective on which its target builds."""
-    spec = specs[index]
+    spec = recipe.objectives[index]
     if spec.kind == "import":
         return OwnObjective(spec, like)
     kind, arguments = spec.kind, spec.model_dump(exclude=_ELSEWHERE)
     if spec.kind == "blur":
-        arguments["noise"] = made[noise_place(specs, spec)]
+        arguments["noise"] = made[noise_place(recipe.objectives, spec)]
     if kind in features:
         arguments["features"] = features[kind]
     if kind == "gan":
         arguments["discriminator"] = discriminator
     if spec.kind == "style":
         with torch.no_grad():
-            arguments["painted"] = gram(
-                arguments["features"](torch.from_numpy(style_picture(spec)).to(like.device, like.dtype))
-            )
+            picture = torch.from_numpy(style_picture(spec)).to(like.device, like.dtype)
+            arguments["painted"] = [gram(layer) for layer in features["style"](picture)[1:]]
+        arguments["layer_weights"] = [*recipe.features.gram_weights.values()]
     return OBJECTIVES[kind](**arguments)

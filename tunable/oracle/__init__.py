@@ -13,7 +13,7 @@ from tunable.oracle.losses import (
     objective,
     perceptual,
     style,
-    style_gram,
+    style_grams,
     target,
 )
 from tunable.oracle.networks import compact, features, lpips, realness, unet
@@ -40,7 +40,7 @@ __all__ = [
     "realness",
     "strategy",
     "style",
-    "style_gram",
+    "style_grams",
     "target",
     "unet",
 ]

@@ -165,12 +165,16 @@ def style(recipe: Recipe, spec: Style, restored: np.ndarray, sample: dict[str, n
     """Compute gram_weight gram + vgg_weight vgg + tv_weight tv + uv_weight uv of every sample, (N,) (section 4.2).
 
     gram is the sum of squared differences to the Gram matrix F F^T / (C H W) of the style picture, F being VGG's
-    relu3_3; vgg the mean squared difference of relu3_3 to the clean picture's; tv the mean absolute difference of
-    neighbours, down plus right; uv the mean squared difference of BT.601's U and V to the clean picture's.
+    relu3_3, or the sum over the recipe's `vgg.gram` of a layer's weight times that; vgg the mean squared difference of
+    relu3_3 to the clean picture's; tv the mean absolute difference of neighbours, down plus right; uv the mean squared
+    difference of BT.601's U and V to the clean picture's.
     """
     restored, clean, tensors = float64(restored), float64(sample["clean"]), vgg.weights(recipe.features)
     styled, content = (features(x, tensors, recipe.feature_layers["style"]) for x in (restored, clean))
-    gram = np.square(_gram(styled) - style_gram(recipe, spec)).sum(axis=(1, 2))
+    gram = sum(
+        weight * np.square(_gram(features(restored, tensors, layer)) - wanted).sum(axis=(1, 2))
+        for (layer, weight), wanted in zip(recipe.features.gram_weights.items(), style_grams(recipe, spec), strict=True)
+    )
     down, right = (_mean(np.abs(np.diff(restored, axis=axis))) for axis in (2, 3))
     uv = np.einsum("uc,nchw->nuhw", UV, restored - clean)
     parts = (gram, _distance(styled, content, "l2"), down + right, _mean(np.square(uv)))
@@ -178,9 +182,10 @@ def style(recipe: Recipe, spec: Style, restored: np.ndarray, sample: dict[str, n
     return np.sum([weight * part for weight, part in zip(weights, parts, strict=True)], axis=0)
 
 
-def style_gram(recipe: Recipe, spec: Style) -> np.ndarray:
-    """Compute the style picture's Gram matrix, (1, C, C)."""
-    return _gram(features(float64(style_picture(spec)), vgg.weights(recipe.features), recipe.feature_layers["style"]))
+def style_grams(recipe: Recipe, spec: Style) -> list[np.ndarray]:
+    """Compute the style picture's Gram matrix, (1, C, C), in every layer that styles compare."""
+    picture, tensors = float64(style_picture(spec)), vgg.weights(recipe.features)
+    return [_gram(features(picture, tensors, layer)) for layer in recipe.features.gram_weights]
 
 
 def _gram(x: np.ndarray) -> np.ndarray:

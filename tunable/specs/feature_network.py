@@ -3,7 +3,7 @@
 It is no part of a weights file; both twins build it from this section.
 """
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -38,6 +38,7 @@ class VGG(Section):
         seed: of random weights instead, which stay as drawn; they see texture too but know no objects.
         width: channels of the first stage, 64 unless there is a `seed`.
         layer: what objectives of kind `gan` read instead of the last convolution, such as conv3_3.
+        gram: layers whose Gram matrices objectives of kind `style` compare, with their weights; {}: relu3_3 alone.
     """
 
     network: Literal["vgg19", "vgg16"] = "vgg19"
@@ -45,6 +46,7 @@ class VGG(Section):
     seed: int | None = Field(default=None, ge=0, lt=2**32)
     width: int = Field(default=WIDTH, ge=1, le=2 * WIDTH)
     layer: str | None = None
+    gram: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -58,7 +60,22 @@ class VGG(Section):
                 f"layer wants one of {self.network}, {names[0]} to {names[-1]} or the ReLU after it, such as relu3_3, "
                 f"not {shown(self.layer)}{nearest(self.layer, names)}"
             )
+        known = [name.replace("conv", "relu") for name in names]
+        known = known[: known.index(LAYERS["vgg19"]["style"]) + 1]
+        if unknown := [name for name in self.gram if name not in known]:
+            raise ValueError(
+                f"gram wants layers from {known[0]} to {known[-1]}, not {shown(unknown[0])}{nearest(unknown[0], known)}"
+            )
         return self
+
+    @property
+    def gram_weights(self) -> dict[str, float]:
+        """The layers whose Gram matrices styles compare, and their weights."""
+        return self.gram or {self.layers["style"]: 1.0}
+
+    def taps(self, kind: str) -> tuple[str, ...]:
+        """Return the layers that objectives of a kind read beside their own."""
+        return tuple(self.gram_weights) if kind == "style" else ()
 
     @property
     def layers(self) -> dict[str, str]:

@@ -190,6 +190,10 @@ class StyleUNetSpec(_WithNorms):
         description="Whether the input is normalised by the mean and standard deviation of ImageNet's colours, and "
         "the output brought back.",
     )
+    global_residual: bool = Field(
+        default=False,
+        description="Whether the input is added to the output, so that training begins near the photograph.",
+    )
 
     @property
     def padding_multiple(self) -> int:
