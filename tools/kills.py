@@ -2,11 +2,11 @@
 
     python tools/kills.py --backend torch --kills 200 --out docs/results/survival/kills-torch.csv
 
-A small run with averages, validation and its best checkpoint is trained once without interruption. Then it is trained
-again and again while SIGKILL ends its process: at a random moment, or at an exact point of saving (before or after a
-file is made, synced, renamed, copied, removed, or half written). Every time it must go on, and at its end every bit of
-weights, averages, best checkpoint and records must be the uninterrupted run's. The raw output has a line for each kill,
-the last line counts what was found, and the exit status is 1 where anything differs.
+A small run with averages, a scaled loss, validation and its best checkpoint is trained once without interruption. Then
+it is trained again and again while SIGKILL ends its process: at a random moment, or at an exact point of saving (before
+or after a file is made, synced, renamed, copied, removed, or half written). Every time it must go on, and at its end
+every bit of weights, averages, best checkpoint and records must be the uninterrupted run's. The raw output has a line
+for each kill, the last line counts what was found, and the exit status is 1 where anything differs.
 
 Processes are forked from one that has imported the framework, so that a kill costs a second.
 """
@@ -52,7 +52,7 @@ POINTS = {  # where a process ends itself -> what is called there
 
 
 def recipe_of(folder: Path) -> Recipe:
-    """The run: averages, validation, and a best checkpoint that changes."""
+    """The run: averages, a scaled loss, validation, and a best checkpoint that changes."""
     pictures = folder / "pictures"
     pictures.mkdir()
     rng = np.random.default_rng(0)
@@ -72,6 +72,7 @@ def recipe_of(folder: Path) -> Recipe:
             },
             "optimizer": {"kind": "adamw", "learning_rate": 1e-3, "average": 0.9},
             "schedule": "cosine",
+            "precision": {"kind": "float32", "loss_scale": {"kind": "dynamic", "window": 3}},
             "validation": {"pictures": 1, "size": 16},
             "steps": STEPS,
             "checkpoint": {"every": 1, "keep": 2},
