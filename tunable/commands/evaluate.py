@@ -11,6 +11,7 @@ from tunable.backends.model import Model
 from tunable.commands.shared import (
     FORM_OF_OMEGA,
     add_backend,
+    add_ema,
     add_extrapolate,
     add_json,
     add_max_pixels,
@@ -44,6 +45,7 @@ EXAMPLES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments and options of `tunable evaluate`."""
     add_model(parser)
+    add_ema(parser)
     parser.add_argument(
         "--data",
         required=True,

@@ -6,13 +6,15 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from tunable.backends.model import Model, load
+from tunable.backends.model import Model
 from tunable.commands.shared import (
     FORM_OF_OMEGA,
     add_backend,
+    add_ema,
     add_extrapolate,
     add_json,
     add_model,
+    opened,
     print_json,
     read_omega,
     warn_of_untrained,
@@ -39,6 +41,7 @@ EXAMPLES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments and options of `tunable export`."""
     add_model(parser, "A weights file, or a checkpoint of a run")
+    add_ema(parser)
     parser.add_argument(
         "--format",
         required=True,
@@ -107,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
         raise TunableError(
             f"unknown format {shown(args.format)}{nearest(args.format, FORMATS)}; known: {', '.join(FORMATS)}"
         )
-    model = load(args.model, args.backend, args.device, args.mode)
+    model = opened(args)
     if args.format == WEB:
         return _web(args, model)
     for option, given in (("--picture", args.picture), ("--onnxruntime-web", args.onnxruntime_web)):

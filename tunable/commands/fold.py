@@ -4,12 +4,14 @@ import argparse
 import logging
 from pathlib import Path
 
-from tunable.backends.model import WeightsModel, load
+from tunable.backends.model import WeightsModel
 from tunable.commands.shared import (
     FORM_OF_OMEGA,
     add_backend,
+    add_ema,
     add_extrapolate,
     add_model,
+    opened,
     read_omega,
     warn_of_untrained,
 )
@@ -24,6 +26,7 @@ EXAMPLES = ("tunable fold runs/mini/model.safetensors --omega 0.7,0.3 -o plain.s
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments and options of `tunable fold`."""
     add_model(parser, "A weights file of a tunable network")
+    add_ema(parser)
     parser.add_argument(
         "--omega",
         required=True,
@@ -49,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     paths = [out.with_stem(f"{out.stem}-{i}") for i in range(len(args.omega))] if several else [out]
     for path in paths:
         check_writable(path, find(args.model))
-    model = load(args.model, args.backend, args.device, args.mode)
+    model = opened(args)
     if not model.objectives:
         raise TunableError(f"{args.model} holds a plain network already: there is nothing to fold")
     if not isinstance(model, WeightsModel):

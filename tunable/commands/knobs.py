@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tunable.commands.shared import (
     add_backend,
+    add_ema,
     add_json,
     add_max_pixels,
     add_model,
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments and options of `tunable knobs`."""
     usual = Tolerances()
     add_model(parser, "A weights file, a checkpoint of a run, or an exported file, of a tunable network")
+    add_ema(parser)
     parser.add_argument(
         "--data",
         required=True,

@@ -18,6 +18,7 @@ from tunable.commands.settings import add_preset, settings_asked
 from tunable.commands.shared import (
     FORM_OF_OMEGA,
     add_backend,
+    add_ema,
     add_extrapolate,
     add_json,
     add_max_pixels,
@@ -70,6 +71,7 @@ EXAMPLES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments and options of `tunable restore`."""
     add_model(parser)
+    add_ema(parser)
     images = parser.add_argument(
         "images", metavar="IMAGE", nargs="+", default=[], help="Pictures, or folders of pictures. Folders need -o."
     )

@@ -15,17 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from tunable.backends.model import Model, load
+from tunable.backends.model import Model, WeightsModel, load
 from tunable.backends.registry import BACKENDS
 from tunable.errors import shown
 from tunable.files import write_text
 from tunable.images.folders import some
 from tunable.images.pictures import MAX_PIXELS
-from tunable.models import MODELS, default_omega
+from tunable.models import MODELS, default_omega, find
 from tunable.omega import check_range, format_omega, parse_omega
 from tunable.specs.schema import MOST
 from tunable.trained import describe, doubt
-from tunable.weights.storage import Header
+from tunable.weights.storage import Header, last_weights
 
 FORM_OF_OMEGA = (
     "Give one value per objective, in order (0.7,0.3) or by name (noise=0.3,fidelity=0.7). `tunable info` says where "
@@ -52,6 +52,17 @@ def add_allow_import(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="Import and run the modules that the file names for a network or objectives of its author's own. Only for "
         "files whose author you trust.",
+    )
+
+
+def add_ema(parser: argparse.ArgumentParser) -> None:
+    """Add --ema."""
+    parser.add_argument(
+        "--ema",
+        choices=("average", "last"),
+        default="average",
+        help="Which weights of a checkpoint are taken whose run averages them (optimizer.average): their average (the "
+        "default), or the last ones themselves.",
     )
 
 
@@ -185,9 +196,19 @@ def warn_of_untrained(omegas: Iterable[np.ndarray], header: Header) -> None:
         )  # fmt: skip
 
 
-def model_of(args: argparse.Namespace) -> Model:
-    """Load `args.model` in the backend that they name; for whole pictures in its lean mode, if they name no mode."""
+def opened(args: argparse.Namespace) -> Model:
+    """Load `args.model` in the backend that they name, with the weights that --ema picks."""
+    last = last_weights(find(args.model)) if args.ema == "last" else None
     model = load(args.model, args.backend, args.device, args.mode)
+    if last is not None:
+        assert isinstance(model, WeightsModel), "a checkpoint is no exported file"
+        model.backend.assign(model.network, last)
+    return model
+
+
+def model_of(args: argparse.Namespace) -> Model:
+    """Load `args.model` as `opened`; for whole pictures in the backend's lean mode, if they name no mode."""
+    model = opened(args)
     whole = not args.mode and model.header.network.halo is None
     return model.with_mode(model.backend.lean) if whole else model
 

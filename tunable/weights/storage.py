@@ -287,6 +287,21 @@ def load(path: str | Path) -> tuple[Tensors, Header]:
     return {**tensors, **halves}, Header.from_metadata(metadata, path)
 
 
+def last_weights(path: str | Path) -> Tensors:
+    """Read the last weights of a checkpoint of a run that averages them, where `load` takes the averages.
+
+    Raises:
+        CheckpointError: for a file that cannot be read, or that holds no averages beside the weights.
+    """
+    tensors, metadata = load_tensors(path)
+    if metadata.get("format") != STATE_FORMAT or not any(name.startswith(AVERAGES) for name in tensors):
+        raise CheckpointError(
+            f"{path} has one set of weights: the last ones are picked from a checkpoint of a run that averages them, "
+            "and after its end are model_last.safetensors"
+        )
+    return {name.removeprefix(WEIGHTS): value for name, value in tensors.items() if name.startswith(WEIGHTS)}
+
+
 def _weights_of_run(tensors: Tensors, metadata: dict[str, str], path: str | Path) -> tuple[Tensors, Header]:
     state = RunState.of(metadata, path)
     try:
