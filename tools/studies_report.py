@@ -136,13 +136,14 @@ def _budgets(results: Results) -> list[str]:
     """Plain networks over their steps, and what tunable ones of equal steps are above them at both corners."""
     lines = []
     for plain, omega in PLAIN.items():
-        heads = " | ".join(f"{budget:,} steps" for budget in BUDGETS)
-        lines += [f"At {format_omega(omega)}:\n", f"| row | set | {heads} |", "|---" * (len(BUDGETS) + 2) + "|"]
+        budgets = [budget for budget in BUDGETS if results.at(at_budget(plain, budget), SETS[0], omega)]
+        heads = " | ".join(f"{budget:,} steps" for budget in budgets)
+        lines += [f"At {format_omega(omega)}:\n", f"| row | set | {heads} |", "|---" * (len(budgets) + 2) + "|"]
         for name in SETS:
-            found = [list(results.at(at_budget(plain, budget), name, omega).values()) for budget in BUDGETS]
-            lines.append(f"| plain, dB | {name} | " + " | ".join(runs.spread(v) if v else "" for v in found) + " |")
+            found = [list(results.at(at_budget(plain, budget), name, omega).values()) for budget in budgets]
+            lines.append(f"| plain, dB | {name} | " + " | ".join(map(runs.spread, found)) + " |")
             for row in LEARNERS:
-                gaps = [results.gaps(at_budget(row, b), at_budget(plain, b), name, omega) for b in BUDGETS]
+                gaps = [results.gaps(at_budget(row, b), at_budget(plain, b), name, omega) for b in budgets]
                 cells = " | ".join(_signed(gap) for gap in gaps)
                 lines.append(f"| {row}, above plain | {name} | {cells} |")
         lines.append("")
@@ -189,17 +190,20 @@ def _plot(path: Path, results: Results) -> None:
             if all(gaps):
                 axes.plot(places, [fmean(gap) for gap in gaps], marker="o", markersize=3, label=row)
         axes.set_xlabel("ω₁ = 1 - ω₂")
-        axes.set_ylabel(f"above corners and line, p = 2, ω per sample, {SHORT} steps, dB of PSNR_η")
+        axes.set_ylabel("PSNR_η above the reference, dB")
+        axes.set_title(f"{SHORT} steps; the reference is corners and line, ω per sample, p = 2", fontsize=9)
     for axes, (plain, omega) in zip((restoring, keeping), PLAIN.items(), strict=True):
         for row in LEARNERS:
             gaps = {b: results.gaps(at_budget(row, b), at_budget(plain, b), name, omega) for b in BUDGETS}
             found = {budget: fmean(gap) for budget, gap in gaps.items() if gap}
             axes.plot(list(found), list(found.values()), marker="o", markersize=3, label=row)
         axes.set_xscale("log")
+        axes.set_xlim(0.8 * BUDGETS[0], 1.25 * BUDGETS[-1])
         axes.set_xticks(BUDGETS, [f"{budget:,}" for budget in BUDGETS])
         axes.minorticks_off()
         axes.set_xlabel("steps")
-        axes.set_ylabel(f"above a plain network of equal steps at {format_omega(omega)}, dB")
+        axes.set_ylabel("PSNR_η above a plain network of equal steps, dB")
+        axes.set_title(f"at {format_omega(omega)}", fontsize=9)
     for axes in (laws, others, restoring, keeping):
         axes.axhline(0, color="black", linewidth=0.8)
         axes.grid(alpha=0.3)
