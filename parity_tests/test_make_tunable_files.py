@@ -1,11 +1,15 @@
 """Files of `make_tunable` that name a builder: every command takes them, and load_tuned as before."""
 
 import importlib
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tunable.backends.model import load
+from tunable.commands import main
 from tunable.errors import CheckpointError, TunableError
 from tunable.weights import storage
 
@@ -46,7 +50,21 @@ def moved(tuned, rng):
     return tuned
 
 
-def test_a_file_with_a_builder(twin, module, tmp_path, rng):
+def check_evaluate(twin, model, omega, rng, capsys):
+    """`tunable evaluate` runs the file too: its PSNR at omega, of a picture without noise."""
+    Path("pictures").mkdir()
+    Image.fromarray(rng.integers(0, 256, (12, 13, 3), dtype=np.uint8)).save("pictures/a.png")
+    clean = np.asarray(Image.open("pictures/a.png")).transpose(2, 0, 1)[None].astype("f") / 255
+    expected = -10 * np.log10(np.mean((model.run(clean, omega) - clean) ** 2))
+    words = ["evaluate", "knobs.safetensors", "--data", "pictures", "--sigma", "0", "--omega", "0.3,0.6", "--no-ssim"]
+    words += ["--json", "--backend", twin.name, "--device", "cpu"]
+    assert main(words) == 2 and "--allow-import runs it" in capsys.readouterr().err
+    assert main([*words, "--allow-import"]) == 0
+    summary = json.loads(capsys.readouterr().out)["summary"]
+    assert [row["psnr"] for row in summary] == pytest.approx([expected, expected], abs=1e-4)
+
+
+def test_a_file_with_a_builder(twin, module, tmp_path, rng, capsys):
     """Refused without permission; with it, it is run, folded and saved as the network was. load_tuned reads it too."""
     (name, source), face = module, importlib.import_module(f"tunable.{twin.name}")
     tuned = moved(face.make_tunable(source.build(5), 2, where="2", anchor=[1, 0], bump=True), rng)
@@ -60,6 +78,7 @@ def test_a_file_with_a_builder(twin, module, tmp_path, rng):
     assert model.objectives == ("rec", "noise") and model.header.network.plan == tuned.plan
     np.testing.assert_allclose(model.run(x, omega), expected, atol=1e-6)
     assert np.abs(model.run(x, [1, 0]) - expected).max() > 1e-3, "no knob"
+    check_evaluate(twin, model, omega, rng, capsys)
     model.fold(omega).save(tmp_path / "plain.safetensors")
     plain = load("plain.safetensors", twin.name, "cpu", allow_import=True)
     np.testing.assert_allclose(plain.run(x), expected, atol=1e-5)
