@@ -216,7 +216,7 @@ def build(twin, name: str, phi: str, p: int, **options):
     formulation = FORMULATIONS[phi]
     vectors = case.kind == "parameter" or "norm" in case.kind
     options |= formulation.vector_keywords() if vectors else formulation.keywords()
-    layer = getattr(twin.impl, CLASSES[case.kind])(*case.arguments, num_objectives=p, **case.options, **options)
+    layer = twin.layer(CLASSES[case.kind])(*case.arguments, num_objectives=p, **case.options, **options)
     twin.backend.assign(layer, weights(name, phi, p))
     return layer
 

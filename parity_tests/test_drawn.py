@@ -83,7 +83,7 @@ def layers(draw) -> Drawn:
 
 def outputs(twin, drawn: Drawn, omega: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The twin's and the oracle's, the latter at another omega when one is given."""
-    layer = getattr(twin.impl, CLASSES[drawn.kind])(
+    layer = twin.layer(CLASSES[drawn.kind])(
         *drawn.channels,
         drawn.kernel,
         num_objectives=drawn.p,

@@ -6,6 +6,7 @@ On the CPU, unless TUNABLE_DEVICE_TORCH (`cuda`) or TUNABLE_DEVICE_MINDSPORE (`a
 import gc
 import importlib
 import os
+import pkgutil
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -43,6 +44,11 @@ class Twin:
     def module(self, name: str):
         """A module of the twin, `training` or `layers.phi`."""
         return importlib.import_module(f"{self.name}_impl.{name}")
+
+    def layer(self, name: str) -> Any:
+        """The class of a layer, in whichever file it stands: a new one is compared before users are promised it."""
+        files = [self.module(f"layers.{file.name}") for file in pkgutil.iter_modules(self.module("layers").__path__)]
+        return next(getattr(file, name) for file in files if hasattr(file, name))
 
     def run(self, layer: Any, x: np.ndarray | None, omega: np.ndarray) -> np.ndarray:
         """layer(x, omega), or layer(omega) for a parameter (x None)."""
