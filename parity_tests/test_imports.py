@@ -40,6 +40,7 @@ FACES = {"tunable/torch.py": "torch_impl", "tunable/mindspore.py": "mindspore_im
 BY_NAME = {
     "tunable/backends/registry.py": "a twin, by its backend's name",
     "tunable/commands/__init__.py": "a verb",
+    "tunable/objectives/__init__.py": "files of its own, and a twin's of the same names",
     "tunable/own.py": "what a recipe names",
 }
 

@@ -8,6 +8,7 @@ import pytest
 
 from tunable import oracle
 from tunable.errors import TunableError
+from tunable.objectives import KINDS, base
 from tunable.tolerances import TOLERANCES, relative_error
 
 LIMIT = TOLERANCES["loss"].limit
@@ -25,6 +26,19 @@ OBJECTIVES = {
     ],
     "residue": [{"kind": "residue", "of": "gaussian_noise", "nu": 0.4, "weight": 1.6}, {"kind": "noise"}],
 }
+
+
+def cases_of(kinds):
+    """A case for each kind that has none above and needs no keys; one that looks through networks is compared there."""
+    known = {one["kind"] for case in OBJECTIVES.values() for one in case}
+    return {
+        word: [{"kind": word, "weight": 1.3}, {"kind": "rec"}]
+        for word, kind in kinds.items()
+        if word not in known and kind.value is not base.Objective.value
+    }
+
+
+OBJECTIVES |= cases_of(KINDS)
 FULL = {"kind": "noise", "residual": "full"}
 COMBINED = {  # with `combine: targets`
     "rec + noise": [{"kind": "rec", "weight": 0.7}, {**FULL, "weight": 1.9, "nu": 0.6}],
@@ -59,7 +73,10 @@ def make_loss(twin, make_recipe):
 
 
 def build_loss(twin, make_recipe, objectives, normalise="none", distance="l1", combine="losses"):
-    named = [{"name": f"o{i}", "distance": distance, **objective} for i, objective in enumerate(objectives)]
+    named = [
+        {"name": f"o{i}", **({"distance": distance} if measured(objective["kind"]) else {}), **objective}
+        for i, objective in enumerate(objectives)
+    ]
     recipe = make_recipe(
         objectives=named,
         loss={"normalise": normalise, "combine": combine},
@@ -71,6 +88,11 @@ def build_loss(twin, make_recipe, objectives, normalise="none", distance="l1", c
     )
     (like,) = twin.parameters({"like": np.zeros(1)}).values()
     return recipe, twin.module("objectives").make_loss(recipe, like)
+
+
+def measured(kind):
+    """Whether a kind is told its distance."""
+    return kind in KINDS and "distance" in KINDS[kind].model_fields
 
 
 def compute(twin, loss, restored, sample, omega):

@@ -6,7 +6,7 @@ from skimage.metrics import structural_similarity
 from test_oracle import loss_recipe, one_pixel
 
 from tunable import oracle
-from tunable.oracle.similarity import ms_ssim, ms_ssim_slope
+from tunable.objectives.similarity import ms_ssim, ms_ssim_slope
 from tunable.tolerances import relative_error
 
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # as printed in the paper

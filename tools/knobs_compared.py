@@ -32,9 +32,9 @@ from tunable.data.patches import find_pictures
 from tunable.evaluation.samples import central
 from tunable.files import write_text
 from tunable.images.pictures import read
+from tunable.objectives.restoration import PARTS
 from tunable.omega import line
 from tunable.reports import tables
-from tunable.specs.objectives import PARTS
 from tunable.specs.reading import load_recipe
 from tunable.specs.recipe import Recipe
 from tunable.training.loop import train as train_recipe

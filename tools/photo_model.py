@@ -21,9 +21,9 @@ from strength_model import LAST, main
 
 from tunable.arrays import Tensors
 from tunable.errors import TunableError
+from tunable.objectives.restoration import PARTS, NoisePreservation, Sharpening
 from tunable.parameters.layouts import layout
 from tunable.specs.formulations import Last
-from tunable.specs.objectives import PARTS, NoisePreservation, Sharpening
 from tunable.specs.recipe import Omega
 from tunable.trained import Part
 from tunable.weights.storage import Header

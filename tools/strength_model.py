@@ -20,9 +20,9 @@ import numpy as np
 
 from tunable.arrays import Tensors
 from tunable.errors import TunableError
+from tunable.objectives.restoration import NoisePreservation
 from tunable.parameters.layouts import layout
 from tunable.specs.formulations import Last
-from tunable.specs.objectives import NoisePreservation
 from tunable.trained import Part
 from tunable.weights import storage
 from tunable.weights.storage import Header

@@ -1,7 +1,7 @@
 """Objectives and the parametric multi-loss (docs/method.md, "Objectives")."""
 
 from mindspore_impl.objectives.adversarial import Perceptual, relativistic
-from mindspore_impl.objectives.multi import OBJECTIVES, MultiLoss, make_loss
+from mindspore_impl.objectives.multi import MultiLoss, make_loss
 from mindspore_impl.objectives.restoration import (
     MeanTarget,
     NoisePreservation,
@@ -13,7 +13,6 @@ from mindspore_impl.objectives.restoration import (
 from mindspore_impl.objectives.style import Style, gram
 
 __all__ = [
-    "OBJECTIVES",
     "MeanTarget",
     "MultiLoss",
     "NoisePreservation",

@@ -6,18 +6,20 @@ from mindspore import ops as _ops
 
 from mindspore_impl import ops
 from mindspore_impl.networks import VGG
-from mindspore_impl.objectives.adversarial import Perceptual
-from mindspore_impl.objectives.restoration import RESTORATION, MeanTarget
+from mindspore_impl.objectives.restoration import MeanTarget
 from mindspore_impl.objectives.style import Style, Styles, gram
 from mindspore_impl.own import OwnObjective
 from tunable.data.styles import style_picture
 from tunable.errors import TunableError
+from tunable.objectives import counterpart, own, style
+from tunable.objectives.base import NORMALISE_FLOOR
+from tunable.objectives.distances import check_size
+from tunable.objectives.restoration import Sharpening
+from tunable.objectives.targets import noise_place
 from tunable.omega import check_tensor
-from tunable.specs.objectives import NORMALISE_FLOOR, check_size, noise_place
 from tunable.specs.recipe import Recipe
 from tunable.weights.vgg import weights
 
-OBJECTIVES = {**RESTORATION, "gan": Perceptual, "style": Style}
 _ELSEWHERE = {"name", "kind", "weight", "noise_objective", "image", "size"}  # of a recipe; no constructor takes these
 
 
@@ -167,7 +169,7 @@ def make_loss(recipe: Recipe, like: ms.Parameter, discriminator: nn.Cell | None 
         for kind, layer in layers.items()
     }
     made: dict[int, nn.Cell] = {}
-    for index in sorted(range(len(specs)), key=lambda index: specs[index].kind == "blur"):  # what they build on first
+    for index in sorted(range(len(specs)), key=lambda index: bool(specs[index].builds_on)):  # what they build on first
         made[index] = _make(recipe, index, made, features, discriminator, like)
     objectives = [made[index] for index in range(len(specs))]
     return MultiLoss(
@@ -188,18 +190,18 @@ def _make(
 ) -> nn.Cell:
     """The objective at place `index`, with its feature network, or with the objective on which its target builds."""
     spec = recipe.objectives[index]
-    if spec.kind == "import":
+    if isinstance(spec, own.OwnObjective):
         return OwnObjective(spec, like)
     kind, arguments = spec.kind, spec.model_dump(exclude=_ELSEWHERE)
-    if spec.kind == "blur":
+    if isinstance(spec, Sharpening):
         arguments["noise"] = made[noise_place(recipe.objectives, spec)]
     if kind in features:
         arguments["features"] = features[kind]
     if kind == "gan":
         arguments["discriminator"] = discriminator
-    if spec.kind == "style":
+    if isinstance(spec, style.Style):
         with ops.running("pynative"):
             picture = ms.Tensor(style_picture(spec))
             arguments["painted"] = [gram(layer) for layer in features["style"](picture)[1:]]
         arguments["layer_weights"] = [*recipe.features.gram_weights.values()]
-    return OBJECTIVES[kind](**arguments)
+    return counterpart(spec, "mindspore_impl.objectives")(**arguments)

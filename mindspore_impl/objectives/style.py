@@ -8,7 +8,7 @@ from mindspore import ops as _ops
 
 from mindspore_impl import ops
 from mindspore_impl.objectives.distances import mean_distance
-from tunable.specs.objectives import UV
+from tunable.objectives.style import UV
 
 
 def gram(x: ms.Tensor) -> ms.Tensor:

@@ -5,7 +5,7 @@ import numpy as np
 from parity_tests.mutants.tensors import of_first_sample, of_next_sample, reversed_along, rolled
 from parity_tests.mutants.ways import but, each, edited, given, replaced, returned, within
 from tunable.data.filters import gaussian_taps
-from tunable.specs.objectives import SCALES
+from tunable.objectives.similarity import SCALES
 
 DISTANCE = "objectives.restoration:Objective.forward"
 BETWEEN, MEAN = "objectives.distances:distance_between", "objectives.distances:mean_distance"

@@ -1,7 +1,7 @@
 """Objectives and the parametric multi-loss (docs/method.md, "Objectives")."""
 
 from torch_impl.objectives.adversarial import Perceptual, relativistic
-from torch_impl.objectives.multi import OBJECTIVES, MultiLoss, make_loss
+from torch_impl.objectives.multi import MultiLoss, make_loss
 from torch_impl.objectives.restoration import (
     MeanTarget,
     NoisePreservation,
@@ -13,7 +13,6 @@ from torch_impl.objectives.restoration import (
 from torch_impl.objectives.style import Style, gram
 
 __all__ = [
-    "OBJECTIVES",
     "MeanTarget",
     "MultiLoss",
     "NoisePreservation",

@@ -4,15 +4,8 @@ import torch
 
 from torch_impl import ops
 from tunable.data.filters import gaussian_taps
-from tunable.specs.objectives import (
-    C1,
-    C2,
-    CHARBONNIER_EPS,
-    SCALES,
-    SIMILARITY_FLOOR,
-    SIMILARITY_SIGMA,
-    SIMILARITY_SIZE,
-)
+from tunable.objectives.distances import CHARBONNIER_EPS
+from tunable.objectives.similarity import C1, C2, SCALES, SIMILARITY_FLOOR, SIMILARITY_SIGMA, SIMILARITY_SIZE
 
 _TAPS = tuple(gaussian_taps(SIMILARITY_SIGMA, SIMILARITY_SIZE).tolist())
 _MIDDLE = 0.5  # variances are differences of squares, which lose less to rounding the smaller the squares are

@@ -14,7 +14,8 @@ from torch_impl import ops
 from torch_impl.objectives.distances import distance_between
 from tunable.data.filters import gaussian_taps
 from tunable.errors import TunableError
-from tunable.specs.objectives import NORMALISE_FLOOR, PARTS, UNSHARP_SIGMA, UNSHARP_SIZE
+from tunable.objectives.base import NORMALISE_FLOOR
+from tunable.objectives.restoration import PARTS, UNSHARP_SIGMA, UNSHARP_SIZE
 
 _TAPS = tuple(gaussian_taps(UNSHARP_SIGMA, UNSHARP_SIZE).tolist())
 
@@ -144,15 +145,6 @@ class Sharpening(Objective):
         knob = omega[:, 0].reshape(-1, 1, 1, 1)
         noisy = self.noise.target(sample, omega[:, 1:])
         return noisy + self.gamma * knob * (noisy - _blurred(noisy))
-
-
-# By the word that a recipe has for each.
-RESTORATION = {
-    "rec": Reconstruction,
-    "noise": NoisePreservation,
-    "residue": ResiduePreservation,
-    "blur": Sharpening,
-}
 
 
 class MeanTarget(Objective):

@@ -7,7 +7,7 @@ from torch import nn
 
 from torch_impl import ops
 from torch_impl.objectives.distances import mean_distance
-from tunable.specs.objectives import UV
+from tunable.objectives.style import UV
 
 
 def gram(x: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,7 @@ from tunable.backends.registry import backend_for
 from tunable.commands.shared import add_json, add_model, print_json
 from tunable.errors import TunableError, printable, shown
 from tunable.models import MODELS, Shipped, find, shipped
+from tunable.objectives.own import OwnObjective
 from tunable.omega import format_omega
 from tunable.parameters.arithmetic import beside, multiples
 from tunable.parameters.specs import ParameterSpec
@@ -187,6 +188,6 @@ def _recipe(header: storage.Header) -> str:
     if header.recipe is None:
         return "unknown"
     recipe = header.recipe
-    kinds = (spec.named if spec.kind == "import" else spec.kind for spec in recipe.objectives)
+    kinds = (spec.named if isinstance(spec, OwnObjective) else spec.kind for spec in recipe.objectives)
     objectives = ", ".join(f"{spec.name} ({kind})" for spec, kind in zip(recipe.objectives, kinds, strict=True))
     return f"{recipe.task}, {recipe.steps} steps on {', '.join(recipe.data.train)}; {objectives}"

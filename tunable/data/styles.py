@@ -7,7 +7,7 @@ from PIL import Image
 
 from tunable.errors import DataError
 from tunable.images.pictures import read_bytes, to_network
-from tunable.specs.objectives import RELU3_3_SIZE, Style
+from tunable.objectives.style import RELU3_3_SIZE, Style
 from tunable.specs.reading import expand
 
 

@@ -26,8 +26,9 @@ from tunable.evaluation.perceptual import Metric
 from tunable.evaluation.samples import GIVEN, Sample, check_usable, is_blurred, levels_of, samples
 from tunable.images.pictures import from_network, read, to_network
 from tunable.images.tiling import run_tiled
+from tunable.objectives import Objective
+from tunable.objectives.restoration import NoisePreservation
 from tunable.omega import shares
-from tunable.specs.objectives import Objective
 from tunable.specs.recipe import Recipe
 from tunable.specs.samplers import Fixed
 from tunable.training.ranks import ALONE, Ranks
@@ -119,7 +120,7 @@ def measure(
         spec = specs[index]
         part = partial(metrics.part, space=getattr(spec, "space", "rgb"))
         values[name] = metrics.psnr(part(restored), part(target))
-        if spec.kind == "noise":
+        if isinstance(spec, NoisePreservation):
             has_ssim = ssim and spec.space != "chroma"  # SSIM compares means, and chroma has means of about 0
             values["ssim_eta"] = metrics.ssim(part(restored), part(target)) if has_ssim else np.nan
             values["residual"] = metrics.residual_fraction(part(restored), part(clean), part(degraded), spec.nu)

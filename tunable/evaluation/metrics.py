@@ -12,7 +12,7 @@ import numpy as np
 
 from tunable import oracle
 from tunable.errors import TunableError
-from tunable.specs.objectives import PARTS
+from tunable.objectives.restoration import PARTS
 from tunable.specs.recipe import Recipe
 
 LUMA = np.array([65.481, 128.553, 24.966])  # Y of R, G, B in [0, 1], beside an offset of 16

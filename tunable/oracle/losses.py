@@ -1,28 +1,19 @@
 """The objectives and the parametric multi-loss (Eq. 7; docs/method.md, "Objectives") in float64."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 
-from tunable.data.filters import gaussian_blur
 from tunable.data.styles import style_picture
 from tunable.errors import TunableError
+from tunable.objectives.adversarial import Perceptual
+from tunable.objectives.base import NORMALISE_FLOOR, Objective
+from tunable.objectives.distances import distance_between, mean_of
+from tunable.objectives.restoration import WithTarget
+from tunable.objectives.style import UV, Style
 from tunable.oracle.layers import Tensors, float64, rows_of
 from tunable.oracle.networks import features, realness
-from tunable.oracle.similarity import ms_ssim, ms_ssim_slope
 from tunable.parameters.starts import starting_weights
-from tunable.specs.objectives import (
-    CHARBONNIER_EPS,
-    NORMALISE_FLOOR,
-    PARTS,
-    UNSHARP_SIGMA,
-    UNSHARP_SIZE,
-    UV,
-    Objective,
-    Perceptual,
-    Style,
-    noise_place,
-)
 from tunable.specs.recipe import Recipe
 from tunable.weights import vgg
 
@@ -30,10 +21,7 @@ from tunable.weights import vgg
 def target(recipe: Recipe, index: int, sample: dict[str, np.ndarray], omega: np.ndarray) -> np.ndarray:
     """Compute what an objective pulls the restored picture to.
 
-    For `rec` it is y. For `noise` it is y_eta = y + r nu (z - y) (Eq. 9), r being the objective's own omega (`keep`),
-    one minus it (`remove`) or 1 (`full`). For `residue` it is y + nu d, d being the residue of one degradation. For
-    `blur` it is y_eta + omega gamma (y_eta - g * y_eta) (4.1.2), y_eta being the target of the objective that
-    `noise_objective` names, and g a Gaussian with reflected borders.
+    It is the target of the objective's kind (`tunable.objectives`).
 
     With `loss.combine: targets` the objectives that share a mean have one target, t = y + sum_i s_i (t_i - y) of their
     own targets t_i, where s_i = omega_i lambda_i / max(sum_j omega_j lambda_j, 1e-3). It is y where no omega counts.
@@ -58,21 +46,20 @@ def target(recipe: Recipe, index: int, sample: dict[str, np.ndarray], omega: np.
     return clean + sum(share * (one - clean) for share, one in zip(shares, targets, strict=True))
 
 
-def _own_target(specs: list[Objective], index: int, sample: dict[str, np.ndarray], omega: np.ndarray) -> np.ndarray:
+def _own_target(specs: Sequence[Objective], index: int, sample: dict[str, np.ndarray], omega: np.ndarray) -> np.ndarray:
     """The target of an objective that shares none."""
-    spec, clean = specs[index], float64(sample["clean"])
-    if spec.kind == "rec":
-        return clean
-    strength = rows_of(omega, len(clean))[:, index].reshape(-1, *[1] * (clean.ndim - 1))
-    if spec.kind == "noise":
-        kept = {"keep": strength, "remove": 1 - strength, "full": 1.0}[spec.residual]
-        return clean + kept * spec.nu * (float64(sample["degraded"]) - clean)
-    if spec.kind == "residue":
-        return clean + spec.nu * float64(sample[spec.of])
-    if spec.kind == "blur":
-        noisy = _own_target(specs, noise_place(specs, spec), sample, omega)
-        return noisy + strength * spec.gamma * (noisy - gaussian_blur(noisy, UNSHARP_SIGMA, UNSHARP_SIZE))
-    raise TunableError(f"objectives of kind {spec.kind!r} have no target; rec, noise, residue and blur have")
+    spec = specs[index]
+    if not isinstance(spec, WithTarget):
+        raise TunableError(f"objectives of kind {spec.kind!r} have no target; rec, noise, residue and blur have")
+    return spec.target(*_given(specs, index, sample, omega))
+
+
+def _given(specs: Sequence[Objective], index: int, sample: dict[str, np.ndarray], omega: np.ndarray) -> tuple:
+    """What an objective is computed from: the sample, its own knob, and the targets that it builds on."""
+    names = [spec.name for spec in specs]
+    pictures = {name: float64(value) for name, value in sample.items()}
+    below = (_own_target(specs, names.index(name), sample, omega) for name in specs[index].builds_on)
+    return pictures, rows_of(omega, len(pictures["clean"]))[:, index], *below
 
 
 def objective(
@@ -85,8 +72,8 @@ def objective(
 ) -> np.ndarray:
     """Compute L_i of every sample, not yet times omega or lambda.
 
-    For `rec`, `noise` and `blur` it is the distance to `target`, for `rec` and `noise` in the part of the colour
-    space that they name; for `gan` it is `perceptual`, for `style` it is `style`.
+    For `gan` it is `perceptual`, for `style` it is `style`, and for all others the value of its kind
+    (`tunable.objectives`), measured to `target` where it has one.
 
     Args:
         recipe: the recipe.
@@ -100,25 +87,13 @@ def objective(
         (N,).
     """
     spec = recipe.objectives[index]
-    if spec.kind == "gan":
+    if isinstance(spec, Perceptual):
         return perceptual(recipe, spec, restored, sample, discriminator)
-    if spec.kind == "style":
+    if isinstance(spec, Style):
         return style(recipe, spec, restored, sample)
-    if spec.kind == "import":
-        raise TunableError(f"objective {spec.name} is {spec.named}, which the oracle does not know")
-    wanted = _seen(spec, target(recipe, index, sample, omega))
-    return _distance(_seen(spec, float64(restored)), wanted, spec.distance)
-
-
-def _rows(spec: Objective, channels: int) -> np.ndarray:
-    """The weights of the colours in what an objective compares, (channels compared, channels)."""
-    space = getattr(spec, "space", "rgb")
-    return np.eye(channels) if space == "rgb" else np.array(PARTS[space])
-
-
-def _seen(spec: Objective, pictures: np.ndarray) -> np.ndarray:
-    """What an objective compares of pictures (N, C, H, W)."""
-    return np.einsum("kc,nchw->nkhw", _rows(spec, pictures.shape[1]), pictures)
+    if isinstance(spec, WithTarget):
+        return spec.apart(float64(restored), target(recipe, index, sample, omega))
+    return spec.value(float64(restored), *_given(recipe.objectives, index, sample, omega))
 
 
 def perceptual(
@@ -135,7 +110,7 @@ def perceptual(
     clean, tensors = sample["clean"], vgg.weights(recipe.features)
     seen, truth = (features(pictures, tensors, recipe.feature_layers["gan"]) for pictures in (restored, clean))
     real, fake = _realness(recipe, clean, restored, discriminator)
-    rec, seen = _distance(float64(restored), float64(clean), spec.distance), _distance(seen, truth, "l1")
+    rec, seen = distance_between(float64(restored), float64(clean), spec.distance), distance_between(seen, truth, "l1")
     return spec.rec_weight * rec + spec.vgg_weight * seen + spec.adv_weight * _relativistic(real, fake)
 
 
@@ -175,9 +150,9 @@ def style(recipe: Recipe, spec: Style, restored: np.ndarray, sample: dict[str, n
         weight * np.square(_gram(features(restored, tensors, layer)) - wanted).sum(axis=(1, 2))
         for (layer, weight), wanted in zip(recipe.features.gram_weights.items(), style_grams(recipe, spec), strict=True)
     )
-    down, right = (_mean(np.abs(np.diff(restored, axis=axis))) for axis in (2, 3))
+    down, right = (mean_of(np.abs(np.diff(restored, axis=axis))) for axis in (2, 3))
     uv = np.einsum("uc,nchw->nuhw", UV, restored - clean)
-    parts = (gram, _distance(styled, content, "l2"), down + right, _mean(np.square(uv)))
+    parts = (gram, distance_between(styled, content, "l2"), down + right, mean_of(np.square(uv)))
     weights = (spec.gram_weight, spec.vgg_weight, spec.tv_weight, spec.uv_weight)
     return np.sum([weight * part for weight, part in zip(weights, parts, strict=True)], axis=0)
 
@@ -192,38 +167,6 @@ def _gram(x: np.ndarray) -> np.ndarray:
     """(N, C, H, W) -> (N, C, C)."""
     rows = x.reshape(*x.shape[:2], -1)
     return rows @ rows.swapaxes(1, 2) / x[0].size
-
-
-def _distance(restored: np.ndarray, wanted: np.ndarray, kind: str) -> np.ndarray:
-    """The distance of every sample, (N,).
-
-    l1, l2, charbonnier  the mean over all but the first axis
-    fft                  the mean absolute value of real and imaginary parts of the orthonormal rfft2 of the difference
-    ms_ssim              1 - MS-SSIM (tunable.oracle.similarity)
-    """
-    if kind == "ms_ssim":
-        return 1 - ms_ssim(restored, wanted)
-    if kind == "fft":
-        seen = np.fft.rfft2(restored - wanted, norm="ortho")
-        return (_mean(np.abs(seen.real)) + _mean(np.abs(seen.imag))) / 2
-    return _mean(_DISTANCES[kind][0](restored - wanted))
-
-
-def _slope(restored: np.ndarray, wanted: np.ndarray, kind: str) -> np.ndarray:
-    """The gradient of the sum of `_distance` in `restored`; the slope of abs at 0 is taken as 0."""
-    if kind == "ms_ssim":
-        return -ms_ssim_slope(restored, wanted)
-    if kind == "fft":
-        seen = np.fft.rfft2(restored - wanted, norm="ortho")
-        signs = np.zeros(restored.shape, dtype=complex)  # the frequencies that rfft2 leaves out have no weight
-        signs[..., : seen.shape[-1]] = np.sign(seen.real) + 1j * np.sign(seen.imag)
-        return np.fft.ifft2(signs, norm="ortho").real / (2 * seen[0].size)
-    return _DISTANCES[kind][1](restored - wanted) / restored[0].size
-
-
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Mean over all but the first axis, (N,)."""
-    return values.reshape(len(values), -1).mean(axis=1)
 
 
 def multi_loss(
@@ -246,26 +189,17 @@ def multi_loss(
 def multi_loss_gradient(
     recipe: Recipe, restored: np.ndarray, sample: dict[str, np.ndarray], omega: np.ndarray
 ) -> np.ndarray:
-    """dL / d restored, (N, C, H, W), for the kinds rec, noise and blur; the slope of abs at 0 is taken as 0."""
+    """dL / d restored, (N, C, H, W), for all kinds but gan and style."""
     restored = float64(restored)
     factors, gradient = _factors(recipe, omega, len(restored)) / len(restored), np.zeros_like(restored)
     for i, spec in enumerate(recipe.objectives):
-        assert spec.kind != "style" and spec.kind != "import", "their gradients are not known here"
-        slope = _slope(_seen(spec, restored), _seen(spec, target(recipe, i, sample, omega)), spec.distance)
-        slope = np.einsum("kc,nkhw->nchw", _rows(spec, restored.shape[1]), slope)
+        assert not isinstance(spec, Perceptual | Style), "their gradients are not known here"
+        if isinstance(spec, WithTarget):
+            slope = spec.slope(restored, target(recipe, i, sample, omega))
+        else:
+            slope = spec.gradient(restored, *_given(recipe.objectives, i, sample, omega))
         gradient += factors[:, i].reshape(-1, *[1] * (restored.ndim - 1)) * slope
     return gradient
-
-
-# distance -> (value, derivative) of a difference, element by element
-_DISTANCES: dict[str, tuple[Callable, Callable]] = {
-    "l1": (np.abs, np.sign),
-    "l2": (np.square, lambda d: 2 * d),
-    "charbonnier": (
-        lambda d: np.sqrt(d**2 + CHARBONNIER_EPS**2),
-        lambda d: d / np.sqrt(d**2 + CHARBONNIER_EPS**2),
-    ),
-}
 
 
 def _factors(recipe: Recipe, omega: np.ndarray, n: int) -> np.ndarray:

@@ -23,7 +23,8 @@ from tunable.data.filters import gaussian_blur
 from tunable.evaluation import metrics
 from tunable.evaluation.measuring import compare_enlarged
 from tunable.evaluation.samples import Sample
-from tunable.specs.objectives import UNSHARP_SIGMA, UNSHARP_SIZE, Objective
+from tunable.objectives import Objective
+from tunable.objectives.restoration import UNSHARP_SIGMA, UNSHARP_SIZE, NoisePreservation, ResiduePreservation
 from tunable.weights.storage import Header
 
 MOST_PSNR = 60.0  # dB: rounding to 8 bits leaves 59
@@ -66,11 +67,11 @@ def measures_of(header: Header) -> list[Measure]:
 
 def _measure(spec: Objective, scale: int) -> Measure:
     space = getattr(spec, "space", "rgb")
-    if spec.kind == "noise":
+    if isinstance(spec, NoisePreservation):
         name = "noise kept" if space == "rgb" else f"{space} noise kept"
         direction = -1 if spec.residual == "remove" else 1
         return Measure(name, "", 0.02, direction, spec.residual == "full", partial(_kept, space))
-    if spec.kind == "residue" and spec.of in _WORDS:
+    if isinstance(spec, ResiduePreservation) and spec.of in _WORDS:
         name = f"{_WORDS[spec.of]} residue kept"
         name = name if space == "rgb" else f"{space} {name}"
         return Measure(name, "", 0.02, 1, True, partial(_residue_kept, space, spec.of))

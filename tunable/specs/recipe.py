@@ -8,6 +8,9 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 from tunable.data.degradations import Degradation, scale_of
 from tunable.data.steps import Enlargements
 from tunable.errors import RecipeError, shown
+from tunable.objectives import Objective
+from tunable.objectives.restoration import ResiduePreservation, Sharpening
+from tunable.objectives.targets import noise_place, shared_targets
 from tunable.omega import MOST_SHARES, count_shares
 from tunable.parameters.layouts import count, layout, misfit, rank_misfit
 from tunable.parameters.starts import Initial
@@ -15,15 +18,6 @@ from tunable.specs.discriminator import DISCRIMINATOR, Discriminator
 from tunable.specs.documents import check_depth
 from tunable.specs.feature_network import HOW, LAYERS, VGG
 from tunable.specs.networks import NetworkSpec
-from tunable.specs.objectives import (
-    CONV5_SIZE,
-    MS_SSIM_SIZE,
-    RELU3_3_SIZE,
-    UNSHARP_SIZE,
-    Objective,
-    noise_place,
-    shared_targets,
-)
 from tunable.specs.optimizers import Adam, Optimizer, with_kind
 from tunable.specs.precision import Precision
 from tunable.specs.samplers import Condition, Fixed, Mixture, Sampler, Uniform, named
@@ -258,38 +252,27 @@ class Recipe(Section):
         if fault:
             raise ValueError(f"network.{fault}")
         for spec in self.objectives:
-            if spec.kind in ("noise", "blur", "residue") and enlarged > 1:
+            if enlarged > 1 and not spec.enlarges:
                 raise ValueError(
                     f"objective {spec.name} of kind {spec.kind} mixes clean and degraded pictures, but the network "
                     f"enlarges {enlarged} times"
                 )
-            if spec.kind == "blur":
+            if isinstance(spec, Sharpening):
                 noise_place(self.objectives, spec)
             kinds = [step.kind for step in self.data.degradation]
-            if spec.kind == "residue" and kinds.count(spec.of) != 1:
+            if isinstance(spec, ResiduePreservation) and kinds.count(spec.of) != 1:
                 raise ValueError(
                     f"objective {spec.name} wants the residue of {spec.of}, which must stand in data.degradation once, "
                     f"not {kinds.count(spec.of)} times ({', '.join(kinds) or 'nothing is degraded'})"
                 )
             if spec.kind in self.feature_layers and self.vgg is None:
                 raise ValueError(f"objective {spec.name} needs VGG's features, and vgg is missing; {HOW}")
-            least = self._least(spec)
+            least = max(spec.least, self.discriminator.least) if spec.kind == "gan" else spec.least
             if size < least:
                 raise ValueError(
                     f"objective {spec.name} needs clean patches of at least {least} pixels, not {size}: "
                     f"data.patch must be {-(-least // enlarged)} or more"
                 )
-
-    def _least(self, spec: Objective) -> int:
-        """Pixels that an objective needs along each side of the restored picture."""
-        if spec.kind == "import":
-            return 1
-        if spec.kind == "style":
-            return RELU3_3_SIZE
-        least = MS_SSIM_SIZE if spec.distance == "ms_ssim" else 1
-        if spec.kind == "blur":
-            return max(least, UNSHARP_SIZE // 2 + 1)  # as far as its reflected borders go
-        return max(least, CONV5_SIZE, self.discriminator.least) if spec.kind == "gan" else least
 
     def in_float32(self) -> Self:
         """Return the recipe in full precision and with whole batches, as certificates judge it."""
@@ -350,7 +333,7 @@ class Recipe(Section):
     @property
     def residues(self) -> frozenset[str]:
         """Kinds of the degradations whose residues objectives want."""
-        return frozenset(spec.of for spec in self.objectives if spec.kind == "residue")
+        return frozenset(spec.of for spec in self.objectives if isinstance(spec, ResiduePreservation))
 
     @property
     def features(self) -> VGG:

@@ -35,6 +35,7 @@ from tunable.errors import CheckFailed, CheckpointError, DataError, TunableError
 from tunable.evaluation.measuring import check_validation, say_validation, validate
 from tunable.evaluation.sheets import sweep_sheet
 from tunable.files import holding, sweep, write_text
+from tunable.objectives.style import Style
 from tunable.own import permitted
 from tunable.parameters.specs import ParameterSpec
 from tunable.specs.recipe import Data, Recipe
@@ -209,7 +210,7 @@ def _check_feature_network(recipe: Recipe) -> None:
     if recipe.perceptual:
         vgg_weights(recipe.features)
     for spec in recipe.objectives:
-        if spec.kind == "style":
+        if isinstance(spec, Style):
             style_picture(spec)
 
 

@@ -15,6 +15,7 @@ from tunable.data.patches import each, find_pictures
 from tunable.errors import DataError, RecipeError, shorten
 from tunable.evaluation.measuring import validation_partners, validation_pictures
 from tunable.files import file_digest, write_text
+from tunable.objectives.style import Style
 from tunable.specs.documents import read_json
 from tunable.specs.reading import expand
 from tunable.specs.recipe import Recipe
@@ -36,7 +37,7 @@ def files_of(recipe: Recipe) -> dict[str, list[Path]]:
     if recipe.data.validation_degraded:
         files["data.validate_degraded"] = [*validation_partners(recipe).values()]
     single = {START: recipe.initial.weights, "vgg.weights": recipe.features.weights if recipe.perceptual else None}
-    single |= {f"objectives.{i}.image": one.image for i, one in enumerate(recipe.objectives) if one.kind == "style"}
+    single |= {f"objectives.{i}.image": one.image for i, one in enumerate(recipe.objectives) if isinstance(one, Style)}
     return files | {key: [Path(expand(path))] for key, path in single.items() if path is not None}
 
 

@@ -6,8 +6,12 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from tunable.data.filters import gaussian_taps
-from tunable.specs.objectives import C1, C2, SCALES, SIMILARITY_FLOOR, SIMILARITY_SIGMA, SIMILARITY_SIZE
 
+# An exponent per scale, the window, and (0.01, 0.03) squared for pictures whose range is 1. A mean below the floor
+# counts as the floor: a power of a negative number is no number.
+SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+SIMILARITY_SIZE, SIMILARITY_SIGMA, SIMILARITY_FLOOR = 11, 1.5, 1e-3
+C1, C2 = 0.01**2, 0.03**2
 _TAPS = gaussian_taps(SIMILARITY_SIGMA, SIMILARITY_SIZE)
 
 

@@ -1,0 +1,29 @@
+"""The perceptual-adversarial objective of super-resolution (section 4.1.3): its keys.
+
+Its value looks through networks of the recipe, so it stands in `tunable.oracle.losses`.
+"""
+
+from typing import Literal
+
+from tunable.objectives.base import Weight
+from tunable.objectives.restoration import Distance
+
+CONV5_SIZE = 16  # pixels of a picture that leave one in the last stage of VGG
+
+
+class Perceptual(Distance):
+    """rec_weight rec + vgg_weight vgg + adv_weight adv (section 4.1.3, `gan`); `distance` is how `rec` measures.
+
+    vgg is the L1 distance of the last convolution of VGG, adv says how much more real than the restored pictures the
+    recipe's `discriminator` finds the clean ones.
+    """
+
+    kind: Literal["gan"]
+    rec_weight: Weight = 0.01
+    vgg_weight: Weight = 1.0
+    adv_weight: Weight = 0.005
+
+    @property
+    def least(self) -> int:
+        """Pixels along each side that VGG needs; the discriminator may need more."""
+        return max(super().least, CONV5_SIZE)
