@@ -5,8 +5,9 @@ import onnx
 import pytest
 
 from parity_tests.test_where import made
+from tunable.backends import onnx_runtime
 from tunable.backends.model import ExportedModel, WeightsModel, load
-from tunable.errors import CheckpointError, OmegaError, TunableError
+from tunable.errors import BackendError, CheckpointError, OmegaError, TunableError
 from tunable.exports.judging import checked_export
 from tunable.exports.onnx_files import in_two_parts
 from tunable.images.tiling import PreparedTiles, heads_tiled, run_tiled
@@ -138,6 +139,40 @@ def test_features_of_no_batch(torch, tmp_path, rng):
     assert relative_error(exported.run(x, each), model.run(x, each)) <= EXPORT
 
 
+def test_features_in_blocks(torch, tmp_path, rng, monkeypatch):
+    """A move lays nothing out but what it returns, adds as it convolves, and leaves the features as they were.
+
+    Without room for files it is right too, and in mode `blocked` an error.
+    """
+    spec = ResNetSpec(channels=32, blocks=3, where={"last": 5})  # enough channels to be laid out in blocks
+    model, x, each = model_of(torch, spec), pictures(rng, 19, 14), rng.uniform(size=(2, 2))
+    checked_export(model, "onnx", tmp_path / "net.onnx", form="prepared")
+
+    def full(**_):
+        raise OSError(28, "No space left on device")
+
+    def check(parts):
+        prepared = parts.prepare(x)
+        for omega in (OMEGA, each, OMEGA):
+            assert relative_error(prepared.at(omega), model.run(x, omega)) <= EXPORT
+
+    for mode in ("session", "blocked"):
+        parts = load(tmp_path / "net-trunk.onnx", mode=mode)
+        check(parts)
+        blocks = parts.network.tail.in_blocks
+        assert blocks is parts.network.tail.in_blocks
+        first, move = (onnx.load_model_from_string(part.model).graph.node for part in blocks)
+        kinds = [node.op_type for node in move]
+        assert "ReorderInput" in {node.op_type for node in first} and "ReorderInput" not in kinds
+        assert kinds.count("ReorderOutput") == 1 and kinds.count("Add") == 1  # of the head's features
+        assert [len(node.input) for node in move if node.op_type == "Conv"] == [3, 4, 3, 4, 3]
+    missing = load(tmp_path / "net-trunk.onnx"), load(tmp_path / "net-trunk.onnx", mode="blocked")
+    monkeypatch.setattr(onnx_runtime.tempfile, "TemporaryDirectory", full)
+    check(missing[0])
+    with pytest.raises(BackendError, match="cannot lay out this model's kernels"):
+        missing[1].prepare(x)
+
+
 def test_parts_that_are_not_a_pair(torch, tmp_path, rng):
     model, x = model_of(torch, ENDED), pictures(rng, 8, 8)
     checked_export(model, "onnx", tmp_path / "whole.onnx")
@@ -149,7 +184,6 @@ def test_parts_that_are_not_a_pair(torch, tmp_path, rng):
     for mode in ("session", "blocked"):
         parts = load(tmp_path / "a-trunk.onnx", mode=mode)
         assert relative_error(parts.run(x, OMEGA), model.run(x, OMEGA)) <= EXPORT
-    assert parts.network.tail.blocked is not parts.network.tail
     other = onnx.load(tmp_path / "whole.onnx")
     other.producer_name = "another export"
     onnx.save(other, tmp_path / "other.onnx")

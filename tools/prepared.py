@@ -1,12 +1,13 @@
 """What a move of a knob costs where only the end of a network is tunable, beside the whole network.
 
-    python tools/prepared.py --out docs/results/prepared
+    OMP_NUM_THREADS=1 python tools/prepared.py --out docs/results/prepared
 
 In each framework, and in onnxruntime from files that PyTorch wrote, one after the other in every round: the whole
 network, and `.at(omega)` of a prepared picture (rounds.csv). Then the sum of heads, of the model that ships, and its
-conversion to 8 bits (heads.csv). machine.csv says how busy the machine was, which should do nothing else meanwhile.
-README.md is made of these files: the least of the times, which a busy machine delays least, and the median of the
-ratios of the same round. What --out holds already is not measured again.
+conversion to 8 bits (heads.csv). Times are the processor's, of all threads of this process, so that other programs of
+the machine are not counted; onnxruntime has one thread, as a second one would be counted while it waits. machine.csv
+says how busy the machine was. README.md is made of these files: the least of the times, and the median of the ratios of
+the same round. What --out holds already is not measured again.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import runs
 
 from tunable.backends.model import Model, WeightsModel, load
@@ -44,10 +46,18 @@ def made(backend: str, spec: NetworkSpec) -> WeightsModel:
     return WeightsModel(framework, framework.build(spec, 2), Header(spec, ("a", "b"), ((0.0, 1.0),) * 2))
 
 
+class OneThread(onnxruntime.SessionOptions):
+    """What sessions are opened with, without a pool of threads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.intra_op_num_threads = 1
+
+
 def timed(function, *arguments) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     function(*arguments)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def compare(model: Model, whole: Model, rounds: int) -> list[tuple[float, float]]:
@@ -66,11 +76,11 @@ def heads(backend: str, rounds: int) -> list[tuple[float, float]]:
     told, times = load("denoise", backend).heads(x), []
     for turn in range(rounds + 1):
         omega = [turn / rounds, 1 - turn / rounds]
-        start = time.perf_counter()
+        start = time.process_time()
         restored = told.at(omega)
-        middle = time.perf_counter()
+        middle = time.process_time()
         to_levels(restored)
-        times.append((middle - start, time.perf_counter() - middle))
+        times.append((middle - start, time.process_time() - middle))
     return times[1:]
 
 
@@ -108,6 +118,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
+    onnxruntime.SessionOptions = OneThread
     paths = [args.out / name for name in ("rounds.csv", "heads.csv", "machine.csv")]
     if not all(path.is_file() for path in paths):
         loads = [os.getloadavg()[0]]
@@ -136,11 +147,12 @@ def page(rows: list[dict], sums: list[dict], machine: list[dict]) -> str:
         f"Where the tail has {min(shares.values()):.0%} to {max(shares.values()):.0%} of the multiply-adds, a move "
         f"takes {min(ratios.values()):.2f} to {max(ratios.values()):.2f} of the time of the whole network. With heads "
         f"a move at one megapixel takes {total:.0f} ms, and no network.\n",
-        "Made by `python tools/prepared.py --out docs/results/prepared`, with every time in [rounds.csv](rounds.csv) "
-        f"and [heads.csv](heads.csv), on {facts['cores']} cores at a load of {float(facts['load_least']):.0f} to "
-        f"{float(facts['load_most']):.0f}: other processes lengthen the times, and hardly move the ratios. Pictures "
-        f"are {SIDE}x{SIDE}, p is 2 and φ is `base`. In every round the whole network and `.at(omega)` of a prepared "
-        "picture take turns. Times are the least of the rounds; the ratio is the median of "
+        "Made by `OMP_NUM_THREADS=1 python tools/prepared.py --out docs/results/prepared`, with every time in "
+        "[rounds.csv](rounds.csv) and [heads.csv](heads.csv). Times are the processor's, with one thread in PyTorch "
+        f"and onnxruntime: other work shared the machine ({facts['cores']} cores at a load of "
+        f"{float(facts['load_least']):.0f} to {float(facts['load_most']):.0f}), which lengthens them and hardly moves "
+        f"the ratios. Pictures are {SIDE}x{SIDE}, p is 2 and φ is `base`. In every round the whole network and "
+        "`.at(omega)` of a prepared picture take turns. Times are the least of the rounds; the ratio is the median of "
         "that of each round.\n",
         "| network | in | tail, of the multiply-adds | whole | a move | ratio |",
         "|---|---|---|---|---|---|",
@@ -151,9 +163,10 @@ def page(rows: list[dict], sums: list[dict], machine: list[dict]) -> str:
     lines += [
         "\n* **The tail** is every stage from the first one that has a tunable layer; files that `--form prepared` "
         "wrote are cut at the layer itself.",
-        "* **onnxruntime** is slower with kernels that are computed from ω than with constant ones, and all kernels of "
-        "the tail are computed. `blocked` lays them out beforehand ([exports](../../export.md#as-fast-as-folded)).",
-        f"* **Heads** of `denoise`, one megapixel in numpy on one thread: {total:.1f} ms for the sum, and "
+        "* **onnxruntime** moves with features and kernels in blocks of channels in both modes ([form prepared]"
+        "(../../export.md#as-fast-as-folded)). The modes differ in the whole network, which is slower with kernels "
+        "that are computed from ω than in blocks.",
+        f"* **Heads** of `denoise`, one megapixel in numpy: {total:.1f} ms for the sum, and "
         f"{levels:.1f} ms for its conversion to 8 bits. A page's own program is measured [by itself]"
         "(../live_page/README.md).",
     ]

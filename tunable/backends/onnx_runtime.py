@@ -1,18 +1,19 @@
 """Exported ONNX files, run by onnxruntime: an `Opener` of tunable.backends.protocol."""
 
+import contextlib
 import importlib.util
 import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
 
 from tunable.backends.protocol import Execution, Opener
 from tunable.backends.registry import check_inputs, choose
-from tunable.errors import BackendError, CheckpointError, needs, shown
+from tunable.errors import BackendError, CheckpointError, TunableError, needs, shown
 from tunable.exports import graphs, onnx_files
 from tunable.exports.forms import PARTS
 from tunable.tolerances import TOLERANCES
@@ -40,7 +41,7 @@ class Session(onnxruntime.InferenceSession):
         # Without a fallback: to the same provider once more, after printing what is wrong on standard output.
         super().__init__(model, options, providers=[(_PROVIDERS[device], _SWITCHES.get(device, {}))], enable_fallback=0)
         self.model, self.device = model, device
-        self._blocked, self._one_thread = None, threading.Lock()
+        self._made, self._one_thread = {}, threading.Lock()
 
     @property
     def mixes(self) -> bool:
@@ -49,9 +50,12 @@ class Session(onnxruntime.InferenceSession):
 
     def fold(self, omega: np.ndarray, optimized: Path | None = None) -> "Session":
         """Return a session with omega (p,) a constant, so that kernels are mixed once and then are constants too."""
-        assert not isinstance(self.model, bytes), "only a session of a file has an omega"
-        at = omega[None].astype(np.float32)
-        return Session(onnx_files.with_constant(self.model, "omega", at), self.device, optimized)
+        return _folded(self._path, omega, self.device, optimized)
+
+    @property
+    def _path(self) -> str | Path:
+        assert not isinstance(self.model, bytes), "only a session of a file can be changed"
+        return self.model
 
     @property
     def blocked(self) -> "Session":
@@ -61,20 +65,49 @@ class Session(onnxruntime.InferenceSession):
         kernels at omega = 0 and at the unit vectors, where they are constants, can be mixed as they are. Made once, by
         the first thread that asks.
         """
+        return self._once("blocked", self._made_blocked)
+
+    @property
+    def in_blocks(self) -> "Parts | None":
+        """The same of the tail of a network: what lays its features out in blocks, and what an omega then takes.
+
+        None where its kernels cannot be mixed so.
+        """
+        return self._once("in_blocks", self._made_in_blocks)
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
         with self._one_thread:
-            if self._blocked is None:
-                self._blocked = self._made_blocked()
-            return self._blocked
+            if name not in self._made:
+                self._made[name] = make()
+            return self._made[name]
 
     def _made_blocked(self) -> "Session":
+        with tempfile.TemporaryDirectory(prefix="tunable-onnx-") as folder:
+            model = self._mixed_in_blocks(Path(folder), self._path)
+        return self if model is None else Session(model, self.device)
+
+    def _made_in_blocks(self) -> "Parts | None":
+        with tempfile.TemporaryDirectory(prefix="tunable-onnx-") as folder:
+            pooled = Path(folder, "pooled.onnx")
+            pooled.write_bytes(onnx_files.with_pools(self._path))
+            model = self._mixed_in_blocks(Path(folder), pooled)
+        if model is None:
+            return None
+        return Parts(*(Session(part, self.device) for part in onnx_files.cut_in_blocks(model)))
+
+    def _mixed_in_blocks(self, folder: Path, source: str | Path) -> bytes | None:
         p = self.get_inputs()[-1].shape[1]
         points = [np.zeros(p), *np.eye(p), np.linspace(0.3, 0.7, p)]
-        with tempfile.TemporaryDirectory(prefix="tunable-onnx-") as folder:
-            made = [Path(folder, f"{n}.onnx") for n in range(len(points))]
-            for omega, path in zip(points, made, strict=True):
-                self.fold(omega, path)
-            model = onnx_files.with_omega(made[:-1], made[-1], points[-1], TOLERANCES["export"].limit)
-        return self if model is None else Session(model, self.device)
+        made = [Path(folder, f"{n}.onnx") for n in range(len(points))]
+        for omega, path in zip(points, made, strict=True):
+            _folded(source, omega, self.device, path)
+        return onnx_files.with_omega(made[:-1], made[-1], points[-1], TOLERANCES["export"].limit)
+
+
+def _folded(source: str | Path, omega: np.ndarray, device: str, optimized: Path | None = None) -> Session:
+    """A session of a file with omega (p,) a constant."""
+    at = omega[None].astype(np.float32)
+    return Session(onnx_files.with_constant(source, "omega", at), device, optimized)
 
 
 class Parts(NamedTuple):
@@ -101,7 +134,7 @@ class Backend(Execution):
         super().__init__(chosen, choose(self.name, "mode", mode, self.modes))
         if self.mode == "blocked" and self.device != "cpu":
             raise BackendError(f"backend 'onnx' has mode 'blocked' on device 'cpu' only, not on {self.device!r}")
-        if self.mode == "blocked" and importlib.util.find_spec("onnx") is None:
+        if self.mode == "blocked" and not _has_onnx():
             raise BackendError(f"mode 'blocked' of backend 'onnx' {needs('onnx', 'onnx')}")
         available = onnxruntime.get_available_providers()
         if _PROVIDERS[self.device] not in available:
@@ -160,7 +193,7 @@ class Backend(Execution):
 
     def folds(self, network: Session | Parts) -> bool:
         """Return whether `fold` takes the network: where kernels are mixed, in form `shared`, and onnx is installed."""
-        return isinstance(network, Session) and network.mixes and importlib.util.find_spec("onnx") is not None
+        return isinstance(network, Session) and network.mixes and _has_onnx()
 
     def fold(self, network: Session, omega: np.ndarray) -> Session:
         """Return a session with omega (p,) a constant, so that kernels are mixed once and then are constants too."""
@@ -173,12 +206,25 @@ class Backend(Execution):
     def prepare(self, network: Parts, degraded: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         """Compute the features of pictures (N, 3, H, W), and return what restores them at omega (p,) or (N, p).
 
-        Picture by picture: the batch is not the first axis of every feature.
+        Picture by picture: the batch is not the first axis of every feature. On a CPU with the package onnx the kernels
+        of the tail, and the features, are laid out in blocks of channels in every mode: a picture is prepared for many
+        settings.
         """
-        tail = _blocked(network.tail) if self.mode == "blocked" else network.tail
-        names = [one.name for one in network.trunk.get_outputs()]
+        blocks = None
+        if self.mode == "blocked":
+            blocks = _laid_out(network.tail, "in_blocks")
+        elif self.device == "cpu" and _has_onnx():
+            with contextlib.suppress(TunableError):  # no room for files, or the file is gone: slower, and right
+                blocks = _laid_out(network.tail, "in_blocks")
+        return self._at(network, degraded, blocks)
+
+    def _at(self, network: Parts, degraded: np.ndarray, blocks: Parts | None) -> Callable[[np.ndarray], np.ndarray]:
+        """What restores pictures, by the tail as it is or in blocks."""
         images = (np.ascontiguousarray(degraded[n : n + 1]) for n in range(len(degraded)))
-        features = [dict(zip(names, _called(network.trunk, image=image), strict=True)) for image in images]
+        features = [_named(network.trunk, image=image) for image in images]
+        tail = network.tail
+        if blocks is not None:
+            tail, features = blocks.tail, [_named(blocks.trunk, **feature) for feature in features]
 
         def at(omega: np.ndarray) -> np.ndarray:
             rows = np.broadcast_to(omega, (len(features), omega.shape[-1]))
@@ -195,7 +241,8 @@ class Backend(Execution):
         """
         if isinstance(network, Parts):
             assert omega is not None, "the tail has an omega"
-            return self.prepare(network, degraded)(omega)
+            blocks = _laid_out(network.tail, "in_blocks") if self.mode == "blocked" else None
+            return self._at(network, degraded, blocks)(omega)
         image = np.ascontiguousarray(degraded)
         if omega is None:
             return _call(network, image=image)
@@ -203,7 +250,7 @@ class Backend(Execution):
             rows = np.broadcast_to(omega, (len(image), omega.shape[-1]))
             return _call(network, image=image, omega=np.ascontiguousarray(rows))
         if self.mode == "blocked":
-            network = _blocked(network)
+            network = _laid_out(network, "blocked")
         if omega.ndim == 1:
             return _call(network, image=image, omega=omega[None])
         return np.concatenate(
@@ -214,9 +261,14 @@ class Backend(Execution):
 _: type[Opener] = Backend  # it honours the whole protocol, which the type checker holds
 
 
-def _blocked(session: Session) -> Session:
+def _has_onnx() -> bool:
+    return importlib.util.find_spec("onnx") is not None
+
+
+def _laid_out(session: Session, name: str) -> Any:
+    """A property of a session that is made by onnxruntime: `blocked` or `in_blocks`."""
     try:
-        return session.blocked
+        return getattr(session, name)
     except CheckpointError:
         raise
     except Exception as error:  # as above: no room for files
@@ -229,6 +281,11 @@ def _inputs_of(session: Session) -> dict[str, tuple]:
 
 def _call(session: Session, **inputs: np.ndarray) -> np.ndarray:
     return _called(session, **inputs)[0]
+
+
+def _named(session: Session, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+    """Outputs by name."""
+    return dict(zip([one.name for one in session.get_outputs()], _called(session, **inputs), strict=True))
 
 
 def _called(session: Session, **inputs: np.ndarray) -> list[np.ndarray]:

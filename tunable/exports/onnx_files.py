@@ -5,13 +5,14 @@ import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tunable.errors import BackendError, CheckpointError, TunableError, needs
 from tunable.tolerances import relative_error
 
+_BLOCKS = "com.microsoft.nchwc"  # the domain of onnxruntime's operators on blocks of channels
 _LAYERS = {"Conv", "ConvTranspose", "MatMul", "Gemm"}  # what is worth preparing; padding and masks are not
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
@@ -80,10 +81,98 @@ def in_two_parts(path: str | Path, trunk: Path, tail: Path) -> None:
     """
     import onnx
 
-    model = onnx.shape_inference.infer_shapes(onnx.load(path))
+    model = onnx.load(path)
+    cut = _cut(model, "features")
+    if not any(node.op_type in _LAYERS and cut.reached[node.output[0]] for node in cut.earlier):
+        raise TunableError("there is nothing to prepare: the network is tunable from its first layers on")
+    metadata = {one.key: one.value for one in model.metadata_props}
+    metadata["pair"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()  # by which the other part is known
+    for part, target in (("trunk", trunk), ("tail", tail)):
+        made = cut.model(part)
+        onnx.helper.set_model_props(made, {**metadata, "part": json.dumps(part)})
+        _save(made, target)
+
+
+def with_pools(path: str | Path) -> bytes:
+    """Return the model of a file with a pool of one pixel, which changes nothing, at each input that is a picture.
+
+    onnxruntime lays out in blocks of channels what enters such an operator, and then all that follows. `cut_in_blocks`
+    takes the pools away again.
+
+    Args:
+        path: the file of a tail.
+
+    Returns:
+        The model as bytes.
+
+    Raises:
+        CheckpointError: where the file can no longer be read.
+    """
+    import onnx
+
+    model = _read(path)
+    graph = model.graph
+    pooled = {one.name: f"{one.name}.pool" for one in graph.input if len(one.type.tensor_type.shape.dim) == 4}
+    pools = [onnx.helper.make_node("MaxPool", [one], [name], kernel_shape=[1, 1]) for one, name in pooled.items()]
+    nodes = [_renamed(node, pooled) for node in graph.node]
+    graph.ClearField("node")
+    graph.node.extend([*pools, *nodes])
+    return model.SerializeToString()
+
+
+def cut_in_blocks(model: bytes) -> tuple[bytes, bytes]:
+    """Cut what `with_omega` made of a tail where omega comes in.
+
+    Args:
+        model: the model as bytes, of a file that `with_pools` made.
+
+    Returns:
+        A model that lays the features out in blocks of channels, and one that takes these and omega; as bytes.
+    """
+    import onnx
+
+    cut = _cut(onnx.load_model_from_string(model), "blocks")
+    return cut.model("trunk").SerializeToString(), cut.model("tail").SerializeToString()
+
+
+class _Cut(NamedTuple):
+    """A model that is cut where omega comes in."""
+
+    whole: Any
+    values: list  # that go from one part to the other, as the tail knows them
+    earlier: list  # operators
+    later: list
+    reached: dict[str, set[str]]  # value -> the inputs that it depends on
+
+    def model(self, part: str) -> Any:
+        """The `trunk`, or the `tail`."""
+        import onnx
+
+        graph = self.whole.graph
+        omega = [one for one in graph.input if one.name == "omega"]
+        if part == "trunk":
+            nodes, inputs, outputs = self.earlier, [one for one in graph.input if one not in omega], self.values
+        else:
+            nodes, inputs, outputs = self.later, [*self.values, *omega], graph.output
+        used = {name for node in nodes for name in node.input}
+        constants = [one for one in graph.initializer if one.name in used]
+        made = onnx.helper.make_graph(nodes, graph.name, inputs, outputs, constants)
+        return onnx.helper.make_model(made, opset_imports=self.whole.opset_import, ir_version=self.whole.ir_version)
+
+
+def _cut(model: Any, prefix: str) -> _Cut:
+    """Cut a model; what goes from one part to the other is called `prefix.0` and so on."""
+    import onnx
+
+    for node in model.graph.node:
+        if node.domain == _BLOCKS:  # onnx knows nothing of these
+            model.graph.value_info.extend(
+                onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in node.output
+            )
+    model = onnx.shape_inference.infer_shapes(model)
     graph = model.graph
     types = {one.name: one.type.tensor_type for one in (*graph.value_info, *graph.input, *graph.output)}
-    given = {one.name: {one.name} for one in graph.input}  # value -> the inputs that it depends on
+    given = {one.name: {one.name} for one in graph.input}
     for node in graph.node:
         reached = {one for name in node.input for one in given.get(name, ())}
         given.update(dict.fromkeys(node.output, reached))
@@ -95,8 +184,8 @@ def in_two_parts(path: str | Path, trunk: Path, tail: Path) -> None:
         later.append(node)
         for name in node.input:
             floats = name in types and types[name].elem_type == onnx.TensorProto.FLOAT
-            if floats and given.get(name) == {"image"}:
-                features.setdefault(name, f"features.{len(features)}")
+            if floats and given.get(name) and "omega" not in given[name]:
+                features.setdefault(name, f"{prefix}.{len(features)}")
             else:
                 needed.add(name)
     needed, earlier = set(features), []
@@ -104,27 +193,14 @@ def in_two_parts(path: str | Path, trunk: Path, tail: Path) -> None:
         if not needed.isdisjoint(node.output):
             earlier.append(node)
             needed.update(node.input)
-    if not any(node.op_type in _LAYERS and given[node.output[0]] for node in earlier):
-        raise TunableError("there is nothing to prepare: the network is tunable from its first layers on")
-
     values = []
     for name, feature in features.items():
-        shape = [dim.dim_value if dim.dim_value > 0 else None for dim in types[name].shape.dim]
+        dims = [dim.dim_value if dim.dim_value > 0 else None for dim in types[name].shape.dim]
+        shape = dims if types[name].HasField("shape") else None
         values.append(onnx.helper.make_tensor_value_info(feature, onnx.TensorProto.FLOAT, shape))
     copies = [onnx.helper.make_node("Identity", [name], [feature]) for name, feature in features.items()]
-    image, omega = ([one for one in graph.input if one.name == name] for name in ("image", "omega"))
-    metadata = {one.key: one.value for one in model.metadata_props}
-    metadata["pair"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()  # by which the other part is known
-    for part, nodes, inputs, outputs, target in (
-        ("trunk", [*earlier[::-1], *copies], image, values, trunk),
-        ("tail", [_renamed(node, features) for node in later[::-1]], [*values, *omega], graph.output, tail),
-    ):
-        used = {name for node in nodes for name in node.input}
-        constants = [one for one in graph.initializer if one.name in used]
-        made = onnx.helper.make_graph(nodes, graph.name, inputs, outputs, constants)
-        made = onnx.helper.make_model(made, opset_imports=model.opset_import, ir_version=model.ir_version)
-        onnx.helper.set_model_props(made, {**metadata, "part": json.dumps(part)})
-        _save(made, target)
+    tail = [_renamed(node, features) for node in later[::-1]]
+    return _Cut(model, values, [*earlier[::-1], *copies], tail, given)
 
 
 def to_float16(path: str | Path) -> None:
@@ -176,10 +252,7 @@ def with_constant(path: str | Path, name: str, value: np.ndarray) -> bytes:
     """
     import onnx
 
-    try:
-        model = onnx.load(path)
-    except Exception as error:  # gone, or another file now: protobuf's exceptions share no narrower base
-        raise CheckpointError(f"{path} is no longer readable: {' '.join(str(error).split())}") from None
+    model = _read(path)
     (given,) = (one for one in model.graph.input if one.name == name)
     model.graph.input.remove(given)
     model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
@@ -232,6 +305,15 @@ def with_omega(ends: Sequence[Path], between: Path, at: np.ndarray, limit: float
     graph.node.extend(operations)
     graph.input.append(onnx.helper.make_tensor_value_info("omega", onnx.TensorProto.FLOAT, (1, len(at))))
     return origin.SerializeToString()
+
+
+def _read(path: str | Path) -> Any:
+    import onnx
+
+    try:
+        return onnx.load(path)
+    except Exception as error:  # gone, or another file now: protobuf's exceptions share no narrower base
+        raise CheckpointError(f"{path} is no longer readable: {' '.join(str(error).split())}") from None
 
 
 def _operations(model: Any) -> list[tuple]:
