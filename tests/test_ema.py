@@ -15,7 +15,7 @@ from tunable.specs.recipe import parse
 from tunable.weights import storage
 from tunable.weights.run_state import STATE_FORMAT
 
-SPEC = {"name": "resnet", "channels": 4, "blocks": 1}
+NETWORK = {"name": "resnet", "channels": 4, "blocks": 1}
 
 
 def asked(path, *words):
@@ -27,8 +27,8 @@ def asked(path, *words):
 @pytest.fixture
 def checkpoint(make_recipe, tmp_path):
     """A checkpoint whose averages are half of its weights, and the weights."""
-    recipe = parse({**make_recipe().to_dict(), "network": SPEC, "optimizer": {"kind": "adam", "average": 0.9}})
-    model = small(ResNetSpec(**SPEC), p=recipe.num_objectives)
+    recipe = parse({**make_recipe().to_dict(), "network": NETWORK, "optimizer": {"kind": "adam", "average": 0.9}})
+    model = small(ResNetSpec(**NETWORK), p=recipe.num_objectives)
     weights = model.backend.parameters(model.network)
     tensors = {f"weights.{name}": value for name, value in weights.items()}
     tensors |= {f"state.average.{name}": value / 2 for name, value in weights.items()}
@@ -51,6 +51,6 @@ def test_a_checkpoint_has_two_sets(words, part, checkpoint):
 
 def test_other_files_have_one(tmp_path, refused):
     path = tmp_path / "model.safetensors"
-    small(ResNetSpec(**SPEC)).save(path)
+    small(ResNetSpec(**NETWORK)).save(path)
     with refused(CheckpointError, "model.safetensors has one set of weights", "model_last.safetensors"):
         opened(asked(path, "--ema", "last"))
