@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=1 python tools/big_pictures.py --out docs/results/big_pictures
 
 The mini denoiser of docs/results/denoise_mini restores a photograph, continued by its mirror images to every size, with
-`tunable restore` in a fresh process per backend, size and round; sizes and backends take turns. Keeps every process in
+`tunable restore` in a fresh process per backend, size and round; sizes and backends take turns. The model `photo` does
+so too, in PyTorch with as many threads as there are cores, as a user would run it. Keeps every process in
 processes.csv and writes README.md from it; what processes.csv holds already is not measured again. Needs both
 frameworks, onnxruntime and TUNABLE_DATA.
 """
@@ -34,8 +35,9 @@ SIZES = {1: (1000, 1000), 24: (6000, 4000)}  # megapixels -> width, height
 BACKENDS = ("torch", "mindspore", "onnx")
 ROUNDS = 3
 CASES = [(index, backend, size, 8) for index in range(ROUNDS) for backend in BACKENDS for size in SIZES]
-CASES.append((0, "torch", 24, 16))  # round, backend, megapixels, bits per channel
-MEMORY, RATIO = 1.5, 1.25  # GB and time per pixel over 1 megapixel's, at most
+PHOTO = "photo"  # stands in the place of a backend
+CASES += [(0, "torch", 24, 16), *((index, PHOTO, 24, 8) for index in range(ROUNDS))]  # round, backend, megapixels, bits
+MEMORY, RATIO, SECONDS = 1.5, 1.25, 60  # GB, time per pixel over 1 megapixel's, and of the model `photo`, at most
 
 
 def picture(folder: Path, megapixels: int, bits: int) -> Path:
@@ -76,9 +78,13 @@ def measure(folder: Path, backend: str, megapixels: int, bits: int, index: int) 
     """One process: seconds of the clock and of the processor, whole and the restoration alone, and its peak memory."""
     model = folder / "mini.onnx" if backend == "onnx" else MODEL
     words = [model, picture(folder, megapixels, bits), "--omega", "0.5,0.5", "--backend", backend, "--device", "cpu"]
+    variables = dict(os.environ)
+    if backend == PHOTO:
+        words = [picture(folder, megapixels, bits), "--model", PHOTO, "--backend", "torch", "--device", "cpu"]
+        variables.pop("OMP_NUM_THREADS", None)
     command = [sys.executable, __file__, "--here", *map(str, words), "-o", str(folder / "restored.png")]
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables)
     printed = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
@@ -138,18 +144,21 @@ def page(rows: list[dict]) -> str:
             f"| {backend} | whole process | {' | '.join(cells[2:])} |",
         ]
     (width, height), (small, _) = SIZES[24], SIZES[1]
+    seconds, peak = values(PHOTO, 24, 8, "seconds"), values(PHOTO, 24, 8, "peak_mb").max() / 1000
     return "\n".join([
         "# Big pictures\n",
         runs.GLOSSARY,
         f"Restoring 24 megapixels with torch takes {values('torch', 24, 8, 'peak_mb').max() / 1000:.2f} GB of memory, "
         f"and {values('torch', 24, 16, 'peak_mb').max() / 1000:.2f} GB with 16 bits per channel. At most {MEMORY} GB "
-        "was wanted.\n",
+        f"was wanted. The model `photo` takes {np.median(seconds):.0f} s for them by the clock ({seconds.min():.0f} to "
+        f"{seconds.max():.0f} s), from the start of the command to the written file, and {peak:.2f} GB; at most "
+        f"{SECONDS} s were wanted.\n",
         "Made by `OMP_NUM_THREADS=1 python tools/big_pictures.py --out docs/results/big_pictures`, with every process "
         "in [processes.csv](processes.csv). The mini ResNet of [denoise_mini](../denoise_mini/README.md) restores a "
         f"photograph of Kodak24 from PNG to PNG. The photograph is extended by its mirror images to {width}x{height} "
         f"pixels and to {small}x{small}. `tunable restore` works in tiles of at most {DEFAULT_TILE} pixels, each time "
         f"in a process of its own, in {ROUNDS} rounds on two CPU cores. torch has one thread; the other two have their "
-        "own pools of threads.\n",
+        "own pools of threads. `photo` runs in PyTorch with as many threads as there are cores, at its default.\n",
         "The first table holds the largest peak memory of the whole process.\n",
         "| backend | 1 megapixel | 24 megapixels |",
         "|---|---|---|",
