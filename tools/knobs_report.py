@@ -32,8 +32,8 @@ ABOUT = {
     "residues": "Blurred and noisy pictures; one knob for the noise that stays, one for the blur that stays. The "
     "target y + r noise + s residue is no function of the restored picture and the input. The row `blend` "
     "therefore takes, for each target, the share that is best for that very target, which no user could know.",
-    "style": "One knob from broad to fine strokes. There is no target: the hypervolume alone is compared. VGG-19 has "
-    "random weights here, so these are not presentable styles.",
+    "style": "One knob from one style to another (mosaic and kandinsky, features of VGG-16). There is no target: the "
+    "hypervolume alone is compared. 600 steps are too few for styles that one would show.",
 }
 
 
