@@ -33,7 +33,7 @@ ABOUT = {
     "target y + r noise + s residue is no function of the restored picture and the input. The row `blend` "
     "therefore takes, for each target, the share that is best for that very target, which no user could know.",
     "style": "One knob from one style to another (mosaic and kandinsky, features of VGG-16). There is no target: the "
-    "hypervolume alone is compared. 600 steps are too few for styles that one would show.",
+    "losses themselves are compared. 600 steps are too few for styles that one would show.",
 }
 
 
@@ -49,7 +49,7 @@ def report(tasks: dict, recipes: dict[str, Recipe], out: Path) -> None:
         "# Formulations of knobs compared, and blending\n",
         runs.GLOSSARY,
         Path(out / "findings.md").read_text(encoding="utf-8") if (out / "findings.md").is_file() else "",
-        "![Hypervolumes of every row beside the first](plot.png)\n",
+        "![Hypervolumes of every row beside those of base](plot.png)\n",
     ]
     for name, rows in found.items():
         lines += [f"## {name}\n", ABOUT[name] + "\n", *_tables(tasks[name], rows)]
@@ -80,18 +80,17 @@ def _hypervolumes(task, rows: list[dict]) -> dict[str, list[float]]:
 
 
 def _plot(path: Path, values: dict[str, dict[str, list[float]]]) -> None:
-    """A panel for each task: hypervolumes of its rows beside the mean of its first row, with a dot for every seed."""
+    """A panel for each task: hypervolumes of its rows beside the mean of `base`, with a dot for every seed."""
     figure = Figure(figsize=(5.5 * len(values), 5))
     for axes, (task, rows) in zip(figure.subplots(1, len(values), squeeze=False)[0], values.items(), strict=True):
-        first = next(iter(rows))
-        ratios = {name: np.array(each) / fmean(rows[first]) for name, each in rows.items()}
+        ratios = {name: np.array(each) / fmean(rows["base"]) for name, each in rows.items()}
         axes.barh(list(ratios), [each.mean() for each in ratios.values()], alpha=0.75)
         for place, each in enumerate(ratios.values()):
             axes.plot(each, [place] * len(each), "k.", markersize=4)
         axes.axvline(1, color="black", linewidth=0.8)
         axes.invert_yaxis()
         axes.set_title(task)
-        axes.set_xlabel(f"hypervolume, {first} = 1")
+        axes.set_xlabel("hypervolume, base = 1")
         axes.grid(alpha=0.3, axis="x")
     figure.tight_layout()
     with atomic(path) as temporary:
@@ -102,26 +101,25 @@ def _tables(task, rows: list[dict]) -> list[str]:
     names, volumes = _names(task, rows), _hypervolumes(task, rows)
     seeds = sorted({row["seed"] for row in rows})
     parts = [key for key in ("psnr_1", "psnr_2") if key in rows[0]]
+    keys = parts or [f"own_{i + 1}" for i in range(len(task.plain))]  # without targets: the losses themselves
     lines = []
-    shown = [_label(omega) for omega in task.omegas] if parts else []
-    columns = ["row", *shown, *(["mean", "least to the best blend"] if parts else []), "hypervolume"]
+    columns = ["row", *map(_label, task.omegas), *(["mean", "least to the best blend"] if parts else []), "hypervolume"]
     lines += ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     at = {
         (name, seed, omega): [
-            float(np.mean([float(row[key]) for row in rows if _is(row, name, seed, omega)])) for key in parts
+            float(np.mean([float(row[key]) for row in rows if _is(row, name, seed, omega)])) for key in keys
         ]
         for name in names
         for seed in seeds
-        for omega in (task.omegas if parts else ())
+        for omega in task.omegas
         if any(_is(row, name, seed, omega) for row in rows)
     }
     for name in names:
         here = [seed for seed in seeds if any(row["row"] == name and row["seed"] == seed for row in rows)]
-        cells = []
-        for omega in task.omegas if parts else ():
-            cells.append(
-                " / ".join(runs.spread([at[name, seed, omega][k] for seed in here]) for k in range(len(parts)))
-            )
+        cells = [
+            " / ".join(runs.spread([at[name, seed, omega][k] for seed in here]) for k in range(len(keys)))
+            for omega in task.omegas
+        ]
         if parts:
             drawn = [omega for omega in task.omegas if abs(sum(omega) - sum(task.plain)) < 1e-6]
             means = [[fmean(at[name, seed, omega][k] for omega in drawn) for seed in here] for k in range(len(parts))]
@@ -132,7 +130,7 @@ def _tables(task, rows: list[dict]) -> list[str]:
     levels = ", ".join(
         f"σ {sigma:g}" + (f" after a blur of {rho:g} pixels" if rho else "") for sigma, rho in task.levels
     )
-    where = f"{len(seeds)} seeds (± half their distance)" if len(seeds) > 1 else "one seed"
+    where = "one seed, or two where a ± stands: half their distance" if len(seeds) > 1 else "one seed"
     note = (
         f"Central crops of 128x128 of CBSD68; {where}. Hypervolume of every objective's own loss at its full end over "
     )
@@ -143,6 +141,8 @@ def _tables(task, rows: list[dict]) -> list[str]:
             "settings of the table that training draws, and the least distance to the best of all blends over those "
             "settings (positive: the row is above every blend at each of them)."
         )
+    else:
+        note += " Columns are the loss of each objective, over the first 8 pictures: less is better."
     return [*lines, "", note + "\n"]
 
 

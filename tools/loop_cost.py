@@ -257,10 +257,10 @@ def page(out: Path) -> str:
     ]
     lines.append(
         "Busy neighbours lengthen a step more than a batch, so an idle machine has larger shares. Before batches were "
-        "made faster they were 6.6 % for `denoise_deblur/mini` and 6.1 % for `denoise_real_nafnet/mini` there. In "
-        "turns on one core the batches now take 0.69 and 0.95 times as long, which would be 4.6 % and 5.8 %. Draws "
-        "alone are most of the latter. Other draws would make other batches, and every recorded run another one, so "
-        "they stay.\n"
+        "made faster they were 6.6 % for `denoise_deblur/mini` and 6.1 % for `denoise_real_nafnet/mini` there. Timed "
+        "once by hand, one after the other on a loaded core, batches now take 0.69 and 0.95 times as long, which would "
+        "be 4.6 % and 5.8 %. Draws alone are most of the latter. Other draws would make other batches, and every "
+        "recorded run another one, so they stay.\n"
     )
     return "\n".join([*lines, *waiting_lines(waits)])
 
