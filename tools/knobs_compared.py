@@ -102,7 +102,7 @@ TASKS = {
         (*_line(5), (0, 0), (1, 1)),
         _line(11),
         ((5, 0), (15, 0), (30, 0)),
-        ("anchored, frozen, scale of last 1", *_SHORT, "base, sum of losses", *_LONG),
+        ("anchored, frozen, scale of last 1", *_SHORT, "base, half the rate", "base, sum of losses", *_LONG),
     ),
     "colour": Task(
         (1, 0, 1, 0),
@@ -139,6 +139,7 @@ _FAST = "optimizer.learning_rate=0.01"  # few numbers, which have far to go
 ROWS = {
     "affine": Row(("network.phi=affine",)),
     "base": Row(),
+    "base, half the rate": Row(("optimizer.learning_rate=7.5e-4",)),
     "base, sum of losses": Row(("loss.combine=losses",)),
     "bump": Row(("network.bump=true",)),
     "low rank 2": Row(("network.differences=low_rank", "network.rank=2")),
