@@ -78,8 +78,9 @@ def test_messages_are_kept(recipe_of, tmp_path, caplog):
     with caplog.at_level("INFO"):
         train(recipe_of(), Numpy(), tmp_path)
     lines = (tmp_path / environment.MESSAGES).read_text().splitlines()
-    assert [line.split(" INFO ")[1].split(":")[0] for line in lines] == ["step 4", "step 8", "step 10"]
-    assert "psnr_1_0" in lines[0] and "score" in lines[0]
+    *steps, last = lines
+    assert [line.split(" INFO ")[1].split(":")[0] for line in steps] == ["step 4", "step 8", "step 10"]
+    assert "psnr_1_0" in lines[0] and "score" in lines[0] and "waiting for batches" in last
 
 
 def test_commit(tmp_path):

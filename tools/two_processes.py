@@ -92,9 +92,9 @@ def page(rows: list[dict]) -> str:
             "# What a second process gains on two cores\n",
             runs.GLOSSARY,
             f"**Two processes instead of one: {said}.** Twice as many would be all that two cores can give.\n",
-            "Made by `python tools/two_processes.py --out docs/results/two_processes`, on a CPU with two cores that "
-            "many other programs kept busy: what the clock on the wall says is that machine's, and the processor's "
-            f"time is the fairer measure. `{RECIPE}` was trained for {FEW} and for {MORE} steps, in turns, and the "
+            "Made by `python tools/two_processes.py --out docs/results/two_processes`, on a CPU with two cores. Other "
+            "programs slow the clock on the wall, so the processor's time stands beside it. "
+            f"`{RECIPE}` was trained for {FEW} and for {MORE} steps, in turns, and the "
             "difference is the time of the steps: starting and compiling take no part. Two processes (`torchrun`, "
             "`msrun`) take steps of twice as many samples, and average their gradients by gloo or by MindSpore's "
             "collectives for CPUs ([several devices](../../several_devices.md)). Every process has one thread. "
