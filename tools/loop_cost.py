@@ -229,8 +229,8 @@ def page(out: Path) -> str:
         f"**A step of the loop takes {both} what a step written by hand takes** (wanted: at most {1 + MOST_LOOP:g}). "
         f"**Loading should take at most {100 * MOST_LOADING:g} % of a step.** {kept} ([but](#loading)); on two "
         f"cores no training waited for more than {longest['percent']} % of its time.\n",
-        "Made by `python tools/loop_cost.py --out docs/results/loop`, on a CPU with two cores that other work shared. "
-        "Times are the processor's, so that other programs are not counted: of the thread that trains with PyTorch, of "
+        "Made by `python tools/loop_cost.py --out docs/results/loop`, on a CPU with two cores. The loops' "
+        "rows are of a machine that other work shared, the others of an idle one. Times are the processor's, so that other programs are not counted: of the thread that trains with PyTorch, of "
         f"all threads with MindSpore, whose threads compute together. The loop trains `{RECIPE}` with what `tunable "
         "train` does besides: schedule, guard, log, TensorBoard and progress. The step by hand "
         "([tools/by_hand.py](../../../tools/by_hand.py)) runs the network, the two distances, the gradients and the "
@@ -256,11 +256,10 @@ def page(out: Path) -> str:
         "decoded once, which is not counted. The draws are numpy's `poisson` and `standard_normal`.\n",
     ]
     lines.append(
-        "Busy neighbours lengthen a step more than a batch, so an idle machine has larger shares. Before batches were "
-        "made faster they were 6.6 % for `denoise_deblur/mini` and 6.1 % for `denoise_real_nafnet/mini` there. Timed "
-        "once by hand, one after the other on a loaded core, batches now take 0.69 and 0.95 times as long, which would "
-        "be 4.6 % and 5.8 %. Draws alone are most of the latter. Other draws would make other batches, and every "
-        "recorded run another one, so they stay.\n"
+        "These are of an otherwise idle machine: busy neighbours lengthen a step more than a batch. Before batches were "
+        "prepared in memory that is there already they were 6.6 % for `denoise_deblur/mini` and 6.1 % for "
+        "`denoise_real_nafnet/mini`. What is left of the latter is its draws. Other draws would make other batches, and "
+        "every recorded run another one, so they stay.\n"
     )
     return "\n".join([*lines, *waiting_lines(waits)])
 
@@ -269,10 +268,8 @@ def waiting_lines(waits: list[dict]) -> list[str]:
     """How long trainings waited for their batches, as they say themselves."""
     return [
         "## Waiting\n",
-        f"What `tunable train` itself says of {WAITED} steps in PyTorch, with one worker and one thread, on two cores "
-        "that twenty other programs shared: the seconds are not those of an idle machine, but the worker had no more "
-        "of it than the training. The two recipes of super-resolution begin with the weights of another training and "
-        "were not asked. It says so at its end, and above 5 % as a warning at the first checkpoint, with what "
+        f"What `tunable train` itself says of {WAITED} steps in PyTorch, with one worker and one thread, on two cores. "
+        "The two recipes of super-resolution begin with the weights of another training and were not asked. It says so at its end, and above 5 % as a warning at the first checkpoint, with what "
         "helps.\n",
         "| recipe | waited for batches | seconds |",
         "|---|---|---|",
