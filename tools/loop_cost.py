@@ -229,12 +229,13 @@ def page(out: Path) -> str:
         f"**A step of the loop takes {both} what a step written by hand takes** (wanted: at most {1 + MOST_LOOP:g}). "
         f"**Loading should take at most {100 * MOST_LOADING:g} % of a step.** {kept} ([but](#loading)); on two "
         f"cores no training waited for more than {longest['percent']} % of its time.\n",
-        "Made by `python tools/loop_cost.py --out docs/results/loop`, on a CPU with two cores. The loops' "
-        "rows are of a machine that other work shared, the others of an idle one. Times are the processor's, so that other programs are not counted: of the thread that trains with PyTorch, of "
-        f"all threads with MindSpore, whose threads compute together. The loop trains `{RECIPE}` with what `tunable "
-        "train` does besides: schedule, guard, log, TensorBoard and progress. The step by hand "
-        "([tools/by_hand.py](../../../tools/by_hand.py)) runs the network, the two distances, the gradients and the "
-        "framework's own Adam on the same batch, in turns with the loop. Both began with the same weights.\n",
+        "Made by `python tools/loop_cost.py --out docs/results/loop`, on a CPU with two cores. The loops' rows "
+        "are of a machine that other work shared, the others of an idle one. Times are the processor's, so that "
+        "other programs are not counted: of the thread that trains with PyTorch, of all threads with MindSpore, "
+        f"whose threads compute together. The loop trains `{RECIPE}` with what `tunable train` does besides: "
+        "schedule, guard, log, TensorBoard and progress. The step by hand "
+        "([tools/by_hand.py](../../../tools/by_hand.py)) runs the network, the two distances, the gradients and "
+        "the framework's own Adam on the same batch, in turns with the loop. Both began with the same weights.\n",
         *loop_lines(found),
         "MindSpore's `nn.Adam` is one operator, and computes something else than Adam "
         "([framework traps](../../framework_traps.md)), so that weights soon part. The optimizer of this package is "
@@ -256,10 +257,10 @@ def page(out: Path) -> str:
         "decoded once, which is not counted. The draws are numpy's `poisson` and `standard_normal`.\n",
     ]
     lines.append(
-        "These are of an otherwise idle machine: busy neighbours lengthen a step more than a batch. Before batches were "
-        "prepared in memory that is there already they were 6.6 % for `denoise_deblur/mini` and 6.1 % for "
-        "`denoise_real_nafnet/mini`. What is left of the latter is its draws. Other draws would make other batches, and "
-        "every recorded run another one, so they stay.\n"
+        "These are of an otherwise idle machine: busy neighbours lengthen a step more than a batch. Before batches "
+        "were prepared in memory that is there already they were 6.6 % for `denoise_deblur/mini` and 6.1 % for "
+        "`denoise_real_nafnet/mini`. What is left of the latter is its draws. Other draws would make other batches, "
+        "and every recorded run another one, so they stay.\n"
     )
     return "\n".join([*lines, *waiting_lines(waits)])
 
@@ -269,8 +270,8 @@ def waiting_lines(waits: list[dict]) -> list[str]:
     return [
         "## Waiting\n",
         f"What `tunable train` itself says of {WAITED} steps in PyTorch, with one worker and one thread, on two cores. "
-        "The two recipes of super-resolution begin with the weights of another training and were not asked. It says so at its end, and above 5 % as a warning at the first checkpoint, with what "
-        "helps.\n",
+        "The two recipes of super-resolution begin with the weights of another training and were not asked. It says "
+        "so at its end, and above 5 % as a warning at the first checkpoint, with what helps.\n",
         "| recipe | waited for batches | seconds |",
         "|---|---|---|",
         *(f"| {row['recipe']} | {row['percent']} % | {row['seconds']} |" for row in waits),
