@@ -22,9 +22,9 @@ import numpy as np
 import runs
 
 from tunable.commands import main as tunable
-from tunable.commands import restore
 from tunable.data.patches import find_pictures
 from tunable.files import write_text
+from tunable.images import tiling
 from tunable.images.pictures import read_bytes, write
 from tunable.images.tiling import DEFAULT_TILE
 from tunable.reports import tables
@@ -59,7 +59,7 @@ def make_pictures(folder: Path) -> None:
 
 def timed(words: list[str]) -> None:
     """`tunable restore` in this process; prints the seconds that the restoration took within it, as JSON."""
-    whole, seconds = restore.run_tiled, []
+    whole, seconds = tiling.run_tiled, []
 
     def run_tiled(*arguments, **options):
         start = time.perf_counter(), time.process_time()
@@ -67,7 +67,7 @@ def timed(words: list[str]) -> None:
         seconds.append((time.perf_counter() - start[0], time.process_time() - start[1]))
         return restored
 
-    restore.run_tiled = run_tiled
+    tiling.run_tiled = run_tiled
     status = tunable(["restore", *words])
     if status:
         sys.exit(status)
