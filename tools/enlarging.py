@@ -20,6 +20,7 @@ from PIL import Image
 from tunable import load
 from tunable.data.degradations import protocol_shrunk
 from tunable.data.patches import find_pictures
+from tunable.errors import TunableError
 from tunable.evaluation.measuring import compare_enlarged, evaluate, summarise
 from tunable.evaluation.perceptual import chosen
 from tunable.evaluation.sentences import PERCEPTUAL_PROTOCOL, SHRUNK_PROTOCOL
@@ -86,8 +87,16 @@ def measured(task: str, work: Path, out: Path, name: str, count: int) -> list[di
         model = load(train(task, work), "torch", "cpu")
         rows = evaluate(model, pictures(name, count), POINTS, extra=chosen(("lpips", "niqe")))
         tables.write(folder, rows, summarise(rows), model)
-    rows = [row for row in runs.rows_of(folder / "summary.csv") if row["sigma"] == "mean"]
+    rows = [row for row in whole_rows(folder / "summary.csv") if row["sigma"] == "mean"]
     return sorted(rows, key=lambda row: -float(row["omega_1"]))
+
+
+def whole_rows(path: Path) -> list[dict]:
+    """The rows of a CSV; TunableError where an earlier version of this program measured less."""
+    rows = runs.rows_of(path)
+    if missing := [metric for metric in COLUMNS if metric not in rows[0]]:
+        raise TunableError(f"{path} holds no {missing[0]}, which this page shows: remove it, and it is measured again")
+    return rows
 
 
 def bicubic(out: Path, count: int) -> dict[str, dict]:
@@ -101,7 +110,7 @@ def bicubic(out: Path, count: int) -> dict[str, dict]:
                 found = compare_enlarged(enlarged(shrunk), clean, SCALE, extra=extra)
                 rows.append({"set": name, "picture": picture.name, **found})
         write_text(path, tables.to_csv(rows))
-    known = runs.rows_of(path)
+    known = whole_rows(path)
     return {
         name: {metric: np.mean([float(row[metric]) for row in known if row["set"] == name]) for metric in COLUMNS}
         for name in SETS

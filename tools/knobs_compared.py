@@ -2,9 +2,10 @@
 
     python tools/knobs_compared.py --work runs/knobs_compared --out docs/results/knobs_compared
 
-Needs TUNABLE_DATA and torch. Trains every formulation on each recipe of configs/knobs_compared, with one thread; it
-measures them on central crops of CBSD68, times them, and writes README.md with the raw rows beside it. What --work and
---out hold already is not made again. `--only`, `--seeds` and `--rows` choose tasks, seeds and rows.
+Needs TUNABLE_DATA, torch and, for the task `style`, VGG16, which names the file of tools/vgg16.py. Trains every
+formulation on each recipe of configs/knobs_compared, with one thread; it measures them on central crops of CBSD68,
+times them, and writes README.md with the raw rows beside it. What --work and --out hold already is not made again.
+`--only`, `--seeds` and `--rows` choose tasks, seeds and rows.
 
 Equal cost: all rows have the same multiply-adds at one setting, and the same number of training steps in all. Networks
 that start from a plain one have what it leaves of the steps: half of them, or a tenth where few numbers are learned. An

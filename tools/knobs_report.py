@@ -203,13 +203,21 @@ def _costs(recipes: dict[str, Recipe], out: Path) -> list[str]:
         "The rows of `noise`. Multiply-adds are per pixel at one setting, folded. Times are ratios to the plain "
         f"network in turns, medians of {ROUNDS}: a training step on {SAMPLES} patches of {SIDE}x{SIDE} with ω for each "
         "sample, and a forward pass of as many pictures with one ω, not folded, and with one each.\n",
-        "| row | parameters | multiply-adds | step | forward, one ω | forward, ω per sample | file, kB |",
-        "|---" * 7 + "|",
+        *cost_table(path, {"kilobytes": "file, kB"}),
     ]
-    for row in runs.rows_of(path):
-        times = " | ".join(f"{float(row[key]):.2f}" for key in ("step", "one", "each"))
-        lines.append(f"| {row['row']} | {row['parameters']} | {row['multiply_adds']} | {times} | {row['kilobytes']} |")
     return [*lines, ""]
+
+
+def cost_table(path: Path, more: dict[str, str] | None = None) -> list[str]:
+    """Rows of `measured_costs` as Markdown; more: further columns, key -> title."""
+    more = more or {}
+    titles = ["row", "parameters", "multiply-adds", "step", "forward, one ω", "forward, ω per sample", *more.values()]
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    for row in runs.rows_of(path):
+        times = [f"{float(row[key]):.2f}" for key in ("step", "one", "each")]
+        cells = [row["row"], row["parameters"], row["multiply_adds"], *times, *(row[key] for key in more)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def measured_costs(recipes: dict[str, Recipe]) -> list[dict]:

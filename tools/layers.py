@@ -18,7 +18,7 @@ from pathlib import Path
 import runs
 
 from tunable.backends.registry import BACKENDS, get_framework
-from tunable.benchmark import layer_timing
+from tunable.benchmark.layers import SIZE, Layer
 from tunable.files import write_text
 from tunable.reports import charts, layers, tables
 
@@ -62,7 +62,7 @@ def above(rows: list[dict], quantity: str) -> set[tuple]:
     """The cases whose median (ratio) or quartile (low, high) lies above the limit."""
     limits = ((row, layers.limit_of(row)) for row in rows)
     return {
-        tuple(row[name] for name in ("backend", *layer_timing.Layer._fields, "form", "p"))
+        tuple(row[name] for name in ("backend", *Layer._fields, "form", "p"))
         for row, limit in limits
         if limit is not None and row[quantity] > 1 + limit
     }
@@ -86,7 +86,6 @@ def compared(rows: list[dict], again: list[dict]) -> str:
 def page(rows: list[dict], again: list[dict]) -> str:
     facts = [get_framework(name, "cpu").facts() for name in BACKENDS]
     versions = ", ".join(f"{name} {fact[name]}" for name, fact in zip(BACKENDS, facts, strict=True))
-    size = layer_timing.SIZE
     return f"""# What a tunable layer costs
 
 Words are explained in the [glossary](../../glossary.md).
@@ -97,7 +96,7 @@ are noisier, as said below.
 Made by `OMP_NUM_THREADS=1 python tools/layers.py --out docs/results/layers`, which runs `tunable bench layers` and
 keeps its numbers in [layers.csv](layers.csv). The CPU had {os.cpu_count()} cores, which other work shared. The versions
 are {versions}. torch had one thread, and MindSpore (graph mode) had its own pool of threads. Feature maps have
-{size}x{size} pixels, and linear layers as many rows. Layers have p kernels and the paper's phi, affine. The cases of a
+{SIZE}x{SIZE} pixels, and linear layers as many rows. Layers have p kernels and the paper's phi, affine. The cases of a
 layer take turns in one process. Every number is the median over rounds of a time divided by the ordinary layer's time
 in the same round. *ordinary, again* is a second copy of the ordinary layer, whose difference from the first is noise.
 
@@ -108,8 +107,8 @@ hold for dense convolutions of {layers.WIDE} channels and more. With one omega t
 p = 8. With omega per sample they are 15 % in torch and 50 % in MindSpore.
 
 {layers.document(rows)}
-The sum of p kernels costs p C C k k multiply-adds and the convolution {size}^2 C C k k, so the sum adds p parts in
-{size * size:,}. What remains is the time to start some five more operators, which a layer of 16 channels, a point-wise
+The sum of p kernels costs p C C k k multiply-adds and the convolution {SIZE}^2 C C k k, so the sum adds p parts in
+{SIZE * SIZE:,}. What remains is the time to start some five more operators, which a layer of 16 channels, a point-wise
 or a depth-wise layer may be too short to hide. `basis` runs p convolutions, and serves devices and exported files that
 know no convolution with a kernel for each sample.
 

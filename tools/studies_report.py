@@ -171,12 +171,8 @@ def _costs(path: Path, steps: dict[str, Step]) -> list[str]:
         f"Times are ratios in turns, medians of {knobs_report.ROUNDS}: a training step on {knobs_report.SAMPLES} "
         f"patches of {knobs_report.SIDE}x{knobs_report.SIDE}, and a forward pass of as many pictures with one ω, not "
         "folded, and with one each.\n",
-        "| row | parameters | multiply-adds | step | forward, one ω | forward, ω per sample |",
-        "|---" * 6 + "|",
+        *knobs_report.cost_table(path),
     ]
-    for row in runs.rows_of(path):
-        times = " | ".join(f"{float(row[key]):.2f}" for key in ("step", "one", "each"))
-        lines.append(f"| {row['row']} | {row['parameters']} | {row['multiply_adds']} | {times} |")
     return [*lines, ""]
 
 
