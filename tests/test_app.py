@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import re
 import signal
 import socket
@@ -10,15 +11,18 @@ import sys
 import threading
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from http.client import IncompleteRead
 from pathlib import Path
 
 import numpy as np
 import pytest
 from browser import PATIENCE, browser
+from fastapi import HTTPException
 from PIL import Image
 
 from tunable.api import load, restore
 from tunable.app.samples import samples
+from tunable.app.serving import _in_one_line
 from tunable.app.views import Region, open_photograph, painted_map, sweep_sheet
 from tunable.backends.model import WeightsModel
 from tunable.backends.registry import default_backend, get_framework
@@ -177,11 +181,15 @@ class Reader:
         (made,) = json.loads(self._asked("upload", body, "multipart/form-data; boundary=part"))
         return {"path": made, "meta": {"_type": "gradio.FileData"}}
 
-    def call(self, name: str, *arguments: object) -> list:
-        """What a function of the app returns."""
+    def ask(self, name: str, *arguments: object) -> str:
+        """Call a function of the app; the address at which it answers."""
         body = json.dumps({"data": arguments, "session_hash": self._session}).encode()
         event = json.loads(self._asked(f"call/{name}", body, "application/json"))["event_id"]
-        with urllib.request.urlopen(f"{self._address}call/{name}/{event}") as answer:
+        return f"{self._address}call/{name}/{event}"
+
+    def call(self, name: str, *arguments: object) -> list:
+        """What a function of the app returns."""
+        with urllib.request.urlopen(self.ask(name, *arguments)) as answer:
             told = answer.read().decode()
         assert "event: complete" in told, told
         return json.loads(told.rpartition("data: ")[2])
@@ -231,6 +239,37 @@ def test_twenty_readers_each_see_their_own(served, denoise, tmp_path):
 
     with ThreadPoolExecutor(20) as readers:
         assert max(readers.map(far, range(20))) <= 1  # of 255: the next reader's is 12 away
+
+
+def test_a_reader_who_breaks_off(served):
+    """Asks for the rest, and is told that there is none; `served` holds that the server says nothing of it."""
+    reader, told = Reader(served, 50), ""
+    addresses = [reader.ask("look", None, 30.0, *OTHERS, 0.0, *OTHERS) for _ in range(9)]
+    urllib.request.urlopen(addresses.pop()).close()
+    while "event: error" not in told:
+        try:
+            with urllib.request.urlopen(addresses.pop(), timeout=5) as answer:
+                told = answer.read().decode()
+        except IncompleteRead as broken:
+            told = broken.partial.decode()
+        except TimeoutError:  # Gradio forgot the reader in between: another one
+            pass
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(None, "plain"), (KeyError("a\nb"), "a request failed: KeyError: "), (RuntimeError("late"), None)],
+)
+def test_the_servers_log(error, said):
+    """A request that failed takes one line; one that a reader broke off takes none."""
+    if said is None:
+        error.__cause__ = HTTPException(404)
+    record = logging.LogRecord("uvicorn.error", logging.ERROR, "", 0, "plain", (), error and (type(error), error, None))
+    passes = _in_one_line(record)
+    assert passes == (said is not None)
+    if passes:
+        text = logging.Formatter().format(record)
+        assert text.startswith(said) and "\n" not in text
 
 
 @pytest.mark.thorough

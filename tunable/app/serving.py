@@ -1,8 +1,10 @@
 """The app as a server on this machine."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from fastapi import HTTPException
 from gradio.themes import Default
 
 from tunable.app.page import Page
@@ -11,6 +13,21 @@ from tunable.errors import TunableError, one_line
 FILE_SIZE = "256mb"  # of a photograph's file
 # Fonts of the reader's machine: nothing is fetched
 THEME = Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """Let a record of the server's log pass, without the traceback of a request that failed.
+
+    One such failure is none of the server's: a reader whose connection broke off asks for the rest, and Gradio, which
+    has forgotten the reader, answers "not found" in a stream that has begun.
+    """
+    error = record.exc_info and record.exc_info[1]
+    if error:
+        if isinstance(error.__cause__, HTTPException):
+            return False
+        record.msg, record.exc_info = f"a request failed: {type(error).__name__}: {one_line(str(error))}", None
+        record.args = ()
+    return True
 
 
 @contextmanager
@@ -29,6 +46,7 @@ def serve(page: Page, *, host: str = "127.0.0.1", port: int | None = None, brows
     Raises:
         TunableError: where the port or the address cannot be had.
     """
+    logging.getLogger("uvicorn.error").addFilter(_in_one_line)
     blocks = page.blocks().queue(max_size=64)
     try:
         _, address, _ = blocks.launch(
