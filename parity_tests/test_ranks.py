@@ -80,7 +80,7 @@ def test_weights_stay_equal_and_one_process_writes(together):
         np.testing.assert_array_equal(second[name], value)
     (session,) = sessions_of(folder / "whole")
     assert session["processes"] == "2"
-    rows = (folder / "whole" / "log.csv").read_text().splitlines()
+    rows = (folder / "whole" / "metrics.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows[1:]] == [str(step) for step in range(1, 9)]
     assert len(list((folder / "whole" / "events").iterdir())) == 1
 
@@ -91,7 +91,7 @@ def test_a_signal_to_one_ends_both_after_the_same_step(together):
     for rank in range(2):
         assert json.loads((folder / f"statuses_{rank}.json").read_text()) == [143, 0]
     assert "stopped after step 6" in (folder / "stopped" / "log.txt").read_text()
-    rows, expected = ((folder / name / "log.csv").read_text() for name in ("stopped", "whole"))
+    rows, expected = ((folder / name / "metrics.csv").read_text() for name in ("stopped", "whole"))
     assert rows == expected
     weights, whole = (storage.load(folder / name / "model.safetensors")[0] for name in ("stopped", "whole"))
     for name in whole:

@@ -95,7 +95,7 @@ def test_resumes_across_a_stage(twin, every, stop, tmp_path):
     for name in ("model.safetensors", "model_last.safetensors"):
         whole, cut_short = (storage.load(tmp_path / run / name)[0] for run in ("whole", "cut"))
         assert all((whole[each] == cut_short[each]).all() for each in whole)
-    for name in ("log.csv", "validation.csv"):
+    for name in ("metrics.csv", "validation.csv"):
         assert (tmp_path / "whole" / name).read_text() == (tmp_path / "cut" / name).read_text()
 
 

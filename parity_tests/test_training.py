@@ -268,11 +268,11 @@ def check_resumed_run(backend, make_recipe, folder):
     train(recipe, backend, whole)
     with pytest.raises(KeyboardInterrupt):
         train(recipe, backend, parts, progress=interrupt_after(3))
-    assert len((parts / "log.csv").read_text().splitlines()) == 1 + 3
+    assert len((parts / "metrics.csv").read_text().splitlines()) == 1 + 3
     taken = []
     train(recipe, backend, parts, resume=True, progress=lambda step, *_: taken.append(step))
     assert taken == [4, 5, 6]
-    assert (whole / "log.csv").read_bytes() == (parts / "log.csv").read_bytes()
+    assert (whole / "metrics.csv").read_bytes() == (parts / "metrics.csv").read_bytes()
     (first, header), (second, other) = (storage.load(run / "model.safetensors") for run in (whole, parts))
     assert header == other
     for name, value in first.items():

@@ -95,7 +95,7 @@ def press():
 
 
 def assert_same_run(out, whole):
-    for name in ("log.csv", "validation.csv"):
+    for name in ("metrics.csv", "validation.csv"):
         assert (out / name).read_text() == (whole / name).read_text()
     gain, expected = (storage.load(place / "model.safetensors")[0]["gain"] for place in (out, whole))
     np.testing.assert_array_equal(gain, expected)

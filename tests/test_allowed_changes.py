@@ -22,7 +22,8 @@ def test_a_change_that_is_allowed(key, recipe_of, tmp_path, whole, caplog):
     for step in (8, 10):  # from the checkpoint of the old rate, and when the run is at its end
         train(recipe, Numpy(), out, resume=True, allow_change=[key])
         assert storage.load(out / "checkpoints" / names(10)[0])[1].history[1]["from"] == "9", step
-    rates = [[float(row.split(",")[1]) for row in (o / "log.csv").read_text().splitlines()[1:]] for o in (whole, out)]
+    logs = [(folder / "metrics.csv").read_text().splitlines()[1:] for folder in (whole, out)]
+    rates = [[float(row.split(",")[1]) for row in rows] for rows in logs]
     np.testing.assert_allclose(rates[1], [*rates[0][:8], *np.divide(rates[0][8:], 2)], rtol=1e-6)
     _, header = storage.load(out / "model.safetensors")
     changed = "optimizer.learning_rate was 0.01, now 0.005"

@@ -82,12 +82,12 @@ DAMAGES = {
 def test_a_damaged_checkpoint_falls_back(damage, recipe_of, tmp_path, caplog):
     """The run of the checkpoint before is the same run, so nothing but time is lost."""
     train(recipe_of(), Numpy(), tmp_path)
-    log = (tmp_path / "log.csv").read_text()
+    log = (tmp_path / "metrics.csv").read_text()
     newest = tmp_path / "checkpoints" / names(10)[0]
     damage(newest)
     broken, backend = newest.read_bytes(), Numpy()
     train(recipe_of(), backend, tmp_path, resume=True)
-    assert [batch.index for batch, _ in backend.received] == [8, 9] and (tmp_path / "log.csv").read_text() == log
+    assert [batch.index for batch, _ in backend.received] == [8, 9] and (tmp_path / "metrics.csv").read_text() == log
     assert newest.with_suffix(".damaged").read_bytes() == broken and checkpoints_in(tmp_path) == names(8, 10)
     assert str(newest) in caplog.text and "step-00000010.damaged" in caplog.text
 
@@ -260,17 +260,17 @@ def test_more_steps(schedule, steps, allowed, recipe_of, tmp_path, refused):
     train(longer, Numpy(), tmp_path / "whole")
     files = [tmp_path / place / "model.safetensors" for place in ("run", "whole")]
     assert files[0].read_bytes() == files[1].read_bytes()
-    assert (tmp_path / "run" / "log.csv").read_text() == (tmp_path / "whole" / "log.csv").read_text()
+    assert (tmp_path / "run" / "metrics.csv").read_text() == (tmp_path / "whole" / "metrics.csv").read_text()
 
 
 @pytest.mark.parametrize("row", ["²,1,1,1,1", "9" * 5000 + ",1,1,1,1", "\0" * 40, "-1,1,1,1,1"], ids=range(4))
 def test_rows_of_a_log_that_are_none_are_dropped(row, recipe_of, tmp_path, whole):
     with pytest.raises(RuntimeError):
         train(recipe_of(), Numpy(at(7, fail)), tmp_path / "run")
-    with open(tmp_path / "run" / "log.csv", "a", encoding="utf-8") as file:
+    with open(tmp_path / "run" / "metrics.csv", "a", encoding="utf-8") as file:
         file.write(row + "\n")
     train(recipe_of(), Numpy(), tmp_path / "run", resume=True)
-    assert (tmp_path / "run" / "log.csv").read_text() == (whole / "log.csv").read_text()
+    assert (tmp_path / "run" / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
 
 
 def test_free_settings_change_no_step(recipe_of, tmp_path, whole):
@@ -280,7 +280,7 @@ def test_free_settings_change_no_step(recipe_of, tmp_path, whole):
     data = {"workers": 4, "cache_gib": 0}
     guard = {"skip": 2, "spike": 3}
     train(recipe_of(every=3, keep=1, data=data, guard=guard), Numpy(), tmp_path / "run", resume=True)
-    result, expected = (place / "log.csv" for place in (tmp_path / "run", whole))
+    result, expected = (place / "metrics.csv" for place in (tmp_path / "run", whole))
     assert result.read_text() == expected.read_text()
     (result, _), (expected, _) = (storage.load(place / "model.safetensors") for place in (tmp_path / "run", whole))
     assert result["gain"].tobytes() == expected["gain"].tobytes()

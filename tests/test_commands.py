@@ -163,7 +163,7 @@ def test_train_and_resume(tunable, recipe_file, backend):
     first, second = (storage.load(f"{place}/model.safetensors")[0] for place in ("whole", "part"))
     for name in first:
         np.testing.assert_array_equal(second[name], first[name])
-    assert Path("part/log.csv").read_text() == Path("whole/log.csv").read_text()
+    assert Path("part/metrics.csv").read_text() == Path("whole/metrics.csv").read_text()
 
 
 # --- a checkpoint in the place of a weights file

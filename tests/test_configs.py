@@ -113,7 +113,8 @@ def test_the_papers_recipe_trains(task, backend, tmp_path):
     model = train(recipe, twin.in_mode("graph") if compiled else twin.backend, tmp_path)
     assert (tmp_path / "model.safetensors").is_file()
     assert model.objectives == tuple(spec.name for spec in recipe.objectives)
-    losses = [float(row.split(",")[2]) for row in (tmp_path / "log.csv").read_text(encoding="utf-8").splitlines()[1:]]
+    rows = (tmp_path / "metrics.csv").read_text(encoding="utf-8").splitlines()[1:]
+    losses = [float(row.split(",")[2]) for row in rows]
     assert len(losses) == 2 and losses[0] != losses[1]
 
 

@@ -54,7 +54,7 @@ def test_an_earlier_demo_is_replaced(trained, tunable, tmp_path, monkeypatch):
         raise CheckFailed("training failed")
 
     monkeypatch.setattr(demo, "_train", fail)
-    for name in ("demo.marker", "old.png", "torch/log.csv"):
+    for name in ("demo.marker", "old.png", "torch/metrics.csv"):
         (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "out" / name).touch()
     assert tunable("demo", "--out", "out")[::2] == (1, "tunable demo: training failed\n")

@@ -48,11 +48,11 @@ def test_a_disk_that_fills_during_a_run(place, tunable, tmp_path, backend):
     run = tmp_path / "run"
     assert status == 2 and err.splitlines()[-1].startswith(f"tunable train: cannot write {run}/checkpoints/step-")
     assert sorted(path.name for path in run.iterdir()) == [
-        "checkpoints", "environment.json", "events", "inputs.json", "log.csv", "log.txt", "recipe.yaml",
+        "checkpoints", "environment.json", "events", "inputs.json", "log.txt", "metrics.csv", "recipe.yaml",
     ]  # fmt: skip
     assert not list((run / "checkpoints").iterdir())
     assert tunable(*words, "--resume")[0] == 0
-    assert len((run / "log.csv").read_text().splitlines()) == 1 + 4
+    assert len((run / "metrics.csv").read_text().splitlines()) == 1 + 4
 
 
 def test_a_log_that_cannot_grow(place, tunable, tmp_path, backend):

@@ -40,7 +40,8 @@ def test_a_skipped_step_is_counted_and_the_run_goes_on(recipe_of, tmp_path, capl
             gain = gain - np.float32(rate) * momentum
     assert model.network["gain"].item() == gain
     assert counters(tmp_path) == {"skipped": 2, "in_a_row": 0, "losses": [1.0] * 8}
-    assert [row.split(",")[2] for row in (tmp_path / "log.csv").read_text().splitlines()][3::3] == ["nan", "inf", "1"]
+    rows = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert [row.split(",")[2] for row in rows[3::3]] == ["nan", "inf", "1"]
     assert "step 6 was skipped, because its loss (inf) or a gradient is not finite; so were 1 before" in caplog.text
 
 

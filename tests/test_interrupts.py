@@ -209,7 +209,7 @@ def test_a_training_ends_with_its_step(ignored, sent, status, start, recipe_of, 
         program.send_signal(number)
     last = int(["3", *program.communicate(timeout=30)[0].split()][-1])
     assert program.returncode == status
-    assert Checkpoints(out).newest_step() == last == len((out / "log.csv").read_text().splitlines()) - 1
+    assert Checkpoints(out).newest_step() == last == len((out / "metrics.csv").read_text().splitlines()) - 1
     assert sorted(path.name for path in (out / "checkpoints").iterdir()) == [f"step-{last:08d}.safetensors"]
 
 

@@ -29,7 +29,7 @@ def test_files(recipe_of, tmp_path):
     recipe = recipe_of()
     model = train(recipe, Numpy(), tmp_path / "run")
     assert sorted(os.listdir(tmp_path / "run")) == [
-        "checkpoints", "environment.json", "events", "inputs.json", "log.csv", "log.txt", "model.safetensors",
+        "checkpoints", "environment.json", "events", "inputs.json", "log.txt", "metrics.csv", "model.safetensors",
         "recipe.yaml", "validation.csv",
     ]  # fmt: skip
     assert load_recipe(tmp_path / "run" / "recipe.yaml") == recipe
@@ -72,7 +72,7 @@ def test_starting_weights(recipe_of, tmp_path):
 
 def test_log(recipe_of, tmp_path):
     train(recipe_of(steps=3, schedule={"kind": "multistep", "milestones": [2], "gamma": 0.5}), Numpy(), tmp_path)
-    assert (tmp_path / "log.csv").read_text() == (
+    assert (tmp_path / "metrics.csv").read_text() == (
         "step,learning_rate,loss,fidelity,noise\n1,0.01,1,1,2\n2,0.01,0.5,2,4\n3,0.005,0.333333333,3,6\n"
     )
 
@@ -95,8 +95,8 @@ def test_records_reach_the_disk_with_the_checkpoint(recipe_of, tmp_path):
     """Whatever kills the process after a checkpoint, the rows up to it are there."""
 
     def look():
-        rows = {name: (tmp_path / name).read_text().splitlines() for name in ("log.csv", "validation.csv")}
-        assert [row.split(",")[0] for row in rows["log.csv"]] == ["step", "1", "2", "3", "4"]
+        rows = {name: (tmp_path / name).read_text().splitlines() for name in ("metrics.csv", "validation.csv")}
+        assert [row.split(",")[0] for row in rows["metrics.csv"]] == ["step", "1", "2", "3", "4"]
         assert [row.split(",")[0] for row in rows["validation.csv"]] == ["step", "4"]
         seen.append(rows)
 
@@ -165,13 +165,13 @@ def test_a_cut_log_row_is_dropped(recipe_of, tmp_path, whole):
     out = tmp_path / "run"
     with pytest.raises(RuntimeError):
         train(recipe_of(), Numpy(at(7, fail)), out)
-    with open(out / "log.csv", "a") as log:
+    with open(out / "metrics.csv", "a") as log:
         log.write("3")
     train(recipe_of(), Numpy(), out, resume=True)
     assert_same_run(out, whole)
 
 
-@pytest.mark.parametrize("name", ["log.csv", "validation.csv"])
+@pytest.mark.parametrize("name", ["metrics.csv", "validation.csv"])
 def test_a_row_cut_within_its_last_number_is_dropped(name, recipe_of, tmp_path, whole):
     """It has all its columns: only the missing end of line tells."""
     out = tmp_path / "run"
@@ -182,10 +182,10 @@ def test_a_row_cut_within_its_last_number_is_dropped(name, recipe_of, tmp_path, 
     (out / name).write_text(rows[:-3])
     train(recipe_of(), Numpy(), out, resume=True)
     assert (out / "validation.csv").read_text() == (whole / "validation.csv").read_text()  # made up for
-    expected = (whole / "log.csv").read_text().splitlines(keepends=True)
-    if name == "log.csv":
+    expected = (whole / "metrics.csv").read_text().splitlines(keepends=True)
+    if name == "metrics.csv":
         expected = [row for row in expected if not row.startswith("8,")]
-    assert (out / "log.csv").read_text() == "".join(expected)
+    assert (out / "metrics.csv").read_text() == "".join(expected)
 
 
 def test_resuming_a_finished_run_only_writes_the_model(recipe_of, tmp_path, whole):

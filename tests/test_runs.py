@@ -110,7 +110,7 @@ def two_runs(recipe_of, tmp_path):
 
 
 def test_table(two_runs):
-    """Every number is a row's of log.csv or validation.csv; what is not known is None."""
+    """Every number is a row's of metrics.csv or validation.csv; what is not known is None."""
     first, second = table(find_runs([str(two_runs)]))
     assert list(first) == list(second)
     assert first["run"] == str(two_runs / "a") and (first["steps"], first["of"]) == (10, 10)
@@ -167,7 +167,7 @@ def test_command(two_runs, tunable, tmp_path):
     ("line", "fragments"),
     [
         ("runs {place}/nowhere", ["no such folder: ", "nowhere"]),
-        ("runs {place}/pictures", ["pictures is no run and holds none: a run has a recipe.yaml and a log.csv"]),
+        ("runs {place}/pictures", ["pictures is no run and holds none: a run has a recipe.yaml and a metrics.csv"]),
         ("runs {place}/pictures -o a.txt", ["-o wants a file that ends in .csv, .png, .svg, .html, not 'a.txt'"]),
     ],
 )

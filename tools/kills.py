@@ -39,7 +39,7 @@ from tunable.weights import storage
 
 STEPS = 10  # with a checkpoint after each
 WHOLE = "whole"  # the folder of the run that nobody disturbs
-RECORDS = ("log.csv", "validation.csv")
+RECORDS = ("metrics.csv", "validation.csv")
 FILES = ("model.safetensors", "model_last.safetensors", "checkpoints/best.safetensors")
 POINTS = {  # where a process ends itself -> what is called there
     "make": (tempfile, "mkstemp"),

@@ -91,7 +91,7 @@ def beside(recipe: str, work: Path, out: Path, *settings: str) -> list[str]:
                 perturb(path, load_recipe(recipe, list(settings)), 0)
                 overrides.append(f"initial.weights={path}")
             train(recipe, run, "mindspore" if name == "mindspore" else "torch", *SHORT, *overrides)
-            write_text(out / f"steps-{name}.csv", (run / "log.csv").read_text(encoding="utf-8"))
+            write_text(out / f"steps-{name}.csv", (run / "metrics.csv").read_text(encoding="utf-8"))
     if not (out / "steps-weights.csv").is_file():
         weights = {name: storage.load(run / "model.safetensors")[0] for name, run in folders.items()}
         apart = [{"run": name, "apart": joint_error(weights[name], weights["torch"])} for name in names[1:]]

@@ -115,7 +115,7 @@ def report(args) -> None:
     layers_sheet(args.out)
     rows = measured(args.work, args.out, args.pictures)
     if not (args.out / "training.csv").is_file():
-        write_text(args.out / "training.csv", (args.work / "torch" / "log.csv").read_text(encoding="utf-8"))
+        write_text(args.out / "training.csv", (args.work / "torch" / "metrics.csv").read_text(encoding="utf-8"))
     sheet(args.work, args.out)
     recipe = load_recipe(RECIPE)
     names = [spec.name for spec in recipe.objectives]

@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         shown = [_shown(models[0], index) for index in range(len(BUNDLED_TEST))]
         write(out / "sweep.png", _sheet(shown))
         curves = {
-            name: np.loadtxt(out / name / "log.csv", delimiter=",", skiprows=1, ndmin=2)[:, 2] for name in backends
+            name: np.loadtxt(out / name / "metrics.csv", delimiter=",", skiprows=1, ndmin=2)[:, 2] for name in backends
         }
         charts.loss_curves(out / "loss.png", curves)
     with _timed(times, "parity certificate"):

@@ -23,7 +23,7 @@ class Run:
     Attributes:
         folder: of the run.
         recipe: its resolved recipe.
-        steps: rows of log.csv by column, numbers; a column is [] where the log has none of it.
+        steps: rows of metrics.csv by column, numbers; a column is [] where the log has none of it.
         validations: rows of validation.csv likewise, nan where something was not measured.
         sessions: of environment.json.
     """
@@ -85,7 +85,7 @@ def find_runs(folders: list[str]) -> list[Run]:
             raise DataError(f"no such folder: {folder}")
         inside = [folder] if _is_run(folder) else sorted(path for path in folder.iterdir() if _is_run(path))
         if not inside:
-            raise DataError(f"{folder} is no run and holds none: a run has a recipe.yaml and a log.csv")
+            raise DataError(f"{folder} is no run and holds none: a run has a recipe.yaml and a metrics.csv")
         places += inside
     return [_read(place) for place in dict.fromkeys(places)]
 
@@ -98,12 +98,13 @@ def table(runs: list[Run]) -> list[dict[str, Any]]:
 
 
 def _is_run(folder: Path) -> bool:
-    return (folder / "recipe.yaml").is_file() and (folder / "log.csv").is_file()
+    return (folder / "recipe.yaml").is_file() and (folder / "metrics.csv").is_file()
 
 
 def _read(folder: Path) -> Run:
     recipe = load_recipe(folder / "recipe.yaml")
-    return Run(folder, recipe, _columns(folder / "log.csv"), _columns(folder / "validation.csv"), sessions_of(folder))
+    steps, validations = (_columns(folder / name) for name in ("metrics.csv", "validation.csv"))
+    return Run(folder, recipe, steps, validations, sessions_of(folder))
 
 
 def _columns(path: Path) -> dict[str, list[float]]:

@@ -3,7 +3,7 @@
     DIR/recipe.yaml                     the resolved recipe
     DIR/inputs.json                     SHA-256 of every file that it names
     DIR/environment.json, DIR/log.txt   what it ran on, and what was said (tunable.training.environment)
-    DIR/log.csv                         step, learning rate, loss, one column per objective, the discriminator's loss
+    DIR/metrics.csv                     step, learning rate, loss, one column per objective, the discriminator's loss
     DIR/validation.csv                  PSNR and SSIM over omega at every checkpoint, and the score by which one is best
     DIR/events/                         TensorBoard: both, and a picture at every setting of a validation
     DIR/checkpoints/                    weights, optimizer state and step (tunable.training.checkpoints)

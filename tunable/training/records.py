@@ -1,4 +1,4 @@
-"""The records of a run: log.csv, validation.csv and TensorBoard's events, which a resumed run continues."""
+"""The records of a run: metrics.csv, validation.csv and TensorBoard's events, which a resumed run continues."""
 
 import logging
 import math
@@ -32,7 +32,7 @@ class Records:
 
     def __enter__(self) -> Self:
         self._out.mkdir(parents=True, exist_ok=True)
-        self._steps = self._open("log.csv", ["step", "learning_rate", "loss", *self._names])
+        self._steps = self._open("metrics.csv", ["step", "learning_rate", "loss", *self._names])
         self._events = self._files.enter_context(closing(Events(self._out / "events", self._first)))
         return self
 
