@@ -76,6 +76,7 @@ def make_table2(name: str, task: str, title: str, printed: dict, request: Reques
         f"with one seed. At (0, 1) its PSNR_η is {mean[2] - mean[1]:.2f} dB above its PSNR at (1, 0). Blending "
         f"its output at (1, 0) with the input would give {GAIN:.2f} dB at no cost, and the paper's large networks have "
         "19.97 to 20.00: they learned the blend. The small one has not reached it.\n",
+        f"![One photograph at both ends of ω](../../{task}/sheet.png)\n",
         *lines,
         "",
         *([_ssim(task)] if name == "table2b" else []),

@@ -26,6 +26,7 @@ def write_page(out: Path, methods: Iterable[str], size: Scale, levels: Iterable[
         "# Table 3: noise and blur with a knob each\n",
         GLOSSARY,
         notes.read_text(encoding="utf-8") if notes.is_file() else "",
+        "![A photograph at every setting, a row for each method](../fig5/strip.png)\n",
     ]
     for name in SETS:
         here = [row for row in rows if row["set"] == name]
