@@ -136,4 +136,4 @@ def test_every_kind_has_its_class_in_a_twin(twin):
         if word != "import":
             assert objectives.counterpart(kind.model_construct(), f"{twin.impl.__name__}.objectives")
     compared = {one["kind"] for case in OBJECTIVES.values() for one in case}
-    assert compared | {"gan", "style", "import"} == set(objectives.KINDS)
+    assert compared | {"gan", "features", "style", "import"} == set(objectives.KINDS)

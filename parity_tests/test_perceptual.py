@@ -20,23 +20,31 @@ LAYERS_OF_STYLES = {"relu1_1": 0.3, "relu1_2": 2.0, "relu3_3": 0.7}
 
 
 def make_recipes(folder):
-    """gan: x2 super-resolution, an objective of kind gan beside another; style: two styles, one picture shrunk."""
+    """gan, features: x2 super-resolution, that objective beside another; style: two styles, one picture shrunk."""
     rng, style_files = np.random.default_rng(2), []
     for name, size in (("a", (20, 31)), ("b", (50, 26))):
         style_files.append(str(folder / f"{name}.png"))
         Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(style_files[-1])
     judges = {"vgg": {"seed": 1, "width": WIDTH}, "steps": 4}
     gan = {"name": "gan", "kind": "gan", "weight": 0.7, "rec_weight": 0.3, "vgg_weight": 0.9, "adv_weight": 0.4}
+    features = {"name": "features", "kind": "features", "rec_weight": 0.3, "vgg_weight": 0.9, "grid_weight": 7}
+    enlarging = {
+        "task": "super_resolution",
+        "network": {"name": "resnet", "channels": 6, "blocks": 1, "upscale": 2},
+        "data": {"train": "bundled", "patch": 10, "batch": 3, "degradation": [{"kind": "bicubic", "scale": 2}]},
+        **judges,
+    }
     first = {"name": "first", "kind": "style", "image": style_files[0], "gram_weight": 3.0, "vgg_weight": 0.4}
     second = {"name": "second", "kind": "style", "image": style_files[1], "size": 32, "tv_weight": 0.6, "uv_weight": 2}
     return {
         "gan": make_recipe(
-            task="super_resolution",
-            network={"name": "resnet", "channels": 6, "blocks": 1, "upscale": 2},
             objectives=[{"name": "rec", "kind": "rec"}, gan],
             discriminator={"channels": 4, "scales": 3, "hidden": 7, "optimizer": {"learning_rate": 2 * RATE}},
-            data={"train": "bundled", "patch": 10, "batch": 3, "degradation": [{"kind": "bicubic", "scale": 2}]},
-            **judges,
+            **enlarging,
+        ),
+        "features": make_recipe(
+            **enlarging
+            | {"objectives": [{"name": "rec", "kind": "rec"}, features], "data": {**enlarging["data"], "patch": 32}}
         ),
         "style": make_recipe(
             task="style_transfer",
@@ -144,7 +152,7 @@ def test_gram_written_numbers(twin):
     np.testing.assert_allclose(twin.array(twin.module("objectives").gram(x)), [[[1.25, 0.25], [0.25, 2.5]]])
 
 
-@pytest.mark.parametrize("name", ["gan", "style", "layers"])
+@pytest.mark.parametrize("name", ["gan", "features", "style", "layers"])
 def test_objectives(twin, recipes, rng, name):
     """Values as the oracle's; the gradient by the oracle's differences along itself and along random directions."""
     recipe = recipes["style" if name == "layers" else name]
@@ -171,6 +179,19 @@ def test_objectives(twin, recipes, rng, name):
         direction = direction / np.linalg.norm(direction)
         ends = [oracle.multi_loss(recipe, restored + step * direction, sample, omega)[0] for step in (-1e-6, 1e-6)]
         assert abs((ends[1] - ends[0]) / 2e-6 - np.sum(gradient * direction)) <= GRADIENT * size
+
+
+def test_grid_written_numbers(twin):
+    """Period 2, one window: 1 in one corner of every cell is 3/4 there and -1/4 at the other three, 3/8 in the mean.
+
+    A difference that every phase shares is no grid, whatever it is from cell to cell.
+    """
+    grid = twin.module("objectives.features").grid
+    drawn, plain = np.zeros((1, 1, 17, 16)), np.arange(17 * 16.0).reshape(1, 1, 17, 16) // 2 % 8
+    drawn[..., 1:16:2, ::2] = 1
+    (x, y) = twin.tensors([drawn, plain])
+    np.testing.assert_allclose(twin.array(grid(x, 2)), [3 / 8], rtol=1e-6)
+    np.testing.assert_allclose(twin.array(grid(y, 2)), [0], atol=1e-6)
 
 
 def test_styles_share_their_pass_of_vgg(twin, recipes, rng, monkeypatch):
@@ -209,7 +230,11 @@ def test_judges_beside_a_mean_of_targets(twin, recipes, rng):
 def test_the_parts_of_the_objectives(twin, recipes, rng):
     """Each weight alone moves its own part, by what the oracle says: none is mixed up with another."""
     restored, sample = draw(rng)
-    for name, parts in (("gan", ("rec", "vgg", "adv")), ("style", ("gram", "vgg", "tv", "uv"))):
+    for name, parts in (
+        ("gan", ("rec", "vgg", "adv")),
+        ("features", ("rec", "vgg", "grid")),
+        ("style", ("gram", "vgg", "tv", "uv")),
+    ):
         values = recipes[name].to_dict()
         for part in parts:
             for weight in parts:

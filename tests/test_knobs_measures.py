@@ -127,9 +127,10 @@ def test_sharpening(amount, make_recipe, rng):
     assert abs(blur.read(sample_of(clean, clean), restored, restored) - amount) < 1e-5
 
 
-def test_super_resolution_is_measured_by_psnr_and_sharpness(values, rng):
+@pytest.mark.parametrize("kind", ["gan", "features"])
+def test_super_resolution_is_measured_by_psnr_and_sharpness(kind, values, rng):
     values |= ENLARGING | {"vgg": {"seed": 0}}
-    values["objectives"] = [{"name": "rec", "kind": "rec"}, {"name": "gan", "kind": "gan"}]
+    values["objectives"] = [{"name": "rec", "kind": "rec"}, {"name": "sharp", "kind": kind}]
     values["data"] = {**values["data"], "patch": 64}
     fidelity, realism = measures_of(Header.of(parse(values)))
     assert (fidelity.name, realism.name, realism.unit) == ("PSNR", "sharpness", "")

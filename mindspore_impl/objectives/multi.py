@@ -199,6 +199,8 @@ def _make(
         arguments["features"] = features[kind]
     if kind == "gan":
         arguments["discriminator"] = discriminator
+    if kind == "features":
+        arguments["period"] = recipe.network.scale
     if isinstance(spec, style.Style):
         with ops.running("pynative"):
             picture = ms.Tensor(style_picture(spec))

@@ -196,12 +196,13 @@ CHECKS: dict[str, list[Check]] = {
     "judge": [
         _check(test_perceptual.test_relativistic_written_numbers),
         _check(test_perceptual.test_gram_written_numbers),
+        _check(test_perceptual.test_grid_written_numbers),
         *(
             _check(test_perceptual.test_features, network="vgg19", layer=layer, size=(37, 22))
             for layer in LAYERS["vgg19"].values()
         ),
         _check(test_perceptual.test_discriminator, scales=4),
-        *(_check(test_perceptual.test_objectives, name=name) for name in ("gan", "layers")),
+        *(_check(test_perceptual.test_objectives, name=name) for name in ("gan", "features", "layers")),
         _check(test_perceptual.test_the_discriminators_step),
         _check(test_perceptual.test_the_networks_step_leaves_the_discriminator),
     ],

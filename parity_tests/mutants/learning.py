@@ -246,6 +246,7 @@ TRAINING_FAULTS = {
     "no gradients reported": _reported(lambda parts: {name: 0 * value for name, value in parts.items()}),
 }
 
+FEATURES = "objectives.features:FeatureDistance.forward"
 GAN = "objectives.adversarial:Perceptual.forward"
 LOOK, WEIGH = "objectives.style:Style.look", "objectives.style:Style.weigh"
 RELATIVISTIC, VGG, ADVERSARY = (
@@ -263,6 +264,10 @@ JUDGE_FAULTS = {
     "gan: vgg weight squared": but(GAN, vgg_weight=lambda a: a.self.vgg_weight**2),
     "gan: adv weight forgotten": but(GAN, adv_weight=lambda a: 1),
     "gan: vgg by squares": edited(GAN, ('"l1"', '"l2"')),
+    "features: rec weight forgotten": but(FEATURES, rec_weight=lambda a: 1),
+    "features: grid of another period": but(FEATURES, period=lambda a: 2 * a.self.period),
+    "features: the last layer alone": edited(FEATURES, ("seen[1:], truth[1:]", "seen[-1:], truth[-1:]")),
+    "features of any length": returned("objectives.features:unit", lambda y, a: a.features),
     "gram without the channels": returned("objectives.style:gram", lambda gram, a: gram * a.x.shape[1]),
     "style: less the content's Gram matrix too": edited(
         LOOK, ("gram(layer) for", "gram(layer) - gram(content[1]).mean() for")

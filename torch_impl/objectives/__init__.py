@@ -1,6 +1,7 @@
 """Objectives and the parametric multi-loss (docs/method.md, "Objectives")."""
 
 from torch_impl.objectives.adversarial import Perceptual, relativistic
+from torch_impl.objectives.features import FeatureDistance
 from torch_impl.objectives.multi import MultiLoss, make_loss
 from torch_impl.objectives.restoration import (
     MeanTarget,
@@ -13,6 +14,7 @@ from torch_impl.objectives.restoration import (
 from torch_impl.objectives.style import Style, gram
 
 __all__ = [
+    "FeatureDistance",
     "MeanTarget",
     "MultiLoss",
     "NoisePreservation",

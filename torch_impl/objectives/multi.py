@@ -198,6 +198,8 @@ def _make(
         arguments["features"] = features[kind]
     if kind == "gan":
         arguments["discriminator"] = discriminator
+    if kind == "features":
+        arguments["period"] = recipe.network.scale
     if isinstance(spec, style.Style):
         with torch.no_grad():
             picture = torch.from_numpy(style_picture(spec)).to(like.device, like.dtype)

@@ -9,11 +9,13 @@ from tunable.errors import TunableError
 from tunable.objectives.adversarial import Perceptual
 from tunable.objectives.base import NORMALISE_FLOOR, Objective
 from tunable.objectives.distances import distance_between, mean_of
+from tunable.objectives.features import CELLS, FLOOR, FeatureDistance
 from tunable.objectives.restoration import WithTarget
 from tunable.objectives.style import UV, Style
 from tunable.oracle.layers import Tensors, float64, rows_of
 from tunable.oracle.networks import features, realness
 from tunable.parameters.starts import starting_weights
+from tunable.specs.feature_network import UNITS
 from tunable.specs.recipe import Recipe
 from tunable.weights import vgg
 
@@ -72,8 +74,8 @@ def objective(
 ) -> np.ndarray:
     """Compute L_i of every sample, not yet times omega or lambda.
 
-    For `gan` it is `perceptual`, for `style` it is `style`, and for all others the value of its kind
-    (`tunable.objectives`), measured to `target` where it has one.
+    For `gan` it is `perceptual`, for `style` it is `style`, for `features` it is `feature_distance`, and for all others
+    the value of its kind (`tunable.objectives`), measured to `target` where it has one.
 
     Args:
         recipe: the recipe.
@@ -91,6 +93,8 @@ def objective(
         return perceptual(recipe, spec, restored, sample, discriminator)
     if isinstance(spec, Style):
         return style(recipe, spec, restored, sample)
+    if isinstance(spec, FeatureDistance):
+        return feature_distance(recipe, spec, restored, sample)
     if isinstance(spec, WithTarget):
         return spec.apart(float64(restored), target(recipe, index, sample, omega))
     return spec.value(float64(restored), *_given(recipe.objectives, index, sample, omega))
@@ -112,6 +116,40 @@ def perceptual(
     real, fake = _realness(recipe, clean, restored, discriminator)
     rec, seen = distance_between(float64(restored), float64(clean), spec.distance), distance_between(seen, truth, "l1")
     return spec.rec_weight * rec + spec.vgg_weight * seen + spec.adv_weight * _relativistic(real, fake)
+
+
+def feature_distance(
+    recipe: Recipe, spec: FeatureDistance, restored: np.ndarray, sample: dict[str, np.ndarray]
+) -> np.ndarray:
+    """rec_weight rec + vgg_weight vgg + grid_weight grid of every sample, (N,).
+
+    vgg is, summed over layers, the mean over pixels of the squared distance of features whose length is one; grid the
+    mean absolute value of what is the same in all 8x8 cells of a window of the difference, less its own mean. A cell
+    has as many pixels a side as the network enlarges times.
+    """
+    restored, clean, tensors = float64(restored), float64(sample["clean"]), vgg.weights(recipe.features)
+    seen = 0
+    for layer in UNITS:
+        ours, theirs = (features(pictures, tensors, layer) for pictures in (restored, clean))
+        ours, theirs = (x / np.sqrt((x**2).sum(axis=1, keepdims=True) + FLOOR) for x in (ours, theirs))
+        seen = seen + ((ours - theirs) ** 2).sum(axis=1).mean(axis=(1, 2))
+    total = spec.rec_weight * distance_between(restored, clean, spec.distance) + spec.vgg_weight * seen
+    return total + spec.grid_weight * _grid(restored - clean, recipe.network.scale) if spec.grid_weight else total
+
+
+def _grid(difference: np.ndarray, period: int) -> np.ndarray:
+    """(N, C, H, W) -> (N,): window by window, as it is defined."""
+    height, width = difference.shape[2:]
+    side, values = CELLS * period, []
+    for top in range(0, height - side + 1, side):
+        for left in range(0, width - side + 1, side):
+            window = difference[:, :, top : top + side, left : left + side]
+            cell = np.mean([window[:, :, i::period, j::period].mean(axis=(2, 3))
+                            for i in range(period) for j in range(period)], axis=0)  # fmt: skip
+            phases = [window[:, :, i::period, j::period].mean(axis=(2, 3)) - cell
+                      for i in range(period) for j in range(period)]  # fmt: skip
+            values.append(np.abs(phases).mean(axis=(0, 2)))
+    return np.mean(values, axis=0)
 
 
 def discriminator_loss(
@@ -189,11 +227,11 @@ def multi_loss(
 def multi_loss_gradient(
     recipe: Recipe, restored: np.ndarray, sample: dict[str, np.ndarray], omega: np.ndarray
 ) -> np.ndarray:
-    """dL / d restored, (N, C, H, W), for all kinds but gan and style."""
+    """dL / d restored, (N, C, H, W), for all kinds but gan, features and style."""
     restored = float64(restored)
     factors, gradient = _factors(recipe, omega, len(restored)) / len(restored), np.zeros_like(restored)
     for i, spec in enumerate(recipe.objectives):
-        assert not isinstance(spec, Perceptual | Style), "their gradients are not known here"
+        assert not isinstance(spec, Perceptual | FeatureDistance | Style), "their gradients are not known here"
         if isinstance(spec, WithTarget):
             slope = spec.slope(restored, target(recipe, i, sample, omega))
         else:

@@ -5,7 +5,7 @@
     residue  noise residue kept, blur residue kept: r of the least-squares fit restored = y + r d, d that residue
     rec      PSNR         to the clean picture in dB, at most `MOST_PSNR`
     blur     sharpening   c of the least-squares fit restored = y + c (y - g * y), g the objective's Gaussian
-    gan      sharpness    fine detail as a share of the truth's (`metrics.sharpness`)
+    gan      sharpness    fine detail as a share of the truth's (`metrics.sharpness`); of `features` too
     style    change       root mean square distance from what the start of the path gives, in 1/255
 
 Noise kept, residues kept and PSNR look at luma or chroma alone where the objective does. A network whose recipe is
@@ -80,7 +80,7 @@ def _measure(spec: Objective, scale: int) -> Measure:
         return Measure(name, "dB", 0.1, 1, True, partial(_psnr, space, scale))
     if spec.kind == "blur":
         return Measure("sharpening", "", 0.02, 1, False, _sharpening)
-    if spec.kind == "gan":
+    if spec.kind in ("gan", "features"):
         return Measure("sharpness", "", 0.02, 1, True, partial(_sharpness, scale))
     return _change(weighed=True)
 

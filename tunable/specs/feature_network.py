@@ -1,4 +1,4 @@
-"""Which VGG supplies the features of objectives of kind `gan` and `style`, as a recipe names it.
+"""Which VGG supplies the features of objectives of kind `gan`, `features` and `style`, as a recipe names it.
 
 It is no part of a weights file; both twins build it from this section.
 """
@@ -20,7 +20,11 @@ HOW = (
     f"edges, for network: vgg16: {MAKERS['vgg16']}; or set vgg.seed for fixed random features"
 )
 # Which layer an objective reads: convI_J before its ReLU, reluI_J after it.
-LAYERS = {"vgg19": {"gan": "conv5_4", "style": "relu3_3"}, "vgg16": {"gan": "conv5_3", "style": "relu3_3"}}
+LAYERS = {
+    "vgg19": {"gan": "conv5_4", "style": "relu3_3", "features": "relu3_3"},
+    "vgg16": {"gan": "conv5_3", "style": "relu3_3", "features": "relu3_3"},
+}
+UNITS = ("relu1_2", "relu2_2", "relu3_3")  # what objectives of kind `features` compare
 CONVS = {"vgg19": (2, 2, 4, 4, 4), "vgg16": (2, 2, 3, 3, 3)}  # of each stage: the configurations E and D
 
 
@@ -75,7 +79,7 @@ class VGG(Section):
 
     def taps(self, kind: str) -> tuple[str, ...]:
         """Return the layers that objectives of a kind read beside their own."""
-        return tuple(self.gram_weights) if kind == "style" else ()
+        return {"style": tuple(self.gram_weights), "features": UNITS}.get(kind, ())
 
     @property
     def layers(self) -> dict[str, str]:

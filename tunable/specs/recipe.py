@@ -127,7 +127,7 @@ class Recipe(Section):
     omega: Omega = Omega()
     loss: Loss = Loss()
     initial: Initial = Initial()
-    vgg: VGG | None = None  # for objectives of kind gan and style
+    vgg: VGG | None = None  # for objectives of kind gan, features and style
     discriminator: Discriminator = Discriminator()  # for objectives of kind gan
     data: Data
     optimizer: Annotated[Optimizer, BeforeValidator(with_kind)] = Adam()
@@ -337,7 +337,7 @@ class Recipe(Section):
 
     @property
     def features(self) -> VGG:
-        """The VGG of objectives of kind gan and style; a recipe without one has no such objective."""
+        """The VGG of objectives of kind gan, features and style; a recipe without one has no such objective."""
         if self.vgg is None:
             raise RecipeError(f"vgg is missing; {HOW}")
         return self.vgg
@@ -354,7 +354,7 @@ class Recipe(Section):
 
     @property
     def feature_layers(self) -> dict[str, str]:
-        """The layer of VGG that objectives read, by their kind: `gan` and `style`, those that the recipe has."""
+        """The layer of VGG that objectives read, by their kind: `gan`, `style` and `features`, those that it has."""
         kinds = {spec.kind for spec in self.objectives}
         layers = self.vgg.layers if self.vgg else LAYERS["vgg19"]
         return {kind: layer for kind, layer in layers.items() if kind in kinds}

@@ -1,0 +1,83 @@
+"""The objective that compares features as LPIPS does (docs/method.md, "Objectives", `features`)."""
+
+import torch
+from torch import nn
+
+from torch_impl import ops
+from torch_impl.objectives.distances import distance_between
+from tunable.objectives.features import CELLS, FLOOR
+
+
+def grid(difference: torch.Tensor, period: int) -> torch.Tensor:
+    """Return how much of a pattern of a period a difference of pictures holds, (N,).
+
+    A window has 8 x 8 cells of period x period pixels. The cells' mean is a cell too, less its own mean; of that the
+    mean absolute value, over windows and colours. What a window lacks at the right or below is left out.
+
+    Args:
+        difference: (N, C, H, W), at least 8 periods a side.
+        period: in pixels.
+    """
+    n, c, height, width = difference.shape
+    side = CELLS * period
+    rows, columns = height // side, width // side
+    whole = difference[:, :, : rows * side, : columns * side]
+    cells = whole.reshape(n * c * rows, CELLS, period, columns, CELLS, period).mean((1, 4))
+    return ops.per_sample_mean((cells - cells.mean((1, 3), keepdim=True)).reshape(n, -1).abs())
+
+
+def unit(features: torch.Tensor) -> torch.Tensor:
+    """Return features (N, C, H, W) whose length is one at every pixel, or less where it was below 0.1 or so."""
+    return features / torch.sqrt((features * features).sum(1, keepdim=True) + FLOOR)
+
+
+class FeatureDistance(nn.Module):
+    """The sum rec_weight rec + vgg_weight vgg + grid_weight grid of every sample.
+
+    It is called as objective(restored, sample, omega) -> (N,), pictures (N, 3, H, W) of at least 4 pixels a side, and
+    eight periods with grid.
+
+    Args:
+        features: VGG at relu3_3, which returns the features that are compared after these.
+        period: of the grid, how many times the network enlarges.
+        distance: distance of rec: l1, l2, charbonnier, fft or ms_ssim.
+        rec_weight: weight of the distance to the clean picture.
+        vgg_weight: weight of the sum over layers of the mean over pixels of the squared distance of unit features.
+        grid_weight: weight of the pattern of that period in the difference to the clean picture.
+    """
+
+    def __init__(
+        self,
+        *,
+        features: nn.Module,
+        period: int = 1,
+        distance: str = "l1",
+        rec_weight: float = 1.0,
+        vgg_weight: float = 1.0,
+        grid_weight: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.features = features
+        self.period = period
+        self.distance = distance
+        self.rec_weight = rec_weight
+        self.vgg_weight = vgg_weight
+        self.grid_weight = grid_weight
+
+    def forward(self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
+        """Return the objective of every sample, (N,).
+
+        Args:
+            restored: the network's output, (N, 3, H, W).
+            sample: pictures of the same shape by name, `clean` among them.
+            omega: (N, k), the knob of this objective first.
+        """
+        clean = sample["clean"].detach()
+        total = self.rec_weight * distance_between(restored, clean, self.distance)
+        seen, truth = self.features(restored), self.features(clean)
+        for ours, theirs in zip(seen[1:], truth[1:], strict=True):
+            difference = unit(ours) - unit(theirs.detach())
+            total = total + self.vgg_weight * ops.per_sample_mean((difference * difference).sum(1))
+        if self.grid_weight:
+            total = total + self.grid_weight * grid(restored - clean, self.period)
+        return total
