@@ -75,12 +75,15 @@ def test_a_score_that_is_no_number(recipe_of, tmp_path):
 
 
 def test_messages_are_kept(recipe_of, tmp_path, caplog):
+    """All of them: also what is said before the run's folder is known to be free."""
     with caplog.at_level("INFO"):
-        train(recipe_of(), Numpy(), tmp_path)
-    lines = (tmp_path / environment.MESSAGES).read_text().splitlines()
-    *steps, last = lines
-    assert [line.split(" INFO ")[1].split(":")[0] for line in steps] == ["step 4", "step 8", "step 10"]
-    assert "psnr_1_0" in lines[0] and "score" in lines[0] and "waiting for batches" in last
+        with pytest.raises(RuntimeError):
+            train(recipe_of(), Numpy(at(6, fail)), tmp_path)
+        train(recipe_of(), Numpy(), tmp_path, resume=True)
+    *lines, last = (tmp_path / environment.MESSAGES).read_text().splitlines()
+    said = [line.split(" INFO ")[1].split(":")[0] for line in lines]
+    assert said == ["training", "validation", "step 4", f"continuing {tmp_path} at step 4", "step 8", "step 10"]
+    assert "psnr_1_0" in lines[2] and "score" in lines[2] and "waiting for batches" in last
 
 
 def test_commit(tmp_path):

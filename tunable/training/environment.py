@@ -2,7 +2,7 @@
 
 environment.json   one session for each call of `train`: command line, framework, versions, device, switches, commits
                    of the sources, a digest of the recipe, and when it went from which step to which
-log.txt            what was said meanwhile, each line with its time
+log.txt            what was said, from the first look into the folder on, each line with its time
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import lru_cache
+from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,20 @@ FILE, MESSAGES = "environment.json", "log.txt"
 
 
 @contextmanager
+def remembering() -> Iterator[MemoryHandler]:
+    """Keep what is said while the context is open, for a `session` that begins in it: before, nothing is written."""
+    said = MemoryHandler(capacity=1000, flushOnClose=False)
+    logging.getLogger().addHandler(said)
+    try:
+        yield said
+    finally:
+        logging.getLogger().removeHandler(said)
+        said.close()
+
+
+@contextmanager
 def session(
-    out: Path, recipe: Recipe, facts: dict[str, str], first: int, step: Callable[[], int | None]
+    out: Path, recipe: Recipe, facts: dict[str, str], first: int, step: Callable[[], int | None], said: MemoryHandler
 ) -> Iterator[None]:
     """Record a session of a run in its folder; the sessions before it stay.
 
@@ -40,6 +53,7 @@ def session(
         facts: of the framework: versions, device and switches.
         first: steps done before; 0 begins both files anew.
         step: returns the step of the newest checkpoint, None before the first; it is asked at the end.
+        said: what was said before it, with which log.txt begins; from now on nothing more is kept there.
     """
     this: dict[str, Any] = {
         "started": _now(),
@@ -55,6 +69,9 @@ def session(
     write_text(out / FILE, _text(sessions))
     handler = _Messages(out / MESSAGES, mode="a" if first else "w", encoding="utf-8", errors="replace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.getLogger().removeHandler(said)
+    said.setTarget(handler)
+    said.flush()
     logging.getLogger().addHandler(handler)
     try:
         yield

@@ -41,7 +41,7 @@ from tunable.parameters.specs import ParameterSpec
 from tunable.specs.recipe import Data, Recipe
 from tunable.training.checkpoints import Checkpoint, Checkpoints, changes
 from tunable.training.differences import check_known
-from tunable.training.environment import session
+from tunable.training.environment import remembering, session
 from tunable.training.guards import Guard
 from tunable.training.interrupts import held_back
 from tunable.training.ranks import Ranks
@@ -111,6 +111,7 @@ def _train(
     max_pixels: int | None,
 ) -> WeightsModel:
     checkpoints, leads = Checkpoints(out), ranks.rank == 0  # the others look into no folder but those of pictures
+    said = held.enter_context(remembering())
     with beginning(ranks):
         if leads:
             held.enter_context(holding(out))
@@ -162,7 +163,7 @@ def _train(
     write_recipe_files(out, files)
     try:
         with (
-            session(out, recipe, _facts(backend, recipe, ranks), start.step, checkpoints.newest_step),
+            session(out, recipe, _facts(backend, recipe, ranks), start.step, checkpoints.newest_step, said),
             Records(out, recipe, start.step) as records,
         ):
             trainer = _loop(recipe, batches, model, trainer, ranks, records, checkpoints, start, progress)
