@@ -43,7 +43,8 @@ def test_signature(twin, name):
 def test_signature_in_words():
     assert str(signature(StyleUNetSpec)) == (
         "(*, num_objectives: int, channels: int = 64, scales: int = 2, blocks: tuple[int, int, int] = (2, 6, 2), "
-        "normalise: bool = True, global_residual: bool = False, "
+        "normalise: bool = True, global_residual: bool = False, outer: Literal[3, 5, 7, 9] = 9, "
+        "padding: Literal['zeros', 'reflect'] = 'zeros', "
         "phi: Literal['affine', 'identity', 'se', 'base'] = 'base', "
         "differences: Literal['full', 'low_rank', 'scale'] = 'full', rank: int = 0, anchor: list[float] = [], "
         "bump: bool = False, where: Union[Literal['all'], tunable.specs.formulations.Last, list[str]] = 'all', "

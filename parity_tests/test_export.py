@@ -151,7 +151,7 @@ PADDING = {
         channels=6, depths=[2], heads=[1], window=4, upscale=2, upsampler="nearest+conv", features=4, tunable_norms=True
     ),
     "style": StyleUNetSpec(channels=4, scales=1, blocks=[1, 1, 1]),
-    "norms": StyleUNetSpec(channels=4, scales=1, blocks=[1, 0, 1], tunable_norms=True),
+    "norms": StyleUNetSpec(channels=4, scales=1, blocks=[1, 0, 1], tunable_norms=True, padding="reflect"),
     "resnet x4": ResNetSpec(channels=4, blocks=1, upscale=4),
     "unet": UNetSpec(width=4, depth=1),
     "compact": CompactSpec(channels=4, blocks=1),

@@ -21,7 +21,7 @@ NETWORKS = {
     "nafnet": (NAFNetSpec, {"width": 2, "middle": 1, "encoder": [1, 2], "decoder": [3, 0]}),
     "nafnet empty": (NAFNetSpec, {"width": 3, "middle": 0, "encoder": [0], "decoder": [0]}),
     "style_unet": (StyleUNetSpec, {"channels": 2, "scales": 2, "blocks": [2, 1, 3]}),
-    "style_unet thin": (StyleUNetSpec, {"channels": 3, "scales": 1, "blocks": [1, 0, 1]}),
+    "style_unet thin": (StyleUNetSpec, {"channels": 3, "scales": 1, "blocks": [1, 0, 1], "outer": 3}),
     "unet": (UNetSpec, {"width": 2, "depth": 3}),
     "unet shallow": (UNetSpec, {"width": 3, "depth": 1}),
     "compact": (CompactSpec, {"channels": 3, "blocks": 2}),

@@ -272,6 +272,16 @@ def test_a_style_of_nothing_is_the_picture(twin, normalise, rng):
     close(twin.backend.run(network, x, OMEGA), x)
 
 
+@pytest.mark.parametrize("p", [0, 2])
+@pytest.mark.parametrize("padding", ["zeros", "reflect"])
+def test_every_convolution_pads_alike(twin, p, padding):
+    """All of a style U-Net, tunable or ordinary; MindSpore's own ordinary one knows zeros alone."""
+    spec = StyleUNetSpec(channels=2, scales=1, blocks=(2, 1, 2), padding=padding, tunable=bool(p))
+    parts = twin.modules(twin.backend.build(spec, p))
+    convolutions = [part for part in parts if "Conv" in type(part).__name__ and hasattr(part, "weight")]
+    assert len(convolutions) == 8 and {getattr(part, "padding_mode", "zeros") for part in convolutions} == {padding}
+
+
 def _silence(twin, network, layer):
     tensors = twin.backend.parameters(network)
     silent = {name: 0 * tensors[name] for name in (f"{layer}.weight", f"{layer}.bias")}

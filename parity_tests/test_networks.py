@@ -134,7 +134,7 @@ def test_written_numbers(twin):
 WITH_NORMS = {
     "swinir": SwinIRSpec(channels=6, depths=[2], heads=[2], window=4, tunable_norms=True),
     "nafnet": NAFNetSpec(width=4, middle=1, encoder=[1], decoder=[1], tunable_norms=True),
-    "style": StyleUNetSpec(channels=4, scales=1, blocks=(1, 1, 1), tunable_norms=True),
+    "style": StyleUNetSpec(channels=4, scales=1, blocks=(1, 1, 1), tunable_norms=True, padding="reflect", outer=5),
 }
 
 

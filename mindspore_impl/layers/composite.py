@@ -68,6 +68,7 @@ def conv2d(
     padding: int | None = None,
     groups: int = 1,
     bias: bool = True,
+    padding_mode: str = "zeros",
     formulation: Formulation = DEFAULT,
 ) -> nn.Cell:
     """Make a two-dimensional convolution, tunable, or ordinary when num_objectives is 0.
@@ -78,18 +79,19 @@ def conv2d(
         kernel_size: taps along both sides.
         num_objectives: p, or 0 for the ordinary layer.
         stride: pixels from one output to the next.
-        padding: zeros added on every side; None: half the kernel, which keeps the size at stride 1.
+        padding: pixels added on every side; None: half the kernel, which keeps the size at stride 1.
         groups: parts of the channels that do not see each other.
         bias: whether a bias is added.
+        padding_mode: what is added: zeros, reflect or replicate.
         formulation: how the kernels depend on omega.
     """
     padding = kernel_size // 2 if padding is None else padding
     if num_objectives:
         options = {"stride": stride, "padding": padding, "groups": groups, "bias": bias, "seed": 0}
-        options |= {"num_objectives": num_objectives, **formulation.keywords()}
+        options |= {"num_objectives": num_objectives, "padding_mode": padding_mode, **formulation.keywords()}
         return TunableConv2d(in_channels, out_channels, kernel_size, **options)
     options = {"stride": (stride,) * 2, "padding": (padding,) * 2, "dilation": (1, 1), "groups": groups, "bias": bias}
-    return ops.ordinary_conv(in_channels, out_channels, (kernel_size,) * 2, **options)
+    return ops.ordinary_conv(in_channels, out_channels, (kernel_size,) * 2, padding_mode=padding_mode, **options)
 
 
 def linear(

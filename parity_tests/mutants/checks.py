@@ -173,7 +173,8 @@ CHECKS: dict[str, list[Check]] = {
         _check(test_networks.test_wrong_calls_are_refused),
     ],
     "other network": [
-        _check(test_golden.test_equal_to_the_projects_own_outputs, name=name) for name in golden.NETWORKS
+        *(_check(test_golden.test_equal_to_the_projects_own_outputs, name=name) for name in golden.NETWORKS),
+        *(_check(test_limits.test_every_convolution_pads_alike, p=p, padding="reflect") for p in (0, 2)),
     ],
     "strategy": [
         *(_check(getattr(test_control, f"test_{name}_by_hand")) for name in ("dynet", "cfsnet", "cresmd", "adafm")),

@@ -216,6 +216,10 @@ OTHER_NETWORK_FAULTS = {
     "NAF: one norm for both": but(NAF, norm2=lambda a: a.self.norm1),
     "style: short skip dropped": edited(STYLE_BLOCK, ("x + self.norm2", "self.norm2")),
     "style: norm dropped": but(STYLE_BLOCK, norm1=lambda a: same),
+    "style: a block that does not reflect": given(
+        "networks.style_unet:StyleBlock.__init__", padding_mode=lambda a: "zeros"
+    ),
+    "ordinary convolution that does not reflect": given("ops:ordinary_conv", padding_mode=lambda a: "zeros"),
     "U-Net: picture not added": edited("networks.unet:UNet.end", ("padded + y", "y")),
     "U-Net: skip dropped": edited(UNET, ("[kept[-1], y]", "[kept[-1] * 0, y]")),
     "U-Net: skip behind what comes from below": edited(UNET, ("[kept[-1], y]", "[y, kept[-1]]")),

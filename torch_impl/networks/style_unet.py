@@ -23,6 +23,7 @@ class ConvBlock(Composite):
         num_objectives: int,
         formulation: Formulation,
         tunable_norms: bool,
+        padding_mode: str,
         stride: int = 1,
         enlarge: bool = False,
     ) -> None:
@@ -33,6 +34,7 @@ class ConvBlock(Composite):
             out_channels,
             kernel_size,
             stride=stride,
+            padding_mode=padding_mode,
             num_objectives=num_objectives,
             formulation=formulation,
         )
@@ -49,13 +51,21 @@ class ConvBlock(Composite):
 class StyleBlock(Composite):
     """A residual block with instance norms, relu(x + norm2(conv2(relu(norm1(conv1(x))))))."""
 
-    def __init__(self, channels: int, *, num_objectives: int, formulation: Formulation, tunable_norms: bool) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        num_objectives: int,
+        formulation: Formulation,
+        tunable_norms: bool,
+        padding_mode: str,
+    ) -> None:
         super().__init__(num_objectives)
         options = {"num_objectives": num_objectives, "formulation": formulation}
         norms = {**options, "num_objectives": num_objectives if tunable_norms else 0}
-        self.conv1 = conv2d(channels, channels, 3, **options)
+        self.conv1 = conv2d(channels, channels, 3, padding_mode=padding_mode, **options)
         self.norm1 = norm(InstanceNorm2d, channels, **norms)
-        self.conv2 = conv2d(channels, channels, 3, **options)
+        self.conv2 = conv2d(channels, channels, 3, padding_mode=padding_mode, **options)
         self.norm2 = norm(InstanceNorm2d, channels, **norms)
 
     def forward(self, x: torch.Tensor, omega: torch.Tensor | None = None) -> torch.Tensor:
@@ -77,13 +87,14 @@ class StyleUNet(Network, spec=StyleUNetSpec):
     def build(self, spec: StyleUNetSpec) -> None:
         """Make the layers that the specification asks for; StyleUNetSpec says what each field means."""
         options = {"num_objectives": self.num_objectives, "formulation": spec.formulation}
+        options["padding_mode"] = spec.padding
         parts = {**options, "tunable_norms": spec.tunable_norms}
         self.multiple = 2**spec.scales
         self.normalise = spec.normalise
         self.global_residual = spec.global_residual
         channels = spec.channels
         down, middle, up = spec.blocks
-        self.conv_in = ConvBlock(3, channels, 9, **parts)
+        self.conv_in = ConvBlock(3, channels, spec.outer, **parts)
         layers = []
         for _ in range(spec.scales):
             layers.append(ConvBlock(channels, 2 * channels, stride=2, **parts))
@@ -95,7 +106,7 @@ class StyleUNet(Network, spec=StyleUNetSpec):
             channels //= 2
             layers += [ConvBlock(channels, channels, **parts) for _ in range(up - 1)]
         self.encoder_decoder = nn.ModuleList(layers)
-        self.conv_out = conv2d(channels, 3, 9, **options)
+        self.conv_out = conv2d(channels, 3, spec.outer, **options)
         self.halvings = [0, *(s + 1 for s in range(spec.scales) for _ in range(down)), *[spec.scales] * middle]
         self.halvings += [*(s for s in reversed(range(spec.scales)) for _ in range(up)), 0]
         self.stages = [["conv_in"], *([f"encoder_decoder.{place}"] for place in range(len(layers))), ["conv_out"]]

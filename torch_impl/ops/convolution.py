@@ -229,14 +229,21 @@ def _spread(rows: torch.Tensor, dims: int) -> torch.Tensor:
 def pad(x: torch.Tensor, padding: tuple[int, ...], mode: str) -> torch.Tensor:
     """Pad x (N, C, *size) with `padding` pixels at both ends of every dimension; mode is `reflect` or `replicate`.
 
-    A single pixel has nothing to reflect, and is repeated, as numpy does.
+    Reflection goes however far, there and back again, as numpy's does; PyTorch's own ends at one pixel less than x has.
     """
-    if mode == "reflect":
-        for axis, added in enumerate(padding):
-            if added and x.shape[axis + 2] == 1:
-                only = [added if each == axis else 0 for each in range(len(padding))]
-                x, padding = pad(x, tuple(only), "replicate"), tuple(b - o for b, o in zip(padding, only, strict=True))
-    return functional.pad(x, [side for size in reversed(padding) for side in (size, size)], mode)
+    left = list(padding)
+    for axis, added in enumerate(padding):
+        size = x.shape[axis + 2]
+        if mode == "reflect" and added and (isinstance(size, torch.SymInt) or added >= size):
+            x, left[axis] = x.index_select(axis + 2, _reflection(size, added, added, x.device)), 0
+    return functional.pad(x, [side for size in reversed(left) for side in (size, size)], mode) if any(left) else x
+
+
+def _reflection(size: int, before: int, after: int, device: torch.device) -> torch.Tensor:
+    """Return what tunable.windows.reflected(size, before, after) is, in a graph for any size too."""
+    last = torch.arange(size, device=device)[-1:]
+    index = (torch.arange(size + before + after, device=device) - before).abs() % (2 * last).clamp(min=1)
+    return torch.minimum(index, 2 * last - index)
 
 
 def linear(

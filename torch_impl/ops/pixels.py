@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from torch_impl.ops.convolution import _reflection
 from tunable.data.filters import band, waves
 
 
@@ -87,19 +88,12 @@ def pad_to_multiple(x: torch.Tensor, multiple: int, mode: str) -> torch.Tensor:
         if not isinstance(size, torch.SymInt) and target == size:  # a graph for any size has no such branch
             continue
         if mode == "reflect":
-            x = x.index_select(axis, _reflected(size, target, x.device))
+            x = x.index_select(axis, _reflection(size, 0, target - size, x.device))
         elif mode == "replicate":
             x = x.index_select(axis, torch.arange(target, device=x.device).clamp(max=size - 1))
         else:
             x = functional.pad(x, (0, target - size) if axis == 3 else (0, 0, 0, target - size))
     return x
-
-
-def _reflected(size: int, target: int, device: torch.device) -> torch.Tensor:
-    """What tunable.windows.reflected(size, 0, target - size) is, in a graph for any size too."""
-    last = torch.arange(size, device=device)[-1:]
-    index = torch.arange(target, device=device) % (2 * last).clamp(min=1)  # there and back again
-    return torch.minimum(index, 2 * last - index)
 
 
 def shift_colours(x: torch.Tensor, colour: tuple[float, ...], sign: int) -> torch.Tensor:

@@ -270,7 +270,7 @@ def _style_unet(spec: StyleUNetSpec, layers: _Layers, norms: _Layers) -> Iterato
         yield from norms.norm(f"{name}.norm{number}", after)
 
     channels, place, (down, middle, up) = spec.channels, 0, spec.blocks
-    yield from block("conv_in", 3, channels, 9)
+    yield from block("conv_in", 3, channels, spec.outer)
     for _ in range(spec.scales):
         for i in range(down):
             yield from block(f"encoder_decoder.{place}", 2 * channels if i else channels, 2 * channels, 3)
@@ -285,7 +285,7 @@ def _style_unet(spec: StyleUNetSpec, layers: _Layers, norms: _Layers) -> Iterato
             yield from block(f"encoder_decoder.{place}", channels // 2 if i else channels, channels // 2, 3)
             place += 1
         channels //= 2
-    yield from layers.conv("conv_out", channels, 3, 9)
+    yield from layers.conv("conv_out", channels, 3, spec.outer)
 
 
 def _unet(spec: UNetSpec, layers: _Layers, norms: _Layers) -> Iterator[Parameter]:

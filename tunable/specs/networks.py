@@ -195,6 +195,16 @@ class StyleUNetSpec(_WithNorms):
         description="Whether the input is added to the output, so that training begins near the photograph.",
     )
 
+    outer: Literal[3, 5, 7, 9] = Field(
+        default=9,
+        description="Pixels a side of the kernels of the first and the last convolution; the others have 3.",
+    )
+    padding: Literal["zeros", "reflect"] = Field(
+        default="zeros",
+        description="What a convolution sees beyond the border: zeros, along which it may draw lines, or the features "
+        "reflected.",
+    )
+
     @property
     def padding_multiple(self) -> int:
         """Pixels: the network pads each side to a multiple of it, for every scale halves the picture."""
@@ -209,7 +219,7 @@ class StyleUNetSpec(_WithNorms):
     def multiply_adds(self) -> int:
         """Per pixel of the input, at one omega; rounded."""
         down, middle, up = self.blocks
-        c, area, total = self.channels, 1.0, 81 * 3 * self.channels * 2
+        c, area, total = self.channels, 1.0, self.outer**2 * 3 * self.channels * 2
         for _ in range(self.scales):
             total += area * 9 * up_down(c, up)
             area /= 4
