@@ -21,7 +21,7 @@ from tunable.images.contact_sheets import contact_sheet
 from tunable.images.pictures import from_network, read, to_levels, to_network
 from tunable.models import MODELS
 
-SIDE = 192  # pixels of a cell
+SIDE, PAINTED = 192, 288  # pixels of a cell, and of one in a style
 STRENGTHS = (0, 25, 50, 75, 100)
 NOISES = (15, 25, 50)
 PRESETS = ("clean", "natural", "grain")
@@ -94,6 +94,11 @@ def main() -> int:
     ]
     save("deblur", rows, ["out of focus", *(f"sharpness {sharpness}" for sharpness in ("0", "0.5", "1")), "truth"])
 
+    styles, painted = tunable.load("styles", device="cpu"), MODELS["styles"].presets
+    larger = [middle(read(path), PAINTED) for path in bundled(BUNDLED_TEST)]
+    rows = [[clean, *(settled(styles, clean, omega) for omega in painted.values())] for clean in larger]
+    save("styles", rows, ["photograph", *painted])
+
     clean = cleans[0]
     rows = [[noisy(clean, sigma) for sigma in NOISES], [restored(noisy(clean, sigma), 100) for sigma in NOISES]]
     save("noise", rows, [f"sigma {sigma}" for sigma in NOISES], ["noisy", "restored, strength 100"])
@@ -109,11 +114,11 @@ def main() -> int:
     return 0
 
 
-def middle(picture: np.ndarray) -> np.ndarray:
+def middle(picture: np.ndarray, side: int = SIDE) -> np.ndarray:
     """Cut the middle square of a picture."""
     height, width = picture.shape[:2]
-    top, left = (height - SIDE) // 2, (width - SIDE) // 2
-    return picture[top : top + SIDE, left : left + SIDE]
+    top, left = (height - side) // 2, (width - side) // 2
+    return picture[top : top + side, left : left + side]
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from tunable.app.views import Photograph, Region, open_photograph, overview, pai
 from tunable.backends.model import Model
 from tunable.errors import TunableError
 from tunable.images.encoders import FORMATS
-from tunable.models import default_omega, preset_of, shipped
+from tunable.models import default_omega, preset_of, shipped, sweep_start
 from tunable.omega import format_omega
 from tunable.sliders import Knob, knobs_of, omega_of
 
@@ -358,7 +358,7 @@ class Page:
     def _several(self, session: Session, *_: Any) -> np.ndarray:
         if session.photograph is None or session.region is None:
             raise TunableError("open a photograph first")
-        return sweep_sheet(self._model(session.name), session.region, default_omega(session.name))
+        return sweep_sheet(self._model(session.name), session.region, sweep_start(session.name))
 
 
 _NUMBERS = count()

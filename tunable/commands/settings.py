@@ -6,7 +6,7 @@ from tunable.backends.model import Model
 from tunable.commands.omega_maps import read_omega_map
 from tunable.commands.shared import read_omega
 from tunable.errors import TunableError
-from tunable.models import default_omega, preset_of
+from tunable.models import default_omega, preset_of, sweep_start
 from tunable.omega import check_omega, check_range, example, of_strength, sweep, tour
 
 
@@ -36,7 +36,7 @@ def settings_asked(args: argparse.Namespace, model: Model) -> list:
         return [[read_omega_map(args.omega_map, model.header, args.extrapolate, args.max_pixels)]]
     if args.sweep:
         points, square = args.sweep
-        start = default_omega(args.model)
+        start = sweep_start(args.model)
         if not args.animate:
             return sweep(p, points, square=square, start=start)
         if square:

@@ -21,7 +21,7 @@ from tunable.errors import shown
 from tunable.files import write_text
 from tunable.images.folders import some
 from tunable.images.pictures import MAX_PIXELS
-from tunable.models import MODELS, default_omega, find
+from tunable.models import MODELS, find, unnamed_omega
 from tunable.omega import check_range, format_omega, parse_omega
 from tunable.specs.schema import MOST
 from tunable.trained import describe, doubt
@@ -175,10 +175,10 @@ def add_extrapolate(parser: argparse.ArgumentParser) -> None:
 def read_omega(text: str, header: Header, args: argparse.Namespace) -> np.ndarray:
     """Read "0.7,0.3" or "fidelity=0.7,noise=0.3" as omega (p,) for the network of `header`, which is `args.model`.
 
-    Of a model that ships, knobs that are not named stand where they stand by default. OmegaError outside the network's
-    range unless `args.extrapolate`.
+    Of a model that ships, knobs that are not named stand where they stand by default; of a mixture they are 0.
+    OmegaError outside the network's range unless `args.extrapolate`.
     """
-    omega = parse_omega(text, header.objectives, default_omega(args.model))
+    omega = parse_omega(text, header.objectives, unnamed_omega(args.model))
     return omega if args.extrapolate else check_range(omega, header.omega_range)
 
 

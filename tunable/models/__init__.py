@@ -21,12 +21,14 @@ class Shipped:
         purpose: what it is for, in a few words.
         omega: (p,), the setting that is taken where none is asked for; () for a model that has none.
         presets: settings (p,) that have a name.
+        shares: whether the knobs are the shares of a mixture: one that is not named is 0, and a sweep shows mixtures.
     """
 
     name: str
     purpose: str
     omega: tuple[float, ...] = ()
     presets: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    shares: bool = False
 
     @property
     def path(self) -> Path:
@@ -60,6 +62,18 @@ MODELS = {
             (1.0, 0.0),
             {"natural": (0.8, 0.2), "clean": (1.0, 0.0), "grain": (0.5, 0.5)},
         ),
+        Shipped(
+            "styles",
+            "repaints photographs in the styles of three paintings, and in mixtures of them",
+            (1.0, 0.0, 0.0),
+            {
+                "wave": (1.0, 0.0, 0.0),
+                "composition": (0.0, 1.0, 0.0),
+                "auvers": (0.0, 0.0, 1.0),
+                "mixed": (1.0, 1.0, 1.0),
+            },
+            shares=True,
+        ),
     ]
 }
 
@@ -73,6 +87,18 @@ def default_omega(model: str | Path) -> tuple[float, ...]:
     """Return the setting (p,) of a model that ships where none is asked for; () for any other."""
     known = shipped(model)
     return known.omega if known else ()
+
+
+def unnamed_omega(model: str | Path) -> tuple[float, ...]:
+    """Return where the knobs (p,) of a model that ships stand that a setting does not name; () for any other."""
+    known = shipped(model)
+    return (0.0,) * len(known.omega) if known and known.shares else default_omega(model)
+
+
+def sweep_start(model: str | Path) -> tuple[float, ...]:
+    """Return what `tunable.omega.sweep` takes as `start` for a model: () where it shows mixtures, or has no default."""
+    known = shipped(model)
+    return () if known and known.shares else default_omega(model)
 
 
 def find(model: str | Path) -> str | Path:
