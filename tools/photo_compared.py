@@ -192,6 +192,8 @@ def report(args: argparse.Namespace) -> None:
             for name in rivals
         )
         + ".\n",
+        "![Two photographs with such noise, cleaned by denoise and by three presets of photo, beside the truth]"
+        "(../../images/gallery/photo.webp)\n",
         "PSNR in dB, RGB, mean over the pictures. The other programs were told, for each picture, the noise level at "
         "which they do best, which nobody knows without the clean picture. `photo` and `denoise` were told nothing. "
         "Where a program was measured on some pictures alone, the mean of `photo` on these stands beside.\n",
