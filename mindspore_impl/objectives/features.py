@@ -12,11 +12,11 @@ from tunable.objectives.features import CELLS, FLOOR
 def grid(difference: ms.Tensor, period: int) -> ms.Tensor:
     """Return how much of a pattern of a period a difference of pictures holds, (N,).
 
-    A window has 8 x 8 cells of period x period pixels. The cells' mean is a cell too, less its own mean; of that the
+    A window has 4 x 4 cells of period x period pixels. The cells' mean is a cell too, less its own mean; of that the
     mean absolute value, over windows and colours. What a window lacks at the right or below is left out.
 
     Args:
-        difference: (N, C, H, W), at least 8 periods a side.
+        difference: (N, C, H, W), at least 4 periods a side.
         period: in pixels.
     """
     n, c, height, width = difference.shape
@@ -36,7 +36,7 @@ class FeatureDistance(nn.Cell):
     """The sum rec_weight rec + vgg_weight vgg + grid_weight grid of every sample.
 
     It is called as objective(restored, sample, omega) -> (N,), pictures (N, 3, H, W) of at least 4 pixels a side, and
-    eight periods with grid.
+    32 with grid.
 
     Args:
         features: VGG at relu3_3, which returns the features that are compared after these.

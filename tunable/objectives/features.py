@@ -10,7 +10,7 @@ from tunable.objectives.restoration import Distance
 from tunable.objectives.style import RELU3_3_SIZE
 
 FLOOR = 0.01  # of the squared length of a pixel's features, by which they are divided
-CELLS = 8  # input pixels along each side of a window in which a grid is looked for
+CELLS = 4  # input pixels along each side of a window in which a grid is looked for
 LARGEST = 8  # times that a network enlarges
 
 

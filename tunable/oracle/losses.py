@@ -124,7 +124,7 @@ def feature_distance(
     """rec_weight rec + vgg_weight vgg + grid_weight grid of every sample, (N,).
 
     vgg is, summed over layers, the mean over pixels of the squared distance of features whose length is one; grid the
-    mean absolute value of what is the same in all 8x8 cells of a window of the difference, less its own mean. A cell
+    mean absolute value of what is the same in all 4x4 cells of a window of the difference, less its own mean. A cell
     has as many pixels a side as the network enlarges times.
     """
     restored, clean, tensors = float64(restored), float64(sample["clean"]), vgg.weights(recipe.features)
