@@ -21,7 +21,7 @@ import numpy as np
 from tunable.arrays import Tensors
 from tunable.errors import TunableError
 from tunable.objectives.restoration import NoisePreservation
-from tunable.parameters.layouts import layout
+from tunable.parameters.layouts import layout, tunable_layers
 from tunable.specs.formulations import Last
 from tunable.trained import Part
 from tunable.weights import storage
@@ -69,9 +69,10 @@ def strength_tensors(plain: Tensors, header: Header) -> Tensors:
     return tensors
 
 
-def halved(tensors: Tensors) -> Tensors:
-    """Kernels in front of `tail` in float16; all else as it is, so that the blend stays exact."""
-    kernels = {name for name in tensors if name.endswith(".weight") and not name.startswith(f"{LAST}.")}
+def halved(tensors: Tensors, header: Header) -> Tensors:
+    """Kernels in front of the tunable layer in float16; all else as it is, so that the knobs stay exact."""
+    last = tunable_layers(header.network, header.num_objectives) or ()
+    kernels = {name for name, value in tensors.items() if value.ndim == 4 and name.rpartition(".")[0] not in last}
     return {name: value.astype(np.float16) if name in kernels else value for name, value in tensors.items()}
 
 
@@ -85,13 +86,15 @@ def main(about: str, trained: str, new_header: Callable[[Header], Header], new_t
     parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("trained", type=Path, help=trained)
     parser.add_argument("-o", "--out", type=Path, required=True, help="the weights file to write, *.safetensors")
-    parser.add_argument("--float16", action="store_true", help="store the kernels in front of `tail` in 16 bits")
+    parser.add_argument(
+        "--float16", action="store_true", help="store the kernels in front of the last convolution in 16 bits"
+    )
     args = parser.parse_args()
     try:
         tensors, header = storage.load(args.trained)
         header = new_header(header)
         tensors = new_tensors(tensors, header)
-        storage.save(args.out, halved(tensors) if args.float16 else tensors, header)
+        storage.save(args.out, halved(tensors, header) if args.float16 else tensors, header)
     except TunableError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -27,7 +27,7 @@ from tunable.omega import format_omega
 from tunable.sliders import Knob, knobs_of, omega_of
 
 MOST_KNOBS = 8
-AT_ONCE = 4_000_000  # pixels of the largest photograph that is restored in whole whenever a slider is let go
+AT_ONCE = 4_000_000  # pixels of the largest picture that is made in whole whenever a slider is let go
 IDLE = 4 * 3600  # seconds after which what a reader has open is closed
 KEPT = 32  # files of the view that stay for each reader, so that none is written over while it is sent
 PAINT, OPACITY = "rgba(255, 64, 96, 0.5)", 0.5  # of the brush: one sees what one paints on
@@ -332,7 +332,8 @@ class Page:
     @_told
     def _let_go(self, session: Session, canvas: Any, *values: float) -> list:
         """The whole of a photograph that is small enough not to wait for."""
-        if session.photograph is None or np.prod(session.photograph.size) > AT_ONCE:
+        scale = self._model(session.name).header.network.scale
+        if session.photograph is None or np.prod(session.photograph.size) * scale**2 > AT_ONCE:
             return [gr.skip(), gr.DownloadButton(visible=False), gr.skip()]
         return self._whole(session, canvas, *values)
 

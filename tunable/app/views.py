@@ -17,12 +17,12 @@ from PIL import Image
 
 from tunable.backends.model import Model
 from tunable.errors import TunableError
-from tunable.images.contact_sheets import cell_sheet
+from tunable.images.contact_sheets import cell_sheet, enlarged
 from tunable.images.pictures import from_network, read_picture, to_floats, to_levels, to_network
 from tunable.images.tiling import WHOLE, heads_tiled, run_tiled
 from tunable.omega import format_omega, sweep
 
-SIDE = 512  # pixels of a region along each side, at most
+SIDE = 512  # pixels of a region along each side, at most, as it is shown
 AROUND = 128  # pixels around a region, of a large picture and a network that looks at all of it
 OVERVIEW = 1024  # pixels of the whole picture, as it is shown, along its longer side
 SWEEP = 5  # settings along an edge of what is shown side by side
@@ -92,10 +92,10 @@ class Region:
         model: of any backend.
         photograph: of which this is a part.
         centre: (row, column) of the pixel in its middle, which is moved as far inside as the region needs.
-        side: pixels along each side, at most.
+        side: pixels of the photograph along each side, at most; None: as many as the network makes SIDE of.
 
     Attributes:
-        before: bytes (scale h, scale w, 3), as it was, enlarged to what is made of it.
+        before: bytes (scale h, scale w, 3), as it was, enlarged by bicubic interpolation to what is made of it.
         place: its rows and columns in the photograph.
         exact: whether it shows what the whole restored picture has there, to rounding.
 
@@ -103,9 +103,10 @@ class Region:
         TunableError: as `Model.run`.
     """
 
-    def __init__(self, model: Model, photograph: Photograph, centre: tuple[int, int], side: int = SIDE) -> None:
+    def __init__(self, model: Model, photograph: Photograph, centre: tuple[int, int], side: int | None = None) -> None:
         """Compute what no omega changes; the class says what is raised."""
         network, size = model.header.network, photograph.size
+        side = side or max(SIDE // network.scale, 1)
         places = [_span(at, length, side) for at, length in zip(centre, size, strict=True)]
         whole = network.halo is None and math.prod(size) <= WHOLE
         self.exact = network.halo is not None or whole
@@ -121,8 +122,7 @@ class Region:
             slice((place.start - around.start) * network.scale, (place.stop - around.start) * network.scale)
             for place, around in zip(places, outer, strict=True)
         )
-        shown = to_levels(to_floats(photograph.levels[self.place]))
-        self.before = shown.repeat(network.scale, 0).repeat(network.scale, 1)  # as large as what is made of it
+        self.before = enlarged(to_levels(to_floats(photograph.levels[self.place])), network.scale)
         self._restore = self._restorer(to_network(to_floats(photograph.levels[outer[0], outer[1]])))
 
     def _restorer(self, piece: np.ndarray) -> Callable[[Any], np.ndarray]:

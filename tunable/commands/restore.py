@@ -34,7 +34,7 @@ from tunable.commands.shared import (
 from tunable.errors import DataError, OmegaError, TunableError, printable
 from tunable.files import check_writable, file_digest
 from tunable.images import encoders
-from tunable.images.contact_sheets import cell_sheet, contact_sheet, write_animation
+from tunable.images.contact_sheets import cell_sheet, contact_sheet, enlarged, write_animation
 from tunable.images.folders import Listing, find, named_apart, some
 from tunable.images.pictures import (
     WRITTEN,
@@ -44,6 +44,7 @@ from tunable.images.pictures import (
     holds_frames,
     read_frames,
     to_floats,
+    to_levels,
     to_network,
     write,
     write_frames,
@@ -279,10 +280,11 @@ def _restore(model: Model, path: Path, target: Path, rows: _Settings, args: argp
     else:
         title = printable(f"{path.name}: omega = ({', '.join(model.objectives)})")
         labels = [[format_omega(omega) for omega in row] for row in rows]
+        given = enlarged(to_levels(to_floats(levels)), header.network.scale)  # as large as what is made of it
         if len(rows) == 1:
-            sheet = contact_sheet([[levels, *restored[0]]], ["input", *labels[0]], [title])
+            sheet = contact_sheet([[given, *restored[0]]], ["input", *labels[0]], [title])
         else:
-            sheet = cell_sheet([[levels], *restored], [[title], *labels])
+            sheet = cell_sheet([[given], *restored], [[title], *labels])
         write(target, sheet, quality=args.quality)
     logging.info("wrote %s", target)
 

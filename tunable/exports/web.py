@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from tunable.backends.heads import Heads, anchor_of, heads_fault
 from tunable.backends.model import Model
@@ -19,6 +18,7 @@ from tunable.errors import CheckFailed, TunableError
 from tunable.exports import npm
 from tunable.exports.judging import Report, checked_export, targets
 from tunable.files import atomic, check_writable, write_text
+from tunable.images.contact_sheets import enlarged
 from tunable.images.pictures import from_network, read, size_of, to_levels, to_network
 from tunable.images.tiling import WHOLE, heads_tiled, run_tiled
 from tunable.omega import format_omega
@@ -199,17 +199,10 @@ def figure_of(
 def _figure(title: str, heads: Heads, degraded: np.ndarray, sliders: _Sliders, save_as: str) -> live.Figure:
     omegas = [sliders.start, *(sliders.start + along for along in sliders.along)]
     base, *ends = (from_network(heads.at(omega)) for omega in omegas)
-    before = _enlarged(from_network(degraded), base.shape[0] // degraded.shape[2])
+    before, scale = from_network(degraded), base.shape[0] // degraded.shape[2]
+    before = before if scale == 1 else enlarged(to_levels(before), scale)
     differences = np.stack([end - base for end in ends])
     return live.blend(title, base, differences, sliders.knobs, before=before, presets=sliders.presets, save_as=save_as)
-
-
-def _enlarged(picture: np.ndarray, scale: int) -> np.ndarray:
-    """A picture as large as what is made of it."""
-    if scale == 1:
-        return picture
-    image = Image.fromarray(to_levels(picture))
-    return np.asarray(image.resize((scale * image.width, scale * image.height), Image.Resampling.BICUBIC))
 
 
 _FIGURE = '<figure class="live"'  # by which a page is known

@@ -82,5 +82,13 @@ def write_animation(path: str | Path, frames: list[np.ndarray], labels: list[str
     write_frames(path, [Picture(sheet, animated=True, duration=125) for sheet in sheets], quality=quality)
 
 
+def enlarged(levels: np.ndarray, scale: int) -> np.ndarray:
+    """Return bytes (H, W, 3) as (scale H, scale W, 3), by bicubic interpolation: to stand beside what is as large."""
+    if scale == 1:
+        return levels
+    size = (scale * levels.shape[1], scale * levels.shape[0])
+    return np.asarray(Image.fromarray(levels).resize(size, Image.Resampling.BICUBIC))
+
+
 def _left(place: int, column: int) -> int:
     return _GAP + place * (column + _GAP)

@@ -74,6 +74,12 @@ MODELS = {
             },
             shares=True,
         ),
+        Shipped(
+            "upscale4",
+            "enlarges photographs four times, with a knob from faithful to sharp",
+            (0.5,),
+            {"faithful": (0.0,), "natural": (0.5,), "sharp": (1.0,)},
+        ),
     ]
 }
 
