@@ -31,13 +31,10 @@ from tunable.omega import line
 from tunable.reports import tables
 
 TASKS = {"super_resolution": "Table 4", "super_resolution_swinir": "Table 5"}
-ABOUT = {  # what perception means in the recipe, and what the sheet shows
-    "super_resolution": "Perception is the features of VGG-16 (not the paper's VGG-19; `tools/vgg16.py` says what was "
-    "done to it) and a small discriminator.",
-    "super_resolution_swinir": "Features of random weights drew a grid, so they have no weight here, and perception is "
-    "the adversarial term alone. Up to (0.5, 0.5) edges sharpen. From there on the sharpness is more and more made of "
-    "jags and of the grid of the pixel shuffle, which this small discriminator rewards.",
-}
+ABOUT = (  # what perception means in the recipes
+    "Perception is the features of VGG-16 (not the paper's VGG-19; `tools/vgg16.py` says what was done to it) and a "
+    "small discriminator."
+)
 SETS = {"Set5": "Set5/HR", "Set14": "Set14/HR", "CBSD68": "CBSD68"}
 COLUMNS = {  # of the tables: metric -> its title and its digits
     "psnr": ("PSNR", 2),
@@ -49,6 +46,7 @@ COLUMNS = {  # of the tables: metric -> its title and its digits
 }
 POINTS = line(5)[::-1]  # from (1, 0), fidelity, to (0, 1), perception
 SCALE = 4
+PLAIN = "plain.safetensors"  # of what start.yaml has trained, from which the mini recipe goes on
 FIFTY = ("initial.weights=null", "initial.freeze=false", "data.batch=2")  # of the fifty steps
 
 
@@ -56,22 +54,16 @@ def pictures(name: str, count: int) -> list[Path]:
     return find_pictures([f"${{TUNABLE_DATA}}/{SETS[name]}"])[:count]
 
 
-def start_of(task: str, work: Path) -> Path:
-    """The weights from which the mini recipe goes on: of super_resolution those of start.yaml as a plain network."""
-    return work / ("plain.safetensors" if task == "super_resolution" else "start/model.safetensors")
-
-
 def commands(task: str, work: Path) -> Iterator[str]:
     """The command lines that train a task."""
-    start, weights = work / "start" / "model.safetensors", start_of(task, work)
+    start, weights = work / "start" / "model.safetensors", work / PLAIN
     yield f"tunable train {task}/start --out {start.parent} --resume"
-    if weights != start:
-        yield f"tunable fold {start} --omega 1,0 -o {weights}"
+    yield f"tunable fold {start} --omega 1,0 -o {weights}"
     yield f"tunable train {task}/mini --out {work / 'torch'} --set initial.weights={weights} --resume"
 
 
 def train(task: str, work: Path) -> Path:
-    start, weights, trained = work / "start", start_of(task, work), work / "torch"
+    start, weights, trained = work / "start", work / PLAIN, work / "torch"
     if not (trained / "model.safetensors").is_file():
         runs.train(f"configs/{task}/start.yaml", start, "torch")
         if not weights.is_file():
@@ -158,11 +150,14 @@ def report(args) -> None:
         f"# {TASKS[task]}'s task at the mini size\n",
         runs.GLOSSARY,
         verdict(measurements, beside),
+        "![Crops of three photographs of Kodak24 at every omega](sheet.png)\n",
+    ]
+    made = (
         f"Made by `python tools/enlarging.py {task} --work runs/{task} --out docs/results/{task} "
         f"--pictures {args.pictures}` on a CPU with OMP_NUM_THREADS=1. First "
         f"[start.yaml](../../../configs/{task}/start.yaml) was trained for fidelity alone, and then, from its weights, "
-        f"[mini.yaml](../../../configs/{task}/mini.yaml). {ABOUT[task]}\n",
-    ]
+        f"[mini.yaml](../../../configs/{task}/mini.yaml). {ABOUT}\n"
+    )
     for name, rows in measurements.items():
         count = int(rows[0]["pictures"])
         lines += [f"## {name}{', the first' if name == 'CBSD68' else ':'} {count} pictures\n"]
@@ -175,7 +170,7 @@ def report(args) -> None:
             lines.append(f"| {label} | {' | '.join(values)} |")
         lines.append("")
     lines += [
-        "![Crops of three photographs of Kodak24 at every omega](sheet.png)\n",
+        made,
         *runs.beside(f"configs/{task}/mini.yaml", args.work, out, *FIFTY),
         f"Protocol: {SHRUNK_PROTOCOL} {PERCEPTUAL_PROTOCOL}\n",
     ]

@@ -105,7 +105,7 @@ def make_table5(request: Request) -> None:
         GLOSSARY,
         f"From (1, 0) to (0, 1) the small SwinIR loses {_lost(rows, 'psnr_y')} dB, and the paper's "
         f"{_lost(rows, 'paper_psnr_y')} dB. The small one starts lower, with a small part of the size and of the "
-        "training, and its perception is an adversarial term alone.\n",
+        "training, and the layers that enlarge are the same at every setting, for the grid that they draw otherwise.\n",
         "![Photographs enlarged four times, at every setting](../../super_resolution_swinir/sheet.png)\n",
         *lines,
         "",
