@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 from small import small
 
+from tunable.api import load
 from tunable.backends.registry import installed
 from tunable.errors import TunableError
 from tunable.exports import official
@@ -73,6 +74,16 @@ def test_official_names_in_spandrel(spec, spandrel, tmp_path):
     assert name.lower() == spec.name and scale == spec.scale
     assert relative_error(output, model.run(IMAGE, OMEGA)) <= LIMIT
     assert relative_error(output, model.run(IMAGE, OMEGA + 0.1)) > 1e-3
+
+
+@NEEDS_TORCH
+def test_the_model_that_enlarges_in_spandrel(spandrel, tmp_path):
+    """`upscale4`, at a setting, is a file for chaiNNer."""
+    model, omega = load("upscale4"), np.float32([0.5])
+    files, report = export_for(model, "official", tmp_path / "x4.safetensors", omega)
+    output, name, scale = opened(spandrel, files[0])
+    assert report.passed and (name, scale) == ("Compact", 4)
+    assert relative_error(output, model.run(IMAGE, omega)) <= LIMIT
 
 
 @NEEDS_TORCH
