@@ -112,7 +112,7 @@ TASKS = {
         tuple((1 - a, a, 1 - c, c) for a, c in _PAIRS),
         tuple((1 - a, a, 1 - c, c) for a, c in _PAIRS),
         ((5, 0), (15, 0), (30, 0)),
-        (*_SHORT, "anchored, frozen", "anchored, frozen, last 1"),
+        (*_SHORT, "low rank 8", "base, half the rate", "anchored, frozen", "anchored, frozen, last 1"),
     ),
     "residues": Task(
         (1, 0, 0),
@@ -145,6 +145,7 @@ ROWS = {
     "bump": Row(("network.bump=true",)),
     "low rank 2": Row(("network.differences=low_rank", "network.rank=2")),
     "low rank 4": Row(_LOW),
+    "low rank 8": Row(("network.differences=low_rank", "network.rank=8")),
     "scale": Row(("network.differences=scale",)),
     "last 4": Row(("network.where={{last: 4}}",)),
     "last 1": Row(_LAST),
