@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import runs
-from PIL import Image
 
 from tunable import load
 from tunable.data.degradations import protocol_shrunk
@@ -25,8 +24,9 @@ from tunable.evaluation.measuring import compare_enlarged, evaluate, summarise
 from tunable.evaluation.perceptual import chosen
 from tunable.evaluation.sentences import PERCEPTUAL_PROTOCOL, SHRUNK_PROTOCOL
 from tunable.files import write_text
+from tunable.images import contact_sheets
 from tunable.images.contact_sheets import contact_sheet
-from tunable.images.pictures import from_network, read, to_network, write
+from tunable.images.pictures import from_network, read, to_levels, to_network, write
 from tunable.omega import line
 from tunable.reports import tables
 
@@ -110,9 +110,7 @@ def bicubic(out: Path, count: int) -> dict[str, dict]:
 
 
 def enlarged(shrunk: np.ndarray) -> np.ndarray:
-    height, width = shrunk.shape[:2]
-    small = Image.fromarray(np.round(shrunk * 255).astype(np.uint8))
-    return np.asarray(small.resize((SCALE * width, SCALE * height), Image.Resampling.BICUBIC)) / 255
+    return contact_sheets.enlarged(to_levels(shrunk), SCALE) / 255
 
 
 def sheet(task: str, work: Path, out: Path) -> None:

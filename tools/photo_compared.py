@@ -207,7 +207,8 @@ def report(args: argparse.Namespace) -> None:
         f"Kodak24 is cut to its central {WIDTH}x{HEIGHT} pixels. Its noise is made in linear light: a gain of "
         + " and ".join(f"{gain:g} (reading {sigma:g}, JPEG {quality})" for gain, sigma, quality in LEVELS.values())
         + " of full scale, then JPEG with colour at half the size. PolyU holds 27 test pairs of real photographs by "
-        "five cameras; the clean one is the mean of many shots.\n",
+        "five cameras; the clean one is the mean of many shots. The last part of `photo`'s training was changed once "
+        "after a measurement on these pictures (the model's card).\n",
         "Made by `python tools/photo_compared.py --out docs/results/photo` with PyTorch on a CPU; raw/ has every "
         "picture, and what lies there is not measured again. Non-local means is scikit-image's"
         + (

@@ -193,8 +193,8 @@ def report(args) -> None:
         "* **The last convolution is small, and an ordinary one.** No norm follows it, so if it depends on ω, what it "
         "makes grows with ω, and a Gram matrix's distance with the fourth power. With the paper's 9x9 kernels that "
         f"depend on ω (`network.where=all`, `network.outer=9`) the loss rose to {all_tunable:.3g} within {JUMPY} steps "
-        f"(training_9x9.csv); as the recipe is, the most is {most:.3g} (training.csv). In trials of some hundred steps "
-        "9x9 kernels also drew streaks along rows and columns.",
+        f"(training_9x9.csv); as the recipe is, the most is {most:.3g} (training.csv). Size and "
+        "ω were not tried apart. In trials of some hundred steps 9x9 kernels also drew streaks along rows and columns.",
         "* **Convolutions reflect at the border.** Along zeros such trials drew a frame around every picture.",
         "* **Gram matrices of three layers.** Below, no network is trained: the pixels of one photograph are moved by "
         f"{MOVES} steps of Adam. With the Gram matrices of relu3_3 alone, the paper's, the photograph gets texture and "
