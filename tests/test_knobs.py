@@ -243,6 +243,19 @@ def test_a_knob_without_a_rival_is_not_judged(certified):
     assert len(certificate.responses) == 6
 
 
+def test_the_only_knob_is_judged(model_of, folder):
+    """It has no rival to lack: it does something, or it is dead."""
+    for gain, verdict in ((0.9, "passed"), (0.0, "failed")):
+
+        def restored(x, omega, gain=gain):
+            drawn = 1 - 2 * (np.indices(x.shape[2:]).sum(0) % 2)  # a pattern that the knob takes away
+            return x + np.float32(0.2 * (1 - gain * omega[0])) * drawn.astype(np.float32)
+
+        objectives = [{"name": "clean", "kind": "rec"}]
+        certificate = certify(model_of(restored, objectives=objectives, omega={"sampler": "uniform"}), str(folder))
+        assert [(r.path, r.verdict) for r in certificate.responses] == [("the only knob", verdict)]
+
+
 # --- other tasks
 
 

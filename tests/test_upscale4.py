@@ -73,6 +73,13 @@ def test_it_enlarges_and_sharpens(backend):
     assert sharpness(bicubic, clean) < sharpness(faithful, clean) < sharpness(middle, clean) < sharpness(sharp, clean)
 
 
+def test_its_knob_is_certified(tunable):
+    """Its sharpness grows, steadily, and casts no colour."""
+    status, out, err = tunable("knobs", "upscale4", "--data", "bundled")
+    (row,) = [line for line in out.splitlines() if line.startswith("| sharpness |")]
+    assert status == 0 and row.endswith("| passed |") and "| none |" in row, out + err
+
+
 def test_a_photograph_by_name(tunable, tmp_path, monkeypatch):
     """Sixteen times the pixels, by the default setting and by a preset; a strength is of no network that enlarges."""
     monkeypatch.chdir(tmp_path)

@@ -30,7 +30,8 @@ class Path:
         knob: its place in omega.
         name: where the other knobs are, such as "against noise" or "noise at 0.5"; a single setting's omega.
         omegas: (n, p), the knob's own value growing; n = 1 for a single setting.
-        alone: whether all other knobs are near 0, so that the knob's objective has nothing to be weighed against.
+        alone: whether there are other knobs and all are near 0, so that the knob's objective has nothing to be weighed
+            against. A knob that is the only one is judged by what it does.
     """
 
     knob: int
@@ -85,9 +86,8 @@ def axes(objectives: Sequence[str], ranges: Ranges) -> list[Path]:
             where = objectives[1 - knob] if p == 2 else "the others"
             at = f"{values[0]:g}" if len(set(values)) == 1 else ("low", "middle", "high")[round(2 * share)]
             name = f"{where} at {at}" if p > 1 else "the only knob"
-            paths.append(
-                Path(knob, name, omegas.astype(np.float32), alone=all(abs(value) <= _NEAR_0 for value in values))
-            )
+            alone = p > 1 and all(abs(value) <= _NEAR_0 for value in values)
+            paths.append(Path(knob, name, omegas.astype(np.float32), alone))
     return paths
 
 
