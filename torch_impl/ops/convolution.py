@@ -235,11 +235,11 @@ def pad(x: torch.Tensor, padding: tuple[int, ...], mode: str) -> torch.Tensor:
     for axis, added in enumerate(padding):
         size = x.shape[axis + 2]
         if mode == "reflect" and added and (isinstance(size, torch.SymInt) or added >= size):
-            x, left[axis] = x.index_select(axis + 2, reflection(size, added, added, x.device)), 0
+            x, left[axis] = x.index_select(axis + 2, _reflection(size, added, added, x.device)), 0
     return functional.pad(x, [side for size in reversed(left) for side in (size, size)], mode) if any(left) else x
 
 
-def reflection(size: int, before: int, after: int, device: torch.device) -> torch.Tensor:
+def _reflection(size: int, before: int, after: int, device: torch.device) -> torch.Tensor:
     """Return what tunable.windows.reflected(size, before, after) is, in a graph for any size too."""
     last = torch.arange(size, device=device)[-1:]
     index = (torch.arange(size + before + after, device=device) - before).abs() % (2 * last).clamp(min=1)

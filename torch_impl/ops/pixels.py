@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from torch_impl.ops.convolution import reflection
+from torch_impl.ops.convolution import _reflection
 from tunable.data.filters import band, waves
 
 
@@ -88,7 +88,7 @@ def pad_to_multiple(x: torch.Tensor, multiple: int, mode: str) -> torch.Tensor:
         if not isinstance(size, torch.SymInt) and target == size:  # a graph for any size has no such branch
             continue
         if mode == "reflect":
-            x = x.index_select(axis, reflection(size, 0, target - size, x.device))
+            x = x.index_select(axis, _reflection(size, 0, target - size, x.device))
         elif mode == "replicate":
             x = x.index_select(axis, torch.arange(target, device=x.device).clamp(max=size - 1))
         else:
