@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from http.client import IncompleteRead
@@ -20,6 +21,7 @@ import pytest
 from browser import PATIENCE, browser
 from fastapi import HTTPException
 from PIL import Image
+from starlette.requests import ClientDisconnect
 
 from tunable.api import load, restore
 from tunable.app.samples import samples
@@ -263,12 +265,36 @@ def test_a_reader_who_breaks_off(served, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("path", "kind", "part"),
+    [
+        ("queue/join", "application/json", '{"data": ['),
+        ("cancel", "application/json", '{"session'),
+        ("upload", "multipart/form-data; boundary=--", '----\r\nContent-Disposition: form-data; name="files"\r\n\r\n'),
+    ],
+)
+def test_a_reader_who_leaves_while_asking(served, path, kind, part):
+    """A request of which only the beginning comes; `served` holds that the server says nothing of it."""
+    host, port = urllib.parse.urlsplit(served).netloc.split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        head = f"POST /gradio_api/{path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {kind}\r\nContent-Length: 1000\r\n"
+        connection.sendall(f"{head}\r\n{part}".encode())
+        time.sleep(0.2)  # the server has begun to read
+    with urllib.request.urlopen(served, timeout=PATIENCE / 1000) as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize(
     ("error", "said"),
-    [(None, "plain"), (KeyError("a\nb"), "a request failed: KeyError: "), (RuntimeError("late"), None)],
+    [
+        (None, "plain"),
+        (KeyError("a\nb"), "a request failed: KeyError: "),
+        (RuntimeError("late"), None),
+        (ClientDisconnect(), None),
+    ],
 )
 def test_the_servers_log(error, said):
     """A request that failed takes one line; one that a reader broke off takes none."""
-    if said is None:
+    if isinstance(error, RuntimeError):
         error.__cause__ = HTTPException(404)
     record = logging.LogRecord("uvicorn.error", logging.ERROR, "", 0, "plain", (), error and (type(error), error, None))
     passes = _in_one_line(record)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from fastapi import HTTPException
 from gradio.themes import Default
+from starlette.requests import ClientDisconnect
 
 from tunable.app.page import Page
 from tunable.errors import TunableError, one_line
@@ -18,12 +19,13 @@ THEME = Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "mo
 def _in_one_line(record: logging.LogRecord) -> bool:
     """Let a record of the server's log pass, without the traceback of a request that failed.
 
-    One such failure is none of the server's: a reader whose connection broke off asks for the rest, and Gradio, which
-    has forgotten the reader, answers "not found" in a stream that has begun.
+    Two such failures are none of the server's. A reader leaves while a request is still being sent. A reader whose
+    connection broke off asks for the rest, and Gradio, which has forgotten the reader, answers "not found" in a stream
+    that has begun.
     """
     error = record.exc_info and record.exc_info[1]
     if error:
-        if isinstance(error.__cause__, HTTPException):
+        if isinstance(error, ClientDisconnect) or isinstance(error.__cause__, HTTPException):
             return False
         record.msg, record.exc_info = f"a request failed: {type(error).__name__}: {one_line(str(error))}", None
         record.args = ()
