@@ -394,3 +394,40 @@ def test_a_plain_network_is_refused(twin, make_recipe, weights_file):
     )
     with pytest.raises(TunableError, match="plain network"):
         verify(weights_file(f"plain-{twin.name}", recipe, twin.backend), [twin.backend])
+
+
+@pytest.mark.parametrize(
+    ("sections", "reason"),
+    [
+        ({"vgg": {"weights": "${NO_SUCH_VARIABLE}"}}, "path '${NO_SUCH_VARIABLE}' needs the environment variable"),
+        ({"vgg": {"weights": "none.safetensors"}}, "an objective looks at none.safetensors, and there is no such file"),
+        (
+            {
+                "task": "style_transfer",
+                "vgg": {"seed": 0},
+                "objectives": [{"kind": "style", "image": "none.png"}] * 2,
+                "data": {"train": "bundled", "patch": 16},
+            },
+            "an objective looks at none.png, and there is no such file",
+        ),
+    ],
+    ids=["variable", "features", "picture"],
+)
+def test_what_objectives_look_at_is_missing(torch, make_recipe, weights_file, tmp_path, request, sections, reason):
+    """All else is judged, and the certificate says what is not; nothing is recorded for others."""
+    kinds = sections.get("objectives", [{"kind": "rec"}, {"kind": "features", "vgg_weight": 1}])
+    objectives = [{"name": name, **one} for name, one in zip(("first", "second"), kinds, strict=True)]
+    data = {"train": "bundled", "patch": 16, "degradation": [{"kind": "gaussian_noise", "sigma": 25}]}
+    recipe = make_recipe(**{"data": data, **sections, "objectives": objectives})
+    path = weights_file(request.node.name, recipe, torch.backend)
+    certificate = verify(path, [torch.backend], points=2)
+    assert certificate.passed, described(certificate)
+    assert {row.stage for row in certificate.rows} == {
+        "weights", "layer", "truth", "layer output", "network", "control: omega matters", "folded"
+    }  # fmt: skip
+    (missing,) = certificate.not_judged
+    assert missing.startswith("losses, gradients, optimizer and training steps: ") and reason in missing
+    pack = tmp_path / "pack.safetensors"
+    with pytest.raises(TunableError, match="^--record notes losses too, which cannot be computed: "):
+        verify(path, [torch.backend], points=2, record=pack)
+    assert not pack.exists()

@@ -26,14 +26,17 @@ from tunable.certificate.programs import (
 )
 from tunable.certificate.rows import MOVE_CONTROL, OMEGA_CONTROL, Certificate
 from tunable.certificate.truth import Exact, exact_backend
-from tunable.errors import BackendError, CheckpointError, TunableError
+from tunable.errors import BackendError, CheckpointError, RecipeError, TunableError
 from tunable.exports.forms import WITH_OMEGA
 from tunable.exports.judging import Report, tried_export
+from tunable.objectives.style import Style
 from tunable.oracle.optimizers import ExactOptimizer
 from tunable.specs.control import Strategy
+from tunable.specs.reading import expand
 from tunable.specs.recipe import Recipe
 from tunable.tolerances import CONTROL, MOVED, joint_error, relative_error
 from tunable.weights import storage
+from tunable.weights.storage import Header
 
 
 @dataclass
@@ -48,6 +51,7 @@ class Trial:
         truth: the truth in float64, computed here or read from a pack; None where there is neither.
         say: is told how far the certificate is.
         exports: formats to export to and run: onnx, mindir.
+        no_losses: why no loss is computed, where none is.
         outputs: the network's output by program and omega, which `over_omega` fills.
     """
 
@@ -58,11 +62,12 @@ class Trial:
     truth: Exact | Pack | Recorder | None
     say: Callable[[str], None]
     exports: tuple[str, ...] = ()
+    no_losses: str = ""
     outputs: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe | None:
-        """Return the recipe of the file or pack, None where it has none."""
+        """Return the recipe by which losses are computed, None where none are."""
         return self.programs[0].recipe
 
     @property
@@ -235,6 +240,10 @@ def verify(
 ) -> Certificate:
     """Judge frameworks on the tunable network in a weights file.
 
+    Losses, gradients, optimizer and training steps are judged where the file names a recipe whose objectives can be
+    computed here. Where one looks at a file that is not at hand, such as VGG's weights, the certificate says that they
+    are not judged, and why.
+
     Args:
         path: the weights file.
         backends: the frameworks.
@@ -248,7 +257,8 @@ def verify(
         The certificate, whose `passed` says whether every comparison holds.
 
     Raises:
-        TunableError: for a plain network, and for `record` without a framework that computes in float64.
+        TunableError: for a plain network, and for `record` without a framework that computes in float64 or without a
+            file that the objectives look at.
         CheckpointError: for a file or a pack that cannot be used.
     """
     if record and against:
@@ -271,7 +281,10 @@ def verify(
                 f"{path} holds a network that enlarges {header.network.scale} times, trained by a recipe of one that "
                 f"enlarges {recipe.network.scale} times"
             )
-    recipe = recipe and recipe.in_float32()
+    no_losses = _why_no_losses(header, recipe)
+    if no_losses and recipe and record:
+        raise TunableError(f"--record notes losses too, which cannot be computed: {no_losses}")
+    recipe = None if no_losses or not recipe else recipe.in_float32()
     certificate.subject = subject(file, inputs)
     programs = [Program.of(backend.name, backend, file, recipe) for backend in backends]
     exact, recorder = None if truth else exact_backend(backends), None
@@ -282,7 +295,7 @@ def verify(
     elif record:
         names = ", ".join(backend.name for backend in backends)
         raise TunableError(f"--record needs the network in float64, which only torch computes; received {names}")
-    trial = Trial(certificate, file.tensors, programs, inputs, truth, progress or (lambda _: None), exports)
+    trial = Trial(certificate, file.tensors, programs, inputs, truth, progress or (lambda _: None), exports, no_losses)
     for stage in STAGES:
         stage(trial)
     certificate.settle(truth.gaps if truth else {}, judged=bool(recipe and recipe.perceptual))
@@ -296,6 +309,24 @@ def verify(
     elif record:
         certificate.notes.append(f"{record} is not written: what it would hold did not pass")
     return certificate
+
+
+def _why_no_losses(header: Header, recipe: Recipe | None) -> str:
+    """Why no loss can be computed; "" where one can."""
+    if recipe is None:
+        return (
+            "the network's class is its author's own" if header.network.name == "import" else "the file names no recipe"
+        )
+    paths = [spec.image for spec in recipe.objectives if isinstance(spec, Style)]
+    if recipe.perceptual and recipe.features.weights:
+        paths.append(recipe.features.weights)
+    for path in paths:
+        try:
+            if not Path(expand(path)).is_file():
+                return f"an objective looks at {path}, and there is no such file"
+        except RecipeError as error:
+            return f"an objective looks at a file that is not at hand: {error}"
+    return ""
 
 
 def _short(truth: Exact | Pack | Recorder) -> str:
@@ -354,10 +385,9 @@ def _is_own(trial: Trial) -> bool:
 
 def _say_what_is_missing(trial: Trial) -> None:
     missing, names = trial.certificate.not_judged, " and ".join(program.name for program in trial.programs)
-    if not trial.recipe:
-        reason = "the network's class is its author's own" if _is_own(trial) else "the file names no recipe"
-        missing.append(f"losses, gradients, optimizer and training steps: {reason}")
-    elif own := _own(trial.recipe):
+    if trial.no_losses:
+        missing.append(f"losses, gradients, optimizer and training steps: {trial.no_losses}")
+    elif trial.recipe and (own := _own(trial.recipe)):
         missing.append(f"losses against the oracle: it does not know {own}, of the recipe's own")
     if trial.truth is None and len(trial.programs) == 1:
         missing.append(
