@@ -19,8 +19,9 @@ from tunable.training.interrupts import Stopped
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))  # as for a program that lies there
 
+import enlarging  # noqa: E402
 import runs  # noqa: E402
-from reproduction import registry, scales, strength, strength_page  # noqa: E402
+from reproduction import enlargement, enlargement_page, registry, scales, strength, strength_page  # noqa: E402
 from reproduction.printed import LINE  # noqa: E402
 
 NEEDS_TORCH = pytest.mark.skipif("torch" not in installed(), reason="torch, which trains, is not installed")
@@ -109,6 +110,44 @@ def test_the_page_says_what_its_rows_do(tmp_path):
     edge = 100 * strength_page.CORNER
     share = ((edge - 4) * (edge - 2) + (edge - 3) + (edge - 4)) / edge**2
     assert f"| strength split | {share:.4f} |" in text
+
+
+def test_table_4_says_what_its_rows_do(tmp_path):
+    """Steps that fall, what is too far below bicubic, LPIPS at a PSNR that all curves reach, the pictures measured."""
+    (tmp_path / "raw").mkdir()
+    for method, psnr, lpips in (
+        ("tunable", (24, 25, 26, 27, 28), (0.1, 0.2, 0.3, 0.4, 0.5)),
+        ("DNI", (26, 26.5, 27, 28, 28), (0.5, 0.4, 0.2, 0.45, 0.5)),
+    ):
+        found = [
+            {"method": method, "seed": 0, "set": "CBSD68", "picture": picture, "omega": omega}
+            | {"psnr": p + shift, "psnr_y": p, "ssim": 0.5, "lpips": q, "niqe": 5.0, "sharpness": 0.5}
+            for picture, shift in (("a", -1), ("b", 1))
+            for omega, p, q in zip(LINE, psnr, lpips, strict=True)
+        ]
+        (tmp_path / "raw" / f"{method}, seed 0.csv").write_text(tables.to_csv(found))
+    bicubic = dict.fromkeys(enlargement_page.COLUMNS, 25.5)
+    enlargement_page.write_page(tmp_path, enlargement.METHODS, bicubic)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "| LPIPS at 26.00 dB |" in text
+    assert "| tunable | at every step | at every step | **-1.50** | 0.3000 |" in text
+    assert "| DNI | at 3 of 4 steps | at 2 of 4 steps | 0.50 | 0.5000 |" in text
+    assert "| *DNI, as the paper prints it* | 22.88 | 17.17 | 14.83 | 16.27 | 26.25 |" in text
+    assert "the first 2 pictures of CBSD68" in text
+
+
+def test_another_number_of_pictures_is_measured_again(tmp_path, monkeypatch):
+    """Table 4 showed the means of 5 pictures, and called them 14."""
+    monkeypatch.setenv("TUNABLE_DATA", str(tmp_path))
+    monkeypatch.setattr(enlarging, "chosen", lambda names: dict.fromkeys(names, lambda restored, clean: 1.0))
+    for name in enlarging.SETS.values():
+        for place in range(2):
+            path = tmp_path / name / f"{place}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path, np.random.default_rng(place).random((64, 64, 3)))
+    one = enlarging.bicubic(tmp_path, 1)
+    assert one == enlarging.bicubic(tmp_path, 1) != enlarging.bicubic(tmp_path, 2)
+    assert len(runs.rows_of(tmp_path / "bicubic.csv")) == 2 * len(enlarging.SETS)
 
 
 @pytest.mark.parametrize(("error", "status"), [(Stopped(signal.SIGTERM), 143), (KeyboardInterrupt(), 130)])

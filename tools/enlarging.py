@@ -46,40 +46,48 @@ COLUMNS = {  # of the tables: metric -> its title and its digits
 }
 POINTS = line(5)[::-1]  # from (1, 0), fidelity, to (0, 1), perception
 SCALE = 4
-PLAIN = "plain.safetensors"  # of what start.yaml has trained, from which the mini recipe goes on
+FOLDED = {"super_resolution_swinir"}  # whose start is tunable, and folded at (1, 0) before the mini recipe goes on
 FIFTY = ("initial.weights=null", "initial.freeze=false", "data.batch=2")  # of the fifty steps
 
 
-def pictures(name: str, count: int) -> list[Path]:
+def pictures(name: str, count: int | None = None) -> list[Path]:
+    """The first pictures of a set, None: all."""
     return find_pictures([f"${{TUNABLE_DATA}}/{SETS[name]}"])[:count]
+
+
+def files(work: Path, task: str) -> tuple[Path, Path, Path]:
+    """The weights of start.yaml, those from which mini.yaml goes on, and those of mini.yaml."""
+    start, trained = (work / name / "model.safetensors" for name in ("start", "tunable"))
+    return start, work / "plain.safetensors" if task in FOLDED else start, trained
 
 
 def commands(task: str, work: Path) -> Iterator[str]:
     """The command lines that train a task."""
-    start, weights = work / "start" / "model.safetensors", work / PLAIN
+    start, plain, trained = files(work, task)
     yield f"tunable train {task}/start --out {start.parent} --resume"
-    yield f"tunable fold {start} --omega 1,0 -o {weights}"
-    yield f"tunable train {task}/mini --out {work / 'torch'} --set initial.weights={weights} --resume"
+    if plain != start:
+        yield f"tunable fold {start} --omega 1,0 -o {plain}"
+    yield f"tunable train {task}/mini --out {trained.parent} --set initial.weights={plain} --resume"
 
 
 def train(task: str, work: Path) -> Path:
-    start, weights, trained = work / "start", work / PLAIN, work / "torch"
-    if not (trained / "model.safetensors").is_file():
-        runs.train(f"configs/{task}/start.yaml", start, "torch")
-        if not weights.is_file():
-            runs.tunable("fold", str(start / "model.safetensors"), "--omega", "1,0", "-o", str(weights))
-        runs.train(f"configs/{task}/mini.yaml", trained, "torch", f"initial.weights={weights}")
-    return trained / "model.safetensors"
+    start, plain, trained = files(work, task)
+    if not trained.is_file():
+        runs.train(f"configs/{task}/start.yaml", start.parent, "torch")
+        if not plain.is_file():
+            runs.tunable("fold", str(start), "--omega", "1,0", "-o", str(plain))
+        runs.train(f"configs/{task}/mini.yaml", trained.parent, "torch", f"initial.weights={plain}")
+    return trained
 
 
 def measured(task: str, work: Path, out: Path, name: str, count: int) -> list[dict]:
-    """The means of a set, rows of the five omega; from `out` if it was measured before."""
-    folder = out / name
-    if not (folder / "summary.csv").is_file():
+    """The means of a set, rows of the five omega; from `out` if as many pictures were measured before."""
+    path, chosen_ones = out / name / "summary.csv", pictures(name, count)
+    if {int(row["pictures"]) for row in runs.rows_of(path)} != {len(chosen_ones)}:
         model = load(train(task, work), "torch", "cpu")
-        rows = evaluate(model, pictures(name, count), POINTS, extra=chosen(("lpips", "niqe")))
-        tables.write(folder, rows, summarise(rows), model)
-    rows = [row for row in whole_rows(folder / "summary.csv") if row["sigma"] == "mean"]
+        rows = evaluate(model, chosen_ones, POINTS, extra=chosen(("lpips", "niqe")))
+        tables.write(path.parent, rows, summarise(rows), model)
+    rows = [row for row in whole_rows(path) if row["sigma"] == "mean"]
     return sorted(rows, key=lambda row: -float(row["omega_1"]))
 
 
@@ -92,12 +100,12 @@ def whole_rows(path: Path) -> list[dict]:
 
 
 def bicubic(out: Path, count: int) -> dict[str, dict]:
-    """The means of Pillow's bicubic interpolation, by set."""
-    path = out / "bicubic.csv"
-    if not path.is_file():
+    """The means of Pillow's bicubic interpolation, by set; from `out` if as many pictures were measured before."""
+    path, every = out / "bicubic.csv", {name: pictures(name, count) for name in SETS}
+    if len(runs.rows_of(path)) != sum(map(len, every.values())):
         rows, extra = [], chosen(("lpips", "niqe"))
-        for name in SETS:
-            for picture in pictures(name, count):
+        for name, places in every.items():
+            for picture in places:
                 clean, shrunk = protocol_shrunk(read(picture), SCALE)
                 found = compare_enlarged(enlarged(shrunk), clean, SCALE, extra=extra)
                 rows.append({"set": name, "picture": picture.name, **found})
@@ -158,7 +166,7 @@ def report(args) -> None:
     )
     for name, rows in measurements.items():
         count = int(rows[0]["pictures"])
-        lines += [f"## {name}{', the first' if name == 'CBSD68' else ':'} {count} pictures\n"]
+        lines += [f"## {name}, {'all' if count == len(pictures(name)) else 'the first'} {count} pictures\n"]
         lines += [
             "| ω | " + " | ".join(title for title, _ in COLUMNS.values()) + " |",
             "|---" * (1 + len(COLUMNS)) + "|",

@@ -45,7 +45,7 @@ def faithful(model: Model, out: Path, name: str) -> list[dict]:
     path = out / f"{name}.csv"
     if not path.is_file():
         rows = []
-        for picture in enlarging.pictures(name, 1000):
+        for picture in enlarging.pictures(name):
             clean, shrunk = protocol_shrunk(read(picture), enlarging.SCALE)
             rows.append({"picture": picture.name, "at": "bicubic"} | compared(enlarging.enlarged(shrunk), clean))
             for at in SHOWN:
@@ -64,13 +64,12 @@ def compared(restored: np.ndarray, clean: np.ndarray) -> dict[str, float]:
 
 
 def perceived(model: Model, out: Path, name: str, count: int) -> list[dict]:
-    """The means of the first pictures of a set with LPIPS and NIQE, by the knob."""
-    folder = out / "perceived" / name
-    if not (folder / "summary.csv").is_file():
-        omegas = np.float32(MEASURED)[:, None]
-        rows = evaluate(model, enlarging.pictures(name, count), omegas, extra=chosen(("lpips", "niqe")))
-        tables.write(folder, rows, summarise(rows), model)
-    rows = [row for row in runs.rows_of(folder / "summary.csv") if row["sigma"] == "mean"]
+    """The means of the first pictures of a set, by the knob; from `out` if as many were measured before."""
+    path, pictures = out / "perceived" / name / "summary.csv", enlarging.pictures(name, count)
+    if {int(row["pictures"]) for row in runs.rows_of(path)} != {len(pictures)}:
+        rows = evaluate(model, pictures, np.float32(MEASURED)[:, None], extra=chosen(("lpips", "niqe")))
+        tables.write(path.parent, rows, summarise(rows), model)
+    rows = [row for row in runs.rows_of(path) if row["sigma"] == "mean"]
     return sorted(rows, key=lambda row: float(row["omega_1"]))
 
 

@@ -6,22 +6,21 @@ paper's numbers beside theirs.
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import layers as timed
 import minis
 import runs
 
-from reproduction.pages import GLOSSARY
+from reproduction.pages import GLOSSARY, RESULTS
 from reproduction.printed import TABLE2A, TABLE2B, TABLE2B_SSIM
 from reproduction.registry import Experiment, Request, register
 from tunable.files import write_text
 from tunable.reports import charts, layers, tables
 
-RESULTS = Path(__file__).parent.parent.parent / "docs" / "results"
+PICTURES = 8  # of CBSD68, the first so many
 GAIN = 20.0  # dB from PSNR(1, 0) to PSNR_eta(0, 1) of a blend with nine tenths of the noise: -20 log10(1 - 0.9)
 PAGES = {  # task -> what the page says besides
-    "denoise_swinir": "The small SwinIR has 8 of CBSD68's pictures, the paper all.",
+    "denoise_swinir": "The small SwinIR has {count} of CBSD68's pictures, the paper all.",
     "denoise_real_nafnet": "SIDD is not available here: the small NAFNet was trained and measured on Poisson-Gaussian "
     "noise instead, at three levels, so the numbers beside each other are of different photographs and noise.",
 }
@@ -37,9 +36,8 @@ def table2_commands(task: str, request: Request) -> Iterator[str]:
 def table2_rows(task: str, request: Request) -> list[dict]:
     """One row for every level, and their mean: PSNR of the plain network, at (1, 0), PSNR_eta at (0, 1)."""
     _, levels, _, names = minis.TASKS[task]
-    results = {
-        name: minis.measured(request.work / task, RESULTS / task, task, name, request.pictures or 8) for name in names
-    }
+    count = request.pictures or PICTURES
+    results = {name: minis.measured(request.work / task, RESULTS / task, task, name, count) for name in names}
     rows = []
     for level in [*(" ".join(map(str, level)) for level in levels), None]:
         values = {
@@ -55,7 +53,7 @@ def make_table2(name: str, task: str, title: str, printed: dict, request: Reques
     """Write the page of Table 2a or 2b."""
     out = request.out / name
     out.mkdir(parents=True, exist_ok=True)
-    rows = table2_rows(task, request)
+    rows, count = table2_rows(task, request), request.pictures or PICTURES
     write_text(out / "rows.csv", tables.to_csv(rows))
     lines = [
         "| | level | plain, PSNR | (1, 0), PSNR | (0, 1), PSNR_η | (1, 0) − plain | (0, 1) − (1, 0) |",
@@ -80,9 +78,9 @@ def make_table2(name: str, task: str, title: str, printed: dict, request: Reques
         *lines,
         "",
         *([_ssim(task)] if name == "table2b" else []),
-        f"{PAGES[task]} Trained and measured by `python tools/minis.py {task} --work runs/{task} --out "
-        f"docs/results/{task} --pictures 8`, whose [page](../../{task}/README.md) has pictures, SSIM and the protocol. "
-        f"This page: `python tools/reproduce.py {name}`; means in [rows.csv](rows.csv).\n",
+        f"{PAGES[task].format(count=count)} Trained and measured by `python tools/minis.py {task} --work runs/{task} "
+        f"--out docs/results/{task} --pictures {count}`, whose [page](../../{task}/README.md) has pictures, SSIM and "
+        f"the protocol. This page: `python tools/reproduce.py {name}`; means in [rows.csv](rows.csv).\n",
     ]
     write_text(out / "README.md", "\n".join(text))
 

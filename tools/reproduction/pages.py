@@ -6,6 +6,7 @@ import runs
 
 from reproduction.scales import Scale
 
+RESULTS = Path(__file__).parent.parent.parent / "docs" / "results"
 GLOSSARY = runs.GLOSSARY.replace("../../", "../../../")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-FAMILIES = ("strength", "gathered", "joint", "strips", "perception", "kernels")
+FAMILIES = ("strength", "gathered", "joint", "strips", "enlargement", "perception", "kernels")
 
 
 @dataclass(frozen=True)
