@@ -108,9 +108,10 @@ def make_table4(request: Request) -> None:
         rows = kept_rows(path, partial(measure, request, method, seed))
         print(f"table4: {method}, seed {seed}, {len(rows)} rows", flush=True)
     keep_trainings(out / "trainings.csv", table.trainings(*(named(*one) for one in wanted(request))))
-    first = request.seeds[0]
-    found = [costs(method, table.make(named(method, first))) for method in request.chosen(METHODS)]
-    known = {row["method"]: row for row in [*runs.rows_of(out / "costs.csv"), *found]}
+    first, known = request.seeds[0], {row["method"]: row for row in runs.rows_of(out / "costs.csv")}
+    for method in request.chosen(METHODS):
+        if method not in known:
+            known[method] = costs(method, table.make(named(method, first)))
     write_text(out / "costs.csv", tables.to_csv([known[method] for method in METHODS if method in known]))
     if not (out / "strip.png").is_file():
         write(out / "strip.png", strip(table, request.chosen(METHODS), first))
