@@ -229,8 +229,8 @@ def page(out: Path) -> str:
     first = {row["framework"]: row["ratio"] for row in reversed(found)}
     both = " and ".join(f"{first[framework]:.3f} times in {framework}" for framework in reversed(first))
     rows = runs.rows_of(out / "loading.csv")
-    shares, faster = shares_of(rows), shares_of(runs.rows_of(out / "loading-faster.csv"))
-    kept = f"Above it on one core: {above(shares)}; on a faster machine: {above(faster)}"
+    shares, faster = shares_of(rows), shares_of(runs.rows_of(out / "loading-faster.csv"))  # {}: there is no such file
+    kept = f"Above it on one core: {above(shares)}" + (f"; on a faster machine: {above(faster)}" if faster else "")
     waits = runs.rows_of(out / "waiting.csv")
     longest = max(waits, key=lambda row: float(row["percent"]))
     lines = [
@@ -266,12 +266,15 @@ def page(out: Path) -> str:
         "waits for none of this, and on one core it costs this share. Steps are PyTorch's, one thread. Pictures are "
         "decoded once, which is not counted. The draws are numpy's `poisson` and `standard_normal`.\n",
     ]
+    beside = (
+        " (steps took 0.4 to 0.6 times as long on the faster one, [loading-faster.csv](loading-faster.csv), where "
+        "`super_resolution/mini` had batches twice as large)"
+    )
     lines.append(
         "These are of an otherwise idle machine: busy neighbours lengthen a step more than a batch. **The faster a "
-        "machine multiplies, the larger the share**: steps took 0.4 to 0.6 times as long on the faster machine "
-        "([loading-faster.csv](loading-faster.csv), where `super_resolution/mini` had batches twice as large). What is "
-        "left of `denoise_real_nafnet/mini` is its draws. Other draws would make other batches, and every recorded run "
-        "another one, so they stay.\n"
+        f"machine multiplies, the larger the share**{beside if faster else ''}. What is left of "
+        "`denoise_real_nafnet/mini` is its draws. Other draws would make other batches, and every recorded run another "
+        "one, so they stay.\n"
     )
     return "\n".join([*lines, *waiting_lines(waits)])
 

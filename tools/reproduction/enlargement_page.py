@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 
+import enlarging
 import numpy as np
 import runs
 
@@ -19,13 +20,8 @@ from tunable.reports import tables
 from tunable.weights import storage
 
 SET = "CBSD68"
-COLUMNS = {  # of the tables: metric -> its title and its digits
-    "lpips": ("LPIPS", 4),
-    "psnr": ("PSNR", 2),
-    "psnr_y": ("PSNR_Y", 2),
-    "niqe": ("NIQE", 2),
-    "sharpness": ("sharpness", 3),
-}
+SHOWN = ("lpips", "psnr", "psnr_y", "niqe", "sharpness")  # a table each
+COLUMNS = {metric: enlarging.COLUMNS[metric] for metric in SHOWN} | {"lpips": ("LPIPS", 4)}  # they are close
 PRINTED = {"psnr": 0, "lpips": 1}  # which of the paper's rows a table shows
 MARGIN = 1.0  # dB that a setting may be below bicubic interpolation
 
