@@ -16,7 +16,8 @@ from tunable.weights import vgg
 NETWORK, LOSS = TOLERANCES["network"].limit, TOLERANCES["loss"].limit
 GRADIENT = TOLERANCES["gradients"].limit
 WIDTH, RATE, REC = 4, 1e-3, {"name": "rec", "kind": "rec"}
-LAYERS_OF_STYLES = {"relu1_1": 0.3, "relu1_2": 2.0, "relu3_3": 0.7}
+STYLES = {"relu1_1": 0.3, "relu1_2": 2.0, "relu3_3": 0.7}
+READING = {"layers": ("style", {"gram": STYLES}), "units": ("gan", {"layer": "units"})}  # a recipe by other layers
 
 
 def make_recipes(folder):
@@ -150,13 +151,12 @@ def test_gram_written_numbers(twin):
     np.testing.assert_allclose(twin.array(twin.module("objectives").gram(x)), [[[1.25, 0.25], [0.25, 2.5]]])
 
 
-@pytest.mark.parametrize("name", ["gan", "features", "style", "layers"])
+@pytest.mark.parametrize("name", ["gan", "units", "features", "style", "layers"])
 def test_objectives(twin, recipes, rng, name):
     """Values as the oracle's; the gradient by the oracle's differences along itself and along random directions."""
-    recipe = recipes["style" if name == "layers" else name]
-    if name == "layers":
-        recipe = make_recipe(**recipe.to_dict() | {"vgg": {**recipe.to_dict()["vgg"], "gram": LAYERS_OF_STYLES}})
-    judge = discriminator(twin, recipe.discriminator, recipe.seed) if name == "gan" else None
+    kind, layers = READING.get(name, (name, {}))
+    recipe = make_recipe(**(values := recipes[kind].to_dict()) | {"vgg": values["vgg"] | layers})
+    judge = discriminator(twin, recipe.discriminator, recipe.seed) if kind == "gan" else None
     loss = twin.module("objectives").make_loss(recipe, like(twin), judge)
     restored, sample = draw(rng)
     omega = rng.uniform(size=(3, 2)).astype(np.float32)

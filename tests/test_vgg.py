@@ -161,6 +161,7 @@ def test_another_wheel_is_refused(tmp_path):
             {"vgg": {"network": "vgg16", "seed": 0, "layer": "conv3_4"}},
             "layer wants one of vgg16, .* 'conv3_4' .*conv3_",
         ),
+        ({"vgg": {"seed": 0, "layer": "unit"}}, "or units, not 'unit'.*units"),
         ({"vgg": {"seed": 0, "gram": {"relu3_4": 1}}}, "gram wants layers from relu1_1 to relu3_3, not 'relu3_4'"),
         ({"vgg": {"seed": 0, "gram": {"relu1_1": -1}}}, "vgg.gram.relu1_1"),
         ({"discriminator": {"scales": 6}}, "objective gan needs clean patches of at least 64 pixels, not 16"),
@@ -176,9 +177,15 @@ def test_bad_recipes(gan_values, change, message):
 def test_a_layer_for_perception_alone(gan_values):
     """`layer` moves what `gan` reads, and no style."""
     gan_values["objectives"].append({"name": "style", "kind": "style", "image": "a.png"})
-    for settings, layer in (({}, "conv5_4"), ({"network": "vgg16"}, "conv5_3"), ({"layer": "relu2_2"}, "relu2_2")):
+    for settings, layer, taps in (
+        ({}, "conv5_4", ()),
+        ({"network": "vgg16"}, "conv5_3", ()),
+        ({"layer": "relu2_2"}, "relu2_2", ()),
+        ({"layer": "units"}, "relu3_3", ("relu1_2", "relu2_2", "relu3_3")),
+    ):
         gan_values["vgg"] |= settings
-        assert parse(gan_values).feature_layers == {"gan": layer, "style": "relu3_3"}
+        recipe = parse(gan_values)
+        assert recipe.feature_layers == {"gan": layer, "style": "relu3_3"} and recipe.features.taps("gan") == taps
 
 
 def test_names_and_sizes_of_objectives(gan_values):

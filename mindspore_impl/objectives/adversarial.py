@@ -6,6 +6,7 @@ from mindspore import ops as _ops
 
 from mindspore_impl import ops
 from mindspore_impl.objectives.distances import distance_between, mean_distance
+from mindspore_impl.objectives.features import unit_distance
 
 
 def relativistic(high: ms.Tensor, low: ms.Tensor) -> ms.Tensor:
@@ -36,6 +37,8 @@ class Perceptual(nn.Cell):
         rec_weight: weight of the distance to the clean picture.
         vgg_weight: weight of vgg.
         adv_weight: weight of adv.
+        units: whether `features` returns several after the last ones, and vgg is the squared distance of these, of
+            length one, as in FeatureDistance.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Perceptual(nn.Cell):
         rec_weight: float = 0.01,
         vgg_weight: float = 1.0,
         adv_weight: float = 0.005,
+        units: bool = False,
     ) -> None:
         super().__init__()
         self.features = features
@@ -55,6 +59,7 @@ class Perceptual(nn.Cell):
         self.rec_weight = rec_weight
         self.vgg_weight = vgg_weight
         self.adv_weight = adv_weight
+        self.units = units
 
     def construct(self, restored: ms.Tensor, sample: dict[str, ms.Tensor], omega: ms.Tensor) -> ms.Tensor:
         """Return the objective of every sample, (N,).
@@ -66,6 +71,9 @@ class Perceptual(nn.Cell):
         """
         clean = sample["clean"]
         rec = distance_between(restored, _ops.stop_gradient(clean), self.distance)
-        vgg = mean_distance(self.features(restored) - _ops.stop_gradient(self.features(clean)), "l1")
+        seen, truth = self.features(restored), self.features(clean)
+        vgg = (
+            unit_distance(seen[1:], truth[1:]) if self.units else mean_distance(seen - _ops.stop_gradient(truth), "l1")
+        )
         adv = relativistic(self.discriminator(_ops.stop_gradient(clean)), self.discriminator(restored))
         return self.rec_weight * rec + self.vgg_weight * vgg + self.adv_weight * adv

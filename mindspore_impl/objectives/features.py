@@ -32,6 +32,20 @@ def unit(features: ms.Tensor) -> ms.Tensor:
     return features / _ops.sqrt((features * features).sum(1, keepdims=True) + FLOOR)
 
 
+def unit_distance(seen: tuple[ms.Tensor, ...], truth: tuple[ms.Tensor, ...]) -> ms.Tensor:
+    """Return the sum over layers of the mean over pixels of the squared distance of unit features, (N,).
+
+    Args:
+        seen: features (N, C, H, W) of restored pictures, of each layer.
+        truth: those of clean pictures.
+    """
+    total = 0
+    for ours, theirs in zip(seen, truth):  # noqa: B905  a graph knows no strict
+        difference = unit(ours) - unit(_ops.stop_gradient(theirs))
+        total = total + ops.per_sample_mean((difference * difference).sum(1))
+    return total
+
+
 class FeatureDistance(nn.Cell):
     """The sum rec_weight rec + vgg_weight vgg + grid_weight grid of every sample.
 
@@ -76,9 +90,7 @@ class FeatureDistance(nn.Cell):
         clean = _ops.stop_gradient(sample["clean"])
         total = self.rec_weight * distance_between(restored, clean, self.distance)
         seen, truth = self.features(restored), self.features(clean)
-        for ours, theirs in zip(seen[1:], truth[1:]):  # noqa: B905  a graph knows no strict
-            difference = unit(ours) - unit(_ops.stop_gradient(theirs))
-            total = total + self.vgg_weight * ops.per_sample_mean((difference * difference).sum(1))
+        total = total + self.vgg_weight * unit_distance(seen[1:], truth[1:])
         if self.grid_weight:
             total = total + self.grid_weight * grid(restored - clean, self.period)
         return total

@@ -203,7 +203,7 @@ CHECKS: dict[str, list[Check]] = {
             for layer in LAYERS["vgg19"].values()
         ),
         _check(test_perceptual.test_discriminator, scales=4),
-        *(_check(test_perceptual.test_objectives, name=name) for name in ("gan", "features", "layers")),
+        *(_check(test_perceptual.test_objectives, name=name) for name in ("gan", "units", "features", "layers")),
         _check(test_perceptual.test_the_discriminators_step),
         _check(test_perceptual.test_the_networks_step_leaves_the_discriminator),
     ],

@@ -5,6 +5,7 @@ from torch import nn
 
 from torch_impl import ops
 from torch_impl.objectives.distances import distance_between, mean_distance
+from torch_impl.objectives.features import unit_distance
 
 
 def relativistic(high: torch.Tensor, low: torch.Tensor) -> torch.Tensor:
@@ -35,6 +36,8 @@ class Perceptual(nn.Module):
         rec_weight: weight of the distance to the clean picture.
         vgg_weight: weight of vgg.
         adv_weight: weight of adv.
+        units: whether `features` returns several after the last ones, and vgg is the squared distance of these, of
+            length one, as in FeatureDistance.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Perceptual(nn.Module):
         rec_weight: float = 0.01,
         vgg_weight: float = 1.0,
         adv_weight: float = 0.005,
+        units: bool = False,
     ) -> None:
         super().__init__()
         self.features = features
@@ -54,6 +58,7 @@ class Perceptual(nn.Module):
         self.rec_weight = rec_weight
         self.vgg_weight = vgg_weight
         self.adv_weight = adv_weight
+        self.units = units
 
     def forward(self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
         """Return the objective of every sample, (N,).
@@ -65,6 +70,7 @@ class Perceptual(nn.Module):
         """
         clean = sample["clean"]
         rec = distance_between(restored, clean.detach(), self.distance)
-        vgg = mean_distance(self.features(restored) - self.features(clean).detach(), "l1")
+        seen, truth = self.features(restored), self.features(clean)
+        vgg = unit_distance(seen[1:], truth[1:]) if self.units else mean_distance(seen - truth.detach(), "l1")
         adv = relativistic(self.discriminator(clean.detach()), self.discriminator(restored))
         return self.rec_weight * rec + self.vgg_weight * vgg + self.adv_weight * adv

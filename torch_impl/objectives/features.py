@@ -31,6 +31,20 @@ def unit(features: torch.Tensor) -> torch.Tensor:
     return features / torch.sqrt((features * features).sum(1, keepdim=True) + FLOOR)
 
 
+def unit_distance(seen: tuple[torch.Tensor, ...], truth: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Return the sum over layers of the mean over pixels of the squared distance of unit features, (N,).
+
+    Args:
+        seen: features (N, C, H, W) of restored pictures, of each layer.
+        truth: those of clean pictures.
+    """
+    total = 0
+    for ours, theirs in zip(seen, truth, strict=True):
+        difference = unit(ours) - unit(theirs.detach())
+        total = total + ops.per_sample_mean((difference * difference).sum(1))
+    return total
+
+
 class FeatureDistance(nn.Module):
     """The sum rec_weight rec + vgg_weight vgg + grid_weight grid of every sample.
 
@@ -75,9 +89,7 @@ class FeatureDistance(nn.Module):
         clean = sample["clean"].detach()
         total = self.rec_weight * distance_between(restored, clean, self.distance)
         seen, truth = self.features(restored), self.features(clean)
-        for ours, theirs in zip(seen[1:], truth[1:], strict=True):
-            difference = unit(ours) - unit(theirs.detach())
-            total = total + self.vgg_weight * ops.per_sample_mean((difference * difference).sum(1))
+        total = total + self.vgg_weight * unit_distance(seen[1:], truth[1:])
         if self.grid_weight:
             total = total + self.grid_weight * grid(restored - clean, self.period)
         return total

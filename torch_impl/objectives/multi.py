@@ -197,7 +197,7 @@ def _make(
     if kind in features:
         arguments["features"] = features[kind]
     if kind == "gan":
-        arguments["discriminator"] = discriminator
+        arguments["discriminator"], arguments["units"] = discriminator, recipe.features.units
     if kind == "features":
         arguments["period"] = recipe.network.scale
     if isinstance(spec, style.Style):

@@ -14,8 +14,9 @@ CONV5_SIZE = 16  # pixels of a picture that leave one in the last stage of VGG
 class Perceptual(Distance):
     """rec_weight rec + vgg_weight vgg + adv_weight adv (section 4.1.3, `gan`); `distance` is how `rec` measures.
 
-    vgg is the L1 distance of the last convolution of VGG, adv says how much more real than the restored pictures the
-    recipe's `discriminator` finds the clean ones.
+    vgg is the L1 distance of the last convolution of VGG or of the recipe's `vgg.layer`; where that is units, it is
+    what it is in `features`. adv says how much more real than the restored pictures the recipe's `discriminator` finds
+    the clean ones.
     """
 
     kind: Literal["gan"]

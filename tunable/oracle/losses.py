@@ -109,12 +109,17 @@ def perceptual(
 ) -> np.ndarray:
     """rec_weight rec + vgg_weight vgg + adv_weight adv of every sample, (N,) (section 4.1.3).
 
-    vgg is the mean absolute difference of VGG's last convolution, adv the relativistic average loss of the generator.
+    vgg is the mean absolute difference of VGG's last convolution or the recipe's `vgg.layer`, or, where that is units,
+    what it is in `feature_distance`; adv is the relativistic average loss of the generator.
     """
-    clean, tensors = sample["clean"], vgg.weights(recipe.features)
-    seen, truth = (features(pictures, tensors, recipe.feature_layers["gan"]) for pictures in (restored, clean))
+    restored, clean, tensors = float64(restored), float64(sample["clean"]), vgg.weights(recipe.features)
+    if recipe.features.units:
+        seen = _unit_distance(recipe, restored, clean)
+    else:
+        ours, theirs = (features(pictures, tensors, recipe.feature_layers["gan"]) for pictures in (restored, clean))
+        seen = distance_between(ours, theirs, "l1")
     real, fake = _realness(recipe, clean, restored, discriminator)
-    rec, seen = distance_between(float64(restored), float64(clean), spec.distance), distance_between(seen, truth, "l1")
+    rec = distance_between(restored, clean, spec.distance)
     return spec.rec_weight * rec + spec.vgg_weight * seen + spec.adv_weight * _relativistic(real, fake)
 
 
@@ -127,14 +132,20 @@ def feature_distance(
     mean absolute value of what is the same in all 4x4 cells of a window of the difference, less its own mean. A cell
     has as many pixels a side as the network enlarges times.
     """
-    restored, clean, tensors = float64(restored), float64(sample["clean"]), vgg.weights(recipe.features)
-    seen = 0
+    restored, clean = float64(restored), float64(sample["clean"])
+    seen = _unit_distance(recipe, restored, clean)
+    total = spec.rec_weight * distance_between(restored, clean, spec.distance) + spec.vgg_weight * seen
+    return total + spec.grid_weight * _grid(restored - clean, recipe.network.scale) if spec.grid_weight else total
+
+
+def _unit_distance(recipe: Recipe, restored: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    """(N, C, H, W) twice -> (N,): of features of length one, summed over the layers."""
+    tensors, total = vgg.weights(recipe.features), np.zeros(len(restored))
     for layer in UNITS:
         ours, theirs = (features(pictures, tensors, layer) for pictures in (restored, clean))
         ours, theirs = (x / np.sqrt((x**2).sum(axis=1, keepdims=True) + FLOOR) for x in (ours, theirs))
-        seen = seen + ((ours - theirs) ** 2).sum(axis=1).mean(axis=(1, 2))
-    total = spec.rec_weight * distance_between(restored, clean, spec.distance) + spec.vgg_weight * seen
-    return total + spec.grid_weight * _grid(restored - clean, recipe.network.scale) if spec.grid_weight else total
+        total = total + ((ours - theirs) ** 2).sum(axis=1).mean(axis=(1, 2))
+    return total
 
 
 def _grid(difference: np.ndarray, period: int) -> np.ndarray:

@@ -24,7 +24,7 @@ LAYERS = {
     "vgg19": {"gan": "conv5_4", "style": "relu3_3", "features": "relu3_3"},
     "vgg16": {"gan": "conv5_3", "style": "relu3_3", "features": "relu3_3"},
 }
-UNITS = ("relu1_2", "relu2_2", "relu3_3")  # what objectives of kind `features` compare
+UNITS = ("relu1_2", "relu2_2", "relu3_3")  # what objectives of kind `features` compare, and `gan` with layer: units
 CONVS = {"vgg19": (2, 2, 4, 4, 4), "vgg16": (2, 2, 3, 3, 3)}  # of each stage: the configurations E and D
 
 
@@ -41,7 +41,8 @@ class VGG(Section):
         weights: a file that tools/vgg19.py or tools/vgg16.py made.
         seed: of random weights instead, which stay as drawn; they see texture too but know no objects.
         width: channels of the first stage, 64 unless there is a `seed`.
-        layer: what objectives of kind `gan` read instead of the last convolution, such as conv3_3.
+        layer: what objectives of kind `gan` read instead of the last convolution, such as conv3_3; or units, with
+            which they compare features of length one in the layers UNITS, as those of kind `features` do.
         gram: layers whose Gram matrices objectives of kind `style` compare, with their weights; {}: relu3_3 alone.
     """
 
@@ -59,10 +60,10 @@ class VGG(Section):
         if self.weights is not None and self.width != WIDTH:
             raise ValueError(f"width {self.width} goes with seed; a file holds a VGG with {WIDTH} channels")
         names = conv_names(self.network)
-        if self.layer is not None and self.layer.replace("relu", "conv") not in names:
+        if self.layer is not None and not self.units and self.layer.replace("relu", "conv") not in names:
             raise ValueError(
                 f"layer wants one of {self.network}, {names[0]} to {names[-1]} or the ReLU after it, such as relu3_3, "
-                f"not {shown(self.layer)}{nearest(self.layer, names)}"
+                f"or units, not {shown(self.layer)}{nearest(self.layer, [*names, 'units'])}"
             )
         known = [name.replace("conv", "relu") for name in names]
         known = known[: known.index(LAYERS["vgg19"]["style"]) + 1]
@@ -73,15 +74,21 @@ class VGG(Section):
         return self
 
     @property
+    def units(self) -> bool:
+        """Whether objectives of kind `gan` compare features of length one."""
+        return self.layer == "units"
+
+    @property
     def gram_weights(self) -> dict[str, float]:
         """The layers whose Gram matrices styles compare, and their weights."""
         return self.gram or {self.layers["style"]: 1.0}
 
     def taps(self, kind: str) -> tuple[str, ...]:
         """Return the layers that objectives of a kind read beside their own."""
-        return {"style": tuple(self.gram_weights), "features": UNITS}.get(kind, ())
+        return {"style": tuple(self.gram_weights), "features": UNITS, "gan": UNITS * self.units}.get(kind, ())
 
     @property
     def layers(self) -> dict[str, str]:
         """The layer that objectives read, by their kind."""
-        return LAYERS[self.network] | ({"gan": self.layer} if self.layer else {})
+        layer = UNITS[-1] if self.units else self.layer
+        return LAYERS[self.network] | ({"gan": layer} if layer else {})
