@@ -111,7 +111,10 @@ def test_a_set_of_official_files(spandrel, tmp_path):
     ids=["compact", "unet", "resnet that enlarges", "resnet"],
 )
 def test_ncnn(spec, tmp_path):
-    """With a program of one's own, at a size that the export did not try."""
+    """With a program of one's own, at a size that the export did not try; what is below 0 is 0.
+
+    Of ncnn's layers those alone are used with which realesrgan-ncnn and upscayl are built.
+    """
     ncnn, model = runtime("ncnn"), small(spec)
     files, report = export_for(model, "ncnn", tmp_path / "net.param", OMEGA)
     assert report.passed and len(report.errors) == 2
@@ -123,7 +126,11 @@ def test_ncnn(spec, tmp_path):
     extractor = net.create_extractor()
     extractor.input("data", ncnn.Mat(IMAGE[0]).clone())
     _, output = extractor.extract("output")
-    assert relative_error(np.array(output)[None], model.run(IMAGE, OMEGA)) <= TOLERANCES["export"].limit
+    answer = model.run(IMAGE, OMEGA)
+    assert answer.min() < -0.01 and answer.max() > 1.01
+    assert relative_error(np.array(output)[None], np.maximum(answer, 0)) <= TOLERANCES["export"].limit
+    kinds = {line.split()[0] for line in files[0].read_text().splitlines()[2:]}
+    assert kinds <= {"Input", "Split", "Convolution", "PReLU", "ReLU", "BinaryOp", "Concat", "Interp", "PixelShuffle"}
 
 
 @pytest.mark.thorough

@@ -5,6 +5,10 @@ realesrgan-ncnn). The files are written here from the folded weights, for the ne
 20261020, which converts graphs, aborts on those of a compact and a unet, and leaves layers that ncnn lacks.
 
 A file holds one setting. ncnn pads nothing: the sides of a picture for a U-Net must be multiples of 2^depth.
+
+realesrgan-ncnn and upscayl are built with some of ncnn's layers alone, so only those are used that both have. And on a
+GPU they make 8 bits of the output by a conversion that GLSL leaves undefined for negative numbers: what should be black
+was white in places. So the last layer is a ReLU.
 """
 
 from collections import Counter
@@ -28,7 +32,7 @@ _SIDES = ((2, 3), (3, 1))  # height and width of the comparison, in multiples of
 
 
 def export_ncnn(model: WeightsModel, path: str | Path, omega: ArrayLike | None = None) -> tuple[list[Path], Report]:
-    """Write a network for ncnn, once ncnn has run it and the output has been compared.
+    """Write a network for ncnn, with negative output set to 0, once ncnn has run it and the output has been compared.
 
     Args:
         model: with weights, of a compact, a resnet or a unet.
@@ -82,7 +86,7 @@ def _errors(model: WeightsModel, text: Path, binary: Path) -> dict[str, float]:
         extractor = net.create_extractor()
         extractor.input("data", ncnn.Mat(image).clone())
         _, output = extractor.extract("output")
-        expected = model.run(image[None])[0]
+        expected = np.maximum(model.run(image[None])[0], 0)
         output = np.array(output)
         same = output.shape == expected.shape
         size = f"{image.shape[1]}x{image.shape[2]}"
@@ -104,6 +108,7 @@ def written(network: NetworkSpec, tensors: Tensors) -> tuple[str, bytes]:
         _resnet(graph, network)
     elif isinstance(network, UNetSpec):
         _unet(graph, network)
+    graph.add("ReLU", [graph.layers[-1][1]])
     return graph.text(), bytes(graph.numbers)
 
 
@@ -122,7 +127,9 @@ class _Graph:
 
     def conv(self, x: str, layer: str, *, stride: int = 1, relu: bool = False) -> str:
         """A convolution, padded by half its kernel, or not where it has a stride; with the ReLU after it."""
-        weight, bias = self.tensors[f"{layer}.weight"], self.tensors.get(f"{layer}.bias")
+        return self._conv(x, self.tensors[f"{layer}.weight"], self.tensors.get(f"{layer}.bias"), stride, relu)
+
+    def _conv(self, x: str, weight: np.ndarray, bias: np.ndarray | None, stride: int = 1, relu: bool = False) -> str:
         out, _, side, _ = weight.shape
         self._write(np.zeros(1, np.int32), weight, *([] if bias is None else [bias]))  # 0: numbers of 32 bits follow
         facts = {0: out, 1: side, 3: stride, 4: 0 if stride > 1 else side // 2, 5: int(bias is not None)}
@@ -135,9 +142,8 @@ class _Graph:
         return self.add("PReLU", [x], f"0={slopes.size}")
 
     def shift(self, x: str, colour: np.ndarray) -> str:
-        """A number added to each channel."""
-        self._write(colour.astype(np.float32))
-        return self.add("Bias", [x], f"0={colour.size}")
+        """A number added to each channel: a convolution with the identity, for want of a layer that adds alone."""
+        return self._conv(x, np.eye(colour.size, dtype=np.float32)[:, :, None, None], colour)
 
     def nearest(self, x: str, factor: int) -> str:
         """Every pixel repeated down and across."""
