@@ -97,6 +97,18 @@ def test_sometimes_changes_its_share_of_the_pictures():
     assert never.apply(pictures, np.random.default_rng(0)) is pictures
 
 
+def test_a_mixture_takes_one_step_for_each_picture():
+    """With the probabilities of its weights, and the reach of the widest."""
+    pictures = np.full((400, 1, 6, 6), 0.5, dtype=np.float32)
+    weak, strong = {"kind": "gaussian_noise", "sigma": 4}, {"kind": "gaussian_noise", "sigma": 40}
+    step = made("mixture", weights=[3, 1], of=[weak, strong])
+    spread = step.apply(pictures, np.random.default_rng(0)).std(axis=(1, 2, 3)) * 255
+    assert (spread > 1).all() and 0.68 < (spread < 12).mean() < 0.82 and (pictures == 0.5).all()
+    assert made("mixture", weights=[1, 1], of=[weak, {"kind": "gaussian_blur", "sigma": 2}]).reach == 10
+    with pytest.raises(ValidationError, match="a mixture of 2 steps needs as many weights, not 1"):
+        made("mixture", weights=[1], of=[weak, strong])
+
+
 def test_shuffled_orders():
     """Noise before the blur is smooth, and noise after it is not; each picture has an order of its own."""
     pictures = np.full((60, 1, 32, 32), 0.5, dtype=np.float32)
@@ -107,9 +119,9 @@ def test_shuffled_orders():
 
 
 def test_steps_inside_others_keep_the_size():
-    for kind, options in (("sometimes", {"probability": 1}), ("shuffled", {})):
+    for kind, options in (("sometimes", {"probability": 1}), ("shuffled", {}), ("mixture", {"weights": [1]})):
         inner = {"kind": "bicubic", "scale": 2}
-        inner = {"step": inner} if kind == "sometimes" else {"steps": [inner, inner]}
+        inner = {"sometimes": {"step": inner}, "shuffled": {"steps": [inner, inner]}, "mixture": {"of": [inner]}}[kind]
         with pytest.raises(ValidationError, match="'bicubic' found"):
             made(kind, **options, **inner)
     nested = made(

@@ -7,10 +7,10 @@ A recipe lists `Degradation`s, which are the steps of tunable.data.steps, or say
 
 import math
 from collections.abc import Container, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from tunable.data import bicubic
 from tunable.data.filters import (
@@ -62,6 +62,33 @@ class Sometimes(Step):
             return pictures
         degraded = pictures.copy()
         degraded[chosen] = self.step.apply(pictures[chosen], rng)
+        return degraded
+
+
+class Mixture(Step):
+    """One of several steps for each picture, drawn with probabilities `weights` (normalised)."""
+
+    kind: Literal["mixture"]
+    weights: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(min_length=1, max_length=16)
+    of: list["Inner"] = Field(min_length=1, max_length=16)
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Self:
+        if len(self.weights) != len(self.of):
+            raise ValueError(f"a mixture of {len(self.of)} steps needs as many weights, not {len(self.weights)}")
+        return self
+
+    @property
+    def reach(self) -> int:
+        """The largest of the steps'."""
+        return max(step.reach for step in self.of)
+
+    def apply(self, pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Degrade pictures (N, C, H, W); which step, and all that it draws, is drawn from `rng`."""
+        choice = rng.choice(len(self.of), size=len(pictures), p=np.asarray(self.weights) / np.sum(self.weights))
+        degraded = np.empty_like(pictures)
+        for place in np.unique(choice):
+            degraded[choice == place] = self.of[place].apply(pictures[choice == place], rng)
         return degraded
 
 
@@ -202,9 +229,9 @@ class OwnStep(Own, Step):
 
 Single = GaussianNoise | PoissonGaussian | CorrelatedNoise | GaussianBlur | AnisotropicBlur | Resample | Jpeg | WebP
 _Tagged = BeforeValidator(tagged("kind"))
-Wrapped = Sometimes | Shuffled | LinearLight | Demosaiced | Correlated
+Wrapped = Sometimes | Mixture | Shuffled | LinearLight | Demosaiced | Correlated
 Inner = Annotated[Single | Wrapped | OwnStep, Field(discriminator="kind"), _Tagged]  # no other size
-for wrapper in Sometimes, Shuffled, LinearLight, Demosaiced, Correlated:
+for wrapper in Sometimes, Mixture, Shuffled, LinearLight, Demosaiced, Correlated:
     wrapper.model_rebuild()
 Degradation = Annotated[Single | Bicubic | Wrapped | OwnStep, Field(discriminator="kind"), _Tagged]
 
