@@ -4,9 +4,9 @@
 
 Needs TUNABLE_DATA. A network learns the noise that it is shown. For each training pair of PolyU, or of the folders
 --clean and --noisy, and for as many patches of the recipe, the table holds of the difference to the clean picture: the
-standard deviation of luma, blue and red chroma (1/255), and how much of luma and of blue chroma is shared by pixels that
-are one, two and four apart (correlations along rows). Chroma is a colour less luma. Printed are the median and the middle
-half of both, and the share of the recipe's patches that lie within the range of the pairs in every column.
+standard deviation of luma, blue and red chroma (1/255), and how much of luma and of blue chroma pixels share that are
+one, two and four apart (correlations along rows). Chroma is a colour less luma. Printed are the median and the middle
+half of both, and how many of the recipe's patches lie within the range of the pairs in every column.
 """
 
 import argparse
