@@ -104,17 +104,24 @@ def test_json_has_no_nan(capsys):
 
 
 def test_progress_lines(capsys):
-    """Where standard error is no terminal: a line per tenth."""
-    times = iter(range(0, 1600, 200))
+    """Where standard error is no terminal: a line for each part, and one whenever it took as long again."""
+    times = iter([0, *range(0, 32, 4)])
     with shared.progress("work", every=0.25, unit="steps", clock=lambda: next(times)) as report:
         for done in range(1, 9):
             report(done, 8, 0.5 if done == 8 else None)
     assert capsys.readouterr().err.splitlines() == [
         "work: 1/8",
-        "work: 2/8, 0.005 steps/s, 0:20:00 left",
-        "work: 4/8, 0.005 steps/s, 0:13:20 left",
-        "work: 6/8, 0.005 steps/s, 0:06:40 left",
-        "work: 8/8, loss 0.5000, 0.005 steps/s",
+        "work: 2/8, 0.25 steps/s, 0:00:24 left",
+        "work: 4/8, 0.25 steps/s, 0:00:16 left",
+        "work: 6/8, 0.25 steps/s, 0:00:08 left",
+        "work: 8/8, loss 0.5000, 0.25 steps/s",
+    ]
+    times = iter([0, *range(201)])
+    with shared.progress("work", clock=lambda: next(times)) as report:
+        for done in range(1, 202):
+            report(done, 10_000)
+    assert [line.split("/")[0] for line in capsys.readouterr().err.splitlines()] == [
+        f"work: {done}" for done in (1, 11, 21, 41, 81, 161)
     ]
 
 

@@ -283,16 +283,18 @@ def at_least(low: int, most: int = MOST) -> Callable[[str], int]:
     return read
 
 
-class _Speed:
-    """How fast work goes and how long the rest takes, by a clock in seconds; nothing before the second report."""
+SOON = 10  # seconds, after which one wants to know how long the work will take
 
-    def __init__(self, unit: str, clock: Callable[[], float]) -> None:
-        self._unit, self._clock = unit, clock
+
+class _Speed:
+    """How fast work goes and how long the rest takes; nothing before the second report."""
+
+    def __init__(self, unit: str) -> None:
+        self._unit = unit
         self._first: tuple[float, int] | None = None  # when, and how much was done by then
 
-    def at(self, done: int, total: int) -> str:
-        """Say "12.3 steps/s, 0:01:20 left", or "" where it is not known."""
-        now = self._clock()
+    def at(self, done: int, total: int, now: float) -> str:
+        """Say "12.3 steps/s, 0:01:20 left", or "" where it is not known; `now` in seconds."""
         began, before = self._first = self._first or (now, done)
         if done <= before or now <= began:
             return ""
@@ -309,14 +311,15 @@ def progress(
 
     Args:
         label: what is done.
-        every: the part of the work after which a plain line is written, where standard error is no terminal.
+        every: the part of the work after which a plain line is written, where standard error is no terminal. One is
+            written too when it has taken twice as long as at the last, 10 seconds or more.
         unit: what is counted.
         clock: in seconds.
 
     Yields:
         The function. On a terminal it moves a bar of rich, elsewhere it writes plain lines.
     """
-    speed = _Speed(unit, clock)
+    speed, began = _Speed(unit), clock()
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -331,17 +334,18 @@ def progress(
             task = bar.add_task(label, total=None, note="")
 
             def report(done: int, total: int, loss: float | None = None) -> None:
-                bar.update(task, completed=done, total=total, note=_note(speed.at(done, total), loss))
+                bar.update(task, completed=done, total=total, note=_note(speed.at(done, total, clock()), loss))
 
             yield report
         return
-    printed = -1
+    printed, due = -1, began + SOON
 
     def report(done: int, total: int, loss: float | None = None) -> None:
-        nonlocal printed
-        part, note = int(done / total / every + 1e-9), _note(speed.at(done, total), loss)
-        if part > printed:
-            printed = part
+        nonlocal printed, due
+        part, now = int(done / total / every + 1e-9), clock()
+        note = _note(speed.at(done, total, now), loss)
+        if part > printed or now >= due:
+            printed, due = part, now + max(SOON, now - began)
             print(f"{label}: {done}/{total}" + (f", {note}" if note else ""), file=sys.stderr, flush=True)
 
     yield report
