@@ -54,11 +54,15 @@ def of_recipe(name: str, count: int) -> Iterator[dict]:
     index = 0
     while count > 0:
         sample = batches[index].sample
-        for clean, degraded in zip(sample["clean"], sample["degraded"], strict=True):
+        for place, (clean, degraded) in enumerate(zip(sample["clean"], sample["degraded"], strict=True)):
             noise = np.clip(degraded, 0, 1).astype(np.float64) - clean
             if count > 0 and noise.std() > 0:
                 count -= 1
-                yield {"of": "recipe", "picture": f"patch {index}", **described(noise.transpose(1, 2, 0))}
+                yield {
+                    "of": "recipe",
+                    "picture": f"patch {place} of batch {index}",
+                    **described(noise.transpose(1, 2, 0)),
+                }
         index += 1
 
 
