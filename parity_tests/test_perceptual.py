@@ -27,24 +27,24 @@ def make_recipes(folder):
         style_files.append(str(folder / f"{name}.png"))
         Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(style_files[-1])
     judges = {"vgg": {"seed": 1, "width": WIDTH}, "steps": 4}
-    gan = {"name": "gan", "kind": "gan", "weight": 0.7, "rec_weight": 0.3, "vgg_weight": 0.9, "adv_weight": 0.4}
-    features = {"name": "features", "kind": "features", "rec_weight": 0.3, "vgg_weight": 0.9, "grid_weight": 7}
+    parts = {"rec_weight": 0.3, "vgg_weight": 0.9, "grid_weight": 7}
+    gan = {"name": "gan", "kind": "gan", "weight": 0.7, "adv_weight": 0.4, **parts}
+    features = {"name": "features", "kind": "features", **parts}
     enlarging = {
         "task": "super_resolution",
         "network": {"name": "resnet", "channels": 6, "blocks": 1, "upscale": 2},
+        "data": {"train": "bundled", "patch": 16, "batch": 3, "degradation": [{"kind": "bicubic", "scale": 2}]},
         **judges,
     }
-    data = {"train": "bundled", "patch": 10, "batch": 3, "degradation": [{"kind": "bicubic", "scale": 2}]}
     first = {"name": "first", "kind": "style", "image": style_files[0], "gram_weight": 3.0, "vgg_weight": 0.4}
     second = {"name": "second", "kind": "style", "image": style_files[1], "size": 32, "tv_weight": 0.6, "uv_weight": 2}
     return {
         "gan": make_recipe(
             objectives=[REC, gan],
             discriminator={"channels": 4, "scales": 3, "hidden": 7, "optimizer": {"learning_rate": 2 * RATE}},
-            data=data,
             **enlarging,
         ),
-        "features": make_recipe(objectives=[REC, features], data={**data, "patch": 16}, **enlarging),
+        "features": make_recipe(objectives=[REC, features], **enlarging),
         "style": make_recipe(
             task="style_transfer",
             network={"name": "style_unet", "channels": 4, "scales": 1, "blocks": [1, 1, 1]},
@@ -229,7 +229,7 @@ def test_the_parts_of_the_objectives(twin, recipes, rng):
     """Each weight alone moves its own part, by what the oracle says: none is mixed up with another."""
     restored, sample = draw(rng)
     for name, parts in (
-        ("gan", ("rec", "vgg", "adv")),
+        ("gan", ("rec", "vgg", "adv", "grid")),
         ("features", ("rec", "vgg", "grid")),
         ("style", ("gram", "vgg", "tv", "uv")),
     ):

@@ -19,14 +19,18 @@ def test_ms_ssim_needs_room_for_its_scales(values, refused):
             parse(values)
 
 
-def test_a_grid_is_of_networks_that_enlarge(values, refused):
-    """Without a pixel shuffle there is none, and the weight would say nothing."""
+@pytest.mark.parametrize("kind", ["features", "gan"])
+def test_a_grid_is_of_networks_that_enlarge(values, refused, kind):
+    """Without a pixel shuffle there is none, and the weight would say nothing; its windows want patches of 32."""
     values["vgg"], values["data"]["patch"] = {"seed": 0}, 32
-    values["objectives"] = [{"name": "a", "kind": "features", "grid_weight": 1}]
+    values["objectives"] = [{"name": "a", "kind": kind, "grid_weight": 1}]
     with refused(RecipeError, "objective a has a grid_weight, but the network does not enlarge"):
         parse(values)
     values["network"]["upscale"], values["data"]["degradation"] = 2, [{"kind": "bicubic", "scale": 2}]
     assert parse(values).objectives[0].grid_weight == 1
+    values["data"]["patch"] = 15
+    with refused(RecipeError, "objective a needs clean patches of at least 32 pixels, not 30"):
+        parse(values)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from mindspore import ops as _ops
 
 from mindspore_impl import ops
 from mindspore_impl.objectives.distances import distance_between, mean_distance
-from mindspore_impl.objectives.features import unit_distance
+from mindspore_impl.objectives.features import grid, unit_distance
 
 
 def relativistic(high: ms.Tensor, low: ms.Tensor) -> ms.Tensor:
@@ -26,9 +26,10 @@ def relativistic(high: ms.Tensor, low: ms.Tensor) -> ms.Tensor:
 
 
 class Perceptual(nn.Cell):
-    """The sum rec_weight rec + vgg_weight vgg + adv_weight adv of every sample.
+    """The sum rec_weight rec + vgg_weight vgg + adv_weight adv + grid_weight grid of every sample.
 
-    It is called as objective(restored, sample, omega) -> (N,), pictures (N, 3, H, W) of at least 16 pixels a side.
+    It is called as objective(restored, sample, omega) -> (N,), pictures (N, 3, H, W) of at least 16 pixels a side, and
+    32 with grid.
 
     Args:
         features: VGG at its last convolution, conv5_4 of VGG-19; vgg is the L1 distance of its features.
@@ -37,6 +38,8 @@ class Perceptual(nn.Cell):
         rec_weight: weight of the distance to the clean picture.
         vgg_weight: weight of vgg.
         adv_weight: weight of adv.
+        grid_weight: weight of grid, as in FeatureDistance.
+        period: of the grid, how many times the network enlarges.
         units: whether `features` returns several after the last ones, and vgg is the squared distance of these, of
             length one, as in FeatureDistance.
     """
@@ -50,6 +53,8 @@ class Perceptual(nn.Cell):
         rec_weight: float = 0.01,
         vgg_weight: float = 1.0,
         adv_weight: float = 0.005,
+        grid_weight: float = 0.0,
+        period: int = 1,
         units: bool = False,
     ) -> None:
         super().__init__()
@@ -59,6 +64,8 @@ class Perceptual(nn.Cell):
         self.rec_weight = rec_weight
         self.vgg_weight = vgg_weight
         self.adv_weight = adv_weight
+        self.grid_weight = grid_weight
+        self.period = period
         self.units = units
 
     def construct(self, restored: ms.Tensor, sample: dict[str, ms.Tensor], omega: ms.Tensor) -> ms.Tensor:
@@ -76,4 +83,7 @@ class Perceptual(nn.Cell):
             unit_distance(seen[1:], truth[1:]) if self.units else mean_distance(seen - _ops.stop_gradient(truth), "l1")
         )
         adv = relativistic(self.discriminator(_ops.stop_gradient(clean)), self.discriminator(restored))
-        return self.rec_weight * rec + self.vgg_weight * vgg + self.adv_weight * adv
+        total = self.rec_weight * rec + self.vgg_weight * vgg + self.adv_weight * adv
+        if self.grid_weight:
+            total = total + self.grid_weight * grid(restored - _ops.stop_gradient(clean), self.period)
+        return total

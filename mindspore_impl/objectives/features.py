@@ -39,11 +39,11 @@ def unit_distance(seen: tuple[ms.Tensor, ...], truth: tuple[ms.Tensor, ...]) -> 
         seen: features (N, C, H, W) of restored pictures, of each layer.
         truth: those of clean pictures.
     """
-    total = 0
+    parts = []
     for ours, theirs in zip(seen, truth):  # noqa: B905  a graph knows no strict
         difference = unit(ours) - unit(_ops.stop_gradient(theirs))
-        total = total + ops.per_sample_mean((difference * difference).sum(1))
-    return total
+        parts.append(ops.per_sample_mean((difference * difference).sum(1)))
+    return _ops.stack(parts).sum(0)
 
 
 class FeatureDistance(nn.Cell):

@@ -199,7 +199,7 @@ def _make(
         arguments["features"] = features[kind]
     if kind == "gan":
         arguments["discriminator"], arguments["units"] = discriminator, recipe.features.units
-    if kind == "features":
+    if kind in ("gan", "features"):
         arguments["period"] = recipe.network.scale
     if isinstance(spec, style.Style):
         with ops.running("pynative"):

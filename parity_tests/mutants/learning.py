@@ -264,6 +264,7 @@ JUDGE_FAULTS = {
     "gan: vgg weight squared": but(GAN, vgg_weight=lambda a: a.self.vgg_weight**2),
     "gan: adv weight forgotten": but(GAN, adv_weight=lambda a: 1),
     "gan: vgg by squares": edited(GAN, ('"l1"', '"l2"')),
+    "gan: grid of another period": but(GAN, period=lambda a: 2 * a.self.period),
     "gan: unit features of the last layer alone": edited(GAN, ("seen[1:], truth[1:]", "seen[-1:], truth[-1:]")),
     "features: rec weight forgotten": but(FEATURES, rec_weight=lambda a: 1),
     "features: grid of another period": but(FEATURES, period=lambda a: 2 * a.self.period),

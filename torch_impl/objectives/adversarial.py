@@ -5,7 +5,7 @@ from torch import nn
 
 from torch_impl import ops
 from torch_impl.objectives.distances import distance_between, mean_distance
-from torch_impl.objectives.features import unit_distance
+from torch_impl.objectives.features import grid, unit_distance
 
 
 def relativistic(high: torch.Tensor, low: torch.Tensor) -> torch.Tensor:
@@ -25,9 +25,10 @@ def relativistic(high: torch.Tensor, low: torch.Tensor) -> torch.Tensor:
 
 
 class Perceptual(nn.Module):
-    """The sum rec_weight rec + vgg_weight vgg + adv_weight adv of every sample.
+    """The sum rec_weight rec + vgg_weight vgg + adv_weight adv + grid_weight grid of every sample.
 
-    It is called as objective(restored, sample, omega) -> (N,), pictures (N, 3, H, W) of at least 16 pixels a side.
+    It is called as objective(restored, sample, omega) -> (N,), pictures (N, 3, H, W) of at least 16 pixels a side, and
+    32 with grid.
 
     Args:
         features: VGG at its last convolution, conv5_4 of VGG-19; vgg is the L1 distance of its features.
@@ -36,6 +37,8 @@ class Perceptual(nn.Module):
         rec_weight: weight of the distance to the clean picture.
         vgg_weight: weight of vgg.
         adv_weight: weight of adv.
+        grid_weight: weight of grid, as in FeatureDistance.
+        period: of the grid, how many times the network enlarges.
         units: whether `features` returns several after the last ones, and vgg is the squared distance of these, of
             length one, as in FeatureDistance.
     """
@@ -49,6 +52,8 @@ class Perceptual(nn.Module):
         rec_weight: float = 0.01,
         vgg_weight: float = 1.0,
         adv_weight: float = 0.005,
+        grid_weight: float = 0.0,
+        period: int = 1,
         units: bool = False,
     ) -> None:
         super().__init__()
@@ -58,6 +63,8 @@ class Perceptual(nn.Module):
         self.rec_weight = rec_weight
         self.vgg_weight = vgg_weight
         self.adv_weight = adv_weight
+        self.grid_weight = grid_weight
+        self.period = period
         self.units = units
 
     def forward(self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
@@ -73,4 +80,7 @@ class Perceptual(nn.Module):
         seen, truth = self.features(restored), self.features(clean)
         vgg = unit_distance(seen[1:], truth[1:]) if self.units else mean_distance(seen - truth.detach(), "l1")
         adv = relativistic(self.discriminator(clean.detach()), self.discriminator(restored))
-        return self.rec_weight * rec + self.vgg_weight * vgg + self.adv_weight * adv
+        total = self.rec_weight * rec + self.vgg_weight * vgg + self.adv_weight * adv
+        if self.grid_weight:
+            total = total + self.grid_weight * grid(restored - clean.detach(), self.period)
+        return total

@@ -38,11 +38,11 @@ def unit_distance(seen: tuple[torch.Tensor, ...], truth: tuple[torch.Tensor, ...
         seen: features (N, C, H, W) of restored pictures, of each layer.
         truth: those of clean pictures.
     """
-    total = 0
+    parts = []
     for ours, theirs in zip(seen, truth, strict=True):
         difference = unit(ours) - unit(theirs.detach())
-        total = total + ops.per_sample_mean((difference * difference).sum(1))
-    return total
+        parts.append(ops.per_sample_mean((difference * difference).sum(1)))
+    return torch.stack(parts).sum(0)
 
 
 class FeatureDistance(nn.Module):

@@ -107,10 +107,10 @@ def perceptual(
     sample: dict[str, np.ndarray],
     discriminator: Tensors | None = None,
 ) -> np.ndarray:
-    """rec_weight rec + vgg_weight vgg + adv_weight adv of every sample, (N,) (section 4.1.3).
+    """rec_weight rec + vgg_weight vgg + adv_weight adv + grid_weight grid of every sample, (N,) (section 4.1.3).
 
     vgg is the mean absolute difference of VGG's last convolution or the recipe's `vgg.layer`, or, where that is units,
-    what it is in `feature_distance`; adv is the relativistic average loss of the generator.
+    what it is in `feature_distance`; adv is the relativistic average loss of the generator; grid as there.
     """
     restored, clean, tensors = float64(restored), float64(sample["clean"]), vgg.weights(recipe.features)
     if recipe.features.units:
@@ -120,7 +120,8 @@ def perceptual(
         seen = distance_between(ours, theirs, "l1")
     real, fake = _realness(recipe, clean, restored, discriminator)
     rec = distance_between(restored, clean, spec.distance)
-    return spec.rec_weight * rec + spec.vgg_weight * seen + spec.adv_weight * _relativistic(real, fake)
+    total = spec.rec_weight * rec + spec.vgg_weight * seen + spec.adv_weight * _relativistic(real, fake)
+    return total + _grid(recipe, spec, restored - clean)
 
 
 def feature_distance(
@@ -135,7 +136,7 @@ def feature_distance(
     restored, clean = float64(restored), float64(sample["clean"])
     seen = _unit_distance(recipe, restored, clean)
     total = spec.rec_weight * distance_between(restored, clean, spec.distance) + spec.vgg_weight * seen
-    return total + spec.grid_weight * _grid(restored - clean, recipe.network.scale) if spec.grid_weight else total
+    return total + _grid(recipe, spec, restored - clean)
 
 
 def _unit_distance(recipe: Recipe, restored: np.ndarray, clean: np.ndarray) -> np.ndarray:
@@ -148,9 +149,11 @@ def _unit_distance(recipe: Recipe, restored: np.ndarray, clean: np.ndarray) -> n
     return total
 
 
-def _grid(difference: np.ndarray, period: int) -> np.ndarray:
-    """(N, C, H, W) -> (N,): window by window, as it is defined."""
-    height, width = difference.shape[2:]
+def _grid(recipe: Recipe, spec: Perceptual | FeatureDistance, difference: np.ndarray) -> np.ndarray:
+    """grid_weight grid, (N, C, H, W) -> (N,): window by window, as it is defined."""
+    if not spec.grid_weight:
+        return np.zeros(len(difference))
+    period, (height, width) = recipe.network.scale, difference.shape[2:]
     side, values = CELLS * period, []
     for top in range(0, height - side + 1, side):
         for left in range(0, width - side + 1, side):
@@ -160,7 +163,7 @@ def _grid(difference: np.ndarray, period: int) -> np.ndarray:
             phases = [window[:, :, i::period, j::period].mean(axis=(2, 3)) - cell
                       for i in range(period) for j in range(period)]  # fmt: skip
             values.append(np.abs(phases).mean(axis=(0, 2)))
-    return np.mean(values, axis=0)
+    return spec.grid_weight * np.mean(values, axis=0)
 
 
 def discriminator_loss(

@@ -9,6 +9,7 @@ from tunable.data.degradations import Degradation, scale_of
 from tunable.data.steps import Enlargements
 from tunable.errors import RecipeError, shown
 from tunable.objectives import Objective
+from tunable.objectives.adversarial import Perceptual
 from tunable.objectives.features import FeatureDistance
 from tunable.objectives.restoration import ResiduePreservation, Sharpening
 from tunable.objectives.targets import noise_place, shared_targets
@@ -258,7 +259,7 @@ class Recipe(Section):
                     f"objective {spec.name} of kind {spec.kind} mixes clean and degraded pictures, but the network "
                     f"enlarges {enlarged} times"
                 )
-            if isinstance(spec, FeatureDistance) and spec.grid_weight and enlarged == 1:
+            if isinstance(spec, FeatureDistance | Perceptual) and spec.grid_weight and enlarged == 1:
                 raise ValueError(f"objective {spec.name} has a grid_weight, but the network does not enlarge")
             if isinstance(spec, Sharpening):
                 noise_place(self.objectives, spec)
