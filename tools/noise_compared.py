@@ -6,7 +6,7 @@ Needs TUNABLE_DATA. A network learns the noise that it is shown. For each traini
 --clean and --noisy, and for as many patches of the recipe, the table holds of the difference to the clean picture: the
 standard deviation of luma, blue and red chroma (1/255), and how much of luma and of blue chroma pixels share that are
 one, two and four apart (correlations along rows). Chroma is a colour less luma. Printed are the median and the middle
-half of both, and how many of the recipe's patches lie within the range of the pairs in every column.
+half of both, and how many lie within the range of nine tenths of the pairs in every column.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from tunable.specs.reading import load_recipe
 
 LUMA = np.array(PARTS["luma"][0])
 APART = (1, 2, 4)  # pixels
-INNER = 0.9  # of the pairs count as their range, in each column
+INNER = 0.9  # of the pairs are within their range, in each column
 
 
 def described(noise: np.ndarray) -> dict[str, float]:
@@ -66,24 +66,27 @@ def of_recipe(name: str, count: int) -> Iterator[dict]:
         index += 1
 
 
-def report(rows: list[dict]) -> str:
-    """The table of medians and middle halves, and how many patches are within the pairs' range."""
+def report(recipes: dict[str, list[dict]]) -> str:
+    """Medians and middle halves of the pairs and of each recipe's patches, and how many are within the pairs' range.
+
+    recipes    the rows by the name of the recipe; all have the same pairs
+    """
+    rows = next(iter(recipes.values()))
     columns = [name for name in rows[0] if name not in ("of", "picture")]
-    values = {
-        of: np.array([[row[c] for c in columns] for row in rows if row["of"] == of]) for of in ("pairs", "recipe")
-    }
-    lines = ["| | pairs | recipe |", "|---|---|---|"]
+
+    def values(of: str, rows: list[dict]) -> np.ndarray:
+        return np.array([[float(row[column]) for column in columns] for row in rows if row["of"] == of])
+
+    pairs = values("pairs", rows)
+    every = {"pairs": pairs} | {name: values("recipe", rows) for name, rows in recipes.items()}
+    low, high = np.quantile(pairs, ((1 - INNER) / 2, (1 + INNER) / 2), axis=0)
+    lines = ["| | " + " | ".join(every) + " |", "|---" * (1 + len(every)) + "|"]
     for place, column in enumerate(columns):
-        middles = [np.percentile(table[:, place], (25, 50, 75)) for table in values.values()]
-        told = [f"{middle:.2f} ({low:.2f} to {high:.2f})" for low, middle, high in middles]
-        lines.append(f"| {column} | {told[0]} | {told[1]} |")
-    low, high = np.quantile(values["pairs"], ((1 - INNER) / 2, (1 + INNER) / 2), axis=0)
-    inside = np.mean(np.all((values["recipe"] >= low) & (values["recipe"] <= high), axis=1))
-    own = np.mean(np.all((values["pairs"] >= low) & (values["pairs"] <= high), axis=1))
-    lines.append(
-        f"\nWithin the range of {INNER:.0%} of the pairs in every column: {own:.0%} of the pairs, {inside:.0%} of the "
-        "recipe's patches."
-    )
+        middles = [np.percentile(table[:, place], (25, 50, 75)) for table in every.values()]
+        told = [f"{middle:.2f} ({least:.2f} to {most:.2f})" for least, middle, most in middles]
+        lines.append(f"| {column} | " + " | ".join(told) + " |")
+    inside = [np.mean(np.all((table >= low) & (table <= high), axis=1)) for table in every.values()]
+    lines.append("| within the pairs' range | " + " | ".join(f"{share:.0%}" for share in inside) + " |")
     return "\n".join(lines)
 
 
@@ -99,7 +102,7 @@ def main() -> None:
     rows += of_recipe(args.recipe, args.patches)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     write_text(args.out, tables.to_csv(rows))
-    print(report(rows))
+    print(report({args.recipe: rows}))
 
 
 if __name__ == "__main__":
