@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import runs
 import torch
-from knobs_report import RIVALS, report
+from knobs_report import INPUT, RIVALS, report
 
 from torch_impl.objectives import make_loss
 from torch_impl.objectives.restoration import MeanTarget
@@ -93,6 +93,7 @@ def _line(count: int) -> tuple[Omega, ...]:
 
 _SHORT = ("base", "last 1", "low rank 4", "affine", "scale")
 _FASTER = "low rank 4, twice the rate"
+_TRIED = ("low rank 8", "low rank 8, twice the rate", "low rank 4, twice the rate, anchored at the input")
 _LONG = ("anchored, frozen, last 1", "anchored, frozen", "anchored, frozen, low rank 4", "anchored", "last 4", "bump")
 _PAIRS = [(a, c) for a in (0.0, 0.5, 1.0) for c in (0.0, 0.5, 1.0)]
 _TRIANGLE = tuple((4 - n - b, n, b) for n in range(5) for b in range(5 - n))
@@ -104,7 +105,7 @@ TASKS = {
         (*_line(5), (0, 0), (1, 1)),
         _line(11),
         ((5, 0), (15, 0), (30, 0)),
-        ("anchored, frozen, scale of last 1", *_SHORT, "base, half the rate", "base, sum of losses", *_LONG),
+        ("anchored, frozen, scale of last 1", *_SHORT, _FASTER, "base, half the rate", "base, sum of losses", *_LONG),
     ),
     "colour": Task(
         (1, 0, 1, 0),
@@ -113,7 +114,7 @@ TASKS = {
         tuple((1 - a, a, 1 - c, c) for a, c in _PAIRS),
         tuple((1 - a, a, 1 - c, c) for a, c in _PAIRS),
         ((5, 0), (15, 0), (30, 0)),
-        (*_SHORT, _FASTER, "low rank 8", "base, half the rate", "anchored, frozen", "anchored, frozen, last 1"),
+        (*_SHORT, _FASTER, *_TRIED, "base, half the rate", *_LONG),
     ),
     "residues": Task(
         (1, 0, 0),
@@ -122,7 +123,7 @@ TASKS = {
         ((1, 0, 0), (0, 1, 0), (0, 0, 1), (0.5, 0.5, 0), (0.5, 0, 0.5), (0, 0.5, 0.5), (0, 0, 0), (1, 1, 1)),
         tuple((f / 4, n / 4, b / 4) for f, n, b in _TRIANGLE),
         ((5, 1), (5, 2), (15, 1)),
-        (*_SHORT, _FASTER, *_LONG, "low rank 2"),
+        (*_SHORT, _FASTER, *_LONG),
     ),
     "style": Task(
         (1, 0),
@@ -131,23 +132,25 @@ TASKS = {
         (*_line(5), (1, 1)),
         _line(11),
         ((0, 0),),
-        (*_SHORT, "bump"),
+        (*_SHORT, _FASTER, "last 4", "bump"),
     ),
 }
 _ANCHORED = ("network.anchor={anchor}", "initial.weights={plain}")
 _LOW, _LAST = ("network.differences=low_rank", "network.rank=4"), ("network.where={{last: 1}}",)
 _FROZEN = (*_ANCHORED, "initial.freeze=true")
+_TWICE = "optimizer.learning_rate={twice}"  # of the task's recipe
 _FAST = "optimizer.learning_rate=0.01"  # few numbers, which have far to go
 ROWS = {
     "affine": Row(("network.phi=affine",)),
     "base": Row(),
-    "base, half the rate": Row(("optimizer.learning_rate=7.5e-4",)),
+    "base, half the rate": Row(("optimizer.learning_rate={half}",)),
     "base, sum of losses": Row(("loss.combine=losses",)),
     "bump": Row(("network.bump=true",)),
-    "low rank 2": Row(("network.differences=low_rank", "network.rank=2")),
     "low rank 4": Row(_LOW),
-    _FASTER: Row((*_LOW, "optimizer.learning_rate=3e-3")),
-    "low rank 8": Row(("network.differences=low_rank", "network.rank=8")),
+    _FASTER: Row((*_LOW, _TWICE)),
+    "low rank 8": Row((*_LOW, "network.rank=8")),
+    "low rank 8, twice the rate": Row((*_LOW, "network.rank=8", _TWICE)),
+    "low rank 4, twice the rate, anchored at the input": Row((*_LOW, _TWICE, "network.anchor={input}")),
     "scale": Row(("network.differences=scale",)),
     "last 4": Row(("network.where={{last: 4}}",)),
     "last 1": Row(_LAST),
@@ -194,20 +197,26 @@ class Run:
         """A row's tunable network."""
         row = ROWS[name]
         start = self.plain(f"plain, {row.start:.0%}", self.task.plain, row.start) if row.start else ""
-        values = {"anchor": list(self.task.plain), "plain": start}
-        return self.file(name, *(one.format(**values) for one in row.settings), steps=1 - row.start)
+        return self.file(name, *self._settings(name, start), steps=1 - row.start)
+
+    def _settings(self, name: str, plain: Path | str) -> list[str]:
+        """A row's overrides of the recipe; plain: the weights file that it starts from, where it starts from one."""
+        rate = self.recipe.optimizer.learning_rate
+        values = {"anchor": list(self.task.plain), "plain": plain, "half": rate / 2, "twice": 2 * rate}
+        values["input"] = [1 - value for value in self.task.plain]  # where all that can stay stays
+        return [one.format(**values) for one in ROWS[name].settings]
 
     def recipes(self) -> dict[str, Recipe]:
         """The recipes of a plain network, of one of two that an output blend is made of, and of every row."""
         fixed = ("network.tunable=false", f"omega.sampler={{kind: fixed, value: {list(self.task.plain)}}}")
-        values = {"anchor": list(self.task.plain), "plain": "plain.safetensors"}
-        rows = {name: [one.format(**values) for one in ROWS[name].settings] for name in self.task.rows}
+        rows = {name: self._settings(name, "plain.safetensors") for name in self.task.rows}
         plain = {"plain": fixed, "one of two ends": (*fixed, f"network.width={self.task.width}")}
         return {name: self._recipe(*settings) for name, settings in (plain | rows).items()}
 
     def rows(self) -> Iterator[tuple[str, Callable[[], Restore]]]:
         """Every row of the task, the rivals among them, with what makes a function that restores its pictures."""
         if self.recipe.shared_targets:
+            yield INPUT, lambda: lambda omega, level: self.degraded(level)
             yield "blend", lambda: self._blend(self._restore(self.plain("plain", self.task.plain)))
         yield "output blend, split", lambda: self._ends("split", 1 / len(self.task.ends))
         for name in self.task.rows:
@@ -350,9 +359,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--rows", nargs="+", default=[], help="rows of the tables, all by default")
     args = parser.parse_args()
-    unknown = set(args.rows) - {*ROWS, *RIVALS}
-    if unknown:
-        parser.error(f"there is no row {sorted(unknown)[0]!r}; rows are {', '.join([*RIVALS, *ROWS])}")
+    known = (INPUT, *RIVALS, *ROWS)
+    if unknown := set(args.rows) - {*known}:
+        parser.error(f"there is no row {sorted(unknown)[0]!r}; rows are {', '.join(known)}")
     torch.set_num_threads(1)
     for name in args.only:
         for seed in args.seeds:

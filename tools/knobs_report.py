@@ -23,6 +23,7 @@ from tunable.specs.recipe import Recipe
 from tunable.weights import storage
 
 ROUNDS, SIDE, SAMPLES = 9, 64, 4  # of the timing: turns, pixels along each side, pictures
+INPUT = "input"  # the row that leaves pictures as they are
 RIVALS = ("blend", "output blend, split", "output blend, whole")
 ABOUT = {
     "noise": "One knob for the noise that stays (`rec` and `noise`, σ 5 to 50). The target is linear in the clean "
@@ -64,7 +65,7 @@ def report(tasks: dict, recipes: dict[str, Recipe], out: Path) -> None:
 
 
 def _names(task, rows: list[dict]) -> list[str]:
-    return [name for name in (*RIVALS, *task.rows) if any(row["row"] == name for row in rows)]
+    return [name for name in (INPUT, *RIVALS, *task.rows) if any(row["row"] == name for row in rows)]
 
 
 def _hypervolumes(task, rows: list[dict]) -> dict[str, list[float]]:
@@ -162,7 +163,7 @@ def _omega(row: dict) -> tuple[float, ...]:
 
 def _margin(at: dict, name: str, seeds: list[str], omegas: Iterable, part: int) -> str:
     """The least of a row's distances to the best of the blends, a range over seeds."""
-    if name in RIVALS:
+    if name in (INPUT, *RIVALS):
         return ""
     least = []
     for seed in seeds:
@@ -194,10 +195,14 @@ def _worst(task, rows: list[dict], p: int) -> np.ndarray:
 
 
 def _costs(recipes: dict[str, Recipe], out: Path) -> list[str]:
-    """What networks cost beside the first of them, a plain one, timed in turns."""
+    """What networks cost beside the first of them, a plain one, timed in turns, unless costs.csv says it already."""
     path = out / "costs.csv"
-    if not path.is_file():
-        write_text(path, tables.to_csv(measured_costs(recipes)))
+    rows = {row["row"]: row for row in runs.rows_of(path)}
+    plain, *_ = recipes
+    if missing := [name for name in recipes if name not in rows]:
+        measured = measured_costs({name: recipes[name] for name in dict.fromkeys((plain, *missing))})
+        rows = {row["row"]: row for row in measured} | rows
+        write_text(path, tables.to_csv([rows[name] for name in recipes]))
     lines = [
         "## Cost\n",
         "The rows of `noise`. Multiply-adds are per pixel at one setting, folded. Times are ratios to the plain "
