@@ -81,10 +81,12 @@ class Row:
     Attributes:
         settings: overrides of the recipe.
         start: share of the steps of the plain network that it starts from; it has the others. 0: it starts by itself.
+        rate: the learning rate, as a multiple of the recipe's.
     """
 
     settings: tuple[str, ...] = ()
     start: float = 0.0
+    rate: float = 1.0
 
 
 def _line(count: int) -> tuple[Omega, ...]:
@@ -93,7 +95,13 @@ def _line(count: int) -> tuple[Omega, ...]:
 
 _SHORT = ("base", "last 1", "low rank 4", "affine", "scale")
 _FASTER = "low rank 4, twice the rate"
-_TRIED = ("low rank 8", "low rank 8, twice the rate", "low rank 4, twice the rate, anchored at the input")
+_TRIED = (
+    "low rank 4, four times the rate",
+    "low rank 8",
+    "low rank 8, twice the rate",
+    "low rank 8, three times the rate",
+    "low rank 4, twice the rate, anchored at the input",
+)
 _LONG = ("anchored, frozen, last 1", "anchored, frozen", "anchored, frozen, low rank 4", "anchored", "last 4", "bump")
 _PAIRS = [(a, c) for a in (0.0, 0.5, 1.0) for c in (0.0, 0.5, 1.0)]
 _TRIANGLE = tuple((4 - n - b, n, b) for n in range(5) for b in range(5 - n))
@@ -137,20 +145,22 @@ TASKS = {
 }
 _ANCHORED = ("network.anchor={anchor}", "initial.weights={plain}")
 _LOW, _LAST = ("network.differences=low_rank", "network.rank=4"), ("network.where={{last: 1}}",)
+_RANK_8 = ("network.differences=low_rank", "network.rank=8")
 _FROZEN = (*_ANCHORED, "initial.freeze=true")
-_TWICE = "optimizer.learning_rate={twice}"  # of the task's recipe
 _FAST = "optimizer.learning_rate=0.01"  # few numbers, which have far to go
 ROWS = {
     "affine": Row(("network.phi=affine",)),
     "base": Row(),
-    "base, half the rate": Row(("optimizer.learning_rate={half}",)),
+    "base, half the rate": Row(rate=0.5),
     "base, sum of losses": Row(("loss.combine=losses",)),
     "bump": Row(("network.bump=true",)),
     "low rank 4": Row(_LOW),
-    _FASTER: Row((*_LOW, _TWICE)),
-    "low rank 8": Row((*_LOW, "network.rank=8")),
-    "low rank 8, twice the rate": Row((*_LOW, "network.rank=8", _TWICE)),
-    "low rank 4, twice the rate, anchored at the input": Row((*_LOW, _TWICE, "network.anchor={input}")),
+    _FASTER: Row(_LOW, rate=2),
+    "low rank 4, four times the rate": Row(_LOW, rate=4),
+    "low rank 8": Row(_RANK_8),
+    "low rank 8, twice the rate": Row(_RANK_8, rate=2),
+    "low rank 8, three times the rate": Row(_RANK_8, rate=3),
+    "low rank 4, twice the rate, anchored at the input": Row((*_LOW, "network.anchor={input}"), rate=2),
     "scale": Row(("network.differences=scale",)),
     "last 4": Row(("network.where={{last: 4}}",)),
     "last 1": Row(_LAST),
@@ -201,15 +211,16 @@ class Run:
 
     def _settings(self, name: str, plain: Path | str) -> list[str]:
         """A row's overrides of the recipe; plain: the weights file that it starts from, where it starts from one."""
-        rate = self.recipe.optimizer.learning_rate
-        values = {"anchor": list(self.task.plain), "plain": plain, "half": rate / 2, "twice": 2 * rate}
+        row = ROWS[name]
+        values = {"anchor": list(self.task.plain), "plain": plain}
         values["input"] = [1 - value for value in self.task.plain]  # where all that can stay stays
-        return [one.format(**values) for one in ROWS[name].settings]
+        rate = f"optimizer.learning_rate={row.rate * self.recipe.optimizer.learning_rate:g}"
+        return [*(one.format(**values) for one in row.settings), *([rate] if row.rate != 1 else [])]
 
     def recipes(self) -> dict[str, Recipe]:
-        """The recipes of a plain network, of one of two that an output blend is made of, and of every row."""
+        """Recipes of a plain network, of one of two ends, and of rows that differ by more than a learning rate."""
         fixed = ("network.tunable=false", f"omega.sampler={{kind: fixed, value: {list(self.task.plain)}}}")
-        rows = {name: self._settings(name, "plain.safetensors") for name in self.task.rows}
+        rows = {name: self._settings(name, "plain.safetensors") for name in self.task.rows if ROWS[name].rate == 1}
         plain = {"plain": fixed, "one of two ends": (*fixed, f"network.width={self.task.width}")}
         return {name: self._recipe(*settings) for name, settings in (plain | rows).items()}
 

@@ -205,7 +205,8 @@ def _costs(recipes: dict[str, Recipe], out: Path) -> list[str]:
         write_text(path, tables.to_csv([rows[name] for name in recipes]))
     lines = [
         "## Cost\n",
-        "The rows of `noise`. Multiply-adds are per pixel at one setting, folded. Times are ratios to the plain "
+        "The rows of `noise`; where a learning rate alone differs, costs do not. Multiply-adds are per pixel at one "
+        "setting, folded. Times are ratios to the plain "
         f"network in turns, medians of {ROUNDS}: a training step on {SAMPLES} patches of {SIDE}x{SIDE} with ω for each "
         "sample, and a forward pass of as many pictures with one ω, not folded, and with one each.\n",
         *cost_table(path, {"kilobytes": "file, kB"}),
