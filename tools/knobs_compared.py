@@ -101,6 +101,7 @@ _TRIED = (
     "low rank 8, twice the rate",
     "low rank 8, three times the rate",
     "low rank 4, twice the rate, anchored at the input",
+    "last 4, low rank 4",
 )
 _LONG = ("anchored, frozen, last 1", "anchored, frozen", "anchored, frozen, low rank 4", "anchored", "last 4", "bump")
 _PAIRS = [(a, c) for a in (0.0, 0.5, 1.0) for c in (0.0, 0.5, 1.0)]
@@ -145,6 +146,7 @@ TASKS = {
 }
 _ANCHORED = ("network.anchor={anchor}", "initial.weights={plain}")
 _LOW, _LAST = ("network.differences=low_rank", "network.rank=4"), ("network.where={{last: 1}}",)
+_LAST_4 = ("network.where={{last: 4}}",)
 _RANK_8 = ("network.differences=low_rank", "network.rank=8")
 _FROZEN = (*_ANCHORED, "initial.freeze=true")
 _FAST = "optimizer.learning_rate=0.01"  # few numbers, which have far to go
@@ -162,7 +164,8 @@ ROWS = {
     "low rank 8, three times the rate": Row(_RANK_8, rate=3),
     "low rank 4, twice the rate, anchored at the input": Row((*_LOW, "network.anchor={input}"), rate=2),
     "scale": Row(("network.differences=scale",)),
-    "last 4": Row(("network.where={{last: 4}}",)),
+    "last 4": Row(_LAST_4),
+    "last 4, low rank 4": Row((*_LOW, *_LAST_4)),
     "last 1": Row(_LAST),
     "anchored": Row(_ANCHORED, start=0.5),
     "anchored, frozen": Row(_FROZEN, start=0.5),

@@ -82,7 +82,7 @@ def _hypervolumes(task, rows: list[dict]) -> dict[str, list[float]]:
 
 def _plot(path: Path, values: dict[str, dict[str, list[float]]]) -> None:
     """A panel for each task: hypervolumes of its rows beside the mean of `base`, with a dot for every seed."""
-    figure = Figure(figsize=(5.5 * len(values), 5))
+    figure = Figure(figsize=(6.5 * len(values), 5.5))
     for axes, (task, rows) in zip(figure.subplots(1, len(values), squeeze=False)[0], values.items(), strict=True):
         ratios = {name: np.array(each) / fmean(rows["base"]) for name, each in rows.items()}
         axes.barh(list(ratios), [each.mean() for each in ratios.values()], alpha=0.75)
