@@ -115,7 +115,8 @@ def measure(request: Request, seed: int, method: str) -> Iterator[dict]:
         clean, degraded = degraded_set(name, sigma, CROP, request.pictures or PICTURES)
         for omega in LINE if not method.startswith("plain") else LINE[-1:]:
             found = measured(restore(degraded, omega), clean, degraded, omega, NU)
-            yield {"method": method, "seed": seed, "set": name, "sigma": sigma, "omega": omega, **found}
+            told = {"method": method, "seed": seed, "set": name, "sigma": sigma, "pictures": len(clean)}
+            yield {**told, "omega": omega, **found}
 
 
 def make(request: Request) -> None:

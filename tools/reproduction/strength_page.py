@@ -43,6 +43,7 @@ class Results:
     def __init__(self, folder: Path, methods: Iterable[str]) -> None:
         found = [row for path in sorted(folder.glob("*.csv")) for row in kept_rows(path, list)]
         self.methods = [name for name in methods if any(row["method"] == name for row in found)]
+        self.pictures = sorted({int(row["pictures"]) for row in found})  # of each set
         self._values: dict[tuple, list[float]] = {}
         self.seeds: dict[str, list[int]] = {name: [] for name in self.methods}
         for row in found:
@@ -89,9 +90,9 @@ def write_page(out: Path, budgets: dict[str, int], size: Scale) -> None:
         *_tables(results, budgets),
         *_hypervolumes(results),
         *trainings(out, size, "table1"),
-        "Numbers are means over σ 5, 15 and 30 and over central crops of 96x96 pixels of the first 24 pictures of "
-        "each set; the paper measures all of them, whole. Several seeds give their mean ± half their distance. Raw "
-        "rows are in [raw](raw).\n",
+        "Numbers are means over σ 5, 15 and 30 and over central crops of 96x96 pixels of the first "
+        f"{' or '.join(map(str, results.pictures))} pictures of each set; the paper measures all of them, whole. "
+        "Several seeds give their mean ± half their distance. Raw rows are in [raw](raw).\n",
         f"Protocol: {NOISE_PROTOCOL} PSNR in dB to y, and PSNR_η to y + 0.9 ω₂ (z - y), data range 1, on RGB, mean "
         "over pictures of the per-picture value.\n",
     ]
