@@ -35,6 +35,12 @@ ABOUT = (  # what perception means in the recipes
     "Perception is the features of VGG-16 (not the paper's VGG-19; `tools/vgg16.py` says what was done to it) and a "
     "small discriminator."
 )
+CHOSEN = {  # how a recipe's perception was chosen
+    "super_resolution": " It compares features of length one in three layers, and a term holds the grid of the pixel "
+    "shuffle down. Both weights were chosen on crops of Kodak24, which no table here holds "
+    "([trials](trials/README.md)).",
+    "super_resolution_swinir": "",
+}
 SETS = {"Set5": "Set5/HR", "Set14": "Set14/HR", "CBSD68": "CBSD68"}
 COLUMNS = {  # of the tables: metric -> its title and its digits
     "psnr": ("PSNR", 2),
@@ -162,7 +168,7 @@ def report(args) -> None:
         f"Made by `python tools/enlarging.py {task} --work runs/{task} --out docs/results/{task} "
         f"--pictures {args.pictures}` on a CPU with OMP_NUM_THREADS=1. First "
         f"[start.yaml](../../../configs/{task}/start.yaml) was trained for fidelity alone, and then, from its weights, "
-        f"[mini.yaml](../../../configs/{task}/mini.yaml). {ABOUT}\n"
+        f"[mini.yaml](../../../configs/{task}/mini.yaml). {ABOUT}{CHOSEN[task]}\n"
     )
     for name, rows in measurements.items():
         count = int(rows[0]["pictures"])

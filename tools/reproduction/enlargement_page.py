@@ -143,8 +143,9 @@ def _made(out: Path, lines: Lines, seeds: list[int]) -> list[str]:
         "## How this was made\n",
         "All methods go on from one plain network, which [start.yaml](../../../../configs/super_resolution/start.yaml) "
         "trains for fidelity alone; at (1, 0) they all are that network. Then each has the same steps, batches and "
-        "learning rate for the same objective, and one thing more in common: **the layers that enlarge do not move**, "
-        "for what perception trains there draws the grid of the pixel shuffle. "
+        "learning rate for the same objective, whose weights were chosen for the tunable network, in trials on crops "
+        "of Kodak24 ([trials](../../super_resolution/trials/README.md)). They have one thing more in common: **the "
+        "layers that enlarge do not move**, for what perception trains there draws the grid of the pixel shuffle. "
         "[mini.yaml](../../../../configs/super_resolution/mini.yaml) trains the tunable network, whose base kernels "
         "stay as they are, at (0, 1) and between the ends. "
         "[dni.yaml](../../../../configs/super_resolution/dni.yaml) finetunes head and body of the plain network at "
