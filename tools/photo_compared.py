@@ -176,8 +176,12 @@ def report(args: argparse.Namespace) -> None:
     values = {which: values_of(args.out, which) for which in SETS}
     if not all("photo" in each for each in values.values()):
         return
-    rows = runs.rows_of(args.out / "raw" / "polyu-photo.csv")
-    noisiest = [float(row["psnr"]) - float(row["noisy"]) for row in rows if float(row["noisy"]) < NOISIEST]
+    real = {picture: psnr for picture, psnr in values["polyu"]["noisy"].items() if psnr < NOISIEST}
+    noisiest = {
+        name: fmean(values["polyu"][name][picture] - psnr for picture, psnr in real.items())
+        for name in ("photo", "nlm", "bm3d")
+        if real.keys() <= values["polyu"].get(name, {}).keys()
+    }
     made = [which for which in SETS if which != "clean"]
     gains = {which: ahead(values[which], "noisy") for which in made}
     rivals = [name for name in ("bm3d", "nlm") if all(name in values[which] for which in made)]
@@ -186,8 +190,10 @@ def report(args: argparse.Namespace) -> None:
         "# The model `photo` on photographs with the noise of cameras\n",
         runs.GLOSSARY,
         f"At its default `photo` gains {gains['weak']:.1f} and {gains['strong']:.1f} dB on made noise, and "
-        f"{gains['polyu']:.2f} dB on the real noise of PolyU ({fmean(noisiest):.2f} dB on the {len(noisiest)} pictures "
-        f"below {NOISIEST} dB). Clean photographs keep {fmean(values['clean']['photo'].values()):.1f} dB. Beside other "
+        f"{gains['polyu']:.2f} dB on the real noise of PolyU. On its {len(real)} pictures below {NOISIEST} dB, which are "
+        "full of texture, the gains are "
+        + ", ".join(f"{gain:.2f} dB ({METHODS[name]})" for name, gain in noisiest.items())
+        + f". Clean photographs keep {fmean(values['clean']['photo'].values()):.1f} dB. Beside other "
         "programs at the setting that is best for each picture it is, on weak, strong and real noise, "
         + "; ".join(
             ", ".join(f"{ahead(values[which], name):+.2f} dB" for which in made) + f" from {METHODS[name]}"
