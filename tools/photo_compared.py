@@ -190,8 +190,8 @@ def report(args: argparse.Namespace) -> None:
         "# The model `photo` on photographs with the noise of cameras\n",
         runs.GLOSSARY,
         f"At its default `photo` gains {gains['weak']:.1f} and {gains['strong']:.1f} dB on made noise, and "
-        f"{gains['polyu']:.2f} dB on the real noise of PolyU. On its {len(real)} pictures below {NOISIEST} dB, which are "
-        "full of texture, the gains are "
+        f"{gains['polyu']:.2f} dB on the real noise of PolyU. On its {len(real)} pictures below {NOISIEST} dB, which "
+        "are full of texture, the gains are "
         + ", ".join(f"{gain:.2f} dB ({METHODS[name]})" for name, gain in noisiest.items())
         + f". Clean photographs keep {fmean(values['clean']['photo'].values()):.1f} dB. Beside other "
         "programs at the setting that is best for each picture it is, on weak, strong and real noise, "
