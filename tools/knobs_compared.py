@@ -102,6 +102,7 @@ _TRIED = (
     "low rank 8, three times the rate",
     "low rank 4, twice the rate, anchored at the input",
     "last 4, low rank 4",
+    "last 4, low rank 4, twice the rate",
 )
 _LONG = ("anchored, frozen, last 1", "anchored, frozen", "anchored, frozen, low rank 4", "anchored", "last 4", "bump")
 _PAIRS = [(a, c) for a in (0.0, 0.5, 1.0) for c in (0.0, 0.5, 1.0)]
@@ -166,6 +167,7 @@ ROWS = {
     "scale": Row(("network.differences=scale",)),
     "last 4": Row(_LAST_4),
     "last 4, low rank 4": Row((*_LOW, *_LAST_4)),
+    "last 4, low rank 4, twice the rate": Row((*_LOW, *_LAST_4), rate=2),
     "last 1": Row(_LAST),
     "anchored": Row(_ANCHORED, start=0.5),
     "anchored, frozen": Row(_FROZEN, start=0.5),
