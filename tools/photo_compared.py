@@ -184,7 +184,8 @@ def report(args: argparse.Namespace) -> None:
     }
     made = [which for which in SETS if which != "clean"]
     gains = {which: ahead(values[which], "noisy") for which in made}
-    rivals = [name for name in ("bm3d", "nlm") if all(name in values[which] for which in made)]
+    rivals = [name for name in ("bm3d", "nlm") if any(name in values[which] for which in made)]
+    words = {"weak": "weak noise", "strong": "strong noise", "polyu": "PolyU"}
     methods = [name for name in METHODS if any(name in each for each in values.values())]
     lines = [
         "# The model `photo` on photographs with the noise of cameras\n",
@@ -194,9 +195,12 @@ def report(args: argparse.Namespace) -> None:
         "are full of texture, the gains are "
         + ", ".join(f"{gain:.2f} dB ({METHODS[name]})" for name, gain in noisiest.items())
         + f". Clean photographs keep {fmean(values['clean']['photo'].values()):.1f} dB. Beside other "
-        "programs at the setting that is best for each picture it is, on weak, strong and real noise, "
+        "programs, which are told the setting that is best for each picture, it has: "
         + "; ".join(
-            ", ".join(f"{ahead(values[which], name):+.2f} dB" for which in made) + f" from {METHODS[name]}"
+            f"{METHODS[name]}, "
+            + ", ".join(
+                f"{ahead(values[which], name):+.2f} dB on {words[which]}" for which in made if name in values[which]
+            )
             for name in rivals
         )
         + ".\n",
