@@ -266,13 +266,17 @@ def page(out: Path) -> str:
         "waits for none of this, and on one core it costs this share. Steps are PyTorch's, one thread. Pictures are "
         "decoded once, which is not counted. The draws are numpy's `poisson` and `standard_normal`.\n",
     ]
-    beside = (
-        " (steps took 0.4 to 0.6 times as long on the faster one, [loading-faster.csv](loading-faster.csv), where "
-        "`super_resolution/mini` had batches twice as large)"
-    )
+    beside = ""
+    if faster:
+        quick = {row["recipe"]: float(row["step"]) for row in runs.rows_of(out / "loading-faster.csv")}
+        less = [quick[row["recipe"]] / float(row["step"]) for row in rows if row["recipe"] in quick]
+        beside = (
+            f" (steps took {min(less):.1f} to {max(less):.1f} times as long on the faster one, "
+            "[loading-faster.csv](loading-faster.csv); on the slower one `super_resolution/mini` had another objective)"
+        )
     lines.append(
         "These are of an otherwise idle machine: busy neighbours lengthen a step more than a batch. **The faster a "
-        f"machine multiplies, the larger the share**{beside if faster else ''}. What is left of "
+        f"machine multiplies, the larger the share**{beside}. What is left of "
         "`denoise_real_nafnet/mini` is its draws. Other draws would make other batches, and every recorded run another "
         "one, so they stay.\n"
     )

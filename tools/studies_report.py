@@ -10,6 +10,7 @@ from reproduction.measuring import kept_rows
 from reproduction.pages import training_rows
 from reproduction.printed import LINE
 from reproduction.steps import Step
+from reproduction.strength import CROP, PICTURES
 from reproduction.strength_page import SETS
 
 from tunable.evaluation.sentences import NOISE_PROTOCOL
@@ -106,9 +107,9 @@ def report(out: Path, steps: dict[str, Step]) -> None:
         "(../reproduce/table1/README.md), which is *corners and line*, *ω per sample* and *p = 2* here. With its "
         "1,500 steps it was measured there, as were the other learners. Each budget is a training of its own, whose "
         "learning rate falls to zero. Numbers are PSNR_η in dB, means over σ 5, 15 and 30 and over "
-        "central crops of 96x96 pixels of the first 24 pictures of each set. Several seeds give their mean ± half "
-        "their distance. Raw rows are in [raw](raw). Made by `python tools/studies.py`; [trainings.csv](trainings.csv) "
-        "holds the steps and seconds of one core.\n",
+        f"central crops of {CROP}x{CROP} pixels of the first {PICTURES} pictures of each set. Several seeds give their "
+        "mean ± half their distance. Raw rows are in [raw](raw). Made by `python tools/studies.py`; "
+        "[trainings.csv](trainings.csv) holds the steps and seconds of one core.\n",
         *training_rows(out),
         "",
         f"Protocol: {NOISE_PROTOCOL} PSNR_η is PSNR to y + 0.9 ω₂ (z - y), data range 1, on RGB, mean over pictures "

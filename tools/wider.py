@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import runs
 
 from tunable.arrays import Array, Tensors
 from tunable.errors import TunableError
@@ -63,6 +64,12 @@ def wider(tensors: Tensors, header: Header, width: int, noise: float) -> tuple[T
     )
 
 
+def write(args: argparse.Namespace) -> None:
+    """Write the wider network, and say how large its file is."""
+    storage.save(args.out, *wider(*storage.load(args.narrow), args.width, args.noise))
+    print(f"wrote {args.out}: {args.out.stat().st_size / 1e6:.1f} MB")
+
+
 def main() -> int:
     """Read a weights file, --width, --noise and --out, and write the wider network."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -70,14 +77,7 @@ def main() -> int:
     parser.add_argument("--width", type=int, required=True, help="channels of the wide network's first convolution")
     parser.add_argument("--noise", type=float, default=0.05, help="added to kernels, of their standard deviation")
     parser.add_argument("-o", "--out", type=Path, required=True, help="the weights file to write, *.safetensors")
-    args = parser.parse_args()
-    try:
-        storage.save(args.out, *wider(*storage.load(args.narrow), args.width, args.noise))
-    except TunableError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"wrote {args.out}: {args.out.stat().st_size / 1e6:.1f} MB")
-    return 0
+    return runs.guarded(write, parser.parse_args())
 
 
 if __name__ == "__main__":
