@@ -82,6 +82,8 @@ def test_reversed_range_says_so():
 class Recorder:
     """A degradation that notes its turn."""
 
+    reach = 0
+
     def __init__(self, factor):
         self.factor = factor
 
@@ -308,10 +310,25 @@ def test_a_margin_is_enough(kinds, rng):
     whole = rng.uniform(size=(1, 1, 96, 96)).astype(np.float32)
     expected, _ = degrade(whole, pipeline, np.random.default_rng(0))
     top, size = 12, (8 + 2 * margin) * scale
-    crop, _ = degrade(whole[:, :, top : top + size, :size], pipeline, np.random.default_rng(0))
-    result, at = crop[:, :, margin:-margin, margin:-margin], top // scale + margin
+    cut = whole[:, :, top : top + size, :size]
+    result, _ = degrade(cut, pipeline, np.random.default_rng(0), margin=margin * scale)
+    at = top // scale + margin
     assert result.shape == (1, 1, 8, 8)
     np.testing.assert_array_equal(result, expected[:, :, at : at + 8, margin : margin + 8])
+
+
+def test_no_noise_is_drawn_for_a_margin_that_nothing_reads_any_more():
+    """Noise after a blur is that of the patch alone, residues too; noise before it is that of the margin too."""
+    blur, kinds = made("gaussian_blur", sigma=2, size=5), {"gaussian_blur", "gaussian_noise"}
+    black = np.zeros((1, 1, 12, 12), np.float32)
+    for pipeline, size in (([blur, noise(30)], 8), ([noise(30), blur], 12)):
+        _, drawn = degrade(black[..., :size, :size], pipeline, np.random.default_rng(0), kinds)
+        inside = slice((size - 8) // 2, (size + 8) // 2)
+        result, residues = degrade(black, pipeline, np.random.default_rng(0), kinds, margin=2)
+        assert {result.shape, *(each.shape for each in residues.values())} == {(1, 1, 8, 8)}
+        np.testing.assert_array_equal(
+            residues["gaussian_noise"], drawn["gaussian_noise"][..., inside, inside], err_msg=str(pipeline)
+        )
 
 
 def test_order_is_that_of_the_list(photograph):

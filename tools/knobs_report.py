@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tunable.backends.registry import get_framework
 from tunable.data.patches import Batch
+from tunable.errors import TunableError
 from tunable.evaluation import metrics
 from tunable.files import atomic, write_text
 from tunable.parameters.starts import starting_weights
@@ -44,6 +45,9 @@ def report(tasks: dict, recipes: dict[str, Recipe], out: Path) -> None:
         name: [row for path in sorted((out / "raw" / name).glob("*.csv")) for row in runs.rows_of(path)]
         for name in tasks
     }
+    without = [name for name, rows in found.items() if rows and not any(row["row"] == "base" for row in rows)]
+    if without:
+        raise TunableError(f"the page compares with the row `base`, which {out / 'raw' / without[0]} does not hold yet")
     found = {name: rows for name, rows in found.items() if rows}
     _plot(out / "plot.png", {name: _hypervolumes(tasks[name], rows) for name, rows in found.items()})
     lines = [

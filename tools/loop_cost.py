@@ -56,7 +56,7 @@ RECIPES = (
     "super_resolution/mini",
     "super_resolution_swinir/mini",
 )
-TAKEN = 9  # batches and steps of each, of which the median counts
+TAKEN = 25  # batches and steps of each, of which the median counts
 WAITED = 40  # steps of each
 CLOCKS = {"torch": time.thread_time, "mindspore": time.process_time}
 TITLES = {"torch": "PyTorch", "mindspore": "MindSpore"}
@@ -229,20 +229,18 @@ def page(out: Path) -> str:
     first = {row["framework"]: row["ratio"] for row in reversed(found)}
     both = " and ".join(f"{first[framework]:.3f} times in {framework}" for framework in reversed(first))
     rows = runs.rows_of(out / "loading.csv")
-    shares, faster = shares_of(rows), shares_of(runs.rows_of(out / "loading-faster.csv"))  # {}: there is no such file
-    kept = f"Above it on one core: {above(shares)}" + (f"; on a faster machine: {above(faster)}" if faster else "")
+    shares = shares_of(rows)
     waits = runs.rows_of(out / "waiting.csv")
     longest = max(waits, key=lambda row: float(row["percent"]))
     lines = [
         "# What the training loop costs\n",
         runs.GLOSSARY,
         f"**A step of the loop takes {both} what a step written by hand takes** (wanted: at most {1 + MOST_LOOP:g}). "
-        f"**Loading should take at most {100 * MOST_LOADING:g} % of a step.** {kept} ([but](#loading)); on two "
-        f"cores no training waited for more than {longest['percent']} % of its time.\n",
-        "Made by `python tools/loop_cost.py --out docs/results/loop`, on a CPU with two cores. PyTorch's "
-        "loop is of a machine that other work shared, all else of idle ones. Times are the processor's, so that "
-        "other programs are not counted: of the thread that trains with PyTorch, of all threads with MindSpore, "
-        f"whose threads compute together. The loop trains `{RECIPE}` with what `tunable train` does besides: "
+        f"**Loading should take at most {100 * MOST_LOADING:g} % of a step.** Above it on one core: {above(shares)} "
+        f"([but](#loading)); on two cores no training waited for more than {longest['percent']} % of its time.\n",
+        "Made by `python tools/loop_cost.py --out docs/results/loop`, on a CPU with two cores that had nothing else to "
+        "do. Times are the processor's: of the thread that trains with PyTorch, of all threads with MindSpore, whose "
+        f"threads compute together. The loop trains `{RECIPE}` with what `tunable train` does besides: "
         "schedule, guard, log, TensorBoard and progress. The step by hand "
         "([tools/by_hand.py](../../../tools/by_hand.py)) runs the network, the two distances, the gradients and "
         "the framework's own Adam on the same batch, in turns with the loop. Both began with the same weights.\n",
@@ -251,8 +249,7 @@ def page(out: Path) -> str:
         "([framework traps](../../framework_traps.md)), so that weights soon part. The optimizer of this package is "
         "written in operators, and the last row has one so written by hand. What the loop costs beyond that is the "
         "check of every gradient, and what `tunable train` does besides. Weights that are 0 apart were computed alike. "
-        "MindSpore's threads spin while they wait, which counts: on a machine that twenty programs shared, its loop "
-        "took 1.10 times both steps by hand, so its numbers are of a run that came first there.\n",
+        "MindSpore's threads spin while they wait, which counts, so busy neighbours lengthen its loop.\n",
         "## Loading\n",
         "| recipe | a batch, ms | its draws alone, ms | a step, ms | batch over step |",
         "|---|---|---|---|---|",
@@ -264,22 +261,10 @@ def page(out: Path) -> str:
         "",
         "A thread beside the training prepares the batches (`data.workers`), so with a core to spare the training "
         "waits for none of this, and on one core it costs this share. Steps are PyTorch's, one thread. Pictures are "
-        "decoded once, which is not counted. The draws are numpy's `poisson` and `standard_normal`.\n",
+        "decoded once, which is not counted. The draws are numpy's `poisson` and `standard_normal`. The faster a "
+        "machine multiplies, the larger the share. What is left of `denoise_real_nafnet/mini` is its draws, of photons "
+        "above all: numpy draws exact Poisson numbers one by one.\n",
     ]
-    beside = ""
-    if faster:
-        quick = {row["recipe"]: float(row["step"]) for row in runs.rows_of(out / "loading-faster.csv")}
-        less = [quick[row["recipe"]] / float(row["step"]) for row in rows if row["recipe"] in quick]
-        beside = (
-            f" (steps took {min(less):.1f} to {max(less):.1f} times as long on the faster one, "
-            "[loading-faster.csv](loading-faster.csv); on the slower one `super_resolution/mini` had another objective)"
-        )
-    lines.append(
-        "These are of an otherwise idle machine: busy neighbours lengthen a step more than a batch. **The faster a "
-        f"machine multiplies, the larger the share**{beside}. What is left of "
-        "`denoise_real_nafnet/mini` is its draws. Other draws would make other batches, and every recorded run another "
-        "one, so they stay.\n"
-    )
     return "\n".join([*lines, *waiting_lines(waits)])
 
 

@@ -237,7 +237,11 @@ Degradation = Annotated[Single | Bicubic | Wrapped | OwnStep, Field(discriminato
 
 
 def degrade(
-    pictures: np.ndarray, pipeline: list[Degradation], rng: np.random.Generator, residues: Container[str] = ()
+    pictures: np.ndarray,
+    pipeline: list[Degradation],
+    rng: np.random.Generator,
+    residues: Container[str] = (),
+    margin: int = 0,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Apply degradations in order.
 
@@ -246,21 +250,28 @@ def degrade(
         pipeline: the degradations.
         rng: which draws their levels and their noise.
         residues: kinds of degradations whose residue is wanted, each of which stands in the pipeline once.
+        margin: pixels at each border of `pictures` that are there to be read alone (`margin_of`). They are cut off as
+            soon as no later degradation reads them, so that none is spent on them.
 
     Returns:
-        The degraded pictures, float32 (N, C, H / scale, W / scale), not clipped unless a degradation clips, and the
-        residues by kind: what each of these degradations made of its input, less that input.
+        The degraded pictures without their margin, float32 (N, C, (H - 2 margin) / scale, (W - 2 margin) / scale), not
+        clipped unless a degradation clips, and the residues by kind: what each of these degradations made of its input,
+        less that input.
     """
     changed = {}
-    for degradation in pipeline:
+    for place, degradation in enumerate(pipeline):
         before, pictures = pictures, degradation.apply(pictures, rng)
+        margin //= degradation.factor
         if residues and degradation.kind in residues:
-            changed[degradation.kind] = pictures - before
+            changed[degradation.kind] = without_margin(pictures, margin) - without_margin(before, margin)
+        later = pipeline[place + 1 :]
+        kept = min(margin, margin_of(later) * scale_of(later))
+        pictures, margin = without_margin(pictures, margin - kept), kept
     return pictures, changed
 
 
 def degrade_by(
-    pictures: np.ndarray, pipeline: list[Degradation], rng: np.random.Generator, parts: np.ndarray
+    pictures: np.ndarray, pipeline: list[Degradation], rng: np.random.Generator, parts: np.ndarray, margin: int = 0
 ) -> np.ndarray:
     """Apply degradations in order, each picture's at a given part of their largest levels.
 
@@ -269,19 +280,25 @@ def degrade_by(
         pipeline: gaussian_noise and gaussian_blur, p in all.
         rng: which draws their noise.
         parts: (N, p), 0 to 1: a level is so much of the upper end of `sigma`.
+        margin: as of `degrade`.
 
     Returns:
-        The degraded pictures, float32 (N, C, H, W).
+        The degraded pictures without their margin, float32 (N, C, H - 2 margin, W - 2 margin).
     """
     degraded = []
     for picture, row in zip(pictures, parts.tolist(), strict=True):
-        picture = picture[None]
+        steps = []
         for step, part in zip(pipeline, row, strict=True):
             assert isinstance(step, GaussianNoise | GaussianBlur), "the recipe allows no other"
             level = part * step.sigma[1]
-            picture = step.model_copy(update={"sigma": (level, level)}).apply(picture, rng)
-        degraded.append(picture)
+            steps.append(step.model_copy(update={"sigma": (level, level)}))
+        degraded.append(degrade(picture[None], steps, rng, margin=margin)[0])
     return np.concatenate(degraded)
+
+
+def without_margin(pictures: np.ndarray, margin: int) -> np.ndarray:
+    """(N, C, H, W) less `margin` pixels at every border, in memory of its own."""
+    return np.ascontiguousarray(pictures[..., margin:-margin, margin:-margin]) if margin else pictures
 
 
 def scale_of(pipeline: list[Degradation]) -> int:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from tunable.data.degradations import degrade, degrade_by, margin_of
+from tunable.data.degradations import degrade, degrade_by, margin_of, without_margin
 from tunable.data.pairs import check_pair, partners
 from tunable.data.workers import Workers
 from tunable.errors import DataError, shorten
@@ -260,19 +260,17 @@ class Batches:
         rng = np.random.Generator(np.random.Philox(key=recipe.seed, counter=[0, 0, self._rank, index]))
         crops = [self._crop(rng) for _ in range(data.batch)]
         clean = self._patches(crops, [crop.path for crop in crops], self._scale)
-        conditions = None
+        conditions, margin = None, self._margin * self._scale
         if self._partners:
             degraded = self._patches(crops, [self._partners[crop.path] for crop in crops], 1)
             sample = {"clean": clean, "degraded": degraded}
         else:
             if isinstance(recipe.omega.sampler, Condition):
                 conditions = self._draw(rng, index)
-                degraded, residues = degrade_by(clean, data.degradation, rng, conditions), {}
+                degraded, residues = degrade_by(clean, data.degradation, rng, conditions, margin), {}
             else:
-                degraded, residues = degrade(clean, data.degradation, rng, recipe.residues)
-            sample = {"clean": _without(clean, self._margin * self._scale)}
-            small = {"degraded": degraded, **residues}
-            sample |= {name: _without(value, self._margin) for name, value in small.items()}
+                degraded, residues = degrade(clean, data.degradation, rng, recipe.residues, margin)
+            sample = {"clean": without_margin(clean, margin), "degraded": degraded, **residues}
         omega = self._draw(rng, index) if conditions is None else conditions
         return Batch(index, sample, omega if recipe.omega.per == "sample" else omega[0])
 
@@ -342,8 +340,3 @@ def _resized(patch: np.ndarray, size: int) -> np.ndarray:
     bicubic = Image.Resampling.BICUBIC
     other = [np.asarray(Image.fromarray(colour).resize((size, size), bicubic)) for colour in patch.astype(np.float32)]
     return np.stack(other).clip(0, 1)
-
-
-def _without(pictures: np.ndarray, margin: int) -> np.ndarray:
-    """(N, C, H, W) less `margin` pixels at every border."""
-    return np.ascontiguousarray(pictures[..., margin:-margin, margin:-margin]) if margin else pictures
