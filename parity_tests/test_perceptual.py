@@ -27,7 +27,7 @@ def make_recipes(folder):
         style_files.append(str(folder / f"{name}.png"))
         Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(style_files[-1])
     judges = {"vgg": {"seed": 1, "width": WIDTH}, "steps": 4}
-    parts = {"rec_weight": 0.3, "vgg_weight": 0.9, "grid_weight": 7}
+    parts = {"rec_weight": 0.3, "vgg_weight": 0.9, "grid_weight": 7, "shrunk_weight": 5}
     gan = {"name": "gan", "kind": "gan", "weight": 0.7, "adv_weight": 0.4, **parts}
     features = {"name": "features", "kind": "features", **parts}
     enlarging = {
@@ -179,19 +179,6 @@ def test_objectives(twin, recipes, rng, name):
         assert abs((ends[1] - ends[0]) / 2e-6 - np.sum(gradient * direction)) <= GRADIENT * size
 
 
-def test_grid_written_numbers(twin):
-    """Period 2, one window: 1 in one corner of every cell is 3/4 there and -1/4 at the other three, 3/8 in the mean.
-
-    A difference that every phase shares is no grid, whatever it is from cell to cell.
-    """
-    grid = twin.module("objectives.features").grid
-    drawn, plain = np.zeros((1, 1, 9, 8)), np.arange(72.0).reshape(1, 1, 9, 8) // 2 % 4
-    drawn[..., 1:8:2, ::2] = 1
-    (x, y) = twin.tensors([drawn, plain])
-    np.testing.assert_allclose(twin.array(grid(x, 2)), [3 / 8], rtol=1e-6)
-    np.testing.assert_allclose(twin.array(grid(y, 2)), [0], atol=1e-6)
-
-
 def test_styles_share_their_pass_of_vgg(twin, recipes, rng, monkeypatch):
     """Each picture passes VGG once for all styles, and every style's term is what the style alone says."""
     recipe, network = recipes["style"], twin.module("networks").VGG
@@ -229,8 +216,8 @@ def test_the_parts_of_the_objectives(twin, recipes, rng):
     """Each weight alone moves its own part, by what the oracle says: none is mixed up with another."""
     restored, sample = draw(rng)
     for name, parts in (
-        ("gan", ("rec", "vgg", "adv", "grid")),
-        ("features", ("rec", "vgg", "grid")),
+        ("gan", ("rec", "vgg", "adv", "grid", "shrunk")),
+        ("features", ("rec", "vgg", "grid", "shrunk")),
         ("style", ("gram", "vgg", "tv", "uv")),
     ):
         values = recipes[name].to_dict()

@@ -26,6 +26,10 @@ def test_a_grid_is_of_networks_that_enlarge(values, refused, kind):
     values["objectives"] = [{"name": "a", "kind": kind, "grid_weight": 1}]
     with refused(RecipeError, "objective a has a grid_weight, but the network does not enlarge"):
         parse(values)
+    values["objectives"][0] |= {"grid_weight": 0, "shrunk_weight": 1}
+    with refused(RecipeError, "objective a has a shrunk_weight, but the network does not enlarge"):
+        parse(values)
+    values["objectives"][0] |= {"grid_weight": 1}
     values["network"]["upscale"], values["data"]["degradation"] = 2, [{"kind": "bicubic", "scale": 2}]
     assert parse(values).objectives[0].grid_weight == 1
     values["data"]["patch"] = 15

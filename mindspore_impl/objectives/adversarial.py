@@ -6,7 +6,7 @@ from mindspore import ops as _ops
 
 from mindspore_impl import ops
 from mindspore_impl.objectives.distances import distance_between, mean_distance
-from mindspore_impl.objectives.features import grid, unit_distance
+from mindspore_impl.objectives.features import grid, shrunk, unit_distance
 
 
 def relativistic(high: ms.Tensor, low: ms.Tensor) -> ms.Tensor:
@@ -26,7 +26,7 @@ def relativistic(high: ms.Tensor, low: ms.Tensor) -> ms.Tensor:
 
 
 class Perceptual(nn.Cell):
-    """The sum rec_weight rec + vgg_weight vgg + adv_weight adv + grid_weight grid of every sample.
+    """The sum of rec, vgg, adv, grid and shrunk of every sample, each times its weight.
 
     It is called as objective(restored, sample, omega) -> (N,), pictures (N, 3, H, W) of at least 16 pixels a side, and
     32 with grid.
@@ -39,7 +39,8 @@ class Perceptual(nn.Cell):
         vgg_weight: weight of vgg.
         adv_weight: weight of adv.
         grid_weight: weight of grid, as in FeatureDistance.
-        period: of the grid, how many times the network enlarges.
+        shrunk_weight: weight of shrunk, as in FeatureDistance.
+        period: of grid and shrunk, how many times the network enlarges.
         units: whether `features` returns several after the last ones, and vgg is the squared distance of these, of
             length one, as in FeatureDistance.
     """
@@ -54,6 +55,7 @@ class Perceptual(nn.Cell):
         vgg_weight: float = 1.0,
         adv_weight: float = 0.005,
         grid_weight: float = 0.0,
+        shrunk_weight: float = 0.0,
         period: int = 1,
         units: bool = False,
     ) -> None:
@@ -65,6 +67,7 @@ class Perceptual(nn.Cell):
         self.vgg_weight = vgg_weight
         self.adv_weight = adv_weight
         self.grid_weight = grid_weight
+        self.shrunk_weight = shrunk_weight
         self.period = period
         self.units = units
 
@@ -86,4 +89,6 @@ class Perceptual(nn.Cell):
         total = self.rec_weight * rec + self.vgg_weight * vgg + self.adv_weight * adv
         if self.grid_weight:
             total = total + self.grid_weight * grid(restored - _ops.stop_gradient(clean), self.period)
+        if self.shrunk_weight:
+            total = total + self.shrunk_weight * shrunk(restored - _ops.stop_gradient(clean), self.period)
         return total

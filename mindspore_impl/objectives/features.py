@@ -5,7 +5,7 @@ from mindspore import nn
 from mindspore import ops as _ops
 
 from mindspore_impl import ops
-from mindspore_impl.objectives.distances import distance_between
+from mindspore_impl.objectives.distances import distance_between, mean_distance
 from tunable.objectives.features import CELLS, FLOOR
 
 
@@ -25,6 +25,11 @@ def grid(difference: ms.Tensor, period: int) -> ms.Tensor:
     whole = difference[:, :, : rows * side, : columns * side]
     cells = whole.reshape(n * c * rows, CELLS, period, columns, CELLS, period).mean((1, 4))
     return ops.per_sample_mean((cells - cells.mean((1, 3), keep_dims=True)).reshape(n, -1).abs())
+
+
+def shrunk(difference: ms.Tensor, period: int) -> ms.Tensor:
+    """Return the mean absolute value of a difference of pictures (N, C, H, W) shrunk by a factor `period`, (N,)."""
+    return mean_distance(ops.mean_pool(difference, period), "l1")
 
 
 def unit(features: ms.Tensor) -> ms.Tensor:
@@ -47,18 +52,19 @@ def unit_distance(seen: tuple[ms.Tensor, ...], truth: tuple[ms.Tensor, ...]) -> 
 
 
 class FeatureDistance(nn.Cell):
-    """The sum rec_weight rec + vgg_weight vgg + grid_weight grid of every sample.
+    """The sum rec_weight rec + vgg_weight vgg + grid_weight grid + shrunk_weight shrunk of every sample.
 
     It is called as objective(restored, sample, omega) -> (N,), pictures (N, 3, H, W) of at least 4 pixels a side, and
     32 with grid.
 
     Args:
         features: VGG at relu3_3, which returns the features that are compared after these.
-        period: of the grid, how many times the network enlarges.
+        period: of the grid, how many times the network enlarges, and by which shrunk pictures are shrunk.
         distance: distance of rec: l1, l2, charbonnier, fft or ms_ssim.
         rec_weight: weight of the distance to the clean picture.
         vgg_weight: weight of the sum over layers of the mean over pixels of the squared distance of unit features.
         grid_weight: weight of the pattern of that period in the difference to the clean picture.
+        shrunk_weight: weight of the L1 distance of both pictures when they are shrunk to the size of the small one.
     """
 
     def __init__(
@@ -70,6 +76,7 @@ class FeatureDistance(nn.Cell):
         rec_weight: float = 1.0,
         vgg_weight: float = 1.0,
         grid_weight: float = 0.0,
+        shrunk_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.features = features
@@ -78,6 +85,7 @@ class FeatureDistance(nn.Cell):
         self.rec_weight = rec_weight
         self.vgg_weight = vgg_weight
         self.grid_weight = grid_weight
+        self.shrunk_weight = shrunk_weight
 
     def construct(self, restored: ms.Tensor, sample: dict[str, ms.Tensor], omega: ms.Tensor) -> ms.Tensor:
         """Return the objective of every sample, (N,).
@@ -93,4 +101,6 @@ class FeatureDistance(nn.Cell):
         total = total + self.vgg_weight * unit_distance(seen[1:], truth[1:])
         if self.grid_weight:
             total = total + self.grid_weight * grid(restored - clean, self.period)
+        if self.shrunk_weight:
+            total = total + self.shrunk_weight * shrunk(restored - clean, self.period)
         return total

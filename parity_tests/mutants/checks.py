@@ -20,6 +20,7 @@ from parity_tests import (
     test_control,
     test_export,
     test_golden,
+    test_grid_objectives,
     test_layers,
     test_limits,
     test_make_tunable,
@@ -197,7 +198,8 @@ CHECKS: dict[str, list[Check]] = {
     "judge": [
         _check(test_perceptual.test_relativistic_written_numbers),
         _check(test_perceptual.test_gram_written_numbers),
-        _check(test_perceptual.test_grid_written_numbers),
+        _check(test_grid_objectives.test_grid_written_numbers),
+        _check(test_grid_objectives.test_shrunk_written_numbers),
         *(
             _check(test_perceptual.test_features, network="vgg19", layer=layer, size=(37, 22))
             for layer in LAYERS["vgg19"].values()

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from torch_impl import ops
-from torch_impl.objectives.distances import distance_between
+from torch_impl.objectives.distances import distance_between, mean_distance
 from tunable.objectives.features import CELLS, FLOOR
 
 
@@ -24,6 +24,11 @@ def grid(difference: torch.Tensor, period: int) -> torch.Tensor:
     whole = difference[:, :, : rows * side, : columns * side]
     cells = whole.reshape(n * c * rows, CELLS, period, columns, CELLS, period).mean((1, 4))
     return ops.per_sample_mean((cells - cells.mean((1, 3), keepdim=True)).reshape(n, -1).abs())
+
+
+def shrunk(difference: torch.Tensor, period: int) -> torch.Tensor:
+    """Return the mean absolute value of a difference of pictures (N, C, H, W) shrunk by a factor `period`, (N,)."""
+    return mean_distance(ops.mean_pool(difference, period), "l1")
 
 
 def unit(features: torch.Tensor) -> torch.Tensor:
@@ -46,18 +51,19 @@ def unit_distance(seen: tuple[torch.Tensor, ...], truth: tuple[torch.Tensor, ...
 
 
 class FeatureDistance(nn.Module):
-    """The sum rec_weight rec + vgg_weight vgg + grid_weight grid of every sample.
+    """The sum rec_weight rec + vgg_weight vgg + grid_weight grid + shrunk_weight shrunk of every sample.
 
     It is called as objective(restored, sample, omega) -> (N,), pictures (N, 3, H, W) of at least 4 pixels a side, and
     32 with grid.
 
     Args:
         features: VGG at relu3_3, which returns the features that are compared after these.
-        period: of the grid, how many times the network enlarges.
+        period: of the grid, how many times the network enlarges, and by which shrunk pictures are shrunk.
         distance: distance of rec: l1, l2, charbonnier, fft or ms_ssim.
         rec_weight: weight of the distance to the clean picture.
         vgg_weight: weight of the sum over layers of the mean over pixels of the squared distance of unit features.
         grid_weight: weight of the pattern of that period in the difference to the clean picture.
+        shrunk_weight: weight of the L1 distance of both pictures when they are shrunk to the size of the small one.
     """
 
     def __init__(
@@ -69,6 +75,7 @@ class FeatureDistance(nn.Module):
         rec_weight: float = 1.0,
         vgg_weight: float = 1.0,
         grid_weight: float = 0.0,
+        shrunk_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.features = features
@@ -77,6 +84,7 @@ class FeatureDistance(nn.Module):
         self.rec_weight = rec_weight
         self.vgg_weight = vgg_weight
         self.grid_weight = grid_weight
+        self.shrunk_weight = shrunk_weight
 
     def forward(self, restored: torch.Tensor, sample: dict[str, torch.Tensor], omega: torch.Tensor) -> torch.Tensor:
         """Return the objective of every sample, (N,).
@@ -92,4 +100,6 @@ class FeatureDistance(nn.Module):
         total = total + self.vgg_weight * unit_distance(seen[1:], truth[1:])
         if self.grid_weight:
             total = total + self.grid_weight * grid(restored - clean, self.period)
+        if self.shrunk_weight:
+            total = total + self.shrunk_weight * shrunk(restored - clean, self.period)
         return total

@@ -13,11 +13,11 @@ CONV5_SIZE = 16  # pixels of a picture that leave one in the last stage of VGG
 
 
 class Perceptual(Distance):
-    """rec_weight rec + vgg_weight vgg + adv_weight adv + grid_weight grid (section 4.1.3, `gan`).
+    """The sum of rec, vgg, adv, grid and shrunk, each times its weight (section 4.1.3, `gan`).
 
     `distance` is how `rec` measures. vgg is the L1 distance of the last convolution of VGG or of the recipe's
-    `vgg.layer`; where that is units, it is what it is in `features`, and grid is as there. adv says how much more real
-    than the restored pictures the recipe's `discriminator` finds the clean ones.
+    `vgg.layer`; where that is units, it is what it is in `features`, and grid and shrunk are as there. adv says how
+    much more real than the restored pictures the recipe's `discriminator` finds the clean ones.
     """
 
     kind: Literal["gan"]
@@ -25,6 +25,7 @@ class Perceptual(Distance):
     vgg_weight: Weight = 1.0
     adv_weight: Weight = 0.005
     grid_weight: Weight = 0.0
+    shrunk_weight: Weight = 0.0
 
     @property
     def least(self) -> int:

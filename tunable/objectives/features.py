@@ -15,17 +15,19 @@ LARGEST = 8  # times that a network enlarges
 
 
 class FeatureDistance(Distance):
-    """rec_weight rec + vgg_weight vgg + grid_weight grid; `distance` is how `rec` measures.
+    """rec_weight rec + vgg_weight vgg + grid_weight grid + shrunk_weight shrunk; `distance` is how `rec` measures.
 
     vgg is the squared distance of VGG's features of length one, averaged over the pixels and summed over the layers
     `tunable.specs.feature_network.UNITS`. grid is how much of a pattern that repeats with every pixel of the small
-    picture a network that enlarges has drawn: such a network hides there what it cannot know of a texture.
+    picture a network that enlarges has drawn: such a network hides there what it cannot know of a texture. shrunk is
+    the L1 distance of both pictures, each shrunk to the size of the small one: what the small picture told must stay.
     """
 
     kind: Literal["features"]
     rec_weight: Weight = 1.0
     vgg_weight: Weight = 1.0
     grid_weight: Weight = 0.0
+    shrunk_weight: Weight = 0.0
 
     @property
     def least(self) -> int:

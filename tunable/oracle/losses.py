@@ -107,10 +107,10 @@ def perceptual(
     sample: dict[str, np.ndarray],
     discriminator: Tensors | None = None,
 ) -> np.ndarray:
-    """rec_weight rec + vgg_weight vgg + adv_weight adv + grid_weight grid of every sample, (N,) (section 4.1.3).
+    """rec_weight rec + vgg_weight vgg + adv_weight adv + what `_enlarged` says of every sample, (N,) (section 4.1.3).
 
     vgg is the mean absolute difference of VGG's last convolution or the recipe's `vgg.layer`, or, where that is units,
-    what it is in `feature_distance`; adv is the relativistic average loss of the generator; grid as there.
+    what it is in `feature_distance`; adv is the relativistic average loss of the generator.
     """
     restored, clean, tensors = float64(restored), float64(sample["clean"]), vgg.weights(recipe.features)
     if recipe.features.units:
@@ -121,22 +121,20 @@ def perceptual(
     real, fake = _realness(recipe, clean, restored, discriminator)
     rec = distance_between(restored, clean, spec.distance)
     total = spec.rec_weight * rec + spec.vgg_weight * seen + spec.adv_weight * _relativistic(real, fake)
-    return total + _grid(recipe, spec, restored - clean)
+    return total + _enlarged(recipe, spec, restored - clean)
 
 
 def feature_distance(
     recipe: Recipe, spec: FeatureDistance, restored: np.ndarray, sample: dict[str, np.ndarray]
 ) -> np.ndarray:
-    """rec_weight rec + vgg_weight vgg + grid_weight grid of every sample, (N,).
+    """rec_weight rec + vgg_weight vgg + what `_enlarged` says of every sample, (N,).
 
-    vgg is, summed over layers, the mean over pixels of the squared distance of features whose length is one; grid the
-    mean absolute value of what is the same in all 4x4 cells of a window of the difference, less its own mean. A cell
-    has as many pixels a side as the network enlarges times.
+    vgg is, summed over layers, the mean over pixels of the squared distance of features whose length is one.
     """
     restored, clean = float64(restored), float64(sample["clean"])
     seen = _unit_distance(recipe, restored, clean)
     total = spec.rec_weight * distance_between(restored, clean, spec.distance) + spec.vgg_weight * seen
-    return total + _grid(recipe, spec, restored - clean)
+    return total + _enlarged(recipe, spec, restored - clean)
 
 
 def _unit_distance(recipe: Recipe, restored: np.ndarray, clean: np.ndarray) -> np.ndarray:
@@ -149,12 +147,28 @@ def _unit_distance(recipe: Recipe, restored: np.ndarray, clean: np.ndarray) -> n
     return total
 
 
-def _grid(recipe: Recipe, spec: Perceptual | FeatureDistance, difference: np.ndarray) -> np.ndarray:
-    """grid_weight grid, (N, C, H, W) -> (N,): window by window, as it is defined."""
-    if not spec.grid_weight:
-        return np.zeros(len(difference))
+def _enlarged(recipe: Recipe, spec: Perceptual | FeatureDistance, difference: np.ndarray) -> np.ndarray:
+    """grid_weight grid + shrunk_weight shrunk, (N, C, H, W) -> (N,).
+
+    A cell has as many pixels a side as the network enlarges times. shrunk is the mean absolute value of the cells' own
+    means; grid that of what is the same in all 4x4 cells of a window of the difference, less its own mean. What the
+    last cells or windows lack at the right or below is left out.
+    """
     period, (height, width) = recipe.network.scale, difference.shape[2:]
-    side, values = CELLS * period, []
+    total = np.zeros(len(difference))
+    if spec.shrunk_weight:
+        means = [difference[:, :, top : top + period, left : left + period].mean(axis=(2, 3))
+                 for top in range(0, height - period + 1, period)
+                 for left in range(0, width - period + 1, period)]  # fmt: skip
+        total += spec.shrunk_weight * np.abs(means).mean(axis=(0, 2))
+    if spec.grid_weight:
+        total += spec.grid_weight * _grid(difference, period)
+    return total
+
+
+def _grid(difference: np.ndarray, period: int) -> np.ndarray:
+    """(N, C, H, W) -> (N,): window by window, as it is defined."""
+    side, values, (height, width) = CELLS * period, [], difference.shape[2:]
     for top in range(0, height - side + 1, side):
         for left in range(0, width - side + 1, side):
             window = difference[:, :, top : top + side, left : left + side]
@@ -163,7 +177,7 @@ def _grid(recipe: Recipe, spec: Perceptual | FeatureDistance, difference: np.nda
             phases = [window[:, :, i::period, j::period].mean(axis=(2, 3)) - cell
                       for i in range(period) for j in range(period)]  # fmt: skip
             values.append(np.abs(phases).mean(axis=(0, 2)))
-    return spec.grid_weight * np.mean(values, axis=0)
+    return np.mean(values, axis=0)
 
 
 def discriminator_loss(

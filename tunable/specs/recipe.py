@@ -259,8 +259,10 @@ class Recipe(Section):
                     f"objective {spec.name} of kind {spec.kind} mixes clean and degraded pictures, but the network "
                     f"enlarges {enlarged} times"
                 )
-            if isinstance(spec, FeatureDistance | Perceptual) and spec.grid_weight and enlarged == 1:
-                raise ValueError(f"objective {spec.name} has a grid_weight, but the network does not enlarge")
+            if isinstance(spec, FeatureDistance | Perceptual) and enlarged == 1:
+                for key in ("grid_weight", "shrunk_weight"):
+                    if getattr(spec, key):
+                        raise ValueError(f"objective {spec.name} has a {key}, but the network does not enlarge")
             if isinstance(spec, Sharpening):
                 noise_place(self.objectives, spec)
             kinds = [step.kind for step in self.data.degradation]
