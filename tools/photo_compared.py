@@ -48,7 +48,7 @@ SETS = {
     "clean": "Kodak24, clean",
 }
 NETWORKS = ("denoise", "photo")
-NOISES = {"photo/finer": "noise_finer.csv", "photo/wide": "noise.csv"}
+NOISES = {"photo/finer": "noise_finer.csv", "photo/wide": "noise.csv", "photo/last": "noise_last.csv"}
 Case = tuple[str, np.ndarray, np.ndarray]  # name of the picture, clean and noisy (H, W, 3)
 
 
@@ -249,7 +249,7 @@ def report(args: argparse.Namespace) -> None:
         "column, within the range of nine tenths of the pairs.\n",
         noise_compared.report(noises),
         "\nMade by `python tools/noise_compared.py --recipe photo/wide --out docs/results/photo/noise.csv`, and with "
-        "photo/finer, the part of the training before, `noise_finer.csv`.\n",
+        "photo/finer and photo/last, the parts of the training before and after it, the others.\n",
     ]
     write_text(args.out / "README.md", "\n".join(lines))
 
