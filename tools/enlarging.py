@@ -4,8 +4,8 @@ docs/results/super_resolution_swinir).
     python tools/enlarging.py super_resolution --work runs/super_resolution --out docs/results/super_resolution
 
 Needs TUNABLE_DATA, torch, and VGG16, which names the file that tools/vgg16.py makes; MindSpore for fifty steps beside
-torch's. Trains configs/TASK/start.yaml, then from its weights configs/TASK/mini.yaml; measures five points from
-fidelity to perception on Set5, Set14 and the first pictures of CBSD68, bicubic interpolation beside them; writes
+torch's. Trains configs/TASK/start.yaml, then what stands between, then configs/TASK/mini.yaml; measures five points
+from fidelity to perception on Set5, Set14 and the first pictures of CBSD68, bicubic interpolation beside them; writes
 README.md, raw CSV and a contact sheet. What --work and --out hold already is not made again.
 """
 
@@ -36,9 +36,14 @@ ABOUT = (  # what perception means in the recipes
     "small discriminator."
 )
 CHOSEN = {  # how a recipe's perception was chosen
-    "super_resolution": " It compares features of length one in three layers, and a term holds the grid of the pixel "
-    "shuffle down. Both weights were chosen on crops of Kodak24, which no table here holds "
-    "([trials](trials/README.md)).",
+    "super_resolution": " It compares features of length one in three layers; one term holds the grid of the pixel "
+    "shuffle down, and another what every second pixel of the small picture would draw. The weights were chosen on "
+    "crops of Kodak24, which no table here holds ([trials](trials/README.md)).",
+    "super_resolution_swinir": "",
+}
+SQUARES = {
+    "super_resolution": ", by absolute and last by squared errors "
+    "([squares.yaml](../../../configs/super_resolution/squares.yaml))",
     "super_resolution_swinir": "",
 }
 SETS = {"Set5": "Set5/HR", "Set14": "Set14/HR", "CBSD68": "CBSD68"}
@@ -52,7 +57,10 @@ COLUMNS = {  # of the tables: metric -> its title and its digits
 }
 POINTS = line(5)[::-1]  # from (1, 0), fidelity, to (0, 1), perception
 SCALE = 4
-FOLDED = {"super_resolution_swinir"}  # whose start is tunable, and folded at (1, 0) before the mini recipe goes on
+BETWEEN = {  # the plain network from which the mini recipe goes on: the start finetuned, or folded at (1, 0)
+    "super_resolution": "squares/model.safetensors",
+    "super_resolution_swinir": "plain.safetensors",
+}
 FIFTY = ("initial.weights=null", "initial.freeze=false", "data.batch=2")  # of the fifty steps
 
 
@@ -64,15 +72,17 @@ def pictures(name: str, count: int | None = None) -> list[Path]:
 def files(work: Path, task: str) -> tuple[Path, Path, Path]:
     """The weights of start.yaml, those from which mini.yaml goes on, and those of mini.yaml."""
     start, trained = (work / name / "model.safetensors" for name in ("start", "tunable"))
-    return start, work / "plain.safetensors" if task in FOLDED else start, trained
+    return start, work / BETWEEN[task], trained
 
 
 def commands(task: str, work: Path) -> Iterator[str]:
     """The command lines that train a task."""
     start, plain, trained = files(work, task)
     yield f"tunable train {task}/start --out {start.parent} --resume"
-    if plain != start:
+    if plain.parent == work:
         yield f"tunable fold {start} --omega 1,0 -o {plain}"
+    else:
+        yield f"tunable train {task}/squares --out {plain.parent} --set initial.weights={start} --resume"
     yield f"tunable train {task}/mini --out {trained.parent} --set initial.weights={plain} --resume"
 
 
@@ -80,7 +90,9 @@ def train(task: str, work: Path) -> Path:
     start, plain, trained = files(work, task)
     if not trained.is_file():
         runs.train(f"configs/{task}/start.yaml", start.parent, "torch")
-        if not plain.is_file():
+        if plain.parent != work:
+            runs.train(f"configs/{task}/squares.yaml", plain.parent, "torch", f"initial.weights={start}")
+        elif not plain.is_file():
             runs.tunable("fold", str(start), "--omega", "1,0", "-o", str(plain))
         runs.train(f"configs/{task}/mini.yaml", trained.parent, "torch", f"initial.weights={plain}")
     return trained
@@ -167,7 +179,8 @@ def report(args) -> None:
     made = (
         f"Made by `python tools/enlarging.py {task} --work runs/{task} --out docs/results/{task} "
         f"--pictures {args.pictures}` on a CPU with OMP_NUM_THREADS=1. First "
-        f"[start.yaml](../../../configs/{task}/start.yaml) was trained for fidelity alone, and then, from its weights, "
+        f"[start.yaml](../../../configs/{task}/start.yaml) was trained for fidelity alone{SQUARES[task]}, and then, "
+        "from its weights, "
         f"[mini.yaml](../../../configs/{task}/mini.yaml). {ABOUT}{CHOSEN[task]}\n"
     )
     for name, rows in measurements.items():

@@ -58,14 +58,17 @@ def named(name: str, seed: int) -> str:
 
 
 def steps(request: Request) -> Steps:
-    """Every training and conversion of the seeds, which share the first training."""
-    table: dict[str, Step] = {"start": train(f"{TASK}/start")}
+    """Every training and conversion of the seeds, which share the first two trainings."""
+    table: dict[str, Step] = {
+        "start": train(f"{TASK}/start"),
+        "squares": train(f"{TASK}/squares", "initial.weights=<start>"),
+    }
     for seed in request.seeds:
         for name, (recipe, *settings) in TRAININGS.items():
-            given = ("initial.weights=<start>", f"seed={seed}", *settings)
+            given = ("initial.weights=<squares>", f"seed={seed}", *settings)
             table[named(name, seed)] = train(f"{TASK}/{recipe}", *given)
         for name, (end, source) in MADE.items():
-            table[named(name, seed)] = convert(source, "start", named(end, seed), objectives="fidelity,perception")
+            table[named(name, seed)] = convert(source, "squares", named(end, seed), objectives="fidelity,perception")
     return Steps(request.work / TASK, table, "cpu")
 
 
